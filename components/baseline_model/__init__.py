@@ -1,0 +1,1 @@
+"""The model that a candidate must not fall behind."""

@@ -1,0 +1,88 @@
+"""Fetches the last blessed model, as the baseline of the gate.
+
+Only blessed models are pushed, so the last blessed model is the newest version in the
+serving folder. A component does what TFX does with a Resolver node, because open-source
+Kubeflow Pipelines runs no resolvers. The candidate is an input so that the cache ties the
+baseline to it: evaluating the same candidate twice gives the same verdict.
+"""
+
+import json
+import pathlib
+import shutil
+from typing import Any
+
+from tfx import types
+from tfx.dsl.components.base import base_component, base_executor, executor_spec
+from tfx.types import artifact_utils, component_spec, standard_artifacts
+from tfx.utils import path_utils
+
+from schema import versions
+
+MODEL_KEY = "model"
+BASELINE_KEY = "baseline_model"
+SERVING_FOLDER_KEY = "serving_folder"
+
+# 1 where the artifact holds a model, 0 where nothing was pushed before.
+EXISTS_PROPERTY = "exists"
+VERSION_PROPERTY = "version"
+BASELINE_FILE = "baseline.json"
+
+
+class BaselineModelSpec(component_spec.ComponentSpec):
+    """Channels of BaselineModel."""
+
+    PARAMETERS = {SERVING_FOLDER_KEY: component_spec.ExecutionParameter(type=str)}
+    INPUTS = {MODEL_KEY: component_spec.ChannelParameter(type=standard_artifacts.Model)}
+    OUTPUTS = {
+        BASELINE_KEY: component_spec.ChannelParameter(type=standard_artifacts.Model)
+    }
+
+
+class Executor(base_executor.BaseExecutor):
+    """Copies the newest pushed version into the artifact, in TFX's model layout.
+
+    A copy, because the version may be pruned while the artifact is still compared.
+    """
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """See base class."""
+        baseline = artifact_utils.get_single_instance(output_dict[BASELINE_KEY])
+        folder = pathlib.Path(exec_properties[SERVING_FOLDER_KEY])
+        newest = versions.newest(folder)
+        pathlib.Path(baseline.uri).mkdir(parents=True, exist_ok=True)
+        baseline.set_int_custom_property(EXISTS_PROPERTY, int(newest is not None))
+        if newest is not None:
+            baseline.set_string_custom_property(VERSION_PROPERTY, str(newest))
+            shutil.copytree(
+                folder / str(newest), path_utils.serving_model_dir(baseline.uri)
+            )
+        (pathlib.Path(baseline.uri) / BASELINE_FILE).write_text(
+            json.dumps({"version": newest}), encoding="utf-8"
+        )
+
+
+class BaselineModel(base_component.BaseComponent):
+    """The newest version in a serving folder as a Model artifact."""
+
+    SPEC_CLASS = BaselineModelSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
+
+    def __init__(self, model: types.BaseChannel, serving_folder: str):
+        """Makes the component.
+
+        Args:
+          model: the candidate, a Model channel.
+          serving_folder: folder with a model's versions, `<serving>/<model name>`.
+        """
+        super().__init__(
+            BaselineModelSpec(
+                model=model,
+                serving_folder=serving_folder,
+                baseline_model=types.Channel(type=standard_artifacts.Model),
+            )
+        )

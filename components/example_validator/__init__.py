@@ -1,0 +1,1 @@
+"""TFX ExampleValidator that stops the run on an anomaly."""

@@ -1,0 +1,94 @@
+"""ImageExampleGen: labelled images to Examples in the splits train, eval and test."""
+
+from typing import Any
+
+from tfx import types
+from tfx.dsl.components.base import base_beam_component, executor_spec
+from tfx.types import component_spec, standard_artifacts
+
+from components.image_example_gen import executor, layouts
+
+
+class ImageExampleGenSpec(component_spec.ComponentSpec):
+    """Channels and properties of ImageExampleGen."""
+
+    # TFX declares these as instance variables.
+    PARAMETERS: dict[str, Any] = {  # noqa: RUF012
+        "input_path": component_spec.ExecutionParameter(type=str),
+        "input_format": component_spec.ExecutionParameter(type=str),
+        "input_fingerprint": component_spec.ExecutionParameter(type=str),
+        "eval_fraction": component_spec.ExecutionParameter(type=float),
+        "test_fraction": component_spec.ExecutionParameter(type=float),
+        "max_unreadable_share": component_spec.ExecutionParameter(type=float),
+        "channels": component_spec.ExecutionParameter(type=int),
+        "output_shards": component_spec.ExecutionParameter(type=int),
+        "source_fingerprint": component_spec.ExecutionParameter(type=str),
+    }
+    INPUTS: dict[str, Any] = {  # noqa: RUF012
+        executor.CONTRACT_KEY: component_spec.ChannelParameter(
+            type=standard_artifacts.Schema
+        )
+    }
+    OUTPUTS: dict[str, Any] = {  # noqa: RUF012
+        executor.EXAMPLES_KEY: component_spec.ChannelParameter(
+            type=standard_artifacts.Examples
+        )
+    }
+
+
+class ImageExampleGen(base_beam_component.BaseBeamComponent):
+    """Reads a folder or an archive of labelled images.
+
+    CIFAR-10 and CIFAR-100 (binary and python layout), MNIST-format IDX, class folders and
+    list files are recognised. The output artifact is what TFX's own ExampleGens give, and
+    holds `summary.json` and `quarantine.jsonl` besides.
+    """
+
+    SPEC_CLASS = ImageExampleGenSpec
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(executor.Executor)
+
+    def __init__(
+        self,
+        contract: types.BaseChannel,
+        input_path: Any,
+        *,
+        input_format: Any = layouts.AUTO,
+        input_fingerprint: Any = "",
+        eval_fraction: Any = 0.1,
+        test_fraction: Any = 0.1,
+        max_unreadable_share: Any = 0.01,
+        channels: Any = 3,
+        output_shards: Any = 0,
+        source_fingerprint: Any = "",
+    ):
+        """Makes the component. Every property may be a RuntimeParameter.
+
+        Args:
+          contract: channel of the data set's schema; its string domain of
+            `image/class/text` numbers the classes.
+          input_path: str, folder or archive.
+          input_format: str, 'auto' or one of `layouts.FORMATS`.
+          input_fingerprint: str, of the contents (`fingerprint.fingerprint`); TFX's cache
+            compares properties, not files.
+          eval_fraction: float, share of train cut for eval where the data have none.
+          test_fraction: float, the same for test.
+          max_unreadable_share: float, share of images that may be left out as unreadable.
+          channels: int, 1 or 3; raw formats must agree, image files stay as they are.
+          output_shards: int, files a split; 0 means 4 for train and 1 for the others.
+          source_fingerprint: str, of the code, for the cache.
+        """
+        super().__init__(
+            ImageExampleGenSpec(
+                contract=contract,
+                input_path=input_path,
+                input_format=input_format,
+                input_fingerprint=input_fingerprint,
+                eval_fraction=eval_fraction,
+                test_fraction=test_fraction,
+                max_unreadable_share=max_unreadable_share,
+                channels=channels,
+                output_shards=output_shards,
+                source_fingerprint=source_fingerprint,
+                examples=types.Channel(type=standard_artifacts.Examples),
+            )
+        )

@@ -1,0 +1,62 @@
+"""Makes a data set's contract: the schema that its Examples must keep."""
+
+from google.protobuf import text_format
+from tensorflow_metadata.proto.v0 import schema_pb2
+
+from schema import features
+from schema.contract import Contract
+
+_CLASS_DOMAIN = "class"
+_FORMAT_DOMAIN = "format"
+_HEADER = """\
+# The contract of a data set. An image that breaks it stops the run before training.
+# The string domain '{domain}' lists the classes in label order, as labels.txt does.
+"""
+
+
+def write_contract(
+    labels: tuple[str, ...],
+    *,
+    formats: tuple[str, ...],
+    height_px: tuple[int, int],
+    width_px: tuple[int, int],
+) -> Contract:
+    """Contract of a data set.
+
+    Every feature is required, once an Example, as a scalar. An unknown class and an
+    absent one are anomalies, as are sizes out of range and formats not listed.
+
+    Args:
+      labels: class names in label order.
+      formats: 'jpeg' and 'png', whichever occur.
+      height_px: smallest and largest height. width_px: the same for widths.
+    """
+    schema = schema_pb2.Schema()
+    schema.string_domain.add(name=_FORMAT_DOMAIN, value=formats)
+    schema.string_domain.add(name=_CLASS_DOMAIN, value=labels)
+    # An image domain, else statistics would try to read the bytes as text. It names no
+    # share of decodable images: ingest has judged them, and TFDV would decode all again.
+    encoded = _add(schema, features.ENCODED, schema_pb2.BYTES)
+    encoded.image_domain.SetInParent()
+    _add(schema, features.FORMAT, schema_pb2.BYTES).domain = _FORMAT_DOMAIN
+    for name, (smallest, largest) in (
+        (features.HEIGHT, height_px),
+        (features.WIDTH, width_px),
+        (features.LABEL, (0, len(labels) - 1)),
+    ):
+        feature = _add(schema, name, schema_pb2.INT)
+        feature.int_domain.min, feature.int_domain.max = smallest, largest
+    text = _add(schema, features.TEXT, schema_pb2.BYTES)
+    text.domain = _CLASS_DOMAIN
+    text.unique_constraints.min = text.unique_constraints.max = len(labels)
+    _add(schema, features.KEY, schema_pb2.BYTES)
+    header = _HEADER.format(domain=_CLASS_DOMAIN)
+    return Contract(header + text_format.MessageToString(schema, as_utf8=True), labels)
+
+
+def _add(schema: schema_pb2.Schema, name: str, kind: int) -> schema_pb2.Feature:
+    feature = schema.feature.add(name=name, type=kind)
+    feature.presence.min_fraction = 1.0
+    feature.presence.min_count = 1
+    feature.shape.SetInParent()  # no dimensions: a scalar
+    return feature

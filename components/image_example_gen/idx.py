@@ -1,0 +1,186 @@
+"""MNIST-format data: IDX files, gzip-compressed or not."""
+
+import dataclasses
+import math
+import posixpath
+import re
+import struct
+import zlib
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from components.image_example_gen import archives, datasets, records
+from schema import features
+from schema.errors import DataError
+
+BATCH_IMAGES = 1000
+MAX_SIDE_PX = 4096
+
+# train-images-idx3-ubyte.gz, t10k-labels.idx1-ubyte, emnist-letters-test-images-...
+_NAME = re.compile(
+    r"(?P<prefix>(?:.*[-_.])?)(?P<split>train|t10k|test|val)[-_.]"
+    r"(?P<kind>images|labels)[-_.]idx[13]-ubyte(?:\.gz)?",
+    re.IGNORECASE,
+)
+_SPLITS = {
+    "train": features.TRAIN,
+    "t10k": features.TEST,
+    "test": features.TEST,
+    "val": features.EVAL,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class IdxLayout:
+    """IDX files of one data set in folder `root`; `prefix` tells EMNIST's kinds apart."""
+
+    root: str
+    prefix: str
+    format: str = "idx"
+    channels: int = 1
+
+    def units(self, names: Iterable[str]) -> list[tuple[str, ...]]:
+        """Parts that can be read apart: the images and labels of a split."""
+        by_split: dict[str, list[str]] = {}
+        for name in sorted(names):
+            if match := self._match(name):
+                by_split.setdefault(match["split"].lower(), []).append(name)
+        return [tuple(files) for files in by_split.values()]
+
+    def read(
+        self, members: Iterable[archives.Member]
+    ) -> Iterator[records.PixelBatch | records.Ignored]:
+        """Images, once the labels that belong to them are there.
+
+        Raises:
+          DataError: a file is missing, or its size is not what its header says.
+        """
+        halves: dict[str, dict[str, tuple[str, np.ndarray]]] = {}
+        for member in members:
+            match = self._match(member.name)
+            if match is None:
+                yield records.Ignored(member.name)
+                continue
+            split, kind = match["split"].lower(), match["kind"].lower()
+            file = posixpath.basename(member.name)
+            half = halves.setdefault(split, {})
+            if kind in half:
+                raise DataError(
+                    f"{file} is there twice",
+                    found=f"{half[kind][0]} and {file}",
+                    tip="keep one of the two",
+                )
+            half[kind] = (file, _decode(file, kind, _unpack(member)))
+            if len(half) == 2:
+                yield from _pair(_SPLITS[split], *half["images"], *half["labels"])
+                half.update(images=(half["images"][0], np.empty(0)))  # frees the pixels
+        for split, half in halves.items():
+            if len(half) == 1:
+                ((kind, (file, _)),) = half.items()
+                missing = "labels" if kind == "images" else "images"
+                raise DataError(
+                    f"{file} is without its {missing}",
+                    expected=f"{self.prefix}{split}-{missing}-idx"
+                    f"{1 if missing == 'labels' else 3}-ubyte[.gz] beside it",
+                )
+
+    def _match(self, name: str) -> re.Match[str] | None:
+        folder, base = posixpath.split(name)
+        match = _NAME.fullmatch(base)
+        if match and folder == self.root and match["prefix"] == self.prefix:
+            return match
+        return None
+
+
+def find(names: Iterable[str]) -> IdxLayout | None:
+    """The MNIST-format data set among `names`.
+
+    Raises:
+      DataError: there are several, as in EMNIST's archive of all kinds.
+    """
+    found = set()
+    for name in names:
+        folder, base = posixpath.split(name)
+        if match := _NAME.fullmatch(base):
+            found.add((folder, match["prefix"]))
+    if len(found) > 1:
+        kinds = sorted(posixpath.join(folder, prefix) for folder, prefix in found)
+        raise DataError(
+            f"{len(found)} MNIST-format data sets lie together",
+            found=", ".join(kind.rstrip("-_.") or "(no prefix)" for kind in kinds[:6]),
+            expected="one",
+            tip="put the files of one of them into a folder of their own",
+        )
+    return IdxLayout(*found.pop()) if found else None
+
+
+def _unpack(member: archives.Member) -> bytes:
+    limit = archives.LIMITS.data_file_bytes
+    try:
+        data = member.read(limit)
+        if not data.startswith(b"\x1f\x8b"):
+            return data
+        decoder = zlib.decompressobj(wbits=31)
+        unpacked = decoder.decompress(data, limit)
+    except archives.MemberTooLarge as error:
+        raise DataError(f"{member.name} is too large: {error}") from error
+    except zlib.error as error:
+        raise DataError(f"{member.name} is damaged: {error}") from error
+    if decoder.unconsumed_tail:
+        raise DataError(f"{member.name} unpacks to more than {limit:,} bytes")
+    if not decoder.eof:
+        raise DataError(
+            f"{member.name} is incomplete: its gzip stream ends early",
+            tip="fetch the file again",
+        )
+    return unpacked
+
+
+def _decode(file: str, kind: str, data: bytes) -> np.ndarray:
+    """Images uint8 [n, height, width, 1] or labels int64 [n]."""
+    dimensions = 3 if kind == "images" else 1
+    magic = datasets.IDX_IMAGES_MAGIC if kind == "images" else datasets.IDX_LABELS_MAGIC
+    header_bytes = 4 + 4 * dimensions
+    found = int.from_bytes(data[:4], "big")
+    if len(data) < header_bytes or found != magic:
+        raise DataError(
+            f"{file} is not an IDX file of {kind}",
+            found=f"magic number 0x{found:08x}, {len(data):,} bytes",
+            expected=f"magic number 0x{magic:08x}",
+        )
+    shape = struct.unpack(f">{dimensions}I", data[4:header_bytes])
+    if len(data) - header_bytes != math.prod(shape):
+        raise DataError(
+            f"{file} has {len(data) - header_bytes:,} bytes behind its header",
+            expected=f"{math.prod(shape):,} ({' * '.join(str(size) for size in shape)})",
+            tip="is the file complete?",
+        )
+    values = np.frombuffer(data, np.uint8, offset=header_bytes)
+    if kind == "labels":
+        return values.astype(np.int64)
+    if not all(0 < side <= MAX_SIDE_PX for side in shape[1:]):
+        raise DataError(
+            f"{file} says its images are {shape[2]}x{shape[1]} px",
+            expected=f"1 to {MAX_SIDE_PX:,} a side",
+        )
+    return values.reshape(*shape, 1)
+
+
+def _pair(
+    split: str,
+    images_file: str,
+    images: np.ndarray,
+    labels_file: str,
+    labels: np.ndarray,
+) -> Iterator[records.PixelBatch]:
+    if len(images) != len(labels):
+        raise DataError(
+            f"{images_file} and {labels_file} do not belong together",
+            found=f"{len(images):,} images, {len(labels):,} labels",
+        )
+    for first in range(0, len(labels), BATCH_IMAGES):
+        end = first + BATCH_IMAGES
+        yield records.PixelBatch(
+            split, images_file, first, labels[first:end], (), images[first:end]
+        )

@@ -1,0 +1,182 @@
+"""What a source holds: its format, found from file names or given."""
+
+import dataclasses
+import pathlib
+from collections import Counter
+from collections.abc import Iterator
+from typing import Protocol
+
+from components.image_example_gen import archives, cifar, folders, idx, lists, records
+from schema.errors import ConfigError, DataError
+
+AUTO = "auto"
+FORMATS = (*(variant.format for variant in cifar.VARIANTS), "idx", "folder", "list")
+# Up to this many names of a tar are unpacked before a format of few files is decided.
+_EARLY_NAMES = 64
+
+
+class Layout(Protocol):
+    """How the images lie in a source.
+
+    Attributes:
+      format: one of FORMATS.
+      channels: of raw pixels; 0 where every file has its own.
+    """
+
+    @property
+    def format(self) -> str: ...
+    @property
+    def channels(self) -> int: ...
+
+    def units(self, names: list[str]) -> list[tuple[str, ...]]:
+        """Parts of a source with random access that can be read apart."""
+
+    def read(
+        self, members: Iterator[archives.Member]
+    ) -> Iterator[
+        records.PixelBatch | records.ImageFile | records.Unreadable | records.Ignored
+    ]:
+        """The images among `members`."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """A source, and how to read it.
+
+    Attributes:
+      source: the files.
+      layout: how the images lie in them.
+      units: parts to be read apart; (None,) for a tar, which is read from its start.
+      ignored: files that no unit holds; those of a tar are met when it is read.
+    """
+
+    source: archives.Source
+    layout: Layout
+    units: tuple[tuple[str, ...] | None, ...]
+    ignored: tuple[str, ...]
+
+    def read(
+        self, unit: tuple[str, ...] | None
+    ) -> Iterator[
+        records.PixelBatch | records.ImageFile | records.Unreadable | records.Ignored
+    ]:
+        """Images of one part.
+
+        Raises:
+          DataError: the part breaks its format.
+        """
+        return self.layout.read(self.source.members(unit))
+
+
+def plan(path: str, input_format: str = AUTO) -> Plan:
+    """Finds out what lies at `path`.
+
+    Args:
+      path: folder or archive.
+      input_format: one of FORMATS to look for just that, 'auto' to find it.
+
+    Raises:
+      ConfigError: `input_format` is unknown.
+      DataError: there is nothing of that kind.
+    """
+    if input_format not in (AUTO, *FORMATS):
+        raise ConfigError(
+            f"unknown input format '{input_format}'",
+            expected=", ".join((AUTO, *FORMATS)),
+        )
+    source = archives.open_source(path)
+    layout, names = _find(source, input_format)
+    if not source.is_random_access:
+        return Plan(source, layout, (None,), ())
+    units = layout.units(names)
+    used = {name for unit in units for name in unit}
+    if isinstance(layout, lists.ListLayout):
+        used.update(layout.files)
+    ignored = tuple(name for name in names if name not in used)
+    return Plan(source, layout, tuple(units), ignored)
+
+
+def _find(source: archives.Source, input_format: str) -> tuple[Layout, list[str]]:
+    names: list[str] = []
+    for name in source.names():
+        names.append(name)
+        # A tar of batches need not be unpacked to its end to be recognised.
+        if not source.is_random_access and len(names) <= _EARLY_NAMES:
+            early = _find_raw(names, input_format)
+            if isinstance(early, cifar.CifarLayout):
+                return early, names
+    layout: Layout | None = _find_raw(names, input_format)
+    if layout is None and input_format in (AUTO, "list"):
+        layout = lists.find(set(names), lambda wanted: _contents(source, wanted))
+    if layout is None and input_format in (AUTO, "folder"):
+        layout = folders.find(names)
+    if layout is None:
+        raise _nothing_found(source.path, names, input_format)
+    return layout, names
+
+
+def _find_raw(
+    names: list[str], input_format: str
+) -> cifar.CifarLayout | idx.IdxLayout | None:
+    clean = {name for name in names if not archives.is_litter(name)}
+    variants = [
+        variant for variant in cifar.VARIANTS if input_format in (AUTO, variant.format)
+    ]
+    if layout := cifar.find(clean, variants):
+        return layout
+    return idx.find(clean) if input_format in (AUTO, "idx") else None
+
+
+def _contents(source: archives.Source, wanted: list[str]) -> dict[str, bytes]:
+    limit = archives.LIMITS.data_file_bytes
+    if source.is_random_access:
+        return {name: source.read(name, limit) for name in wanted}
+    found = {
+        member.name: member.read(limit)
+        for member in source.members()
+        if member.name in wanted
+    }
+    return {name: found[name] for name in wanted}
+
+
+def _nothing_found(
+    path: pathlib.Path, names: list[str], input_format: str
+) -> DataError:
+    if not names:
+        return DataError(
+            f"{path} is empty",
+            expected=f"{path.name}/<class>/*.jpg, or a data set in another known layout",
+        )
+    archived = [
+        name
+        for name in names
+        if name.lower().endswith((".tar", ".tar.gz", ".tgz", ".tar.xz", ".zip"))
+    ]
+    tip = "slimline data inspect PATH shows what is seen"
+    if archived:
+        tip = f"give the archive itself: {path / archived[0]}"
+    images = sum(folders.is_image_name(name) for name in names)
+    what = "class folders" if input_format in (AUTO, "folder") else input_format
+    if input_format == AUTO and not images:
+        what = "images"
+    return DataError(
+        f"no {what} in {path}" + (" data" if what == input_format else ""),
+        found=_tally(names),
+        expected=f"{path.name}/<class>/*.jpg or {path.name}/{{train,val}}/<class>/*.jpg",
+        tip=tip,
+    )
+
+
+def _tally(names: list[str]) -> str:
+    """'images/ (3,670 jpg), labels.csv', at most five groups."""
+    groups: Counter[tuple[str, str]] = Counter()
+    for name in names:
+        folder, slash, _ = name.partition("/")
+        suffix = pathlib.PurePosixPath(name).suffix.lstrip(".").lower() or "files"
+        groups[(folder + slash, suffix) if slash else (name, "")] += 1
+    told = [
+        f"{place} ({count:,} {suffix})" if suffix else place
+        for (place, suffix), count in sorted(groups.items())
+    ]
+    more = f" and {len(told) - 5} more" if len(told) > 5 else ""
+    return ", ".join(told[:5]) + more

@@ -1,0 +1,116 @@
+"""Images of a source, checked, hashed and labelled, one record each."""
+
+import logging
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from components.image_example_gen import images, layouts, records, splits
+
+PROGRESS_SECONDS = 1.0
+
+_PROGRESS = logging.getLogger("slimline.progress")
+
+
+class Record(NamedTuple):
+    """One image on its way into an Example.
+
+    Attributes:
+      row: what its split is decided by.
+      label: index of its class in the contract, or UNKNOWN_LABEL; without a contract its
+        number in the data set.
+      format: 'jpeg' or 'png'.
+      encoded: bytes of that format; b'' where they are read again from `name`.
+      name: its file in the source.
+    """
+
+    row: splits.Row
+    label: int
+    format: str
+    encoded: bytes
+    name: str
+
+
+class Progress:
+    """Tells about once a second how many images were read in this process."""
+
+    def __init__(self) -> None:
+        self.images = 0
+        self._told = time.monotonic()
+
+    def add(self, count: int) -> None:
+        self.images += count
+        now = time.monotonic()
+        if now - self._told >= PROGRESS_SECONDS:
+            self._told = now
+            _PROGRESS.info("ingest", extra={"fields": {"images": self.images}})
+
+
+def read_records(
+    plan: layouts.Plan,
+    unit: tuple[str, ...] | None,
+    classes: records.Classes,
+    *,
+    has_pixels: bool = True,
+) -> Iterator[Record | records.Unreadable | records.Ignored]:
+    """Records of one part of a source.
+
+    Args:
+      has_pixels: False leaves raw pixels without their PNG (`encoded` is b''), for those
+        who only look.
+
+    Raises:
+      DataError: the part breaks its format.
+    """
+    for found in plan.read(unit):
+        if isinstance(found, records.PixelBatch):
+            yield from _from_pixels(found, classes, has_pixels)
+        elif isinstance(found, records.ImageFile):
+            yield _from_file(found, classes, plan.source.is_random_access)
+        else:
+            yield found
+
+
+def _from_pixels(
+    batch: records.PixelBatch, classes: records.Classes, has_pixels: bool
+) -> Iterator[Record]:
+    _, height, width, channels = batch.pixels.shape
+    encoded = images.encode_pngs(batch.pixels) if has_pixels else None
+    for offset, index in enumerate(batch.indices.tolist()):
+        if batch.class_names:
+            label, text = classes.of_entry(index, batch.class_names[index])
+        else:
+            label, text = classes.of_index(index)
+        row = splits.Row(
+            splits.digest_of(batch.pixels[offset].tobytes()),
+            batch.split,
+            text,
+            f"{batch.file}#{batch.first + offset}",
+            channels == 1,
+            height,
+            width,
+        )
+        yield Record(row, label, "png", next(encoded) if encoded else b"", batch.file)
+
+
+def _from_file(
+    image: records.ImageFile, classes: records.Classes, is_random_access: bool
+) -> Record | records.Unreadable:
+    verdict = images.check_image(image.data)
+    if verdict.reason:
+        return records.Unreadable(image.key, verdict.reason)
+    find_class = classes.of_word if image.may_be_index else classes.of_name
+    label, text = find_class(image.word)
+    row = splits.Row(
+        splits.digest_of(image.data),
+        image.split,
+        text,
+        image.key,
+        verdict.channels == 1,
+        verdict.height,
+        verdict.width,
+    )
+    # Files that can be opened again need not wait in memory for their turn to be written.
+    is_read_again = is_random_access and verdict.encoded is image.data
+    encoded = b"" if is_read_again else verdict.encoded
+    return Record(row, label, verdict.format, encoded, image.name)

@@ -1,0 +1,95 @@
+"""What the format readers give, and how classes get their labels."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from schema import features
+
+
+class PixelBatch(NamedTuple):
+    """Images of a raw format that lie next to each other in one file.
+
+    Attributes:
+      split: 'train', 'eval' or 'test' as the data set has it.
+      file: name of the file, without the wrapping folder.
+      first: number of the first image in that file.
+      indices: int64 [n], classes as numbers.
+      class_names: names of the classes by number; empty where the data set has none.
+      pixels: uint8 [n, height, width, channels].
+    """
+
+    split: str
+    file: str
+    first: int
+    indices: np.ndarray
+    class_names: tuple[str, ...]
+    pixels: np.ndarray
+
+
+class ImageFile(NamedTuple):
+    """An image in a file of its own.
+
+    Attributes:
+      split: 'train', 'eval' or 'test' as the data set has it, '' where it has none.
+      key: its path without the wrapping folder.
+      word: class as the data set spells it.
+      may_be_index: a number in `word` may be a class number and not a name.
+      data: the encoded image.
+      name: its name in the source.
+    """
+
+    split: str
+    key: str
+    word: str
+    may_be_index: bool
+    data: bytes
+    name: str
+
+
+class Unreadable(NamedTuple):
+    """An image that is left out, and why."""
+
+    key: str
+    reason: str
+
+
+class Ignored(NamedTuple):
+    """A file that is no part of the data set."""
+
+    name: str
+
+
+class Classes:
+    """Class names in label order, as the contract has them.
+
+    Without a contract (no names) the data set's own numbers are the labels.
+    """
+
+    def __init__(self, labels: tuple[str, ...]):
+        self._labels = labels
+        self._label_of = {text: label for label, text in enumerate(labels)}
+        # Where the names are digits themselves, a number is a name and not a place.
+        self._are_digits = all(text.isdecimal() for text in labels)
+
+    def of_name(self, name: str) -> tuple[int, str]:
+        """Label and text of a class name; UNKNOWN_LABEL where the contract lacks it."""
+        return self._label_of.get(name, features.UNKNOWN_LABEL), name
+
+    def of_entry(self, index: int, name: str) -> tuple[int, str]:
+        """Label and text of a class that has a number and a name in its data set."""
+        return self.of_name(name) if self._labels else (index, name)
+
+    def of_index(self, index: int) -> tuple[int, str]:
+        """Label and text of a class number."""
+        if not self._labels:
+            return index, str(index)
+        if not self._are_digits and 0 <= index < len(self._labels):
+            return index, self._labels[index]
+        return self.of_name(str(index))
+
+    def of_word(self, word: str) -> tuple[int, str]:
+        """Label and text of a word from a list: a name, else a class number."""
+        if word not in self._label_of and word.isdecimal():
+            return self.of_index(int(word))
+        return self.of_name(word)

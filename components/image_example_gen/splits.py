@@ -1,0 +1,211 @@
+"""Which image goes into which split."""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import apache_beam as beam
+
+from components.image_example_gen import records
+from schema import features
+
+# Names of split folders and list files, in lower case.
+SPLIT_OF_NAME = {
+    "train": features.TRAIN,
+    "training": features.TRAIN,
+    "val": features.EVAL,
+    "valid": features.EVAL,
+    "validation": features.EVAL,
+    "eval": features.EVAL,
+    "test": features.TEST,
+    "testing": features.TEST,
+}
+# An image that lies in two official splits stays in the one where it could do harm if it
+# were trained on.
+_PRIORITY = {"": 0, features.TRAIN: 0, features.EVAL: 1, features.TEST: 2}
+
+# Smaller classes than this give nothing to a cut split, else training would lose them.
+MIN_IMAGES_TO_CUT = 3
+
+
+class Row(NamedTuple):
+    """What the split of an image is decided by.
+
+    Attributes:
+      digest: SHA-256 of the pixels (raw formats) or of the encoded bytes (files).
+      split: the official one, '' for none.
+      text: class.
+      key: of the image; breaks ties.
+      is_gray: one channel. height: px. width: px.
+    """
+
+    digest: bytes
+    split: str
+    text: str
+    key: str
+    is_gray: bool
+    height: int
+    width: int
+
+
+class Assignment(NamedTuple):
+    """The rule by which every worker finds an image's split by itself.
+
+    Attributes:
+      test_until: class -> largest digest of `train` that is cut for `test`.
+      eval_until: class -> largest digest of `train` that is cut for `eval`.
+      repeated: digest -> split and class that decide, for images that occur twice.
+      images: split -> class -> images.
+      duplicates_dropped: copies left out because a more important split has them.
+      duplicates_kept: further copies within one split.
+      label_conflicts: different images of which copies carry different classes.
+    """
+
+    test_until: dict[str, bytes]
+    eval_until: dict[str, bytes]
+    repeated: dict[bytes, tuple[str, str]]
+    images: dict[str, dict[str, int]]
+    duplicates_dropped: int
+    duplicates_kept: int
+    label_conflicts: int
+
+    def split_of(self, digest: bytes, split: str, text: str) -> str:
+        """Split of an image; '' for a copy that is left out."""
+        winner, decisive_text = self.repeated.get(digest, (split, text))
+        if _PRIORITY[split] < _PRIORITY[winner]:
+            return ""
+        if _PRIORITY[winner]:
+            return winner
+        if digest <= self.test_until.get(decisive_text, b""):
+            return features.TEST
+        if digest <= self.eval_until.get(decisive_text, b""):
+            return features.EVAL
+        return features.TRAIN
+
+
+def assign(
+    rows: Iterable[Row], eval_fraction: float, test_fraction: float
+) -> Assignment:
+    """Assignment of all images; the order of `rows` does not matter.
+
+    Official test and eval sets stay what they are. Whichever is missing is cut from
+    train, class by class: of the different images of a class, sorted by digest, the first
+    `fraction` (rounded, at least one where there are three) go to the missing split.
+    Copies of one image follow it.
+
+    Args:
+      eval_fraction: share of train for eval, in [0, 1); used when eval is missing.
+      test_fraction: share of train for test, in [0, 1); used when test is missing.
+    """
+    copies: dict[bytes, list[Row]] = defaultdict(list)
+    for row in rows:
+        copies[row.digest].append(row)
+    official = {row.split for group in copies.values() for row in group}
+    test_share = 0.0 if features.TEST in official else test_fraction
+    eval_share = 0.0 if features.EVAL in official else eval_fraction
+
+    repeated = {}
+    train_digests: dict[str, list[bytes]] = defaultdict(list)
+    for digest, group in copies.items():
+        decisive = min(group, key=lambda row: (-_PRIORITY[row.split], row.key))
+        if len(group) > 1:
+            repeated[digest] = (decisive.split, decisive.text)
+        if not _PRIORITY[decisive.split]:
+            train_digests[decisive.text].append(digest)
+
+    test_until, eval_until = {}, {}
+    for text, digests in train_digests.items():
+        digests.sort()
+        tests = _share(test_share, len(digests), len(digests) - 1)
+        evals = _share(eval_share, len(digests), len(digests) - 1 - tests)
+        if tests:
+            test_until[text] = digests[tests - 1]
+        if evals:
+            eval_until[text] = digests[tests + evals - 1]
+    rule = Assignment(test_until, eval_until, repeated, {}, 0, 0, 0)
+    return _count(rule, copies)
+
+
+def _share(fraction: float, images: int, at_most: int) -> int:
+    if not fraction or images < MIN_IMAGES_TO_CUT:
+        return 0
+    return max(0, min(at_most, max(1, int(fraction * images + 0.5))))
+
+
+def _count(rule: Assignment, copies: dict[bytes, list[Row]]) -> Assignment:
+    counts: dict[str, Counter[str]] = {split: Counter() for split in features.SPLITS}
+    dropped = kept_copies = conflicts = 0
+    for digest, group in copies.items():
+        kept = 0
+        for row in group:
+            split = rule.split_of(digest, row.split, row.text)
+            if split:
+                counts[split][row.text] += 1
+                kept += 1
+            else:
+                dropped += 1
+        kept_copies += kept - 1
+        conflicts += len({row.text for row in group}) > 1
+    return rule._replace(
+        images={split: dict(sorted(counts[split].items())) for split in counts},
+        duplicates_dropped=dropped,
+        duplicates_kept=kept_copies,
+        label_conflicts=conflicts,
+    )
+
+
+class Index(NamedTuple):
+    """All that is known of a source without its pixels.
+
+    Attributes:
+      rows: one an image.
+      unreadable: images left out.
+      ignored: files that are no part of the data set.
+    """
+
+    rows: list[Row]
+    unreadable: list[records.Unreadable]
+    ignored: list[records.Ignored]
+
+    @classmethod
+    def of(cls, parts: tuple[list, list, list]) -> "Index":
+        """Index from the plain tuples that travel between Beam's steps."""
+        rows, unreadable, ignored = parts
+        return cls(
+            [Row(*row) for row in rows],
+            sorted(records.Unreadable(*item) for item in unreadable),
+            sorted(records.Ignored(*item) for item in ignored),
+        )
+
+
+class GatherIndex(beam.CombineFn):
+    """Joins the indices of all parts of a source, as plain tuples."""
+
+    def create_accumulator(self) -> tuple[list, list, list]:
+        return [], [], []
+
+    def add_input(
+        self, accumulator: tuple[list, list, list], part: tuple[list, list, list]
+    ) -> tuple[list, list, list]:
+        for gathered, more in zip(accumulator, part, strict=True):
+            gathered.extend(more)
+        return accumulator
+
+    def merge_accumulators(
+        self, accumulators: Iterable[tuple[list, list, list]]
+    ) -> tuple[list, list, list]:
+        merged = self.create_accumulator()
+        for accumulator in accumulators:
+            self.add_input(merged, accumulator)
+        return merged
+
+    def extract_output(
+        self, accumulator: tuple[list, list, list]
+    ) -> tuple[list, list, list]:
+        return accumulator
+
+
+def digest_of(content: bytes) -> bytes:
+    """What equal images have in common."""
+    return hashlib.sha256(content).digest()

@@ -1,0 +1,1 @@
+"""TFMA evaluation and the gate."""

@@ -1,0 +1,1 @@
+"""Atomic deployment of blessed models."""

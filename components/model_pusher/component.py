@@ -1,0 +1,142 @@
+"""Pusher whose versions are whole or absent, and always rise.
+
+The stock Pusher copies straight into the served folder and takes the clock as version: a
+kill leaves half a model, two pushes in a second collide, a clock set back pushes a version
+that is never served.
+"""
+
+import pathlib
+import shutil
+import time
+import uuid
+from typing import Any
+
+from absl import logging
+from tfx import types
+from tfx.components.pusher import executor as stock_executor
+from tfx.dsl.components.base import base_component, executor_spec
+from tfx.types import artifact_utils, component_spec, standard_artifacts
+
+from schema import durable
+
+
+MODEL_KEY = "model"
+MODEL_BLESSING_KEY = "model_blessing"
+PUSHED_MODEL_KEY = "pushed_model"
+SERVING_FOLDER_KEY = "serving_folder"
+FINGERPRINT_KEY = "source_fingerprint"
+
+# TensorFlow Serving skips names that are not integers.
+STAGING_PREFIX = ".staging-"
+
+
+class ModelPusherSpec(component_spec.ComponentSpec):
+    """Channels of ModelPusher; keys as in the stock Pusher."""
+
+    PARAMETERS = {
+        SERVING_FOLDER_KEY: component_spec.ExecutionParameter(type=str),
+        FINGERPRINT_KEY: component_spec.ExecutionParameter(type=str),
+    }
+    INPUTS = {
+        MODEL_KEY: component_spec.ChannelParameter(type=standard_artifacts.Model),
+        MODEL_BLESSING_KEY: component_spec.ChannelParameter(
+            type=standard_artifacts.ModelBlessing
+        ),
+    }
+    OUTPUTS = {
+        PUSHED_MODEL_KEY: component_spec.ChannelParameter(
+            type=standard_artifacts.PushedModel
+        )
+    }
+
+
+class Executor(stock_executor.Executor):
+    """Checks the blessing as the stock executor does, then publishes."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """See base class."""
+        pushed_model = artifact_utils.get_single_instance(output_dict[PUSHED_MODEL_KEY])
+        if not self.CheckBlessing(input_dict):
+            self._MarkNotPushed(pushed_model)
+            return
+        folder = pathlib.Path(exec_properties[SERVING_FOLDER_KEY])
+        version = publish(pathlib.Path(self.GetModelPath(input_dict)), folder)
+        self._MarkPushed(
+            pushed_model,
+            pushed_destination=str(folder / str(version)),
+            pushed_version=str(version),
+        )
+        logging.info("Pushed version %d to %s", version, folder)
+
+
+def publish(model: pathlib.Path, folder: pathlib.Path) -> int:
+    """Copies a SavedModel to a new version; returns its number.
+
+    The copy is made and synced under a name that servers skip, then renamed. The version
+    is the time in seconds, or one more than the newest where the clock stands behind it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    staging = folder / f"{STAGING_PREFIX}{uuid.uuid4().hex}"
+    try:
+        shutil.copytree(model, staging)
+        for path in (*staging.rglob("*"), staging):
+            durable.sync(path)
+        while True:
+            version = _next_version(folder)
+            try:
+                # An empty folder may be replaced by rename, a version with files not:
+                # of two pushes at once one fails here and takes the next number.
+                staging.rename(folder / str(version))
+            except OSError:
+                if not (folder / str(version)).exists():
+                    raise
+                continue
+            durable.sync(folder)
+            return version
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _next_version(folder: pathlib.Path) -> int:
+    # Half-made version folders of other tools count too: their numbers are taken.
+    taken = [int(path.name) for path in folder.iterdir() if path.name.isdecimal()]
+    return max([int(time.time()), *(number + 1 for number in taken)])
+
+
+class ModelPusher(base_component.BaseComponent):
+    """Pushes a blessed model to `<serving>/<model name>/<version>`."""
+
+    SPEC_CLASS = ModelPusherSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
+
+    def __init__(
+        self,
+        model: types.BaseChannel,
+        model_blessing: types.BaseChannel,
+        serving_folder: str,
+        source_fingerprint: str,
+    ):
+        """Makes the component.
+
+        Args:
+          model: the candidate.
+          model_blessing: the gate's decision.
+          serving_folder: folder of the model's versions, `<serving>/<model name>`.
+          source_fingerprint: of the code that pushes, for the cache.
+        """
+        super().__init__(
+            ModelPusherSpec(
+                model=model,
+                model_blessing=model_blessing,
+                serving_folder=serving_folder,
+                source_fingerprint=source_fingerprint,
+                pushed_model=types.Channel(type=standard_artifacts.PushedModel),
+            )
+        )
+
+

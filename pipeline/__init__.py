@@ -1,0 +1,1 @@
+"""The DAG, its configuration and its runners; no TensorFlow graph code."""

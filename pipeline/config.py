@@ -1,0 +1,107 @@
+"""The whole configuration of a pipeline: one tree of frozen dataclasses."""
+
+import dataclasses
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from trainer.config import (
+    Fraction,
+    ModelConfig,
+    NonNegativeInt,
+    PreprocessingConfig,
+    TrainConfig,
+    TrainerConfig,
+    setting,
+)
+
+Share = Annotated[float, Field(ge=0, le=1)]
+InputFormat = Literal[
+    "auto",
+    "cifar10_binary",
+    "cifar10_python",
+    "cifar100_binary",
+    "cifar100_python",
+    "idx",
+    "folder",
+    "list",
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """Which images, and how they are split."""
+
+    path: str = setting(
+        "", "folder or archive of the images; --data sets it; digits brings its own"
+    )
+    contract: str = setting(
+        "",
+        "data set whose schema and labels hold, by name or folder;"
+        " empty means schema/<name of the data>",
+    )
+    format: InputFormat = setting("auto", "layout of the data; auto looks at it")
+    eval_fraction: Fraction = setting(
+        0.1, "share of each class cut from train for eval where the data bring no eval"
+    )
+    test_fraction: Fraction = setting(
+        0.15, "share of each class cut from train for test where the data bring no test"
+    )
+    max_unreadable_share: Share = setting(
+        0.01, "the run fails when a larger share of the images cannot be read"
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationConfig:
+    """What a model must reach on the test split to be blessed."""
+
+    min_top_1: Share = setting(0.5, "lowest top-1 accuracy that is let through")
+    max_top_1_drop: Share = setting(
+        0.005, "how far top-1 may fall below that of the last blessed model"
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class ServingConfig:
+    """Where a blessed model goes."""
+
+    model_name: str = setting(
+        "", "folder under <root>/serving; empty means the name of the data set"
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class PipelineConfig:
+    """One experiment.
+
+    Attributes:
+      name: experiment and TFX pipeline, [a-z0-9_].
+    """
+
+    name: str = setting("", "name of the experiment")
+    data: DataConfig = dataclasses.field(default_factory=DataConfig)
+    preprocessing: PreprocessingConfig = dataclasses.field(
+        default_factory=PreprocessingConfig
+    )
+    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
+    evaluation: EvaluationConfig = dataclasses.field(default_factory=EvaluationConfig)
+    serving: ServingConfig = dataclasses.field(default_factory=ServingConfig)
+
+    @property
+    def trainer(self) -> TrainerConfig:
+        """The part that travels to Transform and Trainer."""
+        return TrainerConfig(self.preprocessing, self.model, self.train)
+
+
+__all__ = [
+    "DataConfig",
+    "EvaluationConfig",
+    "ModelConfig",
+    "NonNegativeInt",
+    "PipelineConfig",
+    "PreprocessingConfig",
+    "ServingConfig",
+    "TrainConfig",
+]

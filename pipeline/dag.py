@@ -1,0 +1,152 @@
+"""The DAG: from raw images to a pushed model."""
+
+import dataclasses
+import pathlib
+
+from tfx import components as tfx_components
+from tfx.dsl.components.base import executor_spec
+from tfx.components.trainer import executor as trainer_executor
+from tfx.orchestration import metadata
+from tfx.orchestration import pipeline as tfx_pipeline
+from tfx.proto import trainer_pb2, transform_pb2
+
+from components.baseline_model.component import BaselineModel
+from components.data_contract.component import DataContract
+from components.example_validator.component import ExampleValidator
+from components.image_example_gen.component import ImageExampleGen
+from components.model_evaluator.component import ModelEvaluator
+from components.model_pusher.component import ModelPusher
+from pipeline import evaluation, fingerprint
+from pipeline.config import PipelineConfig
+from schema import features
+from schema.contract import Contract
+from trainer.config import as_json
+
+
+@dataclasses.dataclass(frozen=True)
+class Locations:
+    """Where a run reads and writes.
+
+    Attributes:
+      pipeline_root: TFX's artifacts.
+      serving_folder: the model's versions.
+      input_path: raw images, folder or archive.
+      input_fingerprint: of their content, '' where the compiling machine cannot see it.
+    """
+
+    pipeline_root: str
+    serving_folder: str
+    input_path: str
+    input_fingerprint: str
+
+
+def create_pipeline(
+    config: PipelineConfig,
+    contract: Contract,
+    locations: Locations,
+    beam_arguments: list[str],
+    metadata_path: pathlib.Path | None = None,
+    use_cache: bool = True,
+) -> tfx_pipeline.Pipeline:
+    """TFX pipeline of an experiment.
+
+    Args:
+      config: the experiment.
+      contract: schema and labels of its data.
+      locations: where it reads and writes.
+      beam_arguments: engine of the Beam jobs (`pipeline.engines`).
+      metadata_path: SQLite file of ML Metadata; None where the orchestrator brings its
+        own store.
+    """
+    data_contract = DataContract(contract.schema_pbtxt).with_id("contract")
+    schema = data_contract.outputs["schema"]
+    example_gen = ImageExampleGen(
+        contract=schema,
+        input_path=locations.input_path,
+        input_format=config.data.format,
+        input_fingerprint=locations.input_fingerprint,
+        eval_fraction=config.data.eval_fraction,
+        test_fraction=config.data.test_fraction,
+        max_unreadable_share=config.data.max_unreadable_share,
+        channels=config.preprocessing.channels,
+        source_fingerprint=fingerprint.source("schema", "components.image_example_gen"),
+    ).with_id("ingest")
+    examples = example_gen.outputs["examples"]
+    statistics = tfx_components.StatisticsGen(examples=examples, schema=schema).with_id(
+        "statistics"
+    )
+    check = ExampleValidator(
+        statistics=statistics.outputs["statistics"], schema=schema
+    ).with_id("check")
+    transform = tfx_components.Transform(
+        examples=examples,
+        schema=schema,
+        preprocessing_fn="trainer.preprocessing.preprocessing_fn",
+        splits_config=transform_pb2.SplitsConfig(
+            analyze=[features.TRAIN], transform=list(features.SPLITS)
+        ),
+        materialize=False,
+        disable_analyzer_cache=True,
+        disable_statistics=True,
+        custom_config={
+            "preprocessing": as_json(config.preprocessing),
+            "source_fingerprint": fingerprint.source("schema", "trainer.preprocessing"),
+        },
+    ).with_id("transform")
+    # Nothing is computed from data that broke their contract.
+    transform.add_upstream_node(check)
+    train = tfx_components.Trainer(
+        run_fn="trainer.task.run_fn",
+        custom_executor_spec=executor_spec.ExecutorClassSpec(
+            trainer_executor.GenericExecutor
+        ),
+        examples=examples,
+        transform_graph=transform.outputs["transform_graph"],
+        schema=schema,
+        train_args=trainer_pb2.TrainArgs(splits=[features.TRAIN]),
+        eval_args=trainer_pb2.EvalArgs(splits=[features.EVAL]),
+        custom_config={
+            "config": as_json(config.trainer),
+            "source_fingerprint": fingerprint.source("schema", "trainer"),
+        },
+    ).with_id("train")
+    model = train.outputs["model"]
+    baseline = BaselineModel(
+        model=model, serving_folder=locations.serving_folder
+    ).with_id("baseline")
+    evaluate = ModelEvaluator(
+        examples=examples,
+        model=model,
+        baseline=baseline.outputs["baseline_model"],
+        eval_config=evaluation.eval_config(config.evaluation, len(contract.labels)),
+        example_splits=[features.TEST],
+        source_fingerprint=fingerprint.source("components.model_evaluator"),
+    ).with_id("evaluate")
+    push = ModelPusher(
+        model=model,
+        model_blessing=evaluate.outputs["blessing"],
+        serving_folder=locations.serving_folder,
+        source_fingerprint=fingerprint.source("components.model_pusher"),
+    ).with_id("push")
+    return tfx_pipeline.Pipeline(
+        pipeline_name=config.name.replace("_", "-"),
+        pipeline_root=locations.pipeline_root,
+        components=[
+            data_contract,
+            example_gen,
+            statistics,
+            check,
+            transform,
+            train,
+            baseline,
+            evaluate,
+            push,
+        ],
+        enable_cache=use_cache,
+        metadata_connection_config=(
+            metadata.sqlite_metadata_connection_config(str(metadata_path))
+            if metadata_path
+            else None
+        ),
+        beam_pipeline_args=beam_arguments,
+    )

@@ -1,0 +1,239 @@
+"""One run of a pipeline on this machine, from configuration to summary."""
+
+import dataclasses
+import datetime
+import json
+import logging
+import pathlib
+import shutil
+import time
+from collections.abc import Mapping
+
+import filelock
+import tensorflow as tf
+from tfx.types import artifact_utils
+
+from components.model_evaluator import component as model_evaluator
+from pipeline import dag, engines, inputs
+from pipeline.config import PipelineConfig
+from pipeline.observed_runner import ComponentResult, ObservedRunner, Outputs
+from pipeline.summary import Summary
+from schema import durable, features
+from schema.errors import ConfigError
+from trainer import task, training
+
+_LOGGER = logging.getLogger("slimline.run")
+
+METADATA_FILE = "metadata.sqlite"
+SERVING_FOLDER = "serving"
+SUMMARY_FILE = "summary.json"
+SAMPLES = 3
+
+
+def run(
+    config: PipelineConfig,
+    *,
+    root: pathlib.Path,
+    run_folder: pathlib.Path,
+    origins: Mapping[str, str],
+    use_cache: bool = True,
+) -> Summary:
+    """Runs every component that is not served from the cache.
+
+    Args:
+      config: the experiment.
+      root: TFX artifacts go to `<root>/<experiment>`, pushed models to
+        `<root>/serving/<model name>`, metadata to `<root>/metadata.sqlite`.
+      run_folder: existing folder of this run; history, summary and samples go there.
+      origins: where each setting came from, for the log.
+      use_cache: False runs everything anew.
+
+    Raises:
+      ConfigError, DataError, TrainError: what the user can mend.
+    """
+    start = time.monotonic()
+    root = root.resolve()
+    for key, origin in sorted(origins.items()):
+        _LOGGER.info("%s from %s", key, origin)
+    resolved = inputs.resolve(config, root)
+    locations = dag.Locations(
+        pipeline_root=str(root / config.name),
+        serving_folder=str(
+            root / SERVING_FOLDER / (config.serving.model_name or resolved.name)
+        ),
+        input_path=str(resolved.path),
+        input_fingerprint=resolved.fingerprint,
+    )
+    pipeline = dag.create_pipeline(
+        config,
+        resolved.contract,
+        locations,
+        engines.local(),
+        metadata_path=root / METADATA_FILE,
+        use_cache=use_cache,
+    )
+    runner = ObservedRunner(describe)
+    with _lock(root, config.name):
+        runner.run(pipeline)
+    results = runner.results
+    summary = _summarise(
+        config,
+        run_folder,
+        len(resolved.contract.labels),
+        results,
+        time.monotonic() - start,
+    )
+    _keep(run_folder, summary, results)
+    return summary
+
+
+def describe(component: str, outputs: Outputs) -> str:
+    """One short sentence about what a component gave."""
+    match component:
+        case "ingest":
+            facts = _ingest_facts(outputs)
+            images = sum(facts["images"].values())
+            splits = " · ".join(f"{n:,} {name}" for name, n in facts["images"].items())
+            return f"{images:,} images: {splits}; {facts['unreadable']} unreadable"
+        case "contract":
+            return ""
+        case "check":
+            return "the data keep their contract"
+        case "train":
+            result = _training_result(outputs)
+            best = result["best"]
+            return (
+                f"{result['steps']:,} steps, best at {best['step']:,}:"
+                f" eval top-1 {best['top_1']:.4f} ({best['weights']} weights)"
+            )
+        case "evaluate":
+            verdict = _verdict(outputs)
+            return "; ".join(
+                [
+                    "blessed" if verdict["is_blessed"] else "refused",
+                    *verdict["sentences"],
+                ]
+            )
+        case "baseline":
+            version = _only(outputs, "baseline_model").get_string_custom_property(
+                "version"
+            )
+            return f"version {version}" if version else "none yet"
+        case "push":
+            pushed = _only(outputs, "pushed_model")
+            version = pushed.get_string_custom_property("pushed_version")
+            return f"version {version} is live" if version else "nothing was pushed"
+    return ""
+
+
+def _lock(root: pathlib.Path, name: str) -> filelock.AcquireReturnProxy:
+    """Keeps two runs of one experiment apart: they would share checkpoints and cache."""
+    lock = filelock.FileLock(root / f".{name}.lock", timeout=0)
+    try:
+        return lock.acquire()
+    except filelock.Timeout as error:
+        raise ConfigError(
+            f"another run of '{name}' is under way in {root}",
+            tip="wait for it, or give this one a root of its own with --root",
+        ) from error
+
+
+def _summarise(
+    config: PipelineConfig,
+    run_folder: pathlib.Path,
+    num_classes: int,
+    results: Mapping[str, ComponentResult],
+    total_seconds: float,
+) -> Summary:
+    facts = _ingest_facts(results["ingest"].outputs)
+    trained = _training_result(results["train"].outputs)
+    verdict = _verdict(results["evaluate"].outputs)
+    pushed = _only(results["push"].outputs, "pushed_model")
+    return Summary(
+        run=run_folder.name,
+        folder=str(run_folder),
+        experiment=config.name,
+        passed=verdict["is_blessed"],
+        is_cached=all(result.is_cached for result in results.values()),
+        images=facts["images"],
+        unreadable=facts["unreadable"],
+        num_classes=num_classes,
+        net=trained["net"],
+        parameters=trained["parameters"],
+        steps=trained["steps"],
+        best_step=trained["best"]["step"],
+        eval_top_1=trained["best"]["top_1"],
+        weights=trained["best"]["weights"],
+        metrics=verdict["metrics"],
+        baseline_metrics=verdict["baseline_metrics"],
+        baseline_version=verdict["baseline_version"],
+        verdict=verdict["sentences"],
+        pushed_version=pushed.get_string_custom_property("pushed_version") or None,
+        pushed_path=pushed.get_string_custom_property("pushed_destination") or None,
+        seconds={name: result.seconds for name, result in results.items()},
+        total_seconds=total_seconds,
+        sample_images=_write_samples(run_folder, results["ingest"].outputs),
+    )
+
+
+def _keep(
+    run_folder: pathlib.Path, summary: Summary, results: Mapping[str, ComponentResult]
+) -> None:
+    run_dir = pathlib.Path(_only(results["train"].outputs, "model_run").uri)
+    history = run_dir / training.HISTORY_FILE
+    if history.is_file():
+        shutil.copy(history, run_folder / history.name)
+    record = dataclasses.asdict(summary) | {
+        "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "artifacts": {
+            name: {
+                key: [artifact.uri for artifact in artifacts]
+                for key, artifacts in result.outputs.items()
+            }
+            for name, result in results.items()
+        },
+    }
+    durable.write_text(run_folder / SUMMARY_FILE, json.dumps(record, indent=1))
+
+
+def _write_samples(run_folder: pathlib.Path, outputs: Outputs) -> list[str]:
+    """A few test images as files, of different classes, to try the model on."""
+    uri = artifact_utils.get_split_uri(outputs["examples"], features.TEST)
+    files = sorted(str(path) for path in pathlib.Path(uri).iterdir())
+    folder = run_folder / "samples"
+    folder.mkdir(exist_ok=True)
+    paths: dict[str, str] = {}
+    for serialised in tf.data.TFRecordDataset(files, "GZIP").take(200):
+        feature = tf.train.Example.FromString(serialised.numpy()).features.feature
+        text = feature[features.TEXT].bytes_list.value[0].decode()
+        if text in paths:
+            continue
+        suffix = feature[features.FORMAT].bytes_list.value[0].decode()
+        # A number, not the class name: names of classes never become paths.
+        path = folder / f"{len(paths)}.{suffix}"
+        path.write_bytes(feature[features.ENCODED].bytes_list.value[0])
+        paths[text] = str(path)
+        if len(paths) == SAMPLES:
+            break
+    return list(paths.values())
+
+
+def _ingest_facts(outputs: Outputs) -> dict:
+    path = pathlib.Path(_only(outputs, "examples").uri) / "summary.json"
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _training_result(outputs: Outputs) -> dict:
+    path = pathlib.Path(_only(outputs, "model_run").uri) / task.RESULT_FILE
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _verdict(outputs: Outputs) -> dict:
+    path = (
+        pathlib.Path(_only(outputs, "evaluation").uri) / model_evaluator.VERDICT_FILE
+    )
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _only(outputs: Outputs, key: str) -> object:
+    return artifact_utils.get_single_instance(outputs[key])

@@ -1,0 +1,193 @@
+"""Named experiments: functions that return a configuration.
+
+Each docstring holds the command, the result to expect and what it took.
+"""
+
+import dataclasses
+import difflib
+from collections.abc import Callable
+
+from pipeline.config import (
+    DataConfig,
+    EvaluationConfig,
+    ModelConfig,
+    PipelineConfig,
+    PreprocessingConfig,
+    TrainConfig,
+)
+from schema.errors import ConfigError
+
+DEFAULT = "digits_resnet_20"
+
+
+def digits_resnet_20() -> PipelineConfig:
+    """ResNet-20 on scikit-learn's handwritten digits (8x8 px). Run: make run"""
+    return PipelineConfig(
+        name="digits_resnet_20",
+        data=DataConfig(contract="digits", test_fraction=0.15, eval_fraction=0.1),
+        preprocessing=PreprocessingConfig(
+            resize_px=8, crop_px=8, channels=1, standardise="dataset"
+        ),
+        model=ModelConfig(net="resnet_20"),
+        train=TrainConfig(
+            batch_size=64,
+            epochs=40,
+            learning_rate=0.1,
+            warmup_epochs=2,
+            weight_decay=5e-4,
+            ema_decay=0.98,
+            pad_crop_px=1,
+            eval_every_epochs=5,
+        ),
+        evaluation=EvaluationConfig(min_top_1=0.95, max_top_1_drop=0.01),
+    )
+
+
+def cifar10_resnet_20() -> PipelineConfig:
+    """ResNet-20 on CIFAR-10. Run: slimline run cifar10_resnet_20 --data ARCHIVE"""
+    return PipelineConfig(
+        name="cifar10_resnet_20",
+        data=DataConfig(contract="cifar10"),
+        preprocessing=PreprocessingConfig(
+            resize_px=32, crop_px=32, standardise="dataset"
+        ),
+        model=ModelConfig(net="resnet_20"),
+        train=TrainConfig(
+            batch_size=128,
+            epochs=60,
+            optimizer="nesterov",
+            learning_rate=0.4,
+            warmup_epochs=2,
+            weight_decay=1e-4,
+            ema_decay=0.995,
+            flip=True,
+            pad_crop_px=4,
+            eval_every_epochs=1,
+        ),
+        evaluation=EvaluationConfig(min_top_1=0.85),
+    )
+
+
+def cifar10_inception_v2() -> PipelineConfig:
+    """Inception-v2 on CIFAR-10 at 32 px.
+
+    Run: slimline run cifar10_inception_v2 --data ARCHIVE. The original enlarges the
+    images to 224 px: --set preprocessing.resize_px=224 --set preprocessing.crop_px=224.
+    """
+    return PipelineConfig(
+        name="cifar10_inception_v2",
+        data=DataConfig(contract="cifar10"),
+        preprocessing=PreprocessingConfig(
+            resize_px=32, crop_px=32, standardise="minus_one_to_one"
+        ),
+        model=ModelConfig(net="inception_v2"),
+        train=TrainConfig(
+            batch_size=100,
+            epochs=25,
+            learning_rate=0.05,
+            warmup_epochs=1,
+            weight_decay=4e-5,
+            ema_decay=0.995,
+            flip=True,
+            pad_crop_px=4,
+        ),
+        evaluation=EvaluationConfig(min_top_1=0.7),
+    )
+
+
+def mnist_resnet_34() -> PipelineConfig:
+    """ResNet-34 without batch norm on MNIST.
+
+    Run: slimline run mnist_resnet_34 --data FOLDER. Batch, rate, EMA and L2 are those of
+    the system it reproduces: gradient descent at 0.03, EMA 0.99, 1e-4 on the last layer.
+    """
+    return PipelineConfig(
+        name="mnist_resnet_34",
+        data=DataConfig(contract="mnist"),
+        preprocessing=PreprocessingConfig(
+            resize_px=28, crop_px=28, channels=1, standardise="minus_one_to_one"
+        ),
+        model=ModelConfig(net="resnet_34_mnist"),
+        train=TrainConfig(
+            batch_size=100,
+            steps=8000,
+            optimizer="gradient_descent",
+            learning_rate=0.03,
+            warmup_epochs=0,
+            weight_decay=1e-4,
+            ema_decay=0.99,
+        ),
+        evaluation=EvaluationConfig(min_top_1=0.97),
+    )
+
+
+def folder() -> PipelineConfig:
+    """ResNet-20 at 64 px on images of your own.
+
+    Run: slimline data init PATH, then slimline run folder --data PATH.
+    """
+    return PipelineConfig(
+        name="folder",
+        preprocessing=PreprocessingConfig(
+            resize_px=72, crop_px=72, standardise="per_image"
+        ),
+        model=ModelConfig(net="resnet_20", image_size_px=64),
+        train=TrainConfig(
+            batch_size=64,
+            epochs=40,
+            learning_rate=0.1,
+            warmup_epochs=2,
+            weight_decay=5e-4,
+            ema_decay=0.98,
+            flip=True,
+            eval_every_epochs=2,
+        ),
+        evaluation=EvaluationConfig(min_top_1=0.5, max_top_1_drop=0.02),
+    )
+
+
+EXPERIMENTS: dict[str, Callable[[], PipelineConfig]] = {
+    "digits_resnet_20": digits_resnet_20,
+    "cifar10_resnet_20": cifar10_resnet_20,
+    "cifar10_inception_v2": cifar10_inception_v2,
+    "mnist_resnet_34": mnist_resnet_34,
+    "folder": folder,
+}
+
+
+def find(name: str) -> PipelineConfig:
+    """Configuration of the experiment `name`.
+
+    Raises:
+      ConfigError: no such experiment; the nearest one is named.
+    """
+    if name in EXPERIMENTS:
+        return EXPERIMENTS[name]()
+    nearest = difflib.get_close_matches(name, EXPERIMENTS, n=1, cutoff=0.4)
+    raise ConfigError(
+        f"unknown experiment '{name}'",
+        expected=f"one of {', '.join(sorted(EXPERIMENTS))}",
+        tip=f"did you mean '{nearest[0]}'?" if nearest else "",
+    )
+
+
+def tiny(config: PipelineConfig) -> PipelineConfig:
+    """The same experiment at its smallest, for tests: 2 steps on images of few pixels.
+
+    The net keeps its structure and every component runs; the gate is open, because two
+    steps teach nothing.
+    """
+    size_px = 32 if config.model.net.startswith("inception") else 8
+    if config.model.net == "resnet_34_mnist":
+        size_px = 28
+    return dataclasses.replace(
+        config,
+        preprocessing=dataclasses.replace(
+            config.preprocessing, resize_px=size_px, crop_px=size_px
+        ),
+        model=dataclasses.replace(config.model, image_size_px=0),
+        train=dataclasses.replace(
+            config.train, batch_size=4, steps=2, pad_crop_px=1, warmup_epochs=0.0
+        ),
+        evaluation=EvaluationConfig(min_top_1=0.0, max_top_1_drop=1.0),
+    )

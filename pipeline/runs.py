@@ -1,0 +1,190 @@
+"""Folders of runs: `<root>/<date>_<time>_<two words>/`, made once and never reused.
+
+Beside them in the root lie what runs share: `<experiment>/` (TFX artifacts), `serving/`,
+`data/` and `metadata.sqlite`. Only names of the pattern above are runs.
+"""
+
+import datetime
+import json
+import pathlib
+import random
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from schema import durable
+from schema.errors import ConfigError
+
+CONFIG_FILE = "config.json"
+LOG_FILE = "log.txt"
+SUMMARY_FILE = "summary.json"
+LATEST = "latest"
+LATEST_PASSED = "latest:passed"
+ATTEMPTS = 200
+
+_NAME = re.compile(r"\d{4}-\d{2}-\d{2}_\d{4}_([a-z]+-[a-z]+)")
+_ADJECTIVES = (
+    "able amber bold brave bright brisk calm clear clever cosy crisp daring eager early"
+    " fair fine firm fleet fond frank fresh gentle glad golden grand happy hardy honest"
+    " jolly keen kind light lively loyal lucky mellow merry mild modest neat nimble noble"
+    " patient plucky polite proud quick quiet rapid ready robust rosy sandy sharp silver"
+    " smart snowy solid spry steady still sturdy sunny swift tidy tranquil trusty upbeat"
+    " vivid warm wise witty young zesty"
+)
+_ANIMALS = (
+    "badger bat bear beaver bee bison bream buzzard camel carp cat civet cod condor coot"
+    " crab crane cricket crow deer dolphin donkey dove duck eagle eel egret elk falcon"
+    " ferret finch fox frog gannet gecko gibbon goat goose grouse gull hare hawk hedgehog"
+    " heron horse ibex ibis jackal jay kestrel kite koala lark lemur linnet lizard llama"
+    " lynx magpie marten mole moose moth mouse newt ocelot orca osprey otter owl panda"
+    " perch petrel pigeon pike plover puffin quail rabbit raven robin salmon seal shrew"
+    " snail sparrow squid stoat stork swan tapir tern thrush tiger toad trout turtle vole"
+    " walrus weasel whale wolf wombat wren yak zebra"
+)
+
+
+def create(
+    root: pathlib.Path,
+    values: Mapping[str, Any],
+    origins: Mapping[str, str],
+    *,
+    now: datetime.datetime | None = None,
+    words: random.Random | None = None,
+) -> pathlib.Path:
+    """Makes the folder of a new run under `root` and writes its `config.json`.
+
+    Args:
+      root: made where missing.
+      values: dotted key -> value.
+      origins: dotted key -> where the value came from.
+      now: UTC, for the name.
+      words: source of the two words; the system's randomness by default, because a seeded
+        one would give every run the same name.
+
+    Raises:
+      ConfigError: `root` cannot be written to.
+    """
+    now = now or datetime.datetime.now(datetime.UTC)
+    words = words or random.SystemRandom()
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        folder = _make_folder(root, now.strftime("%Y-%m-%d_%H%M"), words)
+        record = {
+            "created": now.isoformat(timespec="seconds"),
+            "settings": {
+                key: {"value": value, "origin": origins.get(key, "")}
+                for key, value in sorted(values.items())
+            },
+        }
+        durable.write_text(folder / CONFIG_FILE, json.dumps(record, indent=1) + "\n")
+    except OSError as error:
+        raise ConfigError(
+            f"cannot write to {root}: {error.strerror or error}",
+            tip="--root DIR puts runs elsewhere",
+        ) from error
+    return folder
+
+
+def list_runs(root: pathlib.Path) -> list[pathlib.Path]:
+    """Folders of all runs under `root`, oldest first."""
+    if not root.is_dir():
+        return []
+    folders = [
+        path for path in root.iterdir() if _NAME.fullmatch(path.name) and path.is_dir()
+    ]
+    return sorted(folders, key=_age)
+
+
+def find(root: pathlib.Path, wanted: str) -> pathlib.Path:
+    """The run that `wanted` means.
+
+    Args:
+      root: folder of the runs.
+      wanted: 'latest', 'latest:passed', a name, its two words, or a prefix of either that
+        fits one run only.
+
+    Raises:
+      ConfigError: there is none, or more than one.
+    """
+    found = list_runs(root)
+    if not found:
+        raise ConfigError(f"no runs in {root}", tip="slimline run makes one")
+    if wanted == LATEST:
+        return found[-1]
+    if wanted == LATEST_PASSED:
+        return _latest_passed(root, found)
+    exact = [path for path in found if wanted in (path.name, two_words(path))]
+    if len(exact) == 1:
+        return exact[0]
+    fitting = exact or [
+        path
+        for path in found
+        if wanted
+        and (path.name.startswith(wanted) or two_words(path).startswith(wanted))
+    ]
+    if len(fitting) == 1:
+        return fitting[0]
+    names = ", ".join(path.name for path in (fitting or found)[-5:])
+    if fitting:
+        raise ConfigError(
+            f"'{wanted}' fits {len(fitting)} runs in {root}",
+            found=names,
+            expected="more letters of the name",
+        )
+    raise ConfigError(
+        f"no run '{wanted}' in {root}",
+        found=f"{len(found)} runs, the last ones: {names}",
+        expected=f"'{LATEST}', '{LATEST_PASSED}', a name, its two words, or a prefix",
+    )
+
+
+def two_words(folder: pathlib.Path) -> str:
+    """'quick-heron' of '2026-11-22_0201_quick-heron'; other names as they are."""
+    match = _NAME.fullmatch(folder.name)
+    return match.group(1) if match else folder.name
+
+
+def has_passed(folder: pathlib.Path) -> bool:
+    """Whether the gate blessed the model of this run; False for a run that never ended."""
+    try:
+        text = (folder / SUMMARY_FILE).read_text(encoding="utf-8")
+        return bool(json.loads(text)["passed"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _make_folder(root: pathlib.Path, stamp: str, words: random.Random) -> pathlib.Path:
+    adjectives, animals = _ADJECTIVES.split(), _ANIMALS.split()
+    taken = {two_words(path) for path in list_runs(root)}
+    for attempt in range(ATTEMPTS):
+        pair = f"{words.choice(adjectives)}-{words.choice(animals)}"
+        # Words that no other run bears can stand for the run alone. A root with most of
+        # the pairs in use has to repeat some.
+        if pair in taken and attempt < ATTEMPTS // 2:
+            continue
+        folder = root / f"{stamp}_{pair}"
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        return folder
+    raise ConfigError(
+        f"no free name for a run in {root} after {ATTEMPTS} attempts",
+        tip="--root DIR puts runs elsewhere",
+    )
+
+
+def _latest_passed(root: pathlib.Path, found: list[pathlib.Path]) -> pathlib.Path:
+    for folder in reversed(found):
+        if has_passed(folder):
+            return folder
+    raise ConfigError(f"none of the {len(found)} runs in {root} has passed")
+
+
+def _age(folder: pathlib.Path) -> tuple[str, int, str]:
+    """Sorts by the minute in the name, within it by the time the configuration was written."""
+    try:
+        written = (folder / CONFIG_FILE).stat().st_mtime_ns
+    except OSError:
+        written = 0
+    return folder.name[: len("2026-11-22_0201")], written, folder.name

@@ -1,0 +1,311 @@
+"""The settings of a run: layers of values, and where each of them came from.
+
+Default < experiment < --config FILE < environment < --set. Every value is checked where it
+enters, so that an error names its origin.
+"""
+
+import dataclasses
+import os
+import pathlib
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, get_args
+
+import yaml
+
+from pipeline import experiments
+from pipeline.config import PipelineConfig
+from schema.errors import ConfigError
+from trainer.config import as_json, flatten, from_json, known_keys
+from trainer.lookup import nearest
+
+ENVIRONMENT_PREFIX = "SLIMLINE_"
+# SLIMLINE_TRAIN__BATCH_SIZE; names without the double underscore are not settings.
+_ENVIRONMENT_NAME = re.compile(r"SLIMLINE_([A-Z0-9_]+?)__([A-Z0-9_]+)")
+DEFAULT_ORIGIN = "default"
+EXPERIMENT_ORIGIN = "experiment"
+TINY_ORIGIN = "--tiny"
+NAME = "name"
+
+# Key, value as it came (text is parsed already), origin.
+_Item = tuple[str, Any, str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Resolved:
+    """A configuration and its history.
+
+    Attributes:
+      config: the values that hold.
+      origins: dotted key -> 'default', 'experiment', '--tiny', '--config FILE', the name of
+        the environment variable, '--set', '--data' or 'settings' (from Python).
+      experiment: the experiment's own values, to compare with.
+    """
+
+    config: PipelineConfig
+    origins: dict[str, str]
+    experiment: PipelineConfig
+
+    def values(self) -> dict[str, Any]:
+        """Dotted key -> value."""
+        return flatten(as_json(self.config))
+
+    def changes(self) -> list[str]:
+        """What differs from the experiment: 'train.epochs 160 -> 30', sorted."""
+        before = flatten(as_json(self.experiment))
+        return [
+            f"{key} {show(before[key])} -> {show(value)}"
+            for key, value in sorted(self.values().items())
+            if value != before[key]
+        ]
+
+
+def resolve(
+    experiment: str,
+    *,
+    config_file: pathlib.Path | None = None,
+    environment: Mapping[str, str] = os.environ,
+    assignments: Sequence[str] = (),
+    data: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    is_tiny: bool = False,
+) -> Resolved:
+    """The configuration of `experiment` with all layers applied.
+
+    Args:
+      experiment: name of an experiment.
+      config_file: YAML, sections or dotted keys.
+      environment: variables; only SLIMLINE_<SECTION>__<KEY> are read.
+      assignments: 'key=value' in any order, the value as text for the field's type.
+      data: `data.path`.
+      settings: dotted key -> value, the form that Python callers give.
+      is_tiny: starts from the experiment's smallest version.
+
+    Raises:
+      ConfigError: an unknown experiment or key, a value that does not fit its field, one
+        key given twice with different values, or an unreadable file.
+    """
+    base = experiments.find(experiment)
+    config = experiments.tiny(base) if is_tiny else base
+    origins = _first_origins(base, config)
+    own = config
+    layers: list[Iterable[_Item]] = [
+        _from_file(config_file) if config_file else (),
+        _from_environment(environment, own),
+        _last_layer(assignments, data, settings or {}, own),
+    ]
+    values = as_json(config)
+    for layer in layers:
+        for key, value, origin in _without_conflicts(layer, own):
+            _put(values, key, value)
+            origins[key] = origin
+    return Resolved(from_json(PipelineConfig, values), origins, own)
+
+
+def show(value: Any) -> str:
+    """A value as a person types it: whole floats without '.0', booleans in lower case."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:g}"
+    return str(value) if value != "" else "''"
+
+
+def _first_origins(base: PipelineConfig, config: PipelineConfig) -> dict[str, str]:
+    defaults = flatten(as_json(PipelineConfig()))
+    own = flatten(as_json(base))
+    origins = {}
+    for key, value in flatten(as_json(config)).items():
+        if value != own[key]:
+            origins[key] = TINY_ORIGIN
+        else:
+            is_default = value == defaults[key]
+            origins[key] = DEFAULT_ORIGIN if is_default else EXPERIMENT_ORIGIN
+    return origins
+
+
+def _from_file(path: pathlib.Path) -> Iterator[_Item]:
+    origin = f"--config {path}"
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read {path}: {error}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(
+            f"{path} is not YAML: {' '.join(str(error).split())}"
+        ) from error
+    if content is None:
+        return
+    if not isinstance(content, dict):
+        raise ConfigError(
+            f"{path} holds no settings",
+            found=type(content).__name__,
+            expected="sections with keys, like train: {epochs: 30}",
+        )
+    for key, value in _pairs(content):
+        yield key, value, origin
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """YAML's safe loader, which takes a key once only: the second would win in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        """See base class."""
+        seen: set[str] = set()
+        for key_node, _ in node.value:
+            key = str(self.construct_object(key_node, deep=True))
+            if key in seen:
+                line = key_node.start_mark.line + 1
+                raise yaml.YAMLError(f"'{key}' stands twice, again in line {line}")
+            seen.add(key)
+        return super().construct_mapping(node, deep=deep)
+
+
+def _pairs(content: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    known = known_keys(PipelineConfig)
+    for name, value in content.items():
+        key = f"{prefix}{name}"
+        if isinstance(value, dict) and key not in known:
+            yield from _pairs(value, f"{key}.")
+        elif value is not None or key not in _sections():
+            yield key, value  # a section without lines says nothing
+
+
+def _from_environment(
+    environment: Mapping[str, str], own: PipelineConfig
+) -> Iterator[_Item]:
+    for variable, text in sorted(environment.items()):
+        match = _ENVIRONMENT_NAME.fullmatch(variable)
+        if match:
+            key = ".".join(match.groups()).lower()
+            yield key, _parse(text, _field(key, variable, own)), variable
+
+
+def _last_layer(
+    assignments: Sequence[str],
+    data: str | None,
+    settings: Mapping[str, Any],
+    own: PipelineConfig,
+) -> Iterator[_Item]:
+    for key, value in flatten(settings).items():
+        yield key, value, "settings"
+    for assignment in assignments:
+        key, equals, text = assignment.partition("=")
+        key = key.strip()
+        if not equals or not key:
+            raise ConfigError(
+                "--set takes key=value",
+                found=assignment,
+                tip="as in --set train.epochs=30",
+            )
+        yield key, _parse(text, _field(key, "--set", own)), "--set"
+    if data is not None:
+        yield "data.path", data, "--data"
+
+
+def _without_conflicts(items: Iterable[_Item], own: PipelineConfig) -> Iterator[_Item]:
+    """The items of one layer, checked; their order must not decide."""
+    given: dict[str, _Item] = {}
+    for key, raw, origin in items:
+        value = _check(key, raw, origin, own)
+        if key in given and given[key][1] != value:
+            raise ConfigError(
+                f"setting '{key}' is given twice",
+                found=f"{show(given[key][1])} ({given[key][2]})"
+                f" and {show(value)} ({origin})",
+                expected="one value",
+            )
+        given.setdefault(key, (key, value, origin))
+    return iter(given.values())
+
+
+def _parse(text: str, field: dataclasses.Field) -> Any:
+    """Text for a field: kept where text or a number is wanted, else a YAML scalar.
+
+    YAML 1.1 alone would read 1e-3 as text, 010 as 8 and 1:30 as 90; pydantic reads
+    numbers from text without such surprises.
+    """
+    text = text.strip()
+    is_quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "'\""
+    takes_text = not (field.type is bool or get_args(field.type))
+    is_number = _base_type(field) in (int, float)
+    if (takes_text or is_number) and not is_quoted:
+        return text
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+
+
+def _base_type(field: dataclasses.Field) -> Any:
+    arguments = get_args(field.type)
+    return arguments[0] if arguments and isinstance(arguments[0], type) else field.type
+
+
+def _field(key: str, origin: str, own: PipelineConfig) -> dataclasses.Field:
+    known = known_keys(PipelineConfig)
+    if key not in known:
+        raise _unknown(key, origin, own)
+    return known[key]
+
+
+def _check(key: str, value: Any, origin: str, own: PipelineConfig) -> Any:
+    """The value as its field holds it."""
+    _field(key, origin, own)
+    if key == NAME and value != own.name:
+        raise ConfigError(
+            f"the name of experiment '{own.name}' is fixed ({origin})",
+            found=str(value),
+            tip="it names the folder of its artifacts; --root keeps runs apart",
+        )
+    nested: dict[str, Any] = {}
+    _put(nested, key, value)
+    try:
+        checked = from_json(PipelineConfig, nested)
+    except ConfigError as error:
+        raise ConfigError(
+            f"{error.message} ({origin})",
+            found=error.found,
+            expected=error.expected,
+            tip=error.tip,
+        ) from error
+    return flatten(as_json(checked))[key]
+
+
+def _put(values: dict[str, Any], key: str, value: Any) -> None:
+    *sections, name = key.split(".")
+    for section in sections:
+        values = values.setdefault(section, {})
+    values[name] = value
+
+
+def _unknown(key: str, origin: str, own: PipelineConfig) -> ConfigError:
+    """The error for an unknown key, with the nearest one and its value now."""
+    now = flatten(as_json(own))
+    where = "" if origin == "--set" else f" ({origin})"
+    tail = f"all settings: slimline experiments {own.name}"
+    if key in _sections():
+        members = ", ".join(known for known in now if known.startswith(f"{key}."))
+        return ConfigError(
+            f"'{key}' is a section, not a setting{where}", expected=members, tip=tail
+        )
+    near = _nearest(key, now)
+    guess = f"did you mean '{near}' (now {show(now[near])})?   " if near else ""
+    return ConfigError(f"unknown setting '{key}'{where}", tip=guess + tail)
+
+
+def _nearest(key: str, known: Iterable[str]) -> str:
+    """The likeliest known key: one of the same last name first, 'epochs' -> 'train.epochs'."""
+    known = list(known)
+    last: Callable[[str], str] = lambda dotted: dotted.rpartition(".")[2]  # noqa: E731
+    same = [candidate for candidate in known if last(candidate) == last(key)]
+    if same:
+        return nearest(key, same) or same[0]
+    if near := nearest(key, known):
+        return near
+    by_last = {last(candidate): candidate for candidate in known}
+    return by_last.get(nearest(last(key), by_last), "")
+
+
+def _sections() -> set[str]:
+    return {key.rpartition(".")[0] for key in known_keys(PipelineConfig)} - {""}

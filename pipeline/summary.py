@@ -1,0 +1,59 @@
+"""What a run comes to: the figures that a person asks for at its end."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """Outcome of one run; JSON by `dataclasses.asdict`.
+
+    Attributes:
+      run: name of the run.
+      folder: its own folder, with log, configuration, history and summary.
+      experiment: name of the experiment.
+      passed: whether the gate blessed the model.
+      is_cached: whether every component was served from the cache.
+      images: images per split.
+      unreadable: images in quarantine.
+      num_classes: classes of the contract.
+      net: name of the net.
+      parameters: its trainable parameters.
+      steps: updates applied.
+      best_step: the update whose weights were exported.
+      eval_top_1: their top-1 accuracy on eval.
+      weights: 'ema' or 'raw'.
+      metrics: of the candidate on test: top_1, cross_entropy, top_5 with more than five
+        classes, example_count.
+      baseline_metrics: of the last blessed model, or None.
+      baseline_version: its version, or None.
+      verdict: the gate in sentences.
+      pushed_version: version under the serving folder, or None.
+      pushed_path: its folder, or None.
+      seconds: per component.
+      total_seconds: of the whole run.
+      sample_images: a few test images as files, to try the model on.
+    """
+
+    run: str
+    folder: str
+    experiment: str
+    passed: bool
+    is_cached: bool
+    images: dict[str, int]
+    unreadable: int
+    num_classes: int
+    net: str
+    parameters: int
+    steps: int
+    best_step: int
+    eval_top_1: float
+    weights: str
+    metrics: dict[str, float]
+    baseline_metrics: dict[str, float] | None
+    baseline_version: str | None
+    verdict: list[str]
+    pushed_version: str | None
+    pushed_path: str | None
+    seconds: dict[str, float]
+    total_seconds: float
+    sample_images: list[str]

@@ -1,0 +1,1 @@
+"""The contract of the data: feature names, errors, and the schema of each data set."""

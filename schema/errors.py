@@ -1,0 +1,56 @@
+"""Errors that are a user's to mend; the command shows them as sentences, without a stack.
+
+They live in the lowest package so that every part can raise them; `slimline.errors` is
+their public address.
+"""
+
+
+class SlimlineError(Exception):
+    """Base of all errors that carry a cause, a finding and a next step.
+
+    Attributes:
+      message: cause and place in one line, lower case.
+      found: what was there, or ''.
+      expected: what should have been there, or ''.
+      tip: what to do next, or ''.
+    """
+
+    def __init__(
+        self, message: str, *, found: str = "", expected: str = "", tip: str = ""
+    ):
+        super().__init__(message, found, expected, tip)
+        self.message = message
+        self.found = found
+        self.expected = expected
+        self.tip = tip
+
+    def __str__(self) -> str:
+        lines = [self.message]
+        for name in ("found", "expected", "tip"):
+            if value := getattr(self, name):
+                lines.append(f"  {name}: {value}")
+        return "\n".join(lines)
+
+    def __reduce__(self):  # type: ignore[no-untyped-def]
+        return _rebuild, (type(self), self.args)
+
+
+def _rebuild(kind: type[SlimlineError], args: tuple[str, str, str, str]) -> SlimlineError:
+    message, found, expected, tip = args
+    return kind(message, found=found, expected=expected, tip=tip)
+
+
+class ConfigError(SlimlineError, ValueError):
+    """A setting, an experiment name or a path on the command line is wrong."""
+
+
+class DataError(SlimlineError, ValueError):
+    """The data are refused: unreadable, incomplete, or against their contract."""
+
+
+class TrainError(SlimlineError, RuntimeError):
+    """Training cannot go on, as with a loss that is not a number."""
+
+
+class GateError(SlimlineError):
+    """The gate refused the model."""

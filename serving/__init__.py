@@ -1,0 +1,1 @@
+"""Pushed models: how they are found, loaded and asked."""

@@ -1,0 +1,223 @@
+"""A pushed model in this process: images in, class names and scores out."""
+
+import dataclasses
+import os
+import pathlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from schema import versions
+from schema.errors import ConfigError, DataError
+from serving import encoding
+
+SERVING_FOLDER = "serving"
+LABELS_ASSET = pathlib.PurePath("assets", "labels.txt")
+PREDICT_IMAGES = "predict_images"
+# Bounds the memory of a call; larger batches are no faster on a CPU.
+BATCH_SIZE = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """What the model says about one image.
+
+    Attributes:
+      label: the most probable class.
+      score: its probability.
+      top: (label, score), best first.
+    """
+
+    label: str
+    score: float
+    top: list[tuple[str, float]]
+
+
+class LocalModel:
+    """A SavedModel with the signature `predict_images`."""
+
+    def __init__(self, folder: pathlib.Path, labels: tuple[str, ...], loaded: Any):
+        """Takes what `load` found; use that.
+
+        Args:
+          folder: of the version.
+          labels: class names in label order.
+          loaded: what `tf.saved_model.load` gave. It is kept because the signature holds
+            its variables weakly.
+        """
+        self.folder = folder
+        self.labels = labels
+        self._loaded = loaded
+        self._signature = loaded.signatures[PREDICT_IMAGES]
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "LocalModel":
+        """The model in a version's folder, or the newest version in a model's folder.
+
+        Raises:
+          ConfigError: there is no such model, or it has no `predict_images` signature.
+        """
+        folder = _version_folder(pathlib.Path(path).expanduser())
+        try:
+            text = (folder / LABELS_ASSET).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(
+                f"the model in {folder} names no classes: {error}"
+            ) from error
+        import tensorflow as tf
+
+        try:
+            loaded = tf.saved_model.load(str(folder))
+        except (OSError, ValueError, tf.errors.OpError) as error:
+            raise ConfigError(f"cannot load the model in {folder}: {error}") from error
+        if PREDICT_IMAGES not in loaded.signatures:
+            raise ConfigError(
+                f"the model in {folder} takes no images",
+                found=f"signatures {', '.join(sorted(loaded.signatures)) or 'none'}",
+                expected=PREDICT_IMAGES,
+            )
+        labels = [line.rstrip("\r") for line in text.split("\n")]
+        return cls(folder, tuple(label for label in labels if label), loaded)
+
+    def predict(self, images: Sequence[Any], top: int = 5) -> list[Prediction]:
+        """A prediction for each image, in order.
+
+        Args:
+          images: each a path, encoded bytes (JPEG, PNG, BMP, GIF, WebP), a PIL image, or a
+            uint8 array [height, width] or [height, width, channels].
+          top: how many classes to give, at most all.
+
+        Raises:
+          DataError: an image cannot be read; the error names it.
+          TypeError: `images` is one image, not a sequence.
+          ValueError: `top` is less than 1.
+        """
+        if isinstance(images, str | bytes | os.PathLike):
+            raise TypeError(
+                f"`images` must be a sequence of images. Received one"
+                f" {type(images).__name__}; put it into a list."
+            )
+        if top < 1:
+            raise ValueError(f"`top` must be at least 1. Received {top}.")
+        predictions: list[Prediction] = []
+        for start in range(0, len(images), BATCH_SIZE):
+            batch = images[start : start + BATCH_SIZE]
+            names = [_name(image, start + place) for place, image in enumerate(batch)]
+            encoded = [
+                encoding.encode(image, name)
+                for image, name in zip(batch, names, strict=True)
+            ]
+            predictions.extend(self._predict_batch(encoded, names, top))
+        return predictions
+
+    def _predict_batch(
+        self, encoded: list[bytes], names: list[str], top: int
+    ) -> Iterator[Prediction]:
+        import tensorflow as tf
+
+        try:
+            outputs = self._signature(images=tf.constant(encoded, tf.string))
+        except tf.errors.InvalidArgumentError as error:
+            if len(encoded) == 1:
+                reason = (error.message or "").splitlines()[0][:200]
+                raise DataError(f"cannot decode image {names[0]}: {reason}") from error
+            # The graph decodes a batch at once and does not say which image it was.
+            for data, name in zip(encoded, names, strict=True):
+                yield from self._predict_batch([data], [name], top)
+            return
+        classes, scores = outputs["classes"].numpy(), outputs["scores"].numpy()
+        for row_classes, row_scores in zip(classes, scores, strict=True):
+            best = [
+                (label.decode(), float(score))
+                for label, score in zip(
+                    row_classes[:top], row_scores[:top], strict=True
+                )
+            ]
+            yield Prediction(label=best[0][0], score=best[0][1], top=best)
+
+
+def model_names(root: pathlib.Path) -> list[str]:
+    """Names of the models under `root` that have a version, sorted."""
+    folder = root / SERVING_FOLDER
+    if not folder.is_dir():
+        return []
+    return sorted(path.name for path in folder.iterdir() if versions.numbers(path))
+
+
+def find_model(root: pathlib.Path, wanted: str | None = None) -> pathlib.Path:
+    """Folder of the version that `wanted` means.
+
+    Args:
+      root: folder of the runs; models lie in its `serving/`.
+      wanted: 'cifar10' (its newest version), 'cifar10@6', or the path of a model's or a
+        version's folder. None means the only model there is. A name goes before a path;
+        write './cifar10' for the folder.
+
+    Raises:
+      ConfigError: there is no such model, or None and several models.
+    """
+    known = model_names(root)
+    if wanted is None:
+        return _only_model(root, known)
+    name, at, version = wanted.partition("@")
+    if name not in known:
+        path = pathlib.Path(wanted).expanduser()
+        if path.is_dir():
+            return _version_folder(path)
+        raise ConfigError(
+            f"no model '{wanted}'",
+            found=_told(root, known),
+            expected="a name, NAME@VERSION, or the folder of a SavedModel",
+            tip=_tip(known),
+        )
+    folder = root / SERVING_FOLDER / name
+    if not at:
+        return _version_folder(folder)
+    numbers = [str(number) for number in versions.numbers(folder)]
+    if version not in numbers:
+        raise ConfigError(
+            f"model '{name}' has no version '{version}'",
+            found=", ".join(reversed(numbers)),
+        )
+    return folder / version
+
+
+def _only_model(root: pathlib.Path, known: list[str]) -> pathlib.Path:
+    if len(known) == 1:
+        return _version_folder(root / SERVING_FOLDER / known[0])
+    if known:
+        raise ConfigError(
+            f"which model? there are {len(known)} in {root / SERVING_FOLDER}",
+            found=", ".join(known),
+            tip=f"--model {known[0]}",
+        )
+    raise ConfigError(f"no model in {root / SERVING_FOLDER}", tip=_tip(known))
+
+
+def _version_folder(path: pathlib.Path) -> pathlib.Path:
+    if (path / versions.SAVED_MODEL_FILE).is_file():
+        return path
+    newest = versions.newest(path)
+    if newest is None:
+        raise ConfigError(
+            f"no model in {path}",
+            expected=f"{versions.SAVED_MODEL_FILE}, or versions like 1/, 2/ with it",
+            tip=_tip([]),
+        )
+    return path / str(newest)
+
+
+def _told(root: pathlib.Path, known: list[str]) -> str:
+    return f"{', '.join(known) or 'no models'} in {root / SERVING_FOLDER}"
+
+
+def _tip(known: list[str]) -> str:
+    return (
+        ""
+        if known
+        else "slimline run trains and pushes one; --root DIR looks elsewhere"
+    )
+
+
+def _name(image: Any, place: int) -> str:
+    is_path = isinstance(image, str | os.PathLike)
+    return str(image) if is_path else f"number {place}"

@@ -1,0 +1,79 @@
+"""Metadata and dependencies of slimline; the tool settings are in pyproject.toml."""
+
+import pathlib
+
+import setuptools
+
+ROOT = pathlib.Path(__file__).parent
+
+# The set that is tested together (docs/adr/0001-version-set.md). requirements.lock pins
+# everything below these, with hashes.
+REQUIRED = [
+    "tfx[kfp]==1.16.0",
+    "tensorflow>=2.16.2,<2.17",
+    "tf-keras>=2.16,<2.17",
+    "tensorflow-transform>=1.16,<1.17",
+    "tensorflow-data-validation>=1.16.1,<1.17",
+    "tensorflow-model-analysis>=0.47,<0.48",
+    "tf-slim>=1.1,<2",
+    "apache-beam>=2.72,<2.73",
+    "attrs>=22",
+    "click>=8.1",
+    "dill>=0.3.8",  # tfx-bsl imports it, Beam no longer brings it
+    "filelock>=3.12",
+    "numpy>=1.26,<2",
+    "Pillow>=10.3",
+    "pip",  # the tfx command calls `pip freeze`
+    "pydantic>=2.7",
+    "PyYAML>=6",
+    "rich>=13.7",
+    "scikit-learn>=1.4",  # the bundled handwritten digits of the default experiment
+    "setuptools<81",  # the tensorboard command imports pkg_resources, gone in 81
+]
+
+DEVELOPMENT = [
+    "hypothesis>=6.100",
+    "mypy>=1.10",
+    "pytest>=8",
+    "pytest-timeout>=2.3",
+    "ruff>=0.5",
+    "types-PyYAML",
+]
+
+PACKAGES = ["schema", "components", "trainer", "pipeline", "slimline"]
+
+setuptools.setup(
+    name="slimline",
+    version="0.1.0",
+    description=(
+        "Image classification from labelled images to a served model: TFX and Beam,"
+        " tf-slim nets, one graph from bytes to probabilities."
+    ),
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11,<3.12",
+    install_requires=REQUIRED,
+    extras_require={"dev": DEVELOPMENT},
+    packages=[
+        package
+        for top in PACKAGES
+        for package in [
+            top,
+            *(f"{top}.{name}" for name in setuptools.find_packages(str(ROOT / top))),
+        ]
+    ],
+    package_data={
+        "schema": ["*/schema.pbtxt", "*/labels.txt"],
+        "slimline": ["py.typed"],
+    },
+    entry_points={"console_scripts": ["slimline=slimline.cli.main:main"]},
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Intended Audience :: Developers",
+        "License :: OSI Approved :: Apache Software License",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3.11",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
+)

@@ -1,0 +1,82 @@
+"""Image classification from labelled images to a served model.
+
+    import slimline as sl
+
+    run = sl.run("cifar10_resnet_20", data="cifar-10-binary.tar.gz")
+    model = sl.load("cifar10")
+    model.predict(["cat.png"])
+"""
+
+import logging
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from slimline import errors
+from slimline.run_result import Run
+
+if TYPE_CHECKING:
+    from serving.local_model import LocalModel
+
+__all__ = ["Run", "errors", "load", "run"]
+
+logging.getLogger("slimline").addHandler(logging.NullHandler())
+
+
+def run(
+    experiment: str,
+    data: str | os.PathLike[str] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    root: str | os.PathLike[str] = "runs",
+) -> Run:
+    """Trains, evaluates, gates and pushes one experiment; see `slimline run`.
+
+    Args:
+      experiment: name of an experiment.
+      data: folder or archive of the images; None for an experiment that brings its own.
+      settings: dotted key -> value, as {"train.epochs": 30}. They go before
+        SLIMLINE_<SECTION>__<KEY> of the environment.
+      root: folder of the runs.
+
+    Returns:
+      The outcome. A model that the gate refused is one too: `passed` is False then.
+
+    Raises:
+      ConfigError, DataError, TrainError: what the caller can mend.
+    """
+    from pipeline import runs
+    from pipeline import settings as pipeline_settings
+    from slimline import session
+
+    resolved = pipeline_settings.resolve(
+        experiment,
+        data=None if data is None else os.fspath(data),
+        settings=settings,
+    )
+    session.check(resolved.config)
+    root = pathlib.Path(root)
+    folder = runs.create(root, resolved.values(), resolved.origins)
+    return Run(session.execute(resolved, root, folder))
+
+
+def load(
+    name_or_path: str | os.PathLike[str] | None = None,
+    root: str | os.PathLike[str] = "runs",
+) -> "LocalModel":
+    """A pushed model.
+
+    Args:
+      name_or_path: 'cifar10' (newest version), 'cifar10@6', or the folder of a SavedModel;
+        None for the only model under `root`.
+      root: folder of the runs.
+
+    Raises:
+      ConfigError: there is no such model.
+    """
+    from serving import local_model
+
+    wanted = None if name_or_path is None else os.fspath(name_or_path)
+    return local_model.LocalModel.load(
+        local_model.find_model(pathlib.Path(root), wanted)
+    )

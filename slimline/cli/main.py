@@ -1,0 +1,138 @@
+"""The `slimline` command: dispatch, and the end of every error."""
+
+import difflib
+import importlib
+import importlib.metadata
+import json
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from slimline import errors
+from slimline.cli import output
+
+# Command -> what --help says of it; each lives in the module of its name.
+COMMANDS = {
+    "run": "Train, evaluate, gate and push one experiment.",
+    "predict": "Classify image files with a pushed model.",
+    "experiments": "List the experiments, or the settings of one.",
+    "nets": "List the nets, or show one.",
+    "data": "Look at images and write their contract.",
+    "doctor": "Check this machine and installation.",
+    "completion": "Print the completion script of a shell.",
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command only when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """See base class."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """See base class."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"slimline.cli.{cmd_name}")
+        return module.command
+
+    def format_commands(
+        self, ctx: click.Context, formatter: click.HelpFormatter
+    ) -> None:
+        """Lists the table, so that --help imports no command."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Names the nearest command to an unknown one."""
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1, cutoff=0.5)
+            raise errors.ConfigError(
+                f"unknown command '{args[0]}'",
+                expected=f"one of {', '.join(COMMANDS)}",
+                tip=f"did you mean 'slimline {near[0]}'?" if near else "",
+            )
+        return super().resolve_command(ctx, args)
+
+
+def _print_version(context: click.Context, parameter: Any, is_wanted: bool) -> None:
+    if is_wanted and not context.resilient_parsing:
+        click.echo(f"slimline {importlib.metadata.version('slimline')}")
+        context.exit()
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="slimline COMMAND --help says more. Exit codes: 0 done, 1 run failed, 2 usage or"
+    " setting wrong, 3 gate refused, 4 data refused, 130 interrupted.",
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Print the version.",
+)
+def command() -> None:
+    """From labelled images to a served classifier."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+      arguments: of the command line without the program's name; None takes sys.argv.
+
+    Returns:
+      The exit code (docs/cli.md).
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    flags = given[: given.index("--")] if "--" in given else given
+    try:
+        result = command.main(
+            args=given, prog_name="slimline", standalone_mode=False
+        )
+        return result if isinstance(result, int) else errors.DONE
+    except (KeyboardInterrupt, click.Abort):
+        click.echo(
+            "\ninterrupted: what is finished is kept, the same command goes on from there",
+            err=True,
+        )
+        return errors.INTERRUPTED
+    except click.ClickException as error:
+        return _end(_as_config_error(error), flags)
+    except Exception as error:  # the last resort of the whole program
+        return _end(error, flags)
+
+
+def _as_config_error(error: click.ClickException) -> errors.ConfigError:
+    """A mistake of usage in the form of all other errors."""
+    message = error.format_message().rstrip(".")
+    context = getattr(error, "ctx", None)
+    help_of = context.command_path if context else "slimline"
+    return errors.ConfigError(
+        message[:1].lower() + message[1:], tip=f"{help_of} --help shows the usage"
+    )
+
+
+def _end(error: Exception, flags: Sequence[str]) -> int:
+    if "--debug" in flags:
+        traceback.print_exception(error)
+    output.show_error(error)
+    if "--debug" not in flags and not isinstance(error, errors.SlimlineError):
+        click.echo("  tip: --debug shows the stack", err=True)
+    if "--json" in flags:
+        document = {
+            "schema_version": output.SCHEMA_VERSION,
+            "error": output.error_document(error),
+        }
+        click.echo(json.dumps(document, ensure_ascii=False))
+    return errors.exit_code(error)

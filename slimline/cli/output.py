@@ -1,0 +1,96 @@
+"""What a command prints: results to standard output, errors to standard error."""
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, TextIO
+
+import click
+
+from slimline import errors
+
+SCHEMA_VERSION = 1
+_FALSE = ("", "0", "false", "no")
+
+
+def emit(
+    text: str, document: Mapping[str, Any], *, is_json: bool, is_quiet: bool
+) -> None:
+    """Prints a result: `document` as JSON, `text`, or nothing."""
+    if is_json:
+        versioned = {"schema_version": SCHEMA_VERSION, **document}
+        click.echo(json.dumps(versioned, ensure_ascii=False))
+    elif not is_quiet:
+        click.echo(text)
+
+
+def error_document(error: BaseException) -> dict[str, Any]:
+    """An error as JSON."""
+    document: dict[str, Any] = {
+        "kind": errors.kind(error),
+        "message": _message(error),
+        "exit_code": errors.exit_code(error),
+    }
+    for name in ("found", "expected", "tip"):
+        if value := getattr(error, name, ""):
+            document[name] = value
+    return document
+
+
+def show_error(error: BaseException) -> None:
+    """Prints an error as sentences to standard error."""
+    lines = [f"{paint('error:', 'red', sys.stderr)} {_message(error)}"]
+    for name in ("found", "expected", "tip"):
+        if value := getattr(error, name, ""):
+            lines.append(f"  {name}: {value}")
+    if isinstance(error, errors.RunError):
+        lines.extend(f"  | {line}" for line in error.log_lines)
+    click.echo("\n".join(lines), err=True)
+
+
+def columns(rows: Sequence[Sequence[str]]) -> str:
+    """Rows as text in columns two spaces apart; the last column runs free."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) for cell, width in zip(row, widths, strict=True)
+        ).rstrip()
+        for row in rows
+    )
+
+
+def duration(seconds: float) -> str:
+    """'0:21', '23:07', '1:02:03'."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def is_live(stream: TextIO) -> bool:
+    """Whether lines may be redrawn: a terminal that can, and no CI that records it."""
+    return (
+        stream.isatty()
+        and os.environ.get("TERM") != "dumb"
+        and os.environ.get("CI", "").lower() in _FALSE
+    )
+
+
+def has_colour(stream: TextIO) -> bool:
+    """Whether to colour: NO_COLOR and FORCE_COLOR decide, else a terminal that can."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR", "").lower() not in _FALSE:
+        return True
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def paint(text: str, colour: str, stream: TextIO) -> str:
+    """`text` in `colour` where the stream takes colours."""
+    return click.style(text, fg=colour, bold=True) if has_colour(stream) else text
+
+
+def _message(error: BaseException) -> str:
+    if isinstance(error, errors.SlimlineError):
+        return error.message
+    return f"unexpected {type(error).__name__}: {error}"

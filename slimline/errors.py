@@ -1,0 +1,70 @@
+"""Errors that a user can mend, and the exit code of each."""
+
+from schema.errors import (
+    ConfigError,
+    DataError,
+    GateError,
+    SlimlineError,
+    TrainError,
+)
+
+__all__ = [
+    "ConfigError",
+    "DataError",
+    "GateError",
+    "RunError",
+    "SlimlineError",
+    "TrainError",
+    "exit_code",
+    "find_user_error",
+    "kind",
+]
+
+DONE = 0
+RUN_FAILED = 1
+USAGE_WRONG = 2
+GATE_REFUSED = 3
+DATA_REFUSED = 4
+INTERRUPTED = 130
+
+_CODES: dict[type[SlimlineError], int] = {
+    ConfigError: USAGE_WRONG,
+    GateError: GATE_REFUSED,
+    DataError: DATA_REFUSED,
+}
+
+
+class RunError(SlimlineError):
+    """A run broke off, and not for a reason that the user can read from a sentence.
+
+    Attributes:
+      log_lines: the last lines of the run's log.
+    """
+
+    log_lines: tuple[str, ...] = ()
+
+
+def exit_code(error: BaseException) -> int:
+    """Exit code of the command that `error` ends."""
+    for kind_of_error, code in _CODES.items():
+        if isinstance(error, kind_of_error):
+            return code
+    return RUN_FAILED
+
+
+def kind(error: BaseException) -> str:
+    """One word for the error in JSON: config, data, gate, train, run."""
+    name = type(error).__name__
+    is_ours = isinstance(error, SlimlineError)
+    return name.removesuffix("Error").lower() if is_ours else "unexpected"
+
+
+def find_user_error(error: BaseException | None) -> SlimlineError | None:
+    """The error that a user can mend, from the causes of `error`: frameworks wrap it."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, SlimlineError):
+            return error
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return None

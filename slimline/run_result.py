@@ -1,0 +1,34 @@
+"""The outcome of a run as Python code reads it."""
+
+import dataclasses
+import pathlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pipeline.summary import Summary
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Attributes:
+      summary: all figures.
+    """
+
+    summary: "Summary"
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Of the candidate on the test split: `top_1`, `cross_entropy` and so on."""
+        return self.summary.metrics
+
+    @property
+    def passed(self) -> bool:
+        """Whether the gate blessed the model."""
+        return self.summary.passed
+
+    @property
+    def folder(self) -> pathlib.Path:
+        """The run's own folder, with log, configuration and summary."""
+        return pathlib.Path(self.summary.folder)

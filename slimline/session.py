@@ -1,0 +1,155 @@
+"""One run from outside: early checks, its log, and its events handed to a listener."""
+
+import contextlib
+import logging
+import pathlib
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from pipeline import runs
+from pipeline.config import PipelineConfig
+from pipeline.settings import Resolved
+from slimline import errors
+from trainer.nets import registry
+
+if TYPE_CHECKING:
+    from pipeline.summary import Summary
+
+Listener = Callable[[str, Mapping[str, Any]], None]
+PROGRESS_LOGGER = "slimline.progress"
+_LOGGER = logging.getLogger("slimline")
+
+
+def check(config: PipelineConfig) -> None:
+    """Finds the commonest mistakes before TensorFlow loads and a run folder is made.
+
+    Raises:
+      ConfigError: an unknown net.
+      DataError: there is nothing at `data.path`.
+    """
+    registry.find(config.model.net)
+    if config.data.path and not pathlib.Path(config.data.path).expanduser().exists():
+        raise errors.DataError(
+            f"no data at {config.data.path}",
+            expected="a folder or an archive (.tar, .tar.gz, .tar.xz, .zip)",
+        )
+
+
+def execute(
+    resolved: Resolved,
+    root: pathlib.Path,
+    folder: pathlib.Path,
+    *,
+    listener: Listener | None = None,
+    logs_everything: bool = False,
+    use_cache: bool = True,
+) -> "Summary":
+    """Runs the pipeline; whatever ends it is written into the run's log with its stack.
+
+    Args:
+      resolved: configuration and origins.
+      root: folder of the runs.
+      folder: of this run.
+      listener: called with name and fields of each progress event.
+      logs_everything: the log takes all of Python's logging, not only that of slimline.
+      use_cache: False runs every component anew.
+
+    Raises:
+      SlimlineError: what the user can mend, also where a framework wrapped it.
+    """
+    log = folder / runs.LOG_FILE
+    with _logging_to(log, logs_everything), _heard_by(listener):
+        try:
+            # TensorFlow loads here, after the log is in place.
+            from pipeline import execution
+
+            return execution.run(
+                resolved.config,
+                root=root,
+                run_folder=folder,
+                origins=resolved.origins,
+                use_cache=use_cache,
+            )
+        except BaseException as error:
+            with log.open("a", encoding="utf-8") as file:
+                traceback.print_exception(error, file=file)
+            mendable = errors.find_user_error(error)
+            if mendable is not None and mendable is not error:
+                raise mendable from error
+            raise
+
+
+def last_lines(log: pathlib.Path, count: int) -> tuple[str, ...]:
+    """The last lines of a log that are not empty."""
+    try:
+        text = log.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ()
+    # A carriage return would draw over what stands on the terminal.
+    lines = [line for line in text.replace("\r", "\n").split("\n") if line.strip()]
+    return tuple(lines[-count:])
+
+
+@contextlib.contextmanager
+def _logging_to(log: pathlib.Path, is_everything: bool) -> Iterator[None]:
+    formatter = logging.Formatter(
+        "%(asctime)s %(levelname)s %(name)s: %(message)s%(details)s",
+        defaults={"details": ""},
+    )
+    formatter.converter = time.gmtime
+    handler = logging.FileHandler(log, encoding="utf-8")
+    handler.setFormatter(formatter)
+    handler.addFilter(_add_details)
+    target = logging.getLogger() if is_everything else _LOGGER
+    level = _LOGGER.level
+    target.addHandler(handler)
+    _LOGGER.setLevel(min(level or logging.INFO, logging.INFO))
+    if is_everything:
+        # absl registers its own kind of logger, so it has to be asked, not `logging`.
+        from absl import logging as absl_logging
+
+        absl_logging.set_verbosity(absl_logging.INFO)
+    try:
+        yield
+    finally:
+        _LOGGER.setLevel(level)
+        target.removeHandler(handler)
+        handler.close()
+
+
+def _add_details(record: logging.LogRecord) -> bool:
+    fields = getattr(record, "fields", None)
+    if fields:
+        record.details = "".join(f" {key}={value}" for key, value in fields.items())
+    return True
+
+
+class _Forward(logging.Handler):
+    """Hands the events of the run to a listener; its mistakes do not end the run."""
+
+    def __init__(self, listener: Listener):
+        super().__init__()
+        self._listener = listener
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """See base class."""
+        try:
+            self._listener(record.getMessage(), getattr(record, "fields", {}))
+        except Exception:  # as every handler of `logging` does
+            self.handleError(record)
+
+
+@contextlib.contextmanager
+def _heard_by(listener: Listener | None) -> Iterator[None]:
+    if listener is None:
+        yield
+        return
+    logger = logging.getLogger(PROGRESS_LOGGER)
+    handler = _Forward(listener)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)

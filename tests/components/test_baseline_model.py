@@ -1,0 +1,37 @@
+"""The baseline is the newest pushed version, or says that there is none."""
+
+import pathlib
+
+from tfx.types import standard_artifacts
+
+from components.baseline_model import component
+
+
+def fetch(tmp_path: pathlib.Path, serving: pathlib.Path):
+    baseline = standard_artifacts.Model()
+    baseline.uri = str(tmp_path / "baseline")
+    component.Executor().Do(
+        {"model": [standard_artifacts.Model()]},
+        {"baseline_model": [baseline]},
+        {"serving_folder": str(serving)},
+    )
+    return baseline
+
+
+def test_nothing_pushed_yet(tmp_path: pathlib.Path) -> None:
+    baseline = fetch(tmp_path, tmp_path / "serving")
+    assert baseline.get_int_custom_property(component.EXISTS_PROPERTY) == 0
+    assert not baseline.get_string_custom_property(component.VERSION_PROPERTY)
+
+
+def test_newest_whole_version_by_number(tmp_path: pathlib.Path) -> None:
+    serving = tmp_path / "serving"
+    for name in ("9", "10", "notes"):
+        (serving / name).mkdir(parents=True)
+        (serving / name / "saved_model.pb").write_text(name)
+    (serving / "11").mkdir()  # half-made by another tool: no graph inside
+    baseline = fetch(tmp_path, serving)
+    assert baseline.get_int_custom_property(component.EXISTS_PROPERTY) == 1
+    assert baseline.get_string_custom_property(component.VERSION_PROPERTY) == "10"
+    copied = pathlib.Path(baseline.uri) / "Format-Serving" / "saved_model.pb"
+    assert copied.read_text() == "10"

@@ -1,0 +1,109 @@
+"""A version is whole or absent, and versions rise."""
+
+import concurrent.futures
+import pathlib
+import time
+
+import pytest
+from tfx.components.evaluator import constants
+from tfx.types import standard_artifacts
+
+from components.model_pusher import component
+from schema import versions
+
+
+@pytest.fixture
+def model(tmp_path: pathlib.Path) -> pathlib.Path:
+    folder = tmp_path / "model"
+    (folder / "variables").mkdir(parents=True)
+    (folder / "saved_model.pb").write_bytes(b"graph")
+    (folder / "variables" / "variables.index").write_bytes(b"index")
+    return folder
+
+
+def test_the_copy_is_whole(model: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    serving = tmp_path / "serving" / "cats"
+    version = component.publish(model, serving)
+    assert versions.newest(serving) == version
+    pushed = serving / str(version)
+    assert (pushed / "saved_model.pb").read_bytes() == b"graph"
+    assert (pushed / "variables" / "variables.index").read_bytes() == b"index"
+    assert [path.name for path in serving.iterdir()] == [str(version)]
+
+
+def test_pushes_in_one_second_rise(
+    model: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "time", lambda: 1_000.5)
+    numbers = [component.publish(model, tmp_path / "serving") for _ in range(3)]
+    assert numbers == [1000, 1001, 1002]
+
+
+def test_a_clock_set_back_still_rises(
+    model: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = component.publish(model, tmp_path / "serving")
+    monkeypatch.setattr(time, "time", lambda: first - 86_400)
+    assert component.publish(model, tmp_path / "serving") == first + 1
+
+
+def test_pushes_at_once_take_different_numbers(
+    model: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    serving = tmp_path / "serving"
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        numbers = list(pool.map(lambda _: component.publish(model, serving), range(16)))
+    assert len(set(numbers)) == 16
+    assert versions.numbers(serving) == sorted(numbers)
+
+
+def test_a_failed_copy_leaves_nothing(
+    model: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(path: pathlib.Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(component.durable, "sync", fail)
+    with pytest.raises(OSError, match="No space"):
+        component.publish(model, tmp_path / "serving")
+    assert not list((tmp_path / "serving").iterdir())
+
+
+def test_a_half_copied_version_is_not_seen(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "7").mkdir()
+    (tmp_path / ".staging-abc").mkdir()
+    assert versions.newest(tmp_path) is None
+
+
+def push(tmp_path: pathlib.Path, model: pathlib.Path, is_blessed: bool):
+    artifact = standard_artifacts.Model()
+    artifact.uri = str(tmp_path / "artifact")
+    target = tmp_path / "artifact" / "Format-Serving"
+    target.parent.mkdir()
+    model.rename(target)
+    blessing = standard_artifacts.ModelBlessing()
+    blessing.set_int_custom_property(
+        constants.ARTIFACT_PROPERTY_BLESSED_KEY, int(is_blessed)
+    )
+    pushed = standard_artifacts.PushedModel()
+    component.Executor().Do(
+        {"model": [artifact], "model_blessing": [blessing]},
+        {"pushed_model": [pushed]},
+        {"serving_folder": str(tmp_path / "serving")},
+    )
+    return pushed
+
+
+def test_a_blessed_model_is_pushed(tmp_path: pathlib.Path, model: pathlib.Path) -> None:
+    pushed = push(tmp_path, model, is_blessed=True)
+    (version,) = versions.numbers(tmp_path / "serving")
+    assert pushed.get_string_custom_property("pushed_version") == str(version)
+    assert pushed.get_int_custom_property("pushed") == 1
+
+
+def test_an_unblessed_model_is_not_pushed(
+    tmp_path: pathlib.Path, model: pathlib.Path
+) -> None:
+    pushed = push(tmp_path, model, is_blessed=False)
+    assert not (tmp_path / "serving").exists()
+    assert pushed.get_int_custom_property("pushed") == 0

@@ -1,0 +1,220 @@
+"""Tiny fake data sets in the real formats."""
+
+import gzip
+import io
+import pathlib
+import struct
+import tarfile
+import zipfile
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from PIL import Image
+
+CIFAR10_NAMES = (
+    "airplane automobile bird cat deer dog frog horse ship truck".split()  # noqa: SIM905
+)
+
+
+class Fakes:
+    """Writes data sets; every image has the colour of its class and noise of its own."""
+
+    def __init__(self, seed: int = 0):
+        self._random = np.random.default_rng(seed)
+
+    def pixels(
+        self, labels: Sequence[int], height: int, width: int, channels: int
+    ) -> np.ndarray:
+        """uint8 [n, height, width, channels], all different."""
+        shape = (len(labels), height, width, channels)
+        noise = self._random.integers(0, 40, shape)
+        levels = (np.asarray(labels)[:, None] * 71 + np.arange(channels) * 97) % 200
+        return (levels[:, None, None, :] + noise).astype(np.uint8)
+
+    def labels(self, count: int, num_classes: int) -> list[int]:
+        """Each class as often as the others, in mixed order."""
+        return self._random.permutation(np.arange(count) % num_classes).tolist()
+
+    def cifar10_binary(self, folder: pathlib.Path, images: int = 40) -> pathlib.Path:
+        """Two training batches and a test batch of `images` each, with the class names."""
+        folder.mkdir(parents=True)
+        for file in ("data_batch_1.bin", "data_batch_2.bin", "test_batch.bin"):
+            labels = self.labels(images, 10)
+            (folder / file).write_bytes(cifar_records(labels, self.pixels(labels, 32, 32, 3)))
+        (folder / "batches.meta.txt").write_text("\n".join(CIFAR10_NAMES) + "\n\n")
+        return folder
+
+    def cifar100_binary(self, folder: pathlib.Path, images: int = 300) -> pathlib.Path:
+        """train.bin and test.bin of `images` each, with the fine class names."""
+        folder.mkdir(parents=True)
+        names = [f"class_{number:02}" for number in range(100)]
+        for file in ("train.bin", "test.bin"):
+            labels = self.labels(images, 100)
+            pixels = self.pixels(labels, 32, 32, 3)
+            coarse = [label // 5 for label in labels]
+            (folder / file).write_bytes(cifar_records(labels, pixels, coarse))
+        (folder / "fine_label_names.txt").write_text("\n".join(names) + "\n")
+        return folder
+
+    def python_layout(
+        self, binary: pathlib.Path, folder: pathlib.Path, protocol: int = 0
+    ) -> pathlib.Path:
+        """The python release with the content of a binary one.
+
+        Args:
+          protocol: 0 writes as Python 2 did (the official files), 2 to 5 as Python 3's
+            `pickle.dump` does.
+        """
+        folder.mkdir(parents=True)
+        is_cifar100 = (binary / "fine_label_names.txt").exists()
+        skip = 2 if is_cifar100 else 1
+        for file in sorted(binary.glob("*.bin")):
+            table = np.frombuffer(file.read_bytes(), np.uint8).reshape(-1, 3072 + skip)
+            labels = table[:, skip - 1].tolist()
+            batch: dict[str, object] = {
+                "batch_label": f"batch of {file.stem}",
+                "fine_labels" if is_cifar100 else "labels": labels,
+                "data": np.ascontiguousarray(table[:, skip:]),
+                "filenames": [f"{label}_s_{n:06}.png" for n, label in enumerate(labels)],
+            }
+            if is_cifar100:
+                batch["coarse_labels"] = table[:, 0].tolist()
+            (folder / file.stem).write_bytes(dump(batch, protocol))
+        names_file = "fine_label_names.txt" if is_cifar100 else "batches.meta.txt"
+        names = (binary / names_file).read_text().split()
+        meta: dict[str, object] = {
+            "fine_label_names" if is_cifar100 else "label_names": names
+        }
+        (folder / ("meta" if is_cifar100 else "batches.meta")).write_bytes(
+            dump(meta, protocol)
+        )
+        return folder
+
+    def idx(
+        self,
+        folder: pathlib.Path,
+        images: int = 60,
+        *,
+        prefix: str = "",
+        separator: str = "-",
+        is_packed: bool = True,
+        test_name: str = "t10k",
+    ) -> pathlib.Path:
+        """MNIST-format files, 6 px high and 5 px wide."""
+        folder.mkdir(parents=True)
+        for split in ("train", test_name):
+            labels = self.labels(images, 10)
+            pixels = self.pixels(labels, 6, 5, 1)
+            files = {
+                "images%sidx3-ubyte": idx_bytes(pixels[..., 0]),
+                "labels%sidx1-ubyte": idx_bytes(np.asarray(labels, np.uint8)),
+            }
+            for name, data in files.items():
+                path = folder / f"{prefix}{split}-{name % separator}"
+                if is_packed:
+                    path.with_name(path.name + ".gz").write_bytes(gzip.compress(data))
+                else:
+                    path.write_bytes(data)
+        return folder
+
+    def class_folders(
+        self,
+        folder: pathlib.Path,
+        classes: Sequence[str] = ("cat", "dog"),
+        per_class: int = 20,
+        *,
+        suffix: str = ".png",
+        size_px: int = 8,
+        channels: int = 3,
+    ) -> pathlib.Path:
+        """`folder`/<class>/image_0001.<suffix>; file names occur in every class."""
+        for label, text in enumerate(classes):
+            inner = folder / text
+            inner.mkdir(parents=True, exist_ok=True)
+            images = self.pixels([label] * per_class, size_px, size_px, channels)
+            for number, image in enumerate(images, start=1):
+                data = encode(image, suffix)
+                (inner / f"image_{number:04}{suffix}").write_bytes(data)
+        return folder
+
+    def pack(self, folder: pathlib.Path, path: pathlib.Path) -> pathlib.Path:
+        """Archive of `folder` (itself included) at `path`, of the kind its name says."""
+        if path.suffix == ".zip":
+            with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+                for file in sorted(folder.rglob("*")):
+                    archive.write(file, file.relative_to(folder.parent))
+            return path
+        kind = {".gz": "gz", ".xz": "xz", ".bz2": "bz2"}.get(path.suffix, "")
+        with tarfile.open(path, f"w:{kind}") as archive:  # type: ignore[call-overload]
+            archive.add(folder, arcname=folder.name)
+        return path
+
+
+def cifar_records(
+    labels: Sequence[int], pixels: np.ndarray, coarse: Sequence[int] | None = None
+) -> bytes:
+    """Records as in CIFAR's binary release: labels, then the planes."""
+    planes = pixels.transpose(0, 3, 1, 2).reshape(len(labels), -1)
+    columns = [labels] if coarse is None else [coarse, labels]
+    heads = np.asarray(columns, np.uint8).T
+    return np.concatenate([heads, planes], axis=1).tobytes()
+
+
+def idx_bytes(values: np.ndarray) -> bytes:
+    """IDX file of unsigned bytes."""
+    head = struct.pack(f">I{values.ndim}I", 0x0800 | values.ndim, *values.shape)
+    return head + values.astype(np.uint8).tobytes()
+
+
+def encode(image: np.ndarray, suffix: str = ".png") -> bytes:
+    """Encoded image of uint8 [height, width, channels]."""
+    kind = {".jpg": "JPEG", ".webp": "WEBP"}.get(suffix, suffix[1:].upper())
+    file = io.BytesIO()
+    options = {"lossless": True} if kind == "WEBP" else {}
+    Image.fromarray(image.squeeze()).save(file, kind, **options)
+    return file.getvalue()
+
+
+def dump(value: dict[str, object], protocol: int) -> bytes:
+    """Pickle of a batch; protocol 0 stands for what Python 2 wrote with protocol 2."""
+    if protocol:
+        import pickle
+
+        return pickle.dumps(value, protocol)
+    return b"\x80\x02" + _python2(value) + b"."
+
+
+def _python2(value: object) -> bytes:
+    """Opcodes of Python 2's cPickle for the kinds that CIFAR's batches hold."""
+    if isinstance(value, str):
+        data = value.encode()
+        if len(data) < 256:
+            return b"U" + bytes([len(data)]) + data + b"q\x01"
+        return b"T" + struct.pack("<i", len(data)) + data + b"q\x01"
+    if isinstance(value, int):
+        return b"K" + bytes([value])
+    if isinstance(value, list):
+        return b"]q\x02(" + b"".join(_python2(item) for item in value) + b"e"
+    if isinstance(value, dict):
+        items = b"".join(_python2(key) + _python2(item) for key, item in value.items())
+        return b"}q\x03(" + items + b"u"
+    if isinstance(value, np.ndarray):
+        rows, columns = value.shape
+        content = value.tobytes()
+        return (
+            b"cnumpy.core.multiarray\n_reconstruct\nq\x04cnumpy\nndarray\nq\x05K\x00\x85"
+            b"U\x01b\x87R(K\x01" + b"J" + struct.pack("<i", rows) + b"M"
+            b"" + struct.pack("<H", columns) + b"\x86cnumpy\ndtype\nq\x06U\x02u1K\x00K\x01"
+            b"\x87R(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89T"
+            + struct.pack("<i", len(content))
+            + content
+            + b"tb"
+        )
+    raise TypeError(type(value).__name__)
+
+
+@pytest.fixture
+def fakes() -> Fakes:
+    """Writer of fake data sets, seeded."""
+    return Fakes()

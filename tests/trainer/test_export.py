@@ -1,0 +1,141 @@
+"""The SavedModel answers as the Trainer's evaluation graph does."""
+
+import dataclasses
+import pathlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from schema import features
+from trainer import export, input_pipeline, training
+from trainer.config import (
+    ModelConfig,
+    PreprocessingConfig,
+    TrainConfig,
+    TrainerConfig,
+)
+
+LABELS = ("dark", "light")
+
+
+@dataclasses.dataclass(frozen=True)
+class Exported:
+    """A trained, exported fake and what belongs to it."""
+
+    folder: pathlib.Path
+    fake: object
+    config: TrainerConfig
+    split: input_pipeline.Split
+    result: training.TrainingResult
+    weights: str
+
+    def trainer_probabilities(self) -> np.ndarray:
+        with training.EvalSession(self.config, self.split, len(LABELS)) as evaluation:
+            return evaluation.probabilities(
+                self.result.checkpoint, self.weights, self.split.images
+            )
+
+
+@pytest.fixture(scope="module", params=["ema", "raw"])
+def exported(request, make_fake, tmp_path_factory) -> Exported:
+    folder = tmp_path_factory.mktemp("export")
+    config = TrainerConfig(
+        PreprocessingConfig(resize_px=12, crop_px=10, channels=1),
+        ModelConfig(net="resnet_20", image_size_px=8),
+        # Few small steps: saturated probabilities would hide differences.
+        TrainConfig(batch_size=8, steps=3, learning_rate=0.001, ema_decay=0.9),
+    )
+    fake = make_fake(config.preprocessing)
+    split = input_pipeline.load_split([fake.pattern], fake.transform, 2**30)
+    result = training.train(config, split, split, len(LABELS), folder)
+    export.export(
+        str(folder / "model"),
+        config,
+        fake.transform,
+        LABELS,
+        result.checkpoint,
+        request.param,
+    )
+    return Exported(folder / "model", fake, config, split, result, request.param)
+
+
+def example(encoded: bytes) -> bytes:
+    feature = tf.train.Feature(bytes_list=tf.train.BytesList(value=[encoded]))
+    return tf.train.Example(
+        features=tf.train.Features(feature={features.ENCODED: feature})
+    ).SerializeToString()
+
+
+def call(exported: Exported, signature: str, encoded: list[bytes]) -> dict:
+    model = tf.saved_model.load(str(exported.folder))
+    if signature == export.PREDICT_IMAGES:
+        outputs = model.signatures[signature](images=tf.constant(encoded))
+    else:
+        examples = tf.constant([example(one) for one in encoded])
+        outputs = model.signatures[signature](examples=examples)
+    return {name: value.numpy() for name, value in outputs.items()}
+
+
+@pytest.mark.parametrize("signature", [export.SERVING_DEFAULT, export.PREDICT_IMAGES])
+def test_signatures_agree_with_the_evaluation_graph(
+    exported: Exported, signature: str
+) -> None:
+    expected = exported.trainer_probabilities()
+    assert expected.min() > 1e-4  # not saturated, so that a difference would show
+    outputs = call(exported, signature, exported.fake.encoded)
+    np.testing.assert_allclose(outputs["probabilities"], expected, atol=1e-5)
+
+
+def test_one_image_alone_answers_as_in_a_batch(exported: Exported) -> None:
+    many = call(exported, export.PREDICT_IMAGES, exported.fake.encoded)
+    for index in (0, 11, 39):
+        one = call(exported, export.PREDICT_IMAGES, [exported.fake.encoded[index]])
+        np.testing.assert_allclose(
+            one["probabilities"][0], many["probabilities"][index], atol=1e-5
+        )
+
+
+def test_classes_and_scores_come_best_first(exported: Exported) -> None:
+    outputs = call(exported, export.PREDICT_IMAGES, exported.fake.encoded[:6])
+    order = np.argsort(-outputs["probabilities"], axis=1)
+    expected = np.array(LABELS)[order]
+    assert [[name.decode() for name in row] for row in outputs["classes"]] == (
+        expected.tolist()
+    )
+    np.testing.assert_allclose(
+        outputs["scores"], np.take_along_axis(outputs["probabilities"], order, axis=1)
+    )
+    np.testing.assert_allclose(outputs["probabilities"].sum(axis=1), 1, atol=1e-5)
+
+
+def test_label_names_travel_as_an_asset(exported: Exported) -> None:
+    path = exported.folder / "assets" / export.LABELS_ASSET
+    assert path.read_text().splitlines() == list(LABELS)
+
+
+def test_a_session_of_the_first_generation_can_serve_it(exported: Exported) -> None:
+    """TensorFlow Serving runs the signature's tensors in a session."""
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        meta = tf.compat.v1.saved_model.load(
+            session, [tf.saved_model.SERVING], str(exported.folder)
+        )
+        signature = meta.signature_def[export.PREDICT_IMAGES]
+        probabilities = session.run(
+            signature.outputs["probabilities"].name,
+            {signature.inputs["images"].name: exported.fake.encoded},
+        )
+    np.testing.assert_allclose(
+        probabilities, exported.trainer_probabilities(), atol=1e-5
+    )
+
+
+def test_weights_differ_between_raw_and_average(exported: Exported) -> None:
+    with training.EvalSession(exported.config, exported.split, 2) as evaluation:
+        raw, average = (
+            evaluation.probabilities(
+                exported.result.checkpoint, weights, exported.split.images
+            )
+            for weights in ("raw", "ema")
+        )
+    assert np.abs(raw - average).max() > 1e-6

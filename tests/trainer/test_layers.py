@@ -1,0 +1,155 @@
+import importlib
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_slim as slim
+from tensorflow.python.framework import ops
+
+from trainer import layers
+
+COLLECTIONS = (
+    tf.compat.v1.GraphKeys.GLOBAL_VARIABLES,
+    tf.compat.v1.GraphKeys.MODEL_VARIABLES,
+    tf.compat.v1.GraphKeys.TRAINABLE_VARIABLES,
+    tf.compat.v1.GraphKeys.MOVING_AVERAGE_VARIABLES,
+    tf.compat.v1.GraphKeys.REGULARIZATION_LOSSES,
+)
+
+
+@pytest.fixture
+def slim_batch_norm(monkeypatch):
+    """`slim.batch_norm`, which asks for modules and a class under former addresses."""
+    for part in ("", ".base", ".normalization"):
+        module = importlib.import_module(f"tf_keras.src.legacy_tf_layers{part}")
+        monkeypatch.setitem(sys.modules, f"tf_keras.legacy_tf_layers{part}", module)
+    monkeypatch.setattr(ops, "Tensor", tf.Tensor, raising=False)
+    return slim.batch_norm
+
+
+def run_layer(batch_norm, images, is_training, **arguments):
+    """Outputs, gradient, variables after two updates, and collections, by plain names."""
+    with tf.Graph().as_default() as graph, tf.compat.v1.Session() as session:
+        inputs = tf.constant(images)
+        outputs = batch_norm(
+            inputs, is_training=is_training, decay=0.9, epsilon=0.01, **arguments
+        )
+        variables = {v.op.name: v for v in tf.compat.v1.global_variables()}
+        session.run(tf.compat.v1.global_variables_initializer())
+        for place, (_, variable) in enumerate(sorted(variables.items())):
+            session.run(variable.assign(np.linspace(0.5, 1.5, 3) + 0.1 * place))
+        loss = tf.reduce_sum(outputs * tf.cast(tf.range(3), tf.float32))
+        trainable = sorted(
+            tf.compat.v1.trainable_variables(), key=lambda variable: variable.name
+        )
+        gradients = tf.gradients(loss, [inputs, *trainable])
+        updates = graph.get_collection(tf.compat.v1.GraphKeys.UPDATE_OPS)
+        results = session.run([outputs, *gradients])
+        for _ in range(2):
+            session.run(updates)
+        values = session.run(variables)
+        collections = {
+            key: sorted(item.op.name for item in graph.get_collection(key))
+            for key in COLLECTIONS
+        }
+        return results, values, collections, len(updates)
+
+
+@pytest.mark.parametrize("shape", [(4, 5, 6, 3), (7, 3)], ids=["rank4", "rank2"])
+@pytest.mark.parametrize("is_training", [True, False])
+@pytest.mark.parametrize("scale", [True, False])
+@pytest.mark.parametrize("center", [True, False])
+def test_equals_slim(slim_batch_norm, shape, is_training, scale, center):
+    images = np.random.default_rng(5).normal(2.0, 3.0, shape).astype(np.float32)
+    arguments = {"scale": scale, "center": center}
+    ours = run_layer(layers.batch_norm, images, is_training, **arguments)
+    theirs = run_layer(slim_batch_norm, images, is_training, **arguments)
+    for our_value, their_value in zip(ours[0], theirs[0], strict=True):
+        np.testing.assert_allclose(our_value, their_value, rtol=1e-5, atol=1e-5)
+    assert ours[1].keys() == theirs[1].keys()
+    for name, value in ours[1].items():
+        np.testing.assert_allclose(value, theirs[1][name], rtol=1e-6, err_msg=name)
+    assert ours[2] == theirs[2]
+    assert ours[3] == theirs[3] == (2 if is_training else 0)
+
+
+@pytest.mark.parametrize("shape", [(2, 1), (1, 2, 1, 1)])
+def test_values_by_hand(shape):
+    """Values 1 and 3: mean 2, variance 1 to normalise with, 2 to remember."""
+    with tf.Graph().as_default() as graph, tf.compat.v1.Session() as session:
+        images = tf.constant([1.0, 3.0], shape=shape)
+        outputs = layers.batch_norm(
+            images, is_training=True, decay=0.75, epsilon=0.0001
+        )
+        session.run(tf.compat.v1.global_variables_initializer())
+        values = session.run(outputs).ravel()
+        session.run(graph.get_collection(tf.compat.v1.GraphKeys.UPDATE_OPS))
+        moving = {
+            variable.op.name: session.run(variable).item()
+            for variable in tf.compat.v1.global_variables()
+        }
+    assert values == pytest.approx([-0.99995, 0.99995], abs=1e-6)
+    assert moving["BatchNorm/moving_mean"] == pytest.approx(0.25 * 2)
+    assert moving["BatchNorm/moving_variance"] == pytest.approx(0.75 * 1 + 0.25 * 2)
+
+
+def test_takes_the_arg_scope():
+    with (
+        tf.Graph().as_default(),
+        slim.arg_scope([layers.batch_norm], is_training=False, scale=True),
+    ):
+        slim.conv2d(tf.zeros([1, 4, 4, 3]), 2, 1, normalizer_fn=layers.batch_norm)
+        names = {variable.op.name for variable in tf.compat.v1.global_variables()}
+        assert "Conv/BatchNorm/gamma" in names
+        assert "Conv/biases" not in names
+        assert not tf.compat.v1.get_collection(tf.compat.v1.GraphKeys.UPDATE_OPS)
+
+
+def test_a_scope_with_a_regulariser_leaves_batch_norm_alone():
+    with tf.Graph().as_default():
+        with tf.compat.v1.variable_scope("net", regularizer=slim.l2_regularizer(0.1)):
+            layers.batch_norm(tf.zeros([2, 3]), scale=True)
+        assert not tf.compat.v1.losses.get_regularization_losses()
+
+
+def test_reuse_shares_variables():
+    with tf.Graph().as_default():
+        for reuse in (False, True):
+            with tf.compat.v1.variable_scope("net", reuse=reuse):
+                layers.batch_norm(tf.zeros([2, 3]), scope="norm")
+        assert len(tf.compat.v1.global_variables()) == 3
+
+
+def test_half_precision_keeps_float32_variables():
+    with tf.Graph().as_default():
+        outputs = layers.batch_norm(tf.zeros([2, 4, 4, 3], tf.bfloat16), scale=True)
+        assert outputs.dtype == tf.bfloat16
+        kinds = {v.dtype.base_dtype for v in tf.compat.v1.global_variables()}
+        assert kinds == {tf.float32}
+
+
+def test_bias_batch_norm_has_a_bias_without_effect():
+    images = np.random.default_rng(5).normal(size=(8, 3)).astype(np.float32)
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        outputs = layers.bias_batch_norm(tf.constant(images))
+        names = {v.op.name: v for v in tf.compat.v1.trainable_variables()}
+        assert set(names) == {"BiasAdd/biases", "BatchNorm/beta"}
+        session.run(tf.compat.v1.global_variables_initializer())
+        before = session.run(outputs)
+        session.run(names["BiasAdd/biases"].assign([1.0, -2.0, 3.0]))
+        np.testing.assert_allclose(before, session.run(outputs), atol=1e-5)
+
+
+def test_is_training_must_be_a_bool():
+    with (
+        tf.Graph().as_default(),
+        pytest.raises(TypeError, match="must be a Python bool"),
+    ):
+        layers.batch_norm(tf.zeros([2, 3]), is_training=tf.constant(True))
+
+
+@pytest.mark.parametrize("shape", [[2, 3, 4], [2, None], [2, 4, 4, None]])
+def test_refuses_other_shapes(shape):
+    with tf.Graph().as_default(), pytest.raises(ValueError, match="Received shape"):
+        layers.batch_norm(tf.compat.v1.placeholder(tf.float32, shape))

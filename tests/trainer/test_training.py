@@ -1,0 +1,236 @@
+"""The loop: updates in order, exact evaluation, best checkpoint, early stop, resume."""
+
+import dataclasses
+import pathlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_slim as slim
+
+from schema.errors import ConfigError, TrainError
+from trainer import graphs, input_pipeline, training
+from trainer.config import (
+    ModelConfig,
+    PreprocessingConfig,
+    TrainConfig,
+    TrainerConfig,
+)
+from trainer.input_pipeline import Split
+
+v1 = tf.compat.v1
+
+CONFIG = TrainerConfig(
+    PreprocessingConfig(resize_px=8, crop_px=8, channels=1, standardise="per_image"),
+    ModelConfig(net="resnet_20"),
+    TrainConfig(
+        batch_size=8,
+        steps=10,
+        learning_rate=0.01,
+        warmup_epochs=0,
+        ema_decay=0.9,
+        pad_crop_px=1,
+        flip=True,
+        seed=3,
+    ),
+)
+
+
+def with_train(**changes: object) -> TrainerConfig:
+    return dataclasses.replace(CONFIG, train=dataclasses.replace(CONFIG.train, **changes))
+
+
+@pytest.fixture(scope="module")
+def split() -> Split:
+    """40 images of two gray levels with noise, already preprocessed."""
+    random = np.random.default_rng(5)
+    labels = np.arange(40, dtype=np.int64) % 2
+    images = random.normal(0, 1, [40, 8, 8, 1]) + (labels * 2 - 1)[:, None, None, None]
+    return Split(
+        files=(),
+        transform=None,
+        num_examples=40,
+        images=images.astype(np.float32),
+        labels=labels,
+    )
+
+
+@pytest.fixture
+def training_graph(split: Split):
+    """(graph handles, session) of a training graph on one fixed batch."""
+    with tf.Graph().as_default(), v1.Session() as session:
+        v1.set_random_seed(1)
+        graph = graphs.build_training(
+            tf.constant(split.images[:8]),
+            tf.constant(split.labels[:8]),
+            2,
+            with_train(weight_decay=1e-3),
+            total_steps=10,
+            steps_per_epoch=5,
+        )
+        session.run(v1.global_variables_initializer())
+        yield graph, session
+
+
+def test_moving_average_follows_its_formula_after_the_update(training_graph) -> None:
+    graph, session = training_graph
+    weights = slim.get_model_variables()[0]
+    average = f"{weights.op.name}/ExponentialMovingAverage"
+    (shadow,) = [v for v in v1.global_variables() if v.op.name == average]
+    expected = session.run(shadow)
+    np.testing.assert_array_equal(expected, session.run(weights))
+    for step in range(1, 5):
+        session.run(graph.train_op)
+        # The weights read here are those after the update of this step.
+        decay = min(CONFIG.train.ema_decay, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * session.run(weights)
+        np.testing.assert_allclose(session.run(shadow), expected, atol=1e-6)
+
+
+def test_each_step_runs_the_batch_norm_updates(training_graph) -> None:
+    graph, session = training_graph
+    moving = [v for v in slim.get_model_variables() if "moving_" in v.op.name]
+    assert len(v1.get_collection(v1.GraphKeys.UPDATE_OPS)) == len(moving) > 0
+    before = session.run(moving)
+    session.run(graph.train_op)
+    after = session.run(moving)
+    assert all(np.any(x != y) for x, y in zip(before, after, strict=True))
+
+
+def test_loss_is_cross_entropy_plus_l2_of_weights_only(training_graph) -> None:
+    graph, session = training_graph
+    regularised = v1.losses.get_regularization_losses()
+    weights = [v for v in v1.trainable_variables() if v.op.name.endswith("/weights")]
+    assert len(regularised) == len(weights)
+    values = session.run(weights)
+    expected = 1e-3 * sum(np.sum(value**2) / 2 for value in values)
+    np.testing.assert_allclose(
+        sum(session.run(regularised)), expected, rtol=1e-4
+    )
+    total, (cross_entropy,) = session.run([graph.loss, v1.losses.get_losses()])
+    np.testing.assert_allclose(total, cross_entropy + expected, rtol=1e-4)
+
+
+def test_evaluation_leaves_the_weights_alone(split: Split, tmp_path) -> None:
+    result = training.train(with_train(steps=2), split, split, 2, tmp_path)
+    with training.EvalSession(CONFIG, split, 2) as evaluation:
+        first = evaluation.measure(result.checkpoint, 2)
+        again = evaluation.measure(result.checkpoint, 2)
+        variables = evaluation._session.graph.get_collection(
+            v1.GraphKeys.GLOBAL_VARIABLES
+        )
+        values = evaluation._session.run(variables)
+    assert first == again
+    stored = tf.train.load_checkpoint(result.checkpoint)
+    for variable, value in zip(variables, values, strict=True):
+        name = f"{variable.op.name}/ExponentialMovingAverage"
+        np.testing.assert_array_equal(value, stored.get_tensor(name))
+
+
+def test_evaluation_is_one_exact_pass(split: Split, tmp_path) -> None:
+    result = training.train(with_train(steps=3), split, split, 2, tmp_path)
+    # 33 images: the last batch is smaller than the others.
+    odd = dataclasses.replace(
+        split, num_examples=33, images=split.images[:33], labels=split.labels[:33]
+    )
+    with training.EvalSession(CONFIG, odd, 2) as evaluation:
+        for measurement in evaluation.measure(result.checkpoint, 3):
+            probabilities = evaluation.probabilities(
+                result.checkpoint, measurement.weights, odd.images
+            )
+            right = probabilities.argmax(axis=1) == odd.labels
+            assert measurement.top_1 == right.mean()
+            expected = -np.log(probabilities[np.arange(33), odd.labels]).mean()
+            assert measurement.cross_entropy == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_prediction_does_not_depend_on_its_batch_mates(split: Split, tmp_path) -> None:
+    result = training.train(with_train(steps=3), split, split, 2, tmp_path)
+    with training.EvalSession(CONFIG, split, 2) as evaluation:
+        for weights in ("raw", "ema"):
+            many = evaluation.probabilities(result.checkpoint, weights, split.images)
+            for index in (0, 7, 39):
+                one = evaluation.probabilities(
+                    result.checkpoint, weights, split.images[index : index + 1]
+                )
+                np.testing.assert_allclose(one[0], many[index], atol=1e-5)
+
+
+def test_learns_and_keeps_the_best_checkpoint(split: Split, tmp_path) -> None:
+    result = training.train(with_train(steps=40), split, split, 2, tmp_path)
+    assert result.best.top_1 >= 0.9
+    assert pathlib.Path(f"{result.checkpoint}.index").exists()
+    rows = list(training.read_history(tmp_path))
+    assert [row["step"] for row in rows] == [5, 10, 15, 20, 25, 30, 35, 40]
+    best = max(max(row["eval_top_1_raw"], row["eval_top_1_ema"]) for row in rows)
+    assert result.best.top_1 == best
+
+
+def test_stops_early_without_gain(split: Split, tmp_path) -> None:
+    config = with_train(steps=200, patience=2, learning_rate=1e-9, schedule="constant")
+    result = training.train(config, split, split, 2, tmp_path)
+    assert result.steps < 200
+
+
+def test_resumed_training_equals_an_unbroken_one(split: Split, tmp_path) -> None:
+    broken = tmp_path / "broken"
+    # The cosine depends on the planned length, so the first half plans all ten steps.
+    config = with_train(steps=10, schedule="constant")
+    whole = training.train(config, split, split, 2, tmp_path / "whole_constant")
+    half = dataclasses.replace(config, train=dataclasses.replace(config.train, steps=5))
+    training.train(half, split, split, 2, broken)
+    resumed = training.train(config, split, split, 2, broken)
+    assert resumed.steps == whole.steps == 10
+    one = tf.train.load_checkpoint(str(tmp_path / "whole_constant/checkpoints/model.ckpt-10"))
+    two = tf.train.load_checkpoint(str(broken / "checkpoints/model.ckpt-10"))
+    for name in one.get_variable_to_shape_map():
+        np.testing.assert_allclose(
+            one.get_tensor(name), two.get_tensor(name), atol=1e-5, err_msg=name
+        )
+
+
+def test_same_seed_same_order_and_another_seed_another(split: Split) -> None:
+    def first_labels(config: TrainerConfig, first_step: int = 0) -> list[np.ndarray]:
+        dataset = input_pipeline.training_batches(split, config, first_step)
+        return [labels for _, labels in dataset.take(8).as_numpy_iterator()]
+
+    one = first_labels(CONFIG)
+    np.testing.assert_array_equal(one, first_labels(CONFIG))
+    assert np.any(np.array(one) != np.array(first_labels(with_train(seed=4))))
+    # From step 3 on: the same as the whole from its fourth batch.
+    np.testing.assert_array_equal(one[3:], first_labels(CONFIG, 3)[:5])
+
+
+def test_an_epoch_sees_every_image_once(split: Split) -> None:
+    numbered = dataclasses.replace(split, labels=np.arange(40))
+    dataset = input_pipeline.training_batches(numbered, CONFIG, 0).take(5)
+    seen = np.concatenate([labels for _, labels in dataset.as_numpy_iterator()])
+    np.testing.assert_array_equal(np.sort(seen), np.arange(40))
+
+
+def test_files_and_memory_give_the_same_images(make_fake) -> None:
+    fake = make_fake(CONFIG.preprocessing)
+    in_memory = input_pipeline.load_split([fake.pattern], fake.transform, 2**30)
+    on_disk = input_pipeline.load_split([fake.pattern], fake.transform, 0)
+    assert on_disk.images is None
+    for (one, labels), (two, more_labels) in zip(
+        in_memory.batches(16), on_disk.batches(16), strict=True
+    ):
+        np.testing.assert_allclose(one, two, atol=1e-6)
+        np.testing.assert_array_equal(labels, more_labels)
+    dataset = input_pipeline.training_batches(on_disk, CONFIG, 0).take(5)
+    seen = np.concatenate([labels for _, labels in dataset.as_numpy_iterator()])
+    assert sorted(seen) == sorted(fake.labels)
+
+
+def test_batch_larger_than_the_split_is_a_sentence(split: Split, tmp_path) -> None:
+    with pytest.raises(ConfigError, match=r"'train.batch_size' is larger"):
+        training.train(with_train(batch_size=64), split, split, 2, tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_loss_that_is_no_number_is_a_sentence(split: Split, tmp_path) -> None:
+    broken = dataclasses.replace(split, images=split.images * np.nan)
+    with pytest.raises(TrainError, match="not a number") as caught:
+        training.train(CONFIG, broken, split, 2, tmp_path)
+    assert "train.learning_rate=0.001" in caught.value.tip

@@ -1,0 +1,205 @@
+"""Settings of preprocessing, model and training: frozen dataclasses, checked at the border.
+
+They travel to Transform and Trainer as JSON in `custom_config`; `as_json` and `from_json`
+are the two ends of that road.
+"""
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal, TypeVar
+
+import pydantic
+from pydantic import Field
+
+from schema.errors import ConfigError
+
+Config = TypeVar("Config")
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+PositiveInt = Annotated[int, Field(gt=0)]
+NonNegativeInt = Annotated[int, Field(ge=0)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+NonNegativeFloat = Annotated[float, Field(ge=0)]
+
+
+def setting(default: Any, help: str) -> Any:
+    """Field with a default and the sentence that `slimline experiments NAME` shows."""
+    return dataclasses.field(default=default, metadata={"help": help})
+
+
+@dataclasses.dataclass(frozen=True)
+class PreprocessingConfig:
+    """What Transform does to an image; the served graph does the same."""
+
+    resize_px: PositiveInt = setting(
+        32, "length of the shorter side after resizing, ratio kept"
+    )
+    crop_px: PositiveInt = setting(32, "side of the central square that is kept")
+    channels: Literal[1, 3] = setting(3, "1 for gray, 3 for colour")
+    standardise: Literal["per_image", "dataset", "minus_one_to_one"] = setting(
+        "per_image",
+        "zero mean and unit variance of each image (per_image), by channel mean and"
+        " variance of the train split (dataset), or 0..255 to -1..1 (minus_one_to_one)",
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """The net."""
+
+    net: str = setting("resnet_20", "name of the net; slimline nets lists them")
+    image_size_px: NonNegativeInt = setting(
+        0,
+        "side of the square that the net sees, cropped from the preprocessed image:"
+        " at random in training, at its centre elsewhere; 0 means preprocessing.crop_px",
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """The training loop."""
+
+    batch_size: PositiveInt = setting(128, "images a step")
+    epochs: PositiveFloat = setting(30.0, "passes over the train split")
+    steps: NonNegativeInt = setting(0, "updates; 0 means by epochs")
+    optimizer: Literal["momentum", "nesterov", "adam", "gradient_descent"] = setting(
+        "momentum", "rule that turns gradients into updates"
+    )
+    momentum: Fraction = setting(0.9, "momentum; only for momentum and nesterov")
+    learning_rate: PositiveFloat = setting(
+        0.1, "peak rate; about 0.1 for a batch of 256 with momentum"
+    )
+    schedule: Literal["constant", "warmup_cosine"] = setting(
+        "warmup_cosine", "how the rate moves"
+    )
+    warmup_epochs: NonNegativeFloat = setting(
+        1.0, "length of the ramp of warmup_cosine; at most half of the training"
+    )
+    weight_decay: NonNegativeFloat = setting(
+        1e-4, "L2 factor on weights, not on biases and batch norm"
+    )
+    ema_decay: Fraction = setting(
+        0.99, "decay of the moving average of the weights; 0 keeps the raw weights"
+    )
+    flip: bool = setting(False, "mirror training images left to right at random")
+    pad_crop_px: NonNegativeInt = setting(
+        0, "zero border added to training images before a random crop to their size"
+    )
+    eval_every_epochs: PositiveFloat = setting(
+        1.0, "how often the eval split is measured and a checkpoint is written"
+    )
+    patience: NonNegativeInt = setting(
+        0, "stop after so many measurements of eval without gain; 0 never stops early"
+    )
+    keep_checkpoints: PositiveInt = setting(3, "checkpoints kept beside the best one")
+    cache_bytes: NonNegativeInt = setting(
+        2 * 2**30,
+        "preprocessed train images are kept in memory up to this size; larger sets"
+        " are decoded anew in each epoch",
+    )
+    seed: NonNegativeInt = setting(20260101, "seed of weights, order and augmentation")
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainerConfig:
+    """All that the Trainer reads: the part of the configuration that travels to it."""
+
+    preprocessing: PreprocessingConfig = dataclasses.field(
+        default_factory=PreprocessingConfig
+    )
+    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
+
+    @property
+    def image_size_px(self) -> int:
+        """Side of the square that the net sees."""
+        return self.model.image_size_px or self.preprocessing.crop_px
+
+
+def as_json(config: Any) -> dict[str, Any]:
+    """Nested dict of a configuration, fit for JSON."""
+    return dataclasses.asdict(config)
+
+
+def from_json(kind: type[Config], values: Mapping[str, Any]) -> Config:
+    """Configuration of `kind` from a nested dict; JSON's lists become tuples again.
+
+    Raises:
+      ConfigError: an unknown key (the nearest known one is named), or a value that
+        does not fit its field.
+    """
+    known = known_keys(kind)
+    for key, value in flatten(values).items():
+        if key not in known:
+            raise unknown_key(key, known)
+        _check_number(key, value, known[key])
+    try:
+        return pydantic.TypeAdapter(kind).validate_python(dict(values))
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        # 'Input should be a valid integer, unable to parse ...' -> 'a valid integer'.
+        wanted = first["msg"].removeprefix("Input should be ").split(", ", 1)
+        is_choice = first["type"] == "literal_error"
+        expected = (
+            first["msg"].removeprefix("Input should be ") if is_choice else wanted[0]
+        )
+        raise _misfit(key, first["input"], expected, known.get(key)) from error
+
+
+def _check_number(key: str, value: Any, field: dataclasses.Field) -> None:
+    """Refuses what pydantic would turn into a number: true as 1, and infinity."""
+    if isinstance(value, bool) and field.type is not bool:
+        raise _misfit(key, value, "not true or false", field)
+    try:
+        is_endless = field.type is not str and math.isinf(float(value))
+    except (TypeError, ValueError):
+        return
+    if is_endless:
+        raise _misfit(key, value, "a finite number", field)
+
+
+def _misfit(
+    key: str, value: Any, expected: str, field: dataclasses.Field | None
+) -> ConfigError:
+    help = field.metadata.get("help", "") if field else ""
+    return ConfigError(
+        f"setting '{key}' does not fit",
+        found=repr(value),
+        expected=expected,
+        tip=f"{key}: {help}" if help else "",
+    )
+
+
+def known_keys(kind: type, prefix: str = "") -> dict[str, dataclasses.Field]:
+    """Dotted key -> field, for every leaf of a tree of dataclasses."""
+    keys: dict[str, dataclasses.Field] = {}
+    for field in dataclasses.fields(kind):
+        if isinstance(field.type, type) and dataclasses.is_dataclass(field.type):
+            keys |= known_keys(field.type, f"{prefix}{field.name}.")
+        else:
+            keys[prefix + field.name] = field
+    return keys
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested dict -> dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def unknown_key(key: str, known: Iterable[str]) -> ConfigError:
+    """The error for a key that no setting has, naming the nearest one."""
+    nearest = difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)
+    tip = f"did you mean '{nearest[0]}'? " if nearest else ""
+    return ConfigError(
+        f"unknown setting '{key}'",
+        tip=f"{tip}all settings: slimline experiments NAME",
+    )

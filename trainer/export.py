@@ -1,0 +1,93 @@
+"""The SavedModel: encoded bytes in, class names and probabilities out."""
+
+import pathlib
+import tempfile
+from collections.abc import Sequence
+
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from schema import features
+from trainer import graphs, input_pipeline
+from trainer.config import TrainerConfig
+
+v1 = tf.compat.v1
+
+SERVING_DEFAULT = "serving_default"
+PREDICT_IMAGES = "predict_images"
+LABELS_ASSET = "labels.txt"
+
+
+def export(
+    folder: str,
+    config: TrainerConfig,
+    transform: tft.TFTransformOutput,
+    labels: Sequence[str],
+    checkpoint: str,
+    weights: str,
+) -> None:
+    """Writes a SavedModel with the Transform graph and the chosen weights inside.
+
+    Signatures, both with the outputs `probabilities` float32 [batch, num_classes] in
+    label order, `classes` string [batch, num_classes] and `scores` float32 [batch,
+    num_classes], best first:
+      serving_default: `examples`, string [batch], serialised tf.Examples of which only
+        `image/encoded` is read.
+      predict_images: `images`, string [batch], encoded JPEG or PNG.
+
+    Args:
+      folder: where to write; must not exist.
+      config: the Trainer's configuration.
+      transform: the output of Transform.
+      labels: class names in label order; they become the asset `labels.txt`.
+      checkpoint: path as a Saver takes it.
+      weights: 'raw' or 'ema'.
+    """
+    with tempfile.TemporaryDirectory() as scratch, tf.Graph().as_default():
+        examples = v1.placeholder(tf.string, [None], name="examples")
+        parsed = tf.io.parse_example(
+            examples, {features.ENCODED: input_pipeline.READ_FEATURES[features.ENCODED]}
+        )
+        # One net for both signatures: predict_images feeds what serving_default parses.
+        encoded = v1.placeholder_with_default(
+            parsed[features.ENCODED], [None], name="images"
+        )
+        transformed = transform.transform_raw_features({features.ENCODED: encoded})
+        inference = graphs.build_inference(
+            transformed[features.IMAGE_XF], len(labels), config
+        )
+        probabilities = tf.identity(inference.probabilities, name="probabilities")
+        scores, order = tf.nn.top_k(probabilities, k=len(labels))
+        classes = tf.gather(tf.constant(list(labels)), order)
+        outputs = {
+            "probabilities": probabilities,
+            "classes": classes,
+            "scores": scores,
+        }
+        _add_labels_asset(pathlib.Path(scratch), labels)
+        with v1.Session() as session:
+            session.run(v1.tables_initializer())
+            inference.savers[weights].restore(session, checkpoint)
+            writer = v1.saved_model.Builder(folder)
+            writer.add_meta_graph_and_variables(
+                session,
+                [v1.saved_model.tag_constants.SERVING],
+                signature_def_map={
+                    SERVING_DEFAULT: v1.saved_model.predict_signature_def(
+                        {"examples": examples}, outputs
+                    ),
+                    PREDICT_IMAGES: v1.saved_model.predict_signature_def(
+                        {"images": encoded}, outputs
+                    ),
+                },
+                assets_collection=v1.get_collection(v1.GraphKeys.ASSET_FILEPATHS),
+                main_op=v1.tables_initializer(),
+                strip_default_attrs=True,
+            )
+            writer.save()
+
+
+def _add_labels_asset(scratch: pathlib.Path, labels: Sequence[str]) -> None:
+    path = scratch / LABELS_ASSET
+    path.write_text("".join(f"{label}\n" for label in labels), encoding="utf-8")
+    v1.add_to_collection(v1.GraphKeys.ASSET_FILEPATHS, tf.constant(str(path)))

@@ -1,0 +1,117 @@
+"""Layers in the manner of tf-slim that tf-slim itself lacks or cannot run."""
+
+from typing import Any
+
+import tensorflow as tf
+import tf_slim as slim
+
+
+@slim.add_arg_scope
+def batch_norm(
+    inputs: tf.Tensor,
+    *,
+    is_training: bool = True,
+    decay: float = 0.999,
+    epsilon: float = 0.001,
+    center: bool = True,
+    scale: bool = False,
+    scope: Any = None,
+) -> tf.Tensor:
+    """Batch normalisation over all axes but the last; a `normalizer_fn` for slim layers.
+
+    Stands in for `slim.batch_norm`, which does not run on TensorFlow 2.16 and later, and
+    gives the same numbers, variable names and collections.
+
+    In training the batch's mean and biased variance (divided by N) normalise, and two
+    update ops go into `UPDATE_OPS`; they run only if the train op depends on them. What the
+    moving variance stores is the unbiased variance (divided by N - 1), as the fused kernel
+    returns it with Bessel's correction: the estimate for images not in the batch. In
+    inference the two moving averages normalise, so an image's result does not depend on
+    the images beside it.
+
+    Args:
+      inputs: float32 or half precision [batch, height, width, channels] or
+        [batch, channels], channels static.
+      is_training: Python bool, not a tensor: training and inference are two graphs.
+      decay: share of the old moving average kept by an update, in [0, 1).
+      epsilon: added to the variance. The kernel takes 1.001e-5 for anything below that.
+      center: has the learned offset `beta`.
+      scale: has the learned factor `gamma`; needless before a ReLU and another
+        convolution, which can scale by itself.
+      scope: variable scope, 'BatchNorm' where not given.
+
+    Returns:
+      Tensor of the shape and dtype of `inputs`.
+
+    Raises:
+      TypeError: `is_training` is not a Python bool.
+      ValueError: rank is neither 2 nor 4, or channels are unknown.
+
+    Reference: Ioffe and Szegedy, arXiv:1502.03167, algorithms 1 and 2.
+    """
+    if not isinstance(is_training, bool):
+        raise TypeError(
+            f"`is_training` must be a Python bool. Received {is_training!r}."
+        )
+    rank = inputs.shape.rank
+    channels = inputs.shape[-1] if rank in (2, 4) else None
+    if channels is None:
+        raise ValueError(
+            "`inputs` must be [batch, height, width, channels] or [batch, channels] with "
+            f"known channels. Received shape {inputs.shape}."
+        )
+    with tf.compat.v1.variable_scope(scope, "BatchNorm", [inputs]):
+        beta = _variable("beta", channels, 0.0) if center else tf.zeros([channels])
+        gamma = _variable("gamma", channels, 1.0) if scale else tf.ones([channels])
+        moving_mean = _variable("moving_mean", channels, 0.0, trainable=False)
+        moving_variance = _variable("moving_variance", channels, 1.0, trainable=False)
+        images = inputs if rank == 4 else tf.reshape(inputs, [-1, 1, 1, channels])
+        outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
+            images,
+            gamma,
+            beta,
+            mean=None if is_training else moving_mean,
+            variance=None if is_training else moving_variance,
+            epsilon=epsilon,
+            is_training=is_training,
+        )
+        if is_training:
+            for average, value in ((moving_mean, mean), (moving_variance, variance)):
+                tf.compat.v1.add_to_collection(
+                    tf.compat.v1.GraphKeys.UPDATE_OPS,
+                    average.assign_sub(
+                        (average - value) * (1.0 - decay),
+                        name=f"update_{average.op.name.rsplit('/', 1)[-1]}",
+                        read_value=False,
+                    ),
+                )
+        if rank == 2:
+            outputs = tf.reshape(outputs, tf.shape(inputs))
+        return tf.ensure_shape(outputs, inputs.shape)
+
+
+def bias_batch_norm(inputs: tf.Tensor) -> tf.Tensor:
+    """Adds a bias, then normalises: for reference nets that keep both.
+
+    The bias is without effect on the result (the mean takes it away); it is there so that
+    parameter counts agree with the system reproduced.
+    """
+    return batch_norm(slim.bias_add(inputs))
+
+
+def _variable(
+    name: str, channels: int, value: float, *, trainable: bool = True
+) -> tf.Variable:
+    # float32 whatever the inputs are: averages lose their small steps in half precision.
+    return slim.model_variable(
+        name,
+        shape=[channels],
+        dtype=tf.float32,
+        initializer=tf.compat.v1.constant_initializer(value),
+        regularizer=_no_regularizer,
+        trainable=trainable,
+    )
+
+
+def _no_regularizer(_: tf.Tensor) -> None:
+    """Keeps a regulariser of an enclosing variable scope off the batch-norm variables."""

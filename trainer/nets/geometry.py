@@ -1,0 +1,75 @@
+"""Sizes of a net from its table alone, without a graph."""
+
+from dataclasses import dataclass
+from functools import cache
+
+from schema import errors
+from trainer.nets.blocks import NetSpec, Shape, TooSmallError, fold_shape, named
+
+LARGEST_TRIED_PX = 1024
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the layer table; `shape` is one image's, behind the block."""
+
+    name: str
+    description: str
+    shape: Shape
+
+
+def layer_rows(
+    spec: NetSpec,
+    *,
+    image_size_px: int | None = None,
+    channels: int | None = None,
+    num_classes: int | None = None,
+) -> list[Row]:
+    """The layer table of a net, input first and logits last; the reference's by default.
+
+    Raises:
+      ConfigError: the image is too small for the net.
+    """
+    size_px = spec.image_size_px if image_size_px is None else image_size_px
+    check_image_size(spec, size_px, size_px)
+    shape: Shape = (size_px, size_px, spec.channels if channels is None else channels)
+    rows = [Row("images", "input", shape)]
+    for name, block in named(spec.blocks):
+        shape = block.output_shape(shape)
+        rows.append(Row(name, block.describe(), shape))
+    classes = spec.num_classes if num_classes is None else num_classes
+    return [*rows, Row("logits", "dense, linear", (classes,))]
+
+
+@cache
+def smallest_input_px(spec: NetSpec) -> int:
+    """Side of the smallest square image the net takes, in px.
+
+    That is the smallest for which every window without padding fits its map and every
+    stride has at least as many px to step over; below it a net would still run with SAME
+    padding, but its last maps would be halvings of a single px.
+
+    Raises:
+      ValueError: no size up to `LARGEST_TRIED_PX` fits, so the table is wrong.
+    """
+    for size_px in range(1, LARGEST_TRIED_PX + 1):
+        try:
+            fold_shape(spec.blocks, (size_px, size_px, spec.channels))
+        except TooSmallError:
+            continue
+        return size_px
+    raise ValueError(f"no input up to {LARGEST_TRIED_PX} px fits the net {spec.name!r}")
+
+
+def check_image_size(spec: NetSpec, height_px: int, width_px: int) -> None:
+    """Raises ConfigError if an image of that size is too small for the net."""
+    smallest_px = smallest_input_px(spec)
+    if min(height_px, width_px) < smallest_px:
+        raise errors.ConfigError(
+            f"images of {height_px} x {width_px} px are too small for the net "
+            f"{spec.name!r}",
+            found=f"{height_px} x {width_px} px",
+            expected=f"at least {smallest_px} x {smallest_px} px",
+            tip=f"enlarge the images to {smallest_px} px or more, or take a net with fewer "
+            "halvings",
+        )
