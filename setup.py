@@ -40,7 +40,7 @@ DEVELOPMENT = [
     "types-PyYAML",
 ]
 
-PACKAGES = ["schema", "components", "trainer", "pipeline", "slimline"]
+PACKAGES = ["schema", "components", "trainer", "pipeline", "serving", "slimline"]
 
 setuptools.setup(
     name="slimline",

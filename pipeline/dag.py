@@ -4,8 +4,6 @@ import dataclasses
 import pathlib
 
 from tfx import components as tfx_components
-from tfx.dsl.components.base import executor_spec
-from tfx.components.trainer import executor as trainer_executor
 from tfx.orchestration import metadata
 from tfx.orchestration import pipeline as tfx_pipeline
 from tfx.proto import trainer_pb2, transform_pb2
@@ -97,9 +95,6 @@ def create_pipeline(
     transform.add_upstream_node(check)
     train = tfx_components.Trainer(
         run_fn="trainer.task.run_fn",
-        custom_executor_spec=executor_spec.ExecutorClassSpec(
-            trainer_executor.GenericExecutor
-        ),
         examples=examples,
         transform_graph=transform.outputs["transform_graph"],
         schema=schema,

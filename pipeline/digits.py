@@ -5,7 +5,6 @@ Source: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UC
 Learning Repository, 1998 (its test part).
 """
 
-import os
 import pathlib
 import shutil
 import uuid
@@ -31,7 +30,7 @@ def write_folders(folder: pathlib.Path) -> pathlib.Path:
             path = staging / str(label) / f"{number:04}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(image, mode="L").save(path)
-        os.replace(staging, folder)
+        staging.replace(folder)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return folder

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 
 import filelock
 import tensorflow as tf
+from tfx import types
+from tfx.orchestration import pipeline as tfx_pipeline
 from tfx.types import artifact_utils
 
 from components.model_evaluator import component as model_evaluator
@@ -52,29 +54,12 @@ def run(
       ConfigError, DataError, TrainError: what the user can mend.
     """
     start = time.monotonic()
-    root = root.resolve()
     for key, origin in sorted(origins.items()):
         _LOGGER.info("%s from %s", key, origin)
-    resolved = inputs.resolve(config, root)
-    locations = dag.Locations(
-        pipeline_root=str(root / config.name),
-        serving_folder=str(
-            root / SERVING_FOLDER / (config.serving.model_name or resolved.name)
-        ),
-        input_path=str(resolved.path),
-        input_fingerprint=resolved.fingerprint,
-    )
-    pipeline = dag.create_pipeline(
-        config,
-        resolved.contract,
-        locations,
-        engines.local(),
-        metadata_path=root / METADATA_FILE,
-        use_cache=use_cache,
-    )
+    resolved = inputs.resolve(config, root.resolve())
     runner = ObservedRunner(describe)
     with _lock(root, config.name):
-        runner.run(pipeline)
+        runner.run(create_pipeline(config, resolved, root, use_cache))
     results = runner.results
     summary = _summarise(
         config,
@@ -85,6 +70,30 @@ def run(
     )
     _keep(run_folder, summary, results)
     return summary
+
+
+def create_pipeline(
+    config: PipelineConfig,
+    resolved: inputs.Inputs,
+    root: pathlib.Path,
+    use_cache: bool = True,
+) -> tfx_pipeline.Pipeline:
+    """The DAG of an experiment with everything below `root` on this machine."""
+    root = root.resolve()
+    model_name = config.serving.model_name or resolved.name
+    return dag.create_pipeline(
+        config,
+        resolved.contract,
+        dag.Locations(
+            pipeline_root=str(root / config.name),
+            serving_folder=str(root / SERVING_FOLDER / model_name),
+            input_path=str(resolved.path),
+            input_fingerprint=resolved.fingerprint,
+        ),
+        engines.local(),
+        metadata_path=root / METADATA_FILE,
+        use_cache=use_cache,
+    )
 
 
 def describe(component: str, outputs: Outputs) -> str:
@@ -229,11 +238,9 @@ def _training_result(outputs: Outputs) -> dict:
 
 
 def _verdict(outputs: Outputs) -> dict:
-    path = (
-        pathlib.Path(_only(outputs, "evaluation").uri) / model_evaluator.VERDICT_FILE
-    )
+    path = pathlib.Path(_only(outputs, "evaluation").uri) / model_evaluator.VERDICT_FILE
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def _only(outputs: Outputs, key: str) -> object:
+def _only(outputs: Outputs, key: str) -> types.Artifact:
     return artifact_utils.get_single_instance(outputs[key])

@@ -18,7 +18,9 @@ def source(*parts: str) -> str:
     digest = hashlib.sha256()
     for part in sorted(parts):
         path = ROOT.joinpath(*part.split("."))
-        files = sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
+        files = (
+            sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
+        )
         for file in files:
             content = file.read_bytes()
             digest.update(f"{file.relative_to(ROOT)}\0{len(content)}\0".encode())

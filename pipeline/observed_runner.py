@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from ml_metadata.proto import metadata_store_pb2
 from tfx import types
 from tfx.dsl.compiler import constants
 from tfx.orchestration import metadata
@@ -18,8 +19,6 @@ from tfx.orchestration.local import runner_utils
 from tfx.orchestration.portable import launcher, runtime_parameter_utils, tfx_runner
 from tfx.proto.orchestration import pipeline_pb2
 from tfx.types import artifact_utils
-
-from ml_metadata.proto import metadata_store_pb2
 
 _PROGRESS = logging.getLogger("slimline.progress")
 
@@ -76,7 +75,9 @@ class ObservedRunner(tfx_runner.IrBasedRunner):
             _PROGRESS.info("component_started", extra={"fields": {"component": name}})
             start = time.monotonic()
             try:
-                result = self._launch(pipeline, node.pipeline_node, deployment, connection)
+                result = self._launch(
+                    pipeline, node.pipeline_node, deployment, connection
+                )
             except BaseException:
                 seconds = time.monotonic() - start
                 _PROGRESS.info(
@@ -112,7 +113,9 @@ class ObservedRunner(tfx_runner.IrBasedRunner):
             pipeline_info=pipeline.pipeline_info,
             pipeline_runtime_spec=pipeline.runtime_spec,
             executor_spec=runner_utils.extract_executor_spec(deployment, name),
-            custom_driver_spec=runner_utils.extract_custom_driver_spec(deployment, name),
+            custom_driver_spec=runner_utils.extract_custom_driver_spec(
+                deployment, name
+            ),
         ).launch()
         seconds = time.monotonic() - start
         with metadata.Metadata(connection) as handle:

@@ -65,7 +65,9 @@ def load(folder: pathlib.Path) -> Contract:
     """
     schema_pbtxt = _read(folder / SCHEMA_FILE)
     listed = tuple(
-        line.rstrip("\r") for line in _read(folder / LABELS_FILE).split("\n") if line.strip()
+        line.rstrip("\r")
+        for line in _read(folder / LABELS_FILE).split("\n")
+        if line.strip()
     )
     labels = labels_of(parse_schema(schema_pbtxt, str(folder / SCHEMA_FILE)))
     if listed != labels:

@@ -35,7 +35,9 @@ class SlimlineError(Exception):
         return _rebuild, (type(self), self.args)
 
 
-def _rebuild(kind: type[SlimlineError], args: tuple[str, str, str, str]) -> SlimlineError:
+def _rebuild(
+    kind: type[SlimlineError], args: tuple[str, str, str, str]
+) -> SlimlineError:
     message, found, expected, tip = args
     return kind(message, found=found, expected=expected, tip=tip)
 

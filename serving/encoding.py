@@ -18,8 +18,9 @@ from schema.errors import DataError
 MAX_FILE_BYTES = 64 << 20
 MAX_PIXELS = 50_000_000
 
-# MPO is a JPEG with a second picture behind it, as phones write it.
-_ACCEPTED = ("JPEG", "MPO", "PNG", "BMP", "GIF", "WEBP")
+_ACCEPTED = ("JPEG", "PNG", "BMP", "GIF", "WEBP")
+# MPO is a JPEG with a second picture behind it, as phones write it; Pillow's JPEG reader
+# finds that out.
 _KEPT = ("JPEG", "MPO", "PNG")
 _GRAY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F")
 

@@ -1,10 +1,10 @@
 """Image classification from labelled images to a served model.
 
-    import slimline as sl
+import slimline as sl
 
-    run = sl.run("cifar10_resnet_20", data="cifar-10-binary.tar.gz")
-    model = sl.load("cifar10")
-    model.predict(["cat.png"])
+run = sl.run("cifar10_resnet_20", data="cifar-10-binary.tar.gz")
+model = sl.load("cifar10")
+model.predict(["cat.png"])
 """
 
 import logging

@@ -89,10 +89,12 @@ def _flush() -> None:
 def _echo(log: pathlib.Path, stream: TextIO) -> Iterator[None]:
     """Follows the file rather than tees a pipe: nothing can block on a full pipe."""
     is_over = threading.Event()
+    # Opened here, not in the thread: from now on everything is to be shown.
+    file = log.open(encoding="utf-8", errors="replace")
+    file.seek(0, os.SEEK_END)
 
     def follow() -> None:
-        with log.open(encoding="utf-8", errors="replace") as file:
-            file.seek(0, os.SEEK_END)
+        with file:
             while True:
                 # Asked before reading, so that the last round sees the last bytes.
                 is_last = is_over.wait(ECHO_SECONDS)

@@ -66,5 +66,6 @@ def find_user_error(error: BaseException | None) -> SlimlineError | None:
         if isinstance(error, SlimlineError):
             return error
         seen.add(id(error))
-        error = error.__cause__ or error.__context__
+        hidden = error.__suppress_context__
+        error = error.__cause__ or (None if hidden else error.__context__)
     return None

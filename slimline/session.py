@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 Listener = Callable[[str, Mapping[str, Any]], None]
 PROGRESS_LOGGER = "slimline.progress"
+STACK_HEADING = "stack of what ended the run:"
 _LOGGER = logging.getLogger("slimline")
 
 
@@ -74,6 +75,7 @@ def execute(
             )
         except BaseException as error:
             with log.open("a", encoding="utf-8") as file:
+                file.write(f"{STACK_HEADING}\n")
                 traceback.print_exception(error, file=file)
             mendable = errors.find_user_error(error)
             if mendable is not None and mendable is not error:
@@ -82,11 +84,12 @@ def execute(
 
 
 def last_lines(log: pathlib.Path, count: int) -> tuple[str, ...]:
-    """The last lines of a log that are not empty."""
+    """The last lines of a log that are not empty, before the stack that `execute` adds."""
     try:
         text = log.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ()
+    text = text.rpartition(f"{STACK_HEADING}\n")[0] or text
     # A carriage return would draw over what stands on the terminal.
     lines = [line for line in text.replace("\r", "\n").split("\n") if line.strip()]
     return tuple(lines[-count:])

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import os
 import pathlib
 import struct
 import tarfile
@@ -41,7 +42,9 @@ class Fakes:
         folder.mkdir(parents=True)
         for file in ("data_batch_1.bin", "data_batch_2.bin", "test_batch.bin"):
             labels = self.labels(images, 10)
-            (folder / file).write_bytes(cifar_records(labels, self.pixels(labels, 32, 32, 3)))
+            (folder / file).write_bytes(
+                cifar_records(labels, self.pixels(labels, 32, 32, 3))
+            )
         (folder / "batches.meta.txt").write_text("\n".join(CIFAR10_NAMES) + "\n\n")
         return folder
 
@@ -76,7 +79,9 @@ class Fakes:
                 "batch_label": f"batch of {file.stem}",
                 "fine_labels" if is_cifar100 else "labels": labels,
                 "data": np.ascontiguousarray(table[:, skip:]),
-                "filenames": [f"{label}_s_{n:06}.png" for n, label in enumerate(labels)],
+                "filenames": [
+                    f"{label}_s_{n:06}.png" for n, label in enumerate(labels)
+                ],
             }
             if is_cifar100:
                 batch["coarse_labels"] = table[:, 0].tolist()
@@ -172,7 +177,9 @@ def encode(image: np.ndarray, suffix: str = ".png") -> bytes:
     kind = {".jpg": "JPEG", ".webp": "WEBP"}.get(suffix, suffix[1:].upper())
     file = io.BytesIO()
     options = {"lossless": True} if kind == "WEBP" else {}
-    Image.fromarray(image.squeeze()).save(file, kind, **options)
+    Image.fromarray(image[..., 0] if image.shape[2] == 1 else image).save(
+        file, kind, **options
+    )
     return file.getvalue()
 
 
@@ -205,7 +212,9 @@ def _python2(value: object) -> bytes:
         return (
             b"cnumpy.core.multiarray\n_reconstruct\nq\x04cnumpy\nndarray\nq\x05K\x00\x85"
             b"U\x01b\x87R(K\x01" + b"J" + struct.pack("<i", rows) + b"M"
-            b"" + struct.pack("<H", columns) + b"\x86cnumpy\ndtype\nq\x06U\x02u1K\x00K\x01"
+            b""
+            + struct.pack("<H", columns)
+            + b"\x86cnumpy\ndtype\nq\x06U\x02u1K\x00K\x01"
             b"\x87R(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89T"
             + struct.pack("<i", len(content))
             + content
@@ -218,3 +227,18 @@ def _python2(value: object) -> bytes:
 def fakes() -> Fakes:
     """Writer of fake data sets, seeded."""
     return Fakes()
+
+
+@pytest.fixture(scope="session")
+def new_fakes() -> type[Fakes]:
+    """Fakes(seed), for fixtures that outlive a test."""
+    return Fakes
+
+
+@pytest.fixture(scope="session")
+def test_data() -> pathlib.Path:
+    """Folder of the real data sets, or a skip that says why."""
+    folder = os.environ.get("SLIMLINE_TEST_DATA", "")
+    if not folder or not pathlib.Path(folder).is_dir():
+        pytest.skip("SLIMLINE_TEST_DATA names no folder of real data")
+    return pathlib.Path(folder)

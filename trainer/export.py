@@ -5,13 +5,12 @@ import tempfile
 from collections.abc import Sequence
 
 import tensorflow as tf
+import tensorflow.compat.v1 as v1
 import tensorflow_transform as tft
 
 from schema import features
 from trainer import graphs, input_pipeline
 from trainer.config import TrainerConfig
-
-v1 = tf.compat.v1
 
 SERVING_DEFAULT = "serving_default"
 PREDICT_IMAGES = "predict_images"

@@ -7,13 +7,12 @@ is a Python bool, never a tensor.
 import dataclasses
 
 import tensorflow as tf
+import tensorflow.compat.v1 as v1
 import tf_slim as slim
 
 from trainer import augmentation, schedules
 from trainer.config import TrainConfig, TrainerConfig
 from trainer.nets import builder, registry
-
-v1 = tf.compat.v1
 
 
 @dataclasses.dataclass(frozen=True)

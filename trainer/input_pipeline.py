@@ -105,10 +105,15 @@ def training_batches(
 
     def epoch_batches(epoch: tf.Tensor) -> tf.data.Dataset:
         done = tf.where(
-            tf.equal(epoch, first_epoch), tf.constant(offset, tf.int64), tf.constant(0, tf.int64)
+            tf.equal(epoch, first_epoch),
+            tf.constant(offset, tf.int64),
+            tf.constant(0, tf.int64),
         )
-        if split.images is not None:
-            return _batches_in_memory(split, batch_size, seed, epoch, done)
+        if split.images is not None and split.labels is not None:
+            order = _order(split.num_examples, seed, epoch)
+            return _batches_in_memory(
+                split.images, split.labels, order, batch_size, done
+            )
         return _batches_from_files(split, batch_size, seed, epoch, done)
 
     def augmented(
@@ -180,17 +185,22 @@ def _preprocessed(
     yield from dataset.as_numpy_iterator()
 
 
-def _batches_in_memory(
-    split: Split, batch_size: int, seed: int, epoch: tf.Tensor, done: tf.Tensor
-) -> tf.data.Dataset:
-    images, labels = split.images, split.labels
+def _order(count: int, seed: int, epoch: tf.Tensor) -> tf.Tensor:
+    return tf.random.experimental.stateless_shuffle(
+        tf.range(count), seed=tf.stack([tf.cast(seed, tf.int64), epoch])
+    )
 
+
+def _batches_in_memory(
+    images: np.ndarray,
+    labels: np.ndarray,
+    order: tf.Tensor,
+    batch_size: int,
+    done: tf.Tensor,
+) -> tf.data.Dataset:
     def fetch(indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return np.take(images, indices, axis=0), np.take(labels, indices)
 
-    order = tf.random.experimental.stateless_shuffle(
-        tf.range(split.num_examples), seed=tf.stack([tf.cast(seed, tf.int64), epoch])
-    )
     return (
         tf.data.Dataset.from_tensor_slices(order)
         .batch(batch_size, drop_remainder=True)
@@ -206,9 +216,7 @@ def _batches_in_memory(
 def _batches_from_files(
     split: Split, batch_size: int, seed: int, epoch: tf.Tensor, done: tf.Tensor
 ) -> tf.data.Dataset:
-    files = tf.random.experimental.stateless_shuffle(
-        tf.constant(split.files), seed=tf.stack([tf.cast(seed, tf.int64), epoch])
-    )
+    files = tf.gather(tf.constant(split.files), _order(len(split.files), seed, epoch))
     return (
         tf.data.TFRecordDataset(files, COMPRESSION)
         .shuffle(SHUFFLE_BUFFER, seed=seed + epoch, reshuffle_each_iteration=False)

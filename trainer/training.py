@@ -12,14 +12,13 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+import tensorflow.compat.v1 as v1
 
 from schema import durable
 from schema.errors import ConfigError, TrainError
 from trainer import checkpoints, graphs, input_pipeline
 from trainer.config import TrainerConfig
 from trainer.input_pipeline import Split
-
-v1 = tf.compat.v1
 
 _LOGGER = logging.getLogger("slimline.train")
 _PROGRESS = logging.getLogger("slimline.progress")
@@ -194,7 +193,8 @@ class EvalSession(contextlib.AbstractContextManager["EvalSession"]):
             self._savers = inference.savers
             self._right = tf.reduce_sum(
                 tf.cast(
-                    tf.equal(tf.argmax(inference.logits, axis=1), self._labels), tf.int64
+                    tf.equal(tf.argmax(inference.logits, axis=1), self._labels),
+                    tf.int64,
                 )
             )
             self._cross_entropy = tf.reduce_sum(
@@ -385,8 +385,7 @@ class ProgressHook(v1.train.SessionRunHook):
                     "accuracy": accuracy,
                     "learning_rate": rate,
                     "images_per_second": steps_per_second * self._batch_size,
-                    "seconds_left": (self._total_steps - self._step)
-                    / steps_per_second,
+                    "seconds_left": (self._total_steps - self._step) / steps_per_second,
                 }
             },
         )

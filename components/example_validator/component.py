@@ -63,10 +63,13 @@ def in_words(anomalies: anomalies_pb2.Anomalies) -> list[str]:
     """A sentence for each anomaly, sorted by feature, class names first."""
     sentences = []
     for name, info in sorted(
-        anomalies.anomaly_info.items(), key=lambda item: (item[0] != features.TEXT, item)
+        anomalies.anomaly_info.items(),
+        key=lambda item: (item[0] != features.TEXT, item),
     ):
         for reason in info.reason:
-            sentences.append(f"{name}: {reason.description or reason.short_description}")
+            sentences.append(
+                f"{name}: {reason.description or reason.short_description}"
+            )
     for reason in anomalies.dataset_anomaly_info.reason:
         sentences.append(reason.description)
     return [" ".join(sentence.split()) for sentence in sentences]

@@ -13,6 +13,7 @@ import lzma
 import os
 import pathlib
 import stat
+import struct
 import tarfile
 import unicodedata
 import zipfile
@@ -63,6 +64,15 @@ _CHUNK_BYTES = 1 << 20
 _TAR_BLOCK_BYTES = 512
 _ZIP_LOCAL_HEADER_BYTES = 30
 _ZIP_ENCRYPTED = 0x1
+# What the standard library raises for archives that are broken or cut off.
+_DAMAGE = (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError)
+_ZIP_DAMAGE = (
+    *_DAMAGE,
+    zipfile.BadZipFile,
+    NotImplementedError,
+    ValueError,
+    struct.error,
+)
 
 
 class MemberTooLarge(Exception):
@@ -266,22 +276,11 @@ class TarSource:
                     seen.add(name)
                     stream.allow(info.size)
                     last = name
-                    yield Member(name, _tar_reader(tar, info))
+                    yield Member(name, _tar_reader(self.path, tar, info))
                 while stream.read(_CHUNK_BYTES):  # reaches the checksums at the end
                     stream.allow(0)
-            except (
-                tarfile.TarError,
-                EOFError,
-                OSError,
-                zlib.error,
-                lzma.LZMAError,
-            ) as error:
-                raise DataError(
-                    f"{self.path.name} is damaged or incomplete after {last}",
-                    found=str(error) or type(error).__name__,
-                    expected="a whole tar archive",
-                    tip="fetch or pack the archive again",
-                ) from error
+            except _DAMAGE as error:
+                raise _damaged(self.path, f"after {last}", error) from error
             if not stream.ends_in_zeros:
                 raise DataError(
                     f"{self.path.name} is incomplete: it has no end mark after {last}",
@@ -324,20 +323,8 @@ class ZipSource:
         try:
             with file.open(self._infos[name]) as member:
                 data = _read_at_most(member, limit)
-        except (
-            zipfile.BadZipFile,
-            zlib.error,
-            EOFError,
-            OSError,
-            lzma.LZMAError,
-            NotImplementedError,
-            RuntimeError,
-        ) as error:
-            raise DataError(
-                f"{self.path.name} is damaged at {name}",
-                found=str(error),
-                tip="fetch or pack the archive again",
-            ) from error
+        except _ZIP_DAMAGE as error:
+            raise _damaged(self.path, f"in {name}", error) from error
         self._bytes_out += len(data)
         _check_total(self._bytes_out, self.path, self._limits)
         return data
@@ -346,7 +333,7 @@ class ZipSource:
         if self._file is None:
             try:
                 self._file = zipfile.ZipFile(self.path)
-            except (zipfile.BadZipFile, OSError, ValueError) as error:
+            except _ZIP_DAMAGE as error:
                 raise DataError(
                     f"{self.path} is not a zip archive",
                     found=str(error),
@@ -552,16 +539,31 @@ class _Decoded:
         return b"".join(pieces)
 
 
-def _tar_reader(tar: tarfile.TarFile, info: tarfile.TarInfo) -> Callable[[int], bytes]:
+def _tar_reader(
+    archive: pathlib.Path, tar: tarfile.TarFile, info: tarfile.TarInfo
+) -> Callable[[int], bytes]:
     def read(limit: int) -> bytes:
         if info.size > limit:
             raise MemberTooLarge(f"{info.size:,} bytes, at most {limit:,} are read")
-        file = tar.extractfile(info)  # a stream over the bytes; writes nothing
-        if file is None:
-            raise DataError(f"{info.name} is not a regular file")
-        return file.read()
+        try:
+            file = tar.extractfile(info)  # a stream over the bytes; writes nothing
+            data = file.read() if file else b""
+        except _DAMAGE as error:
+            raise _damaged(archive, f"in {info.name}", error) from error
+        if len(data) != info.size:
+            raise _damaged(archive, f"in {info.name}", EOFError("it ends early"))
+        return data
 
     return read
+
+
+def _damaged(archive: pathlib.Path, where: str, error: Exception) -> DataError:
+    return DataError(
+        f"{archive.name} is damaged or incomplete {where}",
+        found=str(error) or type(error).__name__,
+        expected="a whole archive",
+        tip="fetch or pack the archive again",
+    )
 
 
 def _read_at_most(file: IO[bytes], limit: int) -> bytes:

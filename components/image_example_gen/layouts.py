@@ -156,14 +156,16 @@ def _nothing_found(
     if archived:
         tip = f"give the archive itself: {path / archived[0]}"
     images = sum(folders.is_image_name(name) for name in names)
-    what = "class folders" if input_format in (AUTO, "folder") else input_format
-    if input_format == AUTO and not images:
-        what = "images"
+    if input_format == AUTO:
+        what = "class folders" if images else "images"
+    else:
+        what = f"data in the format '{input_format}'"
+    expected = ""
+    if input_format in (AUTO, "folder"):
+        name = path.name
+        expected = f"{name}/<class>/*.jpg or {name}/{{train,val}}/<class>/*.jpg"
     return DataError(
-        f"no {what} in {path}" + (" data" if what == input_format else ""),
-        found=_tally(names),
-        expected=f"{path.name}/<class>/*.jpg or {path.name}/{{train,val}}/<class>/*.jpg",
-        tip=tip,
+        f"no {what} in {path}", found=_tally(names), expected=expected, tip=tip
     )
 
 

@@ -20,6 +20,7 @@ import numpy as np
 MAX_MEMO_ENTRIES = 1_000_000
 MAX_STACK_DEPTH = 1_000_000
 MAX_DIMENSIONS = 4
+MAX_NUMBER_BYTES = 9  # 64 bits and a sign
 
 # Array classes: numpy 1 and 2 write different module names.
 _RECONSTRUCT = {
@@ -173,7 +174,10 @@ class _Reader:
         self.push(self._number(size, signed))
 
     def push_long(self) -> None:
-        self.push_number(min(self._number(1), 9), True)
+        size = self._number(1)
+        if size > MAX_NUMBER_BYTES:
+            raise PickleRefused(f"a number of {size} bytes")
+        self.push_number(size, True)
 
     def push_bytes(self, length_bytes: int) -> None:
         self.push(bytes(self._take(self._number(length_bytes))))

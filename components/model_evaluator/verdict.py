@@ -60,7 +60,9 @@ def _per_class(result: tfma.EvalResult) -> dict[str, dict[str, float]]:
 
 def _values(metrics: Any) -> dict[str, float]:
     (by_name,) = (
-        by_sub_key for by_output in metrics.values() for by_sub_key in by_output.values()
+        by_sub_key
+        for by_output in metrics.values()
+        for by_sub_key in by_output.values()
     )
     return {
         name: value["doubleValue"]

@@ -19,7 +19,6 @@ from tfx.types import artifact_utils, component_spec, standard_artifacts
 
 from schema import durable
 
-
 MODEL_KEY = "model"
 MODEL_BLESSING_KEY = "model_blessing"
 PUSHED_MODEL_KEY = "pushed_model"
@@ -138,5 +137,3 @@ class ModelPusher(base_component.BaseComponent):
                 pushed_model=types.Channel(type=standard_artifacts.PushedModel),
             )
         )
-
-

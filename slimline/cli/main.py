@@ -97,16 +97,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     flags = given[: given.index("--")] if "--" in given else given
     try:
-        result = command.main(
-            args=given, prog_name="slimline", standalone_mode=False
-        )
+        result = command.main(args=given, prog_name="slimline", standalone_mode=False)
         return result if isinstance(result, int) else errors.DONE
     except (KeyboardInterrupt, click.Abort):
         click.echo(
-            "\ninterrupted: what is finished is kept, the same command goes on from there",
+            "interrupted: what is finished is kept, the same command goes on from there",
             err=True,
         )
         return errors.INTERRUPTED
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return errors.USAGE_WRONG
     except click.ClickException as error:
         return _end(_as_config_error(error), flags)
     except Exception as error:  # the last resort of the whole program
@@ -134,5 +135,5 @@ def _end(error: Exception, flags: Sequence[str]) -> int:
             "schema_version": output.SCHEMA_VERSION,
             "error": output.error_document(error),
         }
-        click.echo(json.dumps(document, ensure_ascii=False))
+        click.echo(json.dumps(document))
     return errors.exit_code(error)

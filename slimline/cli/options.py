@@ -75,7 +75,9 @@ def complete_settings(
     from pipeline.config import PipelineConfig
     from trainer.config import known_keys
 
-    return [f"{key}=" for key in known_keys(PipelineConfig) if key.startswith(incomplete)]
+    return [
+        f"{key}=" for key in known_keys(PipelineConfig) if key.startswith(incomplete)
+    ]
 
 
 def complete_models(
@@ -85,4 +87,6 @@ def complete_models(
     from serving import local_model
 
     root = pathlib.Path(context.params.get("root") or DEFAULT_ROOT)
-    return [name for name in local_model.model_names(root) if name.startswith(incomplete)]
+    return [
+        name for name in local_model.model_names(root) if name.startswith(incomplete)
+    ]

@@ -20,9 +20,9 @@ def emit(
     """Prints a result: `document` as JSON, `text`, or nothing."""
     if is_json:
         versioned = {"schema_version": SCHEMA_VERSION, **document}
-        click.echo(json.dumps(versioned, ensure_ascii=False))
+        click.echo(json.dumps(versioned))
     elif not is_quiet:
-        click.echo(text)
+        click.echo(printable(text))
 
 
 def error_document(error: BaseException) -> dict[str, Any]:
@@ -40,13 +40,23 @@ def error_document(error: BaseException) -> dict[str, Any]:
 
 def show_error(error: BaseException) -> None:
     """Prints an error as sentences to standard error."""
-    lines = [f"{paint('error:', 'red', sys.stderr)} {_message(error)}"]
+    lines = [f"{paint('error:', 'red', sys.stderr)} {printable(_message(error))}"]
     for name in ("found", "expected", "tip"):
         if value := getattr(error, name, ""):
-            lines.append(f"  {name}: {value}")
+            lines.append(printable(f"  {name}: {value}"))
     if isinstance(error, errors.RunError):
-        lines.extend(f"  | {line}" for line in error.log_lines)
+        lines.extend(printable(f"  | {line}") for line in error.log_lines)
     click.echo("\n".join(lines), err=True)
+
+
+def printable(text: str) -> str:
+    """`text` with control signs escaped: names in data must not steer the terminal."""
+    return "".join(
+        sign
+        if sign.isprintable() or sign in "\n\t"
+        else sign.encode("unicode_escape").decode("ascii")
+        for sign in text
+    )
 
 
 def columns(rows: Sequence[Sequence[str]]) -> str:

@@ -15,6 +15,7 @@ from schema import features
 from trainer import input_pipeline, preprocessing
 from trainer.config import PreprocessingConfig, as_json
 
+
 @dataclasses.dataclass(frozen=True)
 class Fake:
     """A data set of two colours.

@@ -37,7 +37,9 @@ CONFIG = TrainerConfig(
 
 
 def with_train(**changes: object) -> TrainerConfig:
-    return dataclasses.replace(CONFIG, train=dataclasses.replace(CONFIG.train, **changes))
+    return dataclasses.replace(
+        CONFIG, train=dataclasses.replace(CONFIG.train, **changes)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -104,9 +106,7 @@ def test_loss_is_cross_entropy_plus_l2_of_weights_only(training_graph) -> None:
     assert len(regularised) == len(weights)
     values = session.run(weights)
     expected = 1e-3 * sum(np.sum(value**2) / 2 for value in values)
-    np.testing.assert_allclose(
-        sum(session.run(regularised)), expected, rtol=1e-4
-    )
+    np.testing.assert_allclose(sum(session.run(regularised)), expected, rtol=1e-4)
     total, (cross_entropy,) = session.run([graph.loss, v1.losses.get_losses()])
     np.testing.assert_allclose(total, cross_entropy + expected, rtol=1e-4)
 
@@ -144,7 +144,9 @@ def test_evaluation_is_one_exact_pass(split: Split, tmp_path) -> None:
             assert measurement.cross_entropy == pytest.approx(expected, rel=1e-4)
 
 
-def test_a_prediction_does_not_depend_on_its_batch_mates(split: Split, tmp_path) -> None:
+def test_a_prediction_does_not_depend_on_its_batch_mates(
+    split: Split, tmp_path
+) -> None:
     result = training.train(with_train(steps=3), split, split, 2, tmp_path)
     with training.EvalSession(CONFIG, split, 2) as evaluation:
         for weights in ("raw", "ema"):
@@ -181,7 +183,9 @@ def test_resumed_training_equals_an_unbroken_one(split: Split, tmp_path) -> None
     training.train(half, split, split, 2, broken)
     resumed = training.train(config, split, split, 2, broken)
     assert resumed.steps == whole.steps == 10
-    one = tf.train.load_checkpoint(str(tmp_path / "whole_constant/checkpoints/model.ckpt-10"))
+    one = tf.train.load_checkpoint(
+        str(tmp_path / "whole_constant/checkpoints/model.ckpt-10")
+    )
     two = tf.train.load_checkpoint(str(broken / "checkpoints/model.ckpt-10"))
     for name in one.get_variable_to_shape_map():
         np.testing.assert_allclose(

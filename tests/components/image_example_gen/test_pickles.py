@@ -31,7 +31,10 @@ def test_reads_batches_of_every_protocol(fakes, tmp_path, protocol):
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
 def test_reads_byte_keys_and_label_arrays(protocol):
-    value = {b"labels": np.arange(300, dtype=np.int64), "n": [1, -2, None, True, (1, 2)]}
+    value = {
+        b"labels": np.arange(300, dtype=np.int64),
+        "n": [1, -2, None, True, (1, 2)],
+    }
     loaded = pickles.load(pickle.dumps(value, protocol))
     np.testing.assert_array_equal(loaded["labels"], value[b"labels"])
     assert loaded["n"] == value["n"]
@@ -117,6 +120,7 @@ HOSTILE = {
         b"\x80\x02c_codecs\nencode\nX\x01\x00\x00\x00aX\x03\x00\x00\x00hex\x86R.",
         "latin1",
     ),
+    "long number": (b"\x80\x02\x8a\xff" + b"\x01" * 255 + b".", "a number of 255 bytes"),
     "a name as a value": (b"\x80\x02}U\x01acnumpy\nndarray\ns.", "where data"),
 }  # fmt: skip
 
@@ -142,7 +146,11 @@ def test_refuses_hostile_streams_at_once(name):
 
 def test_refuses_copies_of_copies():
     text = b"X" + struct.pack("<I", 100_000) + b"a" * 100_000
-    head = b"\x80\x02]c_codecs\nencode\nq\x01" + text + b"q\x02X\x06\x00\x00\x00latin1q\x03"
+    head = (
+        b"\x80\x02]c_codecs\nencode\nq\x01"
+        + text
+        + b"q\x02X\x06\x00\x00\x00latin1q\x03"
+    )
     copy = b"h\x01h\x02h\x03\x86R"
     with pytest.raises(pickles.PickleRefused, match="again and again"):
         pickles.load(head + copy * 1000 + b".")
@@ -158,7 +166,16 @@ def test_refuses_every_cut(fakes, tmp_path):
 
 
 _EVENTS: list[str] = []
-_WATCHED = ("import", "exec", "open", "os.", "socket", "subprocess", "pickle", "compile")
+_WATCHED = (
+    "import",
+    "exec",
+    "open",
+    "os.",
+    "socket",
+    "subprocess",
+    "pickle",
+    "compile",
+)
 
 
 def _watch(event: str, arguments: tuple) -> None:
@@ -169,8 +186,14 @@ def _watch(event: str, arguments: tuple) -> None:
 def test_mutants_neither_run_code_nor_raise_other_errors(fakes, tmp_path):
     binary = fakes.cifar10_binary(tmp_path / "bin", images=2)
     originals = [
-        (fakes.python_layout(binary, tmp_path / str(protocol), protocol) / file).read_bytes()
-        for protocol, file in ((0, "batches.meta"), (2, "test_batch"), (5, "batches.meta"))
+        (
+            fakes.python_layout(binary, tmp_path / str(protocol), protocol) / file
+        ).read_bytes()
+        for protocol, file in (
+            (0, "batches.meta"),
+            (2, "test_batch"),
+            (5, "batches.meta"),
+        )
     ]
     random.seed(1)
     sys.addaudithook(_watch)  # cannot be removed; it sleeps while _EVENTS is empty
@@ -180,7 +203,9 @@ def test_mutants_neither_run_code_nor_raise_other_errors(fakes, tmp_path):
             mutant = bytearray(random.choice(originals))
             for _ in range(random.randint(1, 4)):
                 # Mostly near the ends, where the opcodes are and not the pixels.
-                place = random.choice((random.randrange(400), -random.randrange(1, 400)))
+                place = random.choice(
+                    (random.randrange(400), -random.randrange(1, 400))
+                )
                 mutant[place % len(mutant)] = random.randrange(256)
             try:
                 pickles.load(bytes(mutant))
@@ -196,5 +221,10 @@ def test_no_unpickling_in_the_package():
     package = pathlib.Path(pickles.__file__).parent
     for path in package.glob("*.py"):
         source = path.read_text()
-        for word in ("import pickle\n", "pickle.load(", "extractall", "allow_pickle=True"):
+        for word in (
+            "import pickle\n",
+            "pickle.load(",
+            "extractall",
+            "allow_pickle=True",
+        ):
             assert word not in source.replace("pickles.load(", ""), path.name

@@ -1,0 +1,33 @@
+"""The pipeline for the stock `tfx` command, on this machine.
+
+    tfx pipeline create --engine=local --pipeline_path=$PWD/pipeline/local_runner.py
+    tfx run create --engine=local --pipeline_name=digits-resnet-20
+
+`SLIMLINE_EXPERIMENT`, `SLIMLINE_ROOT` and `SLIMLINE_TINY` choose what and where; settings
+come from `SLIMLINE_<SECTION>__<KEY>`. They hold at `create`, which writes the pipeline down.
+"""
+
+import os
+import pathlib
+
+from tfx.orchestration.local import local_dag_runner
+
+from pipeline import execution, experiments, inputs, settings
+
+
+def main() -> None:
+    """Runs the experiment that the environment names."""
+    resolved = settings.resolve(
+        os.environ.get("SLIMLINE_EXPERIMENT", experiments.DEFAULT),
+        is_tiny=os.environ.get("SLIMLINE_TINY", "") not in ("", "0"),
+    )
+    root = pathlib.Path(os.environ.get("SLIMLINE_ROOT", "runs"))
+    root.mkdir(parents=True, exist_ok=True)
+    found = inputs.resolve(resolved.config, root.resolve())
+    local_dag_runner.LocalDagRunner().run(
+        execution.create_pipeline(resolved.config, found, root)
+    )
+
+
+if __name__ == "__main__":
+    main()

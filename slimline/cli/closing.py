@@ -1,0 +1,136 @@
+"""The end of a run in words: what it read, trained, measured, decided and left behind."""
+
+import math
+import os
+import pathlib
+import shlex
+from typing import TYPE_CHECKING
+
+from pipeline import runs
+from pipeline.config import EvaluationConfig
+from schema.errors import GateError
+from slimline.cli import output
+from slimline.cli.options import DEFAULT_ROOT
+
+if TYPE_CHECKING:
+    from pipeline.summary import Summary
+
+_LABEL_WIDTH = 10
+
+
+def describe(summary: "Summary", root: pathlib.Path) -> str:
+    """The closing summary, a line a fact."""
+    words = runs.two_words(pathlib.Path(summary.folder))
+    verdict = "passed" if summary.passed else "was refused by the gate"
+    facts = {
+        "data": _data(summary),
+        "net": f"{summary.net}, {summary.parameters:,} parameters",
+        "training": f"{summary.steps:,} steps, best at {summary.best_step:,}: eval top-1"
+        f" {summary.eval_top_1:.4f} ({_weights(summary.weights)} weights)",
+        "test": _metrics(summary.metrics),
+        "baseline": _baseline(summary),
+        "gate": f"{'passed' if summary.passed else 'refused'}: "
+        + "; ".join(summary.verdict),
+        "push": _push(summary),
+        "time": " · ".join(
+            f"{name} {output.duration(seconds)}"
+            for name, seconds in summary.seconds.items()
+        ),
+    }
+    tries = {"folder": _shorten(summary.folder)}
+    if attempt := try_command(summary, root):
+        tries["try"] = attempt
+    cached = "  (nothing changed: served from the cache)" if summary.is_cached else ""
+    return "\n".join(
+        [
+            "",
+            *(f"{label:<{_LABEL_WIDTH}}{fact}" for label, fact in facts.items()),
+            "",
+            f"{words} {verdict} in {output.duration(summary.total_seconds)}{cached}",
+            *(f"  {label:<{_LABEL_WIDTH - 2}}{text}" for label, text in tries.items()),
+        ]
+    )
+
+
+def try_command(summary: "Summary", root: pathlib.Path) -> str:
+    """The command that classifies an image of the run, or '' without a model."""
+    if not summary.pushed_path or not summary.sample_images:
+        return ""
+    version = pathlib.Path(summary.pushed_path)
+    words = ["slimline", "predict", _shorten(summary.sample_images[0])]
+    if len(_siblings(version.parent)) > 1:
+        words += ["--model", version.parent.name]
+    short_root = _shorten(str(root))
+    if short_root != DEFAULT_ROOT:
+        words += ["--root", short_root]
+    return shlex.join(words)
+
+
+def refusal(summary: "Summary", evaluation: EvaluationConfig) -> GateError:
+    """The error of a run whose model the gate refused."""
+    stays = (
+        f"nothing was pushed, version {summary.baseline_version} stays live"
+        if summary.baseline_version
+        else "nothing was pushed"
+    )
+    top_1 = summary.metrics.get("top_1", math.nan)
+    tip = ""
+    if top_1 < evaluation.min_top_1:
+        tip = f"evaluation.min_top_1={math.floor(top_1 * 100) / 100:.2f}"
+    elif summary.baseline_metrics:
+        drop = summary.baseline_metrics["top_1"] - top_1
+        tip = f"evaluation.max_top_1_drop={math.ceil(drop * 1000) / 1000:.3f}"
+    return GateError(
+        f"gate refused the model: {'; '.join(summary.verdict)} ({stays})",
+        tip=f"to lower the bar on purpose: --set {tip}" if tip else "",
+    )
+
+
+def _data(summary: "Summary") -> str:
+    splits = " · ".join(f"{count:,} {split}" for split, count in summary.images.items())
+    return (
+        f"{sum(summary.images.values()):,} images, {summary.num_classes} classes,"
+        f" {summary.unreadable:,} unreadable: {splits}"
+    )
+
+
+def _metrics(metrics: dict[str, float]) -> str:
+    names = {"top_1": "top-1", "top_5": "top-5", "cross_entropy": "cross-entropy"}
+    told = [
+        f"{title} {metrics[name]:.4f}"
+        for name, title in names.items()
+        if name in metrics
+    ]
+    if "example_count" in metrics:
+        told.append(f"{metrics['example_count']:,.0f} images")
+    return " · ".join(told)
+
+
+def _baseline(summary: "Summary") -> str:
+    if not summary.baseline_metrics:
+        return "none: there was no model before this one"
+    return f"version {summary.baseline_version}: {_metrics(summary.baseline_metrics)}"
+
+
+def _push(summary: "Summary") -> str:
+    if not summary.pushed_version:
+        return "nothing was pushed"
+    where = f" in {_shorten(summary.pushed_path)}" if summary.pushed_path else ""
+    return f"version {summary.pushed_version} is live{where}"
+
+
+def _weights(name: str) -> str:
+    return "EMA" if name == "ema" else name
+
+
+def _siblings(model_folder: pathlib.Path) -> list[pathlib.Path]:
+    folder = model_folder.parent
+    return (
+        [path for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
+    )
+
+
+def _shorten(path: str) -> str:
+    """Relative to the working folder where that is shorter to type."""
+    relative = os.path.relpath(path)
+    return path if relative.startswith("..") else relative

@@ -1,0 +1,27 @@
+"""slimline completion: the script that makes a shell complete commands and names."""
+
+import click
+from click import shell_completion
+
+from slimline import errors
+from slimline.cli import main, options, output
+
+SHELLS = ("bash", "zsh", "fish")
+_VARIABLE = "_SLIMLINE_COMPLETE"
+
+
+@click.command(short_help="Print the completion script of a shell.")
+@click.argument("shell", type=click.Choice(SHELLS))
+@options.output_options
+def command(shell: str, is_json: bool, is_quiet: bool) -> int:
+    """Print the completion script of SHELL; nothing is written into your files.
+
+    bash: eval "$(slimline completion bash)"; fish: slimline completion fish | source.
+    """
+    kind = shell_completion.get_completion_class(shell)
+    if kind is None:
+        raise errors.ConfigError(f"no completion for {shell}")
+    script = kind(main.command, {}, "slimline", _VARIABLE).source()
+    document = {"shell": shell, "script": script}
+    output.emit(script, document, is_json=is_json, is_quiet=is_quiet)
+    return errors.DONE

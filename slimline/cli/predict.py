@@ -1,0 +1,106 @@
+"""slimline predict: classes of image files from a pushed model."""
+
+import pathlib
+import tempfile
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from slimline import capture, errors, session
+from slimline.cli import options, output
+
+if TYPE_CHECKING:
+    from serving.local_model import LocalModel, Prediction
+
+LOG_LINES = 15
+
+
+@click.command(short_help="Classify image files with a pushed model.")
+@click.argument("files", nargs=-1, required=True, type=click.Path())
+@click.option(
+    "--model",
+    metavar="NAME[@VERSION]|PATH",
+    shell_complete=options.complete_models,
+    help="Pushed model, its newest version without @VERSION, or the folder of a"
+    " SavedModel; the only model under --root by default.",
+)
+@options.root_option
+@click.option(
+    "--top",
+    type=click.IntRange(min=1),
+    default=3,
+    show_default=True,
+    help="How many classes to give for each file.",
+)
+@options.output_options
+def command(
+    files: tuple[str, ...],
+    model: str | None,
+    root: pathlib.Path,
+    top: int,
+    is_json: bool,
+    is_quiet: bool,
+) -> int:
+    """Classify image FILES: JPEG, PNG, BMP, GIF or WebP."""
+    for file in files:
+        if pathlib.Path(file).is_dir():
+            raise errors.ConfigError(
+                f"{file} is a folder", expected="image files", tip=f"{file}/*.png"
+            )
+        if not pathlib.Path(file).exists():
+            raise errors.DataError(f"cannot read image {file}: there is no such file")
+    from serving import local_model
+
+    folder = local_model.find_model(root, model)
+    loaded, predictions = _predict(folder, files, top)
+    document = {
+        "model": str(loaded.folder),
+        "labels": list(loaded.labels),
+        "predictions": [
+            {
+                "file": file,
+                "label": prediction.label,
+                "score": prediction.score,
+                "top": [
+                    {"label": label, "score": score} for label, score in prediction.top
+                ],
+            }
+            for file, prediction in zip(files, predictions, strict=True)
+        ],
+    }
+    rows = [("file", "class", "score", "next" if top > 1 else "")]
+    rows += [
+        _row(file, prediction)
+        for file, prediction in zip(files, predictions, strict=True)
+    ]
+    text = output.columns(rows)
+    output.emit(text, document, is_json=is_json, is_quiet=is_quiet)
+    return errors.DONE
+
+
+def _predict(
+    folder: pathlib.Path, files: Sequence[str], top: int
+) -> "tuple[LocalModel, list[Prediction]]":
+    """Loads and asks the model; what TensorFlow says meanwhile is for failures only."""
+    from serving import local_model
+
+    with tempfile.TemporaryDirectory() as scratch:
+        log = pathlib.Path(scratch) / "log.txt"
+        try:
+            with capture.capture(log):
+                loaded = local_model.LocalModel.load(folder)
+                return loaded, loaded.predict(files, top=top)
+        except errors.SlimlineError:
+            raise
+        except Exception as error:
+            broken = errors.RunError(
+                f"cannot predict with {folder}: {type(error).__name__}: {error}"
+            )
+            broken.log_lines = session.last_lines(log, LOG_LINES)
+            raise broken from error
+
+
+def _row(file: str, prediction: "Prediction") -> tuple[str, str, str, str]:
+    others = "  ".join(f"{label} {score:.3f}" for label, score in prediction.top[1:])
+    return file, prediction.label, f"{prediction.score:.3f}", others

@@ -1,0 +1,346 @@
+"""The Beam job through `Do`: artifact, splits, quarantine, refusals."""
+
+import collections
+import hashlib
+import itertools
+import json
+import logging
+import os
+import pathlib
+import shutil
+
+import pytest
+import tensorflow as tf
+import tensorflow_data_validation as tfdv
+from tfx.components.util import examples_utils
+from tfx.proto import example_gen_pb2
+from tfx.types import artifact_utils, standard_artifacts
+
+from components.image_example_gen import contracts, datasets, executor
+from schema import contract, features
+from schema.errors import ConfigError, DataError
+
+PROPERTIES = {
+    "input_format": "auto",
+    "input_fingerprint": "abc",
+    "eval_fraction": 0.1,
+    "test_fraction": 0.2,
+    "max_unreadable_share": 0.0,
+    "channels": 3,
+    "output_shards": 0,
+    "source_fingerprint": "",
+}
+CIFAR10 = datasets.class_names(datasets.CIFAR10)
+
+
+@pytest.fixture
+def ingest(tmp_path):
+    """Function (path, labels, **properties) -> Examples artifact."""
+    count = 0
+
+    def run(path, labels=("cat", "dog"), workers=1, **properties):
+        nonlocal count
+        count += 1
+        schema = standard_artifacts.Schema()
+        schema.uri = str(tmp_path / f"contract{count}")
+        made = contracts.write_contract(
+            tuple(labels), formats=("jpeg", "png"), height_px=(1, 99), width_px=(1, 99)
+        )
+        contract.save(made, pathlib.Path(schema.uri))
+        examples = standard_artifacts.Examples()
+        examples.uri = str(tmp_path / f"examples{count}")
+        pathlib.Path(examples.uri).mkdir()
+        job = executor.Executor()
+        job._beam_pipeline_args = ["--runner=FnApiRunner"]
+        if workers > 1:
+            job._beam_pipeline_args += [
+                "--direct_running_mode=multi_threading",
+                f"--direct_num_workers={workers}",
+            ]
+        job.Do(
+            {"contract": [schema]},
+            {"examples": [examples]},
+            {**PROPERTIES, "input_path": str(path), **properties},
+        )
+        return examples
+
+    return run
+
+
+def read(examples, split):
+    """Examples of a split as dictionaries, in the order of the files."""
+    folder = pathlib.Path(artifact_utils.get_split_uri([examples], split))
+    files = sorted(folder.iterdir())
+    found = []
+    for data in tf.data.TFRecordDataset(
+        [str(file) for file in files], compression_type="GZIP"
+    ).as_numpy_iterator():
+        feature = tf.train.Example.FromString(data).features.feature
+        assert set(feature) == set(features.RAW_FEATURES)
+        found.append(
+            {
+                name: (value.bytes_list.value or value.int64_list.value)[0]
+                for name, value in feature.items()
+            }
+        )
+    return found
+
+
+def read_all(examples):
+    return {split: read(examples, split) for split in features.SPLITS}
+
+
+def summary_of(examples):
+    return json.loads((pathlib.Path(examples.uri) / "summary.json").read_text())
+
+
+def tree(examples):
+    root = pathlib.Path(examples.uri)
+    return {
+        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in root.rglob("*")
+        if path.is_file() and path.name != "summary.json"
+    }
+
+
+def test_artifact_is_what_stock_components_read(fakes, tmp_path, ingest, caplog):
+    path = fakes.class_folders(tmp_path / "pets", per_class=30)
+    with caplog.at_level(logging.INFO, "slimline.ingest"):
+        examples = ingest(path)
+    assert artifact_utils.decode_split_names(examples.split_names) == list(
+        features.SPLITS
+    )
+    assert (
+        examples_utils.get_payload_format(examples) == example_gen_pb2.FORMAT_TF_EXAMPLE
+    )
+    assert examples.get_string_custom_property("input_fingerprint") == "abc"
+    assert examples.get_int_custom_property("images_train") == 42
+    files = sorted(
+        str(p.relative_to(examples.uri)) for p in pathlib.Path(examples.uri).rglob("*")
+    )
+    assert files == [
+        "Split-eval",
+        "Split-eval/data_tfrecord-00000-of-00001.gz",
+        "Split-test",
+        "Split-test/data_tfrecord-00000-of-00001.gz",
+        "Split-train",
+        *(f"Split-train/data_tfrecord-0000{n}-of-00004.gz" for n in range(4)),
+        "quarantine.jsonl",
+        "summary.json",
+    ]
+    summary = summary_of(examples)
+    assert summary["images"] == {"train": 42, "eval": 6, "test": 12}
+    assert summary["images_per_class"]["eval"] == {"cat": 3, "dog": 3}
+    assert summary["source"] == str(path)
+    assert summary["missing_classes"] == {}
+    assert "60 images (folder), 0 unreadable" in caplog.text
+
+
+def test_examples_hold_the_image_and_its_facts(fakes, tmp_path, ingest):
+    path = fakes.class_folders(tmp_path / "pets", suffix=".jpg")
+    for found in read_all(ingest(path)).values():
+        for example in found:
+            key = example[features.KEY].decode()
+            assert example[features.ENCODED] == (path / key).read_bytes()
+            assert example[features.FORMAT] == b"jpeg"
+            assert example[features.TEXT].decode() == key.split("/")[0]
+            assert example[features.LABEL] == ("cat", "dog").index(key.split("/")[0])
+            assert (example[features.HEIGHT], example[features.WIDTH]) == (8, 8)
+
+
+def test_cifar_keeps_its_test_set_and_cuts_eval_by_class(fakes, tmp_path, ingest):
+    folder = fakes.cifar10_binary(tmp_path / "cifar-10-batches-bin", 100)
+    archive = fakes.pack(folder, tmp_path / "cifar.tar.gz")
+    found = read_all(ingest(archive, CIFAR10))
+    texts = {
+        split: collections.Counter(e[features.TEXT].decode() for e in examples)
+        for split, examples in found.items()
+    }
+    assert texts == {
+        "train": dict.fromkeys(CIFAR10, 18),
+        "eval": dict.fromkeys(CIFAR10, 2),
+        "test": dict.fromkeys(CIFAR10, 10),
+    }
+    assert {e[features.KEY].split(b"#")[0] for e in found["test"]} == {
+        b"test_batch.bin"
+    }
+    keys = [e[features.KEY] for examples in found.values() for e in examples]
+    assert len(set(keys)) == 300
+
+
+def test_classes_come_mixed(fakes, tmp_path, ingest):
+    path = fakes.class_folders(tmp_path / "pets", per_class=100)
+    labels = [e[features.LABEL] for e in read(ingest(path), "train")]
+    changes = sum(a != b for a, b in itertools.pairwise(labels))
+    assert changes > 40  # of 139; sorted by class it would be 1
+
+
+def test_same_bytes_for_every_container_order_and_number_of_workers(
+    fakes, tmp_path, ingest
+):
+    folder = fakes.class_folders(tmp_path / "pets", per_class=150)
+    first = tree(ingest(folder))
+    moved = tmp_path / "elsewhere" / "pets"
+    shutil.copytree(folder, moved, copy_function=shutil.copyfile)
+    assert tree(ingest(moved)) == first
+    assert tree(ingest(fakes.pack(folder, tmp_path / "pets.zip"))) == first
+    assert tree(ingest(fakes.pack(folder, tmp_path / "pets.tar"))) == first
+    assert tree(ingest(folder, workers=2)) == first
+
+
+def test_equal_images_never_straddle_splits(fakes, tmp_path, ingest):
+    folder = fakes.class_folders(tmp_path / "pets", per_class=30)
+    for image in sorted((folder / "cat").iterdir())[:20]:
+        shutil.copy(image, folder / "dog" / f"copy_{image.name}")
+    examples = ingest(folder, eval_fraction=0.3, test_fraction=0.3)
+    splits_of = collections.defaultdict(set)
+    for split, found in read_all(examples).items():
+        for example in found:
+            splits_of[example[features.ENCODED]].add(split)
+    assert all(len(found) == 1 for found in splits_of.values())
+    summary = summary_of(examples)
+    assert (summary["duplicates_kept"], summary["label_conflicts"]) == (20, 20)
+
+
+def test_training_copies_of_test_images_are_dropped(fakes, tmp_path, ingest):
+    for split in ("train", "test"):
+        fakes.class_folders(tmp_path / "pets" / split, per_class=10)
+    folder = tmp_path / "pets"
+    shutil.copy(folder / "test/cat/image_0001.png", folder / "train/cat/copy.png")
+    examples = ingest(folder)
+    assert summary_of(examples)["duplicates_dropped"] == 1
+    assert examples.get_int_custom_property("duplicates_dropped") == 1
+    found = read_all(examples)
+    assert len(found["test"]) == 20
+    keys = {e[features.KEY] for e in [*found["train"], *found["eval"]]}
+    assert b"train/cat/copy.png" not in keys
+    assert len(keys) == 20
+
+
+def test_unreadable_images_go_to_quarantine(fakes, tmp_path, ingest):
+    folder = fakes.class_folders(tmp_path / "pets", per_class=30)
+    (folder / "dog" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    (folder / "cat" / "page.jpg").write_bytes(b"<html>")
+    examples = ingest(folder, max_unreadable_share=0.1)
+    lines = (pathlib.Path(examples.uri) / "quarantine.jsonl").read_text().splitlines()
+    entries = [json.loads(line) for line in lines]
+    assert [entry["key"] for entry in entries] == ["cat/page.jpg", "dog/broken.png"]
+    assert entries[0]["reason"].startswith("HTML is not accepted")
+    assert summary_of(examples)["unreadable"] == 2
+
+
+def test_too_many_unreadable_images_stop_the_run(fakes, tmp_path, ingest):
+    folder = fakes.class_folders(tmp_path / "pets", per_class=10)
+    for number in range(5):
+        (folder / "cat" / f"bad{number}.png").write_bytes(b"")
+    with pytest.raises(DataError) as caught:
+        ingest(folder, max_unreadable_share=0.1)
+    assert caught.value.message == "5 of 25 images are unreadable"
+    assert caught.value.found.startswith("cat/bad0.png: the file is empty; cat/bad1")
+    assert caught.value.found.endswith("; …")
+    assert caught.value.expected == "at most 10.0%"
+    assert "data.max_unreadable_share=0.21" in caught.value.tip
+
+
+def test_errors_of_workers_arrive_as_they_are(fakes, tmp_path, ingest):
+    folder = fakes.cifar10_binary(tmp_path / "cifar", 20)
+    path = folder / "data_batch_2.bin"
+    path.write_bytes(path.read_bytes()[:-72])
+    for source in (folder, fakes.pack(folder, tmp_path / "cifar.tar.gz")):
+        with pytest.raises(DataError) as caught:
+            ingest(source, CIFAR10)
+        assert caught.value.message == "record 19 of 'data_batch_2.bin' has 3,001 bytes"
+        assert "complete" in caught.value.tip
+
+
+def test_a_file_that_changes_meanwhile_is_noticed(fakes, tmp_path, ingest, monkeypatch):
+    folder = fakes.class_folders(tmp_path / "pets", per_class=10)
+    original = executor._AssignSplits.process
+
+    def process(self, parts):
+        (folder / "cat" / "image_0003.png").write_bytes(b"other")
+        return original(self, parts)
+
+    monkeypatch.setattr(executor._AssignSplits, "process", process)
+    with pytest.raises(
+        DataError, match=r"cat/image_0003\.png changed while it was read"
+    ):
+        ingest(folder)
+
+
+def test_refuses_one_class(fakes, tmp_path, ingest):
+    folder = fakes.class_folders(tmp_path / "pets", ("cat",))
+    with pytest.raises(DataError) as caught:
+        ingest(folder)
+    assert caught.value.message == "the data have one class only"
+    assert caught.value.found == "cat"
+
+
+def test_refuses_an_empty_split(fakes, tmp_path, ingest):
+    folder = fakes.class_folders(tmp_path / "pets", per_class=2)
+    with pytest.raises(DataError, match="no images are left for the split 'eval'"):
+        ingest(folder)
+    fakes.class_folders(folder, per_class=5)
+    with pytest.raises(DataError) as caught:
+        ingest(folder, test_fraction=0.0)
+    assert caught.value.message == "no images are left for the split 'test'"
+    assert "data.test_fraction" in caught.value.tip
+
+
+@pytest.mark.parametrize(
+    ("properties", "message"),
+    [
+        ({"eval_fraction": 1.0}, "setting 'data.eval_fraction' is out of range"),
+        ({"max_unreadable_share": -0.1}, "'data.max_unreadable_share' is out of range"),
+        ({"eval_fraction": 0.5, "test_fraction": 0.5}, "leave nothing to train on"),
+        ({"input_format": "zarr"}, "unknown input format 'zarr'"),
+    ],
+)
+def test_refuses_impossible_settings(fakes, tmp_path, ingest, properties, message):
+    folder = fakes.class_folders(tmp_path / "pets")
+    with pytest.raises(ConfigError, match=message):
+        ingest(folder, **properties)
+
+
+def test_raw_formats_must_have_the_channels_asked_for(fakes, tmp_path, ingest):
+    folder = fakes.idx(tmp_path / "mnist")
+    with pytest.raises(ConfigError) as caught:
+        ingest(folder, "0123456789", channels=3)
+    assert "have 1 channels, the experiment asks for 3" in caught.value.message
+    assert caught.value.tip == "--set preprocessing.channels=1"
+
+
+def test_shards_as_asked_for_even_empty_ones(fakes, tmp_path, ingest):
+    folder = fakes.class_folders(tmp_path / "pets", per_class=6)
+    examples = ingest(folder, output_shards=7)
+    for split in features.SPLITS:
+        folder = pathlib.Path(artifact_utils.get_split_uri([examples], split))
+        assert len(os.listdir(folder)) == 7  # noqa: PTH208
+    assert sum(len(found) for found in read_all(examples).values()) == 12
+
+
+def test_unknown_and_missing_classes_reach_the_validation(
+    fakes, tmp_path, ingest, caplog
+):
+    folder = fakes.class_folders(tmp_path / "pets", ("cat", "owl"))
+    examples = ingest(folder)
+    assert summary_of(examples)["missing_classes"]["train"] == ["dog"]
+    assert "no images in train of: dog" in caplog.text
+    labels = {e[features.TEXT]: e[features.LABEL] for e in read(examples, "train")}
+    assert labels == {b"cat": 0, b"owl": features.UNKNOWN_LABEL}
+
+
+def test_contract_of_the_packaged_data_sets_holds_for_what_ingest_writes(
+    fakes, tmp_path, ingest
+):
+    folder = fakes.cifar10_binary(tmp_path / "cifar", 100)
+    examples = ingest(folder, CIFAR10)
+    schema = contract.parse_schema(
+        contract.load(contract.find("cifar10")).schema_pbtxt, "cifar10"
+    )
+    statistics = tfdv.generate_statistics_from_tfrecord(
+        f"{examples.uri}/Split-train/*",
+        stats_options=tfdv.StatsOptions(schema=schema),
+    )
+    anomalies = tfdv.validate_statistics(statistics, schema)
+    assert not anomalies.anomaly_info

@@ -1,0 +1,61 @@
+"""A root with runs of a tiny, learnable experiment."""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable
+
+import pytest
+
+from pipeline import execution, experiments, runs
+from pipeline.config import EvaluationConfig, PipelineConfig
+from pipeline.summary import Summary
+from trainer.config import as_json
+
+
+@dataclasses.dataclass(frozen=True)
+class House:
+    """A root folder, data with their contract, and a way to run on them.
+
+    Attributes:
+      root: of the runs.
+      data: images of ten classes in CIFAR-10's binary layout, as an archive.
+    """
+
+    root: pathlib.Path
+    data: pathlib.Path
+
+    @property
+    def serving(self) -> pathlib.Path:
+        """Where the versions of the model go."""
+        return self.root / "serving" / "cifar10"
+
+    def config(self, *, min_top_1: float = 0.0, **train: object) -> PipelineConfig:
+        """CIFAR-10's ResNet-20 in its tiny form, with changes to its training."""
+        config = experiments.tiny(experiments.cifar10_resnet_20())
+        return dataclasses.replace(
+            config,
+            data=dataclasses.replace(config.data, path=str(self.data)),
+            train=dataclasses.replace(config.train, **train),
+            evaluation=EvaluationConfig(min_top_1=min_top_1, max_top_1_drop=0.01),
+        )
+
+    def run(self, config: PipelineConfig) -> Summary:
+        """One run in a folder of its own."""
+        folder = runs.create(self.root, as_json(config), {})
+        return execution.run(config, root=self.root, run_folder=folder, origins={})
+
+
+@pytest.fixture(scope="session")
+def make_house(
+    tmp_path_factory: pytest.TempPathFactory, new_fakes
+) -> Callable[[], House]:
+    """Function () -> House with data of its own and an empty root."""
+
+    def make() -> House:
+        folder = tmp_path_factory.mktemp("house")
+        fakes = new_fakes(1)
+        binary = fakes.cifar10_binary(folder / "cifar-10-batches-bin", 100)
+        archive = fakes.pack(binary, folder / "cifar-10-binary.tar.gz")
+        return House(folder / "runs", archive)
+
+    return make

@@ -1,0 +1,187 @@
+"""The commands as a user types them, in processes of their own."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.e2e
+
+PROJECT = pathlib.Path(__file__).parents[2]
+BIN = pathlib.Path(sys.executable).parent
+
+
+def call(
+    arguments: list[str], folder: pathlib.Path, **variables: str
+) -> subprocess.CompletedProcess:
+    environment = {
+        **os.environ,
+        "PATH": f"{BIN}:{os.environ['PATH']}",
+        "HOME": str(folder),
+        **variables,
+    }
+    return subprocess.run(
+        arguments,
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    return tmp_path_factory.mktemp("commands")
+
+
+@pytest.fixture(scope="module")
+def first_run(root: pathlib.Path) -> subprocess.CompletedProcess:
+    """A short run of the default experiment whose gate is low enough."""
+    return call(
+        [
+            "slimline",
+            "run",
+            "--set",
+            "train.epochs=4",
+            "--set",
+            "evaluation.min_top_1=0",
+        ],
+        root,
+    )
+
+
+def test_run_prints_little_and_ends_well(first_run) -> None:
+    assert first_run.returncode == 0, first_run.stderr
+    printed = first_run.stdout + first_run.stderr
+    assert printed.count("\n") < 120
+    for foreign in ("Traceback", "WARNING", "cuda", "absl", "oneDNN"):
+        assert foreign not in printed
+    for word in ("ingest", "train", "evaluate", "push"):
+        assert word in printed
+
+
+def test_the_log_holds_what_was_not_printed(root: pathlib.Path, first_run) -> None:
+    (folder,) = root.glob("runs/20*")
+    assert (folder / "log.txt").stat().st_size > 1000
+    assert {path.name for path in folder.iterdir()} >= {
+        "config.json",
+        "history.csv",
+        "log.txt",
+        "samples",
+        "summary.json",
+    }
+
+
+def test_predict_classifies_the_samples(root: pathlib.Path, first_run) -> None:
+    samples = sorted(str(path) for path in root.glob("runs/20*/samples/*"))
+    result = call(["slimline", "predict", *samples, "--json"], root)
+    assert result.returncode == 0, result.stderr
+    predictions = json.loads(result.stdout)["predictions"]
+    assert len(predictions) == len(samples) == 3
+    assert all(prediction["label"] in "0123456789" for prediction in predictions)
+
+
+def test_second_run_is_served_from_the_cache(root: pathlib.Path, first_run) -> None:
+    result = call(
+        [
+            *("slimline", "run", "--json"),
+            *("--set", "train.epochs=4", "--set", "evaluation.min_top_1=0"),
+        ],
+        root,
+    )
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["is_cached"]
+
+
+def test_quiet_prints_nothing(root: pathlib.Path, first_run) -> None:
+    result = call(
+        [
+            *("slimline", "run", "-q"),
+            *("--set", "train.epochs=4", "--set", "evaluation.min_top_1=0"),
+        ],
+        root,
+    )
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
+def test_a_refused_model_ends_with_3_and_the_reason(
+    root: pathlib.Path, first_run
+) -> None:
+    result = call(
+        [
+            *("slimline", "run", "--set", "train.epochs=4"),
+            *("--set", "evaluation.min_top_1=1.0"),
+        ],
+        root,
+    )
+    assert result.returncode == 3, result.stderr
+    assert "gate refused the model" in result.stderr
+    assert "required 1.0000" in result.stderr
+    assert len(list((root / "runs/serving/digits").iterdir())) == 1
+
+
+def write_png(path: pathlib.Path, level: int) -> None:
+    from PIL import Image
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("L", (8, 8), level).save(path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (["run", "digits_resnet_21"], 2, "unknown experiment 'digits_resnet_21'"),
+        (["run", "--set", "train.epoch=3"], 2, "did you mean 'train.epochs'"),
+        (["run", "cifar10_resnet_20", "--data", "nowhere"], 4, "no data at nowhere"),
+        (["run", "cifar10_resnet_20", "--data", "empty"], 4, "empty"),
+        (["run", "cifar10_resnet_20", "--data", "short"], 4, "data_batch_1.bin"),
+        (["run", "cifar10_resnet_20", "--data", "fake.zip"], 4, "fake.zip"),
+        (["data", "init", "one"], 4, "class"),
+        (["run", "--set", "model.net=inception_v2"], 2, "too small"),
+        (["run", "--set", "model.net=resnet_21"], 2, "resnet_20"),
+        (["predict", "x.png", "--root", "empty"], 2, "no model"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_mistakes_are_sentences(
+    tmp_path: pathlib.Path, arguments: list[str], code: int, sentence: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "short").mkdir()
+    (tmp_path / "short" / "data_batch_1.bin").write_bytes(bytes(3073 * 3 - 5))
+    (tmp_path / "short" / "test_batch.bin").write_bytes(bytes(3073 * 3))
+    (tmp_path / "fake.zip").write_text("not an archive")
+    for number in range(8):
+        write_png(tmp_path / "one" / "only" / f"{number}.png", number)
+    result = call(["slimline", *arguments], tmp_path)
+    assert result.returncode == code, result.stdout + result.stderr
+    assert "error: " in result.stderr
+    assert sentence in result.stderr
+    assert "Traceback" not in result.stdout + result.stderr
+
+
+def test_the_stock_tfx_command_runs_the_tiny_experiment(tmp_path: pathlib.Path) -> None:
+    variables = {"SLIMLINE_TINY": "1", "SLIMLINE_ROOT": str(tmp_path / "runs")}
+    runner = PROJECT / "pipeline" / "local_runner.py"
+    created = call(
+        ["tfx", "pipeline", "create", "--engine=local", f"--pipeline_path={runner}"],
+        tmp_path,
+        **variables,
+    )
+    assert created.returncode == 0, created.stdout + created.stderr
+    assert '"digits-resnet-20" created successfully' in created.stdout
+    ran = call(
+        [
+            *("tfx", "run", "create", "--engine=local"),
+            "--pipeline_name=digits-resnet-20",
+        ],
+        tmp_path,
+        **variables,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert list((tmp_path / "runs/serving/digits").glob("*/saved_model.pb"))

@@ -1,0 +1,192 @@
+"""Archive to pushed model, by every road on which it can answer."""
+
+import dataclasses
+import json
+import pathlib
+
+import apache_beam as beam
+import filelock
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_model_analysis as tfma
+import tensorflow_transform as tft
+
+from pipeline import evaluation, execution, experiments, runs
+from pipeline.config import EvaluationConfig
+from schema import features, versions
+from schema.errors import ConfigError, DataError
+from serving.local_model import LocalModel
+from trainer import input_pipeline, training
+from trainer.config import as_json
+
+pytestmark = pytest.mark.e2e
+
+LEARNS = {"steps": 60, "batch_size": 32, "learning_rate": 0.02, "optimizer": "momentum"}
+
+
+@pytest.fixture(scope="module")
+def house(make_house):
+    return make_house()
+
+
+@pytest.fixture(scope="module")
+def first(house):
+    """Summary of a run that learns its fake and passes."""
+    return house.run(house.config(min_top_1=0.3, **LEARNS))
+
+
+def artifact(summary, component: str, key: str) -> pathlib.Path:
+    record = json.loads((pathlib.Path(summary.folder) / "summary.json").read_text())
+    (uri,) = record["artifacts"][component][key]
+    return pathlib.Path(uri)
+
+
+def test_the_first_run_is_blessed_and_pushed(house, first) -> None:
+    assert first.passed
+    assert not first.is_cached
+    assert first.images == {"train": 180, "eval": 20, "test": 100}
+    assert first.parameters == 269_722
+    assert first.baseline_version is None
+    assert first.verdict[1] == "no earlier model to compare with"
+    assert first.pushed_version == str(versions.newest(house.serving))
+    assert (pathlib.Path(first.folder) / "history.csv").is_file()
+
+
+def test_the_pushed_model_classifies_images(first) -> None:
+    model = LocalModel.load(first.pushed_path)
+    predictions = model.predict(first.sample_images)
+    assert len(predictions) == 3
+    assert {prediction.label for prediction in predictions} <= set(model.labels)
+
+
+def test_nothing_changed_is_served_from_the_cache(house, first) -> None:
+    again = house.run(house.config(min_top_1=0.3, **LEARNS))
+    assert again.is_cached
+    assert again.passed
+    assert again.metrics == first.metrics
+    assert versions.numbers(house.serving) == [int(first.pushed_version)]
+
+
+def test_another_threshold_trains_nothing_anew(house, first) -> None:
+    summary = house.run(house.config(min_top_1=0.999, **LEARNS))
+    top_1 = summary.metrics["top_1"]
+    assert summary.passed == (top_1 >= 0.999)
+    assert summary.metrics == pytest.approx(first.metrics, abs=1e-6)
+    assert summary.seconds["train"] < 2
+    if not summary.passed:
+        assert summary.verdict[0] == f"top-1 {top_1:.4f}, required 0.9990"
+        assert summary.pushed_version is None
+
+
+def test_a_worse_candidate_is_not_pushed(house, first) -> None:
+    summary = house.run(house.config(min_top_1=0.0, steps=1, batch_size=32))
+    assert not summary.passed
+    assert summary.pushed_version is None
+    assert versions.newest(house.serving) == int(first.pushed_version)
+    assert summary.baseline_version == first.pushed_version
+    assert summary.baseline_metrics["top_1"] == pytest.approx(first.metrics["top_1"])
+    change = summary.metrics["top_1"] - first.metrics["top_1"]
+    assert summary.verdict[1] == (
+        f"{change:+.4f} against version {first.pushed_version}"
+        f" ({first.metrics['top_1']:.4f}), more than the allowed drop of 0.0100"
+    )
+
+
+def test_a_model_below_the_threshold_is_not_pushed(make_house) -> None:
+    house = make_house()
+    summary = house.run(house.config(min_top_1=0.99, steps=1, batch_size=32))
+    assert not summary.passed
+    assert summary.verdict[0].startswith("top-1 0.")
+    assert summary.verdict[0].endswith(", required 0.9900")
+    assert versions.newest(house.serving) is None
+
+
+def test_every_road_gives_the_same_probabilities(house, first) -> None:
+    """Trainer's evaluation graph, both signatures, and the Evaluator's own extractors."""
+    pattern = str(artifact(first, "ingest", "examples") / "Split-test" / "*")
+    files = sorted(tf.io.gfile.glob(pattern))
+    serialised = [r.numpy() for r in tf.data.TFRecordDataset(files, "GZIP")]
+    encoded = [
+        tf.train.Example.FromString(one)
+        .features.feature[features.ENCODED]
+        .bytes_list.value[0]
+        for one in serialised
+    ]
+    config = house.config(**LEARNS).trainer
+    transform = tft.TFTransformOutput(
+        str(artifact(first, "transform", "transform_graph"))
+    )
+    split = input_pipeline.load_split([pattern], transform, 2**30)
+    run_dir = artifact(first, "train", "model_run")
+    checkpoint = str(run_dir / "checkpoints" / f"model.ckpt-{first.best_step}")
+    with training.EvalSession(config, split, 10) as evaluation_graph:
+        expected = evaluation_graph.probabilities(
+            checkpoint, first.weights, split.images
+        )
+
+    model = tf.saved_model.load(first.pushed_path)
+    by_examples = model.signatures["serving_default"](examples=tf.constant(serialised))
+    by_images = model.signatures["predict_images"](images=tf.constant(encoded))
+    np.testing.assert_allclose(by_examples["probabilities"], expected, atol=1e-5)
+    np.testing.assert_allclose(by_images["probabilities"], expected, atol=1e-5)
+
+    by_evaluator = _evaluator_predictions(pattern, first.pushed_path)
+    for one, probabilities in zip(serialised, expected, strict=True):
+        np.testing.assert_allclose(by_evaluator[one], probabilities, atol=1e-5)
+
+    right = expected.argmax(axis=1) == split.labels
+    assert first.metrics["top_1"] == pytest.approx(right.mean(), abs=1e-6)
+    cross_entropy = -np.log(expected[np.arange(len(right)), split.labels]).mean()
+    assert first.metrics["cross_entropy"] == pytest.approx(cross_entropy, abs=1e-5)
+    assert first.metrics["example_count"] == len(right)
+
+
+def _evaluator_predictions(pattern: str, model_path: str) -> dict[bytes, np.ndarray]:
+    config = tfma.utils.update_eval_config_with_defaults(
+        evaluation.eval_config(EvaluationConfig(), 10), has_baseline=False
+    )
+    shared = tfma.default_eval_shared_model(model_path, eval_config=config)
+    found: dict[bytes, np.ndarray] = {}
+
+    def collect(extracts: dict) -> None:
+        for one, probabilities in zip(
+            extracts["input"], extracts["predictions"], strict=True
+        ):
+            found[one] = np.asarray(probabilities)
+
+    with beam.Pipeline(runner="FnApiRunner") as pipeline:
+        extracts = (
+            pipeline | beam.io.ReadFromTFRecord(pattern) | tfma.InputsToExtracts()
+        )
+        for extractor in tfma.default_extractors(
+            eval_shared_model=shared, eval_config=config
+        ):
+            extracts = extracts | extractor.stage_name >> extractor.ptransform
+            if "predictions" in extractor.stage_name.lower():
+                break
+        extracts | beam.Map(collect)
+    return found
+
+
+def test_a_new_class_stops_the_run_before_training(tmp_path, new_fakes) -> None:
+    data = new_fakes(2).class_folders(
+        tmp_path / "digits", [*"0123456789", "ten"], 20, channels=1
+    )
+    config = experiments.tiny(experiments.digits_resnet_20())
+    config = dataclasses.replace(
+        config, data=dataclasses.replace(config.data, path=str(data))
+    )
+    folder = runs.create(tmp_path / "runs", as_json(config), {})
+    with pytest.raises(DataError, match="break their contract") as caught:
+        execution.run(config, root=tmp_path / "runs", run_folder=folder, origins={})
+    assert "ten" in caught.value.found
+    assert not (tmp_path / "runs" / config.name / "transform").exists()
+
+
+def test_two_runs_of_one_experiment_keep_apart(tmp_path) -> None:
+    config = experiments.tiny(experiments.digits_resnet_20())
+    folder = runs.create(tmp_path, as_json(config), {})
+    lock = filelock.FileLock(tmp_path / f".{config.name}.lock")
+    with lock, pytest.raises(ConfigError, match="another run"):
+        execution.run(config, root=tmp_path, run_folder=folder, origins={})

@@ -1,0 +1,92 @@
+"""The DAG by its compiled nodes and edges."""
+
+import json
+
+import pytest
+from tfx.dsl.compiler import compiler
+from tfx.proto.orchestration import pipeline_pb2
+
+from pipeline import dag, engines, experiments
+from schema import contract
+
+EDGES = {
+    "contract": set(),
+    "ingest": {"contract"},
+    "statistics": {"ingest", "contract"},
+    "check": {"statistics", "contract"},
+    "transform": {"ingest", "contract", "check"},
+    "train": {"ingest", "transform", "contract"},
+    "baseline": {"train"},
+    "evaluate": {"ingest", "train", "baseline"},
+    "push": {"train", "evaluate"},
+}
+
+
+def compile_pipeline(name: str, **train: object) -> pipeline_pb2.Pipeline:
+    config = experiments.find(name)
+    if config.data.contract:
+        folder = contract.find(config.data.contract)
+    else:
+        folder = contract.find("digits")
+    pipeline = dag.create_pipeline(
+        config,
+        contract.load(folder),
+        dag.Locations("root", "root/serving/model", "data.tar", "f1"),
+        engines.local(),
+    )
+    return compiler.Compiler().compile(pipeline)
+
+
+@pytest.mark.parametrize("name", experiments.EXPERIMENTS)
+def test_nodes_and_edges(name: str) -> None:
+    compiled = compile_pipeline(name)
+    edges = {
+        node.pipeline_node.node_info.id: set(node.pipeline_node.upstream_nodes)
+        for node in compiled.nodes
+    }
+    assert edges == EDGES
+
+
+@pytest.mark.parametrize("name", experiments.EXPERIMENTS)
+def test_pipeline_names_are_legal_on_kubeflow(name: str) -> None:
+    compiled = compile_pipeline(name)
+    assert compiled.pipeline_info.id == name.replace("_", "-")
+
+
+def parameters(compiled: pipeline_pb2.Pipeline, component: str) -> dict[str, str]:
+    (node,) = (
+        node.pipeline_node
+        for node in compiled.nodes
+        if node.pipeline_node.node_info.id == component
+    )
+    return {
+        name: value.field_value.string_value
+        for name, value in node.parameters.parameters.items()
+    }
+
+
+def test_transform_writes_no_pixels_and_analyses_train_only() -> None:
+    transform = parameters(compile_pipeline("cifar10_resnet_20"), "transform")
+    assert json.loads(transform["splits_config"])["analyze"] == ["train"]
+    compiled = compile_pipeline("cifar10_resnet_20")
+    (node,) = (
+        node.pipeline_node
+        for node in compiled.nodes
+        if node.pipeline_node.node_info.id == "transform"
+    )
+    assert "transformed_examples" not in node.outputs.outputs
+
+
+def test_the_gate_looks_at_test_and_the_trainer_does_not() -> None:
+    compiled = compile_pipeline("cifar10_resnet_20")
+    assert json.loads(parameters(compiled, "evaluate")["example_splits"]) == ["test"]
+    train = parameters(compiled, "train")
+    assert json.loads(train["train_args"])["splits"] == ["train"]
+    assert json.loads(train["eval_args"])["splits"] == ["eval"]
+
+
+def test_thresholds_do_not_reach_the_trainer() -> None:
+    """Another threshold must not train anew."""
+    train = parameters(compile_pipeline("cifar10_resnet_20"), "train")
+    config = json.loads(train["custom_config"])["config"]
+    assert set(config) == {"preprocessing", "model", "train"}

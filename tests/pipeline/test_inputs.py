@@ -1,0 +1,98 @@
+"""What is found out before anything runs."""
+
+import dataclasses
+import pathlib
+
+import pytest
+
+from pipeline import digits, experiments, inputs
+from schema.errors import ConfigError, DataError
+
+
+def changed(config, **sections: dict):
+    for section, values in sections.items():
+        part = dataclasses.replace(getattr(config, section), **values)
+        config = dataclasses.replace(config, **{section: part})
+    return config
+
+
+def test_digits_bring_their_own_data(tmp_path: pathlib.Path) -> None:
+    found = inputs.resolve(experiments.digits_resnet_20(), tmp_path)
+    assert found.name == "digits"
+    assert len(list(found.path.glob("*/*.png"))) == 1797
+    assert found.contract.labels == tuple("0123456789")
+    again = inputs.resolve(experiments.digits_resnet_20(), tmp_path)
+    assert again.fingerprint == found.fingerprint
+
+
+def test_an_interrupted_copy_of_digits_is_made_again(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "data" / ".digits-1").mkdir(parents=True)
+    folder = digits.write_folders(tmp_path / "data" / "digits")
+    assert len(list(folder.glob("*/*.png"))) == 1797
+
+
+def test_missing_path(tmp_path: pathlib.Path) -> None:
+    config = changed(experiments.cifar10_resnet_20(), data={"path": "nowhere.tar"})
+    with pytest.raises(DataError, match=r"no data at nowhere\.tar"):
+        inputs.resolve(config, tmp_path)
+
+
+def test_no_path_given(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(ConfigError, match="'cifar10_resnet_20' needs images"):
+        inputs.resolve(experiments.cifar10_resnet_20(), tmp_path)
+
+
+def test_no_contract_yet(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "My Cats.v2").mkdir()
+    config = changed(experiments.folder(), data={"path": str(tmp_path / "My Cats.v2")})
+    with pytest.raises(
+        ConfigError, match=r"no data contract for 'my-cats.v2'"
+    ) as caught:
+        inputs.resolve(config, tmp_path)
+    assert "slimline data init" in caught.value.tip
+
+
+def test_images_too_small_for_the_net(tmp_path: pathlib.Path) -> None:
+    config = changed(experiments.digits_resnet_20(), model={"net": "inception_v2"})
+    with pytest.raises(ConfigError, match="8 x 8 px are too small") as caught:
+        inputs.resolve(config, tmp_path)
+    assert "17 x 17" in caught.value.expected
+
+
+def test_unknown_net_names_the_nearest(tmp_path: pathlib.Path) -> None:
+    config = changed(experiments.digits_resnet_20(), model={"net": "resnet_21"})
+    with pytest.raises(ConfigError, match="resnet_21") as caught:
+        inputs.resolve(config, tmp_path)
+    assert "resnet_20" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("sections", "setting"),
+    [
+        ({"preprocessing": {"crop_px": 9}}, "preprocessing.crop_px"),
+        ({"model": {"image_size_px": 9}}, "model.image_size_px"),
+    ],
+)
+def test_crops_larger_than_the_image(
+    tmp_path: pathlib.Path, sections: dict, setting: str
+) -> None:
+    config = changed(experiments.digits_resnet_20(), **sections)
+    with pytest.raises(ConfigError, match=setting):
+        inputs.resolve(config, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("caltech101-16.tar.gz", "caltech101-16"),
+        ("Cats & dogs.ZIP", "cats-dogs"),
+        ("folder", "folder"),
+        ("a/b.tar.xz", "b"),
+        ("...", "data"),
+    ],
+)
+def test_name_of_the_data(path: str, name: str) -> None:
+    assert inputs.name_of(pathlib.Path(path)) == name

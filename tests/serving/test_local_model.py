@@ -1,0 +1,197 @@
+import io
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from schema.errors import ConfigError, DataError
+from serving import local_model
+
+v1 = tf.compat.v1
+LABELS = ("red", "green", "the blue")
+
+
+def write_model(folder, signature="predict_images"):
+    """A TF1-style SavedModel whose probabilities are the shares of the channels."""
+    asset = folder.parent / "labels.txt"
+    asset.parent.mkdir(parents=True, exist_ok=True)
+    asset.write_text("".join(f"{label}\n" for label in LABELS), encoding="utf-8")
+    with tf.Graph().as_default(), v1.Session() as session:
+        images = v1.placeholder(tf.string, [None], name="images")
+        means = tf.map_fn(
+            lambda data: tf.reduce_mean(
+                tf.cast(
+                    tf.io.decode_image(data, 3, expand_animations=False), tf.float32
+                ),
+                [0, 1],
+            ),
+            images,
+            fn_output_signature=tf.TensorSpec([3], tf.float32),
+        )
+        # A variable, so that restoring is tested too.
+        scale = v1.get_variable("scale", initializer=1.0)
+        probabilities = scale * means / tf.reduce_sum(means, 1, keepdims=True)
+        scores, order = tf.nn.top_k(probabilities, k=len(LABELS))
+        v1.add_to_collection(v1.GraphKeys.ASSET_FILEPATHS, tf.constant(str(asset)))
+        session.run(v1.global_variables_initializer())
+        builder = v1.saved_model.Builder(str(folder))
+        builder.add_meta_graph_and_variables(
+            session,
+            [v1.saved_model.tag_constants.SERVING],
+            signature_def_map={
+                signature: v1.saved_model.predict_signature_def(
+                    {"images": images},
+                    {
+                        "probabilities": probabilities,
+                        "classes": tf.gather(tf.constant(LABELS), order),
+                        "scores": scores,
+                    },
+                )
+            },
+            assets_collection=v1.get_collection(v1.GraphKeys.ASSET_FILEPATHS),
+        )
+        builder.save()
+    asset.unlink()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def version(tmp_path_factory):
+    return write_model(tmp_path_factory.mktemp("model") / "7")
+
+
+@pytest.fixture(scope="module")
+def model(version):
+    return local_model.LocalModel.load(version)
+
+
+def image(red, green, blue):
+    return np.full((4, 4, 3), (red, green, blue), np.uint8)
+
+
+def png(pixels):
+    target = io.BytesIO()
+    Image.fromarray(pixels).save(target, "PNG")
+    return target.getvalue()
+
+
+def test_labels_are_in_label_order(model):
+    assert model.labels == LABELS
+
+
+def test_predict_gives_the_best_first(model):
+    (prediction,) = model.predict([image(20, 50, 30)])
+    assert prediction.label == "green"
+    assert prediction.score == pytest.approx(0.5)
+    assert [label for label, _ in prediction.top] == ["green", "the blue", "red"]
+    assert [score for _, score in prediction.top] == pytest.approx([0.5, 0.3, 0.2])
+
+
+def test_all_kinds_of_images_agree_in_order(model, tmp_path):
+    pixels = image(0, 0, 9)
+    path = tmp_path / "blue.png"
+    path.write_bytes(png(pixels))
+    images = [path, str(path), path.read_bytes(), Image.fromarray(pixels), pixels]
+    predictions = model.predict([*images, image(9, 0, 0)])
+    assert [found.label for found in predictions] == ["the blue"] * 5 + ["red"]
+
+
+def test_more_images_than_a_batch(model, monkeypatch):
+    monkeypatch.setattr(local_model, "BATCH_SIZE", 2)
+    images = [image(9, 0, 0), image(0, 9, 0), image(0, 0, 9)]
+    assert [found.label for found in model.predict(images)] == list(LABELS)
+
+
+def test_nothing_gives_nothing(model):
+    assert model.predict([]) == []
+
+
+def test_top_is_at_most_all(model):
+    assert len(model.predict([image(1, 2, 3)], top=1)[0].top) == 1
+    assert len(model.predict([image(1, 2, 3)], top=9)[0].top) == 3
+    with pytest.raises(ValueError, match="at least 1"):
+        model.predict([image(1, 2, 3)], top=0)
+
+
+def test_one_image_is_no_sequence(model):
+    with pytest.raises(TypeError, match="put it into a list"):
+        model.predict("cat.png")
+
+
+def test_an_unreadable_image_is_named(model, tmp_path):
+    good = tmp_path / "good.png"
+    good.write_bytes(
+        png(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8))
+    )
+    bad = tmp_path / "bad.png"
+    # Whole in its header, so that only the decoder in the graph can tell.
+    bad.write_bytes(good.read_bytes()[:2000])
+    with pytest.raises(DataError, match=r"cannot decode image .*bad\.png"):
+        model.predict([good, bad])
+    with pytest.raises(DataError, match="cannot read image number 1"):
+        model.predict([image(1, 1, 1), b"nothing"])
+
+
+def test_load_refuses_other_models(tmp_path):
+    folder = write_model(tmp_path / "other" / "1", signature="serving_default")
+    with pytest.raises(ConfigError, match="takes no images"):
+        local_model.LocalModel.load(folder)
+    (folder / "assets" / "labels.txt").unlink()
+    with pytest.raises(ConfigError, match="names no classes"):
+        local_model.LocalModel.load(folder)
+    with pytest.raises(ConfigError, match="no model in"):
+        local_model.LocalModel.load(tmp_path)
+
+
+@pytest.fixture
+def root(tmp_path):
+    for version in ("cifar10/6", "cifar10/17", "cifar10/9"):
+        folder = tmp_path / "serving" / version
+        folder.mkdir(parents=True)
+        (folder / "saved_model.pb").touch()
+    # Half a push, and a name that servers skip.
+    (tmp_path / "serving" / "cifar10" / "99").mkdir()
+    (tmp_path / "serving" / "cifar10" / ".staging-1").mkdir()
+    return tmp_path
+
+
+def add_model(root, name):
+    folder = root / "serving" / name / "3"
+    folder.mkdir(parents=True)
+    (folder / "saved_model.pb").touch()
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("wanted", "version"), [(None, "17"), ("cifar10", "17"), ("cifar10@6", "6")]
+)
+def test_find_by_name(root, wanted, version):
+    found = local_model.find_model(root, wanted)
+    assert found == root / "serving" / "cifar10" / version
+
+
+def test_find_by_path(root, monkeypatch):
+    folder = root / "serving" / "cifar10"
+    assert local_model.find_model(root, str(folder / "9")) == folder / "9"
+    assert local_model.find_model(root, str(folder)) == folder / "17"
+    monkeypatch.chdir(root / "serving")
+    assert local_model.find_model(root / "none", "./cifar10").name == "17"
+
+
+def test_find_says_what_there_is(root):
+    with pytest.raises(ConfigError, match="no version '5'") as caught:
+        local_model.find_model(root, "cifar10@5")
+    assert caught.value.found == "17, 9, 6"
+    with pytest.raises(ConfigError, match="no model 'cifar'"):
+        local_model.find_model(root, "cifar")
+    add_model(root, "digits")
+    with pytest.raises(ConfigError, match="which model") as caught:
+        local_model.find_model(root)
+    assert caught.value.found == "cifar10, digits"
+
+
+def test_find_without_models_says_what_to_run(tmp_path):
+    with pytest.raises(ConfigError, match="no model in") as caught:
+        local_model.find_model(tmp_path)
+    assert caught.value.tip.startswith("slimline run")

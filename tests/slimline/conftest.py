@@ -1,0 +1,130 @@
+import logging
+import sys
+import types
+
+import pytest
+
+import pipeline
+from pipeline.summary import Summary
+from slimline.cli import main
+
+PROGRESS = logging.getLogger("slimline.progress")
+COMPONENTS = (
+    "contract",
+    "ingest",
+    "statistics",
+    "check",
+    "transform",
+    "train",
+    "baseline",
+    "evaluate",
+    "push",
+)
+
+
+@pytest.fixture
+def components():
+    return COMPONENTS
+
+
+@pytest.fixture
+def make_summary():
+    def make(run_folder, **changes):
+        values = {
+            "run": run_folder.name,
+            "folder": str(run_folder),
+            "experiment": "digits_resnet_20",
+            "passed": True,
+            "is_cached": False,
+            "images": {"train": 1347, "eval": 180, "test": 270},
+            "unreadable": 2,
+            "num_classes": 10,
+            "net": "resnet_20",
+            "parameters": 269_722,
+            "steps": 840,
+            "best_step": 800,
+            "eval_top_1": 0.985,
+            "weights": "ema",
+            "metrics": {
+                "top_1": 0.9812,
+                "cross_entropy": 0.0512,
+                "example_count": 270.0,
+            },
+            "baseline_metrics": {"top_1": 0.98, "cross_entropy": 0.06},
+            "baseline_version": "6",
+            "verdict": ["top-1 0.9812 ≥ 0.9500 required", "+0.0012 against version 6"],
+            "pushed_version": "17",
+            "pushed_path": str(run_folder.parent / "serving" / "digits" / "17"),
+            "seconds": {"ingest": 3.2, "train": 80.4},
+            "total_seconds": 95.0,
+            "sample_images": [str(run_folder / "samples" / "0.png")],
+        }
+        return Summary(**(values | changes))
+
+    return make
+
+
+@pytest.fixture
+def emit():
+    """Sends a progress event as the pipeline does."""
+
+    def send(name, **fields):
+        PROGRESS.info(name, extra={"fields": fields})
+
+    return send
+
+
+@pytest.fixture
+def execution(monkeypatch, make_summary, emit):
+    """A pipeline that only reports; `act` is called in its midst, `changes` its outcome."""
+    fake = types.ModuleType("pipeline.execution")
+    fake.calls = []
+    fake.changes = {}
+    fake.act = lambda: None
+
+    def run(config, *, root, run_folder, origins, use_cache=True):
+        fake.calls.append((config, root, run_folder, origins, use_cache))
+        for component in COMPONENTS:
+            emit("component_started", component=component)
+            if component == "train":
+                fake.act()
+                for step in range(20, 841, 20):
+                    emit(
+                        "train",
+                        step=step,
+                        total_steps=840,
+                        epoch=step / 21,
+                        loss=1 / step,
+                        accuracy=0.9,
+                        learning_rate=0.1,
+                        images_per_second=1204.4,
+                        seconds_left=(840 - step) / 10,
+                    )
+            emit(
+                "component_finished",
+                component=component,
+                seconds=1.0,
+                is_cached=False,
+                detail=f"about {component}",
+            )
+        return make_summary(run_folder, **fake.changes)
+
+    fake.run = run
+    monkeypatch.setitem(sys.modules, "pipeline.execution", fake)
+    monkeypatch.setattr(pipeline, "execution", fake, raising=False)
+    return fake
+
+
+@pytest.fixture
+def call(tmp_path, monkeypatch, capfd):
+    """Calls the command in an empty folder; gives exit code, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("SLIMLINE_ROOT", "NO_COLOR", "FORCE_COLOR", "CI"):
+        monkeypatch.delenv(name, raising=False)
+
+    def run(*arguments):
+        code = main.main([str(argument) for argument in arguments])
+        captured = capfd.readouterr()
+        return code, captured.out, captured.err
+
+    return run

@@ -1,0 +1,244 @@
+import json
+import pathlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline import experiments
+from schema.errors import DataError
+from serving import local_model
+from slimline.cli import doctor
+from trainer.nets import registry
+
+
+def write_image(path, level=0):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.full((8, 8), level, np.uint8)).save(path)
+    return path
+
+
+def as_json(call, *arguments):
+    code, out, _ = call(*arguments, "--json")
+    document = json.loads(out)
+    assert code == 0
+    assert document["schema_version"] == 1
+    return document
+
+
+def test_experiments(call):
+    code, out, err = call("experiments")
+    assert (code, err) == (0, "")
+    for name, function in experiments.EXPERIMENTS.items():
+        first_line = function.__doc__.splitlines()[0]
+        assert any(name in line and first_line in line for line in out.splitlines())
+    names = [found["name"] for found in as_json(call, "experiments")["experiments"]]
+    assert names == list(experiments.EXPERIMENTS)
+    assert call("experiments", "-q") == (0, "", "")
+
+
+def test_settings_of_an_experiment(call, monkeypatch):
+    # It is the experiment that is shown, not what this user has changed.
+    monkeypatch.setenv("SLIMLINE_TRAIN__BATCH_SIZE", "7")
+    settings = as_json(call, "experiments", "folder")["settings"]
+    assert settings["train.batch_size"] == {"value": 64, "help": "images a step"}
+    _, out, _ = call("experiments", "folder")
+    assert all(key in out for key in settings)
+    assert call("experiments", "none")[0] == 2
+
+
+def test_nets(call):
+    _, out, _ = call("nets")
+    for name, spec in registry.NETS.items():
+        assert f"{name} " in out
+        assert f"{spec.parameters:,}" in out
+        assert spec.reference in out
+    (net,) = as_json(call, "nets", "resnet_20")["nets"]
+    assert net["parameters"] == registry.NETS["resnet_20"].parameters
+    assert call("nets", "-q") == (0, "", "")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_prints_a_script(call, shell):
+    code, out, err = call("completion", shell)
+    assert (code, err) == (0, "")
+    assert "_SLIMLINE_COMPLETE" in out
+    assert as_json(call, "completion", shell)["script"].strip() == out.strip()
+    assert not list(pathlib.Path().iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        ("slimline run cifar10_r", "cifar10_resnet_20"),
+        ("slimline run --set train.batch", "train.batch_size="),
+        ("slimline nets inception", "inception_v2"),
+        ("slimline ex", "experiments"),
+        ("slimline predict --model dig", "digits"),
+    ],
+)
+def test_completion_answers(call, monkeypatch, capfd, words, answer):
+    model = pathlib.Path("runs/serving/digits/3/saved_model.pb")
+    model.parent.mkdir(parents=True)
+    model.touch()
+    monkeypatch.setenv("_SLIMLINE_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", words)
+    monkeypatch.setenv("COMP_CWORD", str(len(words.split()) - 1))
+    with pytest.raises(SystemExit):
+        call()
+    assert f"plain,{answer}" in capfd.readouterr().out.splitlines()
+
+
+def test_doctor(call):
+    document = as_json(call, "doctor")
+    checks = {check["name"]: check for check in document["checks"]}
+    assert {"python", "packages", "compiler", "cpu", "memory", "disk", "gpu"} <= set(
+        checks
+    )
+    for check in checks.values():
+        assert check["status"] in ("ok", "warn")
+        assert bool(check["fix"]) == (check["status"] == "warn")
+    assert not pathlib.Path("runs").exists()
+    _, out, _ = call("doctor")
+    assert out.count("fix: ") == sum(bool(check["fix"]) for check in checks.values())
+    assert call("doctor", "-q") == (0, "", "")
+
+
+def test_doctor_fails_with_a_fix(call, monkeypatch):
+    monkeypatch.setattr(doctor.importlib.metadata, "requires", lambda _: ["click>=999"])
+    code, out, _ = call("doctor", "-q")
+    assert code == 1
+    assert "fail  click" in out
+    assert "wanted >=999" in out
+
+
+def test_doctor_finds_a_root_that_is_a_file(call):
+    pathlib.Path("runs").touch()
+    code, _, err = call("doctor")
+    assert code == 2
+    assert "is a file" in err
+
+
+class FakeModel:
+    labels = ("cat", "dog")
+    folder = pathlib.Path("models/7")
+
+    def predict(self, images, top):
+        ranked = [("cat", 0.9), ("dog", 0.1)][:top]
+        return [local_model.Prediction("cat", 0.9, ranked) for _ in images]
+
+
+@pytest.fixture
+def model(monkeypatch, tmp_path):
+    folder = tmp_path / "runs" / "serving" / "pets" / "7"
+    folder.mkdir(parents=True)
+    (folder / "saved_model.pb").touch()
+    loaded = []
+
+    def load(path):
+        loaded.append(path)
+        return FakeModel()
+
+    monkeypatch.setattr(local_model.LocalModel, "load", load)
+    return loaded
+
+
+def test_predict(call, model):
+    write_image(pathlib.Path("a.png"))
+    write_image(pathlib.Path("longer.png"))
+    code, out, err = call("predict", "a.png", "longer.png")
+    assert (code, err) == (0, "")
+    assert out.splitlines() == [
+        "file        class  score  next",
+        "a.png       cat    0.900  dog 0.100",
+        "longer.png  cat    0.900  dog 0.100",
+    ]
+    assert model == [pathlib.Path("runs/serving/pets/7")]
+    assert call("predict", "a.png", "-q") == (0, "", "")
+
+
+def test_predict_json(call, model):
+    write_image(pathlib.Path("a.png"))
+    document = as_json(call, "predict", "a.png", "--model", "pets@7", "--top", "1")
+    assert document["labels"] == ["cat", "dog"]
+    assert document["predictions"] == [
+        {
+            "file": "a.png",
+            "label": "cat",
+            "score": 0.9,
+            "top": [{"label": "cat", "score": 0.9}],
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["none.png"], 4, "error: cannot read image none.png: there is no such file"),
+        (["."], 2, "error: . is a folder"),
+        (["a.png", "--model", "cats"], 2, "error: no model 'cats'"),
+        (["a.png", "--root", "other"], 2, "error: no model in other"),
+        (["a.png", "--top", "0"], 2, "error: invalid value for '--top'"),
+    ],
+)
+def test_predict_refuses(call, model, arguments, code, message):
+    write_image(pathlib.Path("a.png"))
+    found, out, err = call("predict", *arguments)
+    assert (found, out) == (code, "")
+    assert err.startswith(message)
+
+
+def test_predict_with_an_unreadable_image(call, model, monkeypatch):
+    def predict(self, images, top):
+        raise DataError("cannot read image a.png: damaged")
+
+    monkeypatch.setattr(FakeModel, "predict", predict)
+    write_image(pathlib.Path("a.png"))
+    assert call("predict", "a.png", "-q") == (
+        4,
+        "",
+        "error: cannot read image a.png: damaged\n",
+    )
+
+
+@pytest.fixture
+def flowers(tmp_path):
+    for number in range(3):
+        write_image(tmp_path / "flowers" / "rose" / f"{number}.png", number)
+        write_image(tmp_path / "flowers" / "tulip" / f"{number}.png", 200 + number)
+    (tmp_path / "flowers" / "tulip" / "9.png").write_bytes(b"no image")
+    return "flowers"
+
+
+def test_data_inspect(call, flowers):
+    code, out, _ = call("data", "inspect", flowers)
+    assert code == 0
+    assert "6, 2 classes, gray, png" in out
+    assert "unreadable 1" in out
+    found = as_json(call, "data", "inspect", flowers)["inspection"]
+    assert found["labels"] == ["rose", "tulip"]
+    assert call("data", "inspect", flowers, "-q") == (0, "", "")
+    assert call("data", "inspect", "none")[0] == 4
+
+
+def test_data_init_writes_a_contract_once(call, flowers):
+    code, out, _ = call("data", "init", flowers)
+    assert code == 0
+    labels = pathlib.Path("schema/flowers/labels.txt")
+    assert labels.read_text(encoding="utf-8") == "rose\ntulip\n"
+    assert pathlib.Path("schema/flowers/schema.pbtxt").is_file()
+    assert out.endswith("slimline run folder --data flowers\n")
+    labels.write_text("mine\n", encoding="utf-8")
+    code, _, err = call("data", "init", flowers)
+    assert code == 2
+    assert err.startswith("error: there is a contract in schema/flowers already")
+    assert labels.read_text(encoding="utf-8") == "mine\n"
+    assert call("data", "init", flowers, "--force", "-q") == (0, "", "")
+    assert labels.read_text(encoding="utf-8") == "rose\ntulip\n"
+
+
+def test_data_init_elsewhere(call, flowers):
+    document = as_json(call, "data", "init", flowers, "--output", "mine")
+    assert document["contract"] == "mine"
+    _, out, _ = call("data", "init", flowers, "--output", "mine", "--force")
+    assert "--set data.contract=mine" in out

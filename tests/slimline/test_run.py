@@ -1,0 +1,279 @@
+import json
+import logging
+import os
+import pathlib
+import re
+
+import pytest
+
+import slimline as sl
+from schema.errors import ConfigError, DataError, GateError, TrainError
+from slimline.cli import main
+
+PLAIN = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ event=[a-z_]+( [a-z_0-9]+=\S.*)?")
+REFUSED = {
+    "passed": False,
+    "metrics": {"top_1": 0.8123},
+    "verdict": ["top-1 0.8123, required 0.9500"],
+    "pushed_version": None,
+    "pushed_path": None,
+}
+
+
+def run_folder():
+    (folder,) = pathlib.Path("runs").glob("20*")
+    return folder
+
+
+def raising(error):
+    def act():
+        raise error
+
+    return act
+
+
+def test_a_run_without_a_terminal(call, execution, components):
+    code, out, err = call("run", "--set", "train.epochs=30")
+    assert code == 0
+    lines = err.splitlines()
+    assert all(PLAIN.fullmatch(line) for line in lines), err
+    assert len(lines) + len(out.splitlines()) < 120
+    assert "\r" not in err + out
+    assert "\x1b" not in err + out
+    assert 'event=setting_changed setting="train.epochs 40 -> 30"' in err
+    for component in components:
+        finished = (
+            rf"event=component_finished component={component} .*about {component}"
+        )
+        assert re.search(finished, err)
+    assert err.count("event=train ") == 10
+    words = run_folder().name.partition("_")[2].partition("_")[2]
+    assert f"{words} passed in 1:35" in out
+    assert "1,797 images, 10 classes, 2 unreadable: 1,347 train" in out
+    assert "slimline predict runs/" in out
+
+
+def test_the_pipeline_gets_what_was_asked(call, execution):
+    call("run", "folder", "--data", ".", "--root", "here", "--tiny", "--no-cache")
+    ((config, root, folder, origins, use_cache),) = execution.calls
+    assert config.name == "folder"
+    assert config.data.path == "."
+    assert config.train.steps == 2
+    assert root == pathlib.Path("here")
+    assert folder.parent == root
+    assert origins["data.path"] == "--data"
+    assert not use_cache
+    record = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    assert record["settings"]["data.path"] == {"value": ".", "origin": "--data"}
+
+
+def test_root_comes_from_the_environment(call, execution, monkeypatch):
+    monkeypatch.setenv("SLIMLINE_ROOT", "elsewhere")
+    call("run")
+    assert list(pathlib.Path("elsewhere").glob("20*"))
+
+
+def test_quiet_prints_nothing_on_success(call, execution):
+    assert call("run", "-q") == (0, "", "")
+
+
+def test_json_is_one_object_on_stdout(call, execution):
+    code, out, _ = call("run", "--json", "-q")
+    document = json.loads(out)
+    assert code == 0
+    assert document["schema_version"] == 1
+    assert document["summary"]["metrics"]["top_1"] == 0.9812
+    assert out.count("\n") == 1
+
+
+def test_a_cached_run_says_so(call, execution):
+    execution.changes = {"is_cached": True}
+    _, out, _ = call("run")
+    assert "nothing changed: served from the cache" in out
+
+
+def test_refused_by_the_gate(call, execution):
+    execution.changes = REFUSED
+    code, out, err = call("run", "-q")
+    assert (code, out) == (3, "")
+    assert err == (
+        "error: gate refused the model: top-1 0.8123, required 0.9500"
+        " (nothing was pushed, version 6 stays live)\n"
+        "  tip: to lower the bar on purpose: --set evaluation.min_top_1=0.81\n"
+    )
+    code, out, err = call("run")
+    assert code == 3
+    assert "was refused by the gate" in out
+    assert "error: gate refused the model" in err
+
+
+def test_refused_for_a_drop_names_the_drop(call, execution):
+    execution.changes = REFUSED | {
+        "metrics": {"top_1": 0.96},
+        "baseline_metrics": {"top_1": 0.9812},
+    }
+    _, _, err = call("run", "-q")
+    assert "--set evaluation.max_top_1_drop=0.022" in err
+
+
+def test_refused_with_json_is_still_one_object(call, execution):
+    execution.changes = REFUSED
+    code, out, err = call("run", "--json")
+    document = json.loads(out)
+    assert code == document["error"]["exit_code"] == 3
+    assert document["error"]["kind"] == "gate"
+    assert not document["summary"]["passed"]
+    assert "error: gate refused the model" in err
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ConfigError("no such thing", tip="try that"), 2),
+        (GateError("no such thing", tip="try that"), 3),
+        (DataError("no such thing", tip="try that"), 4),
+        (TrainError("no such thing", tip="try that"), 1),
+    ],
+)
+def test_what_a_user_can_mend_is_a_sentence(call, execution, error, code):
+    execution.act = raising(error)
+    found, out, err = call("run", "-q")
+    assert (found, out) == (code, "")
+    assert err == "error: no such thing\n  tip: try that\n"
+    log = (run_folder() / "log.txt").read_text(encoding="utf-8")
+    assert "Traceback" in log
+    assert json.loads(call("run", "--json")[1])["error"]["exit_code"] == code
+
+
+def test_a_wrapped_data_error_is_still_one(call, execution):
+    def act():
+        try:
+            raise DataError("image 3 is gone")
+        except DataError as error:
+            raise RuntimeError("[while running 'Read']") from error
+
+    execution.act = act
+    code, _, err = call("run", "-q")
+    assert code == 4
+    assert err == "error: image 3 is gone\n"
+
+
+def test_an_unexpected_error_shows_the_end_of_the_log(call, execution):
+    def act():
+        os.write(2, b"".join(b"native line %d\n" % number for number in range(40)))
+        raise OSError("disk on fire")
+
+    execution.act = act
+    code, out, err = call("run", "-q")
+    assert (code, out) == (1, "")
+    lines = err.splitlines()
+    assert lines[0] == "error: run failed in train: OSError: disk on fire"
+    assert lines[-1] == "  | native line 39"
+    assert 3 < len(lines) <= 18
+    assert "Traceback" not in err
+    log = (run_folder() / "log.txt").read_text(encoding="utf-8")
+    assert "native line 0\n" in log
+    assert "OSError: disk on fire" in log
+    assert "Traceback" in call("run", "--debug")[2]
+
+
+def test_native_output_goes_to_the_log_alone(call, execution):
+    def act():
+        os.write(1, b"to one\n")
+        os.write(2, b"to two\n")
+        logging.getLogger("somewhere").warning("by logging")
+
+    execution.act = act
+    _, out, err = call("run")
+    log = (run_folder() / "log.txt").read_text(encoding="utf-8")
+    for text in ("to one", "to two", "by logging", "component_finished component=push"):
+        assert text in log
+        assert text not in out
+    assert "to two" not in err
+    # The descriptors are back.
+    os.write(1, b"after")
+
+
+def test_verbose_sends_the_log_to_stderr_as_well(call, execution):
+    execution.act = lambda: os.write(2, b"from a library\n")
+    _, out, err = call("run", "-v")
+    assert "from a library\n" in err
+    assert "from a library" not in out
+
+
+def test_descriptors_are_restored_after_an_error(call, execution, capfd):
+    execution.act = raising(OSError("x"))
+    call("run")
+    os.write(2, b"still here")
+    assert capfd.readouterr().err == "still here"
+
+
+def test_interrupted(call, execution):
+    execution.act = raising(KeyboardInterrupt())
+    code, out, err = call("run", "-q")
+    assert (code, out) == (130, "")
+    assert err.lstrip().startswith("interrupted: what is finished is kept")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["folder", "--data", "none"], 4, "error: no data at none\n"),
+        (["--set", "model.net=resnet_21"], 2, "error: unknown net 'resnet_21'\n"),
+    ],
+)
+def test_common_mistakes_leave_no_run_behind(call, execution, arguments, code, message):
+    found, _, err = call("run", *arguments)
+    assert found == code
+    assert err.startswith(message)
+    assert not pathlib.Path("runs").exists()
+
+
+def test_dry_run_writes_nothing(call, execution):
+    code, out, err = call("run", "--dry-run", "--set", "train.epochs=3")
+    assert (code, err) == (0, "")
+    assert re.search(r"changed +train\.epochs 40 -> 3\n", out)
+    assert not execution.calls
+    assert not list(pathlib.Path().iterdir())
+    document = json.loads(call("run", "--dry-run", "--json")[1])
+    assert document["net"] == "resnet_20"
+    assert call("run", "--dry-run", "-q") == (0, "", "")
+
+
+def test_print_config_tells_values_and_origins(call):
+    _, out, _ = call("run", "--print-config", "--set", "train.epochs=3")
+    assert re.search(r"^train\.epochs +3 +--set$", out, re.MULTILINE)
+    assert re.search(r"^train\.batch_size +64 +experiment$", out, re.MULTILINE)
+    document = json.loads(call("run", "--print-config", "--json")[1])
+    assert document["settings"]["train.patience"] == {"value": 0, "origin": "default"}
+    assert call("run", "--print-config", "-q") == (0, "", "")
+
+
+def test_from_python(execution, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    execution.changes = REFUSED
+    run = sl.run("digits_resnet_20", settings={"train.epochs": 3}, root="here")
+    assert not run.passed
+    assert run.metrics["top_1"] == 0.8123
+    assert run.folder.parent == pathlib.Path("here")
+    assert run.summary.verdict == ["top-1 0.8123, required 0.9500"]
+    assert execution.calls[0][0].train.epochs == 3
+    assert (run.folder / "log.txt").is_file()
+    with pytest.raises(sl.errors.ConfigError, match="unknown setting"):
+        sl.run("digits_resnet_20", settings={"train.epoch": 3})
+    with pytest.raises(sl.errors.DataError, match="no data at"):
+        sl.run("folder", data=tmp_path / "none")
+
+
+def test_from_python_errors_are_the_ones_raised(execution, tmp_path):
+    execution.act = raising(OSError("disk on fire"))
+    with pytest.raises(OSError, match="disk on fire"):
+        sl.run("digits_resnet_20", root=tmp_path)
+
+
+def test_handlers_are_taken_away_again(call, execution):
+    loggers = [logging.getLogger(name) for name in (None, "slimline", main.__name__)]
+    loggers.append(logging.getLogger("slimline.progress"))
+    before = [(list(logger.handlers), logger.level) for logger in loggers]
+    call("run")
+    assert [(list(logger.handlers), logger.level) for logger in loggers] == before
