@@ -22,6 +22,7 @@ REQUIRED = [
     "dill>=0.3.8",  # tfx-bsl imports it, Beam no longer brings it
     "filelock>=3.12",
     "numpy>=1.26,<2",
+    "packaging>=23",
     "Pillow>=10.3",
     "pip",  # the tfx command calls `pip freeze`
     "pydantic>=2.7",

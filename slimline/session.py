@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import pathlib
+import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -61,7 +62,7 @@ def execute(
       SlimlineError: what the user can mend, also where a framework wrapped it.
     """
     log = folder / runs.LOG_FILE
-    with _logging_to(log, logs_everything), _heard_by(listener):
+    with _logging_to(log, logs_everything), _heard_by(listener), _no_arguments():
         try:
             # TensorFlow loads here, after the log is in place.
             from pipeline import execution
@@ -127,6 +128,20 @@ def _add_details(record: logging.LogRecord) -> bool:
     if fields:
         record.details = "".join(f" {key}={value}" for key, value in fields.items())
     return True
+
+
+@contextlib.contextmanager
+def _no_arguments() -> Iterator[None]:
+    """Hides the command line: TFX's Beam executors parse sys.argv as flags of their own.
+
+    A -v of ours was their --verbosity. See tfx.dsl.components.base.base_beam_executor.
+    """
+    arguments = sys.argv
+    sys.argv = arguments[:1]
+    try:
+        yield
+    finally:
+        sys.argv = arguments
 
 
 class _Forward(logging.Handler):

@@ -163,10 +163,7 @@ def check_name(name: str, archive: pathlib.Path) -> str:
         reason = "a name that leaves its folder"
     elif "\\" in name:
         reason = "a name with a backslash"
-    elif any(
-        unicodedata.category(letter) in ("Cc", "Cs") or letter in _DIRECTION_MARKS
-        for letter in name
-    ):
+    elif _is_odd(name):
         reason = "a name with control characters"
     elif len(name) > MAX_NAME_CHARACTERS or max(map(len, parts)) > MAX_PART_CHARACTERS:
         reason = "an overlong name"
@@ -177,6 +174,20 @@ def check_name(name: str, archive: pathlib.Path) -> str:
             tip="pack the folder again; nothing was unpacked",
         )
     return "/".join(parts)
+
+
+def read_data_file(member: Member) -> bytes:
+    """Bytes of a file that holds many images or a list of them.
+
+    Raises:
+      DataError: it cannot be read, or is larger than such files may be.
+    """
+    try:
+        return member.read(LIMITS.data_file_bytes)
+    except MemberTooLarge as error:
+        raise DataError(f"{member.name} is too large: {error}") from error
+    except OSError as error:
+        raise DataError(f"cannot read {member.name}: {error.strerror}") from error
 
 
 def is_litter(name: str) -> bool:
@@ -224,6 +235,12 @@ class FolderSource:
         if identity in above:
             raise DataError(f"{folder} is a link to a folder above it")
         for entry in entries:
+            if _is_odd(entry.name):
+                raise DataError(
+                    f"{self.path} holds a name with control characters, or not in UTF-8:"
+                    f" {ascii(prefix + entry.name)[:120]}",
+                    tip="rename it",
+                )
             if entry.is_dir():
                 inner = f"{prefix}{entry.name}/"
                 self._collect(folder / entry.name, inner, (*above, identity), found)
@@ -435,6 +452,14 @@ class _Metered(io.RawIOBase):
                 tip="nothing was unpacked; such archives are made to exhaust memory",
             )
         return data
+
+
+def _is_odd(name: str) -> bool:
+    """Whether a name holds control characters, surrogates or direction marks."""
+    return any(
+        unicodedata.category(letter) in ("Cc", "Cs") or letter in _DIRECTION_MARKS
+        for letter in name
+    )
 
 
 def _kind_of(path: pathlib.Path) -> str:

@@ -111,9 +111,11 @@ class CifarLayout:
         for member in members:
             base = self._base(member.name)
             if base == self.variant.meta:
-                names = self._class_names(_read(member))
+                names = self._class_names(archives.read_data_file(member))
             elif base and self._is_data(member.name):
-                waiting.append((base, *self._decode(base, _read(member))))
+                waiting.append(
+                    (base, *self._decode(base, archives.read_data_file(member)))
+                )
             else:
                 yield records.Ignored(member.name)
             if names:
@@ -241,13 +243,6 @@ def _load(file: str, data: bytes) -> dict[str, Any]:
 
 def _as_text(value: Any) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-
-
-def _read(member: archives.Member) -> bytes:
-    try:
-        return member.read(archives.LIMITS.data_file_bytes)
-    except archives.MemberTooLarge as error:
-        raise DataError(f"{member.name} is too large: {error}") from error
 
 
 def find(names: set[str], variants: Iterable[Variant] = VARIANTS) -> CifarLayout | None:

@@ -12,8 +12,7 @@ from components.image_example_gen import executor, layouts
 class ImageExampleGenSpec(component_spec.ComponentSpec):
     """Channels and properties of ImageExampleGen."""
 
-    # TFX declares these as instance variables.
-    PARAMETERS: dict[str, Any] = {  # noqa: RUF012
+    PARAMETERS: dict[str, Any] = {
         "input_path": component_spec.ExecutionParameter(type=str),
         "input_format": component_spec.ExecutionParameter(type=str),
         "input_fingerprint": component_spec.ExecutionParameter(type=str),
@@ -24,12 +23,12 @@ class ImageExampleGenSpec(component_spec.ComponentSpec):
         "output_shards": component_spec.ExecutionParameter(type=int),
         "source_fingerprint": component_spec.ExecutionParameter(type=str),
     }
-    INPUTS: dict[str, Any] = {  # noqa: RUF012
+    INPUTS: dict[str, Any] = {
         executor.CONTRACT_KEY: component_spec.ChannelParameter(
             type=standard_artifacts.Schema
         )
     }
-    OUTPUTS: dict[str, Any] = {  # noqa: RUF012
+    OUTPUTS: dict[str, Any] = {
         executor.EXAMPLES_KEY: component_spec.ChannelParameter(
             type=standard_artifacts.Examples
         )

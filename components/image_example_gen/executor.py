@@ -25,7 +25,14 @@ from tfx.dsl.io import fileio
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
-from components.image_example_gen import archives, layouts, reading, records, splits
+from components.image_example_gen import (
+    archives,
+    folders,
+    layouts,
+    reading,
+    records,
+    splits,
+)
 from schema import contract, features
 from schema.errors import ConfigError, DataError, SlimlineError
 
@@ -109,6 +116,12 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         }
         _write_text(_join(job.output_uri, SUMMARY_FILE), _as_json(summary))
         _describe(examples, summary)
+        if summary["ignored_images"]:
+            _LOGGER.warning(
+                "%d image files are no part of the layout and were ignored;"
+                " slimline data inspect names them",
+                summary["ignored_images"],
+            )
         for split, absent in summary["missing_classes"].items():
             _LOGGER.warning("no images in %s of: %s", split, ", ".join(absent[:10]))
         _LOGGER.info(
@@ -267,7 +280,7 @@ class _AssignSplits(_RefusingDoFn):
                 for key, reason in index.unreadable
             ),
         )
-        ignored = len(index.ignored) + len(job.plan.ignored)
+        ignored = [*job.plan.ignored, *(name for (name,) in index.ignored)]
         summary = {
             "format": job.plan.layout.format,
             "images": {
@@ -276,7 +289,8 @@ class _AssignSplits(_RefusingDoFn):
             "images_per_class": rule.images,
             "missing_classes": _missing_classes(rule, job.labels),
             "unreadable": len(index.unreadable),
-            "ignored": ignored,
+            "ignored": len(ignored),
+            "ignored_images": sum(folders.is_image_name(name) for name in ignored),
             "duplicates_dropped": rule.duplicates_dropped,
             "duplicates_kept": rule.duplicates_kept,
             "label_conflicts": rule.label_conflicts,
@@ -447,7 +461,7 @@ def _read_summary(job: _Job) -> dict[str, Any]:
 def _describe(examples: types.Artifact, summary: dict[str, Any]) -> None:
     """Sets the artifact's properties, under the names TFX's own ExampleGens use."""
     examples.split_names = artifact_utils.encode_split_names(list(features.SPLITS))
-    payload_format = example_gen_pb2.FORMAT_TF_EXAMPLE  # type: ignore[attr-defined]
+    payload_format = example_gen_pb2.FORMAT_TF_EXAMPLE
     examples_utils.set_payload_format(examples, payload_format)
     examples.set_string_custom_property(
         example_gen_utils.FINGERPRINT_PROPERTY_NAME, summary["fingerprint"]

@@ -117,14 +117,12 @@ def find(names: Iterable[str]) -> IdxLayout | None:
 
 def _unpack(member: archives.Member) -> bytes:
     limit = archives.LIMITS.data_file_bytes
+    data = archives.read_data_file(member)
+    if not data.startswith(b"\x1f\x8b"):
+        return data
+    decoder = zlib.decompressobj(wbits=31)
     try:
-        data = member.read(limit)
-        if not data.startswith(b"\x1f\x8b"):
-            return data
-        decoder = zlib.decompressobj(wbits=31)
         unpacked = decoder.decompress(data, limit)
-    except archives.MemberTooLarge as error:
-        raise DataError(f"{member.name} is too large: {error}") from error
     except zlib.error as error:
         raise DataError(f"{member.name} is damaged: {error}") from error
     if decoder.unconsumed_tail:

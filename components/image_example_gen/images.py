@@ -104,10 +104,12 @@ def _check_open_image(image: Image.Image, data: bytes) -> Verdict:
         encoded, kept = data, KEPT[kind]
     else:
         encoded, kept = _to_png(image, channels), "png"
-    decode = tf.io.decode_jpeg if kept == "jpeg" else tf.io.decode_png
     try:
+        # The same operation as in the Transform graph, so that both agree.
         with tf.device("/cpu:0"):
-            shape = decode(encoded, channels=channels).shape
+            shape = tf.io.decode_image(
+                encoded, channels=channels, expand_animations=False
+            ).shape
     except tf.errors.OpError:
         return Verdict(f"{kind} data are damaged or end early")
     return Verdict("", encoded, kept, int(shape[0]), int(shape[1]), channels)

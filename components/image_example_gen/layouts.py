@@ -128,12 +128,10 @@ def _find_raw(
 
 
 def _contents(source: archives.Source, wanted: list[str]) -> dict[str, bytes]:
-    limit = archives.LIMITS.data_file_bytes
-    if source.is_random_access:
-        return {name: source.read(name, limit) for name in wanted}
+    members = source.members(wanted if source.is_random_access else None)
     found = {
-        member.name: member.read(limit)
-        for member in source.members()
+        member.name: archives.read_data_file(member)
+        for member in members
         if member.name in wanted
     }
     return {name: found[name] for name in wanted}

@@ -100,10 +100,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         result = command.main(args=given, prog_name="slimline", standalone_mode=False)
         return result if isinstance(result, int) else errors.DONE
     except (KeyboardInterrupt, click.Abort):
-        click.echo(
-            "interrupted: what is finished is kept, the same command goes on from there",
-            err=True,
-        )
+        hint = ": finished components are kept, the same command goes on from there"
+        click.echo(f"interrupted{hint if flags[:1] == ['run'] else ''}", err=True)
         return errors.INTERRUPTED
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()

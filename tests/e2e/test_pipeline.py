@@ -1,6 +1,7 @@
 """Archive to pushed model, by every road on which it can answer."""
 
 import dataclasses
+import hashlib
 import json
 import pathlib
 
@@ -11,6 +12,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_model_analysis as tfma
 import tensorflow_transform as tft
+from tfx_bsl.public import tfxio
 
 from pipeline import evaluation, execution, experiments, runs
 from pipeline.config import EvaluationConfig
@@ -102,7 +104,7 @@ def test_a_model_below_the_threshold_is_not_pushed(make_house) -> None:
     assert versions.newest(house.serving) is None
 
 
-def test_every_road_gives_the_same_probabilities(house, first) -> None:
+def test_every_road_gives_the_same_probabilities(house, first, tmp_path) -> None:
     """Trainer's evaluation graph, both signatures, and the Evaluator's own extractors."""
     pattern = str(artifact(first, "ingest", "examples") / "Split-test" / "*")
     files = sorted(tf.io.gfile.glob(pattern))
@@ -131,9 +133,10 @@ def test_every_road_gives_the_same_probabilities(house, first) -> None:
     np.testing.assert_allclose(by_examples["probabilities"], expected, atol=1e-5)
     np.testing.assert_allclose(by_images["probabilities"], expected, atol=1e-5)
 
-    by_evaluator = _evaluator_predictions(pattern, first.pushed_path)
+    by_evaluator = _evaluator_predictions(pattern, first.pushed_path, tmp_path)
+    assert len(by_evaluator) == len(serialised)
     for one, probabilities in zip(serialised, expected, strict=True):
-        np.testing.assert_allclose(by_evaluator[one], probabilities, atol=1e-5)
+        np.testing.assert_allclose(by_evaluator[_digest(one)], probabilities, atol=1e-5)
 
     right = expected.argmax(axis=1) == split.labels
     assert first.metrics["top_1"] == pytest.approx(right.mean(), abs=1e-6)
@@ -142,31 +145,53 @@ def test_every_road_gives_the_same_probabilities(house, first) -> None:
     assert first.metrics["example_count"] == len(right)
 
 
-def _evaluator_predictions(pattern: str, model_path: str) -> dict[bytes, np.ndarray]:
+def _digest(serialised: bytes) -> str:
+    return hashlib.sha256(serialised).hexdigest()
+
+
+def _evaluator_predictions(
+    pattern: str, model_path: str, folder: pathlib.Path
+) -> dict[str, list[float]]:
+    """Digest of an Example -> probabilities, from TFMA's own extractors."""
     config = tfma.utils.update_eval_config_with_defaults(
-        evaluation.eval_config(EvaluationConfig(), 10), has_baseline=False
+        evaluation.eval_config(EvaluationConfig(), 10),
+        has_baseline=False,
+        rubber_stamp=True,
     )
     shared = tfma.default_eval_shared_model(model_path, eval_config=config)
-    found: dict[bytes, np.ndarray] = {}
 
-    def collect(extracts: dict) -> None:
-        for one, probabilities in zip(
-            extracts["input"], extracts["predictions"], strict=True
-        ):
-            found[one] = np.asarray(probabilities)
+    def as_lines(extracts: dict) -> list[str]:
+        examples = np.ravel(extracts[tfma.INPUT_KEY])
+        predictions = extracts[tfma.PREDICTIONS_KEY]["probabilities"]
+        return [
+            json.dumps([hashlib.sha256(one).hexdigest(), probabilities.tolist()])
+            for one, probabilities in zip(examples, predictions, strict=True)
+        ]
 
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
         extracts = (
-            pipeline | beam.io.ReadFromTFRecord(pattern) | tfma.InputsToExtracts()
+            pipeline
+            | tfxio.TFExampleRecord(
+                pattern, raw_record_column_name=tfma.ARROW_INPUT_COLUMN
+            ).BeamSource()
+            | tfma.BatchedInputsToExtracts()
         )
         for extractor in tfma.default_extractors(
             eval_shared_model=shared, eval_config=config
         ):
             extracts = extracts | extractor.stage_name >> extractor.ptransform
-            if "predictions" in extractor.stage_name.lower():
+            if extractor.stage_name == "ExtractPredictions":
                 break
-        extracts | beam.Map(collect)
-    return found
+        (
+            extracts
+            | beam.FlatMap(as_lines)
+            | beam.io.WriteToText(str(folder / "predictions"))
+        )
+    return dict(
+        json.loads(line)
+        for path in folder.glob("predictions*")
+        for line in path.read_text().splitlines()
+    )
 
 
 def test_a_new_class_stops_the_run_before_training(tmp_path, new_fakes) -> None:

@@ -3,6 +3,7 @@ import logging
 import os
 import pathlib
 import re
+import sys
 
 import pytest
 
@@ -194,6 +195,15 @@ def test_native_output_goes_to_the_log_alone(call, execution):
     os.write(1, b"after")
 
 
+def test_libraries_do_not_see_the_command_line(call, execution, monkeypatch):
+    seen = []
+    execution.act = lambda: seen.append(list(sys.argv))
+    monkeypatch.setattr(sys, "argv", ["slimline", "run", "-v"])
+    call("run", "-v")
+    assert seen == [["slimline"]]
+    assert sys.argv == ["slimline", "run", "-v"]
+
+
 def test_verbose_sends_the_log_to_stderr_as_well(call, execution):
     execution.act = lambda: os.write(2, b"from a library\n")
     _, out, err = call("run", "-v")
@@ -212,7 +222,7 @@ def test_interrupted(call, execution):
     execution.act = raising(KeyboardInterrupt())
     code, out, err = call("run", "-q")
     assert (code, out) == (130, "")
-    assert err.lstrip().startswith("interrupted: what is finished is kept")
+    assert err.lstrip().startswith("interrupted: finished components are kept")
 
 
 @pytest.mark.parametrize(

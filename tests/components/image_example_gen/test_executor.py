@@ -16,7 +16,7 @@ from tfx.components.util import examples_utils
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, standard_artifacts
 
-from components.image_example_gen import contracts, datasets, executor
+from components.image_example_gen import contracts, datasets, executor, reading
 from schema import contract, features
 from schema.errors import ConfigError, DataError
 
@@ -344,3 +344,21 @@ def test_contract_of_the_packaged_data_sets_holds_for_what_ingest_writes(
     )
     anomalies = tfdv.validate_statistics(statistics, schema)
     assert not anomalies.anomaly_info
+
+
+def test_ignored_images_are_not_passed_over_in_silence(fakes, tmp_path, ingest, caplog):
+    for split in ("train", "test", "extra"):
+        fakes.class_folders(tmp_path / "pets" / split, per_class=4)
+    examples = ingest(tmp_path / "pets")
+    assert summary_of(examples)["ignored_images"] == 8
+    assert "8 image files are no part of the layout" in caplog.text
+
+
+def test_progress_is_told_while_reading(fakes, tmp_path, ingest, caplog, monkeypatch):
+    monkeypatch.setattr(reading, "PROGRESS_SECONDS", 0)
+    folder = fakes.class_folders(tmp_path / "pets", per_class=150)
+    with caplog.at_level(logging.INFO, "slimline.progress"):
+        ingest(folder)
+    told = [r.fields["images"] for r in caplog.records if r.name == "slimline.progress"]
+    assert told == sorted(told)
+    assert told[-1] == 300
