@@ -15,12 +15,13 @@ from tfx import types
 from tfx.orchestration import pipeline as tfx_pipeline
 from tfx.types import artifact_utils
 
+from components.baseline_model import component as baseline_model
 from components.model_evaluator import component as model_evaluator
 from pipeline import dag, engines, inputs
 from pipeline.config import PipelineConfig
-from pipeline.observed_runner import ComponentResult, ObservedRunner, Outputs
+from pipeline.observed_runner import ComponentResult, ObservedRunner, Outcome, Outputs
 from pipeline.summary import Summary
-from schema import durable, features
+from schema import contract, durable, features
 from schema.errors import ConfigError
 from trainer import task, training
 
@@ -96,43 +97,49 @@ def create_pipeline(
     )
 
 
-def describe(component: str, outputs: Outputs) -> str:
+def describe(component: str, outputs: Outputs) -> Outcome:
     """One short sentence about what a component gave."""
     match component:
+        case "contract":
+            return Outcome(f"{len(_labels(outputs))} classes")
         case "ingest":
             facts = _ingest_facts(outputs)
             images = sum(facts["images"].values())
             splits = " · ".join(f"{n:,} {name}" for name, n in facts["images"].items())
-            return f"{images:,} images: {splits}; {facts['unreadable']} unreadable"
-        case "contract":
-            return ""
+            return Outcome(
+                f"{images:,} images ({facts['format']}): {splits};"
+                f" {facts['unreadable']:,} unreadable",
+                is_good=not facts["unreadable"],
+            )
         case "check":
-            return "the data keep their contract"
+            return Outcome("the data keep their contract")
         case "train":
             result = _training_result(outputs)
             best = result["best"]
-            return (
+            return Outcome(
                 f"{result['steps']:,} steps, best at {best['step']:,}:"
                 f" eval top-1 {best['top_1']:.4f} ({best['weights']} weights)"
             )
-        case "evaluate":
-            verdict = _verdict(outputs)
-            return "; ".join(
-                [
-                    "blessed" if verdict["is_blessed"] else "refused",
-                    *verdict["sentences"],
-                ]
-            )
         case "baseline":
             version = _only(outputs, "baseline_model").get_string_custom_property(
-                "version"
+                baseline_model.VERSION_PROPERTY
             )
-            return f"version {version}" if version else "none yet"
+            return Outcome(f"version {version}" if version else "none yet")
+        case "evaluate":
+            verdict = _verdict(outputs)
+            words = "blessed" if verdict["is_blessed"] else "refused"
+            return Outcome(
+                f"{words}: {'; '.join(verdict['refusals'] or verdict['sentences'])}",
+                is_good=verdict["is_blessed"],
+            )
         case "push":
             pushed = _only(outputs, "pushed_model")
             version = pushed.get_string_custom_property("pushed_version")
-            return f"version {version} is live" if version else "nothing was pushed"
-    return ""
+            return Outcome(
+                f"version {version} is live" if version else "nothing was pushed",
+                is_good=bool(version),
+            )
+    return Outcome("")
 
 
 def _lock(root: pathlib.Path, name: str) -> filelock.AcquireReturnProxy:
@@ -177,6 +184,7 @@ def _summarise(
         baseline_metrics=verdict["baseline_metrics"],
         baseline_version=verdict["baseline_version"],
         verdict=verdict["sentences"],
+        refusals=verdict["refusals"],
         pushed_version=pushed.get_string_custom_property("pushed_version") or None,
         pushed_path=pushed.get_string_custom_property("pushed_destination") or None,
         seconds={name: result.seconds for name, result in results.items()},
@@ -225,6 +233,12 @@ def _write_samples(run_folder: pathlib.Path, outputs: Outputs) -> list[str]:
         if len(paths) == SAMPLES:
             break
     return list(paths.values())
+
+
+def _labels(outputs: Outputs) -> tuple[str, ...]:
+    path = pathlib.Path(_only(outputs, "schema").uri) / contract.SCHEMA_FILE
+    text = path.read_text(encoding="utf-8")
+    return contract.labels_of(contract.parse_schema(text, str(path)))
 
 
 def _ingest_facts(outputs: Outputs) -> dict:

@@ -26,6 +26,19 @@ Outputs = dict[str, list[types.Artifact]]
 
 
 @dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What a finished component tells a person.
+
+    Attributes:
+      detail: a short sentence, or ''.
+      is_good: False where a person should look, as at a refused model.
+    """
+
+    detail: str
+    is_good: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
 class ComponentResult:
     """How one component ended.
 
@@ -44,10 +57,10 @@ class ObservedRunner(tfx_runner.IrBasedRunner):
     """Runs the components one after another in this process.
 
     Args:
-      describe: sentence about a finished component, from its name and outputs.
+      describe: outcome of a finished component, from its name and outputs.
     """
 
-    def __init__(self, describe: Callable[[str, Outputs], str]):
+    def __init__(self, describe: Callable[[str, Outputs], Outcome]):
         self.results: dict[str, ComponentResult] = {}
         self._describe = describe
 
@@ -86,6 +99,7 @@ class ObservedRunner(tfx_runner.IrBasedRunner):
                 )
                 raise
             self.results[name] = result
+            outcome = self._describe(name, result.outputs)
             _PROGRESS.info(
                 "component_finished",
                 extra={
@@ -93,7 +107,8 @@ class ObservedRunner(tfx_runner.IrBasedRunner):
                         "component": name,
                         "seconds": result.seconds,
                         "is_cached": result.is_cached,
-                        "detail": self._describe(name, result.outputs),
+                        "detail": outcome.detail,
+                        "is_good": outcome.is_good,
                     }
                 },
             )

@@ -26,7 +26,8 @@ class Summary:
         classes, example_count.
       baseline_metrics: of the last blessed model, or None.
       baseline_version: its version, or None.
-      verdict: the gate in sentences.
+      verdict: the gate in sentences, one a rule.
+      refusals: those of the sentences that speak against the model.
       pushed_version: version under the serving folder, or None.
       pushed_path: its folder, or None.
       seconds: per component.
@@ -52,6 +53,7 @@ class Summary:
     baseline_metrics: dict[str, float] | None
     baseline_version: str | None
     verdict: list[str]
+    refusals: list[str]
     pushed_version: str | None
     pushed_path: str | None
     seconds: dict[str, float]

@@ -24,6 +24,7 @@ MAX_SIDE_PX = 16_384
 # behind it, as phones write it; TensorFlow reads the first.
 ACCEPTED = ("JPEG", "PNG", "BMP", "GIF", "WEBP")
 KEPT = {"JPEG": "jpeg", "MPO": "jpeg", "PNG": "png"}
+KEPT_FORMATS = ("jpeg", "png")
 
 # Names for what people most often try instead.
 _OTHER_KINDS = (

@@ -4,7 +4,7 @@ import dataclasses
 import pathlib
 from collections import Counter, defaultdict
 
-from components.image_example_gen import contracts, layouts, reading, records
+from components.image_example_gen import contracts, images, layouts, reading, records
 from schema import features
 from schema.contract import Contract
 from schema.errors import DataError
@@ -144,7 +144,10 @@ def order_classes(numbers: dict[str, int]) -> tuple[str, ...]:
 
 
 def make_contract(inspection: Inspection) -> Contract:
-    """Contract that the inspected data keep: their classes, formats and sizes.
+    """Contract that the inspected data keep.
+
+    The classes are pinned. Images of one size, as digits and CIFAR are, pin it and their
+    format, too. Photos come in many sizes and either format: the next ones may differ.
 
     Raises:
       DataError: there is one class only.
@@ -156,11 +159,19 @@ def make_contract(inspection: Inspection) -> Contract:
             expected="two or more class folders",
             tip="a classifier needs something to tell apart",
         )
+    height, width = inspection.height_px, inspection.width_px
+    if height.minimum == height.maximum and width.minimum == width.maximum:
+        return contracts.write_contract(
+            inspection.labels,
+            formats=inspection.formats,
+            height_px=(height.minimum, height.maximum),
+            width_px=(width.minimum, width.maximum),
+        )
     return contracts.write_contract(
         inspection.labels,
-        formats=inspection.formats,
-        height_px=(inspection.height_px.minimum, inspection.height_px.maximum),
-        width_px=(inspection.width_px.minimum, inspection.width_px.maximum),
+        formats=images.KEPT_FORMATS,
+        height_px=(1, images.MAX_SIDE_PX),
+        width_px=(1, images.MAX_SIDE_PX),
     )
 
 

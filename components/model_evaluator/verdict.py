@@ -22,7 +22,8 @@ def read(
     Returns:
       `is_blessed`; `metrics` and `baseline_metrics`, name -> value over the whole split,
       the latter None without a baseline; `per_class`, class name -> {name: value};
-      `baseline_version`; `sentences`, one a rule of the gate.
+      `baseline_version`; `sentences`, one a rule of the gate; `refusals`, those of the
+      sentences that speak against the model.
     """
     has_baseline = baseline_version is not None
     result = _load(evaluation_uri, CANDIDATE if has_baseline else None)
@@ -30,15 +31,18 @@ def read(
     baseline_metrics = (
         _overall(_load(evaluation_uri, BASELINE)) if has_baseline else None
     )
+    rules = _rules(result.config, metrics, baseline_metrics, baseline_version)
+    refusals = [sentence for sentence, is_kept in rules if not is_kept]
+    if not is_blessed and not refusals:
+        refusals = ["TFMA's validation failed; the log has its reasons"]
     return {
         "is_blessed": is_blessed,
         "metrics": metrics,
         "baseline_metrics": baseline_metrics,
         "baseline_version": baseline_version,
         "per_class": _per_class(result),
-        "sentences": _sentences(
-            result.config, metrics, baseline_metrics, baseline_version
-        ),
+        "sentences": [sentence for sentence, _ in rules],
+        "refusals": refusals,
     }
 
 
@@ -71,36 +75,43 @@ def _values(metrics: Any) -> dict[str, float]:
     }
 
 
-def _sentences(
+def _rules(
     config: tfma.EvalConfig,
     metrics: dict[str, float],
     baseline_metrics: dict[str, float] | None,
     baseline_version: str | None,
-) -> list[str]:
+) -> list[tuple[str, bool]]:
+    """Sentence of each rule, and whether it is kept."""
     threshold = next(
         rule.threshold
         for spec in config.metrics_specs
         for metric in spec.metrics
         for rule in metric.per_slice_thresholds
     )
-    required = threshold.value_threshold.lower_bound.value
-    top_1 = metrics[TOP_1]
-    sentences = [
-        f"top-1 {top_1:.4f} ≥ {required:.4f} required"
-        if top_1 >= required
-        else f"top-1 {top_1:.4f}, required {required:.4f}"
-    ]
-    if baseline_metrics is None:
-        return [*sentences, "no earlier model to compare with"]
-    change = top_1 - baseline_metrics[TOP_1]
-    allowed = -threshold.change_threshold.absolute.value
-    compared = (
-        f"{change:+.4f} against version {baseline_version}"
-        f" ({baseline_metrics[TOP_1]:.4f})"
-    )
     return [
-        *sentences,
-        f"{compared}, a drop of {allowed:.4f} is allowed"
-        if change >= -allowed
-        else f"{compared}, more than the allowed drop of {allowed:.4f}",
+        _absolute_rule(metrics[TOP_1], threshold.value_threshold.lower_bound.value),
+        _change_rule(
+            metrics[TOP_1],
+            baseline_metrics[TOP_1] if baseline_metrics else None,
+            baseline_version,
+            allowed_drop=-threshold.change_threshold.absolute.value,
+        ),
     ]
+
+
+def _absolute_rule(top_1: float, required: float) -> tuple[str, bool]:
+    if top_1 >= required:
+        return f"top-1 {top_1:.4f} ≥ {required:.4f} required", True
+    return f"top-1 {top_1:.4f}, required {required:.4f}", False
+
+
+def _change_rule(
+    top_1: float, baseline: float | None, version: str | None, allowed_drop: float
+) -> tuple[str, bool]:
+    if baseline is None:
+        return "no earlier model to compare with", True
+    change = top_1 - baseline
+    compared = f"{change:+.4f} against version {version} ({baseline:.4f})"
+    if change >= -allowed_drop:
+        return f"{compared}, a drop of {allowed_drop:.4f} is allowed", True
+    return f"{compared}, more than the allowed drop of {allowed_drop:.4f}", False

@@ -81,7 +81,7 @@ def refusal(summary: "Summary", evaluation: EvaluationConfig) -> GateError:
         drop = summary.baseline_metrics["top_1"] - top_1
         tip = f"evaluation.max_top_1_drop={math.ceil(drop * 1000) / 1000:.3f}"
     return GateError(
-        f"gate refused the model: {'; '.join(summary.verdict)} ({stays})",
+        f"gate refused the model: {'; '.join(summary.refusals)} ({stays})",
         tip=f"to lower the bar on purpose: --set {tip}" if tip else "",
     )
 

@@ -16,6 +16,7 @@ NAME_WIDTH = 10
 INDENT = 3 + NAME_WIDTH + 1
 TIME_WIDTH = 8
 BAR_WIDTH = 24
+MARK_COLOURS = {"✓": "green", "!": "yellow", "✗": "red"}
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 # Lines of one kind come at most this often, or when a tenth more of the steps is done.
 PLAIN_SECONDS = 60.0
@@ -238,14 +239,16 @@ class LiveDisplay:
         from rich.text import Text
 
         text = Text(line)
-        if line[1:2] in ("✓", "✗"):
-            text.stylize("green" if line[1] == "✓" else "red", 1, 2)
+        if colour := MARK_COLOURS.get(line[1:2]):
+            text.stylize(colour, 1, 2)
         self._console.print(text, soft_wrap=True)
 
 
 def component_lines(name: str, fields: Mapping[str, Any], width: int) -> list[str]:
     """Lines of a component that has ended: mark, name, detail, and time at the right."""
-    mark = "✓" if name == "component_finished" else "✗"
+    mark = "✗"
+    if name == "component_finished":
+        mark = "✓" if fields.get("is_good", True) else "!"
     detail = str(fields.get("detail") or "")
     if fields.get("is_cached"):
         detail = f"{detail} (from the cache)".strip()

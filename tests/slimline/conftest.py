@@ -53,6 +53,7 @@ def make_summary():
             "baseline_metrics": {"top_1": 0.98, "cross_entropy": 0.06},
             "baseline_version": "6",
             "verdict": ["top-1 0.9812 ≥ 0.9500 required", "+0.0012 against version 6"],
+            "refusals": [],
             "pushed_version": "17",
             "pushed_path": str(run_folder.parent / "serving" / "digits" / "17"),
             "seconds": {"ingest": 3.2, "train": 80.4},

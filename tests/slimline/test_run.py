@@ -15,7 +15,8 @@ PLAIN = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ event=[a-z_]+( [a-z_0-9]+=\
 REFUSED = {
     "passed": False,
     "metrics": {"top_1": 0.8123},
-    "verdict": ["top-1 0.8123, required 0.9500"],
+    "verdict": ["top-1 0.8123, required 0.9500", "no earlier model to compare with"],
+    "refusals": ["top-1 0.8123, required 0.9500"],
     "pushed_version": None,
     "pushed_path": None,
 }
@@ -266,7 +267,7 @@ def test_from_python(execution, tmp_path, monkeypatch):
     assert not run.passed
     assert run.metrics["top_1"] == 0.8123
     assert run.folder.parent == pathlib.Path("here")
-    assert run.summary.verdict == ["top-1 0.8123, required 0.9500"]
+    assert run.summary.refusals == ["top-1 0.8123, required 0.9500"]
     assert execution.calls[0][0].train.epochs == 3
     assert (run.folder / "log.txt").is_file()
     with pytest.raises(sl.errors.ConfigError, match="unknown setting"):

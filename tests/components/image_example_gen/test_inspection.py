@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from components.image_example_gen import inspection
-from schema import contract
+from schema import contract, features
 from schema.errors import DataError
 
 
@@ -71,6 +71,22 @@ def test_contract_is_the_curated_one_for_the_same_data(fakes, tmp_path):
     folder = fakes.cifar10_binary(tmp_path / "cifar")
     made = inspection.make_contract(inspection.inspect(str(folder)))
     assert made == contract.load(contract.find("cifar10"))
+
+
+def test_contract_of_photos_leaves_room_for_other_sizes(fakes, tmp_path):
+    folder = fakes.class_folders(tmp_path / "pets", ("cat", "dog"), 3)
+    fakes.class_folders(folder, ("cow",), 3, suffix=".jpg", size_px=12)
+    made = inspection.make_contract(inspection.inspect(str(folder)))
+    schema = contract.parse_schema(made.schema_pbtxt, "made")
+    ranges = {
+        feature.name: (feature.int_domain.min, feature.int_domain.max)
+        for feature in schema.feature
+        if feature.HasField("int_domain")
+    }
+    assert ranges[features.HEIGHT] == ranges[features.WIDTH] == (1, 16_384)
+    assert ranges[features.LABEL] == (0, 2)
+    (formats,) = [d for d in schema.string_domain if d.name == "format"]
+    assert list(formats.value) == ["jpeg", "png"]
 
 
 def test_contract_refuses_one_class(fakes, tmp_path):
