@@ -95,7 +95,7 @@ def test_second_run_is_served_from_the_cache(root: pathlib.Path, first_run) -> N
         root,
     )
     assert result.returncode == 0, result.stderr
-    assert json.loads(result.stdout)["is_cached"]
+    assert json.loads(result.stdout)["summary"]["is_cached"]
 
 
 def test_quiet_prints_nothing(root: pathlib.Path, first_run) -> None:
@@ -144,7 +144,8 @@ def write_png(path: pathlib.Path, level: int) -> None:
         (["data", "init", "one"], 4, "class"),
         (["run", "--set", "model.net=inception_v2"], 2, "too small"),
         (["run", "--set", "model.net=resnet_21"], 2, "resnet_20"),
-        (["predict", "x.png", "--root", "empty"], 2, "no model"),
+        (["predict", "x.png", "--root", "empty"], 4, "cannot read image x.png"),
+        (["predict", "one/only/1.png", "--root", "empty"], 2, "no model"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
