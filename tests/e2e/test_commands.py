@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 
@@ -123,6 +124,36 @@ def test_a_refused_model_ends_with_3_and_the_reason(
     assert "gate refused the model" in result.stderr
     assert "required 1.0000" in result.stderr
     assert len(list((root / "runs/serving/digits").iterdir())) == 1
+
+
+def test_a_killed_run_does_not_stand_in_the_way(tmp_path: pathlib.Path) -> None:
+    long_run = subprocess.Popen(
+        [str(BIN / "slimline"), "run", "--plain", "--set", "train.epochs=2000"],
+        cwd=tmp_path,
+        env={**os.environ, "HOME": str(tmp_path)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        for line in long_run.stderr:
+            if "component_started component=train" in line:
+                break
+        second = call(["slimline", "run"], tmp_path)
+        assert second.returncode == 2
+        assert "another run of 'digits_resnet_20' is under way" in second.stderr
+    finally:
+        long_run.send_signal(signal.SIGKILL)
+        long_run.wait()
+        long_run.stderr.close()
+    after = call(
+        [
+            *("slimline", "run", "--set", "train.epochs=1"),
+            *("--set", "evaluation.min_top_1=0"),
+        ],
+        tmp_path,
+    )
+    assert after.returncode == 0, after.stderr
 
 
 def write_png(path: pathlib.Path, level: int) -> None:
