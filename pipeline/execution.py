@@ -16,6 +16,7 @@ from tfx.orchestration import pipeline as tfx_pipeline
 from tfx.types import artifact_utils
 
 from components.baseline_model import component as baseline_model
+from components.image_example_gen import executor as ingest
 from components.model_evaluator import component as model_evaluator
 from pipeline import dag, engines, inputs
 from pipeline.config import PipelineConfig
@@ -172,7 +173,13 @@ def _summarise(
         passed=verdict["is_blessed"],
         is_cached=all(result.is_cached for result in results.values()),
         images=facts["images"],
+        images_per_class=facts["images_per_class"],
         unreadable=facts["unreadable"],
+        quarantine=(
+            str(_examples_folder(results["ingest"].outputs) / ingest.QUARANTINE_FILE)
+            if facts["unreadable"]
+            else None
+        ),
         num_classes=num_classes,
         net=trained["net"],
         parameters=trained["parameters"],
@@ -241,8 +248,12 @@ def _labels(outputs: Outputs) -> tuple[str, ...]:
     return contract.labels_of(contract.parse_schema(text, str(path)))
 
 
+def _examples_folder(outputs: Outputs) -> pathlib.Path:
+    return pathlib.Path(_only(outputs, "examples").uri)
+
+
 def _ingest_facts(outputs: Outputs) -> dict:
-    path = pathlib.Path(_only(outputs, "examples").uri) / "summary.json"
+    path = _examples_folder(outputs) / ingest.SUMMARY_FILE
     return json.loads(path.read_text(encoding="utf-8"))
 
 

@@ -14,7 +14,9 @@ class Summary:
       passed: whether the gate blessed the model.
       is_cached: whether every component was served from the cache.
       images: images per split.
+      images_per_class: per split and class name.
       unreadable: images in quarantine.
+      quarantine: file that lists them with their reasons, or None.
       num_classes: classes of the contract.
       net: name of the net.
       parameters: its trainable parameters.
@@ -41,7 +43,9 @@ class Summary:
     passed: bool
     is_cached: bool
     images: dict[str, int]
+    images_per_class: dict[str, dict[str, int]]
     unreadable: int
+    quarantine: str | None
     num_classes: int
     net: str
     parameters: int

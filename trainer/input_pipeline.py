@@ -71,7 +71,8 @@ def load_split(
     files = tuple(
         sorted(file for pattern in patterns for file in tf.io.gfile.glob(pattern))
     )
-    num_examples = sum(1 for _ in tf.data.TFRecordDataset(files, COMPRESSION))
+    records = tf.data.TFRecordDataset(files, COMPRESSION)
+    num_examples = int(records.reduce(np.int64(0), lambda count, _: count + 1))
     if not num_examples:
         raise TrainError(f"no images in {', '.join(patterns)}")
     image_shape = transform.transformed_feature_spec()[features.IMAGE_XF].shape

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pipeline.summary import Summary
 
 _LABEL_WIDTH = 10
+MAX_CLASSES_TOLD = 10
 
 
 def describe(summary: "Summary", root: pathlib.Path) -> str:
@@ -24,6 +25,7 @@ def describe(summary: "Summary", root: pathlib.Path) -> str:
     verdict = "passed" if summary.passed else "was refused by the gate"
     facts = {
         "data": _data(summary),
+        "classes": _classes(summary),
         "net": f"{summary.net}, {summary.parameters:,} parameters",
         "training": f"{summary.steps:,} steps, best at {summary.best_step:,}: eval top-1"
         f" {summary.eval_top_1:.4f} ({_weights(summary.weights)} weights)",
@@ -38,6 +40,8 @@ def describe(summary: "Summary", root: pathlib.Path) -> str:
         ),
     }
     tries = {"folder": _shorten(summary.folder)}
+    if summary.quarantine:
+        tries["unread"] = f"{_shorten(summary.quarantine)}   (the unreadable images)"
     if attempt := try_command(summary, root):
         tries["try"] = attempt
     cached = "  (nothing changed: served from the cache)" if summary.is_cached else ""
@@ -92,6 +96,27 @@ def _data(summary: "Summary") -> str:
         f"{sum(summary.images.values()):,} images, {summary.num_classes} classes,"
         f" {summary.unreadable:,} unreadable: {splits}"
     )
+
+
+def _classes(summary: "Summary") -> str:
+    """Images of each class, train/eval/test; of many classes the rarest and commonest."""
+    splits = list(summary.images_per_class)
+    names = {name for counts in summary.images_per_class.values() for name in counts}
+    rows = sorted(
+        (sum(counts), name, "/".join(map(str, counts)))
+        for name in names
+        for counts in [
+            [summary.images_per_class[split].get(name, 0) for split in splits]
+        ]
+    )
+    heading = f"{'/'.join(splits)}:"
+    if len(rows) <= MAX_CLASSES_TOLD:
+        told = " · ".join(
+            f"{name} {counts}" for _, name, counts in sorted(rows, key=lambda r: r[1])
+        )
+        return f"{heading} {told}"
+    (_, rarest, fewest), (_, commonest, most) = rows[0], rows[-1]
+    return f"{heading} from {fewest} of {rarest} to {most} of {commonest}"
 
 
 def _metrics(metrics: dict[str, float]) -> str:

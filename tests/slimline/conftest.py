@@ -37,6 +37,11 @@ def make_summary():
             "passed": True,
             "is_cached": False,
             "images": {"train": 1347, "eval": 180, "test": 270},
+            "images_per_class": {
+                split: {str(digit): count for digit in range(10)}
+                for split, count in (("train", 134), ("eval", 18), ("test", 27))
+            },
+            "quarantine": None,
             "unreadable": 2,
             "num_classes": 10,
             "net": "resnet_20",

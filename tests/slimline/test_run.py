@@ -9,9 +9,10 @@ import pytest
 
 import slimline as sl
 from schema.errors import ConfigError, DataError, GateError, TrainError
-from slimline.cli import main
+from slimline.cli import closing, main
 
 PLAIN = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ event=[a-z_]+( [a-z_0-9]+=\S.*)?")
+RUN = pathlib.Path("runs/2026-11-22_0201_quick-heron")
 REFUSED = {
     "passed": False,
     "metrics": {"top_1": 0.8123},
@@ -288,3 +289,27 @@ def test_handlers_are_taken_away_again(call, execution):
     before = [(list(logger.handlers), logger.level) for logger in loggers]
     call("run")
     assert [(list(logger.handlers), logger.level) for logger in loggers] == before
+
+
+def test_summary_counts_images_of_each_class(make_summary) -> None:
+    counts = {
+        "train": {"cat": 8, "dog": 80},
+        "eval": {"cat": 1, "dog": 10},
+        "test": {"dog": 10},
+    }
+    few = closing.describe(
+        make_summary(RUN, images_per_class=counts), pathlib.Path("runs")
+    )
+    assert "classes   train/eval/test: cat 8/1/0 · dog 80/10/10" in few
+    many = {split: {f"c{n:02}": n + 1 for n in range(20)} for split in counts}
+    told = closing.describe(
+        make_summary(RUN, images_per_class=many), pathlib.Path("runs")
+    )
+    assert "from 1/1/1 of c00 to 20/20/20 of c19" in told
+
+
+def test_summary_names_the_quarantine(make_summary) -> None:
+    summary = make_summary(RUN, unreadable=2, quarantine="q/quarantine.jsonl")
+    assert "unread  q/quarantine.jsonl" in closing.describe(
+        summary, pathlib.Path("runs")
+    )
