@@ -10,7 +10,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 run: install
 	slimline run $(EXPERIMENT) --root $(ROOT)
-	slimline predict --root $(ROOT) $$(ls -d $(ROOT)/20*/samples/* | tail -n 3)
+	slimline predict --root $(ROOT) --run latest
 
 install: $(VENV)/.installed
 

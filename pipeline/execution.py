@@ -18,20 +18,21 @@ from tfx.types import artifact_utils
 from components.baseline_model import component as baseline_model
 from components.image_example_gen import executor as ingest
 from components.model_evaluator import component as model_evaluator
-from pipeline import dag, engines, inputs
+from pipeline import dag, engines, inputs, runs
 from pipeline.config import PipelineConfig
 from pipeline.observed_runner import ComponentResult, ObservedRunner, Outcome, Outputs
 from pipeline.summary import Summary
 from schema import contract, durable, features
 from schema.errors import ConfigError
-from trainer import task, training
+from trainer import hooks, task
 
 _LOGGER = logging.getLogger("slimline.run")
 
 METADATA_FILE = "metadata.sqlite"
 SERVING_FOLDER = "serving"
-SUMMARY_FILE = "summary.json"
 SAMPLES = 3
+# Test images looked through for samples of different classes.
+MAX_SEARCHED = 200
 
 
 def run(
@@ -58,7 +59,8 @@ def run(
     start = time.monotonic()
     for key, origin in sorted(origins.items()):
         _LOGGER.info("%s from %s", key, origin)
-    resolved = inputs.resolve(config, root.resolve())
+    root, run_folder = root.resolve(), run_folder.resolve()
+    resolved = inputs.resolve(config, root)
     runner = ObservedRunner(describe)
     with _lock(root, config.name):
         runner.run(create_pipeline(config, resolved, root, use_cache))
@@ -80,8 +82,7 @@ def create_pipeline(
     root: pathlib.Path,
     use_cache: bool = True,
 ) -> tfx_pipeline.Pipeline:
-    """The DAG of an experiment with everything below `root` on this machine."""
-    root = root.resolve()
+    """The DAG of an experiment with everything below `root`, an absolute path."""
     model_name = config.serving.model_name or resolved.name
     return dag.create_pipeline(
         config,
@@ -204,7 +205,7 @@ def _keep(
     run_folder: pathlib.Path, summary: Summary, results: Mapping[str, ComponentResult]
 ) -> None:
     run_dir = pathlib.Path(_only(results["train"].outputs, "model_run").uri)
-    history = run_dir / training.HISTORY_FILE
+    history = run_dir / hooks.HISTORY_FILE
     if history.is_file():
         shutil.copy(history, run_folder / history.name)
     record = dataclasses.asdict(summary) | {
@@ -217,29 +218,29 @@ def _keep(
             for name, result in results.items()
         },
     }
-    durable.write_text(run_folder / SUMMARY_FILE, json.dumps(record, indent=1))
+    durable.write_text(run_folder / runs.SUMMARY_FILE, json.dumps(record, indent=1))
 
 
-def _write_samples(run_folder: pathlib.Path, outputs: Outputs) -> list[str]:
+def _write_samples(run_folder: pathlib.Path, outputs: Outputs) -> dict[str, str]:
     """A few test images as files, of different classes, to try the model on."""
     uri = artifact_utils.get_split_uri(outputs["examples"], features.TEST)
     files = sorted(str(path) for path in pathlib.Path(uri).iterdir())
     folder = run_folder / "samples"
     folder.mkdir(exist_ok=True)
-    paths: dict[str, str] = {}
-    for serialised in tf.data.TFRecordDataset(files, "GZIP").take(200):
+    classes: dict[str, str] = {}
+    for serialised in tf.data.TFRecordDataset(files, "GZIP").take(MAX_SEARCHED):
         feature = tf.train.Example.FromString(serialised.numpy()).features.feature
         text = feature[features.TEXT].bytes_list.value[0].decode()
-        if text in paths:
+        if text in classes.values():
             continue
         suffix = feature[features.FORMAT].bytes_list.value[0].decode()
         # A number, not the class name: names of classes never become paths.
-        path = folder / f"{len(paths)}.{suffix}"
+        path = folder / f"{len(classes)}.{suffix}"
         path.write_bytes(feature[features.ENCODED].bytes_list.value[0])
-        paths[text] = str(path)
-        if len(paths) == SAMPLES:
+        classes[str(path)] = text
+        if len(classes) == SAMPLES:
             break
-    return list(paths.values())
+    return classes
 
 
 def _labels(outputs: Outputs) -> tuple[str, ...]:

@@ -4,7 +4,6 @@ Each docstring holds the command, the result to expect and what it took.
 """
 
 import dataclasses
-import difflib
 from collections.abc import Callable
 
 from pipeline.config import (
@@ -15,7 +14,7 @@ from pipeline.config import (
     PreprocessingConfig,
     TrainConfig,
 )
-from schema.errors import ConfigError
+from trainer import lookup
 
 DEFAULT = "digits_resnet_20"
 
@@ -161,14 +160,7 @@ def find(name: str) -> PipelineConfig:
     Raises:
       ConfigError: no such experiment; the nearest one is named.
     """
-    if name in EXPERIMENTS:
-        return EXPERIMENTS[name]()
-    nearest = difflib.get_close_matches(name, EXPERIMENTS, n=1, cutoff=0.4)
-    raise ConfigError(
-        f"unknown experiment '{name}'",
-        expected=f"one of {', '.join(sorted(EXPERIMENTS))}",
-        tip=f"did you mean '{nearest[0]}'?" if nearest else "",
-    )
+    return lookup.find_by_name(EXPERIMENTS, name, "experiment")()
 
 
 def tiny(config: PipelineConfig) -> PipelineConfig:

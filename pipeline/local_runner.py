@@ -21,9 +21,9 @@ def main() -> None:
         os.environ.get("SLIMLINE_EXPERIMENT", experiments.DEFAULT),
         is_tiny=os.environ.get("SLIMLINE_TINY", "") not in ("", "0"),
     )
-    root = pathlib.Path(os.environ.get("SLIMLINE_ROOT", "runs"))
+    root = pathlib.Path(os.environ.get("SLIMLINE_ROOT", "runs")).resolve()
     root.mkdir(parents=True, exist_ok=True)
-    found = inputs.resolve(resolved.config, root.resolve())
+    found = inputs.resolve(resolved.config, root)
     local_dag_runner.LocalDagRunner().run(
         execution.create_pipeline(resolved.config, found, root)
     )

@@ -144,12 +144,26 @@ def two_words(folder: pathlib.Path) -> str:
     return match.group(1) if match else folder.name
 
 
+def read_summary(folder: pathlib.Path) -> dict[str, Any]:
+    """The summary of a run as `pipeline.summary.Summary` wrote it.
+
+    Raises:
+      ConfigError: the run did not end.
+    """
+    try:
+        return json.loads((folder / SUMMARY_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"run '{folder.name}' has no summary: it failed or was interrupted",
+            tip=f"its log: {folder / LOG_FILE}",
+        ) from error
+
+
 def has_passed(folder: pathlib.Path) -> bool:
     """Whether the gate blessed the model of this run; False for a run that never ended."""
     try:
-        text = (folder / SUMMARY_FILE).read_text(encoding="utf-8")
-        return bool(json.loads(text)["passed"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return bool(read_summary(folder)["passed"])
+    except (ConfigError, KeyError, TypeError):
         return False
 
 

@@ -34,7 +34,7 @@ class Summary:
       pushed_path: its folder, or None.
       seconds: per component.
       total_seconds: of the whole run.
-      sample_images: a few test images as files, to try the model on.
+      sample_images: a few test images to try the model on, file -> true class.
     """
 
     run: str
@@ -62,4 +62,4 @@ class Summary:
     pushed_path: str | None
     seconds: dict[str, float]
     total_seconds: float
-    sample_images: list[str]
+    sample_images: dict[str, str]

@@ -31,7 +31,7 @@ class SlimlineError(Exception):
                 lines.append(f"  {name}: {value}")
         return "\n".join(lines)
 
-    def __reduce__(self):  # type: ignore[no-untyped-def]
+    def __reduce__(self) -> tuple:
         return _rebuild, (type(self), self.args)
 
 

@@ -5,7 +5,6 @@ are the two ends of that road.
 """
 
 import dataclasses
-import difflib
 import math
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, TypeVar
@@ -14,6 +13,7 @@ import pydantic
 from pydantic import Field
 
 from schema.errors import ConfigError
+from trainer import lookup
 
 Config = TypeVar("Config")
 
@@ -197,8 +197,8 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def unknown_key(key: str, known: Iterable[str]) -> ConfigError:
     """The error for a key that no setting has, naming the nearest one."""
-    nearest = difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)
-    tip = f"did you mean '{nearest[0]}'? " if nearest else ""
+    near = lookup.nearest(key, known)
+    tip = f"did you mean '{near}'? " if near else ""
     return ConfigError(
         f"unknown setting '{key}'",
         tip=f"{tip}all settings: slimline experiments NAME",

@@ -1,7 +1,6 @@
 """The end of a run in words: what it read, trained, measured, decided and left behind."""
 
 import math
-import os
 import pathlib
 import shlex
 from typing import TYPE_CHECKING
@@ -39,9 +38,11 @@ def describe(summary: "Summary", root: pathlib.Path) -> str:
             for name, seconds in summary.seconds.items()
         ),
     }
-    tries = {"folder": _shorten(summary.folder)}
+    tries = {"folder": output.short_path(summary.folder)}
     if summary.quarantine:
-        tries["unread"] = f"{_shorten(summary.quarantine)}   (the unreadable images)"
+        tries["unread"] = (
+            f"{output.short_path(summary.quarantine)}   (the unreadable images)"
+        )
     if attempt := try_command(summary, root):
         tries["try"] = attempt
     cached = "  (nothing changed: served from the cache)" if summary.is_cached else ""
@@ -61,10 +62,14 @@ def try_command(summary: "Summary", root: pathlib.Path) -> str:
     if not summary.pushed_path or not summary.sample_images:
         return ""
     version = pathlib.Path(summary.pushed_path)
-    words = ["slimline", "predict", _shorten(summary.sample_images[0])]
+    words = [
+        "slimline",
+        "predict",
+        output.short_path(next(iter(summary.sample_images))),
+    ]
     if len(_siblings(version.parent)) > 1:
         words += ["--model", version.parent.name]
-    short_root = _shorten(str(root))
+    short_root = output.short_path(str(root))
     if short_root != DEFAULT_ROOT:
         words += ["--root", short_root]
     return shlex.join(words)
@@ -140,7 +145,9 @@ def _baseline(summary: "Summary") -> str:
 def _push(summary: "Summary") -> str:
     if not summary.pushed_version:
         return "nothing was pushed"
-    where = f" in {_shorten(summary.pushed_path)}" if summary.pushed_path else ""
+    where = (
+        f" in {output.short_path(summary.pushed_path)}" if summary.pushed_path else ""
+    )
     return f"version {summary.pushed_version} is live{where}"
 
 
@@ -153,9 +160,3 @@ def _siblings(model_folder: pathlib.Path) -> list[pathlib.Path]:
     return (
         [path for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
     )
-
-
-def _shorten(path: str) -> str:
-    """Relative to the working folder where that is shorter to type."""
-    relative = os.path.relpath(path)
-    return path if relative.startswith("..") else relative

@@ -104,3 +104,9 @@ def _message(error: BaseException) -> str:
     if isinstance(error, errors.SlimlineError):
         return error.message
     return f"unexpected {type(error).__name__}: {error}"
+
+
+def short_path(path: str) -> str:
+    """Relative to the working folder where it lies below, as a person would type it."""
+    relative = os.path.relpath(path)
+    return path if relative.startswith("..") else relative

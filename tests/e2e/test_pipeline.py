@@ -19,7 +19,8 @@ from pipeline.config import EvaluationConfig
 from schema import features, versions
 from schema.errors import ConfigError, DataError
 from serving.local_model import LocalModel
-from trainer import input_pipeline, training
+from trainer import evaluation as trainer_evaluation
+from trainer import input_pipeline
 from trainer.config import as_json
 
 pytestmark = pytest.mark.e2e
@@ -57,7 +58,7 @@ def test_the_first_run_is_blessed_and_pushed(house, first) -> None:
 
 def test_the_pushed_model_classifies_images(first) -> None:
     model = LocalModel.load(first.pushed_path)
-    predictions = model.predict(first.sample_images)
+    predictions = model.predict(list(first.sample_images))
     assert len(predictions) == 3
     assert {prediction.label for prediction in predictions} <= set(model.labels)
 
@@ -122,7 +123,7 @@ def test_every_road_gives_the_same_probabilities(house, first, tmp_path) -> None
     split = input_pipeline.load_split([pattern], transform, 2**30)
     run_dir = artifact(first, "train", "model_run")
     checkpoint = str(run_dir / "checkpoints" / f"model.ckpt-{first.best_step}")
-    with training.EvalSession(config, split, 10) as evaluation_graph:
+    with trainer_evaluation.EvalSession(config, split, 10) as evaluation_graph:
         expected = evaluation_graph.probabilities(
             checkpoint, first.weights, split.images
         )

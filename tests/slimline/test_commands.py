@@ -171,9 +171,50 @@ def test_predict_json(call, model):
     ]
 
 
+def write_summary(name, **changes):
+    folder = pathlib.Path("runs") / name
+    (folder / "samples").mkdir(parents=True)
+    write_image(folder / "samples" / "0.png")
+    summary = {
+        "pushed_path": str(pathlib.Path("runs/serving/pets/7").resolve()),
+        "sample_images": {str((folder / "samples" / "0.png").resolve()): "dog"},
+    }
+    (folder / "summary.json").write_text(json.dumps(summary | changes))
+
+
+def test_predict_the_samples_of_a_run(call, model):
+    write_summary("2026-11-22_0201_quick-heron")
+    code, out, err = call("predict", "--run", "quick-heron")
+    assert (code, err) == (0, "")
+    heading, line = out.splitlines()
+    assert heading.split() == ["file", "true", "class", "score", "next"]
+    path = "runs/2026-11-22_0201_quick-heron/samples/0.png"
+    assert line.split() == [path, "dog", "cat", "0.900", "dog", "0.100"]
+    assert model == [pathlib.Path("runs/serving/pets/7").resolve()]
+
+
+def test_predict_with_a_run_that_pushed_nothing(call, model):
+    write_summary("2026-11-22_0201_quick-heron", pushed_path=None)
+    code, _, err = call("predict", "--run", "latest")
+    assert (code, err) == (
+        2,
+        "error: run '2026-11-22_0201_quick-heron' pushed no model\n",
+    )
+
+
+def test_predict_with_a_run_that_never_ended(call, model):
+    (pathlib.Path("runs") / "2026-11-22_0201_quick-heron").mkdir(parents=True)
+    code, _, err = call("predict", "--run", "latest")
+    assert code == 2
+    assert "has no summary: it failed or was interrupted" in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
+        ([], 2, "error: give image files, or --run for its samples"),
+        (["--run", "latest"], 2, "error: "),
+        (["a.png", "--run", "x", "--model", "y"], 2, "error: --model and --run both"),
         (["none.png"], 4, "error: cannot read image none.png: there is no such file"),
         (["."], 2, "error: . is a folder"),
         (["a.png", "--model", "cats"], 2, "error: no model 'cats'"),

@@ -98,7 +98,7 @@ def test_unknown_command_names_the_nearest(call):
     ("arguments", "message"),
     [
         (["run", "--sett", "a=b"], "error: no such option"),
-        (["predict"], "error: missing argument 'FILES...'"),
+        (["predict"], "error: give image files, or --run for its samples"),
         (["run", "a", "b"], "error: got unexpected extra argument (b)"),
         (["completion", "tcsh"], "error: invalid value for"),
         (["run", "--config", "none.yaml"], "error: invalid value for '--config'"),

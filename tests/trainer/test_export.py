@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from schema import features
-from trainer import export, input_pipeline, training
+from trainer import evaluation, export, input_pipeline, training
 from trainer.config import (
     ModelConfig,
     PreprocessingConfig,
@@ -31,8 +31,10 @@ class Exported:
     weights: str
 
     def trainer_probabilities(self) -> np.ndarray:
-        with training.EvalSession(self.config, self.split, len(LABELS)) as evaluation:
-            return evaluation.probabilities(
+        with evaluation.EvalSession(
+            self.config, self.split, len(LABELS)
+        ) as eval_session:
+            return eval_session.probabilities(
                 self.result.checkpoint, self.weights, self.split.images
             )
 
@@ -131,9 +133,9 @@ def test_a_session_of_the_first_generation_can_serve_it(exported: Exported) -> N
 
 
 def test_weights_differ_between_raw_and_average(exported: Exported) -> None:
-    with training.EvalSession(exported.config, exported.split, 2) as evaluation:
+    with evaluation.EvalSession(exported.config, exported.split, 2) as eval_session:
         raw, average = (
-            evaluation.probabilities(
+            eval_session.probabilities(
                 exported.result.checkpoint, weights, exported.split.images
             )
             for weights in ("raw", "ema")

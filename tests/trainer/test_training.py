@@ -9,7 +9,7 @@ import tensorflow as tf
 import tf_slim as slim
 
 from schema.errors import ConfigError, TrainError
-from trainer import graphs, input_pipeline, training
+from trainer import evaluation, graphs, hooks, input_pipeline, training
 from trainer.config import (
     ModelConfig,
     PreprocessingConfig,
@@ -113,13 +113,13 @@ def test_loss_is_cross_entropy_plus_l2_of_weights_only(training_graph) -> None:
 
 def test_evaluation_leaves_the_weights_alone(split: Split, tmp_path) -> None:
     result = training.train(with_train(steps=2), split, split, 2, tmp_path)
-    with training.EvalSession(CONFIG, split, 2) as evaluation:
-        first = evaluation.measure(result.checkpoint, 2)
-        again = evaluation.measure(result.checkpoint, 2)
-        variables = evaluation._session.graph.get_collection(
+    with evaluation.EvalSession(CONFIG, split, 2) as eval_session:
+        first = eval_session.measure(result.checkpoint, 2)
+        again = eval_session.measure(result.checkpoint, 2)
+        variables = eval_session._session.graph.get_collection(
             v1.GraphKeys.GLOBAL_VARIABLES
         )
-        values = evaluation._session.run(variables)
+        values = eval_session._session.run(variables)
     assert first == again
     stored = tf.train.load_checkpoint(result.checkpoint)
     for variable, value in zip(variables, values, strict=True):
@@ -133,9 +133,9 @@ def test_evaluation_is_one_exact_pass(split: Split, tmp_path) -> None:
     odd = dataclasses.replace(
         split, num_examples=33, images=split.images[:33], labels=split.labels[:33]
     )
-    with training.EvalSession(CONFIG, odd, 2) as evaluation:
-        for measurement in evaluation.measure(result.checkpoint, 3):
-            probabilities = evaluation.probabilities(
+    with evaluation.EvalSession(CONFIG, odd, 2) as eval_session:
+        for measurement in eval_session.measure(result.checkpoint, 3):
+            probabilities = eval_session.probabilities(
                 result.checkpoint, measurement.weights, odd.images
             )
             right = probabilities.argmax(axis=1) == odd.labels
@@ -148,11 +148,11 @@ def test_a_prediction_does_not_depend_on_its_batch_mates(
     split: Split, tmp_path
 ) -> None:
     result = training.train(with_train(steps=3), split, split, 2, tmp_path)
-    with training.EvalSession(CONFIG, split, 2) as evaluation:
+    with evaluation.EvalSession(CONFIG, split, 2) as eval_session:
         for weights in ("raw", "ema"):
-            many = evaluation.probabilities(result.checkpoint, weights, split.images)
+            many = eval_session.probabilities(result.checkpoint, weights, split.images)
             for index in (0, 7, 39):
-                one = evaluation.probabilities(
+                one = eval_session.probabilities(
                     result.checkpoint, weights, split.images[index : index + 1]
                 )
                 np.testing.assert_allclose(one[0], many[index], atol=1e-5)
@@ -162,7 +162,7 @@ def test_learns_and_keeps_the_best_checkpoint(split: Split, tmp_path) -> None:
     result = training.train(with_train(steps=40), split, split, 2, tmp_path)
     assert result.best.top_1 >= 0.9
     assert pathlib.Path(f"{result.checkpoint}.index").exists()
-    rows = list(training.read_history(tmp_path))
+    rows = list(hooks.read_history(tmp_path))
     assert [row["step"] for row in rows] == [5, 10, 15, 20, 25, 30, 35, 40]
     best = max(max(row["eval_top_1_raw"], row["eval_top_1_ema"]) for row in rows)
     assert result.best.top_1 == best
