@@ -20,7 +20,11 @@ DEFAULT = "digits_resnet_20"
 
 
 def digits_resnet_20() -> PipelineConfig:
-    """ResNet-20 on scikit-learn's handwritten digits (8x8 px). Run: make run"""
+    """ResNet-20 on scikit-learn's handwritten digits (8x8 px).
+
+    Run: make run. Expect: test top-1 0.981 to 0.993 (six values of train.seed), 35 s after
+    the installation on 2 CPU cores, 2026-11-22.
+    """
     return PipelineConfig(
         name="digits_resnet_20",
         data=DataConfig(contract="digits", test_fraction=0.15, eval_fraction=0.1),
@@ -43,7 +47,11 @@ def digits_resnet_20() -> PipelineConfig:
 
 
 def cifar10_resnet_20() -> PipelineConfig:
-    """ResNet-20 on CIFAR-10. Run: slimline run cifar10_resnet_20 --data ARCHIVE"""
+    """ResNet-20 on CIFAR-10.
+
+    Run: slimline run cifar10_resnet_20 --data ARCHIVE. Expect: with --set train.steps=400
+    test top-1 0.652 in 3:30 on 2 CPU cores, 2026-11-22; all 60 epochs are not measured yet.
+    """
     return PipelineConfig(
         name="cifar10_resnet_20",
         data=DataConfig(contract="cifar10"),
@@ -70,8 +78,11 @@ def cifar10_resnet_20() -> PipelineConfig:
 def cifar10_inception_v2() -> PipelineConfig:
     """Inception-v2 on CIFAR-10 at 32 px.
 
-    Run: slimline run cifar10_inception_v2 --data ARCHIVE. The original enlarges the
-    images to 224 px: --set preprocessing.resize_px=224 --set preprocessing.crop_px=224.
+    Run: slimline run cifar10_inception_v2 --data ARCHIVE. Expect: with --set
+    train.steps=2250 test top-1 0.416 in 11:00 on 2 CPU cores, 2026-11-22; all 25 epochs are
+    not measured yet. Batch norm's decay of 0.998 needs some two thousand steps before
+    its moving statistics serve. The original enlarges the images to 224 px:
+    --set preprocessing.resize_px=224 --set preprocessing.crop_px=224.
     """
     return PipelineConfig(
         name="cifar10_inception_v2",
@@ -97,8 +108,10 @@ def cifar10_inception_v2() -> PipelineConfig:
 def mnist_resnet_34() -> PipelineConfig:
     """ResNet-34 without batch norm on MNIST.
 
-    Run: slimline run mnist_resnet_34 --data FOLDER. Batch, rate, EMA and L2 are those of
-    the system it reproduces: gradient descent at 0.03, EMA 0.99, 1e-4 on the last layer.
+    Run: slimline run mnist_resnet_34 --data FOLDER. Expect: with --set train.steps=300 test
+    top-1 0.959 in 5:42 on 2 CPU cores, 2026-11-22; all 8000 steps are not measured yet.
+    Batch, rate, EMA and L2 are those of the system it reproduces: gradient descent from
+    0.03, EMA 0.99, 1e-4 on the last layer; the rate falls by a cosine.
     """
     return PipelineConfig(
         name="mnist_resnet_34",
@@ -123,7 +136,9 @@ def mnist_resnet_34() -> PipelineConfig:
 def folder() -> PipelineConfig:
     """ResNet-20 at 64 px on images of your own.
 
-    Run: slimline data init PATH, then slimline run folder --data PATH.
+    Run: slimline data init PATH, then slimline run folder --data PATH. Expect: on 16
+    classes of Caltech-101 (1,732 photos) test top-1 0.795 in 7:44 on 2 CPU cores,
+    2026-11-22.
     """
     return PipelineConfig(
         name="folder",

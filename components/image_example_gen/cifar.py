@@ -3,16 +3,17 @@
 import dataclasses
 import posixpath
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
-from components.image_example_gen import archives, datasets, pickles, records
+from components.image_example_gen import datasets, pickles, records
+from components.image_example_gen.sources import naming
+from components.image_example_gen.sources.source import Member, read_data_file
 from schema import features
 from schema.errors import DataError
-
-BATCH_IMAGES = 1000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,10 +23,9 @@ class Variant:
     Attributes:
       format: name for `input_format`.
       facts: the data set.
-      data: pattern of a data file; `is_test` of its name decides the split.
+      data: pattern of a data file; `test` at its start decides the split.
       meta: file with the class names.
       is_pickled: python layout.
-      marker: a file that no other layout has.
     """
 
     format: str
@@ -33,7 +33,16 @@ class Variant:
     data: re.Pattern[str]
     meta: str
     is_pickled: bool
-    marker: re.Pattern[str]
+
+    @property
+    def markers_needed(self) -> int:
+        """Files that must lie together; CIFAR-100's names are everyday words."""
+        return 2 if self.facts is datasets.CIFAR100 else 1
+
+    def is_marker(self, base: str) -> bool:
+        """Whether a file of that name speaks for the release."""
+        is_list = self.markers_needed > 1 and base == self.meta
+        return is_list or bool(self.data.fullmatch(base))
 
 
 VARIANTS = (
@@ -42,32 +51,28 @@ VARIANTS = (
         datasets.CIFAR10,
         re.compile(r"(data_batch_\d+|test_batch)\.bin"),
         "batches.meta.txt",
-        False,
-        re.compile(r"(data_batch_\d+|test_batch)\.bin"),
+        is_pickled=False,
     ),
     Variant(
         "cifar10_python",
         datasets.CIFAR10,
         re.compile(r"data_batch_\d+|test_batch"),
         "batches.meta",
-        True,
-        re.compile(r"data_batch_\d+|test_batch"),
+        is_pickled=True,
     ),
     Variant(
         "cifar100_binary",
         datasets.CIFAR100,
         re.compile(r"(train|test)\.bin"),
         "fine_label_names.txt",
-        False,
-        re.compile(r"(train|test)\.bin|fine_label_names\.txt"),
+        is_pickled=False,
     ),
     Variant(
         "cifar100_python",
         datasets.CIFAR100,
         re.compile(r"train|test"),
         "meta",
-        True,
-        re.compile(r"train|test|meta"),
+        is_pickled=True,
     ),
 )
 
@@ -96,7 +101,7 @@ class CifarLayout:
         return [(*meta, name) for name in data]
 
     def read(
-        self, members: Iterable[archives.Member]
+        self, members: Iterable[Member]
     ) -> Iterator[records.PixelBatch | records.Ignored]:
         """Images of the data files among `members`.
 
@@ -111,11 +116,9 @@ class CifarLayout:
         for member in members:
             base = self._base(member.name)
             if base == self.variant.meta:
-                names = self._class_names(archives.read_data_file(member))
+                names = self._class_names(read_data_file(member))
             elif base and self._is_data(member.name):
-                waiting.append(
-                    (base, *self._decode(base, archives.read_data_file(member)))
-                )
+                waiting.append((base, *self._decode(base, read_data_file(member))))
             else:
                 yield records.Ignored(member.name)
             if names:
@@ -126,7 +129,7 @@ class CifarLayout:
     def _base(self, name: str) -> str:
         """Name within the release's own folder, '' for a file elsewhere."""
         folder, base = posixpath.split(name)
-        return base if folder == self.root and not archives.is_litter(base) else ""
+        return base if folder == self.root and not naming.is_litter(base) else ""
 
     def _is_data(self, name: str) -> bool:
         return bool(self.variant.data.fullmatch(self._base(name)))
@@ -136,11 +139,7 @@ class CifarLayout:
     ) -> Iterator[records.PixelBatch]:
         for file, labels, pixels in files:
             split = features.TEST if file.startswith("test") else features.TRAIN
-            for first in range(0, len(labels), BATCH_IMAGES):
-                end = first + BATCH_IMAGES
-                yield records.PixelBatch(
-                    split, file, first, labels[first:end], names, pixels[first:end]
-                )
+            yield from records.in_batches(split, file, labels, names, pixels)
 
     def _decode(self, file: str, data: bytes) -> tuple[np.ndarray, np.ndarray]:
         """Labels int64 [n] and pixels uint8 [n, 32, 32, 3]."""
@@ -159,23 +158,34 @@ class CifarLayout:
         return labels, planes.reshape(shape).transpose(0, 2, 3, 1)
 
     def _class_names(self, data: bytes) -> tuple[str, ...]:
+        """Names by class number, from the content of the release's list."""
         facts = self.variant.facts
         if self.variant.is_pickled:
-            meta = _load(self.variant.meta, data)
-            key = "fine_label_names" if facts.label_bytes > 1 else "label_names"
-            names = meta.get(key)
-            if not isinstance(names, list):
-                raise DataError(f"'{self.variant.meta}' has no list '{key}'")
-            words = [_as_text(name) for name in names]
+            lines = _unpickle_names(facts, self.variant.meta, data)
         else:
-            words = data.decode("utf-8", "replace").split("\n")
-        words = [word.strip() for word in words if word.strip()]
+            lines = data.decode("utf-8", "replace").split("\n")
+        words = [line.strip() for line in lines if line.strip()]
         if len(words) != facts.num_classes:
             raise DataError(
                 f"'{self.variant.meta}' lists {len(words)} classes",
                 expected=f"{facts.num_classes}, one a line",
             )
         return tuple(words)
+
+
+def find(names: set[str], variants: Iterable[Variant] = VARIANTS) -> CifarLayout | None:
+    """The CIFAR release among `names`, if one is there beyond doubt."""
+    for variant in variants:
+        markers = [
+            name
+            for name in sorted(names)
+            if variant.is_marker(posixpath.basename(name))
+        ]
+        beside = Counter(posixpath.dirname(name) for name in markers)
+        for folder, count in beside.items():  # in the order of their first markers
+            if count >= variant.markers_needed:
+                return CifarLayout(variant, folder)
+    return None
 
 
 def _decode_binary(
@@ -200,7 +210,7 @@ def _decode_pickle(
     facts: datasets.RawFormat, file: str, data: bytes
 ) -> tuple[np.ndarray, np.ndarray]:
     batch = _load(file, data)
-    key = "fine_labels" if facts.label_bytes > 1 else "labels"
+    key = _key("labels", facts)
     pixels, labels = batch.get("data"), batch.get(key)
     if (
         not isinstance(pixels, np.ndarray)
@@ -229,6 +239,22 @@ def _decode_pickle(
     return np.clip(labels, -1, 1 << 30).astype(np.int64), np.ascontiguousarray(pixels)
 
 
+def _unpickle_names(facts: datasets.RawFormat, file: str, data: bytes) -> list[str]:
+    key = _key("label_names", facts)
+    names = _load(file, data).get(key)
+    if not isinstance(names, list):
+        raise DataError(f"'{file}' has no list '{key}'")
+    return [
+        name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)
+        for name in names
+    ]
+
+
+def _key(name: str, facts: datasets.RawFormat) -> str:
+    """Key in a pickled dictionary; CIFAR-100 has coarse classes besides."""
+    return f"fine_{name}" if facts.label_bytes > 1 else name
+
+
 def _load(file: str, data: bytes) -> dict[str, Any]:
     try:
         return pickles.load(data)
@@ -239,27 +265,3 @@ def _load(file: str, data: bytes) -> dict[str, Any]:
             tip="pickles can run code, so nothing else is read; the binary release"
             " holds the same images",
         ) from error
-
-
-def _as_text(value: Any) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-
-
-def find(names: set[str], variants: Iterable[Variant] = VARIANTS) -> CifarLayout | None:
-    """The CIFAR release among `names`, if one is there beyond doubt."""
-    for variant in variants:
-        for name in sorted(names):
-            folder, base = posixpath.split(name)
-            if not variant.marker.fullmatch(base):
-                continue
-            beside = {
-                posixpath.basename(other)
-                for other in names
-                if posixpath.dirname(other) == folder
-            }
-            # CIFAR-100's names are everyday words, so two of them must be together.
-            needed = 2 if variant.facts is datasets.CIFAR100 else 1
-            found = [one for one in beside if variant.marker.fullmatch(one)]
-            if len(found) >= needed:
-                return CifarLayout(variant, folder)
-    return None

@@ -4,7 +4,7 @@ import hashlib
 import os
 import pathlib
 
-from components.image_example_gen import archives
+from components.image_example_gen.sources import naming, opening
 from schema.errors import DataError
 
 _CHUNK_BYTES = 1 << 20
@@ -24,10 +24,10 @@ def fingerprint(path: str | os.PathLike[str]) -> str:
     try:
         if where.is_file():
             return _digest(where).hex()
-        source = archives.open_source(where)
+        source = opening.open_source(where)
         total = hashlib.sha256()
         for name in source.names():
-            if archives.is_litter(name):
+            if naming.is_litter(name):
                 continue
             encoded = name.encode("utf-8", "surrogateescape")
             # The length keeps two names from running into one another.

@@ -4,7 +4,9 @@ import dataclasses
 import posixpath
 from collections.abc import Iterable, Iterator
 
-from components.image_example_gen import archives, records, splits
+from components.image_example_gen import records, splits
+from components.image_example_gen.sources import limits, naming
+from components.image_example_gen.sources.source import Member, MemberTooLarge
 
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp"}
@@ -19,7 +21,7 @@ UNIT_FILES = 256
 def is_image_name(name: str) -> bool:
     """Whether a file counts as an image by its name."""
     suffix = posixpath.splitext(name)[1].lower()
-    return not archives.is_litter(name) and (
+    return not naming.is_litter(name) and (
         suffix in IMAGE_SUFFIXES or suffix in OTHER_IMAGE_SUFFIXES
     )
 
@@ -57,7 +59,7 @@ class FolderLayout:
         return chunks([name for name in names if self.place(name)])
 
     def read(
-        self, members: Iterable[archives.Member]
+        self, members: Iterable[Member]
     ) -> Iterator[records.ImageFile | records.Unreadable | records.Ignored]:
         """The image files among `members`."""
         for member in members:
@@ -70,12 +72,12 @@ class FolderLayout:
 
 
 def read_image(
-    member: archives.Member, split: str, key: str, word: str, *, may_be_index: bool
+    member: Member, split: str, key: str, word: str, *, may_be_index: bool
 ) -> records.ImageFile | records.Unreadable:
     """An image file, or why it cannot be read."""
     try:
-        data = member.read(archives.LIMITS.image_bytes)
-    except archives.MemberTooLarge as error:
+        data = member.read(limits.LIMITS.image_bytes)
+    except MemberTooLarge as error:
         return records.Unreadable(key, str(error))
     except OSError as error:
         return records.Unreadable(key, f"cannot be read: {error.strerror}")

@@ -10,11 +10,12 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from components.image_example_gen import archives, datasets, records
+from components.image_example_gen import datasets, records
+from components.image_example_gen.sources import limits
+from components.image_example_gen.sources.source import Member, read_data_file
 from schema import features
 from schema.errors import DataError
 
-BATCH_IMAGES = 1000
 MAX_SIDE_PX = 4096
 
 # train-images-idx3-ubyte.gz, t10k-labels.idx1-ubyte, emnist-letters-test-images-...
@@ -49,7 +50,7 @@ class IdxLayout:
         return [tuple(files) for files in by_split.values()]
 
     def read(
-        self, members: Iterable[archives.Member]
+        self, members: Iterable[Member]
     ) -> Iterator[records.PixelBatch | records.Ignored]:
         """Images, once the labels that belong to them are there.
 
@@ -115,9 +116,9 @@ def find(names: Iterable[str]) -> IdxLayout | None:
     return IdxLayout(*found.pop()) if found else None
 
 
-def _unpack(member: archives.Member) -> bytes:
-    limit = archives.LIMITS.data_file_bytes
-    data = archives.read_data_file(member)
+def _unpack(member: Member) -> bytes:
+    limit = limits.LIMITS.data_file_bytes
+    data = read_data_file(member)
     if not data.startswith(b"\x1f\x8b"):
         return data
     decoder = zlib.decompressobj(wbits=31)
@@ -177,8 +178,4 @@ def _pair(
             f"{images_file} and {labels_file} do not belong together",
             found=f"{len(images):,} images, {len(labels):,} labels",
         )
-    for first in range(0, len(labels), BATCH_IMAGES):
-        end = first + BATCH_IMAGES
-        yield records.PixelBatch(
-            split, images_file, first, labels[first:end], (), images[first:end]
-        )
+    return records.in_batches(split, images_file, labels, (), images)

@@ -6,7 +6,9 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Protocol
 
-from components.image_example_gen import archives, cifar, folders, idx, lists, records
+from components.image_example_gen import cifar, folders, idx, lists, records
+from components.image_example_gen.sources import naming, opening
+from components.image_example_gen.sources.source import Member, Source, read_data_file
 from schema.errors import ConfigError, DataError
 
 AUTO = "auto"
@@ -32,7 +34,7 @@ class Layout(Protocol):
         """Parts of a source with random access that can be read apart."""
 
     def read(
-        self, members: Iterator[archives.Member]
+        self, members: Iterator[Member]
     ) -> Iterator[
         records.PixelBatch | records.ImageFile | records.Unreadable | records.Ignored
     ]:
@@ -50,7 +52,7 @@ class Plan:
       ignored: files that no unit holds; those of a tar are met when it is read.
     """
 
-    source: archives.Source
+    source: Source
     layout: Layout
     units: tuple[tuple[str, ...] | None, ...]
     ignored: tuple[str, ...]
@@ -84,7 +86,7 @@ def plan(path: str, input_format: str = AUTO) -> Plan:
             f"unknown input format '{input_format}'",
             expected=", ".join((AUTO, *FORMATS)),
         )
-    source = archives.open_source(path)
+    source = opening.open_source(path)
     layout, names = _find(source, input_format)
     if not source.is_random_access:
         return Plan(source, layout, (None,), ())
@@ -96,7 +98,7 @@ def plan(path: str, input_format: str = AUTO) -> Plan:
     return Plan(source, layout, tuple(units), ignored)
 
 
-def _find(source: archives.Source, input_format: str) -> tuple[Layout, list[str]]:
+def _find(source: Source, input_format: str) -> tuple[Layout, list[str]]:
     names: list[str] = []
     for name in source.names():
         names.append(name)
@@ -118,7 +120,7 @@ def _find(source: archives.Source, input_format: str) -> tuple[Layout, list[str]
 def _find_raw(
     names: list[str], input_format: str
 ) -> cifar.CifarLayout | idx.IdxLayout | None:
-    clean = {name for name in names if not archives.is_litter(name)}
+    clean = {name for name in names if not naming.is_litter(name)}
     variants = [
         variant for variant in cifar.VARIANTS if input_format in (AUTO, variant.format)
     ]
@@ -127,10 +129,10 @@ def _find_raw(
     return idx.find(clean) if input_format in (AUTO, "idx") else None
 
 
-def _contents(source: archives.Source, wanted: list[str]) -> dict[str, bytes]:
+def _contents(source: Source, wanted: list[str]) -> dict[str, bytes]:
     members = source.members(wanted if source.is_random_access else None)
     found = {
-        member.name: archives.read_data_file(member)
+        member.name: read_data_file(member)
         for member in members
         if member.name in wanted
     }

@@ -6,7 +6,9 @@ import io
 import posixpath
 from collections.abc import Callable, Iterable, Iterator
 
-from components.image_example_gen import archives, folders, records, splits
+from components.image_example_gen import folders, records, splits
+from components.image_example_gen.sources import naming
+from components.image_example_gen.sources.source import Member
 from schema.errors import DataError
 
 MAX_NAMED = 3
@@ -44,7 +46,7 @@ class ListLayout:
         return folders.chunks([name for name in names if name in self.entries])
 
     def read(
-        self, members: Iterable[archives.Member]
+        self, members: Iterable[Member]
     ) -> Iterator[records.ImageFile | records.Unreadable | records.Ignored]:
         """The listed images among `members`."""
         for member in members:
@@ -68,7 +70,7 @@ class ListLayout:
 def is_list_name(name: str) -> bool:
     """Whether a file may be a list, by its name: Train.txt, val.txt, or any .csv."""
     stem, suffix = posixpath.splitext(posixpath.basename(name).lower())
-    return not archives.is_litter(name) and (
+    return not naming.is_litter(name) and (
         suffix == ".csv" or (suffix == ".txt" and stem in splits.SPLIT_OF_NAME)
     )
 

@@ -1,10 +1,13 @@
 """What the format readers give, and how classes get their labels."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
 from schema import features
+
+BATCH_IMAGES = 1000
 
 
 class PixelBatch(NamedTuple):
@@ -25,6 +28,21 @@ class PixelBatch(NamedTuple):
     indices: np.ndarray
     class_names: tuple[str, ...]
     pixels: np.ndarray
+
+
+def in_batches(
+    split: str,
+    file: str,
+    indices: np.ndarray,
+    class_names: tuple[str, ...],
+    pixels: np.ndarray,
+) -> Iterator[PixelBatch]:
+    """The images of one file as batches, at most BATCH_IMAGES each."""
+    for first in range(0, len(indices), BATCH_IMAGES):
+        end = first + BATCH_IMAGES
+        yield PixelBatch(
+            split, file, first, indices[first:end], class_names, pixels[first:end]
+        )
 
 
 class ImageFile(NamedTuple):

@@ -11,10 +11,12 @@ import zipfile
 
 import pytest
 
-from components.image_example_gen import archives
+from components.image_example_gen.sources import naming, opening
+from components.image_example_gen.sources.limits import LIMITS
+from components.image_example_gen.sources.source import MemberTooLarge
 from schema.errors import DataError
 
-LIMIT = archives.LIMITS.image_bytes
+LIMIT = LIMITS.image_bytes
 
 
 def content(source):
@@ -40,7 +42,7 @@ def test_gives_the_same_files_from_every_container(fakes, tmp_path, suffix):
     path = folder.parent
     if suffix:
         path = fakes.pack(folder, tmp_path / f"pets{suffix}")
-    source = archives.open_source(path)
+    source = opening.open_source(path)
     expected = {
         str(file.relative_to(folder.parent)): file.read_bytes()
         for file in folder.rglob("*.png")
@@ -54,7 +56,7 @@ def test_gives_the_same_files_from_every_container(fakes, tmp_path, suffix):
 def test_believes_the_content_and_not_the_name(fakes, tmp_path):
     folder = fakes.class_folders(tmp_path / "pets", per_class=2)
     fakes.pack(folder, tmp_path / "a.zip").rename(tmp_path / "a.tar.gz")
-    assert len(content(archives.open_source(tmp_path / "a.tar.gz"))) == 4
+    assert len(content(opening.open_source(tmp_path / "a.tar.gz"))) == 4
 
 
 @pytest.mark.parametrize(
@@ -71,12 +73,12 @@ def test_refuses_what_is_no_archive(tmp_path, name, data, message):
     path = tmp_path / name
     path.write_bytes(data)
     with pytest.raises(DataError, match=message):
-        content(archives.open_source(path))
+        content(opening.open_source(path))
 
 
 def test_says_that_nothing_is_there(tmp_path):
     with pytest.raises(DataError) as caught:
-        archives.open_source(tmp_path / "absent")
+        opening.open_source(tmp_path / "absent")
     assert caught.value.message == f"no data at {tmp_path / 'absent'}"
     assert "--data" in caught.value.tip
 
@@ -99,7 +101,7 @@ def test_refuses_odd_names_and_writes_nothing(tmp_path, name, kind):
             archive.writestr("cat/a.png", b"1")
             archive.writestr(zipfile.ZipInfo(name), b"2")
     with pytest.raises(DataError, match=r"bad\.(tar|zip) holds a"):
-        content(archives.open_source(path))
+        content(opening.open_source(path))
     assert os.listdir(tmp_path) == [path.name]  # noqa: PTH208
 
 
@@ -111,7 +113,7 @@ def test_refuses_links_and_devices_in_a_tar(tmp_path, kind):
     info.type, info.linkname = kind, "/etc/passwd"
     path = make_tar(tmp_path / "bad.tar", [("cat/a.png", b"1"), (info, b"")])
     with pytest.raises(DataError, match=r"holds cat/b\.png, a link or device"):
-        content(archives.open_source(path))
+        content(opening.open_source(path))
 
 
 def test_refuses_links_in_a_zip(tmp_path):
@@ -120,19 +122,19 @@ def test_refuses_links_in_a_zip(tmp_path):
     with zipfile.ZipFile(tmp_path / "bad.zip", "w") as archive:
         archive.writestr(info, "/etc/passwd")
     with pytest.raises(DataError, match="a link or device"):
-        content(archives.open_source(tmp_path / "bad.zip"))
+        content(opening.open_source(tmp_path / "bad.zip"))
 
 
 @pytest.mark.parametrize("second", ["cat/a.png", "CAT/A.png", "./cat/a.png"])
 def test_refuses_a_name_twice(tmp_path, second):
     path = make_tar(tmp_path / "bad.tar", [("cat/a.png", b"1"), (second, b"2")])
     with pytest.raises(DataError, match="twice"):
-        content(archives.open_source(path))
+        content(opening.open_source(path))
 
 
 def test_accepts_a_leading_dot(tmp_path):
     path = make_tar(tmp_path / "good.tar", [("./cat/a.png", b"1")])
-    assert content(archives.open_source(path)) == {"cat/a.png": b"1"}
+    assert content(opening.open_source(path)) == {"cat/a.png": b"1"}
 
 
 def test_refuses_overlapping_zip_members(tmp_path):
@@ -147,7 +149,7 @@ def test_refuses_overlapping_zip_members(tmp_path):
     )  # where its bytes are said to be
     path.write_bytes(data)
     with pytest.raises(DataError, match="overlap"):
-        content(archives.open_source(path))
+        content(opening.open_source(path))
 
 
 def test_refuses_a_locked_zip(tmp_path):
@@ -159,7 +161,7 @@ def test_refuses_a_locked_zip(tmp_path):
     data[entry + 8] |= 1
     path.write_bytes(data)
     with pytest.raises(DataError, match="protected by a password"):
-        content(archives.open_source(path))
+        content(opening.open_source(path))
 
 
 @pytest.mark.parametrize(
@@ -177,7 +179,7 @@ def test_refuses_bombs(fakes, tmp_path, limits, message, suffix):
     for number in range(5):
         (folder / f"{number}.png").write_bytes(bytes(20_000))
     path = fakes.pack(folder, tmp_path / f"zeros{suffix}")
-    source = archives.open_source(path, dataclasses.replace(archives.LIMITS, **limits))
+    source = opening.open_source(path, dataclasses.replace(LIMITS, **limits))
     with pytest.raises(DataError, match=message):
         content(source)
 
@@ -190,8 +192,8 @@ def test_reads_no_more_of_a_member_than_asked_for(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("a.png", bytes(1000))
     for path in (folder, tmp_path / "a.tar", tmp_path / "a.zip"):
-        (member,) = archives.open_source(path).members()
-        with pytest.raises(archives.MemberTooLarge):
+        (member,) = opening.open_source(path).members()
+        with pytest.raises(MemberTooLarge):
             member.read(999)
 
 
@@ -200,7 +202,7 @@ def test_refuses_endless_headers(tmp_path):
     info.pax_headers = {"comment": "x" * (8 << 20)}
     path = make_tar(tmp_path / "bad.tar", [(info, b"")])
     with pytest.raises(DataError, match="on one header"):
-        content(archives.open_source(path))
+        content(opening.open_source(path))
 
 
 @pytest.mark.parametrize("suffix", [".tar", ".tar.gz", ".tar.xz", ".zip"])
@@ -213,7 +215,7 @@ def test_never_takes_a_cut_archive_for_a_whole_one(fakes, tmp_path, suffix):
     for part in range(1, 20):
         path.write_bytes(data[: len(data) * part // 20])
         with pytest.raises(DataError):
-            content(archives.open_source(path))
+            content(opening.open_source(path))
 
 
 def test_folder_follows_links_but_not_in_circles(fakes, tmp_path):
@@ -221,10 +223,10 @@ def test_folder_follows_links_but_not_in_circles(fakes, tmp_path):
     linked = tmp_path / "linked"
     linked.mkdir()
     (linked / "cat").symlink_to(real / "cat")
-    assert list(archives.open_source(linked).names()) == ["cat/image_0001.png"]
+    assert list(opening.open_source(linked).names()) == ["cat/image_0001.png"]
     (linked / "circle").symlink_to(linked)
     with pytest.raises(DataError, match="a link to a folder above it"):
-        list(archives.open_source(linked).names())
+        list(opening.open_source(linked).names())
 
 
 @pytest.mark.parametrize(
@@ -238,4 +240,4 @@ def test_folder_follows_links_but_not_in_circles(fakes, tmp_path):
     ],
 )
 def test_knows_litter(name, expected):
-    assert archives.is_litter(name) is expected
+    assert naming.is_litter(name) is expected

@@ -16,7 +16,13 @@ from tfx.components.util import examples_utils
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, standard_artifacts
 
-from components.image_example_gen import contracts, datasets, executor, reading
+from components.image_example_gen import (
+    beam_job,
+    contracts,
+    datasets,
+    executor,
+    reading,
+)
 from schema import contract, features
 from schema.errors import ConfigError, DataError
 
@@ -255,13 +261,13 @@ def test_errors_of_workers_arrive_as_they_are(fakes, tmp_path, ingest):
 
 def test_a_file_that_changes_meanwhile_is_noticed(fakes, tmp_path, ingest, monkeypatch):
     folder = fakes.class_folders(tmp_path / "pets", per_class=10)
-    original = executor._AssignSplits.process
+    original = beam_job._AssignSplits.process
 
     def process(self, parts):
         (folder / "cat" / "image_0003.png").write_bytes(b"other")
         return original(self, parts)
 
-    monkeypatch.setattr(executor._AssignSplits, "process", process)
+    monkeypatch.setattr(beam_job._AssignSplits, "process", process)
     with pytest.raises(
         DataError, match=r"cat/image_0003\.png changed while it was read"
     ):

@@ -10,12 +10,12 @@ import pytest
 import tensorflow as tf
 
 from components.image_example_gen import (
-    archives,
     datasets,
     layouts,
     reading,
     records,
 )
+from components.image_example_gen.sources import limits, naming
 from schema import features
 from schema.errors import ConfigError, DataError
 
@@ -336,8 +336,8 @@ def test_unreadable_images_are_told_with_reasons(fakes, tmp_path):
 def test_too_large_files_are_unreadable_not_fatal(fakes, tmp_path, monkeypatch):
     folder = fakes.class_folders(tmp_path / "pets", per_class=2)
     (folder / "cat" / "big.png").write_bytes(bytes(5000))
-    small = dataclasses.replace(archives.LIMITS, image_bytes=4000)
-    monkeypatch.setattr(archives, "LIMITS", small)
+    small = dataclasses.replace(limits.LIMITS, image_bytes=4000)
+    monkeypatch.setattr(limits, "LIMITS", small)
     for path in (
         folder,
         fakes.pack(folder, tmp_path / "pets.tar"),
@@ -367,9 +367,9 @@ def test_a_tar_of_batches_is_not_unpacked_to_be_recognised(
 ):
     path = fakes.pack(fakes.cifar10_binary(tmp_path / "data"), tmp_path / "a.tar.gz")
     seen = []
-    original = archives.check_name
+    original = naming.check_name
     monkeypatch.setattr(
-        archives,
+        naming,
         "check_name",
         lambda name, where: seen.append(name) or original(name, where),
     )

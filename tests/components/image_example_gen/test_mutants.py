@@ -6,7 +6,8 @@ import time
 import pytest
 from PIL import Image
 
-from components.image_example_gen import archives, images, layouts
+from components.image_example_gen import images, layouts
+from components.image_example_gen.sources import opening
 from schema.errors import DataError
 
 MUTANTS = 400
@@ -68,11 +69,11 @@ def test_zip_of_an_unknown_version(fakes, tmp_path):
     data[data.index(b"PK\x01\x02") + 6] = 200
     path.write_bytes(data)
     with pytest.raises(DataError, match="is not a zip archive"):
-        list(archives.open_source(path).names())
+        list(opening.open_source(path).names())
 
 
 def test_folder_with_odd_names(tmp_path):
     (tmp_path / "cat\n").mkdir()
     Image.new("L", (4, 4)).save(tmp_path / "cat\n" / "a.png")
     with pytest.raises(DataError, match="control characters"):
-        list(archives.open_source(tmp_path).names())
+        list(opening.open_source(tmp_path).names())

@@ -219,7 +219,7 @@ def test_mutants_neither_run_code_nor_raise_other_errors(fakes, tmp_path):
 
 def test_no_unpickling_in_the_package():
     package = pathlib.Path(pickles.__file__).parent
-    for path in package.glob("*.py"):
+    for path in package.rglob("*.py"):
         source = path.read_text()
         for word in (
             "import pickle\n",

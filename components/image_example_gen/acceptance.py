@@ -1,0 +1,67 @@
+"""When data are refused that could be read: too few images, classes or readable files."""
+
+from components.image_example_gen import splits
+from schema import features
+from schema.errors import DataError
+
+MIN_CLASSES = 2
+MAX_NAMED = 3
+
+
+def check_readable(index: splits.Index, max_share: float) -> None:
+    """Checks that nearly all images of a source can be read.
+
+    Args:
+      max_share: unreadable images per image, at most.
+
+    Raises:
+      DataError: there are no images, or more of them than allowed are unreadable.
+    """
+    total = len(index.rows) + len(index.unreadable)
+    if not index.rows and not index.unreadable:
+        raise DataError("there are no images in the data")
+    share = len(index.unreadable) / total
+    if not index.rows or share > max_share:
+        named = "; ".join(
+            f"{key}: {reason}" for key, reason in index.unreadable[:MAX_NAMED]
+        )
+        raise DataError(
+            f"{len(index.unreadable):,} of {total:,} images are unreadable",
+            found=named + ("; …" if len(index.unreadable) > MAX_NAMED else ""),
+            expected=f"at most {max_share:.1%}",
+            tip="mend or remove them; to accept more on purpose:"
+            f" --set data.max_unreadable_share={min(0.99, share + 0.01):.2f}",
+        )
+
+
+def check_splits(rule: splits.Assignment) -> None:
+    """Checks that a classifier can be trained and judged on the splits.
+
+    Raises:
+      DataError: there is one class only, or a split is empty.
+    """
+    classes = {text for counts in rule.images.values() for text in counts}
+    if len(classes) < MIN_CLASSES:
+        raise DataError(
+            "the data have one class only",
+            found=", ".join(classes),
+            expected="two or more",
+            tip="a classifier needs something to tell apart",
+        )
+    for split in features.SPLITS:
+        if not rule.images[split]:
+            raise DataError(
+                f"no images are left for the split '{split}'",
+                found=", ".join(
+                    f"{sum(counts.values()):,} {name}"
+                    for name, counts in rule.images.items()
+                ),
+                expected=f"at least {splits.MIN_IMAGES_TO_CUT} different images in a"
+                f" class, and a share for {split}",
+                tip="add images"
+                + (
+                    ""
+                    if split == features.TRAIN
+                    else f", or --set data.{split}_fraction=0.1"
+                ),
+            )

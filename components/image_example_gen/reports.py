@@ -1,0 +1,71 @@
+"""What an ingest tells beside the splits: its summary, and the images it left out."""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from components.image_example_gen import folders, layouts, records, splits, uris
+
+SUMMARY_FILE = "summary.json"
+QUARANTINE_FILE = "quarantine.jsonl"
+
+
+def summarise(
+    plan: layouts.Plan,
+    index: splits.Index,
+    rule: splits.Assignment,
+    labels: tuple[str, ...],
+) -> dict[str, Any]:
+    """Summary of an ingest as it is written to JSON.
+
+    Args:
+      plan: the source. index: all that was found in it.
+      rule: who goes where.
+      labels: classes of the contract.
+    """
+    ignored = [*plan.ignored, *(name for (name,) in index.ignored)]
+    return {
+        "format": plan.layout.format,
+        "images": {
+            split: sum(counts.values()) for split, counts in rule.images.items()
+        },
+        "images_per_class": rule.images,
+        "missing_classes": _missing_classes(rule, labels),
+        "unreadable": len(index.unreadable),
+        "ignored": len(ignored),
+        "ignored_images": sum(folders.is_image_name(name) for name in ignored),
+        "duplicates_dropped": rule.duplicates_dropped,
+        "duplicates_kept": rule.duplicates_kept,
+        "label_conflicts": rule.label_conflicts,
+    }
+
+
+def _missing_classes(
+    rule: splits.Assignment, labels: tuple[str, ...]
+) -> dict[str, list[str]]:
+    """Split -> classes of the contract without an image there; ExampleValidator objects."""
+    missing = {
+        split: [label for label in labels if label not in counts]
+        for split, counts in rule.images.items()
+    }
+    return {split: absent for split, absent in missing.items() if absent}
+
+
+def write_summary(uri: str, summary: dict[str, Any]) -> None:
+    """Writes `summary.json` into the folder `uri`."""
+    text = json.dumps(summary, indent=2, ensure_ascii=False) + "\n"
+    uris.write_text(uris.join(uri, SUMMARY_FILE), text)
+
+
+def read_summary(uri: str) -> dict[str, Any]:
+    """The summary in the folder `uri`."""
+    return json.loads(uris.read_text(uris.join(uri, SUMMARY_FILE)))
+
+
+def write_quarantine(uri: str, unreadable: Iterable[records.Unreadable]) -> None:
+    """Writes `quarantine.jsonl` into the folder `uri`: a line an image, with reason."""
+    lines = [
+        json.dumps({"key": key, "reason": reason}, ensure_ascii=False) + "\n"
+        for key, reason in unreadable
+    ]
+    uris.write_text(uris.join(uri, QUARANTINE_FILE), "".join(lines))

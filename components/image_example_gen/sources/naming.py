@@ -1,0 +1,93 @@
+"""Names of members: which can be trusted, which count, which were there before."""
+
+import pathlib
+import unicodedata
+
+from components.image_example_gen.sources.limits import Limits
+from schema.errors import DataError
+
+# What tools leave behind beside the images; hidden names are ignored as well.
+LITTER = frozenset({"__macosx", "thumbs.db", "desktop.ini", "__pycache__"})
+
+MAX_NAME_CHARACTERS = 1024
+MAX_PART_CHARACTERS = 255
+# Marks that make a name read otherwise than it is stored.
+_DIRECTION_MARKS = frozenset(
+    "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+)
+
+
+def check_name(name: str, archive: pathlib.Path) -> str:
+    """`name` without a leading './', if it is one that can be trusted as a path.
+
+    Raises:
+      DataError: it is empty, absolute, climbs ('..'), too long, or holds backslashes,
+        control characters or marks that reverse the reading direction.
+    """
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    reason = ""
+    if not parts:
+        reason = "an empty name"
+    elif name.startswith("/") or (len(name) > 1 and name[1] == ":"):
+        reason = "an absolute name"
+    elif ".." in parts:
+        reason = "a name that leaves its folder"
+    elif "\\" in name:
+        reason = "a name with a backslash"
+    elif is_odd(name):
+        reason = "a name with control characters"
+    elif len(name) > MAX_NAME_CHARACTERS or max(map(len, parts)) > MAX_PART_CHARACTERS:
+        reason = "an overlong name"
+    if reason:
+        raise DataError(
+            f"{archive.name} holds {reason}: {ascii(name)[:120]}",
+            expected="plain relative paths",
+            tip="pack the folder again; nothing was unpacked",
+        )
+    return "/".join(parts)
+
+
+def is_odd(name: str) -> bool:
+    """Whether a name holds control characters, surrogates or direction marks."""
+    return any(
+        unicodedata.category(letter) in ("Cc", "Cs") or letter in _DIRECTION_MARKS
+        for letter in name
+    )
+
+
+def is_litter(name: str) -> bool:
+    """Whether a path has a hidden part or one that only tools leave behind."""
+    return any(
+        part.startswith(".") or part.lower() in LITTER for part in name.split("/")
+    )
+
+
+class SeenNames:
+    """Counts members and refuses a name that was there before, in any spelling."""
+
+    def __init__(self, archive: pathlib.Path, limits: Limits):
+        self._archive = archive
+        self._limits = limits
+        self._count = 0
+        self._seen: set[str] = set()
+
+    def count(self) -> None:
+        """Counts a member without a name of its own, such as a folder."""
+        self._count += 1
+        self._limits.check_count(self._count, self._archive)
+
+    def add(self, name: str) -> None:
+        """Counts a file.
+
+        Raises:
+          DataError: there are too many members, or one of that name was there.
+        """
+        self.count()
+        folded = unicodedata.normalize("NFC", name).casefold()
+        if folded in self._seen:
+            raise DataError(
+                f"{self._archive.name} holds {name} twice",
+                expected="every name once, capital letters and accents not counting",
+                tip="pack the folder again",
+            )
+        self._seen.add(folded)

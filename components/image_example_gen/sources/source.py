@@ -1,0 +1,79 @@
+"""What every source gives: members, by name or one after the other."""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import IO, Protocol
+
+from components.image_example_gen.sources import limits
+from schema.errors import DataError
+
+
+class MemberTooLarge(Exception):
+    """A member holds more bytes than the reader allows; `args[0]` is the sentence."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Member:
+    """A regular file of a source.
+
+    Attributes:
+      name: its path in the source, parts joined by '/'.
+      read: gives its bytes, at most as many as the argument says, else raises
+        MemberTooLarge. In a tar it works only before the next member is asked for.
+    """
+
+    name: str
+    read: Callable[[int], bytes]
+
+
+class Source(Protocol):
+    """A tree of files.
+
+    Attributes:
+      path: where it lies.
+      is_random_access: `read` works, and `members` may be asked for single names. Where
+        it is False, each pass over the names unpacks the archive from its start.
+    """
+
+    path: pathlib.Path
+    is_random_access: bool
+
+    def names(self) -> Iterator[str]:
+        """Names of all regular files; sorted where access is random."""
+
+    def members(self, wanted: Iterable[str] | None = None) -> Iterator[Member]:
+        """All members, or the `wanted` ones in the order asked for."""
+
+    def read(self, name: str, limit: int) -> bytes:
+        """Bytes of one member of a source with random access."""
+
+
+def read_data_file(member: Member) -> bytes:
+    """Bytes of a file that holds many images or a list of them.
+
+    Raises:
+      DataError: it cannot be read, or is larger than such files may be.
+    """
+    try:
+        return member.read(limits.LIMITS.data_file_bytes)
+    except MemberTooLarge as error:
+        raise DataError(f"{member.name} is too large: {error}") from error
+    except OSError as error:
+        raise DataError(f"cannot read {member.name}: {error.strerror}") from error
+
+
+def read_at_most(file: IO[bytes], limit: int) -> bytes:
+    """All bytes of `file`.
+
+    Raises:
+      MemberTooLarge: there are more than `limit`.
+    """
+    pieces = []
+    total = 0
+    while piece := file.read(min(limits.CHUNK_BYTES, limit + 1 - total)):
+        pieces.append(piece)
+        total += len(piece)
+        if total > limit:
+            raise MemberTooLarge(f"more than {limit:,} bytes")
+    return b"".join(pieces)

@@ -1,0 +1,101 @@
+"""A zip as a source."""
+
+import functools
+import pathlib
+import stat
+import struct
+import zipfile
+from collections.abc import Iterable, Iterator
+
+from components.image_example_gen.sources import naming
+from components.image_example_gen.sources.damage import DAMAGE, damaged, not_a_file
+from components.image_example_gen.sources.limits import LIMITS, Limits
+from components.image_example_gen.sources.source import Member, read_at_most
+from schema.errors import DataError
+
+_LOCAL_HEADER_BYTES = 30
+_ENCRYPTED = 0x1
+_ZIP_DAMAGE = (
+    *DAMAGE,
+    zipfile.BadZipFile,
+    NotImplementedError,
+    ValueError,
+    struct.error,
+)
+
+
+class ZipSource:
+    """A zip; its members are read one by one, and their real bytes are counted."""
+
+    is_random_access = True
+
+    def __init__(self, path: pathlib.Path, limits: Limits = LIMITS):
+        self.path = path
+        self._limits = limits
+        self._file: zipfile.ZipFile | None = None
+        self._infos: dict[str, zipfile.ZipInfo] = {}
+        self._bytes_out = 0
+
+    def __reduce__(self) -> tuple:
+        # A copy opens the file for itself.
+        return ZipSource, (self.path, self._limits)
+
+    def names(self) -> Iterator[str]:
+        self._open()
+        yield from sorted(self._infos)
+
+    def members(self, wanted: Iterable[str] | None = None) -> Iterator[Member]:
+        for name in self.names() if wanted is None else wanted:
+            yield Member(name, functools.partial(self.read, name))
+
+    def read(self, name: str, limit: int) -> bytes:
+        file = self._open()
+        try:
+            with file.open(self._infos[name]) as member:
+                data = read_at_most(member, limit)
+        except _ZIP_DAMAGE as error:
+            raise damaged(self.path, f"in {name}", error) from error
+        self._bytes_out += len(data)
+        self._limits.check_total(self._bytes_out, self.path)
+        return data
+
+    def _open(self) -> zipfile.ZipFile:
+        if self._file is None:
+            try:
+                self._file = zipfile.ZipFile(self.path)
+            except _ZIP_DAMAGE as error:
+                raise DataError(
+                    f"{self.path} is not a zip archive",
+                    found=str(error),
+                    tip="fetch or pack the archive again",
+                ) from error
+            self._infos = self._check(self._file.infolist())
+        return self._file
+
+    def _check(self, infos: list[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
+        """Members by name; overlapping, linked, locked or twice listed ones are refused."""
+        seen = naming.SeenNames(self.path, self._limits)
+        checked = {}
+        end = 0
+        for info in sorted(infos, key=lambda info: info.header_offset):
+            if info.header_offset < end:
+                raise DataError(
+                    f"{self.path.name} holds members that overlap: {info.filename}",
+                    tip="nothing was unpacked; such archives are made to exhaust memory",
+                )
+            end = info.header_offset + _LOCAL_HEADER_BYTES + info.compress_size
+            name = naming.check_name(info.orig_filename, self.path)
+            if info.is_dir():
+                seen.count()
+                continue
+            mode = info.external_attr >> 16
+            if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
+                raise not_a_file(self.path, name)
+            if info.flag_bits & _ENCRYPTED:
+                raise DataError(
+                    f"{self.path.name} is protected by a password",
+                    tip="pack the folder again without one",
+                )
+            seen.add(name)
+            checked[name] = info
+        return checked

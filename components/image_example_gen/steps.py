@@ -1,0 +1,60 @@
+"""What the steps of the Beam job share: what they know, and how they refuse data."""
+
+import dataclasses
+import hashlib
+import json
+
+import apache_beam as beam
+
+from components.image_example_gen import layouts, uris
+from schema.errors import ConfigError, DataError, SlimlineError
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What every worker needs to know.
+
+    Attributes:
+      plan: the source, and how to read it.
+      labels: classes of the contract, in label order.
+      eval_fraction: share of train for eval. test_fraction: the same for test.
+      max_unreadable_share: unreadable images per image, at most.
+      shards: split -> number of files.
+      output_uri: folder of the artifact.
+      working_uri: folder for files of this run only.
+    """
+
+    plan: layouts.Plan
+    labels: tuple[str, ...]
+    eval_fraction: float
+    test_fraction: float
+    max_unreadable_share: float
+    shards: dict[str, int]
+    output_uri: str
+    working_uri: str
+
+
+class RefusingDoFn(beam.DoFn):
+    """Base of steps that may meet data to refuse.
+
+    A runner turns exceptions into text of its own, with a stack; so the error is put
+    down as a file, the step gives nothing more, and `Do` raises it after the job.
+    """
+
+    def __init__(self, job: Job):
+        self._job = job
+
+    def _refuse(self, error: SlimlineError) -> None:
+        text = json.dumps([type(error).__name__, *error.args])
+        name = hashlib.sha256(text.encode()).hexdigest()
+        uris.write_text(uris.join(self._job.working_uri, f"{name}.json"), text)
+
+
+def raise_refusal(job: Job) -> None:
+    """Raises the error that a worker put down; the first by name where there are more."""
+    kinds = {"ConfigError": ConfigError, "DataError": DataError}
+    for name in sorted(uris.list_names(job.working_uri)):
+        if name.endswith(".json"):
+            text = uris.read_text(uris.join(job.working_uri, name))
+            kind, message, found, expected, tip = json.loads(text)
+            raise kinds[kind](message, found=found, expected=expected, tip=tip)

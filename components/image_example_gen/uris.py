@@ -1,0 +1,26 @@
+"""Text files at URIs, which may lie in object stores."""
+
+from tfx.dsl.io import fileio
+
+
+def join(uri: str, name: str) -> str:
+    """URI of `name` in the folder `uri`."""
+    # Not pathlib: it would fold the two slashes of gs://.
+    return f"{uri.rstrip('/')}/{name}"
+
+
+def list_names(uri: str) -> list[str]:
+    """Names in the folder `uri`, in no order."""
+    return [str(name) for name in fileio.listdir(uri)]
+
+
+def read_text(uri: str) -> str:
+    """Content of a file in UTF-8."""
+    with fileio.open(uri, "rb") as file:
+        return file.read().decode("utf-8")
+
+
+def write_text(uri: str, text: str) -> None:
+    """Writes a file anew."""
+    with fileio.open(uri, "w") as file:
+        file.write(text)
