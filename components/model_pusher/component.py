@@ -5,6 +5,7 @@ kill leaves half a model, two pushes in a second collide, a clock set back pushe
 that is never served.
 """
 
+import contextlib
 import pathlib
 import shutil
 import time
@@ -27,6 +28,7 @@ FINGERPRINT_KEY = "source_fingerprint"
 
 # TensorFlow Serving skips names that are not integers.
 STAGING_PREFIX = ".staging-"
+ABANDONED_SECONDS = 24 * 3600
 
 
 class ModelPusherSpec(component_spec.ComponentSpec):
@@ -80,6 +82,7 @@ def publish(model: pathlib.Path, folder: pathlib.Path) -> int:
     is the time in seconds, or one more than the newest where the clock stands behind it.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    _sweep(folder)
     staging = folder / f"{STAGING_PREFIX}{uuid.uuid4().hex}"
     try:
         shutil.copytree(model, staging)
@@ -99,6 +102,15 @@ def publish(model: pathlib.Path, folder: pathlib.Path) -> int:
             return version
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _sweep(folder: pathlib.Path) -> None:
+    """Removes what killed pushes left behind; younger copies may be under way."""
+    for path in folder.glob(f"{STAGING_PREFIX}*"):
+        # Another push may finish, and rename its copy, between the two calls.
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
+                shutil.rmtree(path)
 
 
 def _next_version(folder: pathlib.Path) -> int:

@@ -1,6 +1,7 @@
 """A version is whole or absent, and versions rise."""
 
 import concurrent.futures
+import os
 import pathlib
 import time
 
@@ -67,6 +68,20 @@ def test_a_failed_copy_leaves_nothing(
     with pytest.raises(OSError, match="No space"):
         component.publish(model, tmp_path / "serving")
     assert not list((tmp_path / "serving").iterdir())
+
+
+def test_what_a_killed_push_left_is_swept_after_a_day(
+    model: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    serving = tmp_path / "serving"
+    old, young = serving / ".staging-old", serving / ".staging-young"
+    for path in (old, young):
+        path.mkdir(parents=True)
+    two_days_ago = time.time() - 2 * 86_400
+    os.utime(old, (two_days_ago, two_days_ago))
+    component.publish(model, serving)
+    assert not old.exists()
+    assert young.exists()
 
 
 def test_a_half_copied_version_is_not_seen(tmp_path: pathlib.Path) -> None:
