@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from schema import versions
-from schema.errors import ConfigError, DataError
+from schema.errors import ConfigError
 from serving import encoding
 
 SERVING_FOLDER = "serving"
@@ -101,29 +101,17 @@ class LocalModel:
         predictions: list[Prediction] = []
         for start in range(0, len(images), BATCH_SIZE):
             batch = images[start : start + BATCH_SIZE]
-            names = [_name(image, start + place) for place, image in enumerate(batch)]
             encoded = [
-                encoding.encode(image, name)
-                for image, name in zip(batch, names, strict=True)
+                encoding.encode(image, _name(image, start + place))
+                for place, image in enumerate(batch)
             ]
-            predictions.extend(self._predict_batch(encoded, names, top))
+            predictions.extend(self._predict_batch(encoded, top))
         return predictions
 
-    def _predict_batch(
-        self, encoded: list[bytes], names: list[str], top: int
-    ) -> Iterator[Prediction]:
+    def _predict_batch(self, encoded: list[bytes], top: int) -> Iterator[Prediction]:
         import tensorflow as tf
 
-        try:
-            outputs = self._signature(images=tf.constant(encoded, tf.string))
-        except tf.errors.InvalidArgumentError as error:
-            if len(encoded) == 1:
-                reason = (error.message or "").splitlines()[0][:200]
-                raise DataError(f"cannot decode image {names[0]}: {reason}") from error
-            # The graph decodes a batch at once and does not say which image it was.
-            for data, name in zip(encoded, names, strict=True):
-                yield from self._predict_batch([data], [name], top)
-            return
+        outputs = self._signature(images=tf.constant(encoded, tf.string))
         classes, scores = outputs["classes"].numpy(), outputs["scores"].numpy()
         for row_classes, row_scores in zip(classes, scores, strict=True):
             best = [

@@ -4,8 +4,8 @@ import dataclasses
 import pathlib
 from collections import Counter, defaultdict
 
-from components.image_example_gen import contracts, images, layouts, reading, records
-from schema import features
+from components.image_example_gen import contracts, layouts, reading, records
+from schema import features, images
 from schema.contract import Contract
 from schema.errors import DataError
 

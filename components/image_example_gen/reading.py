@@ -5,7 +5,8 @@ import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from components.image_example_gen import images, layouts, records, splits
+from components.image_example_gen import layouts, records, splits
+from schema import images
 
 PROGRESS_SECONDS = 1.0
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from schema import images
 from schema.errors import DataError
 from serving import encoding
 
@@ -65,8 +66,8 @@ def test_pil_images():
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        (b"", "cannot read image cat: it is empty"),
-        (b"<html>not found</html>", "cannot read image cat: not an image"),
+        (b"", "cannot read image cat: the file is empty"),
+        (b"<html>not found</html>", "cannot read image cat: HTML is not accepted"),
         (encoded("PNG")[:20], "cannot read image cat"),
         (encoded("BMP")[:-20], "cannot read image cat: damaged"),
         (PIXELS.astype(np.float32), "cat is not an image"),
@@ -85,10 +86,20 @@ def test_limits(monkeypatch, tmp_path):
     data = encoded("PNG")
     path = tmp_path / "image.png"
     path.write_bytes(data)
-    monkeypatch.setattr(encoding, "MAX_PIXELS", 19)
-    with pytest.raises(DataError, match="4x5 px"):
-        encoding.encode(data, "cat")
-    monkeypatch.setattr(encoding, "MAX_FILE_BYTES", 10)
-    for image in (data, path):
-        with pytest.raises(DataError, match=r"cat: \d+ bytes"):
+    monkeypatch.setattr(images, "MAX_PIXELS", 19)
+    for image in (data, PIXELS):
+        with pytest.raises(DataError, match="4x5 px, at most 19 in all"):
             encoding.encode(image, "cat")
+    monkeypatch.setattr(images, "MAX_FILE_BYTES", 10)
+    for image in (data, path):
+        with pytest.raises(DataError, match=r"cat: \d+ bytes, at most 10"):
+            encoding.encode(image, "cat")
+
+
+@pytest.mark.parametrize("percent", [30, 60, 90, 99])
+def test_a_cut_image_is_refused_as_in_ingest(percent):
+    data = encoded("JPEG", np.tile(PIXELS, (20, 20, 1)))
+    cut = data[: len(data) * percent // 100]
+    with pytest.raises(DataError) as caught:
+        encoding.encode(cut, "cat")
+    assert caught.value.message.endswith(images.check_image(cut).reason)

@@ -127,7 +127,7 @@ def test_an_unreadable_image_is_named(model, tmp_path):
     bad = tmp_path / "bad.png"
     # Whole in its header, so that only the decoder in the graph can tell.
     bad.write_bytes(good.read_bytes()[:2000])
-    with pytest.raises(DataError, match=r"cannot decode image .*bad\.png"):
+    with pytest.raises(DataError, match=r"cannot read image .*bad\.png"):
         model.predict([good, bad])
     with pytest.raises(DataError, match="cannot read image number 1"):
         model.predict([image(1, 1, 1), b"nothing"])

@@ -6,8 +6,8 @@ import tensorflow as tf
 import tensorflow_data_validation as tfdv
 from tensorflow_transform.tf_metadata import schema_utils
 
-from components.image_example_gen import contracts, images
-from schema import contract, features
+from components.image_example_gen import contracts
+from schema import contract, features, images
 
 LABELS = ("cat", "dog", "owl")
 MADE = contracts.write_contract(

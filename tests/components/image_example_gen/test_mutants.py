@@ -6,8 +6,9 @@ import time
 import pytest
 from PIL import Image
 
-from components.image_example_gen import images, layouts
+from components.image_example_gen import layouts
 from components.image_example_gen.sources import opening
+from schema import images
 from schema.errors import DataError
 
 MUTANTS = 400

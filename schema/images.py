@@ -92,19 +92,14 @@ def check_image(data: bytes) -> Verdict:
 
 
 def _check_open_image(image: Image.Image, data: bytes) -> Verdict:
-    width, height = image.size
-    if width < 1 or height < 1:
-        return Verdict(f"an image of {width}x{height} px")
-    if max(width, height) > MAX_SIDE_PX:
-        return Verdict(f"{width}x{height} px, at most {MAX_SIDE_PX:,} a side are read")
-    if width * height > MAX_PIXELS:
-        return Verdict(f"{width}x{height} px, at most {MAX_PIXELS:,} in all are read")
-    channels = 1 if image.mode in _GRAY_MODES else 3
+    if reason := check_size(*image.size):
+        return Verdict(reason)
+    channels = channels_of(image)
     kind = image.format or ""
     if kind in KEPT:
         encoded, kept = data, KEPT[kind]
     else:
-        encoded, kept = _to_png(image, channels), "png"
+        encoded, kept = to_png(image), "png"
     try:
         # The same operation as in the Transform graph, so that both agree.
         with tf.device("/cpu:0"):
@@ -116,9 +111,26 @@ def _check_open_image(image: Image.Image, data: bytes) -> Verdict:
     return Verdict("", encoded, kept, int(shape[0]), int(shape[1]), channels)
 
 
-def _to_png(image: Image.Image, channels: int) -> bytes:
-    """First frame as PNG; alpha is dropped, as TensorFlow drops it."""
+def check_size(width: int, height: int) -> str:
+    """Why an image of that size in px is refused, or ''."""
+    if width < 1 or height < 1:
+        return f"an image of {width}x{height} px"
+    if max(width, height) > MAX_SIDE_PX:
+        return f"{width}x{height} px, at most {MAX_SIDE_PX:,} a side are read"
+    if width * height > MAX_PIXELS:
+        return f"{width}x{height} px, at most {MAX_PIXELS:,} in all are read"
+    return ""
+
+
+def channels_of(image: Image.Image) -> int:
+    """1 for gray, 3 for colour; alpha is not counted."""
+    return 1 if image.mode in _GRAY_MODES else 3
+
+
+def to_png(image: Image.Image) -> bytes:
+    """PNG of the first frame; alpha is dropped, as TensorFlow drops it."""
     image.seek(0)
+    channels = channels_of(image)
     pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"), np.uint8)
     height, width = pixels.shape[:2]
     return next(encode_pngs(pixels.reshape(1, height, width, channels)))

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from components.image_example_gen import images
+from schema import images
 
 
 def encoded(kind: str, mode: str = "RGB", size=(12, 9), **options) -> bytes:
