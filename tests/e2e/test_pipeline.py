@@ -195,6 +195,18 @@ def _evaluator_predictions(
     )
 
 
+def test_inception_goes_through_the_same_chain(house) -> None:
+    config = experiments.tiny(experiments.cifar10_inception_v2())
+    config = dataclasses.replace(
+        config, data=dataclasses.replace(config.data, path=str(house.data))
+    )
+    summary = house.run(config)
+    assert summary.net == "inception_v2"
+    assert summary.parameters == 10_253_762
+    assert summary.steps == 2
+    assert summary.metrics["example_count"] == 100
+
+
 def test_a_new_class_stops_the_run_before_training(tmp_path, new_fakes) -> None:
     data = new_fakes(2).class_folders(
         tmp_path / "digits", [*"0123456789", "ten"], 20, channels=1

@@ -111,6 +111,40 @@ def test_loss_is_cross_entropy_plus_l2_of_weights_only(training_graph) -> None:
     np.testing.assert_allclose(total, cross_entropy + expected, rtol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("optimizer", "rate", "slots"),
+    [
+        ("momentum", 0.01, {"Momentum"}),
+        ("nesterov", 0.01, {"Momentum"}),
+        ("adam", 0.001, {"Adam", "Adam_1"}),
+        ("gradient_descent", 0.01, set()),
+    ],
+)
+def test_every_optimizer_lowers_the_loss(
+    split: Split, optimizer: str, rate: float, slots: set[str]
+) -> None:
+    config = with_train(
+        optimizer=optimizer, learning_rate=rate, schedule="constant", ema_decay=0.0
+    )
+    with tf.Graph().as_default(), v1.Session() as session:
+        v1.set_random_seed(1)
+        graph = graphs.build_training(
+            tf.constant(split.images[:8]),
+            tf.constant(split.labels[:8]),
+            2,
+            config,
+            total_steps=10,
+            steps_per_epoch=5,
+        )
+        session.run(v1.global_variables_initializer())
+        losses = [session.run(graph.train_op) for _ in range(8)]
+        names = {v.op.name.rpartition("/")[2] for v in v1.global_variables()}
+    assert losses[-1] < losses[0]
+    assert names & {"Momentum", "Adam", "Adam_1"} == slots
+    # With a decay of 0 there are no averages to keep.
+    assert "ExponentialMovingAverage" not in names
+
+
 def test_evaluation_leaves_the_weights_alone(split: Split, tmp_path) -> None:
     result = training.train(with_train(steps=2), split, split, 2, tmp_path)
     with evaluation.EvalSession(CONFIG, split, 2) as eval_session:
