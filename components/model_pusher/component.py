@@ -67,12 +67,25 @@ class Executor(stock_executor.Executor):
             return
         folder = pathlib.Path(exec_properties[SERVING_FOLDER_KEY])
         version = publish(pathlib.Path(self.GetModelPath(input_dict)), folder)
+        _link(pathlib.Path(pushed_model.uri), folder / str(version))
         self._MarkPushed(
             pushed_model,
             pushed_destination=str(folder / str(version)),
             pushed_version=str(version),
         )
         logging.info("Pushed version %d to %s", version, folder)
+
+
+def _link(artifact: pathlib.Path, version: pathlib.Path) -> None:
+    """Makes the artifact a link to the served version.
+
+    TFX's cache asks whether an artifact still exists: once the version is removed, the
+    link leads nowhere and the next run pushes again.
+    """
+    artifact.parent.mkdir(parents=True, exist_ok=True)
+    if artifact.is_dir():
+        artifact.rmdir()
+    artifact.symlink_to(version.resolve(), target_is_directory=True)
 
 
 def publish(model: pathlib.Path, folder: pathlib.Path) -> int:

@@ -1,6 +1,5 @@
 """The `slimline` command: dispatch, and the end of every error."""
 
-import difflib
 import importlib
 import importlib.metadata
 import json
@@ -13,6 +12,7 @@ import click
 
 from slimline import errors
 from slimline.cli import output
+from trainer.lookup import nearest
 
 # Command -> what --help says of it; each lives in the module of its name.
 COMMANDS = {
@@ -52,11 +52,11 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Names the nearest command to an unknown one."""
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:
-            near = difflib.get_close_matches(args[0], COMMANDS, n=1, cutoff=0.5)
+            near = nearest(args[0], COMMANDS)
             raise errors.ConfigError(
                 f"unknown command '{args[0]}'",
                 expected=f"one of {', '.join(COMMANDS)}",
-                tip=f"did you mean 'slimline {near[0]}'?" if near else "",
+                tip=f"did you mean 'slimline {near}'?" if near else "",
             )
         return super().resolve_command(ctx, args)
 

@@ -101,6 +101,8 @@ def push(tmp_path: pathlib.Path, model: pathlib.Path, is_blessed: bool):
         constants.ARTIFACT_PROPERTY_BLESSED_KEY, int(is_blessed)
     )
     pushed = standard_artifacts.PushedModel()
+    pushed.uri = str(tmp_path / "pushed")
+    (tmp_path / "pushed").mkdir()
     component.Executor().Do(
         {"model": [artifact], "model_blessing": [blessing]},
         {"pushed_model": [pushed]},
@@ -114,6 +116,7 @@ def test_a_blessed_model_is_pushed(tmp_path: pathlib.Path, model: pathlib.Path) 
     (version,) = versions.numbers(tmp_path / "serving")
     assert pushed.get_string_custom_property("pushed_version") == str(version)
     assert pushed.get_int_custom_property("pushed") == 1
+    assert (tmp_path / "pushed" / "saved_model.pb").read_bytes() == b"graph"
 
 
 def test_an_unblessed_model_is_not_pushed(

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import pathlib
+import shutil
 
 import apache_beam as beam
 import filelock
@@ -193,6 +194,17 @@ def _evaluator_predictions(
         for path in folder.glob("predictions*")
         for line in path.read_text().splitlines()
     )
+
+
+def test_a_removed_version_is_pushed_again(make_house) -> None:
+    house = make_house()
+    config = house.config(steps=1, batch_size=32)
+    first = house.run(config)
+    shutil.rmtree(first.pushed_path)
+    again = house.run(config)
+    assert not again.is_cached
+    assert again.metrics == first.metrics
+    assert versions.numbers(house.serving) == [int(again.pushed_version)]
 
 
 def test_inception_goes_through_the_same_chain(house) -> None:
