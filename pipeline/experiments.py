@@ -79,10 +79,11 @@ def cifar10_inception_v2() -> PipelineConfig:
     """Inception-v2 on CIFAR-10 at 32 px.
 
     Run: slimline run cifar10_inception_v2 --data ARCHIVE. Expect: with --set
-    train.steps=2250 test top-1 0.416 in 11:00 on 2 CPU cores, 2026-11-22; all 25 epochs are
+    train.steps=2250 test top-1 0.611 in 8:21 on 2 CPU cores, 2026-11-22; all 25 epochs are
     not measured yet. Batch norm's decay of 0.998 needs some two thousand steps before
     its moving statistics serve. The original enlarges the images to 224 px:
-    --set preprocessing.resize_px=224 --set preprocessing.crop_px=224.
+    --set preprocessing.resize_px=224 --set preprocessing.crop_px=224. Its rate runs up to
+    0.01; 0.05 reached only 0.416 in the same steps.
     """
     return PipelineConfig(
         name="cifar10_inception_v2",
@@ -94,7 +95,7 @@ def cifar10_inception_v2() -> PipelineConfig:
         train=TrainConfig(
             batch_size=100,
             epochs=25,
-            learning_rate=0.05,
+            learning_rate=0.01,
             warmup_epochs=1,
             weight_decay=4e-5,
             ema_decay=0.995,
