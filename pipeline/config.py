@@ -8,7 +8,6 @@ from pydantic import Field
 from trainer.config import (
     Fraction,
     ModelConfig,
-    NonNegativeInt,
     PreprocessingConfig,
     TrainConfig,
     TrainerConfig,
@@ -93,15 +92,3 @@ class PipelineConfig:
     def trainer(self) -> TrainerConfig:
         """The part that travels to Transform and Trainer."""
         return TrainerConfig(self.preprocessing, self.model, self.train)
-
-
-__all__ = [
-    "DataConfig",
-    "EvaluationConfig",
-    "ModelConfig",
-    "NonNegativeInt",
-    "PipelineConfig",
-    "PreprocessingConfig",
-    "ServingConfig",
-    "TrainConfig",
-]

@@ -11,7 +11,6 @@ import uuid
 
 import numpy as np
 from PIL import Image
-from sklearn import datasets
 
 NAME = "digits"
 MAX_LEVEL = 16.0
@@ -21,6 +20,9 @@ def write_folders(folder: pathlib.Path) -> pathlib.Path:
     """Writes `folder`/<digit>/<number>.png where it is missing; returns `folder`."""
     if folder.is_dir():
         return folder
+    # Only where the folders are missing: scikit-learn takes a second to import.
+    from sklearn import datasets
+
     images, labels = datasets.load_digits(return_X_y=True)
     pixels = np.rint(images.reshape(-1, 8, 8) * (255.0 / MAX_LEVEL)).astype(np.uint8)
     # Made aside and renamed, so that an interrupted call leaves no half data set.

@@ -16,20 +16,19 @@ from tfx.orchestration import pipeline as tfx_pipeline
 from tfx.types import artifact_utils
 
 from components.baseline_model import component as baseline_model
-from components.image_example_gen import executor as ingest
+from components.image_example_gen import reports
 from components.model_evaluator import component as model_evaluator
 from pipeline import dag, engines, inputs, runs
 from pipeline.config import PipelineConfig
 from pipeline.observed_runner import ComponentResult, ObservedRunner, Outcome, Outputs
 from pipeline.summary import Summary
-from schema import contract, durable, features
+from schema import contract, durable, features, versions
 from schema.errors import ConfigError
-from trainer import hooks, task
+from trainer import hooks, input_pipeline, task
 
 _LOGGER = logging.getLogger("slimline.run")
 
 METADATA_FILE = "metadata.sqlite"
-SERVING_FOLDER = "serving"
 SAMPLES = 3
 # Test images looked through for samples of different classes.
 MAX_SEARCHED = 200
@@ -89,7 +88,7 @@ def create_pipeline(
         resolved.contract,
         dag.Locations(
             pipeline_root=str(root / config.name),
-            serving_folder=str(root / SERVING_FOLDER / model_name),
+            serving_folder=str(root / versions.SERVING_FOLDER / model_name),
             input_path=str(resolved.path),
             input_fingerprint=resolved.fingerprint,
         ),
@@ -177,7 +176,10 @@ def _summarise(
         images_per_class=facts["images_per_class"],
         unreadable=facts["unreadable"],
         quarantine=(
-            str(_examples_folder(results["ingest"].outputs) / ingest.QUARANTINE_FILE)
+            str(
+                pathlib.Path(_only(results["ingest"].outputs, "examples").uri)
+                / reports.QUARANTINE_FILE
+            )
             if facts["unreadable"]
             else None
         ),
@@ -228,7 +230,9 @@ def _write_samples(run_folder: pathlib.Path, outputs: Outputs) -> dict[str, str]
     folder = run_folder / "samples"
     folder.mkdir(exist_ok=True)
     classes: dict[str, str] = {}
-    for serialised in tf.data.TFRecordDataset(files, "GZIP").take(MAX_SEARCHED):
+    for serialised in tf.data.TFRecordDataset(files, input_pipeline.COMPRESSION).take(
+        MAX_SEARCHED
+    ):
         feature = tf.train.Example.FromString(serialised.numpy()).features.feature
         text = feature[features.TEXT].bytes_list.value[0].decode()
         if text in classes.values():
@@ -249,22 +253,20 @@ def _labels(outputs: Outputs) -> tuple[str, ...]:
     return contract.labels_of(contract.parse_schema(text, str(path)))
 
 
-def _examples_folder(outputs: Outputs) -> pathlib.Path:
-    return pathlib.Path(_only(outputs, "examples").uri)
-
-
 def _ingest_facts(outputs: Outputs) -> dict:
-    path = _examples_folder(outputs) / ingest.SUMMARY_FILE
-    return json.loads(path.read_text(encoding="utf-8"))
+    return reports.read_summary(_only(outputs, "examples").uri)
 
 
 def _training_result(outputs: Outputs) -> dict:
-    path = pathlib.Path(_only(outputs, "model_run").uri) / task.RESULT_FILE
-    return json.loads(path.read_text(encoding="utf-8"))
+    return _read_json(outputs, "model_run", task.RESULT_FILE)
 
 
 def _verdict(outputs: Outputs) -> dict:
-    path = pathlib.Path(_only(outputs, "evaluation").uri) / model_evaluator.VERDICT_FILE
+    return _read_json(outputs, "evaluation", model_evaluator.VERDICT_FILE)
+
+
+def _read_json(outputs: Outputs, key: str, file: str) -> dict:
+    path = pathlib.Path(_only(outputs, key).uri) / file
     return json.loads(path.read_text(encoding="utf-8"))
 
 

@@ -43,7 +43,7 @@ def resolve(config: PipelineConfig, root: pathlib.Path) -> Inputs:
         work.
       DataError: there is nothing at `data.path`.
     """
-    _check_model(config)
+    check(config)
     path = _find_data(config, root)
     name = config.data.contract or name_of(path)
     folder = _find_contract(config, path)
@@ -55,21 +55,49 @@ def resolve(config: PipelineConfig, root: pathlib.Path) -> Inputs:
     )
 
 
+def check(config: PipelineConfig) -> None:
+    """Finds the mistakes that show without a look into the data; writes nothing.
+
+    Raises:
+      ConfigError: an unknown net, or sizes that do not fit each other or the net.
+      DataError: there is nothing at `data.path`.
+    """
+    preprocessing = config.preprocessing
+    if preprocessing.crop_px > preprocessing.resize_px:
+        raise ConfigError(
+            "setting 'preprocessing.crop_px' is larger than the resized image",
+            found=f"crop_px {preprocessing.crop_px}, resize_px {preprocessing.resize_px}",
+            tip=f"--set preprocessing.resize_px={preprocessing.crop_px}",
+        )
+    size_px = config.trainer.image_size_px
+    if size_px > preprocessing.crop_px:
+        raise ConfigError(
+            "setting 'model.image_size_px' is larger than the preprocessed image",
+            found=f"image_size_px {size_px}, crop_px {preprocessing.crop_px}",
+            tip=f"--set preprocessing.resize_px={size_px}"
+            f" --set preprocessing.crop_px={size_px}",
+        )
+    geometry.check_image_size(registry.find(config.model.net), size_px, size_px)
+    if config.data.path and not _given_path(config).exists():
+        raise DataError(
+            f"no data at {config.data.path}",
+            expected="a folder or an archive (.tar, .tar.gz, .tar.xz, .zip)",
+        )
+
+
 def name_of(path: pathlib.Path) -> str:
     """Data set name of a folder or archive: 'Cats & dogs.tar.gz' -> 'cats-dogs'."""
     stem = ARCHIVE_SUFFIX.sub("", path.name)
     return re.sub(r"[^a-z0-9_.]+", "-", stem.lower()).strip("-.") or "data"
 
 
+def _given_path(config: PipelineConfig) -> pathlib.Path:
+    return pathlib.Path(config.data.path).expanduser().resolve()
+
+
 def _find_data(config: PipelineConfig, root: pathlib.Path) -> pathlib.Path:
     if config.data.path:
-        path = pathlib.Path(config.data.path).expanduser().resolve()
-        if not path.exists():
-            raise DataError(
-                f"no data at {config.data.path}",
-                expected="a folder or an archive (.tar, .tar.gz, .tar.xz, .zip)",
-            )
-        return path
+        return _given_path(config)
     if config.data.contract == digits.NAME:
         return digits.write_folders((root / "data" / digits.NAME).resolve())
     raise ConfigError(
@@ -94,22 +122,3 @@ def _find_contract(config: PipelineConfig, path: pathlib.Path) -> pathlib.Path:
         tip=f"slimline data init {path} writes them after a look at the data;"
         " or --set data.contract=NAME",
     )
-
-
-def _check_model(config: PipelineConfig) -> None:
-    preprocessing = config.preprocessing
-    if preprocessing.crop_px > preprocessing.resize_px:
-        raise ConfigError(
-            "setting 'preprocessing.crop_px' is larger than the resized image",
-            found=f"crop_px {preprocessing.crop_px}, resize_px {preprocessing.resize_px}",
-            tip=f"--set preprocessing.resize_px={preprocessing.crop_px}",
-        )
-    size_px = config.trainer.image_size_px
-    if size_px > preprocessing.crop_px:
-        raise ConfigError(
-            "setting 'model.image_size_px' is larger than the preprocessed image",
-            found=f"image_size_px {size_px}, crop_px {preprocessing.crop_px}",
-            tip=f"--set preprocessing.resize_px={size_px}"
-            f" --set preprocessing.crop_px={size_px}",
-        )
-    geometry.check_image_size(registry.find(config.model.net), size_px, size_px)

@@ -6,6 +6,7 @@ names that are not integers.
 
 import pathlib
 
+SERVING_FOLDER = "serving"  # below the root of the runs
 SAVED_MODEL_FILE = "saved_model.pb"
 
 

@@ -10,7 +10,6 @@ from schema import versions
 from schema.errors import ConfigError
 from serving import encoding
 
-SERVING_FOLDER = "serving"
 LABELS_ASSET = pathlib.PurePath("assets", "labels.txt")
 PREDICT_IMAGES = "predict_images"
 # Bounds the memory of a call; larger batches are no faster on a CPU.
@@ -125,7 +124,7 @@ class LocalModel:
 
 def model_names(root: pathlib.Path) -> list[str]:
     """Names of the models under `root` that have a version, sorted."""
-    folder = root / SERVING_FOLDER
+    folder = root / versions.SERVING_FOLDER
     if not folder.is_dir():
         return []
     return sorted(path.name for path in folder.iterdir() if versions.numbers(path))
@@ -157,7 +156,7 @@ def find_model(root: pathlib.Path, wanted: str | None = None) -> pathlib.Path:
             expected="a name, NAME@VERSION, or the folder of a SavedModel",
             tip=_tip(known),
         )
-    folder = root / SERVING_FOLDER / name
+    folder = root / versions.SERVING_FOLDER / name
     if not at:
         return _version_folder(folder)
     numbers = [str(number) for number in versions.numbers(folder)]
@@ -171,14 +170,14 @@ def find_model(root: pathlib.Path, wanted: str | None = None) -> pathlib.Path:
 
 def _only_model(root: pathlib.Path, known: list[str]) -> pathlib.Path:
     if len(known) == 1:
-        return _version_folder(root / SERVING_FOLDER / known[0])
+        return _version_folder(root / versions.SERVING_FOLDER / known[0])
     if known:
         raise ConfigError(
-            f"which model? there are {len(known)} in {root / SERVING_FOLDER}",
+            f"which model? there are {len(known)} in {root / versions.SERVING_FOLDER}",
             found=", ".join(known),
             tip=f"--model {known[0]}",
         )
-    raise ConfigError(f"no model in {root / SERVING_FOLDER}", tip=_tip(known))
+    raise ConfigError(f"no model in {root / versions.SERVING_FOLDER}", tip=_tip(known))
 
 
 def _version_folder(path: pathlib.Path) -> pathlib.Path:
@@ -195,7 +194,7 @@ def _version_folder(path: pathlib.Path) -> pathlib.Path:
 
 
 def _told(root: pathlib.Path, known: list[str]) -> str:
-    return f"{', '.join(known) or 'no models'} in {root / SERVING_FOLDER}"
+    return f"{', '.join(known) or 'no models'} in {root / versions.SERVING_FOLDER}"
 
 
 def _tip(known: list[str]) -> str:

@@ -45,7 +45,7 @@ def run(
     Raises:
       ConfigError, DataError, TrainError: what the caller can mend.
     """
-    from pipeline import runs
+    from pipeline import inputs, runs
     from pipeline import settings as pipeline_settings
     from slimline import session
 
@@ -54,7 +54,7 @@ def run(
         data=None if data is None else os.fspath(data),
         settings=settings,
     )
-    session.check(resolved.config)
+    inputs.check(resolved.config)
     root = pathlib.Path(root)
     folder = runs.create(root, resolved.values(), resolved.origins)
     return Run(session.execute(resolved, root, folder))

@@ -10,33 +10,17 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pipeline import runs
-from pipeline.config import PipelineConfig
 from pipeline.settings import Resolved
 from slimline import errors
-from trainer.nets import registry
 
 if TYPE_CHECKING:
     from pipeline.summary import Summary
 
 Listener = Callable[[str, Mapping[str, Any]], None]
 PROGRESS_LOGGER = "slimline.progress"
+LOG_LINES = 15
 STACK_HEADING = "stack of what ended the run:"
 _LOGGER = logging.getLogger("slimline")
-
-
-def check(config: PipelineConfig) -> None:
-    """Finds the commonest mistakes before TensorFlow loads and a run folder is made.
-
-    Raises:
-      ConfigError: an unknown net.
-      DataError: there is nothing at `data.path`.
-    """
-    registry.find(config.model.net)
-    if config.data.path and not pathlib.Path(config.data.path).expanduser().exists():
-        raise errors.DataError(
-            f"no data at {config.data.path}",
-            expected="a folder or an archive (.tar, .tar.gz, .tar.xz, .zip)",
-        )
 
 
 def execute(
@@ -84,7 +68,7 @@ def execute(
             raise
 
 
-def last_lines(log: pathlib.Path, count: int) -> tuple[str, ...]:
+def last_lines(log: pathlib.Path, count: int = LOG_LINES) -> tuple[str, ...]:
     """The last lines of a log that are not empty, before the stack that `execute` adds."""
     try:
         text = log.read_text(encoding="utf-8", errors="replace")

@@ -161,29 +161,26 @@ def augment(images: tf.Tensor, config: TrainerConfig, seed: tf.Tensor) -> tf.Ten
     return augmentation.augment(images, steps, seed)
 
 
-def parse_label_and_image(
-    serialised: tf.Tensor, transform: tft.TFTransformOutput
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Preprocessed images and labels of serialised Examples, a string tensor [batch]."""
-    raw = tf.io.parse_example(serialised, READ_FEATURES)
-    transformed = transform.transform_raw_features(raw)
-    return transformed[features.IMAGE_XF], transformed[features.LABEL_XF]
+def _preprocess(
+    batches: tf.data.Dataset, transform: tft.TFTransformOutput
+) -> tf.data.Dataset:
+    """Batches of serialised Examples to (images, labels), by the Transform graph."""
+
+    def preprocess(serialised: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        raw = tf.io.parse_example(serialised, READ_FEATURES)
+        transformed = transform.transform_raw_features(raw)
+        return transformed[features.IMAGE_XF], transformed[features.LABEL_XF]
+
+    return batches.map(
+        preprocess, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+    )
 
 
 def _preprocessed(
     files: Sequence[str], transform: tft.TFTransformOutput, batch_size: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    dataset = (
-        tf.data.TFRecordDataset(list(files), COMPRESSION)
-        .batch(batch_size)
-        .map(
-            lambda serialised: parse_label_and_image(serialised, transform),
-            num_parallel_calls=tf.data.AUTOTUNE,
-            deterministic=True,
-        )
-        .prefetch(2)
-    )
-    yield from dataset.as_numpy_iterator()
+    batches = tf.data.TFRecordDataset(list(files), COMPRESSION).batch(batch_size)
+    yield from _preprocess(batches, transform).prefetch(2).as_numpy_iterator()
 
 
 def _order(count: int, seed: int, epoch: tf.Tensor) -> tf.Tensor:
@@ -218,14 +215,10 @@ def _batches_from_files(
     split: Split, batch_size: int, seed: int, epoch: tf.Tensor, done: tf.Tensor
 ) -> tf.data.Dataset:
     files = tf.gather(tf.constant(split.files), _order(len(split.files), seed, epoch))
-    return (
+    batches = (
         tf.data.TFRecordDataset(files, COMPRESSION)
         .shuffle(SHUFFLE_BUFFER, seed=seed + epoch, reshuffle_each_iteration=False)
         .batch(batch_size, drop_remainder=True)
         .skip(done)
-        .map(
-            lambda serialised: parse_label_and_image(serialised, split.transform),
-            num_parallel_calls=tf.data.AUTOTUNE,
-            deterministic=True,
-        )
     )
+    return _preprocess(batches, split.transform)

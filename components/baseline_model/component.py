@@ -6,7 +6,6 @@ Kubeflow Pipelines runs no resolvers. The candidate is an input so that the cach
 baseline to it: evaluating the same candidate twice gives the same verdict.
 """
 
-import json
 import pathlib
 import shutil
 from typing import Any
@@ -25,7 +24,6 @@ SERVING_FOLDER_KEY = "serving_folder"
 # 1 where the artifact holds a model, 0 where nothing was pushed before.
 EXISTS_PROPERTY = "exists"
 VERSION_PROPERTY = "version"
-BASELINE_FILE = "baseline.json"
 
 
 class BaselineModelSpec(component_spec.ComponentSpec):
@@ -61,9 +59,6 @@ class Executor(base_executor.BaseExecutor):
             shutil.copytree(
                 folder / str(newest), path_utils.serving_model_dir(baseline.uri)
             )
-        (pathlib.Path(baseline.uri) / BASELINE_FILE).write_text(
-            json.dumps({"version": newest}), encoding="utf-8"
-        )
 
 
 class BaselineModel(base_component.BaseComponent):

@@ -18,9 +18,6 @@ from schema.errors import ConfigError
 
 CONTRACT_KEY = "contract"
 EXAMPLES_KEY = "examples"
-# For those who read the artifact.
-SUMMARY_FILE = reports.SUMMARY_FILE
-QUARANTINE_FILE = reports.QUARANTINE_FILE
 DEFAULT_SHARDS = {features.TRAIN: 4, features.EVAL: 1, features.TEST: 1}
 
 _LOGGER = logging.getLogger("slimline.ingest")

@@ -14,8 +14,6 @@ from slimline.cli import options, output
 if TYPE_CHECKING:
     from serving.local_model import LocalModel, Prediction
 
-LOG_LINES = 15
-
 
 @click.command(short_help="Classify image files with a pushed model.")
 @click.argument("files", nargs=-1, type=click.Path())
@@ -122,7 +120,7 @@ def _predict(
             broken = errors.RunError(
                 f"cannot predict with {folder}: {type(error).__name__}: {error}"
             )
-            broken.log_lines = session.last_lines(log, LOG_LINES)
+            broken.log_lines = session.last_lines(log)
             raise broken from error
 
 

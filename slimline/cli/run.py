@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline import experiments, runs, settings
+from pipeline import experiments, inputs, runs, settings
 from slimline import capture, errors, session
 from slimline.cli import closing, display, machine, options, output
 
 if TYPE_CHECKING:
     from pipeline.summary import Summary
-
-LOG_LINES = 15
 
 
 @click.command(short_help="Train, evaluate, gate and push one experiment.")
@@ -100,7 +98,7 @@ def command(
     if prints_config:
         _print_config(resolved, is_json, is_quiet)
         return errors.DONE
-    session.check(resolved.config)
+    inputs.check(resolved.config)
     if is_dry:
         _print_plan(resolved, root, is_json, is_quiet)
         return errors.DONE
@@ -173,7 +171,7 @@ def _broken_off(
         found=f"the last lines of {log} are below",
         tip="--debug shows the stack; the log holds it too",
     )
-    broken.log_lines = session.last_lines(log, LOG_LINES)
+    broken.log_lines = session.last_lines(log)
     return broken
 
 
