@@ -55,6 +55,18 @@ class ModelConfig:
         "side of the square that the net sees, cropped from the preprocessed image:"
         " at random in training, at its centre elsewhere; 0 means preprocessing.crop_px",
     )
+    batch_norm: bool = setting(
+        True, "false takes batch norm out of the net; biases take its place"
+    )
+    residual_scale: NonNegativeFloat = setting(
+        0.0,
+        "factor on the bodies of residual blocks before they are added; 0 takes the net's",
+    )
+    conv_impl: Literal["conv2d", "im2col"] = setting(
+        "conv2d",
+        "convolutions by TensorFlow's kernel, or by patches and a matrix product: the"
+        " same results, slower",
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,7 +12,7 @@ import tf_slim as slim
 
 from trainer import augmentation, schedules
 from trainer.config import TrainConfig, TrainerConfig
-from trainer.nets import builder, registry
+from trainer.nets import builder, variants
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +73,7 @@ def build_training(
       steps_per_epoch: updates an epoch; warm-up is given in epochs.
     """
     train = config.train
-    spec = registry.find(config.model.net)
+    spec = variants.spec_of(config.model)
     logits, _ = builder.build(
         spec, images, num_classes, is_training=True, weight_decay=train.weight_decay
     )
@@ -113,7 +113,7 @@ def build_inference(
       config: the Trainer's configuration.
     """
     images = augmentation.central_crop(images, config.image_size_px)
-    spec = registry.find(config.model.net)
+    spec = variants.spec_of(config.model)
     logits, _ = builder.build(spec, images, num_classes, is_training=False)
     variables = averaged_variables()
     savers = {"raw": v1.train.Saver(variables)}

@@ -1,7 +1,9 @@
 """Transform output and splits of a tiny fake, made with Transform's own Beam code."""
 
 import dataclasses
+import importlib
 import pathlib
+import sys
 from collections.abc import Callable
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_transform as tft
 import tensorflow_transform.beam as tft_beam
+from tensorflow.python.framework import ops
 from tensorflow_transform.tf_metadata import dataset_metadata, schema_utils
 
 from schema import features
@@ -48,6 +51,15 @@ def encode_example(encoded: bytes, label: int) -> bytes:
             }
         )
     ).SerializeToString()
+
+
+@pytest.fixture
+def legacy_layers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets `slim.batch_norm` run: modules and a class under their former addresses."""
+    for part in ("", ".base", ".normalization"):
+        module = importlib.import_module(f"tf_keras.src.legacy_tf_layers{part}")
+        monkeypatch.setitem(sys.modules, f"tf_keras.legacy_tf_layers{part}", module)
+    monkeypatch.setattr(ops, "Tensor", tf.Tensor, raising=False)
 
 
 @pytest.fixture(scope="session")

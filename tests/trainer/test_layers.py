@@ -1,11 +1,7 @@
-import importlib
-import sys
-
 import numpy as np
 import pytest
 import tensorflow as tf
 import tf_slim as slim
-from tensorflow.python.framework import ops
 
 from trainer import layers
 
@@ -19,12 +15,7 @@ COLLECTIONS = (
 
 
 @pytest.fixture
-def slim_batch_norm(monkeypatch):
-    """`slim.batch_norm`, which asks for modules and a class under former addresses."""
-    for part in ("", ".base", ".normalization"):
-        module = importlib.import_module(f"tf_keras.src.legacy_tf_layers{part}")
-        monkeypatch.setitem(sys.modules, f"tf_keras.legacy_tf_layers{part}", module)
-    monkeypatch.setattr(ops, "Tensor", tf.Tensor, raising=False)
+def slim_batch_norm(legacy_layers):
     return slim.batch_norm
 
 

@@ -18,8 +18,9 @@ Kernel = int | tuple[int, int]
 # An integer pads so many zeros on each side: unlike SAME it centres the first window of a
 # strided convolution on the first px, for even sizes too.
 Padding = Literal["SAME", "VALID"] | int
-Activation = Literal["relu", "sigmoid", "linear"]
+Activation = Literal["relu", "leaky_relu", "sigmoid", "tanh", "linear"]
 Shortcut = Literal["identity", "pad_after", "pad_symmetric", "projection"]
+ConvImpl = Literal["conv2d", "im2col"]
 
 
 class TooSmallError(ValueError):
@@ -134,9 +135,9 @@ class Mixed(Block):
 
 @dataclass(frozen=True)
 class Residual(Block):
-    """`body` plus a shortcut around it, then `activation`.
+    """`body`, scaled, plus a shortcut around it, then `activation`.
 
-    Shortcuts: 'identity'; 'pad_after' and 'pad_symmetric' take every `stride`-th px and add
+    The scale is the net's (`Defaults.residual_scale`). Shortcuts: 'identity'; 'pad_after' and 'pad_symmetric' take every `stride`-th px and add
     zero channels, behind or on both sides, up to the depth of the body; 'projection' is a
     1x1 convolution with batch norm where the net has it, linear.
     """
@@ -249,6 +250,10 @@ class Defaults:
 
     `bias` None means a bias where there is no batch norm to take it away again.
     `regularised` says whether weights bear the L2 loss; biases and batch norm never do.
+    `residual_scale` multiplies the bodies of residual blocks; below 1 it steadies wide
+    ones (Szegedy et al., arXiv:1602.07261, section 3.3).
+    `conv_impl` computes convolutions by TensorFlow's kernel or by patches and a matrix
+    product, with the same variables and results.
     """
 
     weight_init: WeightInit = XAVIER_UNIFORM
@@ -259,6 +264,8 @@ class Defaults:
     norm_epsilon: float = 1e-5
     norm_scale: bool = True
     regularised: bool = True
+    residual_scale: float = 1.0
+    conv_impl: ConvImpl = "conv2d"
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,15 @@ from dataclasses import dataclass
 from functools import cache
 
 from schema import errors
-from trainer.nets.blocks import NetSpec, Shape, TooSmallError, fold_shape, named
+from trainer.nets.blocks import (
+    Dense,
+    NetSpec,
+    Shape,
+    TooSmallError,
+    fold_shape,
+    named,
+)
+from trainer.nets.cost import Cost, cost
 
 LARGEST_TRIED_PX = 1024
 
@@ -16,6 +24,7 @@ class Row:
     name: str
     description: str
     shape: Shape
+    cost: Cost
 
 
 def layer_rows(
@@ -33,12 +42,17 @@ def layer_rows(
     size_px = spec.image_size_px if image_size_px is None else image_size_px
     check_image_size(spec, size_px, size_px)
     shape: Shape = (size_px, size_px, spec.channels if channels is None else channels)
-    rows = [Row("images", "input", shape)]
+    rows = [Row("images", "input", shape, Cost())]
     for name, block in named(spec.blocks):
+        block_cost = cost(block, shape, spec.defaults)
         shape = block.output_shape(shape)
-        rows.append(Row(name, block.describe(), shape))
+        rows.append(Row(name, block.describe(), shape, block_cost))
     classes = spec.num_classes if num_classes is None else num_classes
-    return [*rows, Row("logits", "dense, linear", (classes,))]
+    head = Dense(classes, norm=False, bias=True)
+    logits = Row(
+        "logits", "dense, linear", (classes,), cost(head, shape, spec.defaults)
+    )
+    return [*rows, logits]
 
 
 @cache

@@ -1,15 +1,54 @@
 """All nets by name."""
 
 from trainer import lookup
-from trainer.nets import inception_v2, resnet
+from trainer.nets import (
+    alexnet,
+    cnn,
+    hw_net,
+    inception_resnet,
+    inception_v1,
+    inception_v2,
+    inception_v4,
+    lenet,
+    mlp,
+    resnet,
+    resnet_mnist,
+    vgg,
+)
 from trainer.nets.blocks import NetSpec
 
 NETS: dict[str, NetSpec] = {
+    "alexnet": alexnet.ALEXNET,
+    "cnn_3x3": cnn.CNN_3X3,
+    "cnn_all_tricks": cnn.CNN_ALL_TRICKS,
+    "cnn_bn": cnn.CNN_BN,
+    "cnn_concat": cnn.CNN_CONCAT,
+    "cnn_dropout": cnn.CNN_DROPOUT,
+    "cnn_gap": cnn.CNN_GAP,
+    "cnn_leaky": cnn.CNN_LEAKY,
+    "cnn_sigmoid": cnn.CNN_SIGMOID,
+    "googlenet": inception_v1.GOOGLENET,
+    "googlenet_bn": inception_v1.GOOGLENET_BN,
+    "hw_net": hw_net.HW_NET,
+    "inception_resnet_v1": inception_resnet.INCEPTION_RESNET_V1,
+    "inception_resnet_v2": inception_resnet.INCEPTION_RESNET_V2,
     "inception_v2": inception_v2.INCEPTION_V2,
+    "inception_v2_slim": inception_v2.INCEPTION_V2_SLIM,
+    "inception_v4": inception_v4.INCEPTION_V4,
+    "lenet": lenet.LENET,
+    "lenet_5": lenet.LENET_5,
+    "mlp_bn": mlp.MLP_BN,
+    "resnet_18": resnet.RESNET_18,
     "resnet_20": resnet.RESNET_20,
     "resnet_32": resnet.RESNET_32,
-    "resnet_34_mnist": resnet.RESNET_34_MNIST,
+    "resnet_34": resnet.RESNET_34,
+    "resnet_34_mnist": resnet_mnist.RESNET_34_MNIST,
+    "resnet_50": resnet.RESNET_50,
     "resnet_56": resnet.RESNET_56,
+    "vgg_13": vgg.VGG_13,
+    "vgg_13_bn": vgg.VGG_13_BN,
+    "vgg_16": vgg.VGG_16,
+    "vgg_19": vgg.VGG_19,
 }
 
 

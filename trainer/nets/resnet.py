@@ -1,4 +1,6 @@
-"""Residual nets: the CIFAR nets of the first paper, and the plain one for MNIST."""
+"""Residual nets of the first paper: those for CIFAR and those for ImageNet."""
+
+from collections.abc import Callable
 
 from trainer.nets.blocks import (
     HE_NORMAL,
@@ -6,12 +8,10 @@ from trainer.nets.blocks import (
     Conv,
     Defaults,
     GlobalPool,
-    Logits,
     NetSpec,
     Pool,
     Residual,
     Shortcut,
-    WeightInit,
 )
 
 
@@ -67,43 +67,60 @@ RESNET_32 = cifar("resnet_32", units=5, parameters=464_154)
 RESNET_56 = cifar("resnet_56", units=9, parameters=853_018)
 
 
-def plain_group(group: int, filters: int, convolutions: int) -> tuple[Block, ...]:
-    """Units of two 3x3 convolutions without batch norm, linear after the sum.
+def bottleneck(
+    filters: int, *, stride: int = 1, shortcut: Shortcut = "identity", name: str = ""
+) -> Residual:
+    """1x1 to `filters`, 3x3, 1x1 to four times as many.
 
-    All groups but the first are entered by a halving to a quarter of their depth; the first
-    unit's shortcut makes it up with zero channels on both sides.
+    The stride is on the 3x3: on the first 1x1, as the paper has it, three of four px would
+    not be looked at.
     """
-    halving = Conv(filters // 4, 1, stride=2, name=f"group{group}/halving")
-    units = tuple(
-        Residual(
-            (Conv(filters, 3), Conv(filters, 3, activation="linear")),
-            "pad_symmetric" if unit == 1 else "identity",
-            activation="linear",
-            name=f"group{group}/unit{unit}",
-        )
-        for unit in range(1, convolutions // 2 + 1)
+    middle = Conv(filters, 3, stride=stride, padding="SAME" if stride == 1 else 1)
+    body = (Conv(filters, 1), middle, Conv(4 * filters, 1, activation="linear"))
+    return Residual(body, shortcut, stride, name=name)
+
+
+def imagenet_group(
+    group: int, unit: Callable[..., Residual], filters: int, units: int
+) -> tuple[Block, ...]:
+    """`units` units; the first projects its shortcut wherever the shape changes."""
+    stride = 1 if group == 1 else 2
+    changes = stride > 1 or unit is bottleneck
+    first = unit(
+        filters,
+        stride=stride,
+        shortcut="projection" if changes else "identity",
+        name=f"group{group}/unit1",
     )
-    return units if group == 1 else (halving, *units)
+    rest = (unit(filters, name=f"group{group}/unit{n}") for n in range(2, units + 1))
+    return (first, *rest)
 
 
-RESNET_34_MNIST = NetSpec(
-    "resnet_34_mnist",
-    family="resnet",
-    image_size_px=28,
-    channels=1,
-    num_classes=10,
-    parameters=20_371_178,
-    reference="after He et al., arXiv:1512.03385, table 1, 34 layers; no batch norm",
-    # No initialiser is given for the convolutions; this is tf-slim's own default.
-    defaults=Defaults(norm=False, regularised=False),
-    head=Logits(WeightInit("truncated_normal", 0.1), bias=0.1, regularised=True),
-    blocks=(
-        Conv(64, 7, name="conv1"),  # 28 x 28 x 64
-        Pool("max", 2, stride=2, name="pool1"),  # 14 x 14 x 64
-        *plain_group(1, 64, convolutions=6),  # 14 x 14 x 64
-        *plain_group(2, 128, convolutions=8),  # 7 x 7 x 128
-        *plain_group(3, 256, convolutions=12),  # 4 x 4 x 256
-        *plain_group(4, 512, convolutions=6),  # 2 x 2 x 512
-        GlobalPool(name="pool2"),  # 512; the 2x2 pool of the system at its own size
-    ),
-)
+def imagenet(
+    name: str, unit: Callable[..., Residual], units: tuple[int, ...], parameters: int
+) -> NetSpec:
+    """Net with `units` units in its four groups; the sizes are those at 224 px."""
+    return NetSpec(
+        name,
+        family="resnet",
+        image_size_px=224,
+        channels=3,
+        num_classes=1000,
+        parameters=parameters,
+        reference="He et al., arXiv:1512.03385, table 1",
+        defaults=Defaults(weight_init=HE_NORMAL),
+        blocks=(
+            Conv(64, 7, 2, padding=3, name="conv1"),  # 112 x 112 x 64
+            Pool("max", 3, 2, name="pool1"),  # 56 x 56 x 64
+            *imagenet_group(1, unit, 64, units[0]),  # 56 x 56 x 64, bottleneck 256
+            *imagenet_group(2, unit, 128, units[1]),  # 28 x 28 x 128, bottleneck 512
+            *imagenet_group(3, unit, 256, units[2]),  # 14 x 14 x 256, bottleneck 1024
+            *imagenet_group(4, unit, 512, units[3]),  # 7 x 7 x 512, bottleneck 2048
+            GlobalPool(name="pool"),
+        ),
+    )
+
+
+RESNET_18 = imagenet("resnet_18", basic, (2, 2, 2, 2), parameters=11_689_512)
+RESNET_34 = imagenet("resnet_34", basic, (3, 4, 6, 3), parameters=21_797_672)
+RESNET_50 = imagenet("resnet_50", bottleneck, (3, 4, 6, 3), parameters=25_557_032)

@@ -1,4 +1,11 @@
-from trainer.nets import builder, registry
+from dataclasses import replace
+
+import tensorflow as tf
+import tf_slim as slim
+from tf_slim.nets import inception_v2 as slims_net
+
+from trainer.config import ModelConfig
+from trainer.nets import builder, inception_v2, registry, variants
 
 # The table at 224 px, row by row.
 SHAPES = {
@@ -48,3 +55,39 @@ def test_small_images_enter():
     spec = registry.find("inception_v2")
     assert builder.smallest_input_px(spec) == 17
     assert builder.layer_rows(spec, image_size_px=32)[-4].shape == (1, 1, 1024)
+
+
+def test_the_faulty_3b_has_the_count_of_the_original():
+    blocks = tuple(
+        inception_v2.module("3b", 64, 64, 96, 64, 96, 64, 64)
+        if block.name == "3b"
+        else block
+        for block in registry.find("inception_v2").blocks
+    )
+    spec = replace(registry.find("inception_v2"), blocks=blocks)
+    assert builder.count_parameters(spec) == 10_203_554
+
+
+def test_slim_form_has_the_width_and_count_of_slims_own_net(legacy_layers):
+    rows = {
+        row.name: row.shape
+        for row in builder.layer_rows(registry.find("inception_v2_slim"))
+    }
+    assert rows["4c"] == rows["4d"] == (14, 14, 576)
+    assert rows["4e"] == (7, 7, 1024)
+    with tf.Graph().as_default(), slim.arg_scope(slims_net.inception_v2_arg_scope()):
+        slims_net.inception_v2(tf.zeros([1, 224, 224, 3]), 10, is_training=False)
+        count = sum(v.shape.num_elements() for v in tf.compat.v1.trainable_variables())
+    assert builder.count_parameters(registry.find("inception_v2_slim")) == count
+
+
+def test_without_batch_norm_each_convolution_has_a_bias():
+    spec = variants.spec_of(ModelConfig(net="inception_v2", batch_norm=False))
+    with tf.Graph().as_default():
+        builder.build(spec, tf.zeros([1, 32, 32, 3]), 10, is_training=True)
+        names = [v.op.name for v in tf.compat.v1.global_variables()]
+        updates = tf.compat.v1.get_collection(tf.compat.v1.GraphKeys.UPDATE_OPS)
+    assert updates == []
+    assert not [name for name in names if "BatchNorm" in name]
+    # A bias where beta was: the trainable parameters are as many.
+    assert builder.count_parameters(spec) == 10_253_762

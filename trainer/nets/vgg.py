@@ -1,0 +1,69 @@
+"""VGG nets: groups of 3x3 convolutions between halvings."""
+
+from itertools import count, islice
+
+from trainer.nets.blocks import (
+    HE_NORMAL,
+    BatchNorm,
+    Block,
+    Conv,
+    Defaults,
+    Dense,
+    Dropout,
+    Flatten,
+    NetSpec,
+    Pool,
+)
+
+FILTERS = (64, 128, 256, 512, 512)
+
+
+def vgg(
+    name: str,
+    convolutions: tuple[int, ...],
+    parameters: int,
+    norm_behind: tuple[int, ...] = (),
+) -> NetSpec:
+    """Net with so many convolutions in its five groups; the sizes are those at 224 px.
+
+    `norm_behind` counts convolutions from 1 over all groups: those with a batch norm after
+    their activation.
+    """
+    numbers = count(1)
+    groups = []
+    for place, (filters, size) in enumerate(zip(FILTERS, convolutions, strict=True), 1):
+        layers: list[Block] = []
+        for number in islice(numbers, size):
+            layers.append(Conv(filters, 3, name=f"conv{number}"))
+            if number in norm_behind:
+                layers.append(BatchNorm(name=f"norm{number}"))
+        groups.append((*layers, Pool("max", 2, 2, name=f"pool{place}")))
+    return NetSpec(
+        name,
+        family="vgg",
+        image_size_px=224,
+        channels=3,
+        num_classes=16,
+        parameters=parameters,
+        reference="Simonyan and Zisserman, arXiv:1409.1556, table 1",
+        # From smaller weights so many layers without batch norm do not begin to learn.
+        defaults=Defaults(weight_init=HE_NORMAL, norm=False),
+        blocks=(
+            *groups[0],  # 112 x 112 x 64
+            *groups[1],  # 56 x 56 x 128
+            *groups[2],  # 28 x 28 x 256
+            *groups[3],  # 14 x 14 x 512
+            *groups[4],  # 7 x 7 x 512
+            Flatten(name="flatten"),  # 25088
+            Dense(4096, name="fc6"),
+            Dropout(0.5, name="dropout6"),
+            Dense(4096, name="fc7"),
+            Dropout(0.5, name="dropout7"),
+        ),
+    )
+
+
+VGG_13 = vgg("vgg_13", (2, 2, 2, 2, 2), parameters=129_016_400)
+VGG_16 = vgg("vgg_16", (2, 2, 3, 3, 3), parameters=134_326_096)
+VGG_19 = vgg("vgg_19", (2, 2, 4, 4, 4), parameters=139_635_792)
+VGG_13_BN = vgg("vgg_13_bn", (2, 2, 2, 2, 2), 129_017_680, norm_behind=(4, 9))
