@@ -1,49 +1,164 @@
-"""slimline nets: the nets by name."""
+"""slimline nets: the nets by name, and the layer table of one."""
+
+from collections.abc import Sequence
+from typing import Any
 
 import click
 
 from slimline import errors
 from slimline.cli import options, output
-from trainer.nets import registry
-from trainer.nets.blocks import NetSpec
+from trainer.nets import geometry, registry
+from trainer.nets.blocks import NetSpec, Shape
+from trainer.nets.geometry import Row
 
-_HEADER = ("net", "input", "classes", "parameters", "reference")
+_NETS_HEADER = (
+    "net",
+    "family",
+    "input",
+    "smallest",
+    "classes",
+    "parameters",
+    "mult-adds",
+    "reference",
+)
+_LAYERS_HEADER = ("layer", "what", "output", "parameters", "mult-adds")
+_NUMBERS = ("smallest", "classes", "parameters", "mult-adds")
 
 
-@click.command(short_help="List the nets, or show one.")
+@click.command(short_help="List the nets, or show the layers of one.")
 @click.argument("name", required=False, shell_complete=options.complete_nets)
+@click.option(
+    "--image-size",
+    "image_size_px",
+    type=click.IntRange(min=1),
+    metavar="PX",
+    help="Show NAME for images of so many px a side; the reference's by default.",
+)
+@click.option(
+    "--channels",
+    type=click.Choice(["1", "3"]),
+    help="Show NAME for gray (1) or colour (3).",
+)
+@click.option(
+    "--classes",
+    "num_classes",
+    type=click.IntRange(min=2),
+    help="Show NAME for so many classes.",
+)
 @options.output_options
-def command(name: str | None, is_json: bool, is_quiet: bool) -> int:
-    """List the nets, or show the one called NAME.
+def command(
+    name: str | None,
+    image_size_px: int | None,
+    channels: str | None,
+    num_classes: int | None,
+    is_json: bool,
+    is_quiet: bool,
+) -> int:
+    """List the nets, or show the layers of the one called NAME.
 
-    Input and parameters are those of the reference; a net takes other sizes and numbers of
-    classes too.
+    Input, classes, parameters and multiply-adds (of one image) are those of the reference.
+    A net takes any other number of classes, gray or colour, and any square from the
+    smallest size up.
     """
-    specs = list(registry.NETS.values()) if name is None else [registry.find(name)]
-    document = {
-        "nets": [
-            {
-                "name": spec.name,
-                "image_size_px": spec.image_size_px,
-                "channels": spec.channels,
-                "num_classes": spec.num_classes,
-                "parameters": spec.parameters,
-                "reference": spec.reference,
-            }
-            for spec in specs
+    if name is not None:
+        spec = registry.find(name)
+        layers = geometry.layer_rows(
+            spec,
+            image_size_px=image_size_px,
+            channels=int(channels) if channels else None,
+            num_classes=num_classes,
+        )
+        text = _describe(spec, layers)
+        shown = [
+            _net_document(spec) | {"layers": [_layer_document(row) for row in layers]}
         ]
-    }
-    text = output.columns([_HEADER, *map(_row, specs)])
-    output.emit(text, document, is_json=is_json, is_quiet=is_quiet)
+    elif image_size_px or channels or num_classes:
+        raise click.UsageError(
+            "--image-size, --channels and --classes need the NAME of a net"
+        )
+    else:
+        rows = [_NETS_HEADER, *map(_net_row, registry.NETS.values())]
+        text = output.columns(rows, _NUMBERS)
+        shown = [_net_document(spec) for spec in registry.NETS.values()]
+    output.emit(text, {"nets": shown}, is_json=is_json, is_quiet=is_quiet)
     return errors.DONE
 
 
-def _row(spec: NetSpec) -> tuple[str, ...]:
-    side = spec.image_size_px
+def _describe(spec: NetSpec, layers: Sequence[Row]) -> str:
+    """The facts of a net and its layer table."""
+    smallest_px = geometry.smallest_input_px(spec)
+    facts = [
+        ("net", f"{spec.name}, family {spec.family}"),
+        ("reference", spec.reference),
+        ("smallest", f"{smallest_px} x {smallest_px} px"),
+    ]
+    rows = [_LAYERS_HEADER, *map(_layer_row, layers), _total(layers)]
+    return f"{output.columns(facts)}\n\n{output.columns(rows, _NUMBERS)}"
+
+
+def _net_row(spec: NetSpec) -> tuple[str, ...]:
+    layers = geometry.layer_rows(spec)
+    _, _, _, parameters, multiply_adds = _total(layers)
     return (
         spec.name,
-        f"{side}x{side}x{spec.channels}",
+        spec.family,
+        _shape(layers[0].shape),
+        f"{geometry.smallest_input_px(spec)} px",
         str(spec.num_classes),
-        f"{spec.parameters:,}",
+        parameters,
+        multiply_adds,
         spec.reference,
     )
+
+
+def _layer_row(row: Row) -> tuple[str, ...]:
+    return (
+        row.name,
+        row.description,
+        _shape(row.shape),
+        f"{row.cost.parameters:,}" if row.cost.parameters else "",
+        _millions(row.cost.multiply_adds) if row.cost.multiply_adds else "",
+    )
+
+
+def _total(layers: Sequence[Row]) -> tuple[str, ...]:
+    return (
+        "total",
+        "",
+        "",
+        f"{sum(row.cost.parameters for row in layers):,}",
+        _millions(sum(row.cost.multiply_adds for row in layers)),
+    )
+
+
+def _net_document(spec: NetSpec) -> dict[str, Any]:
+    layers = geometry.layer_rows(spec)
+    return {
+        "name": spec.name,
+        "family": spec.family,
+        "image_size_px": spec.image_size_px,
+        "smallest_image_size_px": geometry.smallest_input_px(spec),
+        "channels": spec.channels,
+        "num_classes": spec.num_classes,
+        "parameters": spec.parameters,
+        "multiply_adds": sum(row.cost.multiply_adds for row in layers),
+        "reference": spec.reference,
+    }
+
+
+def _layer_document(row: Row) -> dict[str, Any]:
+    return {
+        "name": row.name,
+        "description": row.description,
+        "shape": list(row.shape),
+        "parameters": row.cost.parameters,
+        "multiply_adds": row.cost.multiply_adds,
+    }
+
+
+def _shape(shape: Shape) -> str:
+    return "x".join(map(str, shape))
+
+
+def _millions(multiply_adds: int) -> str:
+    return f"{multiply_adds / 1e6:,.2f} M"

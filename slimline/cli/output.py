@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, TextIO
 
 import click
@@ -59,12 +59,17 @@ def printable(text: str) -> str:
     )
 
 
-def columns(rows: Sequence[Sequence[str]]) -> str:
-    """Rows as text in columns two spaces apart; the last column runs free."""
+def columns(rows: Sequence[Sequence[str]], numbers: Collection[str] = ()) -> str:
+    """Rows as text in columns two spaces apart; the last column runs free.
+
+    Those whose heading in the first row is one of `numbers` are set to the right.
+    """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    aligned = [str.rjust if name in numbers else str.ljust for name in rows[0]]
     return "\n".join(
         "  ".join(
-            cell.ljust(width) for cell, width in zip(row, widths, strict=True)
+            align(cell, width)
+            for align, cell, width in zip(aligned, row, widths, strict=True)
         ).rstrip()
         for row in rows
     )

@@ -53,9 +53,51 @@ def test_nets(call):
         assert f"{name} " in out
         assert f"{spec.parameters:,}" in out
         assert spec.reference in out
-    (net,) = as_json(call, "nets", "resnet_20")["nets"]
-    assert net["parameters"] == registry.NETS["resnet_20"].parameters
+    listed = {net["name"]: net for net in as_json(call, "nets")["nets"]}
+    assert set(listed) == set(registry.NETS)
+    assert listed["vgg_16"]["parameters"] == 134_326_096
+    assert round(listed["vgg_16"]["multiply_adds"] / 1e6) == 15_466
+    assert listed["inception_v4"]["smallest_image_size_px"] == 75
     assert call("nets", "-q") == (0, "", "")
+
+
+def test_layers_of_a_net(call):
+    _, out, _ = call("nets", "inception_v2")
+    lines = {line.split()[0]: line.split() for line in out.splitlines() if line}
+    assert lines["3c"] == ["3c", "3", "branches", "14x14x576", "384,544", "143.90", "M"]
+    assert lines["total"] == ["total", "10,253,762", "1,947.59", "M"]
+    assert lines["smallest"] == ["smallest", "17", "x", "17", "px"]
+
+
+def test_layers_of_a_net_at_another_size(call):
+    arguments = ("--image-size", "32", "--channels", "1", "--classes", "7")
+    (net,) = as_json(call, "nets", "resnet_20", *arguments)["nets"]
+    assert net["parameters"] == 269_722  # the reference's
+    assert net["layers"][0]["shape"] == [32, 32, 1]
+    assert net["layers"][-1] == {
+        "name": "logits",
+        "description": "dense, linear",
+        "shape": [7],
+        "parameters": 64 * 7 + 7,
+        "multiply_adds": 64 * 7,
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["alexnet", "--image-size", "32"], "too small for the net 'alexnet'"),
+        (["alexnet", "--image-size", "32"], "expected: at least 63 x 63 px"),
+        (["alexnett"], "tip: did you mean 'alexnet'?"),
+        (["alexnet", "--classes", "0"], "0 is not in the range x>=2"),
+        (["--classes", "3"], "need the NAME of a net"),
+    ],
+)
+def test_mistakes_about_nets_are_sentences(call, arguments, sentence):
+    code, out, err = call("nets", *arguments)
+    assert (code, out) == (2, "")
+    assert sentence in err
+    assert "Traceback" not in err
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -144,3 +144,80 @@ def test_is_training_must_be_a_bool():
 def test_refuses_other_shapes(shape):
     with tf.Graph().as_default(), pytest.raises(ValueError, match="Received shape"):
         layers.batch_norm(tf.compat.v1.placeholder(tf.float32, shape))
+
+
+# im2col_conv2d: by hand, and against TensorFlow's kernel.
+
+
+def convolve(convolution, images, kernel, **arguments):
+    """Outputs of a linear convolution without bias whose weights are `kernel`."""
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        outputs = convolution(
+            tf.constant(np.asarray(images, np.float32)),
+            kernel.shape[3],
+            kernel.shape[:2],
+            activation_fn=None,
+            biases_initializer=None,
+            weights_initializer=tf.compat.v1.constant_initializer(kernel),
+            **arguments,
+        )
+        session.run(tf.compat.v1.global_variables_initializer())
+        return session.run(outputs)
+
+
+def test_im2col_of_2_px_by_hand():
+    images = np.array([[1, 2, 3], [4, 5, 6], [7, 8, 9]]).reshape(1, 3, 3, 1)
+    kernel = np.array([[1, 10], [100, 1000]], np.float32).reshape(2, 2, 1, 1)
+    outputs = convolve(layers.im2col_conv2d, images, kernel, padding="VALID")
+    assert outputs.reshape(2, 2).tolist() == [
+        [1 + 20 + 400 + 5000, 2 + 30 + 500 + 6000],
+        [4 + 50 + 700 + 8000, 5 + 60 + 800 + 9000],
+    ]
+
+
+@pytest.mark.parametrize(("padding", "stride"), [("SAME", 1), ("VALID", 2)])
+def test_im2col_equals_the_kernel(padding, stride):
+    random = np.random.default_rng(3)
+    images = random.normal(size=(5, 50, 50, 3))
+    kernel = random.normal(size=(5, 5, 3, 7)).astype(np.float32)
+    ours, theirs = (
+        convolve(convolution, images, kernel, padding=padding, stride=stride)
+        for convolution in (layers.im2col_conv2d, slim.conv2d)
+    )
+    assert ours.shape == theirs.shape
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+def test_im2col_finds_edges_with_sobel():
+    """A bright right half: the only edge is between columns 3 and 4."""
+    images = np.zeros((1, 8, 8, 1))
+    images[:, :, 4:] = 1
+    sobel = np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]], np.float32)
+    kernel = sobel.reshape(3, 3, 1, 1)
+    outputs = convolve(layers.im2col_conv2d, images, kernel, padding="VALID")
+    assert outputs[0, :, :, 0].tolist() == [[0, 0, 4, 4, 0, 0]] * 6
+    np.testing.assert_array_equal(
+        outputs, convolve(slim.conv2d, images, kernel, padding="VALID")
+    )
+
+
+@pytest.mark.parametrize("normalizer", [None, layers.batch_norm])
+def test_im2col_has_the_variables_of_slim(normalizer):
+    found = []
+    for convolution in (layers.im2col_conv2d, slim.conv2d):
+        with tf.Graph().as_default():
+            outputs = convolution(
+                tf.zeros([2, 8, 8, 3]),
+                4,
+                [3, 3],
+                normalizer_fn=normalizer,
+                weights_regularizer=slim.l2_regularizer(0.1),
+                scope="conv",
+            )
+            variables = {
+                v.op.name: tuple(v.shape) for v in tf.compat.v1.global_variables()
+            }
+            losses = len(tf.compat.v1.losses.get_regularization_losses())
+            found.append((variables, losses, tuple(outputs.shape)))
+    assert found[0] == found[1]
+    assert found[0][1] == 1

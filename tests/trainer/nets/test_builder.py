@@ -121,6 +121,26 @@ def test_separable_conv():
     assert variables["toy/block/pointwise_weights"] == (1, 1, 4, 1)
 
 
+def test_im2col_in_place_of_the_kernel():
+    images = np.random.default_rng(1).normal(size=(2, 9, 9, 3))
+    weights = np.random.default_rng(2).normal(size=(3, 3, 3, 5))
+    outputs = [
+        run(
+            spec(
+                Conv(5, 3, 2, 1, name="block"),
+                Flatten(),
+                channels=3,
+                defaults=Defaults(conv_impl=conv_impl),
+            ),
+            images,
+            **{"block/weights": weights},
+        )
+        for conv_impl in ("conv2d", "im2col")
+    ]
+    assert outputs[0].shape == (2, 5, 5, 5)
+    np.testing.assert_allclose(*outputs, rtol=1e-4, atol=1e-4)
+
+
 def test_mixed_joins_in_order_and_may_nest():
     inner = Mixed(((Pool("max", 1),), (Conv(1, 1),)))
     table = spec(Mixed(((inner,), ()), name="block"), Flatten())
@@ -150,6 +170,14 @@ def test_residual_activates_after_the_sum():
         assert run(table, grid([-3])).ravel().tolist() == [expected]
 
 
+def test_residual_scales_its_body_only():
+    body = (Conv(1, 1, bias=False),)
+    scaled = Defaults(norm=False, activation="linear", residual_scale=0.25)
+    table = spec(Residual(body, name="block"), Flatten(), defaults=scaled)
+    values = {"conv_1/weights": 8.0}
+    assert run(table, grid([3]), **values).ravel().tolist() == [3 + 0.25 * 8 * 3]
+
+
 def test_residual_projects():
     body = (Conv(3, 1, bias=False),)
     table = spec(Residual(body, "projection", name="block"), Flatten())
@@ -163,7 +191,14 @@ def test_global_pool_and_dense():
 
 
 @pytest.mark.parametrize(
-    ("kind", "expected"), [("relu", 0.0), ("sigmoid", 0.268941), ("linear", -1.0)]
+    ("kind", "expected"),
+    [
+        ("relu", 0.0),
+        ("leaky_relu", -0.02),
+        ("sigmoid", 0.268941),
+        ("tanh", -0.761594),
+        ("linear", -1.0),
+    ],
 )
 def test_activate(kind, expected):
     outputs = run(spec(Activate(kind, name="block"), Flatten()), grid([-1]))

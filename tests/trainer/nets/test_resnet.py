@@ -1,4 +1,3 @@
-import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -31,29 +30,30 @@ def test_cifar_shortcuts_have_no_weights():
     assert not [name for name in names if "shortcut" in name]
 
 
-def test_mnist_net_has_the_shapes_of_the_system():
-    rows = builder.layer_rows(registry.find("resnet_34_mnist"))
-    shapes = {row.name: row.shape for row in rows}
-    assert shapes["pool1"] == (14, 14, 64)
-    assert shapes["group2/halving"] == (7, 7, 32)
-    assert shapes["group2/unit1"] == (7, 7, 128)
-    assert shapes["group3/halving"] == (4, 4, 64)
-    assert shapes["group4/unit3"] == (2, 2, 512)
-    assert shapes["pool2"] == (512,)
-    units = [
-        len([n for n in shapes if n.startswith(f"group{g}/u")]) for g in range(1, 5)
-    ]
-    assert units == [3, 4, 6, 3]
+@pytest.mark.parametrize(
+    ("name", "deepest"), [("resnet_18", 512), ("resnet_34", 512), ("resnet_50", 2048)]
+)
+def test_imagenet_nets_have_the_rows_of_the_paper(name, deepest):
+    spec = registry.find(name)
+    bodies = [len(row.body) for row in spec.blocks if isinstance(row, Residual)]
+    assert name == f"resnet_{sum(bodies) + 2}"
+    shapes = {row.name: row.shape for row in builder.layer_rows(spec)}
+    assert shapes["conv1"] == (112, 112, 64)
+    assert shapes["pool1"] == (56, 56, 64)
+    for group, side_px in enumerate((56, 28, 14, 7), 1):
+        channels = deepest // 8 * 2 ** (group - 1)
+        assert shapes[f"group{group}/unit1"] == (side_px, side_px, channels)
+    assert shapes["pool"] == (deepest,)
 
 
-def test_mnist_net_regularises_its_last_layer_only():
-    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
-        spec = registry.find("resnet_34_mnist")
-        builder.build(spec, tf.zeros([1, 28, 28, 1]), 10, True, weight_decay=0.5)
-        losses = tf.compat.v1.losses.get_regularization_losses()
-        weights, biases = tf.compat.v1.trainable_variables("resnet_34_mnist/logits")
-        session.run(tf.compat.v1.variables_initializer([weights, biases]))
-        loss, weights, biases = session.run([losses, weights, biases])
-    assert loss == pytest.approx([0.25 * (weights**2).sum()])
-    assert abs(weights).max() <= 0.2
-    np.testing.assert_array_equal(biases, np.full(10, 0.1, np.float32))
+def test_a_projection_stands_where_the_shape_changes_only():
+    projected = {
+        name: [
+            row.name
+            for row in registry.find(name).blocks
+            if isinstance(row, Residual) and row.shortcut == "projection"
+        ]
+        for name in ("resnet_34", "resnet_50")
+    }
+    assert projected["resnet_34"] == [f"group{group}/unit1" for group in (2, 3, 4)]
+    assert projected["resnet_50"] == [f"group{group}/unit1" for group in (1, 2, 3, 4)]
