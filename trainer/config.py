@@ -106,6 +106,11 @@ class TrainConfig:
         0, "stop after so many measurements of eval without gain; 0 never stops early"
     )
     keep_checkpoints: PositiveInt = setting(3, "checkpoints kept beside the best one")
+    precision: Literal["auto", "float32", "bfloat16"] = setting(
+        "auto",
+        "number format of convolutions and matrix products in training; auto takes"
+        " bfloat16 where the processor has it, and says so",
+    )
     cache_bytes: NonNegativeInt = setting(
         2 * 2**30,
         "preprocessed train images are kept in memory up to this size; larger sets"

@@ -10,7 +10,14 @@ import tensorflow as tf
 import tensorflow.compat.v1 as v1
 
 from schema.errors import ConfigError, TrainError
-from trainer import checkpoints, evaluation, graphs, hooks, input_pipeline
+from trainer import (
+    checkpoints,
+    evaluation,
+    graphs,
+    hooks,
+    input_pipeline,
+    precision,
+)
 from trainer.config import TrainConfig, TrainerConfig
 from trainer.input_pipeline import Split
 
@@ -77,7 +84,7 @@ def train(
             [measure, hooks.ProgressHook(graph, plan, config.train.batch_size)],
             run_dir,
             plan.total_steps,
-            config.train.learning_rate,
+            config.train,
         )
     if measure.best is None:
         raise TrainError("training ended before its first measurement")
@@ -145,8 +152,10 @@ def _run(
     own_hooks: list[v1.train.SessionRunHook],
     run_dir: pathlib.Path,
     total_steps: int,
-    learning_rate: float,
+    train_config: TrainConfig,
 ) -> None:
+    chosen, reason = precision.resolve(train_config.precision)
+    _LOGGER.info("computing in %s: %s", chosen, reason)
     summaries = v1.train.SummarySaverHook(
         save_steps=SUMMARY_STEPS, output_dir=str(run_dir), scaffold=scaffold
     )
@@ -164,14 +173,16 @@ def _run(
             save_summaries_steps=None,
             save_summaries_secs=None,
             log_step_count_steps=None,
+            config=precision.session_config(chosen),
         ) as session:
             while not session.should_stop():
                 session.run(graph.train_op)
     except v1.train.NanLossDuringTrainingError as error:
+        rate = train_config.learning_rate
         raise TrainError(
             "the loss is not a number any more",
-            found=f"learning rate {learning_rate}",
-            tip=f"--set train.learning_rate={learning_rate / 10}",
+            found=f"learning rate {rate}",
+            tip=f"--set train.learning_rate={rate / 10}",
         ) from error
 
 
