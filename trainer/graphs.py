@@ -73,13 +73,17 @@ def build_training(
       steps_per_epoch: updates an epoch; warm-up is given in epochs.
     """
     train = config.train
-    spec = variants.spec_of(config.model)
+    global_step = v1.train.get_or_create_global_step()
     logits, _ = builder.build(
-        spec, images, num_classes, is_training=True, weight_decay=train.weight_decay
+        variants.spec_of(config.model),
+        images,
+        num_classes,
+        is_training=True,
+        weight_decay=train.weight_decay,
+        seed=tf.stack([tf.constant(train.seed, tf.int64), global_step]),
     )
     v1.losses.sparse_softmax_cross_entropy(labels, logits)
     loss = v1.losses.get_total_loss()
-    global_step = v1.train.get_or_create_global_step()
     rate = _learning_rate(train, global_step, total_steps, steps_per_epoch)
     # Adds the updates of UPDATE_OPS as control dependencies of the gradients.
     update = slim.learning.create_train_op(

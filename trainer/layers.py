@@ -1,5 +1,6 @@
 """Layers in the manner of tf-slim that tf-slim itself lacks or cannot run."""
 
+import zlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -163,6 +164,50 @@ def im2col_conv2d(
                 "biases", shape=[num_outputs], initializer=biases_initializer
             )
         return outputs if activation_fn is None else activation_fn(outputs)
+
+
+@slim.add_arg_scope
+def dropout(
+    inputs: tf.Tensor,
+    keep_prob: float,
+    *,
+    is_training: bool = True,
+    seed: tf.Tensor | None = None,
+    is_spatial: bool = False,
+    scope: Any = None,
+) -> tf.Tensor:
+    """Zeroes values at random and scales the others up, in training only.
+
+    What falls out follows from `seed` and the layer's scope alone, so a training that goes
+    on from a checkpoint drops what an unbroken one drops; `slim.dropout` would begin its
+    random sequence again.
+
+    Args:
+      inputs: float32 [batch, ...]; [batch, height, width, channels] if `is_spatial`.
+      keep_prob: share of the values kept, in (0, 1].
+      is_training: Python bool.
+      seed: integers [2], another pair in each step; needed in training.
+      is_spatial: whole maps are dropped instead of single values.
+
+    Returns:
+      Tensor of the shape and dtype of `inputs`.
+
+    Reference: Srivastava et al., JMLR 15 (2014); for whole maps Tompson et al.,
+      arXiv:1411.4280, section 3.2.
+    """
+    with tf.compat.v1.variable_scope(scope, "Dropout", [inputs]) as here:
+        if not is_training:
+            return tf.identity(inputs)
+        noise_shape = None
+        if is_spatial:
+            noise_shape = [tf.shape(inputs)[0], 1, 1, inputs.shape[3]]
+        # Of the name, so that two layers never drop alike.
+        own_seed = tf.random.experimental.stateless_fold_in(
+            seed, zlib.crc32(here.name.encode())
+        )
+        return tf.nn.experimental.stateless_dropout(
+            inputs, 1.0 - keep_prob, own_seed, noise_shape=noise_shape
+        )
 
 
 def _variable(

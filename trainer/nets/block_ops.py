@@ -37,7 +37,9 @@ class Context:
     weight_decay: float
 
 
-def default_scope(context: Context, is_training: bool) -> dict[str, Any]:
+def default_scope(
+    context: Context, is_training: bool, seed: tf.Tensor | None
+) -> dict[str, Any]:
     """The arg scope of a net: what its blocks do where they say nothing else."""
     defaults = context.defaults
     with (
@@ -54,7 +56,7 @@ def default_scope(context: Context, is_training: bool) -> dict[str, Any]:
             epsilon=defaults.norm_epsilon,
             scale=defaults.norm_scale,
         ),
-        slim.arg_scope([slim.dropout], is_training=is_training) as scope,
+        slim.arg_scope([layers.dropout], is_training=is_training, seed=seed) as scope,
     ):
         return scope
 
@@ -240,10 +242,9 @@ def _dense(
 def _dropout(
     block: blocks.Dropout, inputs: tf.Tensor, scope: str, context: Context
 ) -> tf.Tensor:
-    noise_shape = None
-    if block.spatial:
-        noise_shape = [tf.shape(inputs)[0], 1, 1, inputs.shape[3]]
-    return slim.dropout(inputs, block.keep_prob, noise_shape=noise_shape, scope=scope)
+    return layers.dropout(
+        inputs, block.keep_prob, is_spatial=block.spatial, scope=scope
+    )
 
 
 @apply.register

@@ -17,6 +17,7 @@ def build(
     num_classes: int,
     is_training: bool,
     weight_decay: float = 0.0,
+    seed: tf.Tensor | None = None,
 ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
     """Adds the net to the current graph, under a variable scope of its name.
 
@@ -31,6 +32,8 @@ def build(
       num_classes: at least 2.
       is_training: Python bool.
       weight_decay: factor of the L2 loss, 0 for none.
+      seed: integers [2], of which dropout follows: another pair in each step, the same in
+        a repeated one. None takes the seed of the graph and a random number.
 
     Returns:
       Logits, float32 [batch, num_classes], linear: the loss or the served signature applies
@@ -45,10 +48,12 @@ def build(
     """
     _check(spec, images, num_classes, is_training, weight_decay)
     context = block_ops.Context(spec.defaults, weight_decay)
+    if is_training and seed is None:
+        seed = tf.random.uniform([2], maxval=tf.int64.max, dtype=tf.int64)
     end_points: dict[str, tf.Tensor] = {}
     with (
         tf.compat.v1.variable_scope(spec.name),
-        slim.arg_scope(block_ops.default_scope(context, is_training)),
+        slim.arg_scope(block_ops.default_scope(context, is_training, seed)),
     ):
         outputs = images
         for name, block in named(spec.blocks):
