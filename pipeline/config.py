@@ -9,6 +9,7 @@ from trainer.config import (
     Fraction,
     ModelConfig,
     PreprocessingConfig,
+    ScheduleConfig,
     TrainConfig,
     TrainerConfig,
     setting,
@@ -85,10 +86,16 @@ class PipelineConfig:
     )
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
+    schedule: ScheduleConfig = dataclasses.field(default_factory=ScheduleConfig)
     evaluation: EvaluationConfig = dataclasses.field(default_factory=EvaluationConfig)
     serving: ServingConfig = dataclasses.field(default_factory=ServingConfig)
 
     @property
     def trainer(self) -> TrainerConfig:
         """The part that travels to Transform and Trainer."""
-        return TrainerConfig(self.preprocessing, self.model, self.train)
+        return TrainerConfig(
+            **{
+                field.name: getattr(self, field.name)
+                for field in dataclasses.fields(TrainerConfig)
+            }
+        )

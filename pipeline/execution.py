@@ -1,5 +1,6 @@
 """One run of a pipeline on this machine, from configuration to summary."""
 
+import contextlib
 import dataclasses
 import datetime
 import json
@@ -7,7 +8,7 @@ import logging
 import pathlib
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import filelock
 import tensorflow as tf
@@ -24,9 +25,10 @@ from pipeline.observed_runner import ComponentResult, ObservedRunner, Outcome, O
 from pipeline.summary import Summary
 from schema import contract, durable, features, versions
 from schema.errors import ConfigError
-from trainer import hooks, input_pipeline, task
+from trainer import history, input_pipeline, task, unfinished
 
 _LOGGER = logging.getLogger("slimline.run")
+_PROGRESS = logging.getLogger("slimline.progress")
 
 METADATA_FILE = "metadata.sqlite"
 SAMPLES = 3
@@ -61,7 +63,9 @@ def run(
     root, run_folder = root.resolve(), run_folder.resolve()
     resolved = inputs.resolve(config, root)
     runner = ObservedRunner(describe)
-    with _lock(root, config.name):
+    with _lock(root, config.name), _noting_training_folder(run_folder):
+        if not use_cache:
+            unfinished.forget(root / config.name / "train")
         runner.run(create_pipeline(config, resolved, root, use_cache))
     results = runner.results
     summary = _summarise(
@@ -117,8 +121,13 @@ def describe(component: str, outputs: Outputs) -> Outcome:
         case "train":
             result = _training_result(outputs)
             best = result["best"]
+            resumed = (
+                f" resumed at {result['resumed_at']:,},"
+                if result.get("resumed_at")
+                else ""
+            )
             return Outcome(
-                f"{result['steps']:,} steps, best at {best['step']:,}:"
+                f"{result['steps']:,} steps,{resumed} best at {best['step']:,}:"
                 f" eval top-1 {best['top_1']:.4f} ({best['weights']} weights)"
             )
         case "baseline":
@@ -141,6 +150,24 @@ def describe(component: str, outputs: Outputs) -> Outcome:
                 is_good=bool(version),
             )
     return Outcome("")
+
+
+@contextlib.contextmanager
+def _noting_training_folder(run_folder: pathlib.Path) -> Iterator[None]:
+    """Writes down where the Trainer works, for `slimline control`."""
+
+    class Note(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.getMessage() == "train_folder":
+                folder = record.fields["folder"]  # type: ignore[attr-defined]
+                durable.write_text(run_folder / runs.TRAINING_FOLDER_FILE, folder)
+
+    note = Note()
+    _PROGRESS.addHandler(note)
+    try:
+        yield
+    finally:
+        _PROGRESS.removeHandler(note)
 
 
 def _lock(root: pathlib.Path, name: str) -> filelock.AcquireReturnProxy:
@@ -207,9 +234,9 @@ def _keep(
     run_folder: pathlib.Path, summary: Summary, results: Mapping[str, ComponentResult]
 ) -> None:
     run_dir = pathlib.Path(_only(results["train"].outputs, "model_run").uri)
-    history = run_dir / hooks.HISTORY_FILE
-    if history.is_file():
-        shutil.copy(history, run_folder / history.name)
+    for name in (history.HISTORY_FILE, history.ACTIONS_FILE):
+        if (run_dir / name).is_file():
+            shutil.copy(run_dir / name, run_folder / name)
     record = dataclasses.asdict(summary) | {
         "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "artifacts": {

@@ -12,6 +12,7 @@ from pipeline.config import (
     ModelConfig,
     PipelineConfig,
     PreprocessingConfig,
+    ScheduleConfig,
     TrainConfig,
 )
 from trainer import lookup
@@ -36,12 +37,12 @@ def digits_resnet_20() -> PipelineConfig:
             batch_size=64,
             epochs=40,
             learning_rate=0.1,
-            warmup_epochs=2,
             weight_decay=5e-4,
             ema_decay=0.98,
             pad_crop_px=1,
             eval_every_epochs=5,
         ),
+        schedule=ScheduleConfig(warmup_epochs=2),
         evaluation=EvaluationConfig(min_top_1=0.95, max_top_1_drop=0.01),
     )
 
@@ -64,13 +65,13 @@ def cifar10_resnet_20() -> PipelineConfig:
             epochs=60,
             optimizer="nesterov",
             learning_rate=0.4,
-            warmup_epochs=2,
             weight_decay=1e-4,
             ema_decay=0.995,
             flip=True,
             pad_crop_px=4,
             eval_every_epochs=1,
         ),
+        schedule=ScheduleConfig(warmup_epochs=2),
         evaluation=EvaluationConfig(min_top_1=0.85),
     )
 
@@ -96,7 +97,6 @@ def cifar10_inception_v2() -> PipelineConfig:
             batch_size=100,
             epochs=25,
             learning_rate=0.01,
-            warmup_epochs=1,
             weight_decay=4e-5,
             ema_decay=0.995,
             flip=True,
@@ -126,10 +126,10 @@ def mnist_resnet_34() -> PipelineConfig:
             steps=8000,
             optimizer="gradient_descent",
             learning_rate=0.03,
-            warmup_epochs=0,
             weight_decay=1e-4,
             ema_decay=0.99,
         ),
+        schedule=ScheduleConfig(warmup_epochs=0),
         evaluation=EvaluationConfig(min_top_1=0.97),
     )
 
@@ -151,12 +151,12 @@ def folder() -> PipelineConfig:
             batch_size=64,
             epochs=40,
             learning_rate=0.1,
-            warmup_epochs=2,
             weight_decay=5e-4,
             ema_decay=0.98,
             flip=True,
             eval_every_epochs=2,
         ),
+        schedule=ScheduleConfig(warmup_epochs=2),
         evaluation=EvaluationConfig(min_top_1=0.5, max_top_1_drop=0.02),
     )
 
@@ -194,8 +194,7 @@ def tiny(config: PipelineConfig) -> PipelineConfig:
             config.preprocessing, resize_px=size_px, crop_px=size_px
         ),
         model=dataclasses.replace(config.model, image_size_px=0),
-        train=dataclasses.replace(
-            config.train, batch_size=4, steps=2, pad_crop_px=1, warmup_epochs=0.0
-        ),
+        train=dataclasses.replace(config.train, batch_size=4, steps=2, pad_crop_px=1),
+        schedule=ScheduleConfig(name="constant", warmup_epochs=0),
         evaluation=EvaluationConfig(min_top_1=0.0, max_top_1_drop=1.0),
     )

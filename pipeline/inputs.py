@@ -9,6 +9,7 @@ from pipeline import digits
 from pipeline.config import PipelineConfig
 from schema import contract
 from schema.errors import ConfigError, DataError
+from trainer import schedules
 from trainer.nets import geometry, registry
 
 ARCHIVE_SUFFIX = re.compile(r"\.(tar|tar\.gz|tgz|tar\.xz|txz|zip)$", re.IGNORECASE)
@@ -59,7 +60,8 @@ def check(config: PipelineConfig) -> None:
     """Finds the mistakes that show without a look into the data; writes nothing.
 
     Raises:
-      ConfigError: an unknown net, or sizes that do not fit each other or the net.
+      ConfigError: an unknown net, sizes that do not fit each other or the net, or a
+        schedule that cannot be.
       DataError: there is nothing at `data.path`.
     """
     preprocessing = config.preprocessing
@@ -78,6 +80,7 @@ def check(config: PipelineConfig) -> None:
             f" --set preprocessing.crop_px={size_px}",
         )
     geometry.check_image_size(registry.find(config.model.net), size_px, size_px)
+    schedules.check(config.schedule, config.train.learning_rate)
     if config.data.path and not _given_path(config).exists():
         raise DataError(
             f"no data at {config.data.path}",

@@ -18,6 +18,8 @@ from schema.errors import ConfigError
 CONFIG_FILE = "config.json"
 LOG_FILE = "log.txt"
 SUMMARY_FILE = "summary.json"
+# Names the folder in which the Trainer of the run works, or worked.
+TRAINING_FOLDER_FILE = "training_folder"
 LATEST = "latest"
 LATEST_PASSED = "latest:passed"
 ATTEMPTS = 200

@@ -9,7 +9,7 @@ import os
 import pathlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 import yaml
 
@@ -238,6 +238,8 @@ def _parse(text: str, field: dataclasses.Field) -> Any:
 
 
 def _base_type(field: dataclasses.Field) -> Any:
+    if get_origin(field.type) is tuple:
+        return tuple
     arguments = get_args(field.type)
     return arguments[0] if arguments and isinstance(arguments[0], type) else field.type
 

@@ -2,8 +2,8 @@
 
 TensorFlow's Saver never syncs its files to disk, and a damaged `checkpoint` state file
 makes it start again at step 0 without a word. Here a checkpoint of step n is
-`model.ckpt-n.*` plus `commit-n.json`, which names every file with size and SHA-256 and is
-written last. A reader takes the newest record whose files all agree with it.
+`model.ckpt-n.*` plus `commit-n.json`, which names every file with size and SHA-256, holds
+the state that is no variable, and is written last. A reader takes the newest record whose files all agree with it.
 """
 
 import dataclasses
@@ -12,6 +12,9 @@ import json
 import logging
 import pathlib
 import re
+import shutil
+from collections.abc import Mapping
+from typing import Any
 
 import tensorflow as tf
 
@@ -19,6 +22,8 @@ from schema import durable
 from schema.errors import TrainError
 
 _LOGGER = logging.getLogger("slimline.train")
+# There while the first checkpoint is written: data files without a record mean no loss then.
+FIRST_SAVE = "first-save"
 _COMMIT = re.compile(r"commit-(\d+)\.json")
 
 
@@ -33,10 +38,25 @@ class CheckpointStore:
         return str(self.folder / f"model.ckpt-{step}")
 
     def save(
-        self, session: tf.compat.v1.Session, saver: tf.compat.v1.train.Saver, step: int
+        self,
+        session: tf.compat.v1.Session,
+        saver: tf.compat.v1.train.Saver,
+        step: int,
+        state: Mapping[str, Any],
     ) -> str:
-        """Writes and commits the checkpoint of `step`; returns its path."""
+        """Writes and commits the checkpoint of `step`; returns its path.
+
+        Args:
+          session: holds the variables.
+          saver: of them.
+          step: updates applied.
+          state: what belongs to the checkpoint besides the variables, fit for JSON.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
+        first = self.folder / FIRST_SAVE
+        is_first = not self.steps()
+        if is_first:
+            durable.write_text(first, "")
         path = self.path(step)
         saver.save(session, path, write_meta_graph=False, write_state=False)
         files = {}
@@ -46,11 +66,18 @@ class CheckpointStore:
                 "bytes": file.stat().st_size,
                 "sha256": _sha256(file),
             }
-        durable.write_text(
-            self.folder / f"commit-{step}.json",
-            json.dumps({"step": step, "files": files}, indent=1),
-        )
+        self._commit(step, {"step": step, "files": files, "state": state})
+        if is_first:
+            first.unlink(missing_ok=True)
         return path
+
+    def amend(self, step: int, state: Mapping[str, Any]) -> None:
+        """Puts another state into the commit record of `step`."""
+        self._commit(step, self._record(step) | {"state": state})
+
+    def state(self, step: int) -> dict[str, Any]:
+        """The state that belongs to the checkpoint of `step`."""
+        return self._record(step)["state"]
 
     def steps(self) -> list[int]:
         """Committed steps, newest first, verified or not."""
@@ -58,7 +85,7 @@ class CheckpointStore:
         return sorted((int(match[1]) for match in matches if match), reverse=True)
 
     def latest(self) -> int | None:
-        """Newest step whose files are whole; None in an empty folder.
+        """Newest step whose files are whole; None before the first commit.
 
         Raises:
           TrainError: there are files, but no whole checkpoint among them. Starting
@@ -69,12 +96,27 @@ class CheckpointStore:
                 _LOGGER.warning("checkpoint of step %d is damaged: %s", step, damage)
             else:
                 return step
-        if any(file.name.startswith("model.ckpt-") for file in self._listing()):
+        was_first = (self.folder / FIRST_SAVE).exists() and not self.steps()
+        leftovers = (file.name.startswith("model.ckpt-") for file in self._listing())
+        if any(leftovers) and not was_first:
             raise TrainError(
                 f"no whole checkpoint in {self.folder}",
                 tip="remove the folder to start again at step 0",
             )
         return None
+
+    def sweep(self) -> None:
+        """Removes what broken saves left behind: files that no commit record names.
+
+        For the training that owns the folder only: another's save may be under way.
+        """
+        known = {f"commit-{step}.json" for step in self.steps()}
+        known.update(file.name for step in self.steps() for file in self._files(step))
+        for path in self._listing():
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.name not in known:
+                path.unlink(missing_ok=True)
 
     def prune(self, keep: int, best_step: int | None) -> None:
         """Removes all but the newest `keep` checkpoints and that of `best_step`."""
@@ -85,6 +127,13 @@ class CheckpointStore:
                 for file in self._files(step):
                     file.unlink()
 
+    def _commit(self, step: int, record: Mapping[str, Any]) -> None:
+        text = json.dumps(record, indent=1)
+        durable.write_text(self.folder / f"commit-{step}.json", text)
+
+    def _record(self, step: int) -> dict[str, Any]:
+        return json.loads((self.folder / f"commit-{step}.json").read_text())
+
     def _listing(self) -> list[pathlib.Path]:
         return sorted(self.folder.iterdir()) if self.folder.is_dir() else []
 
@@ -93,7 +142,7 @@ class CheckpointStore:
 
     def _damage(self, step: int) -> str:
         try:
-            record = json.loads((self.folder / f"commit-{step}.json").read_text())
+            record = self._record(step)
             expected = {
                 name: (facts["bytes"], facts["sha256"])
                 for name, facts in record["files"].items()

@@ -76,21 +76,22 @@ class TrainConfig:
     batch_size: PositiveInt = setting(128, "images a step")
     epochs: PositiveFloat = setting(30.0, "passes over the train split")
     steps: NonNegativeInt = setting(0, "updates; 0 means by epochs")
-    optimizer: Literal["momentum", "nesterov", "adam", "gradient_descent"] = setting(
-        "momentum", "rule that turns gradients into updates"
+    optimizer: Literal[
+        "momentum", "nesterov", "adam", "adamw", "rmsprop", "gradient_descent"
+    ] = setting("momentum", "rule that turns gradients into updates")
+    momentum: Fraction = setting(
+        0.9, "momentum; only for momentum, nesterov and rmsprop"
     )
-    momentum: Fraction = setting(0.9, "momentum; only for momentum and nesterov")
+    clip_norm: NonNegativeFloat = setting(
+        0.0, "gradients are scaled down to this global norm; 0 leaves them alone"
+    )
     learning_rate: PositiveFloat = setting(
         0.1, "peak rate; about 0.1 for a batch of 256 with momentum"
     )
-    schedule: Literal["constant", "warmup_cosine"] = setting(
-        "warmup_cosine", "how the rate moves"
-    )
-    warmup_epochs: NonNegativeFloat = setting(
-        1.0, "length of the ramp of warmup_cosine; at most half of the training"
-    )
     weight_decay: NonNegativeFloat = setting(
-        1e-4, "L2 factor on weights, not on biases and batch norm"
+        1e-4,
+        "L2 factor on weights, not on biases and batch norm; with adamw the decay that"
+        " is taken off the weights themselves",
     )
     ema_decay: Fraction = setting(
         0.99, "decay of the moving average of the weights; 0 keeps the raw weights"
@@ -104,6 +105,9 @@ class TrainConfig:
     )
     patience: NonNegativeInt = setting(
         0, "stop after so many measurements of eval without gain; 0 never stops early"
+    )
+    min_gain: NonNegativeFloat = setting(
+        1e-5, "rise of eval top-1 that counts as a gain"
     )
     keep_checkpoints: PositiveInt = setting(3, "checkpoints kept beside the best one")
     precision: Literal["auto", "float32", "bfloat16"] = setting(
@@ -120,6 +124,59 @@ class TrainConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class ScheduleConfig:
+    """How the learning rate moves; `train.learning_rate` is its peak."""
+
+    name: Literal[
+        "constant",
+        "cosine",
+        "exponential",
+        "piecewise",
+        "polynomial",
+        "one_cycle",
+        "triangular",
+        "triangular2",
+        "exp_range",
+        "sawtooth",
+        "plateau",
+    ] = setting("cosine", "shape of the rate; slimline plot-rate draws it")
+    warmup_epochs: NonNegativeFloat = setting(
+        1.0,
+        "length of the linear ramp from zero before the schedule, at most half of the"
+        " training; one_cycle and the cyclical ones have none",
+    )
+    end_share: Fraction = setting(
+        0.0, "last rate as a share of the peak; only for cosine and polynomial"
+    )
+    power: PositiveFloat = setting(1.0, "of polynomial; 1 is a straight line")
+    decay_factor: Annotated[float, Field(gt=0, le=1)] = setting(
+        0.1, "on the rate at each step of exponential and piecewise"
+    )
+    decay_epochs: PositiveFloat = setting(30.0, "from step to step of exponential")
+    staircase: bool = setting(True, "exponential falls in steps; false: smoothly")
+    boundaries_epochs: tuple[NonNegativeFloat, ...] = setting(
+        (), "where piecewise steps down, in rising order"
+    )
+    min_rate: NonNegativeFloat = setting(
+        0.001, "lower rate of triangular, triangular2, exp_range and sawtooth"
+    )
+    half_cycle_epochs: PositiveFloat = setting(
+        4.0, "from the lower to the upper rate of triangular, triangular2, exp_range"
+    )
+    gamma: Annotated[float, Field(gt=0, le=1)] = setting(
+        0.9998, "shrinks the height of exp_range and sawtooth with every update"
+    )
+    plateau_patience: NonNegativeInt = setting(
+        5, "plateau halves the rate after so many measurements of eval without gain"
+    )
+    plateau_preset: Literal["none", "report", "code"] = setting(
+        "none",
+        "plateau with the patience of the ten-layer system: halves and stops after 7 and"
+        " 15 measurements (report) or 5 and 10 (code)",
+    )
+
+
+@dataclasses.dataclass(frozen=True)
 class TrainerConfig:
     """All that the Trainer reads: the part of the configuration that travels to it."""
 
@@ -128,6 +185,7 @@ class TrainerConfig:
     )
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
+    schedule: ScheduleConfig = dataclasses.field(default_factory=ScheduleConfig)
 
     @property
     def image_size_px(self) -> int:

@@ -10,7 +10,7 @@ import tensorflow as tf
 import tensorflow.compat.v1 as v1
 import tf_slim as slim
 
-from trainer import augmentation, schedules
+from trainer import augmentation, optimizers
 from trainer.config import TrainConfig, TrainerConfig
 from trainer.nets import builder, variants
 
@@ -24,7 +24,8 @@ class TrainingGraph:
         of the weights; its value is the loss.
       loss: scalar float32, cross-entropy plus L2.
       accuracy: scalar float32, share of the batch that is right.
-      learning_rate: scalar float32.
+      learning_rate: scalar float32 to be fed; `train.learning_rate` where it is not.
+      gradient_norm: scalar float32, global norm before clipping.
       global_step: int64 variable, updates applied.
       saver: of all variables.
     """
@@ -33,6 +34,7 @@ class TrainingGraph:
     loss: tf.Tensor
     accuracy: tf.Tensor
     learning_rate: tf.Tensor
+    gradient_norm: tf.Tensor
     global_step: tf.Variable
     saver: v1.train.Saver
 
@@ -58,9 +60,6 @@ def build_training(
     labels: tf.Tensor,
     num_classes: int,
     config: TrainerConfig,
-    *,
-    total_steps: int,
-    steps_per_epoch: int,
 ) -> TrainingGraph:
     """Loss, update and moving average in the default graph.
 
@@ -69,8 +68,6 @@ def build_training(
       labels: int64 [batch].
       num_classes: width of the logits.
       config: the Trainer's configuration.
-      total_steps: updates of the whole training; the schedule ends there.
-      steps_per_epoch: updates an epoch; warm-up is given in epochs.
     """
     train = config.train
     global_step = v1.train.get_or_create_global_step()
@@ -83,12 +80,11 @@ def build_training(
         seed=tf.stack([tf.constant(train.seed, tf.int64), global_step]),
     )
     v1.losses.sparse_softmax_cross_entropy(labels, logits)
-    loss = v1.losses.get_total_loss()
-    rate = _learning_rate(train, global_step, total_steps, steps_per_epoch)
-    # Adds the updates of UPDATE_OPS as control dependencies of the gradients.
-    update = slim.learning.create_train_op(
-        loss, _optimizer(train, rate), global_step=global_step, check_numerics=False
+    loss = optimizers.total_loss(train)
+    rate = v1.placeholder_with_default(
+        tf.constant(train.learning_rate, tf.float32), [], name="learning_rate"
     )
+    update, gradient_norm = optimizers.train_op(loss, train, rate, global_step)
     if train.ema_decay:
         with tf.control_dependencies([update]):
             average = moving_average(train, global_step).apply(averaged_variables())
@@ -100,6 +96,7 @@ def build_training(
         loss=loss,
         accuracy=tf.reduce_mean(tf.cast(right, tf.float32)),
         learning_rate=rate,
+        gradient_norm=gradient_norm,
         global_step=global_step,
         saver=v1.train.Saver(max_to_keep=0),
     )
@@ -142,27 +139,3 @@ def moving_average(
 ) -> v1.train.ExponentialMovingAverage:
     """Average with the decay min(ema_decay, (1 + step) / (10 + step))."""
     return v1.train.ExponentialMovingAverage(train.ema_decay, num_updates=global_step)
-
-
-def _learning_rate(
-    train: TrainConfig, step: tf.Variable, total_steps: int, steps_per_epoch: int
-) -> tf.Tensor:
-    if train.schedule == "constant":
-        return schedules.constant(step, base_rate=train.learning_rate)
-    warmup_steps = round(train.warmup_epochs * steps_per_epoch)
-    return schedules.warmup_cosine(
-        step,
-        base_rate=train.learning_rate,
-        warmup_steps=min(warmup_steps, total_steps // 2),
-        total_steps=total_steps,
-    )
-
-
-def _optimizer(train: TrainConfig, rate: tf.Tensor) -> v1.train.Optimizer:
-    if train.optimizer == "adam":
-        return v1.train.AdamOptimizer(rate)
-    if train.optimizer == "gradient_descent":
-        return v1.train.GradientDescentOptimizer(rate)
-    return v1.train.MomentumOptimizer(
-        rate, train.momentum, use_nesterov=train.optimizer == "nesterov"
-    )

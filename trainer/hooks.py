@@ -1,42 +1,89 @@
-"""What happens between the steps of a training: measuring, saving, reporting."""
+"""What happens between the steps of a training: steering, measuring, saving, reporting."""
 
-import csv
 import dataclasses
-import json
+import errno
 import logging
 import pathlib
+import shutil
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import tensorflow as tf
 import tensorflow.compat.v1 as v1
 
-from schema import durable
-from trainer import checkpoints, graphs
+from schema.errors import TrainError
+from trainer import checkpoints, graphs, history
 from trainer.config import TrainConfig
+from trainer.control import Control
 from trainer.evaluation import EvalSession, Measurement
+from trainer.plan import Plan
+from trainer.rates import Patience, Rate, RateState
 
 _LOGGER = logging.getLogger("slimline.train")
 _PROGRESS = logging.getLogger("slimline.progress")
 
 REPORT_SECONDS = 0.5
-BEST_FILE = "best.json"
-HISTORY_FILE = "history.csv"
 
 
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """Length of a training in updates.
+@dataclasses.dataclass
+class State:
+    """What a training must know besides its variables; part of each checkpoint.
 
     Attributes:
-      steps_per_epoch: updates a pass over the train split.
-      total_steps: of the whole training.
-      measure_steps: from one measurement on eval to the next.
+      rate: factor and patience.
+      best: best measurement so far.
+      is_measured: whether the eval split was measured at this checkpoint.
+      is_over: whether patience or a person has ended the training.
+      loss: of the last update.
+      learning_rate: of the last update.
     """
 
-    steps_per_epoch: int
-    total_steps: int
-    measure_steps: int
+    rate: RateState = dataclasses.field(default_factory=RateState)
+    best: Measurement | None = None
+    is_measured: bool = False
+    is_over: bool = False
+    loss: float = float("nan")
+    learning_rate: float = 0.0
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "State":
+        """From what `dataclasses.asdict` made of one."""
+        best = values["best"]
+        return cls(
+            **values
+            | {
+                "rate": RateState(**values["rate"]),
+                "best": Measurement(**best) if best else None,
+            }
+        )
+
+
+class RateHook(v1.train.SessionRunHook):
+    """Feeds the rate of each update, after a look at what a person wants."""
+
+    def __init__(self, graph: graphs.TrainingGraph, rate: Rate, control: Control):
+        self._graph = graph
+        self._rate = rate
+        self._control = control
+        self._step = 0
+
+    def after_create_session(self, session: v1.Session, coord: Any) -> None:
+        """See base class."""
+        del coord
+        self._step = int(session.run(self._graph.global_step))
+
+    def before_run(self, run_context: Any) -> v1.train.SessionRunArgs:
+        """See base class."""
+        del run_context
+        self._control.poll(self._step)
+        rate = self._rate.at(self._step)
+        return v1.train.SessionRunArgs([], feed_dict={self._graph.learning_rate: rate})
+
+    def after_run(self, run_context: Any, run_values: Any) -> None:
+        """See base class."""
+        self._step += 1
 
 
 class MeasureHook(v1.train.SessionRunHook):
@@ -50,82 +97,100 @@ class MeasureHook(v1.train.SessionRunHook):
         run_dir: pathlib.Path,
         plan: Plan,
         train_config: TrainConfig,
+        state: State,
+        patience: Patience,
+        control: Control,
     ):
-        self.best = _read_best(run_dir)
+        self.state = state
         self.last_step = 0
         self._graph = graph
         self._evaluation = evaluation
         self._store = store
         self._run_dir = run_dir
         self._plan = plan
-        self._patience = train_config.patience
-        self._keep = train_config.keep_checkpoints
-        self._without_gain = 0
+        self._train = train_config
+        self._patience = patience
+        self._control = control
         self._writer: Any = None
 
     def begin(self) -> None:
+        """See base class."""
         self._writer = v1.summary.FileWriterCache.get(str(self._run_dir))
 
     def after_create_session(self, session: v1.Session, coord: Any) -> None:
+        """See base class."""
         del coord
         self.last_step = int(session.run(self._graph.global_step))
-        if self.last_step >= self._plan.total_steps:
+        if self.last_step and not self.state.is_measured:
             self._measure(session)
 
     def before_run(self, run_context: Any) -> v1.train.SessionRunArgs:
+        """See base class."""
+        del run_context
         return v1.train.SessionRunArgs([self._graph.loss, self._graph.learning_rate])
 
     def after_run(self, run_context: Any, run_values: Any) -> None:
+        """See base class."""
         self.last_step += 1
+        self.state.loss, self.state.learning_rate = map(float, run_values.results)
         is_due = self.last_step % self._plan.measure_steps == 0
-        if is_due or self.last_step == self._plan.total_steps:
-            loss, rate = map(float, run_values.results)
-            if not self._measure(run_context.session, loss, rate):
-                run_context.request_stop()
+        is_last = self.last_step == self._plan.total_steps or self._control.wants_stop
+        if is_due or is_last:
+            self._measure(run_context.session)
+        elif self._control.wants_save:
+            self._save(run_context.session)
 
-    def _measure(
-        self, session: v1.Session, loss: float = float("nan"), rate: float = 0.0
-    ) -> bool:
-        """Whether training should go on."""
-        step = self.last_step
-        checkpoint = self._store.save(session, self._graph.saver, step)
+    def _save(self, session: v1.Session) -> str:
+        self._control.wants_save = False
+        self.state.is_measured = False
+        with _told_when_full(self._store):
+            return self._store.save(
+                session,
+                self._graph.saver,
+                self.last_step,
+                dataclasses.asdict(self.state),
+            )
+
+    def _measure(self, session: v1.Session) -> None:
+        step, state = self.last_step, self.state
+        # Committed before it is measured: a kill meanwhile costs the measurement only.
+        checkpoint = self._save(session)
         measurements = self._evaluation.measure(checkpoint, step)
         here = measurements[0]
         for candidate in measurements[1:]:
             here = candidate if candidate.is_better_than(here) else here
-        is_gain = here.is_better_than(self.best)
-        self._without_gain = 0 if is_gain else self._without_gain + 1
-        if is_gain:
-            self.best = here
-            durable.write_text(
-                self._run_dir / BEST_FILE, json.dumps(dataclasses.asdict(here))
+        is_gain = (
+            state.best is None or here.top_1 > state.best.top_1 + self._train.min_gain
+        )
+        if here.is_better_than(state.best):
+            state.best = here
+        is_cut, is_over = self._patience.observe(state.rate, is_gain)
+        state.is_measured = True
+        state.is_over = is_over or self._control.wants_stop
+        with _told_when_full(self._store):
+            # A row before the commit that counts on it: `history.Table.cut` takes it
+            # back where the commit does not come.
+            self._record(measurements)
+            self._store.amend(step, dataclasses.asdict(state))
+            self._store.prune(
+                self._train.keep_checkpoints, state.best.step if state.best else None
             )
-        self._store.prune(self._keep, self.best.step if self.best else None)
-        self._record(measurements, loss, rate)
         _PROGRESS.info("train_eval", extra={"fields": dataclasses.asdict(here)})
-        if self._patience and self._without_gain >= self._patience:
-            _LOGGER.info("no gain on eval in %d measurements", self._without_gain)
-            return False
-        return True
+        if is_cut:
+            _LOGGER.info("plateau: the rate is multiplied by %g", state.rate.factor)
+        if is_over:
+            _LOGGER.info("no gain on eval in %d measurements", state.rate.without_gain)
 
-    def _record(
-        self, measurements: list[Measurement], loss: float, rate: float
-    ) -> None:
+    def _record(self, measurements: list[Measurement]) -> None:
         row: dict[str, float] = {
             "step": self.last_step,
-            "loss": loss,
-            "learning_rate": rate,
+            "loss": self.state.loss,
+            "learning_rate": self.state.learning_rate,
         }
         for measurement in measurements:
             row[f"eval_top_1_{measurement.weights}"] = measurement.top_1
             row[f"eval_cross_entropy_{measurement.weights}"] = measurement.cross_entropy
-        path = self._run_dir / HISTORY_FILE
-        is_new = not path.exists()
-        with path.open("a", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, row)
-            if is_new:
-                writer.writeheader()
-            writer.writerow(row)
+        history.measurements(self._run_dir).append(row)
         for name, value in row.items():
             if name.startswith("eval"):
                 summary = v1.Summary(
@@ -147,17 +212,21 @@ class ProgressHook(v1.train.SessionRunHook):
         self._reported_at = 0.0
 
     def after_create_session(self, session: v1.Session, coord: Any) -> None:
+        """See base class."""
         del coord
         self._step = self._reported_step = int(session.run(self._graph.global_step))
         self._reported_at = time.monotonic()
 
     def before_run(self, run_context: Any) -> v1.train.SessionRunArgs:
+        """See base class."""
+        del run_context
         graph = self._graph
         return v1.train.SessionRunArgs(
             [graph.loss, graph.accuracy, graph.learning_rate]
         )
 
     def after_run(self, run_context: Any, run_values: Any) -> None:
+        """See base class."""
         self._step += 1
         now = time.monotonic()
         seconds = now - self._reported_at
@@ -184,15 +253,20 @@ class ProgressHook(v1.train.SessionRunHook):
         self._reported_at, self._reported_step = now, self._step
 
 
-def _read_best(run_dir: pathlib.Path) -> Measurement | None:
-    path = run_dir / BEST_FILE
-    if not path.exists():
-        return None
-    return Measurement(**json.loads(path.read_text(encoding="utf-8")))
-
-
-def read_history(run_dir: pathlib.Path) -> Iterator[dict[str, float]]:
-    """Rows of the history: step, loss, rate and the eval measurements."""
-    with (run_dir / HISTORY_FILE).open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            yield {name: float(value) for name, value in row.items()}
+@contextmanager
+def _told_when_full(store: checkpoints.CheckpointStore) -> Iterator[None]:
+    """Turns a full disk into a sentence; the checkpoints written before stay whole."""
+    try:
+        yield
+    except (OSError, tf.errors.OpError) as error:
+        is_full = getattr(error, "errno", None) == errno.ENOSPC
+        if not is_full and "No space left on device" not in str(error):
+            raise
+        last = next(iter(store.steps()), None)
+        free_mib = shutil.disk_usage(store.folder).free / 2**20
+        raise TrainError(
+            f"no space left for the training's files in {store.folder}",
+            found=f"{free_mib:,.0f} MiB free",
+            tip="make room and give the same command: it goes on from "
+            + ("its beginning" if last is None else f"the checkpoint of step {last}"),
+        ) from error

@@ -9,6 +9,8 @@ import tf_slim as slim
 
 Activation = Callable[[tf.Tensor], tf.Tensor]
 ZEROS = tf.compat.v1.zeros_initializer()
+# Collection of the weights that bear weight decay.
+DECAYED = "decayed_variables"
 
 
 @slim.add_arg_scope
@@ -93,6 +95,23 @@ def batch_norm(
         if rank == 2:
             outputs = tf.reshape(outputs, tf.shape(inputs))
         return tf.ensure_shape(outputs, inputs.shape)
+
+
+def l2_regularizer(scale: float) -> Callable[[tf.Variable], tf.Tensor]:
+    """`slim.l2_regularizer` that also puts the weights into the collection `DECAYED`.
+
+    An optimizer that decays weights by itself finds there which ones.
+    """
+    loss = slim.l2_regularizer(scale)
+
+    def regularize(weights: tf.Variable) -> tf.Tensor:
+        # TensorFlow calls a regulariser more than once, a second tower once more.
+        known = {variable.name for variable in tf.compat.v1.get_collection(DECAYED)}
+        if weights.name not in known:
+            tf.compat.v1.add_to_collection(DECAYED, weights)
+        return loss(weights)
+
+    return regularize
 
 
 def bias_batch_norm(inputs: tf.Tensor) -> tf.Tensor:

@@ -1,64 +1,268 @@
-"""Learning rates as functions of the global step."""
+"""Learning rates as functions of the step: of numbers or arrays, without TensorFlow.
 
-import math
-from collections.abc import Callable
+`step` counts the updates already applied. `make` builds the function that an experiment
+asks for; the training feeds its value to the graph, and `slimline plot-rate` draws it.
+"""
 
-import tensorflow as tf
+from __future__ import annotations
 
-from trainer import lookup
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from schema.errors import ConfigError
+from trainer.config import ScheduleConfig
+
+Rates = np.ndarray
+Schedule = Callable[[ArrayLike], Rates]
+
+# Of the one-cycle policy: the share of the training that rises, the first rate as a share
+# of the peak, and the last as a share of the first.
+ONE_CYCLE_RISE = 0.3
+ONE_CYCLE_FIRST = 1 / 25
+ONE_CYCLE_LAST = 1e-4
 
 
-def constant(step: tf.Tensor, *, base_rate: float) -> tf.Tensor:
-    """The same learning rate after any number of updates: scalar float32."""
-    del step  # taken so that all schedules are called alike
-    return tf.constant(base_rate, tf.float32)
+def constant(step: ArrayLike, *, base_rate: float) -> Rates:
+    """The same rate after any number of updates."""
+    return np.full(np.shape(step), base_rate, np.float64)
 
 
-def warmup_cosine(
-    step: tf.Tensor, *, base_rate: float, warmup_steps: int, total_steps: int
-) -> tf.Tensor:
-    """Learning rate after `step` updates: linear ramp, then half a cosine down to zero.
+def exponential(
+    step: ArrayLike,
+    *,
+    base_rate: float,
+    decay_factor: float,
+    decay_steps: float,
+    is_staircase: bool,
+) -> Rates:
+    """`decay_factor` times the rate every `decay_steps`, at once or smoothly."""
+    decays = np.asarray(step, np.float64) / decay_steps
+    return base_rate * decay_factor ** (np.floor(decays) if is_staircase else decays)
 
-    Args:
-      step: scalar integer tensor, updates already applied.
-      base_rate: peak rate per update, reached at `warmup_steps`. Linear scaling rule:
-        0.1 for a batch of 256.
-      warmup_steps: length of the ramp in updates; 0 means no ramp.
-      total_steps: update at which the rate is zero.
 
-    Returns:
-      Scalar float32 tensor in [0, base_rate]; stays 0 beyond `total_steps`.
+def piecewise(
+    step: ArrayLike,
+    *,
+    base_rate: float,
+    decay_factor: float,
+    boundary_steps: Sequence[float],
+) -> Rates:
+    """`decay_factor` times the rate from each boundary on."""
+    passed = np.searchsorted(np.asarray(boundary_steps), step, side="right")
+    return base_rate * decay_factor ** passed.astype(np.float64)
 
-    Raises:
-      ValueError: `total_steps` is not greater than `warmup_steps`, or that is negative.
+
+def polynomial(
+    step: ArrayLike, *, base_rate: float, end_rate: float, power: float, steps: int
+) -> Rates:
+    """From `base_rate` to `end_rate` in `steps`, as (1 - progress) to `power`."""
+    left = 1 - np.clip(np.asarray(step, np.float64) / steps, 0, 1)
+    return end_rate + (base_rate - end_rate) * left**power
+
+
+def cosine(
+    step: ArrayLike, *, base_rate: float, end_rate: float, steps: float
+) -> Rates:
+    """Half a cosine from `base_rate` down to `end_rate` in `steps`.
 
     Reference: Loshchilov and Hutter, arXiv:1608.03983, eq. 5, one cycle.
     """
-    if not 0 <= warmup_steps < total_steps:
-        raise ValueError(
-            "`total_steps` must be greater than `warmup_steps`, and that at least 0. "
-            f"Received total_steps={total_steps}, warmup_steps={warmup_steps}."
-        )
-    updates = tf.cast(step, tf.float64)  # float32 counts steps exactly to 2**24 only
-    progress = (updates - warmup_steps) / (total_steps - warmup_steps)
-    progress = tf.clip_by_value(progress, 0.0, 1.0)
-    falling = 0.5 * base_rate * (1.0 + tf.cos(math.pi * progress))
-    rising = base_rate * updates / max(warmup_steps, 1)
-    return tf.cast(tf.where(updates < warmup_steps, rising, falling), tf.float32)
+    progress = np.clip(np.asarray(step, np.float64) / steps, 0, 1)
+    return end_rate + (base_rate - end_rate) * (1 + np.cos(np.pi * progress)) / 2
 
 
-Schedule = Callable[..., tf.Tensor]
+def one_cycle(step: ArrayLike, *, base_rate: float, steps: int) -> Rates:
+    """Up to `base_rate` in the first three tenths, then down to almost nothing.
 
-SCHEDULES: dict[str, Schedule] = {
-    "constant": constant,
-    "warmup_cosine": warmup_cosine,
-}
+    Both ways along half a cosine, from a 25th of the peak and to a ten-thousandth of that.
+
+    Reference: Smith and Topin, arXiv:1708.07120, section 3.
+    """
+    first = base_rate * ONE_CYCLE_FIRST
+    top = ONE_CYCLE_RISE * steps
+    rising = cosine(step, base_rate=first, end_rate=base_rate, steps=top)
+    falling = cosine(
+        np.asarray(step) - top,
+        base_rate=base_rate,
+        end_rate=first * ONE_CYCLE_LAST,
+        steps=steps - top,
+    )
+    return np.where(np.asarray(step) < top, rising, falling)
 
 
-def find(name: str) -> Schedule:
-    """The schedule called `name`: a function of the step and keyword arguments.
+def triangular(
+    step: ArrayLike, *, base_rate: float, min_rate: float, half_cycle_steps: float
+) -> Rates:
+    """From `min_rate` up to `base_rate` in half a cycle and down again, for ever.
+
+    Reference: Smith, arXiv:1506.01186, section 3.2.
+    """
+    return min_rate + (base_rate - min_rate) * _height(step, half_cycle_steps)
+
+
+def triangular2(
+    step: ArrayLike, *, base_rate: float, min_rate: float, half_cycle_steps: float
+) -> Rates:
+    """`triangular` with half the height in each further cycle.
+
+    Reference: Smith, arXiv:1506.01186, section 3.2.
+    """
+    cycle = np.floor(np.asarray(step) / (2 * half_cycle_steps))
+    height = (base_rate - min_rate) / 2**cycle
+    return min_rate + height * _height(step, half_cycle_steps)
+
+
+def exp_range(
+    step: ArrayLike,
+    *,
+    base_rate: float,
+    min_rate: float,
+    half_cycle_steps: float,
+    gamma: float,
+) -> Rates:
+    """`triangular` whose height shrinks by `gamma` with every update.
+
+    Reference: Smith, arXiv:1506.01186, section 3.2.
+    """
+    height = (base_rate - min_rate) * gamma ** np.asarray(step, np.float64)
+    return min_rate + height * _height(step, half_cycle_steps)
+
+
+def sawtooth(
+    step: ArrayLike,
+    *,
+    base_rate: float,
+    min_rate: float,
+    epoch_steps: int,
+    gamma: float,
+) -> Rates:
+    """`exp_range` as the Inception-v2 system really calls it: only the rising halves.
+
+    Its step begins anew with 1 in each epoch, which is half a cycle, while the upper rate
+    shrinks by `gamma` at every call until it is `min_rate`.
+    """
+    calls = np.asarray(step, np.float64)
+    rising = (calls % epoch_steps + 1) / epoch_steps
+    upper = np.maximum(base_rate * gamma**calls, min_rate)
+    return min_rate + (upper - min_rate) * rising
+
+
+def make(
+    config: ScheduleConfig, *, base_rate: float, total_steps: int, steps_per_epoch: int
+) -> Schedule:
+    """The schedule that `config` describes, warm-up included.
+
+    Args:
+      config: which one, with its settings in epochs.
+      base_rate: peak rate per update. Linear scaling rule: about 0.1 for a batch of 256.
+      total_steps: updates of the whole training; cosine, polynomial and one-cycle end
+        there.
+      steps_per_epoch: updates a pass over the train split.
 
     Raises:
-      ConfigError: there is none; the error names the nearest and lists all.
+      ConfigError: settings that make no schedule.
     """
-    return lookup.find_by_name(SCHEDULES, name, "learning rate schedule")
+    check(config, base_rate)
+    # A short training keeps half of its length for the schedule proper.
+    warmup_steps = min(round(config.warmup_epochs * steps_per_epoch), total_steps // 2)
+    if config.name in UNWARMED:
+        warmup_steps = 0
+    rest = max(total_steps - warmup_steps, 1)
+    end_rate = config.end_share * base_rate
+    half_cycle_steps = max(config.half_cycle_epochs * steps_per_epoch, 1)
+    base = {"base_rate": base_rate}
+    cycle = base | {"min_rate": config.min_rate, "half_cycle_steps": half_cycle_steps}
+
+    def after_warmup(step: np.ndarray) -> Rates:
+        match config.name:
+            case "cosine":
+                falling = step - warmup_steps
+                return cosine(falling, **base, end_rate=end_rate, steps=rest)
+            case "polynomial":
+                return polynomial(
+                    step - warmup_steps,
+                    **base,
+                    end_rate=end_rate,
+                    power=config.power,
+                    steps=rest,
+                )
+            case "exponential":
+                return exponential(
+                    step,
+                    **base,
+                    decay_factor=config.decay_factor,
+                    decay_steps=config.decay_epochs * steps_per_epoch,
+                    is_staircase=config.staircase,
+                )
+            case "piecewise":
+                return piecewise(
+                    step,
+                    **base,
+                    decay_factor=config.decay_factor,
+                    boundary_steps=[
+                        epoch * steps_per_epoch for epoch in config.boundaries_epochs
+                    ],
+                )
+            case "one_cycle":
+                return one_cycle(step, **base, steps=total_steps)
+            case "triangular":
+                return triangular(step, **cycle)
+            case "triangular2":
+                return triangular2(step, **cycle)
+            case "exp_range":
+                return exp_range(step, **cycle, gamma=config.gamma)
+            case "sawtooth":
+                return sawtooth(
+                    step,
+                    **base,
+                    min_rate=config.min_rate,
+                    epoch_steps=steps_per_epoch,
+                    gamma=config.gamma,
+                )
+        # A plateau is met by a factor on top: see `trainer.rates`.
+        return constant(step, **base)
+
+    def rate(step: ArrayLike) -> Rates:
+        steps = np.asarray(step, np.float64)
+        ramp = base_rate * steps / max(warmup_steps, 1)
+        return np.where(steps < warmup_steps, ramp, after_warmup(steps))
+
+    return rate
+
+
+# These bring their own beginning.
+UNWARMED = ("one_cycle", "triangular", "triangular2", "exp_range", "sawtooth")
+CYCLICAL = ("triangular", "triangular2", "exp_range", "sawtooth")
+
+
+def check(config: ScheduleConfig, base_rate: float) -> None:
+    """Finds settings that make no schedule.
+
+    Raises:
+      ConfigError: a lower rate above the upper one, or boundaries that do not rise.
+    """
+    if config.name in CYCLICAL and config.min_rate >= base_rate:
+        raise ConfigError(
+            f"setting 'schedule.min_rate' is not below the peak of {config.name}",
+            found=f"{config.min_rate:g}, train.learning_rate {base_rate:g}",
+            tip=f"--set schedule.min_rate={base_rate / 10:g}",
+        )
+    boundaries = config.boundaries_epochs
+    if config.name == "piecewise" and (
+        not boundaries or list(boundaries) != sorted(set(boundaries))
+    ):
+        raise ConfigError(
+            "setting 'schedule.boundaries_epochs' does not rise",
+            found=", ".join(f"{epoch:g}" for epoch in boundaries) or "nothing",
+            expected="epochs in rising order",
+            tip="--set 'schedule.boundaries_epochs=[30, 45]'",
+        )
+
+
+def _height(step: ArrayLike, half_cycle_steps: float) -> np.ndarray:
+    """0 at the ends of a cycle, 1 in its middle."""
+    halves = np.asarray(step, np.float64) / half_cycle_steps
+    cycle = np.floor(1 + halves / 2)
+    return np.maximum(0, 1 - np.abs(halves - 2 * cycle + 1))

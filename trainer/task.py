@@ -6,12 +6,13 @@ TFX reloads this module, so it holds functions only.
 import dataclasses
 import json
 import pathlib
+from typing import Any
 
 import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
 
 from schema import contract, durable
-from trainer import export, input_pipeline, training
+from trainer import export, input_pipeline, training, unfinished
 from trainer.config import TrainerConfig, from_json
 
 # What a run's summary reads beside the exported model.
@@ -21,8 +22,12 @@ RESULT_FILE = "training.json"
 def run_fn(fn_args: FnArgs) -> None:
     """Trains on `train`, selects on `eval`, exports the best weights.
 
+    A training that was broken off goes on: it works in a folder that follows from
+    everything it depends on, and gives it up to TFX when it is done.
+
     Args:
-      fn_args: `custom_config` holds `{'config': TrainerConfig as a dict}`.
+      fn_args: `custom_config` holds `{'config': TrainerConfig as a dict,
+        'source_fingerprint': of the code}`.
     """
     config = from_json(TrainerConfig, fn_args.custom_config["config"])
     schema_path = pathlib.Path(fn_args.schema_path)
@@ -31,8 +36,7 @@ def run_fn(fn_args: FnArgs) -> None:
     )
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
     cache_bytes = config.train.cache_bytes
-    run_dir = pathlib.Path(fn_args.model_run_dir)
-    run_dir.mkdir(parents=True, exist_ok=True)
+    run_dir = unfinished.claim(pathlib.Path(fn_args.model_run_dir), _causes(fn_args))
     result = training.train(
         config,
         input_pipeline.load_split(fn_args.train_files, transform, cache_bytes),
@@ -55,7 +59,20 @@ def run_fn(fn_args: FnArgs) -> None:
                 "net": config.model.net,
                 "parameters": result.parameters,
                 "steps": result.steps,
+                "resumed_at": result.resumed_at,
                 "best": dataclasses.asdict(result.best),
             }
         ),
     )
+    unfinished.finish(run_dir, pathlib.Path(fn_args.model_run_dir))
+
+
+def _causes(fn_args: FnArgs) -> dict[str, Any]:
+    """All that the result depends on; equal causes continue the same training."""
+    return {
+        "custom_config": fn_args.custom_config,
+        "train_files": fn_args.train_files,
+        "eval_files": fn_args.eval_files,
+        "transform_graph": fn_args.transform_graph_path,
+        "schema": fn_args.schema_path,
+    }

@@ -9,17 +9,22 @@ import numpy as np
 import tensorflow as tf
 import tensorflow.compat.v1 as v1
 
-from schema.errors import ConfigError, TrainError
+from schema.errors import TrainError
 from trainer import (
     checkpoints,
     evaluation,
     graphs,
+    history,
     hooks,
     input_pipeline,
     precision,
+    rates,
+    schedules,
 )
 from trainer.config import TrainConfig, TrainerConfig
+from trainer.control import Control
 from trainer.input_pipeline import Split
+from trainer.plan import make_plan
 
 _LOGGER = logging.getLogger("slimline.train")
 
@@ -35,12 +40,14 @@ class TrainingResult:
       checkpoint: path as a Saver takes it.
       steps: updates applied in all.
       parameters: trainable parameters of the net.
+      resumed_at: step of the checkpoint that this training went on from; 0 for none.
     """
 
     best: evaluation.Measurement
     checkpoint: str
     steps: int
     parameters: int
+    resumed_at: int = 0
 
 
 def train(
@@ -52,6 +59,9 @@ def train(
 ) -> TrainingResult:
     """Trains from the newest checkpoint in `run_dir`, or from step 0.
 
+    What it goes on from includes the rate's state, the patience and what was done by hand
+    after that checkpoint, so it ends as one that was never broken off.
+
     Every `train.eval_every_epochs` and at the end a checkpoint is written and the whole
     eval split is measured with the raw and with the averaged weights; the better of the
     two counts, and the best checkpoint is kept. The test split is never looked at.
@@ -61,18 +71,39 @@ def train(
       TrainError: the loss is not a number, or no checkpoint in `run_dir` is whole.
     """
     plan = make_plan(config.train, train_split.num_examples)
+    schedule = schedules.make(
+        config.schedule,
+        base_rate=config.train.learning_rate,
+        total_steps=plan.total_steps,
+        steps_per_epoch=plan.steps_per_epoch,
+    )
     store = checkpoints.CheckpointStore(run_dir / "checkpoints")
     first_step = store.latest() or 0
+    store.sweep()
+    state = (
+        hooks.State.from_json(store.state(first_step)) if first_step else hooks.State()
+    )
+    history.measurements(run_dir).cut(first_step, keeps_step=state.is_measured)
+    control = Control(run_dir, state.rate)
+    control.resume(first_step)
     with (
         tf.Graph().as_default(),
         evaluation.EvalSession(config, eval_split, num_classes) as eval_session,
     ):
-        graph = _build(config, train_split, num_classes, plan, first_step)
+        graph = _build(config, train_split, num_classes, first_step)
         parameters = sum(
             int(np.prod(variable.shape)) for variable in v1.trainable_variables()
         )
         measure = hooks.MeasureHook(
-            graph, eval_session, store, run_dir, plan, config.train
+            graph,
+            eval_session,
+            store,
+            run_dir,
+            plan,
+            config.train,
+            state,
+            rates.Patience.of(config.schedule, config.train),
+            control,
         )
         _run(
             graph,
@@ -81,41 +112,23 @@ def train(
                 summary_op=v1.summary.merge_all(),
                 init_fn=_restorer(graph.saver, store, first_step),
             ),
-            [measure, hooks.ProgressHook(graph, plan, config.train.batch_size)],
+            measure,
+            [
+                hooks.RateHook(graph, rates.Rate(schedule, state.rate), control),
+                hooks.ProgressHook(graph, plan, config.train.batch_size),
+            ],
             run_dir,
             plan.total_steps,
             config.train,
         )
-    if measure.best is None:
+    if state.best is None:
         raise TrainError("training ended before its first measurement")
     return TrainingResult(
-        best=measure.best,
-        checkpoint=store.path(measure.best.step),
+        best=state.best,
+        checkpoint=store.path(state.best.step),
         steps=measure.last_step,
         parameters=parameters,
-    )
-
-
-def make_plan(train_config: TrainConfig, num_examples: int) -> hooks.Plan:
-    """Steps of a training on `num_examples` images.
-
-    Raises:
-      ConfigError: the batch is larger than the split.
-    """
-    batch_size = train_config.batch_size
-    if num_examples < batch_size:
-        raise ConfigError(
-            "setting 'train.batch_size' is larger than the train split",
-            found=f"{batch_size} for {num_examples} images",
-            tip=f"--set train.batch_size={max(1, num_examples // 4)}",
-        )
-    per_epoch = num_examples // batch_size
-    return hooks.Plan(
-        steps_per_epoch=per_epoch,
-        total_steps=max(
-            1, train_config.steps or round(train_config.epochs * per_epoch)
-        ),
-        measure_steps=max(1, round(train_config.eval_every_epochs * per_epoch)),
+        resumed_at=first_step,
     )
 
 
@@ -123,7 +136,6 @@ def _build(
     config: TrainerConfig,
     split: Split,
     num_classes: int,
-    plan: hooks.Plan,
     first_step: int,
 ) -> graphs.TrainingGraph:
     v1.set_random_seed(config.train.seed)
@@ -132,24 +144,19 @@ def _build(
     )
     v1.add_to_collection(v1.GraphKeys.TABLE_INITIALIZERS, iterator.initializer)
     images, labels = iterator.get_next()
-    graph = graphs.build_training(
-        images,
-        labels,
-        num_classes,
-        config,
-        total_steps=plan.total_steps,
-        steps_per_epoch=plan.steps_per_epoch,
-    )
+    graph = graphs.build_training(images, labels, num_classes, config)
     v1.summary.scalar("loss", graph.loss)
     v1.summary.scalar("accuracy", graph.accuracy)
     v1.summary.scalar("learning_rate", graph.learning_rate)
+    v1.summary.scalar("gradient_norm", graph.gradient_norm)
     return graph
 
 
 def _run(
     graph: graphs.TrainingGraph,
     scaffold: v1.train.Scaffold,
-    own_hooks: list[v1.train.SessionRunHook],
+    measure: hooks.MeasureHook,
+    other_hooks: list[v1.train.SessionRunHook],
     run_dir: pathlib.Path,
     total_steps: int,
     train_config: TrainConfig,
@@ -164,10 +171,10 @@ def _run(
         with v1.train.MonitoredTrainingSession(
             scaffold=scaffold,
             hooks=[
-                v1.train.StopAtStepHook(last_step=total_steps),
                 v1.train.NanTensorHook(graph.loss),
                 summaries,
-                *own_hooks,
+                measure,
+                *other_hooks,
             ],
             save_checkpoint_secs=None,
             save_summaries_steps=None,
@@ -175,7 +182,8 @@ def _run(
             log_step_count_steps=None,
             config=precision.session_config(chosen),
         ) as session:
-            while not session.should_stop():
+            # One that was over before it was broken off has nothing left to do here.
+            while measure.last_step < total_steps and not measure.state.is_over:
                 session.run(graph.train_op)
     except v1.train.NanLossDuringTrainingError as error:
         rate = train_config.learning_rate

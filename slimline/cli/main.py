@@ -19,7 +19,9 @@ COMMANDS = {
     "run": "Train, evaluate, gate and push one experiment.",
     "predict": "Classify image files with a pushed model.",
     "experiments": "List the experiments, or the settings of one.",
-    "nets": "List the nets, or show one.",
+    "nets": "List the nets, or show the layers of one.",
+    "control": "Steer a training while it runs.",
+    "plot-rate": "Draw the learning rate of an experiment.",
     "data": "Look at images and write their contract.",
     "doctor": "Check this machine and installation.",
     "completion": "Print the completion script of a shell.",
@@ -37,7 +39,7 @@ class LazyGroup(click.Group):
         """See base class."""
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"slimline.cli.{cmd_name}")
+        module = importlib.import_module(f"slimline.cli.{cmd_name.replace('-', '_')}")
         return module.command
 
     def format_commands(

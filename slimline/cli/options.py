@@ -68,6 +68,17 @@ def complete_nets(
     return [name for name in registry.NETS if name.startswith(incomplete)]
 
 
+def complete_runs(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[str]:
+    """The two words of the runs under --root that begin with `incomplete`, newest first."""
+    from pipeline import runs
+
+    root = pathlib.Path(context.params.get("root") or DEFAULT_ROOT)
+    words = [runs.two_words(folder) for folder in reversed(runs.list_runs(root))]
+    return [name for name in [*words, runs.LATEST] if name.startswith(incomplete)]
+
+
 def complete_settings(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[str]:

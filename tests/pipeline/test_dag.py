@@ -1,5 +1,6 @@
 """The DAG by its compiled nodes and edges."""
 
+import dataclasses
 import json
 
 import pytest
@@ -8,6 +9,7 @@ from tfx.proto.orchestration import pipeline_pb2
 
 from pipeline import dag, engines, experiments
 from schema import contract
+from trainer.config import TrainerConfig
 
 EDGES = {
     "contract": set(),
@@ -89,4 +91,6 @@ def test_thresholds_do_not_reach_the_trainer() -> None:
     """Another threshold must not train anew."""
     train = parameters(compile_pipeline("cifar10_resnet_20"), "train")
     config = json.loads(train["custom_config"])["config"]
-    assert set(config) == {"preprocessing", "model", "train"}
+    fields = {field.name for field in dataclasses.fields(TrainerConfig)}
+    assert set(config) == fields
+    assert not fields & {"data", "evaluation", "serving"}

@@ -96,3 +96,12 @@ def test_crops_larger_than_the_image(
 )
 def test_name_of_the_data(path: str, name: str) -> None:
     assert inputs.name_of(pathlib.Path(path)) == name
+
+
+def test_a_schedule_that_cannot_be() -> None:
+    config = changed(
+        experiments.digits_resnet_20(),
+        schedule={"name": "exp_range", "min_rate": 1.0},
+    )
+    with pytest.raises(ConfigError, match=r"'schedule.min_rate' is not below"):
+        inputs.check(config)

@@ -103,7 +103,10 @@ def test_text_is_read_by_the_type_of_the_field(assignment, key, value):
         ("train.epochs=nan", "greater than 0"),
         ("train.epochs=", "a valid number"),
         ("train.flip=perhaps", "a valid boolean"),
-        ("train.optimizer=adm", "'momentum', 'nesterov', 'adam' or 'gradient_descent'"),
+        (
+            "train.optimizer=adm",
+            "'momentum', 'nesterov', 'adam', 'adamw', 'rmsprop' or 'gradient_descent'",
+        ),
         ("preprocessing.channels=2", "1 or 3"),
     ],
 )

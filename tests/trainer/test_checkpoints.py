@@ -20,7 +20,7 @@ def store(tmp_path: pathlib.Path) -> CheckpointStore:
         saver = v1.train.Saver([value], max_to_keep=0)
         for step in (1, 2, 3):
             session.run(value.assign(step))
-            store.save(session, saver, step)
+            store.save(session, saver, step, {"seen": step})
     return store
 
 
@@ -84,3 +84,14 @@ def test_prune_keeps_the_newest_and_the_best(store: CheckpointStore) -> None:
     store.prune(keep=1, best_step=1)
     assert store.steps() == [3, 1]
     assert not list(store.folder.glob("model.ckpt-2.*"))
+
+
+def test_state_belongs_to_its_checkpoint_and_can_be_amended(
+    store: CheckpointStore,
+) -> None:
+    assert [store.state(step)["seen"] for step in (1, 2, 3)] == [1, 2, 3]
+    store.amend(2, {"seen": 20})
+    assert store.state(2) == {"seen": 20}
+    assert store.steps() == [3, 2, 1]
+    data_file(store, 3).unlink()
+    assert store.latest() == 2

@@ -9,10 +9,11 @@ import tensorflow as tf
 import tf_slim as slim
 
 from schema.errors import ConfigError, TrainError
-from trainer import evaluation, graphs, hooks, input_pipeline, training
+from trainer import evaluation, graphs, history, input_pipeline, training
 from trainer.config import (
     ModelConfig,
     PreprocessingConfig,
+    ScheduleConfig,
     TrainConfig,
     TrainerConfig,
 )
@@ -27,18 +28,24 @@ CONFIG = TrainerConfig(
         batch_size=8,
         steps=10,
         learning_rate=0.01,
-        warmup_epochs=0,
         ema_decay=0.9,
         pad_crop_px=1,
         flip=True,
         seed=3,
     ),
+    ScheduleConfig(name="constant", warmup_epochs=0),
 )
 
 
 def with_train(**changes: object) -> TrainerConfig:
     return dataclasses.replace(
         CONFIG, train=dataclasses.replace(CONFIG.train, **changes)
+    )
+
+
+def with_schedule(config: TrainerConfig, **changes: object) -> TrainerConfig:
+    return dataclasses.replace(
+        config, schedule=dataclasses.replace(config.schedule, **changes)
     )
 
 
@@ -67,8 +74,6 @@ def training_graph(split: Split):
             tf.constant(split.labels[:8]),
             2,
             with_train(weight_decay=1e-3),
-            total_steps=10,
-            steps_per_epoch=5,
         )
         session.run(v1.global_variables_initializer())
         yield graph, session
@@ -117,15 +122,15 @@ def test_loss_is_cross_entropy_plus_l2_of_weights_only(training_graph) -> None:
         ("momentum", 0.01, {"Momentum"}),
         ("nesterov", 0.01, {"Momentum"}),
         ("adam", 0.001, {"Adam", "Adam_1"}),
+        ("adamw", 0.001, {"Adam", "Adam_1"}),
+        ("rmsprop", 0.0003, {"RMSProp", "RMSProp_1"}),
         ("gradient_descent", 0.01, set()),
     ],
 )
 def test_every_optimizer_lowers_the_loss(
     split: Split, optimizer: str, rate: float, slots: set[str]
 ) -> None:
-    config = with_train(
-        optimizer=optimizer, learning_rate=rate, schedule="constant", ema_decay=0.0
-    )
+    config = with_train(optimizer=optimizer, learning_rate=rate, ema_decay=0.0)
     with tf.Graph().as_default(), v1.Session() as session:
         v1.set_random_seed(1)
         graph = graphs.build_training(
@@ -133,14 +138,12 @@ def test_every_optimizer_lowers_the_loss(
             tf.constant(split.labels[:8]),
             2,
             config,
-            total_steps=10,
-            steps_per_epoch=5,
         )
         session.run(v1.global_variables_initializer())
         losses = [session.run(graph.train_op) for _ in range(8)]
         names = {v.op.name.rpartition("/")[2] for v in v1.global_variables()}
     assert losses[-1] < losses[0]
-    assert names & {"Momentum", "Adam", "Adam_1"} == slots
+    assert names & {"Momentum", "Adam", "Adam_1", "RMSProp", "RMSProp_1"} == slots
     # With a decay of 0 there are no averages to keep.
     assert "ExponentialMovingAverage" not in names
 
@@ -196,14 +199,14 @@ def test_learns_and_keeps_the_best_checkpoint(split: Split, tmp_path) -> None:
     result = training.train(with_train(steps=40), split, split, 2, tmp_path)
     assert result.best.top_1 >= 0.9
     assert pathlib.Path(f"{result.checkpoint}.index").exists()
-    rows = list(hooks.read_history(tmp_path))
+    rows = list(history.read(tmp_path))
     assert [row["step"] for row in rows] == [5, 10, 15, 20, 25, 30, 35, 40]
     best = max(max(row["eval_top_1_raw"], row["eval_top_1_ema"]) for row in rows)
     assert result.best.top_1 == best
 
 
 def test_stops_early_without_gain(split: Split, tmp_path) -> None:
-    config = with_train(steps=200, patience=2, learning_rate=1e-9, schedule="constant")
+    config = with_train(steps=200, patience=2, learning_rate=1e-9)
     result = training.train(config, split, split, 2, tmp_path)
     assert result.steps < 200
 
@@ -211,7 +214,7 @@ def test_stops_early_without_gain(split: Split, tmp_path) -> None:
 def test_resumed_training_equals_an_unbroken_one(split: Split, tmp_path) -> None:
     broken = tmp_path / "broken"
     # The cosine depends on the planned length, so the first half plans all ten steps.
-    config = with_train(steps=10, schedule="constant")
+    config = with_train(steps=10)
     whole = training.train(config, split, split, 2, tmp_path / "whole_constant")
     half = dataclasses.replace(config, train=dataclasses.replace(config.train, steps=5))
     training.train(half, split, split, 2, broken)

@@ -70,7 +70,7 @@ def weight_arguments(
         arguments["weights_initializer"] = _initializer(weight_init)
     if regularised is not None:
         arguments["weights_regularizer"] = (
-            slim.l2_regularizer(context.weight_decay)
+            layers.l2_regularizer(context.weight_decay)
             if regularised and context.weight_decay > 0
             else None
         )

@@ -137,9 +137,10 @@ class Mixed(Block):
 class Residual(Block):
     """`body`, scaled, plus a shortcut around it, then `activation`.
 
-    The scale is the net's (`Defaults.residual_scale`). Shortcuts: 'identity'; 'pad_after' and 'pad_symmetric' take every `stride`-th px and add
-    zero channels, behind or on both sides, up to the depth of the body; 'projection' is a
-    1x1 convolution with batch norm where the net has it, linear.
+    The scale is the net's (`Defaults.residual_scale`). Shortcuts: 'identity'; 'pad_after'
+    and 'pad_symmetric' take every `stride`-th px and add zero channels, behind or on both
+    sides, up to the depth of the body; 'projection' is a 1x1 convolution with batch norm
+    where the net has it, linear.
     """
 
     body: tuple[Block, ...]

@@ -1,0 +1,87 @@
+"""A run that is steered, killed and given again, as a user does it."""
+
+import csv
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+pytestmark = pytest.mark.e2e
+
+BIN = pathlib.Path(sys.executable).parent
+RUN = [
+    *("run", "--plain", "--set", "train.steps=100000"),
+    *("--set", "train.eval_every_epochs=1", "--set", "evaluation.min_top_1=0"),
+]
+
+
+def slimline(folder: pathlib.Path, *arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [str(BIN / "slimline"), *arguments],
+        cwd=folder,
+        env={**os.environ, "HOME": str(folder)},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+
+
+def start(folder: pathlib.Path) -> subprocess.Popen:
+    """A long run, when its training has measured twice."""
+    process = subprocess.Popen(
+        [str(BIN / "slimline"), *RUN],
+        cwd=folder,
+        env={**os.environ, "HOME": str(folder)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    for _ in range(1200):
+        histories = list(folder.glob("runs/*/train/unfinished/*/history.csv"))
+        if histories and len(histories[0].read_text().splitlines()) > 2:
+            return process
+        assert process.poll() is None
+        time.sleep(0.1)
+    raise AssertionError("no training within two minutes")
+
+
+def test_steered_killed_and_given_again(tmp_path: pathlib.Path) -> None:
+    first = start(tmp_path)
+    steered = slimline(tmp_path, "control", "--rate", "0.005", "--save")
+    assert steered.stdout == "done: rate 0.005, save True\n", steered.stderr
+    first.send_signal(signal.SIGKILL)
+    first.communicate()
+
+    second = start(tmp_path)
+    stopped = slimline(tmp_path, "control", "--stop")
+    assert stopped.returncode == 0, stopped.stderr
+    out, _ = second.communicate(timeout=300)
+    assert second.returncode == 0, out
+
+    (folder,) = [path.parent for path in tmp_path.glob("runs/*/summary.json")]
+    log = (folder / "log.txt").read_text()
+    assert "going on from the checkpoint of step" in log
+    assert "resumed at" in log
+    summary = json.loads((folder / "summary.json").read_text())
+    assert 0 < summary["steps"] < 100_000
+    with (folder / "actions.csv").open() as file:
+        actions = [(row["action"], row["value"]) for row in csv.DictReader(file)]
+    assert ("rate", "0.005") in actions
+    assert actions[-1] == ("stop", "True")
+    with (folder / "history.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    steps = [int(row["step"]) for row in rows]
+    assert steps == sorted(set(steps))
+    # The rate that was set by hand before the kill holds until the end.
+    assert float(rows[-1]["learning_rate"]) == pytest.approx(0.005)
+    assert list((tmp_path / "runs").glob("*/train/unfinished/*")) == []
+
+    over = slimline(tmp_path, "control", "--save")
+    assert over.returncode == 2
+    assert "is over" in over.stderr

@@ -1,0 +1,37 @@
+"""A training killed at any file event goes on to the same end."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+SCRIPT = pathlib.Path(__file__).with_name("kill_and_resume.py")
+# Of some sixty events; the first checkpoint is written at the first dozen, the others
+# while a checkpoint, its record, a measurement or the clean-up is under way.
+POINTS = (5, 8, 11, 14, 23, 35, 47, 59, 60, 61)
+
+
+@pytest.mark.slow
+def test_killed_at_a_file_event_it_ends_as_the_unbroken_one(tmp_path):
+    result = subprocess.run(
+        [sys.executable, str(SCRIPT), str(tmp_path), "0", *map(str, POINTS)],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    unbroken, *resumed = map(json.loads, result.stdout.splitlines())
+    assert [row["step"] for row in unbroken["history"]] == [3, 6, 9, 12]
+    # The plateau cut the rate once, so that its state is worth carrying over.
+    assert unbroken["history"][-1]["learning_rate"] == pytest.approx(0.005)
+    assert len(resumed) == len(POINTS)
+    for training in resumed:
+        point = training["point"]
+        assert training["ended_well"], result.stderr[-3000:]
+        assert training["history"] == unbroken["history"], point
+        assert training["weights"] == unbroken["weights"], point
+        assert training["leftovers"] == [], point
+    assert sum(training["was_killed"] for training in resumed) >= len(POINTS) - 3

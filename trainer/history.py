@@ -1,0 +1,79 @@
+"""What a training wrote down: measurements a row each, and what a person did meanwhile."""
+
+import csv
+import io
+import os
+import pathlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from schema import durable
+
+HISTORY_FILE = "history.csv"
+ACTIONS_FILE = "actions.csv"
+STEP = "step"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A CSV file that grows row by row, each with its `step`."""
+
+    path: pathlib.Path
+
+    def append(self, row: Mapping[str, object]) -> None:
+        """Adds a row, safe on disk when this returns."""
+        is_new = not self.path.exists()
+        with self.path.open("a", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(row))
+            if is_new:
+                writer.writeheader()
+            writer.writerow(row)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def rows(self) -> Iterator[dict[str, str]]:
+        """All rows, oldest first; none where there is no file."""
+        if not self.path.exists():
+            return
+        with self.path.open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                # A row that a crash cut short has no value in its last columns.
+                if None not in row.values():
+                    yield row
+
+    def cut(self, step: int, *, keeps_step: bool) -> list[dict[str, str]]:
+        """Takes out the rows after `step` (and of it, unless it is kept); returns them.
+
+        A training that goes on from an earlier checkpoint comes by those steps again.
+        """
+        rows = list(self.rows())
+        if not rows:
+            return []
+        kept = [
+            row
+            for row in rows
+            if int(row[STEP]) < step or (keeps_step and int(row[STEP]) == step)
+        ]
+        taken = [row for row in rows if row not in kept]
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(kept)
+        durable.write_text(self.path, text.getvalue())
+        return taken
+
+
+def measurements(folder: pathlib.Path) -> Table:
+    """Table of the measurements on eval in the folder of a training."""
+    return Table(folder / HISTORY_FILE)
+
+
+def actions(folder: pathlib.Path) -> Table:
+    """Table of what was done by hand in the folder of a training."""
+    return Table(folder / ACTIONS_FILE)
+
+
+def read(folder: pathlib.Path) -> Iterator[dict[str, float]]:
+    """Rows of the measurements: step, loss, rate and the eval figures."""
+    for row in measurements(folder).rows():
+        yield {name: float(value) for name, value in row.items()}

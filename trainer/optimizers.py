@@ -1,0 +1,90 @@
+"""Rules that turn gradients into updates, and what is done to gradients before."""
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+import tensorflow.compat.v1 as v1
+import tf_slim as slim
+
+from trainer import layers
+from trainer.config import TrainConfig
+
+GradientsAndVariables = Sequence[tuple[tf.Tensor, tf.Variable]]
+
+
+def total_loss(train: TrainConfig) -> tf.Tensor:
+    """All losses of the default graph; scalar float32.
+
+    With adamw the L2 losses stay out: the weights decay by themselves.
+    """
+    return v1.losses.get_total_loss(
+        add_regularization_losses=train.optimizer != "adamw"
+    )
+
+
+def train_op(
+    loss: tf.Tensor, train: TrainConfig, rate: tf.Tensor, global_step: tf.Variable
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """The update of all trainable variables and of batch norm's moving statistics.
+
+    Args:
+      loss: scalar.
+      train: optimizer, momentum, clip_norm, weight_decay.
+      rate: scalar, learning rate of this update.
+      global_step: counted up by one.
+
+    Returns:
+      The op, whose value is the loss before the update; and the global norm of the
+      gradients before they are clipped, scalar float32.
+    """
+    norms: list[tf.Tensor] = []
+
+    def transform(gradients: GradientsAndVariables) -> GradientsAndVariables:
+        values, variables = zip(*gradients, strict=True)
+        norm = tf.linalg.global_norm(values)
+        norms.append(norm)
+        if train.clip_norm:
+            values = tuple(tf.clip_by_global_norm(values, train.clip_norm, norm)[0])
+        if train.optimizer == "adamw" and train.weight_decay:
+            values = tuple(_after_decay(values, train.weight_decay * rate))
+        return list(zip(values, variables, strict=True))
+
+    # Adds the updates of UPDATE_OPS as control dependencies of the gradients.
+    update = slim.training.create_train_op(
+        loss,
+        make(train, rate),
+        global_step=global_step,
+        check_numerics=False,
+        transform_grads_fn=transform,
+    )
+    return update, norms[0]
+
+
+def make(train: TrainConfig, rate: tf.Tensor) -> v1.train.Optimizer:
+    """The optimizer that `train.optimizer` names."""
+    if train.optimizer in ("adam", "adamw"):
+        return v1.train.AdamOptimizer(rate)
+    if train.optimizer == "rmsprop":
+        return v1.train.RMSPropOptimizer(rate, momentum=train.momentum)
+    if train.optimizer == "gradient_descent":
+        return v1.train.GradientDescentOptimizer(rate)
+    return v1.train.MomentumOptimizer(
+        rate, train.momentum, use_nesterov=train.optimizer == "nesterov"
+    )
+
+
+def _after_decay(values: Sequence[tf.Tensor], share: tf.Tensor) -> list[tf.Tensor]:
+    """`values`, not before the decayed weights have lost `share` of themselves.
+
+    Once the gradients are known nothing reads the weights any more in this step, so the
+    decay and the update add up.
+
+    Reference: Loshchilov and Hutter, arXiv:1711.05101, algorithm 2.
+    """
+    with tf.control_dependencies(values):
+        decays = [
+            variable.assign_sub(share * variable, read_value=False)
+            for variable in v1.get_collection(layers.DECAYED)
+        ]
+    with tf.control_dependencies(decays):
+        return [tf.identity(value) for value in values]

@@ -1,0 +1,65 @@
+"""Folders of trainings that are not done, found again by what the training depends on.
+
+TFX gives every execution a new folder, so a training that was killed would begin again.
+Ours works in `<folder of the Trainer>/unfinished/<key>/`, where the key is a digest of its
+causes, and moves the whole folder to its place in TFX when it is done.
+"""
+
+import hashlib
+import json
+import logging
+import pathlib
+import shutil
+from collections.abc import Mapping
+from typing import Any
+
+_LOGGER = logging.getLogger("slimline.train")
+_PROGRESS = logging.getLogger("slimline.progress")
+
+FOLDER = "unfinished"
+KEY_SIGNS = 16
+# Folders of other settings that wait for their training to be taken up again.
+KEPT = 3
+
+
+def folder_of(trainer_root: pathlib.Path) -> pathlib.Path:
+    """Where the unfinished trainings of a Trainer lie; `trainer_root` is its own folder."""
+    return trainer_root / FOLDER
+
+
+def claim(model_run_dir: pathlib.Path, causes: Mapping[str, Any]) -> pathlib.Path:
+    """The folder to train in, made where there is none yet.
+
+    Args:
+      model_run_dir: `<folder of the Trainer>/<channel>/<execution>`, as TFX gives it.
+      causes: all that the training depends on, fit for JSON.
+    """
+    root = folder_of(model_run_dir.parents[1])
+    text = json.dumps(causes, sort_keys=True, default=str)
+    folder = root / hashlib.sha256(text.encode()).hexdigest()[:KEY_SIGNS]
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.touch()  # the youngest is kept longest
+    _prune(root, folder)
+    _PROGRESS.info("train_folder", extra={"fields": {"folder": str(folder)}})
+    return folder
+
+
+def finish(folder: pathlib.Path, model_run_dir: pathlib.Path) -> None:
+    """Moves a finished training to its place, at once."""
+    model_run_dir.parent.mkdir(parents=True, exist_ok=True)
+    if model_run_dir.is_dir():
+        model_run_dir.rmdir()  # TFX makes it beforehand, empty
+    folder.rename(model_run_dir)
+
+
+def forget(trainer_root: pathlib.Path) -> None:
+    """Removes all unfinished trainings of a Trainer."""
+    shutil.rmtree(folder_of(trainer_root), ignore_errors=True)
+
+
+def _prune(root: pathlib.Path, current: pathlib.Path) -> None:
+    others = [path for path in root.iterdir() if path.is_dir() and path != current]
+    others.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in others[KEPT:]:
+        _LOGGER.info("removing the unfinished training %s", path)
+        shutil.rmtree(path, ignore_errors=True)
