@@ -129,6 +129,8 @@ def describe(component: str, outputs: Outputs) -> Outcome:
             return Outcome(
                 f"{result['steps']:,} steps,{resumed} best at {best['step']:,}:"
                 f" eval top-1 {best['top_1']:.4f} ({best['weights']} weights)"
+                + "".join(f"; {finding}" for finding in result.get("findings", ())),
+                is_good=not result.get("findings"),
             )
         case "baseline":
             version = _only(outputs, "baseline_model").get_string_custom_property(

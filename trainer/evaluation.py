@@ -37,9 +37,24 @@ class Measurement:
 
 
 class EvalSession(contextlib.AbstractContextManager["EvalSession"]):
-    """An inference graph with a session, measured on one split again and again."""
+    """An inference graph with a session, measured on one split again and again.
 
-    def __init__(self, config: TrainerConfig, split: Split, num_classes: int):
+    Args:
+      config: the Trainer's configuration.
+      split: to measure on.
+      num_classes: width of the logits.
+      norm_by_batch: batch norm takes the statistics of each batch, as in training; for
+        comparison with its moving averages only.
+    """
+
+    def __init__(
+        self,
+        config: TrainerConfig,
+        split: Split,
+        num_classes: int,
+        *,
+        norm_by_batch: bool = False,
+    ):
         self._split = split
         size_px = config.preprocessing.crop_px
         with tf.Graph().as_default() as graph:
@@ -47,7 +62,9 @@ class EvalSession(contextlib.AbstractContextManager["EvalSession"]):
                 tf.float32, [None, size_px, size_px, config.preprocessing.channels]
             )
             self._labels = v1.placeholder(tf.int64, [None])
-            inference = graphs.build_inference(self._images, num_classes, config)
+            inference = graphs.build_inference(
+                self._images, num_classes, config, norm_by_batch=norm_by_batch
+            )
             self._probabilities = inference.probabilities
             self._savers = inference.savers
             self._right = tf.reduce_sum(
@@ -68,7 +85,13 @@ class EvalSession(contextlib.AbstractContextManager["EvalSession"]):
 
     def measure(self, checkpoint: str, step: int) -> list[Measurement]:
         """One exact pass with each kind of weights in `checkpoint`."""
-        return [self._measure(checkpoint, step, weights) for weights in self._savers]
+        return [self.measure_one(checkpoint, step, weights) for weights in self._savers]
+
+    @property
+    def has_batch_norm(self) -> bool:
+        """Whether the net normalises anywhere."""
+        variables = self._session.graph.get_collection(v1.GraphKeys.MODEL_VARIABLES)
+        return any("/moving_mean" in variable.name for variable in variables)
 
     def probabilities(
         self, checkpoint: str, weights: str, images: np.ndarray
@@ -82,7 +105,8 @@ class EvalSession(contextlib.AbstractContextManager["EvalSession"]):
         with self._session.graph.as_default():
             self._savers[weights].restore(self._session, checkpoint)
 
-    def _measure(self, checkpoint: str, step: int, weights: str) -> Measurement:
+    def measure_one(self, checkpoint: str, step: int, weights: str) -> Measurement:
+        """One exact pass with one kind of weights: 'raw' or 'ema'."""
         self._restore(checkpoint, weights)
         right, cross_entropy = 0, 0.0
         for images, labels in self._split.batches():

@@ -103,7 +103,11 @@ def build_training(
 
 
 def build_inference(
-    images: tf.Tensor, num_classes: int, config: TrainerConfig
+    images: tf.Tensor,
+    num_classes: int,
+    config: TrainerConfig,
+    *,
+    norm_by_batch: bool = False,
 ) -> InferenceGraph:
     """Logits and probabilities in the default graph, for evaluation and export.
 
@@ -112,10 +116,13 @@ def build_inference(
         centre where it takes smaller ones.
       num_classes: width of the logits.
       config: the Trainer's configuration.
+      norm_by_batch: batch norm takes the statistics of the batch; for comparison only.
     """
     images = augmentation.central_crop(images, config.image_size_px)
     spec = variants.spec_of(config.model)
-    logits, _ = builder.build(spec, images, num_classes, is_training=False)
+    logits, _ = builder.build(
+        spec, images, num_classes, is_training=False, norm_by_batch=norm_by_batch
+    )
     variables = averaged_variables()
     savers = {"raw": v1.train.Saver(variables)}
     if config.train.ema_decay:

@@ -103,6 +103,7 @@ class MeasureHook(v1.train.SessionRunHook):
     ):
         self.state = state
         self.last_step = 0
+        self.measurements: list[Measurement] = []
         self._graph = graph
         self._evaluation = evaluation
         self._store = store
@@ -155,7 +156,7 @@ class MeasureHook(v1.train.SessionRunHook):
         step, state = self.last_step, self.state
         # Committed before it is measured: a kill meanwhile costs the measurement only.
         checkpoint = self._save(session)
-        measurements = self._evaluation.measure(checkpoint, step)
+        self.measurements = measurements = self._evaluation.measure(checkpoint, step)
         here = measurements[0]
         for candidate in measurements[1:]:
             here = candidate if candidate.is_better_than(here) else here

@@ -61,6 +61,7 @@ def run_fn(fn_args: FnArgs) -> None:
                 "steps": result.steps,
                 "resumed_at": result.resumed_at,
                 "best": dataclasses.asdict(result.best),
+                "findings": result.findings,
             }
         ),
     )

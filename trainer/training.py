@@ -12,6 +12,7 @@ import tensorflow.compat.v1 as v1
 from schema.errors import TrainError
 from trainer import (
     checkpoints,
+    detector,
     evaluation,
     graphs,
     history,
@@ -41,6 +42,7 @@ class TrainingResult:
       steps: updates applied in all.
       parameters: trainable parameters of the net.
       resumed_at: step of the checkpoint that this training went on from; 0 for none.
+      findings: what is wrong with the moving averages, in sentences.
     """
 
     best: evaluation.Measurement
@@ -48,6 +50,7 @@ class TrainingResult:
     steps: int
     parameters: int
     resumed_at: int = 0
+    findings: tuple[str, ...] = ()
 
 
 def train(
@@ -129,7 +132,27 @@ def train(
         steps=measure.last_step,
         parameters=parameters,
         resumed_at=first_step,
+        findings=_findings(config, eval_split, num_classes, store, measure),
     )
+
+
+def _findings(
+    config: TrainerConfig,
+    eval_split: Split,
+    num_classes: int,
+    store: checkpoints.CheckpointStore,
+    measure: hooks.MeasureHook,
+) -> tuple[str, ...]:
+    # One that was over before it went on has measured nothing now.
+    if not measure.measurements:
+        return ()
+    step = measure.measurements[0].step
+    found = detector.findings(
+        config, eval_split, num_classes, store.path(step), measure.measurements
+    )
+    for sentence in found:
+        _LOGGER.warning(sentence)
+    return tuple(found)
 
 
 def _build(

@@ -38,7 +38,10 @@ class Context:
 
 
 def default_scope(
-    context: Context, is_training: bool, seed: tf.Tensor | None
+    context: Context,
+    is_training: bool,
+    seed: tf.Tensor | None,
+    norm_by_batch: bool = False,
 ) -> dict[str, Any]:
     """The arg scope of a net: what its blocks do where they say nothing else."""
     defaults = context.defaults
@@ -51,7 +54,7 @@ def default_scope(
         ),
         slim.arg_scope(
             [layers.batch_norm],
-            is_training=is_training,
+            is_training=is_training or norm_by_batch,
             decay=defaults.norm_decay,
             epsilon=defaults.norm_epsilon,
             scale=defaults.norm_scale,

@@ -18,6 +18,7 @@ def build(
     is_training: bool,
     weight_decay: float = 0.0,
     seed: tf.Tensor | None = None,
+    norm_by_batch: bool = False,
 ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
     """Adds the net to the current graph, under a variable scope of its name.
 
@@ -34,6 +35,8 @@ def build(
       weight_decay: factor of the L2 loss, 0 for none.
       seed: integers [2], of which dropout follows: another pair in each step, the same in
         a repeated one. None takes the seed of the graph and a random number.
+      norm_by_batch: batch norm takes the statistics of the batch in inference too. To look
+        at a training with, never to predict.
 
     Returns:
       Logits, float32 [batch, num_classes], linear: the loss or the served signature applies
@@ -53,7 +56,9 @@ def build(
     end_points: dict[str, tf.Tensor] = {}
     with (
         tf.compat.v1.variable_scope(spec.name),
-        slim.arg_scope(block_ops.default_scope(context, is_training, seed)),
+        slim.arg_scope(
+            block_ops.default_scope(context, is_training, seed, norm_by_batch)
+        ),
     ):
         outputs = images
         for name, block in named(spec.blocks):
