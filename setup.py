@@ -21,6 +21,7 @@ REQUIRED = [
     "click>=8.1",
     "dill>=0.3.8",  # tfx-bsl imports it, Beam no longer brings it
     "filelock>=3.12",
+    "matplotlib>=3.8",  # curves and drawings
     "numpy>=1.26,<2",
     "packaging>=23",
     "Pillow>=10.3",

@@ -45,6 +45,7 @@ def create_pipeline(
     beam_arguments: list[str],
     metadata_path: pathlib.Path | None = None,
     use_cache: bool = True,
+    deploys: bool = True,
 ) -> tfx_pipeline.Pipeline:
     """TFX pipeline of an experiment.
 
@@ -117,26 +118,28 @@ def create_pipeline(
         example_splits=[features.TEST],
         source_fingerprint=fingerprint.source("components.model_evaluator"),
     ).with_id("evaluate")
-    push = ModelPusher(
-        model=model,
-        model_blessing=evaluate.outputs["blessing"],
-        serving_folder=locations.serving_folder,
-        source_fingerprint=fingerprint.source("components.model_pusher"),
-    ).with_id("push")
+    components = [
+        data_contract,
+        example_gen,
+        statistics,
+        check,
+        transform,
+        train,
+        baseline,
+        evaluate,
+    ]
+    if deploys:
+        push = ModelPusher(
+            model=model,
+            model_blessing=evaluate.outputs["blessing"],
+            serving_folder=locations.serving_folder,
+            source_fingerprint=fingerprint.source("components.model_pusher"),
+        ).with_id("push")
+        components.append(push)
     return tfx_pipeline.Pipeline(
         pipeline_name=config.name.replace("_", "-"),
         pipeline_root=locations.pipeline_root,
-        components=[
-            data_contract,
-            example_gen,
-            statistics,
-            check,
-            transform,
-            train,
-            baseline,
-            evaluate,
-            push,
-        ],
+        components=components,
         enable_cache=use_cache,
         metadata_connection_config=(
             metadata.sqlite_metadata_connection_config(str(metadata_path))

@@ -43,6 +43,7 @@ def run(
     run_folder: pathlib.Path,
     origins: Mapping[str, str],
     use_cache: bool = True,
+    deploys: bool = True,
 ) -> Summary:
     """Runs every component that is not served from the cache.
 
@@ -53,6 +54,7 @@ def run(
       run_folder: existing folder of this run; history, summary and samples go there.
       origins: where each setting came from, for the log.
       use_cache: False runs everything anew.
+      deploys: False compares with no earlier model and pushes nothing.
 
     Raises:
       ConfigError, DataError, TrainError: what the user can mend.
@@ -66,7 +68,7 @@ def run(
     with _lock(root, config.name), _noting_training_folder(run_folder):
         if not use_cache:
             unfinished.forget(root / config.name / "train")
-        runner.run(create_pipeline(config, resolved, root, use_cache))
+        runner.run(create_pipeline(config, resolved, root, use_cache, deploys))
     results = runner.results
     summary = _summarise(
         config,
@@ -84,21 +86,27 @@ def create_pipeline(
     resolved: inputs.Inputs,
     root: pathlib.Path,
     use_cache: bool = True,
+    deploys: bool = True,
 ) -> tfx_pipeline.Pipeline:
     """The DAG of an experiment with everything below `root`, an absolute path."""
     model_name = config.serving.model_name or resolved.name
+    serving_folder = root / versions.SERVING_FOLDER / model_name
+    if not deploys:
+        # Where there never is a model, so that none is compared with.
+        serving_folder = root / config.name / versions.SERVING_FOLDER
     return dag.create_pipeline(
         config,
         resolved.contract,
         dag.Locations(
             pipeline_root=str(root / config.name),
-            serving_folder=str(root / versions.SERVING_FOLDER / model_name),
+            serving_folder=str(serving_folder),
             input_path=str(resolved.path),
             input_fingerprint=resolved.fingerprint,
         ),
         engines.local(),
         metadata_path=root / METADATA_FILE,
         use_cache=use_cache,
+        deploys=deploys,
     )
 
 
@@ -194,7 +202,7 @@ def _summarise(
     facts = _ingest_facts(results["ingest"].outputs)
     trained = _training_result(results["train"].outputs)
     verdict = _verdict(results["evaluate"].outputs)
-    pushed = _only(results["push"].outputs, "pushed_model")
+    version, path = _pushed(results)
     return Summary(
         run=run_folder.name,
         folder=str(run_folder),
@@ -224,11 +232,23 @@ def _summarise(
         baseline_version=verdict["baseline_version"],
         verdict=verdict["sentences"],
         refusals=verdict["refusals"],
-        pushed_version=pushed.get_string_custom_property("pushed_version") or None,
-        pushed_path=pushed.get_string_custom_property("pushed_destination") or None,
+        pushed_version=version,
+        pushed_path=path,
         seconds={name: result.seconds for name, result in results.items()},
         total_seconds=total_seconds,
+        training_seconds=trained["seconds"],
         sample_images=_write_samples(run_folder, results["ingest"].outputs),
+    )
+
+
+def _pushed(results: Mapping[str, ComponentResult]) -> tuple[str | None, str | None]:
+    """Version and folder of the pushed model, where there is one."""
+    if "push" not in results:
+        return None, None
+    pushed = _only(results["push"].outputs, "pushed_model")
+    return (
+        pushed.get_string_custom_property("pushed_version") or None,
+        pushed.get_string_custom_property("pushed_destination") or None,
     )
 
 

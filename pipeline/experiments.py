@@ -16,6 +16,7 @@ from pipeline.config import (
     TrainConfig,
 )
 from trainer import lookup
+from trainer.nets import geometry, registry
 
 DEFAULT = "digits_resnet_20"
 
@@ -134,6 +135,107 @@ def mnist_resnet_34() -> PipelineConfig:
     )
 
 
+def mnist_mlp_bn() -> PipelineConfig:
+    """Three fully connected sigmoid layers on MNIST, with batch norm or without.
+
+    Run: slimline run mnist_mlp_bn --data FOLDER, or slimline sweep mnist_mlp_bn --data
+    FOLDER for both. Expect: not measured yet in full. Batch and steps are those of the
+    batch-norm paper's own demonstration (arXiv:1502.03167, section 4.1): the net with batch
+    norm learns faster and ends higher.
+    """
+    return PipelineConfig(
+        name="mnist_mlp_bn",
+        data=DataConfig(contract="mnist"),
+        preprocessing=PreprocessingConfig(
+            resize_px=28, crop_px=28, channels=1, standardise="minus_one_to_one"
+        ),
+        model=ModelConfig(net="mlp_bn"),
+        train=TrainConfig(
+            batch_size=60,
+            steps=50_000,
+            optimizer="gradient_descent",
+            learning_rate=0.1,
+            weight_decay=0.0,
+            ema_decay=0.0,
+        ),
+        schedule=ScheduleConfig(name="constant", warmup_epochs=0),
+        evaluation=EvaluationConfig(min_top_1=0.9),
+    )
+
+
+def custom_hw_net() -> PipelineConfig:
+    """The ten-layer net of the two custom data sets, at 100 px.
+
+    Run: slimline data init PATH, then slimline run custom_hw_net --data PATH. Expect: not
+    measured yet in full. Crop, optimizer, batch, averages and the halving of the rate are
+    those of the system it reproduces (docs/systems.md, section 4).
+    """
+    return PipelineConfig(
+        name="custom_hw_net",
+        preprocessing=PreprocessingConfig(
+            resize_px=130, crop_px=130, standardise="per_image"
+        ),
+        model=ModelConfig(net="hw_net", image_size_px=100),
+        train=TrainConfig(
+            batch_size=128,
+            steps=10_000,
+            optimizer="adam",
+            learning_rate=0.001,
+            weight_decay=1e-3,
+            ema_decay=0.9999,
+            flip=True,
+            eval_every_epochs=10,
+        ),
+        schedule=ScheduleConfig(
+            name="plateau", plateau_preset="report", warmup_epochs=0
+        ),
+        evaluation=EvaluationConfig(min_top_1=0.5, max_top_1_drop=0.02),
+    )
+
+
+def caltech_classics() -> PipelineConfig:
+    """AlexNet, or another of the classics, on folders of photographs at 112 px.
+
+    Run: slimline data init PATH, then slimline sweep caltech_classics --data PATH for all
+    eight. Expect: not measured yet in full. The system that compared them takes 224 px:
+    --set preprocessing.resize_px=224 --set preprocessing.crop_px=224; here it is half of
+    that, which costs a quarter.
+    """
+    return _photographs("caltech_classics", net="alexnet")
+
+
+def caltech_ablation() -> PipelineConfig:
+    """The CNN with all tricks, or another of the ablation, on photographs at 112 px.
+
+    Run: slimline data init PATH, then slimline sweep caltech_ablation --data PATH for all
+    eight. Expect: not measured yet in full. The system that compared them takes 224 px:
+    --set preprocessing.resize_px=224 --set preprocessing.crop_px=224; here it is half of
+    that, which costs a quarter.
+    """
+    return _photographs("caltech_ablation", net="cnn_all_tricks")
+
+
+def _photographs(name: str, net: str) -> PipelineConfig:
+    """What the classics and the ablation share: momentum, 0.001, no augmentation, no L2."""
+    return PipelineConfig(
+        name=name,
+        preprocessing=PreprocessingConfig(
+            resize_px=112, crop_px=112, standardise="per_image"
+        ),
+        model=ModelConfig(net=net),
+        train=TrainConfig(
+            batch_size=32,
+            epochs=60,
+            learning_rate=0.001,
+            weight_decay=0.0,
+            ema_decay=0.98,
+            eval_every_epochs=2,
+        ),
+        schedule=ScheduleConfig(name="constant", warmup_epochs=0),
+        evaluation=EvaluationConfig(min_top_1=0.3, max_top_1_drop=0.02),
+    )
+
+
 def folder() -> PipelineConfig:
     """ResNet-20 at 64 px on images of your own.
 
@@ -166,6 +268,10 @@ EXPERIMENTS: dict[str, Callable[[], PipelineConfig]] = {
     "cifar10_resnet_20": cifar10_resnet_20,
     "cifar10_inception_v2": cifar10_inception_v2,
     "mnist_resnet_34": mnist_resnet_34,
+    "mnist_mlp_bn": mnist_mlp_bn,
+    "custom_hw_net": custom_hw_net,
+    "caltech_classics": caltech_classics,
+    "caltech_ablation": caltech_ablation,
     "folder": folder,
 }
 
@@ -185,9 +291,7 @@ def tiny(config: PipelineConfig) -> PipelineConfig:
     The net keeps its structure and every component runs; the gate is open, because two
     steps teach nothing.
     """
-    size_px = 32 if config.model.net.startswith("inception") else 8
-    if config.model.net == "resnet_34_mnist":
-        size_px = 28
+    size_px = max(8, geometry.smallest_input_px(registry.find(config.model.net)))
     return dataclasses.replace(
         config,
         preprocessing=dataclasses.replace(

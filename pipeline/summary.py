@@ -34,6 +34,8 @@ class Summary:
       pushed_path: its folder, or None.
       seconds: per component.
       total_seconds: of the whole run.
+      training_seconds: of the training proper, also where it came from the cache or was
+        broken off between.
       sample_images: a few test images to try the model on, file -> true class.
     """
 
@@ -62,4 +64,5 @@ class Summary:
     pushed_path: str | None
     seconds: dict[str, float]
     total_seconds: float
+    training_seconds: float
     sample_images: dict[str, str]

@@ -56,3 +56,15 @@ class TrainError(SlimlineError, RuntimeError):
 
 class GateError(SlimlineError):
     """The gate refused the model."""
+
+
+def find_user_error(error: BaseException | None) -> SlimlineError | None:
+    """The error that a user can mend, from the causes of `error`: frameworks wrap it."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, SlimlineError):
+            return error
+        seen.add(id(error))
+        hidden = error.__suppress_context__
+        error = error.__cause__ or (None if hidden else error.__context__)
+    return None

@@ -14,12 +14,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from slimline import errors
-from slimline.run_result import Run
+from slimline.run_result import Run, Sweep
 
 if TYPE_CHECKING:
     from serving.local_model import LocalModel
 
-__all__ = ["Run", "errors", "load", "run"]
+__all__ = ["Run", "Sweep", "errors", "load", "run", "sweep"]
 
 logging.getLogger("slimline").addHandler(logging.NullHandler())
 
@@ -58,6 +58,42 @@ def run(
     root = pathlib.Path(root)
     folder = runs.create(root, resolved.values(), resolved.origins)
     return Run(session.execute(resolved, root, folder))
+
+
+def sweep(
+    name: str,
+    data: str | os.PathLike[str] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    root: str | os.PathLike[str] = "runs",
+) -> Sweep:
+    """Trains the members of a sweep and compares them; see `slimline sweep`.
+
+    Args:
+      name: of the sweep.
+      data: folder or archive of the images.
+      settings: dotted key -> value, for all members.
+      root: folder of the runs.
+
+    Returns:
+      A row a member. One whose training failed has a note instead of figures.
+
+    Raises:
+      ConfigError, DataError: what the caller can mend.
+    """
+    from pipeline import inputs, runs, sweeps
+    from pipeline import settings as pipeline_settings
+    from slimline import session
+
+    resolved = pipeline_settings.resolve(
+        name, data=None if data is None else os.fspath(data), settings=settings
+    )
+    members = sweeps.configs(name, resolved.config)
+    for config in members.values():
+        inputs.check(config)
+    root = pathlib.Path(root)
+    folder = runs.create(root, resolved.values(), resolved.origins)
+    rows = session.execute_sweep(members, resolved, root, folder)
+    return Sweep(folder, tuple(rows))
 
 
 def load(

@@ -6,6 +6,7 @@ from schema.errors import (
     GateError,
     SlimlineError,
     TrainError,
+    find_user_error,
 )
 
 __all__ = [
@@ -57,15 +58,3 @@ def kind(error: BaseException) -> str:
     name = type(error).__name__
     is_ours = isinstance(error, SlimlineError)
     return name.removesuffix("Error").lower() if is_ours else "unexpected"
-
-
-def find_user_error(error: BaseException | None) -> SlimlineError | None:
-    """The error that a user can mend, from the causes of `error`: frameworks wrap it."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        if isinstance(error, SlimlineError):
-            return error
-        seen.add(id(error))
-        hidden = error.__suppress_context__
-        error = error.__cause__ or (None if hidden else error.__context__)
-    return None

@@ -1,10 +1,11 @@
-"""The outcome of a run as Python code reads it."""
+"""The outcome of a run or a sweep as Python code reads it."""
 
 import dataclasses
 import pathlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pipeline.comparison import Row
     from pipeline.summary import Summary
 
 
@@ -32,3 +33,16 @@ class Run:
     def folder(self) -> pathlib.Path:
         """The run's own folder, with log, configuration and summary."""
         return pathlib.Path(self.summary.folder)
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+    """A finished sweep.
+
+    Attributes:
+      folder: its own, with log, table (`results.csv`, `results.md`) and `curves.png`.
+      rows: figures of each member.
+    """
+
+    folder: pathlib.Path
+    rows: tuple["Row", ...]

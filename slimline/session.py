@@ -14,6 +14,8 @@ from pipeline.settings import Resolved
 from slimline import errors
 
 if TYPE_CHECKING:
+    from pipeline.comparison import Row
+    from pipeline.config import PipelineConfig
     from pipeline.summary import Summary
 
 Listener = Callable[[str, Mapping[str, Any]], None]
@@ -45,19 +47,55 @@ def execute(
     Raises:
       SlimlineError: what the user can mend, also where a framework wrapped it.
     """
+    with watched(folder, listener, logs_everything):
+        # TensorFlow loads here, after the log is in place.
+        from pipeline import execution
+
+        return execution.run(
+            resolved.config,
+            root=root,
+            run_folder=folder,
+            origins=resolved.origins,
+            use_cache=use_cache,
+        )
+
+
+def execute_sweep(
+    members: "Mapping[str, PipelineConfig]",
+    resolved: Resolved,
+    root: pathlib.Path,
+    folder: pathlib.Path,
+    *,
+    listener: Listener | None = None,
+    logs_everything: bool = False,
+    use_cache: bool = True,
+) -> "list[Row]":
+    """Runs the members of a sweep; the other arguments are those of `execute`.
+
+    Raises:
+      SlimlineError: what the user can mend, also where a framework wrapped it.
+    """
+    with watched(folder, listener, logs_everything):
+        from pipeline import sweep_execution
+
+        return sweep_execution.run(
+            members,
+            root=root,
+            run_folder=folder,
+            origins=resolved.origins,
+            use_cache=use_cache,
+        )
+
+
+@contextlib.contextmanager
+def watched(
+    folder: pathlib.Path, listener: Listener | None, logs_everything: bool
+) -> Iterator[None]:
+    """Logs into the folder of a run, hands its events on, and unwraps what ends it."""
     log = folder / runs.LOG_FILE
     with _logging_to(log, logs_everything), _heard_by(listener), _no_arguments():
         try:
-            # TensorFlow loads here, after the log is in place.
-            from pipeline import execution
-
-            return execution.run(
-                resolved.config,
-                root=root,
-                run_folder=folder,
-                origins=resolved.origins,
-                use_cache=use_cache,
-            )
+            yield
         except BaseException as error:
             with log.open("a", encoding="utf-8") as file:
                 file.write(f"{STACK_HEADING}\n")

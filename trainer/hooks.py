@@ -38,6 +38,7 @@ class State:
       is_over: whether patience or a person has ended the training.
       loss: of the last update.
       learning_rate: of the last update.
+      seconds: spent on training so far, measurements included.
     """
 
     rate: RateState = dataclasses.field(default_factory=RateState)
@@ -46,6 +47,7 @@ class State:
     is_over: bool = False
     loss: float = float("nan")
     learning_rate: float = 0.0
+    seconds: float = 0.0
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "State":
@@ -113,6 +115,8 @@ class MeasureHook(v1.train.SessionRunHook):
         self._patience = patience
         self._control = control
         self._writer: Any = None
+        self._seconds_before = state.seconds
+        self._began_at = time.monotonic()
 
     def begin(self) -> None:
         """See base class."""
@@ -144,6 +148,7 @@ class MeasureHook(v1.train.SessionRunHook):
     def _save(self, session: v1.Session) -> str:
         self._control.wants_save = False
         self.state.is_measured = False
+        self._count_seconds()
         with _told_when_full(self._store):
             return self._store.save(
                 session,
@@ -151,6 +156,10 @@ class MeasureHook(v1.train.SessionRunHook):
                 self.last_step,
                 dataclasses.asdict(self.state),
             )
+
+    def _count_seconds(self) -> None:
+        here = time.monotonic() - self._began_at
+        self.state.seconds = self._seconds_before + here
 
     def _measure(self, session: v1.Session) -> None:
         step, state = self.last_step, self.state
@@ -167,6 +176,7 @@ class MeasureHook(v1.train.SessionRunHook):
             state.best = here
         is_cut, is_over = self._patience.observe(state.rate, is_gain)
         state.is_measured = True
+        self._count_seconds()
         state.is_over = is_over or self._control.wants_stop
         with _told_when_full(self._store):
             # A row before the commit that counts on it: `history.Table.cut` takes it

@@ -59,6 +59,7 @@ def run_fn(fn_args: FnArgs) -> None:
                 "net": config.model.net,
                 "parameters": result.parameters,
                 "steps": result.steps,
+                "seconds": result.seconds,
                 "resumed_at": result.resumed_at,
                 "best": dataclasses.asdict(result.best),
                 "findings": result.findings,

@@ -41,6 +41,7 @@ class TrainingResult:
       checkpoint: path as a Saver takes it.
       steps: updates applied in all.
       parameters: trainable parameters of the net.
+      seconds: spent on it, over all its parts.
       resumed_at: step of the checkpoint that this training went on from; 0 for none.
       findings: what is wrong with the moving averages, in sentences.
     """
@@ -49,6 +50,7 @@ class TrainingResult:
     checkpoint: str
     steps: int
     parameters: int
+    seconds: float
     resumed_at: int = 0
     findings: tuple[str, ...] = ()
 
@@ -131,6 +133,7 @@ def train(
         checkpoint=store.path(state.best.step),
         steps=measure.last_step,
         parameters=parameters,
+        seconds=state.seconds,
         resumed_at=first_step,
         findings=_findings(config, eval_split, num_classes, store, measure),
     )

@@ -18,6 +18,13 @@ TIME_WIDTH = 8
 BAR_WIDTH = 24
 MARK_COLOURS = {"✓": "green", "!": "yellow", "✗": "red"}
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+# Rare events, each worth its line.
+ALWAYS_TOLD = (
+    "member_started",
+    "member_finished",
+    "train_steered",
+    "train_instruction_refused",
+)
 # Lines of one kind come at most this often, or when a tenth more of the steps is done.
 PLAIN_SECONDS = 60.0
 
@@ -111,7 +118,9 @@ class PlainDisplay:
             self._last.clear()
             self._tenth = 0
             self._write(name, fields)
-        elif name in ("train", "train_eval", "ingest") and self._is_due(name, fields):
+        elif name in ALWAYS_TOLD or (
+            name in ("train", "train_eval", "ingest") and self._is_due(name, fields)
+        ):
             self._write(name, fields)
 
     def _is_due(self, name: str, fields: Mapping[str, Any]) -> bool:
@@ -212,6 +221,8 @@ class LiveDisplay:
             self._component = ""
             for line in component_lines(name, fields, self._width):
                 self._print_component(line)
+        elif name in ALWAYS_TOLD:
+            self._print(told_line(name, fields))
         elif name == "train_eval":
             self._eval_top_1 = fields.get("top_1")
         elif name in ("train", "ingest"):
@@ -242,6 +253,23 @@ class LiveDisplay:
         if colour := MARK_COLOURS.get(line[1:2]):
             text.stylize(colour, 1, 2)
         self._console.print(text, soft_wrap=True)
+
+
+def told_line(name: str, fields: Mapping[str, Any]) -> str:
+    """A rare event as a line of its own."""
+    match name:
+        case "member_started":
+            return (
+                f"member {fields['place']} of {fields['members']}: {fields['member']}"
+            )
+        case "member_finished":
+            return f"   {fields['member']}: {fields['detail']}\n"
+        case "train_steered":
+            return (
+                f" ! by hand at step {fields['step']:,}: {fields['action']}"
+                f" {fields['value']}"
+            )
+    return f" ! ignored {fields['file']}: {fields['reason']}"
 
 
 def component_lines(name: str, fields: Mapping[str, Any], width: int) -> list[str]:

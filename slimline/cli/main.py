@@ -17,6 +17,7 @@ from trainer.lookup import nearest
 # Command -> what --help says of it; each lives in the module of its name.
 COMMANDS = {
     "run": "Train, evaluate, gate and push one experiment.",
+    "sweep": "Train the members of a sweep and compare them.",
     "predict": "Classify image files with a pushed model.",
     "experiments": "List the experiments, or the settings of one.",
     "nets": "List the nets, or show the layers of one.",

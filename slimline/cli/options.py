@@ -50,6 +50,74 @@ def root_option(command: Command) -> Command:
     )(command)
 
 
+def settings_options(command: Command) -> Command:
+    """--data, --set and --config: what to run with."""
+    for option in (
+        click.option(
+            "--config",
+            "config_file",
+            type=click.Path(exists=True, dir_okay=False, path_type=pathlib.Path),
+            help="YAML file with settings.",
+        ),
+        click.option(
+            "--set",
+            "assignments",
+            multiple=True,
+            metavar="KEY=VALUE",
+            shell_complete=complete_settings,
+            help="Change a setting, as train.epochs=30; may be repeated, in any order.",
+        ),
+        click.option("--data", metavar="PATH", help="Folder or archive of the images."),
+    ):
+        command = option(command)
+    return command
+
+
+def running_options(command: Command) -> Command:
+    """--tiny, --no-cache, --dry-run, -v and --plain: how to run it."""
+    for option in (
+        click.option(
+            "--plain",
+            "is_plain",
+            is_flag=True,
+            help="A time-stamped line an event, as without a terminal.",
+        ),
+        click.option(
+            "-v",
+            "--verbose",
+            "is_verbose",
+            is_flag=True,
+            help="Show the logs of the components as well; they are always in log.txt.",
+        ),
+        click.option(
+            "--dry-run",
+            "is_dry",
+            is_flag=True,
+            help="Show what would run; write nothing.",
+        ),
+        click.option(
+            "--no-cache", "is_uncached", is_flag=True, help="Run every component anew."
+        ),
+        click.option(
+            "--tiny",
+            "is_tiny",
+            is_flag=True,
+            help="Two steps with few pixels, to try the chain.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def complete_sweeps(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[str]:
+    """Names of sweeps that begin with `incomplete`."""
+    from pipeline import sweeps
+
+    return [name for name in sweeps.SWEEPS if name.startswith(incomplete)]
+
+
 def complete_experiments(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[str]:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline import experiments, inputs, runs, settings
-from slimline import capture, errors, session
-from slimline.cli import closing, display, machine, options, output
+from slimline import errors, session
+from slimline.cli import closing, options, output, watching
 
 if TYPE_CHECKING:
     from pipeline.summary import Summary
@@ -20,52 +20,14 @@ if TYPE_CHECKING:
     default=experiments.DEFAULT,
     shell_complete=options.complete_experiments,
 )
-@click.option("--data", metavar="PATH", help="Folder or archive of the images.")
-@click.option(
-    "--set",
-    "assignments",
-    multiple=True,
-    metavar="KEY=VALUE",
-    shell_complete=options.complete_settings,
-    help="Change a setting, as train.epochs=30; may be repeated, in any order.",
-)
-@click.option(
-    "--config",
-    "config_file",
-    type=click.Path(exists=True, dir_okay=False, path_type=pathlib.Path),
-    help="YAML file with settings.",
-)
+@options.settings_options
 @options.root_option
-@click.option(
-    "--tiny",
-    "is_tiny",
-    is_flag=True,
-    help="Two steps with few pixels, to try the chain.",
-)
-@click.option(
-    "--no-cache", "is_uncached", is_flag=True, help="Run every component anew."
-)
-@click.option(
-    "--dry-run", "is_dry", is_flag=True, help="Show what would run; write nothing."
-)
+@options.running_options
 @click.option(
     "--print-config",
     "prints_config",
     is_flag=True,
     help="Print every setting, its value and where it came from; run nothing.",
-)
-@click.option(
-    "-v",
-    "--verbose",
-    "is_verbose",
-    is_flag=True,
-    help="Show the logs of the components as well; they are always in log.txt.",
-)
-@click.option(
-    "--plain",
-    "is_plain",
-    is_flag=True,
-    help="A time-stamped line an event, as without a terminal.",
 )
 @options.output_options
 def command(
@@ -102,77 +64,23 @@ def command(
     if is_dry:
         _print_plan(resolved, root, is_json, is_quiet)
         return errors.DONE
-    summary = _run(
+    folder = runs.create(root, resolved.values(), resolved.origins)
+    with watching.shown(
+        folder,
         resolved,
-        root,
         is_plain=is_plain or is_verbose,
         is_quiet=is_quiet,
         is_verbose=is_verbose,
-        use_cache=not is_uncached,
-    )
+    ) as listen:
+        summary = session.execute(
+            resolved,
+            root,
+            folder,
+            listener=listen,
+            logs_everything=True,
+            use_cache=not is_uncached,
+        )
     return _close(summary, resolved, root, is_json, is_quiet)
-
-
-def _run(
-    resolved: settings.Resolved,
-    root: pathlib.Path,
-    *,
-    is_plain: bool,
-    is_quiet: bool,
-    is_verbose: bool,
-    use_cache: bool,
-) -> "Summary":
-    folder = runs.create(root, resolved.values(), resolved.origins)
-    log = folder / runs.LOG_FILE
-    under_way: list[str] = []
-    try:
-        with (
-            capture.capture(log, is_echoed=is_verbose) as terminal,
-            display.open_display(
-                terminal.stderr, is_plain=is_plain, is_quiet=is_quiet
-            ) as screen,
-        ):
-            screen.head(
-                display.Heading(
-                    versions=machine.describe(),
-                    run=runs.two_words(folder),
-                    folder=str(folder),
-                    experiment=resolved.config.name,
-                    changes=resolved.changes(),
-                )
-            )
-
-            def listen(name: str, fields: Any) -> None:
-                if name == "component_started":
-                    under_way[:] = [fields["component"]]
-                screen.event(name, fields)
-
-            return session.execute(
-                resolved,
-                root,
-                folder,
-                listener=listen,
-                logs_everything=True,
-                use_cache=use_cache,
-            )
-    except errors.SlimlineError:
-        raise
-    except Exception as error:
-        raise _broken_off(error, under_way, log) from error
-
-
-def _broken_off(
-    error: Exception, under_way: list[str], log: pathlib.Path
-) -> errors.RunError:
-    where = f" in {under_way[0]}" if under_way else ""
-    first_line = (str(error).strip() or "no message").splitlines()[0]
-    broken = errors.RunError(
-        f"run failed{where}: {type(error).__name__}: {first_line[:300]}",
-        found=f"the last lines of {log} are below",
-        tip="--debug shows the stack; the log holds it too",
-    )
-    broken.log_lines = session.last_lines(log)
-    return broken
 
 
 def _close(

@@ -63,6 +63,7 @@ def make_summary():
             "pushed_path": str(run_folder.parent / "serving" / "digits" / "17"),
             "seconds": {"ingest": 3.2, "train": 80.4},
             "total_seconds": 95.0,
+            "training_seconds": 80.1,
             "sample_images": {str(run_folder / "samples" / "0.png"): "3"},
         }
         return Summary(**(values | changes))

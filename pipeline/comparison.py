@@ -1,0 +1,162 @@
+"""The members of a sweep side by side: a table, and a picture of their curves."""
+
+import csv
+import io
+import math
+import pathlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+
+from schema import durable
+from trainer import history
+
+TABLE_FILE = "results.csv"
+MARKDOWN_FILE = "results.md"
+CURVES_FILE = "curves.png"
+SIZE_INCHES = (11.0, 4.6)
+DOTS_PER_INCH = 120
+_HEADINGS = {
+    "member": "member",
+    "net": "net",
+    "parameters": "parameters",
+    "steps": "steps",
+    "best_step": "best step",
+    "eval_top_1": "eval top-1",
+    "test_top_1": "test top-1",
+    "test_cross_entropy": "test cross-entropy",
+    "training_seconds": "training s",
+    "note": "note",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One member.
+
+    Attributes:
+      member: its name.
+      net: name of its net.
+      parameters: trainable ones.
+      steps: updates applied.
+      best_step: the update whose weights were taken, by eval.
+      eval_top_1: their top-1 on eval; what members may be chosen by.
+      test_top_1: top-1 on test.
+      test_cross_entropy: on test, in nats.
+      training_seconds: of the training, also where it came from the cache.
+      note: why there are no figures; '' for a member that ended well.
+    """
+
+    member: str
+    net: str
+    parameters: int | None = None
+    steps: int | None = None
+    best_step: int | None = None
+    eval_top_1: float | None = None
+    test_top_1: float | None = None
+    test_cross_entropy: float | None = None
+    training_seconds: float | None = None
+    note: str = ""
+
+
+def best(rows: Sequence[Row]) -> Row | None:
+    """The row of the highest top-1 on eval; test is not looked at."""
+    trained = [row for row in rows if row.eval_top_1 is not None]
+    return max(trained, key=lambda row: row.eval_top_1 or 0.0, default=None)
+
+
+def headings() -> list[str]:
+    """Titles of the columns."""
+    return [_HEADINGS[field.name] for field in fields(Row)]
+
+
+def cells(row: Row) -> list[str]:
+    """A row as a person reads it."""
+    return [_cell(value) for value in asdict(row).values()]
+
+
+def write(
+    folder: pathlib.Path, rows: Sequence[Row], folders: Mapping[str, pathlib.Path]
+) -> None:
+    """Writes table and curves of the members that have ended so far.
+
+    Args:
+      folder: of the sweep.
+      rows: ended members.
+      folders: of each member, with its history.
+    """
+    durable.write_text(folder / TABLE_FILE, _as_csv(rows))
+    durable.write_text(folder / MARKDOWN_FILE, _as_markdown(rows))
+    curves = {
+        row.member: list(history.read(folders[row.member]))
+        for row in rows
+        if not row.note
+    }
+    if any(curves.values()):
+        draw(curves, folder / CURVES_FILE)
+
+
+def draw(
+    curves: Mapping[str, Sequence[Mapping[str, float]]], path: pathlib.Path
+) -> None:
+    """Loss and eval top-1 over the steps, a line a member, as PNG.
+
+    Args:
+      curves: rows of the history by member.
+      path: of the picture.
+    """
+    # Slow to load, and needed at the end of a member only.
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=SIZE_INCHES, dpi=DOTS_PER_INCH, layout="constrained")
+    loss_axes, top_1_axes = figure.subplots(1, 2)
+    colours = matplotlib.colormaps["tab10"]
+    for place, (member, rows) in enumerate(curves.items()):
+        steps = [row["step"] for row in rows]
+        style = {
+            "color": colours(place % colours.N),
+            "marker": "o",
+            "markersize": 3,
+            "linewidth": 1.4,
+        }
+        loss_axes.plot(steps, [row["loss"] for row in rows], label=member, **style)
+        top_1_axes.plot(steps, [_top_1(row) for row in rows], **style)
+    loss_axes.set_ylabel("loss of the batch")
+    top_1_axes.set_ylabel("eval top-1")
+    top_1_axes.set_ylim(0, 1)
+    loss_axes.set_ylim(bottom=0)
+    for axes in (loss_axes, top_1_axes):
+        axes.set_xlabel("step")
+        axes.grid(alpha=0.3)
+    figure.legend(loc="outside right upper", frameon=False)
+    figure.savefig(path, format="png")
+
+
+def _top_1(row: Mapping[str, float]) -> float:
+    """Of the better weights, as the choice of the best checkpoint takes it."""
+    names = [name for name in row if name.startswith("eval_top_1_")]
+    return max((row[name] for name in names), default=math.nan)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def _as_csv(rows: Sequence[Row]) -> str:
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, [field.name for field in fields(Row)])
+    writer.writeheader()
+    writer.writerows(asdict(row) for row in rows)
+    return text.getvalue()
+
+
+def _as_markdown(rows: Sequence[Row]) -> str:
+    def line(texts: Sequence[str]) -> str:
+        return f"| {' | '.join(text.replace('|', '/') for text in texts)} |\n"
+
+    rule = "|" + "---|" * len(headings()) + "\n"
+    return line(headings()) + rule + "".join(line(cells(row)) for row in rows)

@@ -1,0 +1,116 @@
+"""Sweeps: experiments with a table of members, trained on the same Examples.
+
+The members are the same experiment with other settings of model and training. Ingest and
+Transform do not depend on those, so TFX's cache serves them after the first member; and
+members that are done, when a sweep that broke off is given again.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipeline import experiments
+from pipeline.config import EvaluationConfig, PipelineConfig
+from schema.errors import ConfigError
+from trainer import lookup
+from trainer.config import as_json, flatten, from_json
+
+# Dotted key -> value, by member.
+Members = Mapping[str, Mapping[str, Any]]
+
+
+def of_nets(*names: str) -> Members:
+    """A member for each net, called like it."""
+    return {name: {"model.net": name} for name in names}
+
+
+BATCH_NORM_PAIR: Members = {
+    "batch_norm": {"model.batch_norm": True},
+    "no_batch_norm": {"model.batch_norm": False},
+}
+
+# By experiment, whose name the sweep bears.
+SWEEPS: dict[str, Members] = {
+    "cifar10_inception_v2": BATCH_NORM_PAIR,
+    "mnist_mlp_bn": BATCH_NORM_PAIR,
+    "caltech_classics": of_nets(
+        "lenet",
+        "alexnet",
+        "vgg_13",
+        "vgg_16",
+        "vgg_19",
+        "googlenet",
+        "vgg_13_bn",
+        "googlenet_bn",
+    ),
+    "caltech_ablation": of_nets(
+        "cnn_sigmoid",
+        "cnn_bn",
+        "cnn_leaky",
+        "cnn_gap",
+        "cnn_dropout",
+        "cnn_3x3",
+        "cnn_concat",
+        "cnn_all_tricks",
+    ),
+}
+
+
+def find(name: str) -> Members:
+    """The members of the sweep `name`.
+
+    Raises:
+      ConfigError: there is no such sweep; the nearest is named.
+    """
+    return lookup.find_by_name(SWEEPS, name, "sweep")
+
+
+def configs(
+    name: str, base: PipelineConfig, chosen: Sequence[str] = ()
+) -> dict[str, PipelineConfig]:
+    """Configuration of each member, in the order of the table.
+
+    The gate stands open: a comparison deploys nothing, and a net that does not learn is a
+    result of it.
+
+    Args:
+      name: of the sweep.
+      base: the experiment with the user's settings.
+      chosen: members to take; all if empty.
+
+    Raises:
+      ConfigError: an unknown sweep or member, or a setting of `base` that the members
+        set themselves.
+    """
+    members = find(name)
+    for member in chosen:
+        lookup.find_by_name(members, member, f"member of sweep '{name}'")
+    own = flatten(as_json(experiments.find(base.name)))
+    given = flatten(as_json(base))
+    varied = sorted({key for settings in members.values() for key in settings})
+    for key in varied:
+        if given[key] != own[key]:
+            raise ConfigError(
+                f"the members of sweep '{name}' set '{key}' themselves",
+                found=f"{key}={given[key]}",
+                tip=f"slimline run {base.name} --set {key}={given[key]} trains that one",
+            )
+    open_gate = dataclasses.replace(
+        base, evaluation=EvaluationConfig(min_top_1=0.0, max_top_1_drop=1.0)
+    )
+    return {
+        member: _with(open_gate, settings)
+        for member, settings in members.items()
+        if not chosen or member in chosen
+    }
+
+
+def _with(config: PipelineConfig, settings: Mapping[str, Any]) -> PipelineConfig:
+    values = as_json(config)
+    for key, value in settings.items():
+        *sections, name = key.split(".")
+        section = values
+        for part in sections:
+            section = section[part]
+        section[name] = value
+    return from_json(PipelineConfig, values)

@@ -1,0 +1,152 @@
+"""slimline sweep: experiments that differ in net or training, side by side."""
+
+import dataclasses
+import pathlib
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pipeline import comparison, inputs, runs, settings, sweeps
+from slimline import errors, session
+from slimline.cli import options, output, watching
+
+if TYPE_CHECKING:
+    from pipeline.comparison import Row
+
+
+@click.command(short_help="Train the members of a sweep and compare them.")
+@click.argument("name", required=False, shell_complete=options.complete_sweeps)
+@options.settings_options
+@click.option(
+    "--members",
+    "chosen",
+    metavar="NAME,NAME",
+    default="",
+    help="Take only these members.",
+)
+@options.root_option
+@options.running_options
+@options.output_options
+def command(
+    name: str | None,
+    data: str | None,
+    assignments: tuple[str, ...],
+    config_file: pathlib.Path | None,
+    chosen: str,
+    root: pathlib.Path,
+    is_tiny: bool,
+    is_uncached: bool,
+    is_dry: bool,
+    is_verbose: bool,
+    is_plain: bool,
+    is_json: bool,
+    is_quiet: bool,
+) -> int:
+    """Train the members of the sweep NAME one after another; without NAME list the sweeps.
+
+    Images are read and checked once. Table and curves are written after each member, and
+    a sweep that broke off goes on with the member it was at when it is given again.
+    Nothing is pushed.
+    """
+    if name is None:
+        _list(is_json, is_quiet)
+        return errors.DONE
+    sweeps.find(name)
+    resolved = settings.resolve(
+        name,
+        config_file=config_file,
+        assignments=assignments,
+        data=data,
+        is_tiny=is_tiny,
+    )
+    wanted = [word.strip() for word in chosen.split(",") if word.strip()]
+    members = sweeps.configs(name, resolved.config, wanted)
+    for config in members.values():
+        inputs.check(config)
+    if is_dry:
+        _print_plan(name, members, resolved, is_json, is_quiet)
+        return errors.DONE
+    folder = runs.create(root, resolved.values(), resolved.origins)
+    with watching.shown(
+        folder,
+        resolved,
+        is_plain=is_plain or is_verbose,
+        is_quiet=is_quiet,
+        is_verbose=is_verbose,
+    ) as listen:
+        rows = session.execute_sweep(
+            members,
+            resolved,
+            root,
+            folder,
+            listener=listen,
+            logs_everything=True,
+            use_cache=not is_uncached,
+        )
+    _print_rows(folder, rows, is_json, is_quiet)
+    return errors.RUN_FAILED if any(row.note for row in rows) else errors.DONE
+
+
+def _list(is_json: bool, is_quiet: bool) -> None:
+    document = {
+        "sweeps": [
+            {
+                "name": name,
+                "members": {key: dict(value) for key, value in table.items()},
+            }
+            for name, table in sweeps.SWEEPS.items()
+        ]
+    }
+    rows = [("sweep", "members")]
+    rows += [(name, ", ".join(members)) for name, members in sweeps.SWEEPS.items()]
+    output.emit(output.columns(rows), document, is_json=is_json, is_quiet=is_quiet)
+
+
+def _print_plan(
+    name: str,
+    members: Any,
+    resolved: settings.Resolved,
+    is_json: bool,
+    is_quiet: bool,
+) -> None:
+    rows = [("member", "net", "batch norm")]
+    rows += [
+        (member, config.model.net, settings.show(config.model.batch_norm))
+        for member, config in members.items()
+    ]
+    changes = [f"changed  {change}" for change in resolved.changes()]
+    text = "\n".join([output.columns(rows), *changes, "", "nothing was run or written"])
+    document = {
+        "dry_run": True,
+        "sweep": name,
+        "members": {member: config.model.net for member, config in members.items()},
+        "changes": resolved.changes(),
+    }
+    output.emit(text, document, is_json=is_json, is_quiet=is_quiet)
+
+
+def _print_rows(
+    folder: pathlib.Path, rows: "list[Row]", is_json: bool, is_quiet: bool
+) -> None:
+    headings = comparison.headings()
+    table = output.columns(
+        [headings, *map(comparison.cells, rows)], numbers=headings[2:-1]
+    )
+    files = {
+        "table": folder / comparison.TABLE_FILE,
+        "markdown": folder / comparison.MARKDOWN_FILE,
+        "curves": folder / comparison.CURVES_FILE,
+    }
+    there = {key: str(path) for key, path in files.items() if path.exists()}
+    lines = ["", table, ""]
+    best = comparison.best(rows)
+    if best:
+        lines.append(f"best on eval: {best.member} ({best.eval_top_1:.4f})")
+    lines += [f"  {key:<9} {output.short_path(path)}" for key, path in there.items()]
+    document = {
+        "folder": str(folder),
+        "rows": [dataclasses.asdict(row) for row in rows],
+        "best": best.member if best else None,
+        **there,
+    }
+    output.emit("\n".join(lines), document, is_json=is_json, is_quiet=is_quiet)
