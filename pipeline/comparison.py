@@ -71,7 +71,10 @@ def headings() -> list[str]:
 
 def cells(row: Row) -> list[str]:
     """A row as a person reads it."""
-    return [_cell(value) for value in asdict(row).values()]
+    return [
+        f"{value:,.1f}" if name == "training_seconds" and value else _cell(value)
+        for name, value in asdict(row).items()
+    ]
 
 
 def write(
@@ -86,22 +89,16 @@ def write(
     """
     durable.write_text(folder / TABLE_FILE, _as_csv(rows))
     durable.write_text(folder / MARKDOWN_FILE, _as_markdown(rows))
-    curves = {
-        row.member: list(history.read(folders[row.member]))
-        for row in rows
-        if not row.note
-    }
-    if any(curves.values()):
-        draw(curves, folder / CURVES_FILE)
+    ended = [row.member for row in rows if not row.note]
+    if ended:
+        draw({member: folders[member] for member in ended}, folder / CURVES_FILE)
 
 
-def draw(
-    curves: Mapping[str, Sequence[Mapping[str, float]]], path: pathlib.Path
-) -> None:
+def draw(folders: Mapping[str, pathlib.Path], path: pathlib.Path) -> None:
     """Loss and eval top-1 over the steps, a line a member, as PNG.
 
     Args:
-      curves: rows of the history by member.
+      folders: by member, with the tables of its training.
       path: of the picture.
     """
     # Slow to load, and needed at the end of a member only.
@@ -111,23 +108,33 @@ def draw(
     figure = Figure(figsize=SIZE_INCHES, dpi=DOTS_PER_INCH, layout="constrained")
     loss_axes, top_1_axes = figure.subplots(1, 2)
     colours = matplotlib.colormaps["tab10"]
-    for place, (member, rows) in enumerate(curves.items()):
-        steps = [row["step"] for row in rows]
-        style = {
-            "color": colours(place % colours.N),
-            "marker": "o",
-            "markersize": 3,
-            "linewidth": 1.4,
-        }
-        loss_axes.plot(steps, [row["loss"] for row in rows], label=member, **style)
-        top_1_axes.plot(steps, [_top_1(row) for row in rows], **style)
+    for place, (member, folder) in enumerate(folders.items()):
+        colour = colours(place % colours.N)
+        losses = list(history.read(history.losses(folder)))
+        measured = list(history.read(history.measurements(folder)))
+        loss_axes.plot(
+            [row["step"] for row in losses],
+            [row["loss"] for row in losses],
+            color=colour,
+            linewidth=1.2,
+            label=member,
+        )
+        top_1_axes.plot(
+            [row["step"] for row in measured],
+            [_top_1(row) for row in measured],
+            color=colour,
+            linewidth=1.4,
+            marker="o",
+            markersize=4,
+        )
     loss_axes.set_ylabel("loss of the batch")
     top_1_axes.set_ylabel("eval top-1")
     top_1_axes.set_ylim(0, 1)
-    loss_axes.set_ylim(bottom=0)
     for axes in (loss_axes, top_1_axes):
+        axes.set_xlim(left=0)
         axes.set_xlabel("step")
         axes.grid(alpha=0.3)
+    loss_axes.set_ylim(bottom=0)
     figure.legend(loc="outside right upper", frameon=False)
     figure.savefig(path, format="png")
 

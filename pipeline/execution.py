@@ -64,6 +64,7 @@ def run(
         _LOGGER.info("%s from %s", key, origin)
     root, run_folder = root.resolve(), run_folder.resolve()
     resolved = inputs.resolve(config, root)
+    config = _with_blessed_weights(config, resolved, root)
     runner = ObservedRunner(describe)
     with _lock(root, config.name), _noting_training_folder(run_folder):
         if not use_cache:
@@ -79,6 +80,28 @@ def run(
     )
     _keep(run_folder, summary, results)
     return summary
+
+
+def _with_blessed_weights(
+    config: PipelineConfig, resolved: inputs.Inputs, root: pathlib.Path
+) -> PipelineConfig:
+    """`train.warm_start=blessed` as the folder of the newest pushed version.
+
+    Raises:
+      ConfigError: none was pushed yet.
+    """
+    if config.train.warm_start != inputs.BLESSED:
+        return config
+    model_name = config.serving.model_name or resolved.name
+    folder = root / versions.SERVING_FOLDER / model_name
+    newest = versions.newest(folder)
+    if newest is None:
+        raise ConfigError(
+            f"no model '{model_name}' was pushed yet to start from",
+            tip="leave train.warm_start out for the first run",
+        )
+    train = dataclasses.replace(config.train, warm_start=str(folder / str(newest)))
+    return dataclasses.replace(config, train=train)
 
 
 def create_pipeline(
@@ -256,7 +279,7 @@ def _keep(
     run_folder: pathlib.Path, summary: Summary, results: Mapping[str, ComponentResult]
 ) -> None:
     run_dir = pathlib.Path(_only(results["train"].outputs, "model_run").uri)
-    for name in (history.HISTORY_FILE, history.ACTIONS_FILE):
+    for name in history.FILES:
         if (run_dir / name).is_file():
             shutil.copy(run_dir / name, run_folder / name)
     record = dataclasses.asdict(summary) | {

@@ -9,9 +9,11 @@ from pipeline import digits
 from pipeline.config import PipelineConfig
 from schema import contract
 from schema.errors import ConfigError, DataError
-from trainer import schedules
+from trainer import schedules, weights
 from trainer.nets import geometry, registry
 
+# Value of train.warm_start that means the newest pushed version.
+BLESSED = "blessed"
 ARCHIVE_SUFFIX = re.compile(r"\.(tar|tar\.gz|tgz|tar\.xz|txz|zip)$", re.IGNORECASE)
 
 
@@ -79,7 +81,12 @@ def check(config: PipelineConfig) -> None:
             tip=f"--set preprocessing.resize_px={size_px}"
             f" --set preprocessing.crop_px={size_px}",
         )
-    geometry.check_image_size(registry.find(config.model.net), size_px, size_px)
+    spec = registry.find(config.model.net)
+    geometry.check_image_size(spec, size_px, size_px)
+    geometry.check_rows(spec, config.train.freeze)
+    geometry.check_rows(spec, config.train.warm_start_exclude)
+    if config.train.warm_start not in ("", BLESSED):
+        weights.checkpoint_in(config.train.warm_start)
     schedules.check(config.schedule, config.train.learning_rate)
     if config.data.path and not _given_path(config).exists():
         raise DataError(

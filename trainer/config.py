@@ -110,6 +110,23 @@ class TrainConfig:
         1e-5, "rise of eval top-1 that counts as a gain"
     )
     keep_checkpoints: PositiveInt = setting(3, "checkpoints kept beside the best one")
+    device: Literal["auto", "cpu", "gpu"] = setting(
+        "auto", "where to train; auto takes GPUs where there are any"
+    )
+    devices: PositiveInt = setting(
+        1, "GPUs (or CPU devices) that share each batch, a tower each"
+    )
+    warm_start: str = setting(
+        "",
+        "weights to begin with: a pushed version, a checkpoint, or 'blessed' for the"
+        " newest pushed version of this model",
+    )
+    warm_start_exclude: tuple[str, ...] = setting(
+        (), "rows of the net that begin anew all the same, as [logits]"
+    )
+    freeze: tuple[str, ...] = setting(
+        (), "rows of the net that are not trained, as [conv1, group1]"
+    )
     precision: Literal["auto", "float32", "bfloat16"] = setting(
         "auto",
         "number format of convolutions and matrix products in training; auto takes"

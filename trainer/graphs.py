@@ -5,12 +5,13 @@ is a Python bool, never a tensor.
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 import tensorflow as tf
 import tensorflow.compat.v1 as v1
 import tf_slim as slim
 
-from trainer import augmentation, optimizers
+from trainer import augmentation, devices, optimizers, warm_start
 from trainer.config import TrainConfig, TrainerConfig
 from trainer.nets import builder, variants
 
@@ -60,6 +61,7 @@ def build_training(
     labels: tf.Tensor,
     num_classes: int,
     config: TrainerConfig,
+    towers: Sequence[str] = ("",),
 ) -> TrainingGraph:
     """Loss, update and moving average in the default graph.
 
@@ -68,17 +70,17 @@ def build_training(
       labels: int64 [batch].
       num_classes: width of the logits.
       config: the Trainer's configuration.
+      towers: devices among which the batch is shared (`trainer.devices`).
     """
     train = config.train
-    global_step = v1.train.get_or_create_global_step()
-    logits, _ = builder.build(
-        variants.spec_of(config.model),
-        images,
-        num_classes,
-        is_training=True,
-        weight_decay=train.weight_decay,
-        seed=tf.stack([tf.constant(train.seed, tf.int64), global_step]),
-    )
+    with v1.device(devices.VARIABLES_DEVICE if any(towers) else None):
+        global_step = v1.train.get_or_create_global_step()
+    logits = _towers(images, num_classes, config, global_step, towers)
+    if train.warm_start:
+        # Before the averages, which begin with the values of their variables.
+        warm_start.initialise(
+            slim.get_model_variables(), train.warm_start, train.warm_start_exclude
+        )
     v1.losses.sparse_softmax_cross_entropy(labels, logits)
     loss = optimizers.total_loss(train)
     rate = v1.placeholder_with_default(
@@ -100,6 +102,45 @@ def build_training(
         global_step=global_step,
         saver=v1.train.Saver(max_to_keep=0),
     )
+
+
+def _towers(
+    images: tf.Tensor,
+    num_classes: int,
+    config: TrainerConfig,
+    global_step: tf.Variable,
+    towers: Sequence[str],
+) -> tf.Tensor:
+    """Logits of the whole batch, each tower's part computed on its device.
+
+    The loss is a mean over the batch, so its gradient is the mean of the towers', and one
+    update applies it to the variables they share. Each tower normalises by its own part
+    of the batch; the first one's statistics go into the moving averages.
+    """
+    logits = []
+    updates: list[tf.Operation] = []
+    graph = v1.get_default_graph()
+    for number, part in enumerate(tf.split(images, len(towers))):
+        with (
+            v1.device(devices.place(towers[number])),
+            v1.variable_scope(v1.get_variable_scope(), reuse=number > 0),
+        ):
+            seed = tf.constant(config.train.seed + number, tf.int64)
+            tower_logits, _ = builder.build(
+                variants.spec_of(config.model),
+                part,
+                num_classes,
+                is_training=True,
+                weight_decay=config.train.weight_decay,
+                seed=tf.stack([seed, global_step]),
+                frozen=config.train.freeze,
+            )
+        logits.append(tower_logits)
+        updates = updates or graph.get_collection(v1.GraphKeys.UPDATE_OPS)
+    graph.clear_collection(v1.GraphKeys.UPDATE_OPS)
+    for update in updates:
+        v1.add_to_collection(v1.GraphKeys.UPDATE_OPS, update)
+    return tf.concat(logits, axis=0)
 
 
 def build_inference(

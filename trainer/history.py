@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from schema import durable
 
 HISTORY_FILE = "history.csv"
+LOSSES_FILE = "losses.csv"
 ACTIONS_FILE = "actions.csv"
+# What a run keeps of its training.
+FILES = (HISTORY_FILE, LOSSES_FILE, ACTIONS_FILE)
 STEP = "step"
 
 
@@ -68,12 +71,17 @@ def measurements(folder: pathlib.Path) -> Table:
     return Table(folder / HISTORY_FILE)
 
 
+def losses(folder: pathlib.Path) -> Table:
+    """Table of loss, accuracy and rate of single updates, evenly spaced."""
+    return Table(folder / LOSSES_FILE)
+
+
 def actions(folder: pathlib.Path) -> Table:
     """Table of what was done by hand in the folder of a training."""
     return Table(folder / ACTIONS_FILE)
 
 
-def read(folder: pathlib.Path) -> Iterator[dict[str, float]]:
-    """Rows of the measurements: step, loss, rate and the eval figures."""
-    for row in measurements(folder).rows():
+def read(table: Table) -> Iterator[dict[str, float]]:
+    """Rows of numbers, as those of measurements and losses are."""
+    for row in table.rows():
         yield {name: float(value) for name, value in row.items()}

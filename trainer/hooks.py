@@ -25,6 +25,8 @@ _LOGGER = logging.getLogger("slimline.train")
 _PROGRESS = logging.getLogger("slimline.progress")
 
 REPORT_SECONDS = 0.5
+# Rows of the table of losses: enough for a curve.
+LOSSES = 200
 
 
 @dataclasses.dataclass
@@ -211,13 +213,57 @@ class MeasureHook(v1.train.SessionRunHook):
         self._writer.flush()
 
 
+class LossHook(v1.train.SessionRunHook):
+    """Writes down the loss of some two hundred updates, those whose number is round."""
+
+    def __init__(
+        self, graph: graphs.TrainingGraph, run_dir: pathlib.Path, total_steps: int
+    ):
+        self._graph = graph
+        self._table = history.losses(run_dir)
+        self._every = max(1, total_steps // LOSSES)
+        self._step = 0
+
+    def after_create_session(self, session: v1.Session, coord: Any) -> None:
+        """See base class."""
+        del coord
+        self._step = int(session.run(self._graph.global_step))
+        # The rows after the checkpoint will come again.
+        self._table.cut(self._step, keeps_step=True)
+
+    def before_run(self, run_context: Any) -> v1.train.SessionRunArgs:
+        """See base class."""
+        del run_context
+        graph = self._graph
+        return v1.train.SessionRunArgs(
+            [graph.loss, graph.accuracy, graph.learning_rate]
+        )
+
+    def after_run(self, run_context: Any, run_values: Any) -> None:
+        """See base class."""
+        del run_context
+        self._step += 1
+        if self._step == 1 or self._step % self._every == 0:
+            loss, accuracy, rate = map(float, run_values.results)
+            self._table.append(
+                {
+                    "step": self._step,
+                    "loss": loss,
+                    "accuracy": accuracy,
+                    "learning_rate": rate,
+                }
+            )
+
+
 class ProgressHook(v1.train.SessionRunHook):
     """Reports loss, accuracy, rate, speed and remaining time."""
 
-    def __init__(self, graph: graphs.TrainingGraph, plan: Plan, batch_size: int):
+    def __init__(
+        self, graph: graphs.TrainingGraph, plan: Plan, train_config: TrainConfig
+    ):
         self._graph = graph
         self._plan = plan
-        self._batch_size = batch_size
+        self._train = train_config
         self._step = 0
         self._reported_step = 0
         self._reported_at = 0.0
@@ -245,6 +291,8 @@ class ProgressHook(v1.train.SessionRunHook):
             return
         loss, accuracy, rate = map(float, run_values.results)
         steps_per_second = (self._step - self._reported_step) / max(seconds, 1e-9)
+        images_per_second = steps_per_second * self._train.batch_size
+        towers = self._train.devices
         _PROGRESS.info(
             "train",
             extra={
@@ -255,7 +303,10 @@ class ProgressHook(v1.train.SessionRunHook):
                     "loss": loss,
                     "accuracy": accuracy,
                     "learning_rate": rate,
-                    "images_per_second": steps_per_second * self._batch_size,
+                    "images_per_second": images_per_second,
+                    "images_per_second_per_device": (
+                        images_per_second / towers if towers > 1 else None
+                    ),
                     "seconds_left": (self._plan.total_steps - self._step)
                     / steps_per_second,
                 }

@@ -1,12 +1,13 @@
 """Rules that turn gradients into updates, and what is done to gradients before."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import tensorflow as tf
 import tensorflow.compat.v1 as v1
 import tf_slim as slim
 
-from trainer import layers
+from schema.errors import ConfigError
+from trainer import layers, warm_start
 from trainer.config import TrainConfig
 
 GradientsAndVariables = Sequence[tuple[tf.Tensor, tf.Variable]]
@@ -46,14 +47,27 @@ def train_op(
         if train.clip_norm:
             values = tuple(tf.clip_by_global_norm(values, train.clip_norm, norm)[0])
         if train.optimizer == "adamw" and train.weight_decay:
-            values = tuple(_after_decay(values, train.weight_decay * rate))
+            names = {variable.name for variable in variables}
+            values = tuple(_after_decay(values, train.weight_decay * rate, names))
         return list(zip(values, variables, strict=True))
 
+    trained = [
+        variable
+        for variable in v1.trainable_variables()
+        if not warm_start.is_under(variable.op.name, train.freeze)
+    ]
+    if not trained:
+        raise ConfigError(
+            "setting 'train.freeze' leaves nothing to train",
+            found=", ".join(train.freeze),
+        )
     # Adds the updates of UPDATE_OPS as control dependencies of the gradients.
     update = slim.training.create_train_op(
         loss,
         make(train, rate),
         global_step=global_step,
+        variables_to_train=trained,
+        colocate_gradients_with_ops=True,  # each tower's on its device
         check_numerics=False,
         transform_grads_fn=transform,
     )
@@ -73,7 +87,9 @@ def make(train: TrainConfig, rate: tf.Tensor) -> v1.train.Optimizer:
     )
 
 
-def _after_decay(values: Sequence[tf.Tensor], share: tf.Tensor) -> list[tf.Tensor]:
+def _after_decay(
+    values: Sequence[tf.Tensor], share: tf.Tensor, trained: Collection[str]
+) -> list[tf.Tensor]:
     """`values`, not before the decayed weights have lost `share` of themselves.
 
     Once the gradients are known nothing reads the weights any more in this step, so the
@@ -85,6 +101,7 @@ def _after_decay(values: Sequence[tf.Tensor], share: tf.Tensor) -> list[tf.Tenso
         decays = [
             variable.assign_sub(share * variable, read_value=False)
             for variable in v1.get_collection(layers.DECAYED)
+            if variable.name in trained
         ]
     with tf.control_dependencies(decays):
         return [tf.identity(value) for value in values]

@@ -3,6 +3,7 @@
 import dataclasses
 import logging
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from schema.errors import TrainError
 from trainer import (
     checkpoints,
     detector,
+    devices,
     evaluation,
     graphs,
     history,
@@ -75,6 +77,7 @@ def train(
       ConfigError: the batch is larger than the train split.
       TrainError: the loss is not a number, or no checkpoint in `run_dir` is whole.
     """
+    towers = devices.choose(config.train)
     plan = make_plan(config.train, train_split.num_examples)
     schedule = schedules.make(
         config.schedule,
@@ -95,7 +98,7 @@ def train(
         tf.Graph().as_default(),
         evaluation.EvalSession(config, eval_split, num_classes) as eval_session,
     ):
-        graph = _build(config, train_split, num_classes, first_step)
+        graph = _build(config, train_split, num_classes, first_step, towers)
         parameters = sum(
             int(np.prod(variable.shape)) for variable in v1.trainable_variables()
         )
@@ -120,11 +123,13 @@ def train(
             measure,
             [
                 hooks.RateHook(graph, rates.Rate(schedule, state.rate), control),
-                hooks.ProgressHook(graph, plan, config.train.batch_size),
+                hooks.LossHook(graph, run_dir, plan.total_steps),
+                hooks.ProgressHook(graph, plan, config.train),
             ],
             run_dir,
             plan.total_steps,
             config.train,
+            towers,
         )
     if state.best is None:
         raise TrainError("training ended before its first measurement")
@@ -163,6 +168,7 @@ def _build(
     split: Split,
     num_classes: int,
     first_step: int,
+    towers: Sequence[str],
 ) -> graphs.TrainingGraph:
     v1.set_random_seed(config.train.seed)
     iterator = v1.data.make_initializable_iterator(
@@ -170,7 +176,7 @@ def _build(
     )
     v1.add_to_collection(v1.GraphKeys.TABLE_INITIALIZERS, iterator.initializer)
     images, labels = iterator.get_next()
-    graph = graphs.build_training(images, labels, num_classes, config)
+    graph = graphs.build_training(images, labels, num_classes, config, towers)
     v1.summary.scalar("loss", graph.loss)
     v1.summary.scalar("accuracy", graph.accuracy)
     v1.summary.scalar("learning_rate", graph.learning_rate)
@@ -186,9 +192,12 @@ def _run(
     run_dir: pathlib.Path,
     total_steps: int,
     train_config: TrainConfig,
+    towers: Sequence[str],
 ) -> None:
     chosen, reason = precision.resolve(train_config.precision)
     _LOGGER.info("computing in %s: %s", chosen, reason)
+    if any(towers):
+        _LOGGER.info("a tower on each of %s", ", ".join(towers))
     summaries = v1.train.SummarySaverHook(
         save_steps=SUMMARY_STEPS, output_dir=str(run_dir), scaffold=scaffold
     )
@@ -199,14 +208,14 @@ def _run(
             hooks=[
                 v1.train.NanTensorHook(graph.loss),
                 summaries,
-                measure,
                 *other_hooks,
+                measure,  # last: its checkpoint must find what the others wrote
             ],
             save_checkpoint_secs=None,
             save_summaries_steps=None,
             save_summaries_secs=None,
             log_step_count_steps=None,
-            config=precision.session_config(chosen),
+            config=devices.configure(precision.session_config(chosen), towers),
         ) as session:
             # One that was over before it was broken off has nothing left to do here.
             while measure.last_step < total_steps and not measure.state.is_over:

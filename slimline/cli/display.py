@@ -309,7 +309,9 @@ def moving_detail(
     if eval_top_1 is not None:
         parts.append(f"eval {eval_top_1:.3f}")
     if "images_per_second" in fields:
-        parts.append(f"{fields['images_per_second']:,.0f} img/s")
+        each = fields.get("images_per_second_per_device")
+        told = f" ({each:,.0f} a device)" if each else ""
+        parts.append(f"{fields['images_per_second']:,.0f} img/s{told}")
     if fields.get("seconds_left") is not None:
         parts.append(f"{output.duration(fields['seconds_left'])} left")
     return "  ".join(parts)

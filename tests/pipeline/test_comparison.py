@@ -21,6 +21,10 @@ def folders(tmp_path):
     for place, row in enumerate(ROWS):
         folders[row.member] = tmp_path / row.member
         folders[row.member].mkdir()
+        for step in range(1, 41):
+            history.losses(folders[row.member]).append(
+                {"step": step, "loss": 2.0 - step / 40 + 0.2 * place, "accuracy": 0.5}
+            )
         for step in (10, 20, 30, 40):
             history.measurements(folders[row.member]).append(
                 {

@@ -105,3 +105,23 @@ def test_a_schedule_that_cannot_be() -> None:
     )
     with pytest.raises(ConfigError, match=r"'schedule.min_rate' is not below"):
         inputs.check(config)
+
+
+@pytest.mark.parametrize(
+    ("train", "sentence"),
+    [
+        ({"warm_start": "nowhere"}, "no weights in nowhere"),
+        ({"freeze": ("group_1",)}, "'resnet_20' has no row 'group_1'"),
+        ({"warm_start_exclude": ("logit",)}, "'resnet_20' has no row 'logit'"),
+    ],
+)
+def test_a_warm_start_that_cannot_be(train: dict, sentence: str) -> None:
+    config = changed(experiments.digits_resnet_20(), train=train)
+    with pytest.raises(ConfigError, match=sentence):
+        inputs.check(config)
+
+
+def test_blessed_is_looked_up_later() -> None:
+    inputs.check(
+        changed(experiments.digits_resnet_20(), train={"warm_start": "blessed"})
+    )

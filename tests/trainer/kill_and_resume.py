@@ -102,7 +102,8 @@ def main(root: pathlib.Path, points: list[int]) -> None:
             "point": point,
             "was_killed": os.WIFSIGNALED(first),
             "ended_well": True,
-            "history": list(history.read(folder)),
+            "history": list(history.read(history.measurements(folder))),
+            "losses": list(history.read(history.losses(folder))),
             "weights": weights,
             "leftovers": sorted(
                 path.name

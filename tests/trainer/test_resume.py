@@ -27,11 +27,13 @@ def test_killed_at_a_file_event_it_ends_as_the_unbroken_one(tmp_path):
     assert [row["step"] for row in unbroken["history"]] == [3, 6, 9, 12]
     # The plateau cut the rate once, so that its state is worth carrying over.
     assert unbroken["history"][-1]["learning_rate"] == pytest.approx(0.005)
+    assert [row["step"] for row in unbroken["losses"]] == list(range(1, 13))
     assert len(resumed) == len(POINTS)
     for training in resumed:
         point = training["point"]
         assert training["ended_well"], result.stderr[-3000:]
         assert training["history"] == unbroken["history"], point
+        assert training["losses"] == unbroken["losses"], point
         assert training["weights"] == unbroken["weights"], point
         assert training["leftovers"] == [], point
     assert sum(training["was_killed"] for training in resumed) >= len(POINTS) - 3

@@ -199,7 +199,7 @@ def test_learns_and_keeps_the_best_checkpoint(split: Split, tmp_path) -> None:
     result = training.train(with_train(steps=40), split, split, 2, tmp_path)
     assert result.best.top_1 >= 0.9
     assert pathlib.Path(f"{result.checkpoint}.index").exists()
-    rows = list(history.read(tmp_path))
+    rows = list(history.read(history.measurements(tmp_path)))
     assert [row["step"] for row in rows] == [5, 10, 15, 20, 25, 30, 35, 40]
     best = max(max(row["eval_top_1_raw"], row["eval_top_1_ema"]) for row in rows)
     assert result.best.top_1 == best

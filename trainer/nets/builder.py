@@ -1,12 +1,22 @@
 """Folds the table of a net into a graph of tf-slim layers."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import tensorflow as tf
 import tf_slim as slim
 
 from schema import errors
+from trainer import layers
 from trainer.nets import block_ops
 from trainer.nets.blocks import NetSpec, named
-from trainer.nets.geometry import check_image_size, layer_rows, smallest_input_px
+from trainer.nets.geometry import (
+    check_image_size,
+    check_rows,
+    is_row_of,
+    layer_rows,
+    smallest_input_px,
+)
 
 __all__ = ["build", "count_parameters", "layer_rows", "smallest_input_px"]
 
@@ -19,6 +29,7 @@ def build(
     weight_decay: float = 0.0,
     seed: tf.Tensor | None = None,
     norm_by_batch: bool = False,
+    frozen: Sequence[str] = (),
 ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
     """Adds the net to the current graph, under a variable scope of its name.
 
@@ -37,6 +48,8 @@ def build(
         a repeated one. None takes the seed of the graph and a random number.
       norm_by_batch: batch norm takes the statistics of the batch in inference too. To look
         at a training with, never to predict.
+      frozen: rows, or what several of them begin with before a slash, whose batch norm
+        stands still in training too.
 
     Returns:
       Logits, float32 [batch, num_classes], linear: the loss or the served signature applies
@@ -50,6 +63,7 @@ def build(
       ValueError: `images` has no static height, width and channels.
     """
     _check(spec, images, num_classes, is_training, weight_decay)
+    check_rows(spec, frozen)
     context = block_ops.Context(spec.defaults, weight_decay)
     if is_training and seed is None:
         seed = tf.random.uniform([2], maxval=tf.int64.max, dtype=tf.int64)
@@ -62,7 +76,8 @@ def build(
     ):
         outputs = images
         for name, block in named(spec.blocks):
-            outputs = block_ops.apply(block, outputs, name, context)
+            with slim.arg_scope(_norm_scope(name, frozen)):
+                outputs = block_ops.apply(block, outputs, name, context)
             end_points[name] = outputs
         logits = slim.fully_connected(
             outputs,
@@ -100,6 +115,13 @@ def count_parameters(
             variable.shape.num_elements()
             for variable in tf.compat.v1.trainable_variables()
         )
+
+
+def _norm_scope(name: str, frozen: Sequence[str]) -> dict[str, Any]:
+    """An arg scope in which batch norm stands still, where the row `name` is frozen."""
+    arguments = {"is_training": False} if is_row_of(name, frozen) else {}
+    with slim.arg_scope([layers.batch_norm], **arguments) as scope:
+        return scope
 
 
 def _check(

@@ -1,9 +1,11 @@
 """Sizes of a net from its table alone, without a graph."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
 from schema import errors
+from trainer import lookup
 from trainer.nets.blocks import (
     Dense,
     NetSpec,
@@ -87,3 +89,22 @@ def check_image_size(spec: NetSpec, height_px: int, width_px: int) -> None:
             tip=f"enlarge the images to {smallest_px} px or more, or take a net with fewer "
             "halvings",
         )
+
+
+def is_row_of(name: str, rows: Sequence[str]) -> bool:
+    """Whether the row `name` is one of `rows` or belongs to the group one of them names."""
+    return any(name == row or name.startswith(f"{row}/") for row in rows)
+
+
+def check_rows(spec: NetSpec, rows: Sequence[str]) -> None:
+    """Raises ConfigError if the net has no row, or group of rows, of one of the names."""
+    names = [*(name for name, _ in named(spec.blocks)), "logits"]
+    groups = {name.partition("/")[0] for name in names}
+    for row in rows:
+        if not any(is_row_of(name, [row]) for name in names):
+            near = lookup.nearest(row, [*names, *groups])
+            guess = f"did you mean {near!r}? " if near else ""
+            raise errors.ConfigError(
+                f"the net {spec.name!r} has no row {row!r}",
+                tip=f"{guess}slimline nets {spec.name} lists them",
+            )

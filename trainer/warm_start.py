@@ -1,0 +1,61 @@
+"""Begins a training with the weights of another one."""
+
+import logging
+from collections.abc import Iterable, Sequence
+
+import tensorflow as tf
+import tensorflow.compat.v1 as v1
+
+from schema.errors import ConfigError
+from trainer import weights
+
+_LOGGER = logging.getLogger("slimline.train")
+
+
+def initialise(
+    variables: Iterable[tf.Variable], path: str, excluded: Sequence[str]
+) -> int:
+    """Lets `variables` of the default graph begin with the values in a checkpoint.
+
+    A variable keeps its own beginning where it is excluded or where the checkpoint holds
+    none of its name and shape, as the logits after a change of classes. The log tells
+    which.
+
+    Args:
+      variables: of a net, '<net>/<row>/...'.
+      path: see `trainer.weights`.
+      excluded: rows of the net, as 'logits' or 'group3'.
+
+    Returns:
+      How many begin with values of the checkpoint.
+
+    Raises:
+      ConfigError: no variable does, so it is another net's.
+    """
+    checkpoint = weights.checkpoint_in(path)
+    shapes = tf.train.load_checkpoint(checkpoint).get_variable_to_shape_map()
+    taken, left = {}, []
+    for variable in variables:
+        name = variable.op.name
+        is_fitting = shapes.get(name) == variable.shape.as_list()
+        if is_fitting and not is_under(name, excluded):
+            taken[name] = variable
+        else:
+            left.append(name)
+    if not taken:
+        raise ConfigError(
+            f"the weights in {path} are those of another net (train.warm_start)",
+            found=", ".join(sorted({name.partition("/")[0] for name in shapes})),
+            expected=left[0].partition("/")[0] if left else "",
+        )
+    v1.train.init_from_checkpoint(checkpoint, taken)
+    _LOGGER.info("%d variables begin with the values in %s", len(taken), checkpoint)
+    if left:
+        _LOGGER.info("these begin anew: %s", ", ".join(left))
+    return len(taken)
+
+
+def is_under(name: str, rows: Sequence[str]) -> bool:
+    """Whether the variable '<net>/<row>/...' belongs to one of `rows` or lies below one."""
+    _, _, inner = name.partition("/")
+    return any(inner == row or inner.startswith(f"{row}/") for row in rows)
