@@ -51,8 +51,8 @@ def digits_resnet_20() -> PipelineConfig:
 def cifar10_resnet_20() -> PipelineConfig:
     """ResNet-20 on CIFAR-10.
 
-    Run: slimline run cifar10_resnet_20 --data ARCHIVE. Expect: with --set train.steps=400
-    test top-1 0.652 in 3:30 on 2 CPU cores, 2026-11-22; all 60 epochs are not measured yet.
+    Run: slimline run cifar10_resnet_20 --data ARCHIVE. Expect: test top-1 0.910 in 1:09:30
+    on 2 CPU cores with AMX, other work beside it, 2026-11-25.
     """
     return PipelineConfig(
         name="cifar10_resnet_20",
@@ -139,9 +139,10 @@ def mnist_mlp_bn() -> PipelineConfig:
     """Three fully connected sigmoid layers on MNIST, with batch norm or without.
 
     Run: slimline run mnist_mlp_bn --data FOLDER, or slimline sweep mnist_mlp_bn --data
-    FOLDER for both. Expect: not measured yet in full. Batch and steps are those of the
-    batch-norm paper's own demonstration (arXiv:1502.03167, section 4.1): the net with batch
-    norm learns faster and ends higher.
+    FOLDER for both. Expect: by the sweep test top-1 0.979 with batch norm and 0.973
+    without, in 4:50 on 2 CPU cores with AMX, 2026-11-25; after 900 steps eval top-1 is 0.906
+    and 0.478. Batch and steps are those of the batch-norm paper's own demonstration
+    (arXiv:1502.03167, section 4.1).
     """
     return PipelineConfig(
         name="mnist_mlp_bn",
@@ -166,8 +167,10 @@ def mnist_mlp_bn() -> PipelineConfig:
 def custom_hw_net() -> PipelineConfig:
     """The ten-layer net of the two custom data sets, at 100 px.
 
-    Run: slimline data init PATH, then slimline run custom_hw_net --data PATH. Expect: not
-    measured yet in full. Crop, optimizer, batch, averages and the halving of the rate are
+    Run: slimline data init PATH, then slimline run custom_hw_net --data PATH. Expect: on 16
+    classes of Caltech-101 with --set train.steps=120 --set train.ema_decay=0.95 test top-1
+    0.819 in 2:44 on 2 CPU cores with AMX, 2026-11-25; all 10,000 steps are not measured
+    yet. Crop, optimizer, batch, averages and the halving of the rate are
     those of the system it reproduces (docs/systems.md, section 4).
     """
     return PipelineConfig(
@@ -208,7 +211,10 @@ def caltech_ablation() -> PipelineConfig:
     """The CNN with all tricks, or another of the ablation, on photographs at 112 px.
 
     Run: slimline data init PATH, then slimline sweep caltech_ablation --data PATH for all
-    eight. Expect: not measured yet in full. The system that compared them takes 224 px:
+    eight. Expect: on 16 classes of Caltech-101 with --set train.steps=30 test top-1 0.626
+    for cnn_leaky, 0.348 for cnn_all_tricks, 0.135 for cnn_sigmoid, some ten minutes for
+    the eight on 2 CPU cores with AMX, other work beside it, 2026-11-25; all 60 epochs are
+    not measured yet. The system that compared them takes 224 px:
     --set preprocessing.resize_px=224 --set preprocessing.crop_px=224; here it is half of
     that, which costs a quarter.
     """
