@@ -56,6 +56,8 @@ def create_pipeline(
       beam_arguments: engine of the Beam jobs (`pipeline.engines`).
       metadata_path: SQLite file of ML Metadata; None where the orchestrator brings its
         own store.
+      use_cache: False runs every component anew.
+      deploys: False leaves out the push.
     """
     data_contract = DataContract(contract.schema_pbtxt).with_id("contract")
     schema = data_contract.outputs["schema"]

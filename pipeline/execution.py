@@ -66,7 +66,7 @@ def run(
     resolved = inputs.resolve(config, root)
     config = _with_blessed_weights(config, resolved, root)
     runner = ObservedRunner(describe)
-    with _lock(root, config.name), _noting_training_folder(run_folder):
+    with lock(root, config.name), noting_training_folder(run_folder):
         if not use_cache:
             unfinished.forget(root / config.name / "train")
         runner.run(create_pipeline(config, resolved, root, use_cache, deploys))
@@ -186,7 +186,7 @@ def describe(component: str, outputs: Outputs) -> Outcome:
 
 
 @contextlib.contextmanager
-def _noting_training_folder(run_folder: pathlib.Path) -> Iterator[None]:
+def noting_training_folder(run_folder: pathlib.Path) -> Iterator[None]:
     """Writes down where the Trainer works, for `slimline control`."""
 
     class Note(logging.Handler):
@@ -203,11 +203,21 @@ def _noting_training_folder(run_folder: pathlib.Path) -> Iterator[None]:
         _PROGRESS.removeHandler(note)
 
 
-def _lock(root: pathlib.Path, name: str) -> filelock.AcquireReturnProxy:
-    """Keeps two runs of one experiment apart: they would share checkpoints and cache."""
-    lock = filelock.FileLock(root / f".{name}.lock", timeout=0)
+def lock(root: pathlib.Path, name: str) -> filelock.AcquireReturnProxy:
+    """Keeps two runs of one experiment apart: they would share checkpoints and cache.
+
+    Who holds it may take it again, as a sweep does for each of its members.
+
+    Args:
+      root: of the runs, absolute.
+      name: of the experiment.
+
+    Raises:
+      ConfigError: another run holds it.
+    """
+    held = filelock.FileLock(root / f".{name}.lock", timeout=0, is_singleton=True)
     try:
-        return lock.acquire()
+        return held.acquire()
     except filelock.Timeout as error:
         raise ConfigError(
             f"another run of '{name}' is under way in {root}",

@@ -20,6 +20,8 @@ LOG_FILE = "log.txt"
 SUMMARY_FILE = "summary.json"
 # Names the folder in which the Trainer of the run works, or worked.
 TRAINING_FOLDER_FILE = "training_folder"
+# Folders of a sweep's members.
+MEMBERS_FOLDER = "members"
 LATEST = "latest"
 LATEST_PASSED = "latest:passed"
 ATTEMPTS = 200
@@ -150,8 +152,16 @@ def read_summary(folder: pathlib.Path) -> dict[str, Any]:
     """The summary of a run as `pipeline.summary.Summary` wrote it.
 
     Raises:
-      ConfigError: the run did not end.
+      ConfigError: the run did not end, or is a sweep.
     """
+    members = folder / MEMBERS_FOLDER
+    if members.is_dir():
+        raise ConfigError(
+            f"run '{folder.name}' is a sweep: its members have summaries, and no model"
+            " is pushed",
+            found=f"{', '.join(sorted(path.name for path in members.iterdir()))}"
+            f" in {members}",
+        )
     try:
         return json.loads((folder / SUMMARY_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

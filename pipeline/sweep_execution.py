@@ -1,19 +1,25 @@
 """One sweep on this machine: its members one after another, and their table."""
 
+import json
 import logging
 import pathlib
 from collections.abc import Mapping
 
-from pipeline import comparison, execution
+from pipeline import comparison, execution, runs
 from pipeline.comparison import Row
 from pipeline.config import PipelineConfig
 from pipeline.summary import Summary
-from schema.errors import TrainError, find_user_error
+from schema import durable
+from schema.errors import ConfigError, DataError, find_user_error
+from trainer.config import as_json, flatten
 
 _LOGGER = logging.getLogger("slimline.run")
 _PROGRESS = logging.getLogger("slimline.progress")
 
-MEMBERS_FOLDER = "members"
+# All settings of a member; config.json of the sweep has those that the members share.
+SETTINGS_FILE = "settings.json"
+# Signs of a reason that no one wrote for a table.
+MAX_REASON = 200
 
 
 def run(
@@ -37,41 +43,44 @@ def run(
       use_cache: False runs everything anew.
 
     Returns:
-      A row a member. One whose training failed has a note instead of figures.
+      A row a member. One that failed has a note instead of figures.
 
     Raises:
-      ConfigError, DataError: what the user can mend.
+      ConfigError, DataError: what the user can mend, and what is wrong with all members.
     """
     rows: list[Row] = []
-    folders = {
-        member: run_folder.resolve() / MEMBERS_FOLDER / member for member in members
-    }
-    for place, (member, config) in enumerate(members.items(), 1):
-        fields = {"member": member, "place": place, "members": len(members)}
-        _PROGRESS.info("member_started", extra={"fields": fields})
-        folders[member].mkdir(parents=True)
-        try:
-            summary = execution.run(
-                config,
-                root=root,
-                run_folder=folders[member],
-                origins=origins,
-                use_cache=use_cache,
-                deploys=False,
+    root, run_folder = root.resolve(), run_folder.resolve()
+    folders = {member: run_folder / runs.MEMBERS_FOLDER / member for member in members}
+    (name,) = {config.name for config in members.values()}
+    # Between two members nobody else may begin; control finds the one that trains.
+    with execution.lock(root, name), execution.noting_training_folder(run_folder):
+        for place, (member, config) in enumerate(members.items(), 1):
+            fields = {"member": member, "place": place, "members": len(members)}
+            _PROGRESS.info("member_started", extra={"fields": fields})
+            folders[member].mkdir(parents=True)
+            settings = json.dumps(flatten(as_json(config)), indent=1)
+            durable.write_text(folders[member] / SETTINGS_FILE, f"{settings}\n")
+            try:
+                summary = execution.run(
+                    config,
+                    root=root,
+                    run_folder=folders[member],
+                    origins=origins,
+                    use_cache=use_cache,
+                    deploys=False,
+                )
+                rows.append(_row(member, summary))
+                detail = _told(summary)
+            except Exception as error:
+                if isinstance(find_user_error(error), (ConfigError, DataError)):
+                    raise
+                _LOGGER.exception("member %s failed", member)
+                detail = f"failed: {_reason(error)}"
+                rows.append(Row(member, config.model.net, note=detail))
+            comparison.write(run_folder, rows, folders)
+            _PROGRESS.info(
+                "member_finished", extra={"fields": fields | {"detail": detail}}
             )
-            rows.append(_row(member, summary))
-        except Exception as error:
-            cause = find_user_error(error)  # TFX may have wrapped it
-            if not isinstance(cause, TrainError):
-                raise
-            _LOGGER.exception("member %s failed", member)
-            note = f"failed: {cause.message}"
-            rows.append(Row(member, config.model.net, note=note))
-        comparison.write(run_folder, rows, folders)
-        _PROGRESS.info(
-            "member_finished",
-            extra={"fields": fields | {"detail": _told(rows[-1])}},
-        )
     return rows
 
 
@@ -89,5 +98,15 @@ def _row(member: str, summary: Summary) -> Row:
     )
 
 
-def _told(row: Row) -> str:
-    return row.note or f"eval top-1 {row.eval_top_1:.4f}"
+def _told(summary: Summary) -> str:
+    told = f"eval top-1 {summary.eval_top_1:.4f}"
+    return f"{told} (from the cache)" if summary.is_cached else told
+
+
+def _reason(error: Exception) -> str:
+    """Why a member failed, in a line; TFX may have wrapped it."""
+    cause = find_user_error(error)
+    if cause is not None:
+        return cause.message
+    first_line = (str(error).strip() or "no message").splitlines()[0]
+    return f"{type(error).__name__}: {first_line[:MAX_REASON]}"

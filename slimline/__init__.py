@@ -75,7 +75,7 @@ def sweep(
       root: folder of the runs.
 
     Returns:
-      A row a member. One whose training failed has a note instead of figures.
+      A row a member. One that failed has a note instead of figures.
 
     Raises:
       ConfigError, DataError: what the caller can mend.
@@ -84,6 +84,7 @@ def sweep(
     from pipeline import settings as pipeline_settings
     from slimline import session
 
+    sweeps.find(name)
     resolved = pipeline_settings.resolve(
         name, data=None if data is None else os.fspath(data), settings=settings
     )

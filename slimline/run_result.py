@@ -41,8 +41,15 @@ class Sweep:
 
     Attributes:
       folder: its own, with log, table (`results.csv`, `results.md`) and `curves.png`.
-      rows: figures of each member.
+      rows: figures of each member, in the order of the sweep.
     """
 
     folder: pathlib.Path
     rows: tuple["Row", ...]
+
+    @property
+    def table(self) -> pathlib.Path:
+        """The rows as CSV."""
+        from pipeline import comparison
+
+        return self.folder / comparison.TABLE_FILE

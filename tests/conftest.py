@@ -105,12 +105,14 @@ class Fakes:
         separator: str = "-",
         is_packed: bool = True,
         test_name: str = "t10k",
+        height_px: int = 6,
+        width_px: int = 5,
     ) -> pathlib.Path:
-        """MNIST-format files, 6 px high and 5 px wide."""
+        """MNIST-format files, of `images` in train and as many in test."""
         folder.mkdir(parents=True)
         for split in ("train", test_name):
             labels = self.labels(images, 10)
-            pixels = self.pixels(labels, 6, 5, 1)
+            pixels = self.pixels(labels, height_px, width_px, 1)
             files = {
                 "images%sidx3-ubyte": idx_bytes(pixels[..., 0]),
                 "labels%sidx1-ubyte": idx_bytes(np.asarray(labels, np.uint8)),

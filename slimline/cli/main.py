@@ -27,6 +27,8 @@ COMMANDS = {
     "doctor": "Check this machine and installation.",
     "completion": "Print the completion script of a shell.",
 }
+# Commands that go on where they were interrupted.
+RESUMABLE = ("run", "sweep")
 
 
 class LazyGroup(click.Group):
@@ -104,7 +106,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return result if isinstance(result, int) else errors.DONE
     except (KeyboardInterrupt, click.Abort):
         hint = ": finished components are kept, the same command goes on from there"
-        click.echo(f"interrupted{hint if flags[:1] == ['run'] else ''}", err=True)
+        click.echo(
+            f"interrupted{hint if flags and flags[0] in RESUMABLE else ''}", err=True
+        )
         return errors.INTERRUPTED
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()

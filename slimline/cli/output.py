@@ -25,6 +25,33 @@ def emit(
         click.echo(printable(text))
 
 
+def emit_outcome(
+    text: str,
+    document: Mapping[str, Any],
+    error: errors.SlimlineError | None,
+    *,
+    is_json: bool,
+    is_quiet: bool,
+) -> int:
+    """Prints a result that may end in an error; in JSON both are one object.
+
+    Returns:
+      The exit code.
+
+    Raises:
+      SlimlineError: `error`, where the caller of the command is to show it.
+    """
+    if error and is_json:
+        document = {**document, "error": error_document(error)}
+    emit(text, document, is_json=is_json, is_quiet=is_quiet)
+    if error is None:
+        return errors.DONE
+    if not is_json:
+        raise error
+    show_error(error)
+    return errors.exit_code(error)
+
+
 def error_document(error: BaseException) -> dict[str, Any]:
     """An error as JSON."""
     document: dict[str, Any] = {

@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -93,17 +93,13 @@ def _close(
     refusal = (
         None if summary.passed else closing.refusal(summary, resolved.config.evaluation)
     )
-    document: dict[str, Any] = {"summary": dataclasses.asdict(summary)}
-    if refusal and is_json:
-        document["error"] = output.error_document(refusal)
-    text = closing.describe(summary, root)
-    output.emit(text, document, is_json=is_json, is_quiet=is_quiet)
-    if not refusal:
-        return errors.DONE
-    if not is_json:
-        raise refusal
-    output.show_error(refusal)
-    return errors.GATE_REFUSED
+    return output.emit_outcome(
+        closing.describe(summary, root),
+        {"summary": dataclasses.asdict(summary)},
+        refusal,
+        is_json=is_json,
+        is_quiet=is_quiet,
+    )
 
 
 def _print_config(resolved: settings.Resolved, is_json: bool, is_quiet: bool) -> None:

@@ -83,8 +83,7 @@ def command(
             logs_everything=True,
             use_cache=not is_uncached,
         )
-    _print_rows(folder, rows, is_json, is_quiet)
-    return errors.RUN_FAILED if any(row.note for row in rows) else errors.DONE
+    return _close(folder, rows, is_json, is_quiet)
 
 
 def _list(is_json: bool, is_quiet: bool) -> None:
@@ -125,9 +124,9 @@ def _print_plan(
     output.emit(text, document, is_json=is_json, is_quiet=is_quiet)
 
 
-def _print_rows(
+def _close(
     folder: pathlib.Path, rows: "list[Row]", is_json: bool, is_quiet: bool
-) -> None:
+) -> int:
     headings = comparison.headings()
     table = output.columns(
         [headings, *map(comparison.cells, rows)], numbers=headings[2:-1]
@@ -149,4 +148,23 @@ def _print_rows(
         "best": best.member if best else None,
         **there,
     }
-    output.emit("\n".join(lines), document, is_json=is_json, is_quiet=is_quiet)
+    return output.emit_outcome(
+        "\n".join(lines),
+        document,
+        _failure(folder, rows),
+        is_json=is_json,
+        is_quiet=is_quiet,
+    )
+
+
+def _failure(folder: pathlib.Path, rows: "list[Row]") -> errors.TrainError | None:
+    """The error of a sweep with members that failed."""
+    failed = [row for row in rows if row.note]
+    if not failed:
+        return None
+    return errors.TrainError(
+        f"{len(failed)} of {len(rows)} members failed:"
+        f" {', '.join(row.member for row in failed)}",
+        found="; ".join(dict.fromkeys(row.note for row in failed)),
+        tip=f"{output.short_path(str(folder / runs.LOG_FILE))} has the stacks",
+    )

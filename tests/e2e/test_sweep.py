@@ -8,12 +8,12 @@ import pathlib
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
-from pipeline import runs, sweep_execution
+from pipeline import execution, runs, sweep_execution
 from pipeline.config import EvaluationConfig
+from schema.errors import ConfigError
 from trainer.config import as_json
 
 pytestmark = pytest.mark.e2e
@@ -69,13 +69,21 @@ def test_members_share_examples_and_are_not_trained_again(house):
         ]
     assert (folder / "curves.png").exists()
     assert (folder / "members" / "resnet_32" / "history.csv").exists()
+    settings = json.loads(
+        (folder / "members" / "resnet_32" / "settings.json").read_text()
+    )
+    assert settings["model.net"] == "resnet_32"
     # Nothing is deployed by a comparison.
-    assert not house.serving.exists()
+    assert not (house.root / "serving").exists()
 
     again, same = run(house, members_of(house))
     assert again != folder
     assert same == rows
     assert len(set(executions(house, "train"))) == 2
+    for member in ("resnet_20", "resnet_32"):
+        summary = json.loads((again / "members" / member / "summary.json").read_text())
+        assert summary["is_cached"]
+        assert summary["pushed_version"] is None
 
 
 def test_a_member_that_fails_does_not_hold_up_the_others(house):
@@ -91,15 +99,64 @@ def test_a_member_that_fails_does_not_hold_up_the_others(house):
     assert rows[1].steps == 4
 
 
-def test_a_killed_sweep_goes_on_where_it_was(tmp_path, test_data):
-    """The command itself, on MNIST: killed in the second member, then given again."""
+def test_what_no_one_foresaw_does_not_hold_up_the_others(house, monkeypatch):
+    run_member = execution.run
+
+    def run_but_one(config, **options):
+        if config.model.net == "resnet_20":
+            raise MemoryError("no room for conv1\nand a second line")
+        return run_member(config, **options)
+
+    monkeypatch.setattr(execution, "run", run_but_one)
+    _, rows = run(house, members_of(house))
+    assert rows[0].note == "failed: MemoryError: no room for conv1"
+    assert rows[1].eval_top_1 is not None
+
+
+def test_a_mistake_in_the_settings_ends_the_sweep(house, monkeypatch):
+    def refuse(config, **options):
+        raise ConfigError("no data contract for 'x'")
+
+    monkeypatch.setattr(execution, "run", refuse)
+    with pytest.raises(ConfigError, match="no data contract"):
+        run(house, members_of(house))
+
+
+def test_no_one_else_begins_between_two_members(house, monkeypatch):
+    """The lock is held for the whole sweep, not by each member anew."""
+    name = "cifar10_resnet_20"
+    seen = []
+
+    def look(config, **options):
+        with execution.lock(house.root, name):
+            pass  # the member takes it, too, and gives it back
+        script = (
+            "import pathlib; from pipeline import execution;"
+            f"execution.lock(pathlib.Path({str(house.root)!r}), {name!r})"
+        )
+        other = subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True, check=False
+        )
+        seen.append(other.stderr)
+        raise MemoryError("enough")
+
+    monkeypatch.setattr(execution, "run", look)
+    run(house, members_of(house))
+    assert len(seen) == 2
+    for text in seen:
+        assert f"another run of '{name}' is under way" in text
+
+
+def test_a_killed_sweep_goes_on_where_it_was(tmp_path, fakes):
+    """The command itself: killed in the second member, then given again."""
+    data = fakes.idx(tmp_path / "idx", 200, height_px=28, width_px=28)
     command = [
         *(str(BIN / "slimline"), "sweep", "mnist_mlp_bn", "--plain", "--json"),
-        *("--data", str(test_data / "mnist"), "--set", "train.eval_every_epochs=0.2"),
+        *("--data", str(data), "--set", "train.steps=300"),
     ]
     environment = {**os.environ, "HOME": str(tmp_path)}
     first = subprocess.Popen(
-        [*command, "--set", "train.steps=300"],
+        command,
         cwd=tmp_path,
         env=environment,
         stdout=subprocess.DEVNULL,
@@ -109,15 +166,15 @@ def test_a_killed_sweep_goes_on_where_it_was(tmp_path, test_data):
     seen = []
     for line in first.stderr:
         seen.append(line)
-        if "member_started" in line and "no_batch_norm" in line:
+        trains = "component_started component=train" in line
+        if trains and any("member=no_batch_norm" in told for told in seen):
             break
-    time.sleep(2)
     first.send_signal(signal.SIGKILL)
     first.communicate()
     assert any("member_finished" in line for line in seen), "".join(seen)
 
     second = subprocess.run(
-        [*command, "--set", "train.steps=300"],
+        command,
         cwd=tmp_path,
         env=environment,
         capture_output=True,
@@ -134,5 +191,13 @@ def test_a_killed_sweep_goes_on_where_it_was(tmp_path, test_data):
     finished = [line for line in trained if "component_finished" in line]
     assert "is_cached=true" in finished[0]
     assert "is_cached=false" in finished[1]
+    ended = [line for line in second.stderr.splitlines() if "member_finished" in line]
+    assert "(from the cache)" in ended[0]
+    assert "(from the cache)" not in ended[1]
     assert (tmp_path / told["curves"]).exists()
+    # By this `slimline control` finds the training that goes on in a sweep.
+    folder = tmp_path / told["folder"]
+    note = (folder / runs.TRAINING_FOLDER_FILE).read_text()
+    member = folder / "members" / "no_batch_norm"
+    assert note == (member / runs.TRAINING_FOLDER_FILE).read_text()
     assert not (tmp_path / "runs" / "serving").exists()

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -32,8 +33,23 @@ def slimline(folder: pathlib.Path, *arguments: str) -> subprocess.CompletedProce
     )
 
 
-def start(folder: pathlib.Path) -> subprocess.Popen:
-    """A long run, when its training has measured twice."""
+@pytest.fixture
+def started() -> Iterator[list[subprocess.Popen]]:
+    """Processes that must not outlive the test, however it ends."""
+    processes: list[subprocess.Popen] = []
+    yield processes
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+def start(folder: pathlib.Path, started: list[subprocess.Popen]) -> subprocess.Popen:
+    """A long run, when its training goes on and has measured twice.
+
+    A run that was killed before leaves its measurements, but the note of the new run says
+    that it trains itself.
+    """
+    before = set(folder.glob("runs/*/training_folder"))
     process = subprocess.Popen(
         [str(BIN / "slimline"), *RUN],
         cwd=folder,
@@ -42,23 +58,25 @@ def start(folder: pathlib.Path) -> subprocess.Popen:
         stderr=subprocess.DEVNULL,
         text=True,
     )
+    started.append(process)
     for _ in range(1200):
         histories = list(folder.glob("runs/*/train/unfinished/*/history.csv"))
-        if histories and len(histories[0].read_text().splitlines()) > 2:
+        trains = set(folder.glob("runs/*/training_folder")) - before
+        if trains and histories and len(histories[0].read_text().splitlines()) > 2:
             return process
         assert process.poll() is None
         time.sleep(0.1)
     raise AssertionError("no training within two minutes")
 
 
-def test_steered_killed_and_given_again(tmp_path: pathlib.Path) -> None:
-    first = start(tmp_path)
+def test_steered_killed_and_given_again(tmp_path: pathlib.Path, started) -> None:
+    first = start(tmp_path, started)
     steered = slimline(tmp_path, "control", "--rate", "0.005", "--save")
     assert steered.stdout == "done: rate 0.005, save True\n", steered.stderr
     first.send_signal(signal.SIGKILL)
     first.communicate()
 
-    second = start(tmp_path)
+    second = start(tmp_path, started)
     stopped = slimline(tmp_path, "control", "--stop")
     assert stopped.returncode == 0, stopped.stderr
     out, _ = second.communicate(timeout=300)

@@ -114,6 +114,7 @@ def test_completion_prints_a_script(call, shell):
     [
         ("slimline run cifar10_r", "cifar10_resnet_20"),
         ("slimline run --set train.batch", "train.batch_size="),
+        ("slimline sweep caltech_a", "caltech_ablation"),
         ("slimline nets inception", "inception_v2"),
         ("slimline ex", "experiments"),
         ("slimline predict --model dig", "digits"),
@@ -249,6 +250,15 @@ def test_predict_with_a_run_that_never_ended(call, model):
     code, _, err = call("predict", "--run", "latest")
     assert code == 2
     assert "has no summary: it failed or was interrupted" in err
+
+
+def test_predict_with_a_sweep(call, model):
+    member = pathlib.Path("runs/2026-11-22_0201_quick-heron/members/cnn_bn")
+    member.mkdir(parents=True)
+    code, _, err = call("predict", "--run", "latest")
+    assert code == 2
+    assert "run '2026-11-22_0201_quick-heron' is a sweep" in err
+    assert "found: cnn_bn in " in err
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,14 @@ from pipeline.comparison import Row
 
 @pytest.fixture
 def sweep_execution(monkeypatch, emit):
-    """A sweep whose members are there at once; those in `failing` have a note."""
+    """A sweep whose members are there at once; those in `failing` have a note.
+
+    `act` is called in the midst of each.
+    """
     fake = types.ModuleType("pipeline.sweep_execution")
     fake.calls = []
     fake.failing = set()
+    fake.act = lambda: None
 
     def run(members, *, root, run_folder, origins, use_cache=True):
         fake.calls.append((members, root, run_folder, origins, use_cache))
@@ -27,6 +31,7 @@ def sweep_execution(monkeypatch, emit):
             fields = {"member": member, "place": place, "members": len(members)}
             emit("member_started", **fields)
             emit("component_started", component="train")
+            fake.act()
             net = config.model.net
             row = Row(member, net, 1234, 30, 20, 0.5 + place / 100, 0.9, 1.1, 7.0)
             if member in fake.failing:
@@ -84,10 +89,37 @@ def test_chosen_members_as_json(call, sweep_execution, images):
 
 def test_a_member_that_failed_ends_with_1_and_says_why(call, sweep_execution, images):
     sweep_execution.failing = {"cnn_bn"}
-    code, out, _ = call("sweep", "caltech_ablation", "--data", images)
+    code, out, err = call("sweep", "caltech_ablation", "--data", images)
     assert code == 1
     assert "failed: the loss is not a number any more" in out
     assert "best on eval: cnn_all_tricks" in out
+    assert "error: 1 of 8 members failed: cnn_bn\n" in err
+    assert "log.txt has the stacks" in err
+
+    code, out, err = call("sweep", "caltech_ablation", "--data", images, "-q")
+    assert (code, out) == (1, "")
+    assert "error: 1 of 8 members failed: cnn_bn\n" in err
+
+    code, out, _ = call("sweep", "caltech_ablation", "--data", images, "--json")
+    told = json.loads(out)
+    assert code == told["error"]["exit_code"] == 1
+    assert told["error"]["kind"] == "train"
+    assert told["error"]["found"] == "failed: the loss is not a number any more"
+    assert len(told["rows"]) == 8
+
+
+def test_quiet_success_prints_nothing(call, sweep_execution, images):
+    assert call("sweep", "mnist_mlp_bn", "--data", images, "-q") == (0, "", "")
+
+
+def test_interrupted(call, sweep_execution, images):
+    def act():
+        raise KeyboardInterrupt
+
+    sweep_execution.act = act
+    code, out, err = call("sweep", "mnist_mlp_bn", "--data", images, "-q")
+    assert (code, out) == (130, "")
+    assert err.lstrip().startswith("interrupted: finished components are kept")
 
 
 def test_a_dry_run_writes_nothing(call, sweep_execution, images):
@@ -130,5 +162,8 @@ def test_from_python(call, sweep_execution, images):
     sweep = sl.sweep("mnist_mlp_bn", data=images, settings={"train.steps": 30})
     assert [row.member for row in sweep.rows] == ["batch_norm", "no_batch_norm"]
     assert (sweep.folder / "results.md").exists()
-    with pytest.raises(sl.errors.ConfigError, match="unknown experiment"):
+    assert sweep.table == sweep.folder / "results.csv"
+    assert sweep.table.exists()
+    with pytest.raises(sl.errors.ConfigError, match="unknown sweep") as info:
         sl.sweep("mnist_mlp")
+    assert info.value.tip == "did you mean 'mnist_mlp_bn'?"

@@ -1,0 +1,40 @@
+"""A training on a disk that is too small, then large enough; run in its own mounts.
+
+Usage: unshare -m python full_disk.py FOLDER; prints one JSON object.
+"""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import kill_and_resume
+
+from schema.errors import TrainError
+from trainer import training
+from trainer.checkpoints import CheckpointStore
+
+
+def train(folder: pathlib.Path) -> int:
+    split = kill_and_resume.split()
+    return training.train(kill_and_resume.CONFIG, split, split, 2, folder).steps
+
+
+def main(folder: pathlib.Path) -> None:
+    """Room for one checkpoint of some 8 MB and not for the next."""
+    mount = ["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(folder)]
+    subprocess.run(mount, check=True)
+    told = {}
+    try:
+        train(folder)
+    except TrainError as error:
+        told = {"message": error.message, "found": error.found, "tip": error.tip}
+    told["whole_step"] = CheckpointStore(folder / "checkpoints").latest()
+    larger = ["mount", "-o", "remount,size=200m", str(folder)]
+    subprocess.run(larger, check=True)
+    told["steps"] = train(folder)
+    print(json.dumps(told))
+
+
+if __name__ == "__main__":
+    main(pathlib.Path(sys.argv[1]))
