@@ -97,7 +97,7 @@ def resolve(
     values = as_json(config)
     for layer in layers:
         for key, value, origin in _without_conflicts(layer, own):
-            _put(values, key, value)
+            put(values, key, value)
             origins[key] = origin
     return Resolved(from_json(PipelineConfig, values), origins, own)
 
@@ -261,7 +261,7 @@ def _check(key: str, value: Any, origin: str, own: PipelineConfig) -> Any:
             tip="it names the folder of its artifacts; --root keeps runs apart",
         )
     nested: dict[str, Any] = {}
-    _put(nested, key, value)
+    put(nested, key, value)
     try:
         checked = from_json(PipelineConfig, nested)
     except ConfigError as error:
@@ -274,7 +274,8 @@ def _check(key: str, value: Any, origin: str, own: PipelineConfig) -> Any:
     return flatten(as_json(checked))[key]
 
 
-def _put(values: dict[str, Any], key: str, value: Any) -> None:
+def put(values: dict[str, Any], key: str, value: Any) -> None:
+    """Sets a dotted key in a nested dict."""
     *sections, name = key.split(".")
     for section in sections:
         values = values.setdefault(section, {})

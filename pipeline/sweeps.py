@@ -11,6 +11,7 @@ from typing import Any
 
 from pipeline import experiments
 from pipeline.config import EvaluationConfig, PipelineConfig
+from pipeline.settings import put
 from schema.errors import ConfigError
 from trainer import lookup
 from trainer.config import as_json, flatten, from_json
@@ -108,9 +109,5 @@ def configs(
 def _with(config: PipelineConfig, settings: Mapping[str, Any]) -> PipelineConfig:
     values = as_json(config)
     for key, value in settings.items():
-        *sections, name = key.split(".")
-        section = values
-        for part in sections:
-            section = section[part]
-        section[name] = value
+        put(values, key, value)
     return from_json(PipelineConfig, values)
