@@ -65,10 +65,7 @@ def command(
             )
         if not pathlib.Path(file).exists():
             raise errors.DataError(f"cannot read image {file}: there is no such file")
-    from serving import local_model
-
-    folder = local_model.find_model(root, model)
-    loaded, predictions = _predict(folder, files, top)
+    loaded, predictions = _predict(root, model, files, top)
     document = {
         "model": str(loaded.folder),
         "labels": list(loaded.labels),
@@ -103,22 +100,25 @@ def command(
 
 
 def _predict(
-    folder: pathlib.Path, files: Sequence[str], top: int
+    root: pathlib.Path, model: str | None, files: Sequence[str], top: int
 ) -> "tuple[LocalModel, list[Prediction]]":
     """Loads and asks the model; what TensorFlow says meanwhile is for failures only."""
-    from serving import local_model
-
+    folder: pathlib.Path | None = None
     with tempfile.TemporaryDirectory() as scratch:
         log = pathlib.Path(scratch) / "log.txt"
         try:
             with capture.capture(log):
+                # TensorFlow speaks while it loads, too.
+                from serving import local_model
+
+                folder = local_model.find_model(root, model)
                 loaded = local_model.LocalModel.load(folder)
                 return loaded, loaded.predict(files, top=top)
         except errors.SlimlineError:
             raise
         except Exception as error:
             broken = errors.RunError(
-                f"cannot predict with {folder}: {type(error).__name__}: {error}"
+                f"cannot predict with {folder or model}: {type(error).__name__}: {error}"
             )
             broken.log_lines = session.last_lines(log)
             raise broken from error
