@@ -1,21 +1,20 @@
 """The whole configuration of a pipeline: one tree of frozen dataclasses."""
 
 import dataclasses
-from typing import Annotated, Literal
-
-from pydantic import Field
+from typing import Literal
 
 from trainer.config import (
+    AugmentationConfig,
     Fraction,
     ModelConfig,
     PreprocessingConfig,
     ScheduleConfig,
+    Share,
     TrainConfig,
     TrainerConfig,
     setting,
 )
 
-Share = Annotated[float, Field(ge=0, le=1)]
 InputFormat = Literal[
     "auto",
     "cifar10_binary",
@@ -85,6 +84,9 @@ class PipelineConfig:
         default_factory=PreprocessingConfig
     )
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    augmentation: AugmentationConfig = dataclasses.field(
+        default_factory=AugmentationConfig
+    )
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
     schedule: ScheduleConfig = dataclasses.field(default_factory=ScheduleConfig)
     evaluation: EvaluationConfig = dataclasses.field(default_factory=EvaluationConfig)

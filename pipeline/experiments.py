@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Callable
 
 from pipeline.config import (
+    AugmentationConfig,
     DataConfig,
     EvaluationConfig,
     ModelConfig,
@@ -34,13 +35,13 @@ def digits_resnet_20() -> PipelineConfig:
             resize_px=8, crop_px=8, channels=1, standardise="dataset"
         ),
         model=ModelConfig(net="resnet_20"),
+        augmentation=AugmentationConfig(pad_crop_px=1),
         train=TrainConfig(
             batch_size=64,
             epochs=40,
             learning_rate=0.1,
             weight_decay=5e-4,
             ema_decay=0.98,
-            pad_crop_px=1,
             eval_every_epochs=5,
         ),
         schedule=ScheduleConfig(warmup_epochs=2),
@@ -61,6 +62,7 @@ def cifar10_resnet_20() -> PipelineConfig:
             resize_px=32, crop_px=32, standardise="dataset"
         ),
         model=ModelConfig(net="resnet_20"),
+        augmentation=AugmentationConfig(flip_left_right=True, pad_crop_px=4),
         train=TrainConfig(
             batch_size=128,
             epochs=60,
@@ -68,8 +70,6 @@ def cifar10_resnet_20() -> PipelineConfig:
             learning_rate=0.4,
             weight_decay=1e-4,
             ema_decay=0.995,
-            flip=True,
-            pad_crop_px=4,
             eval_every_epochs=1,
         ),
         schedule=ScheduleConfig(warmup_epochs=2),
@@ -94,14 +94,13 @@ def cifar10_inception_v2() -> PipelineConfig:
             resize_px=32, crop_px=32, standardise="minus_one_to_one"
         ),
         model=ModelConfig(net="inception_v2"),
+        augmentation=AugmentationConfig(flip_left_right=True, pad_crop_px=4),
         train=TrainConfig(
             batch_size=100,
             epochs=25,
             learning_rate=0.01,
             weight_decay=4e-5,
             ema_decay=0.995,
-            flip=True,
-            pad_crop_px=4,
         ),
         evaluation=EvaluationConfig(min_top_1=0.7),
     )
@@ -179,6 +178,7 @@ def custom_hw_net() -> PipelineConfig:
             resize_px=130, crop_px=130, standardise="per_image"
         ),
         model=ModelConfig(net="hw_net", image_size_px=100),
+        augmentation=AugmentationConfig(flip_left_right=True),
         train=TrainConfig(
             batch_size=128,
             steps=10_000,
@@ -186,7 +186,6 @@ def custom_hw_net() -> PipelineConfig:
             learning_rate=0.001,
             weight_decay=1e-3,
             ema_decay=0.9999,
-            flip=True,
             eval_every_epochs=10,
         ),
         schedule=ScheduleConfig(
@@ -255,13 +254,13 @@ def folder() -> PipelineConfig:
             resize_px=72, crop_px=72, standardise="per_image"
         ),
         model=ModelConfig(net="resnet_20", image_size_px=64),
+        augmentation=AugmentationConfig(flip_left_right=True),
         train=TrainConfig(
             batch_size=64,
             epochs=40,
             learning_rate=0.1,
             weight_decay=5e-4,
             ema_decay=0.98,
-            flip=True,
             eval_every_epochs=2,
         ),
         schedule=ScheduleConfig(warmup_epochs=2),
@@ -304,7 +303,12 @@ def tiny(config: PipelineConfig) -> PipelineConfig:
             config.preprocessing, resize_px=size_px, crop_px=size_px
         ),
         model=dataclasses.replace(config.model, image_size_px=0),
-        train=dataclasses.replace(config.train, batch_size=4, steps=2, pad_crop_px=1),
+        augmentation=dataclasses.replace(
+            config.augmentation,
+            pad_crop_px=min(1, config.augmentation.pad_crop_px),
+            cutout_px=min(2, config.augmentation.cutout_px),
+        ),
+        train=dataclasses.replace(config.train, batch_size=4, steps=2),
         schedule=ScheduleConfig(name="constant", warmup_epochs=0),
         evaluation=EvaluationConfig(min_top_1=0.0, max_top_1_drop=1.0),
     )

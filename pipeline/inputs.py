@@ -9,7 +9,8 @@ from pipeline import digits
 from pipeline.config import PipelineConfig
 from schema import contract
 from schema.errors import ConfigError, DataError
-from trainer import schedules, weights
+from trainer import sampling, schedules, weights
+from trainer.augmentation import limits
 from trainer.nets import geometry, registry
 
 # Value of train.warm_start that means the newest pushed version.
@@ -62,8 +63,8 @@ def check(config: PipelineConfig) -> None:
     """Finds the mistakes that show without a look into the data; writes nothing.
 
     Raises:
-      ConfigError: an unknown net, sizes that do not fit each other or the net, or a
-        schedule that cannot be.
+      ConfigError: an unknown net, sizes that do not fit each other or the net, a
+        schedule or an augmentation that cannot be, or classes balanced twice.
       DataError: there is nothing at `data.path`.
     """
     preprocessing = config.preprocessing
@@ -88,6 +89,8 @@ def check(config: PipelineConfig) -> None:
     if config.train.warm_start not in ("", BLESSED):
         weights.checkpoint_in(config.train.warm_start)
     schedules.check(config.schedule, config.train.learning_rate)
+    limits.check(config.trainer)
+    sampling.check(config.train)
     if config.data.path and not _given_path(config).exists():
         raise DataError(
             f"no data at {config.data.path}",

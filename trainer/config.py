@@ -18,6 +18,7 @@ from trainer import lookup
 Config = TypeVar("Config")
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
 PositiveInt = Annotated[int, Field(gt=0)]
 NonNegativeInt = Annotated[int, Field(ge=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
@@ -70,6 +71,58 @@ class ModelConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class AugmentationConfig:
+    """Random changes to training images, after preprocessing; each image draws anew."""
+
+    flip_left_right: bool = setting(False, "mirror left to right, every second image")
+    flip_up_down: bool = setting(False, "mirror upside down, every second image")
+    rot90: bool = setting(False, "turn by 0, 90, 180 or 270 degrees")
+    pad_crop_px: NonNegativeInt = setting(
+        0, "border of zeros that is added before a crop to the old size"
+    )
+    random_square_crop: Share = setting(
+        0.0,
+        "a square of at least this share of the side is cut out and enlarged to the old"
+        " size; 0 cuts nothing",
+    )
+    scale: Fraction = setting(
+        0.0, "resize by a factor between 1 - scale and 1 + scale, about the centre"
+    )
+    shift: Fraction = setting(
+        0.0, "largest move along each axis, as a share of the side"
+    )
+    rotation_degrees: Annotated[float, Field(ge=0, le=180)] = setting(
+        0.0, "largest angle of rotation about the centre, either way"
+    )
+    brightness: NonNegativeFloat = setting(
+        0.0,
+        "largest number added to all px, in the units of the preprocessed image"
+        " (standard deviations, or halves of the range with minus_one_to_one)",
+    )
+    contrast: Share = setting(
+        0.0,
+        "px spread about their mean by a factor between 1 - contrast and 1 + contrast",
+    )
+    saturation: Share = setting(
+        0.0,
+        "colours spread about their gray by a factor between 1 - and 1 + saturation",
+    )
+    salt_and_pepper: Fraction = setting(
+        0.0, "share of the px set to the image's highest or lowest value"
+    )
+    cutout_px: NonNegativeInt = setting(
+        0, "side of a square about a random px that is set to zero"
+    )
+    mixup_alpha: NonNegativeFloat = setting(
+        0.0, "pairs of images are blended, in a share from Beta(alpha, alpha); 0 never"
+    )
+    cutmix_alpha: NonNegativeFloat = setting(
+        0.0,
+        "a box is exchanged between pairs, its area from Beta(alpha, alpha); 0 never",
+    )
+
+
+@dataclasses.dataclass(frozen=True)
 class TrainConfig:
     """The training loop."""
 
@@ -95,10 +148,6 @@ class TrainConfig:
     )
     ema_decay: Fraction = setting(
         0.99, "decay of the moving average of the weights; 0 keeps the raw weights"
-    )
-    flip: bool = setting(False, "mirror training images left to right at random")
-    pad_crop_px: NonNegativeInt = setting(
-        0, "zero border added to training images before a random crop to their size"
     )
     eval_every_epochs: PositiveFloat = setting(
         1.0, "how often the eval split is measured and a checkpoint is written"
@@ -126,6 +175,17 @@ class TrainConfig:
     )
     freeze: tuple[str, ...] = setting(
         (), "rows of the net that are not trained, as [conv1, group1]"
+    )
+    label_smoothing: Fraction = setting(
+        0.0, "share of each target that is spread over all classes alike"
+    )
+    class_weights: Literal["none", "balanced"] = setting(
+        "none",
+        "weight of each image in the loss; balanced: the rarer its class, the more, 1 on"
+        " average",
+    )
+    balanced_sampling: bool = setting(
+        False, "each class is drawn equally often; images of rare ones come repeatedly"
     )
     precision: Literal["auto", "float32", "bfloat16"] = setting(
         "auto",
@@ -203,6 +263,9 @@ class TrainerConfig:
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
     schedule: ScheduleConfig = dataclasses.field(default_factory=ScheduleConfig)
+    augmentation: AugmentationConfig = dataclasses.field(
+        default_factory=AugmentationConfig
+    )
 
     @property
     def image_size_px(self) -> int:

@@ -7,11 +7,13 @@ is a Python bool, never a tensor.
 import dataclasses
 from collections.abc import Sequence
 
+import numpy as np
 import tensorflow as tf
 import tensorflow.compat.v1 as v1
 import tf_slim as slim
 
-from trainer import augmentation, devices, optimizers, warm_start
+from trainer import devices, losses, optimizers, warm_start
+from trainer.augmentation import geometry
 from trainer.config import TrainConfig, TrainerConfig
 from trainer.nets import builder, variants
 
@@ -62,15 +64,18 @@ def build_training(
     num_classes: int,
     config: TrainerConfig,
     towers: Sequence[str] = ("",),
+    class_weights: np.ndarray | None = None,
 ) -> TrainingGraph:
     """Loss, update and moving average in the default graph.
 
     Args:
       images: float32 [batch, image_size_px, image_size_px, channels], augmented.
-      labels: int64 [batch].
+      labels: int64 [batch], or of mixed images targets, float32 [batch, num_classes].
       num_classes: width of the logits.
       config: the Trainer's configuration.
       towers: devices among which the batch is shared (`trainer.devices`).
+      class_weights: how much an image of each class counts, float32 [num_classes];
+        None: all alike.
     """
     train = config.train
     with v1.device(devices.VARIABLES_DEVICE if any(towers) else None):
@@ -81,7 +86,7 @@ def build_training(
         warm_start.initialise(
             slim.get_model_variables(), train.warm_start, train.warm_start_exclude
         )
-    v1.losses.sparse_softmax_cross_entropy(labels, logits)
+    losses.cross_entropy(labels, logits, train.label_smoothing, class_weights)
     loss = optimizers.total_loss(train)
     rate = v1.placeholder_with_default(
         tf.constant(train.learning_rate, tf.float32), [], name="learning_rate"
@@ -92,7 +97,7 @@ def build_training(
             average = moving_average(train, global_step).apply(averaged_variables())
         with tf.control_dependencies([average]):
             update = tf.identity(update)
-    right = tf.equal(tf.argmax(logits, axis=1), labels)
+    right = tf.equal(tf.argmax(logits, axis=1), losses.main_class(labels))
     return TrainingGraph(
         train_op=update,
         loss=loss,
@@ -159,7 +164,7 @@ def build_inference(
       config: the Trainer's configuration.
       norm_by_batch: batch norm takes the statistics of the batch; for comparison only.
     """
-    images = augmentation.central_crop(images, config.image_size_px)
+    images = geometry.central_crop(images, config.image_size_px)
     spec = variants.spec_of(config.model)
     logits, _ = builder.build(
         spec, images, num_classes, is_training=False, norm_by_batch=norm_by_batch

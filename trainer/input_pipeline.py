@@ -15,7 +15,8 @@ import tensorflow_transform as tft
 
 from schema import features
 from schema.errors import TrainError
-from trainer import augmentation
+from trainer import sampling
+from trainer.augmentation import recipe
 from trainer.config import TrainerConfig
 
 COMPRESSION = "GZIP"
@@ -36,23 +37,28 @@ class Split:
     Attributes:
       files: TFRecord files, sorted.
       transform: the output of Transform.
-      num_examples: images in the files.
+      labels: int64 [num_examples], in file order.
       images: float32 [num_examples, height, width, channels], or None where they are
         not kept in memory.
-      labels: int64 [num_examples], or None likewise.
+      first_places: place among all images of the first one of each file.
     """
 
     files: tuple[str, ...]
     transform: tft.TFTransformOutput
-    num_examples: int
+    labels: np.ndarray
     images: np.ndarray | None = None
-    labels: np.ndarray | None = None
+    first_places: tuple[int, ...] = ()
+
+    @property
+    def num_examples(self) -> int:
+        """Images in the files."""
+        return len(self.labels)
 
     def batches(
         self, batch_size: int = EVAL_BATCH_SIZE
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Every image once, in file order; the last batch may be smaller."""
-        if self.images is not None and self.labels is not None:
+        if self.images is not None:
             for start in range(0, self.num_examples, batch_size):
                 stop = start + batch_size
                 yield self.images[start:stop], self.labels[start:stop]
@@ -71,33 +77,33 @@ def load_split(
     files = tuple(
         sorted(file for pattern in patterns for file in tf.io.gfile.glob(pattern))
     )
-    records = tf.data.TFRecordDataset(files, COMPRESSION)
-    num_examples = int(records.reduce(np.int64(0), lambda count, _: count + 1))
-    if not num_examples:
+    labels_by_file = [_read_labels(file) for file in files]
+    labels = np.concatenate([np.empty([0], np.int64), *labels_by_file])
+    if not len(labels):
         raise TrainError(f"no images in {', '.join(patterns)}")
     image_shape = transform.transformed_feature_spec()[features.IMAGE_XF].shape
     image_bytes = 4 * int(np.prod(image_shape))
-    if num_examples * image_bytes > cache_bytes:
-        return Split(files, transform, num_examples)
-    images = np.empty([num_examples, *image_shape], np.float32)
-    labels = np.empty([num_examples], np.int64)
+    if len(labels) * image_bytes > cache_bytes:
+        ends = np.cumsum([len(of_file) for of_file in labels_by_file])
+        first_places = tuple(int(end) for end in [0, *ends[:-1]])
+        return Split(files, transform, labels, first_places=first_places)
+    images = np.empty([len(labels), *image_shape], np.float32)
     filled = 0
-    for batch_images, batch_labels in _preprocessed(files, transform, EVAL_BATCH_SIZE):
-        stop = filled + len(batch_labels)
-        images[filled:stop], labels[filled:stop] = batch_images, batch_labels
+    for batch_images, _ in _preprocessed(files, transform, EVAL_BATCH_SIZE):
+        stop = filled + len(batch_images)
+        images[filled:stop] = batch_images
         filled = stop
-    return Split(files, transform, num_examples, images, labels)
+    return Split(files, transform, labels, images)
 
 
 def training_batches(
-    split: Split, config: TrainerConfig, first_step: int
+    split: Split, config: TrainerConfig, num_classes: int, first_step: int
 ) -> tf.data.Dataset:
     """Endless augmented batches, to be iterated inside a graph, from `first_step` on.
 
     Returns:
-      Dataset of (float32 [batch_size, size, size, channels], int64 [batch_size]); an
-      epoch is `num_examples // batch_size` batches, what is left over goes to the
-      next order.
+      Dataset of what `recipe.augment` returns for batches of `batch_size`; an epoch is
+      `num_examples // batch_size` batches, what is left over goes to the next order.
     """
     batch_size, seed = config.train.batch_size, config.train.seed
     steps_per_epoch = split.num_examples // batch_size
@@ -110,18 +116,24 @@ def training_batches(
             tf.constant(offset, tf.int64),
             tf.constant(0, tf.int64),
         )
-        if split.images is not None and split.labels is not None:
-            order = _order(split.num_examples, seed, epoch)
-            return _batches_in_memory(
-                split.images, split.labels, order, batch_size, done
-            )
-        return _batches_from_files(split, batch_size, seed, epoch, done)
+
+        def rest_of_epoch(elements: tf.data.Dataset) -> tf.data.Dataset:
+            # Repeated, because balancing may end a few images short.
+            batches = elements.repeat().batch(batch_size, drop_remainder=True)
+            return batches.take(steps_per_epoch).skip(done)
+
+        repeats = _repeats(split, config, epoch)
+        if split.images is not None:
+            order = _order(repeats, split.num_examples, seed, epoch)
+            places = tf.data.Dataset.from_tensor_slices(order)
+            return _from_memory(split.images, split.labels, rest_of_epoch(places))
+        records = _shuffled_records(split, repeats, seed, epoch)
+        return _preprocess(rest_of_epoch(records), split.transform)
 
     def augmented(
         step: tf.Tensor, batch: tuple[tf.Tensor, tf.Tensor]
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        images, labels = batch
-        return augment(images, config, tf.stack([seed, step])), labels
+        return recipe.augment(*batch, config, tf.stack([seed, step]), num_classes)
 
     size = (batch_size, config.preprocessing.crop_px, config.preprocessing.crop_px)
 
@@ -140,25 +152,17 @@ def training_batches(
     )
 
 
-def augment(images: tf.Tensor, config: TrainerConfig, seed: tf.Tensor) -> tf.Tensor:
-    """Training images changed at random as the configuration asks.
-
-    Args:
-      images: float32 [batch, crop_px, crop_px, channels].
-      config: `train.flip`, `train.pad_crop_px`, `model.image_size_px`.
-      seed: int64 [2]; equal seeds give equal images.
-
-    Returns:
-      float32 [batch, image_size_px, image_size_px, channels].
-    """
-    steps: list[tuple[str, dict[str, int]]] = []
-    if config.train.pad_crop_px:
-        steps.append(("pad_crop", {"pad_px": config.train.pad_crop_px}))
-    if config.image_size_px < config.preprocessing.crop_px:
-        steps.append(("random_crop", {"image_size_px": config.image_size_px}))
-    if config.train.flip:
-        steps.append(("flip_left_right", {}))
-    return augmentation.augment(images, steps, seed)
+def _read_labels(file: str) -> np.ndarray:
+    """Labels of the Examples of a file, int64; their images are not looked at."""
+    records = tf.data.TFRecordDataset(file, COMPRESSION).batch(EVAL_BATCH_SIZE)
+    wanted = {features.LABEL: READ_FEATURES[features.LABEL]}
+    batches = [
+        batch[features.LABEL]
+        for batch in records.map(
+            lambda batch: tf.io.parse_example(batch, wanted)
+        ).as_numpy_iterator()
+    ]
+    return np.concatenate([np.empty([0], np.int64), *batches])
 
 
 def _preprocess(
@@ -183,42 +187,62 @@ def _preprocessed(
     yield from _preprocess(batches, transform).prefetch(2).as_numpy_iterator()
 
 
-def _order(count: int, seed: int, epoch: tf.Tensor) -> tf.Tensor:
+def _repeats(split: Split, config: TrainerConfig, epoch: tf.Tensor) -> tf.Tensor | None:
+    """How often each image comes in an epoch, int64 [num_examples]; None: once."""
+    if not config.train.balanced_sampling:
+        return None
+
+    def repeats(epoch: np.ndarray) -> np.ndarray:
+        return sampling.balanced_repeats(split.labels, config.train.seed, int(epoch))
+
+    drawn = tf.numpy_function(repeats, [epoch], tf.int64)
+    return tf.ensure_shape(drawn, [split.num_examples])
+
+
+def _order(
+    repeats: tf.Tensor | None, count: int, seed: int, epoch: tf.Tensor
+) -> tf.Tensor:
+    places = tf.range(count)
+    if repeats is not None:
+        places = tf.repeat(places, repeats)
     return tf.random.experimental.stateless_shuffle(
-        tf.range(count), seed=tf.stack([tf.cast(seed, tf.int64), epoch])
+        places, seed=tf.stack([tf.cast(seed, tf.int64), epoch])
     )
 
 
-def _batches_in_memory(
-    images: np.ndarray,
-    labels: np.ndarray,
-    order: tf.Tensor,
-    batch_size: int,
-    done: tf.Tensor,
+def _from_memory(
+    images: np.ndarray, labels: np.ndarray, batches: tf.data.Dataset
 ) -> tf.data.Dataset:
-    def fetch(indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return np.take(images, indices, axis=0), np.take(labels, indices)
+    """Batches of places to batches of (images, labels)."""
+
+    def fetch(places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return np.take(images, places, axis=0), np.take(labels, places)
+
+    return batches.map(
+        lambda places: tuple(tf.numpy_function(fetch, [places], [tf.float32, tf.int64]))
+    )
+
+
+def _shuffled_records(
+    split: Split, repeats: tf.Tensor | None, seed: int, epoch: tf.Tensor
+) -> tf.data.Dataset:
+    """Serialised Examples of an epoch, each as often as `repeats` says."""
+    order = _order(None, len(split.files), seed, epoch)
+    files = tf.constant(split.files)
+    first_places = tf.constant(split.first_places, tf.int64)
+
+    def repeated(place: tf.Tensor, record: tf.Tensor) -> tf.data.Dataset:
+        return tf.data.Dataset.from_tensors(record).repeat(tf.gather(repeats, place))
+
+    def records_of(number: tf.Tensor) -> tf.data.Dataset:
+        records = tf.data.TFRecordDataset(tf.gather(files, number), COMPRESSION)
+        if repeats is None:
+            return records
+        first_place = tf.gather(first_places, number)
+        return records.enumerate(first_place).flat_map(repeated)
 
     return (
         tf.data.Dataset.from_tensor_slices(order)
-        .batch(batch_size, drop_remainder=True)
-        .skip(done)
-        .map(
-            lambda indices: tuple(
-                tf.numpy_function(fetch, [indices], [tf.float32, tf.int64])
-            )
-        )
-    )
-
-
-def _batches_from_files(
-    split: Split, batch_size: int, seed: int, epoch: tf.Tensor, done: tf.Tensor
-) -> tf.data.Dataset:
-    files = tf.gather(tf.constant(split.files), _order(len(split.files), seed, epoch))
-    batches = (
-        tf.data.TFRecordDataset(files, COMPRESSION)
+        .flat_map(records_of)
         .shuffle(SHUFFLE_BUFFER, seed=seed + epoch, reshuffle_each_iteration=False)
-        .batch(batch_size, drop_remainder=True)
-        .skip(done)
     )
-    return _preprocess(batches, split.transform)

@@ -22,6 +22,7 @@ from trainer import (
     input_pipeline,
     precision,
     rates,
+    sampling,
     schedules,
 )
 from trainer.config import TrainConfig, TrainerConfig
@@ -172,11 +173,14 @@ def _build(
 ) -> graphs.TrainingGraph:
     v1.set_random_seed(config.train.seed)
     iterator = v1.data.make_initializable_iterator(
-        input_pipeline.training_batches(split, config, first_step)
+        input_pipeline.training_batches(split, config, num_classes, first_step)
     )
     v1.add_to_collection(v1.GraphKeys.TABLE_INITIALIZERS, iterator.initializer)
     images, labels = iterator.get_next()
-    graph = graphs.build_training(images, labels, num_classes, config, towers)
+    weights = None
+    if config.train.class_weights == "balanced":
+        weights = sampling.class_weights(split.labels, num_classes)
+    graph = graphs.build_training(images, labels, num_classes, config, towers, weights)
     v1.summary.scalar("loss", graph.loss)
     v1.summary.scalar("accuracy", graph.accuracy)
     v1.summary.scalar("learning_rate", graph.learning_rate)

@@ -63,8 +63,13 @@ def test_later_layers_win_and_origins_say_so(tmp_path):
 
 
 def test_changes_are_told_as_a_person_types_them():
-    resolved = resolve("train.flip=yes", "train.epochs=30", "train.batch_size=64")
-    assert resolved.changes() == ["train.epochs 40 -> 30", "train.flip false -> true"]
+    resolved = resolve(
+        "augmentation.flip_left_right=yes", "train.epochs=30", "train.batch_size=64"
+    )
+    assert resolved.changes() == [
+        "augmentation.flip_left_right false -> true",
+        "train.epochs 40 -> 30",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -74,8 +79,8 @@ def test_changes_are_told_as_a_person_types_them():
         ("train.batch_size=010", "train.batch_size", 10),
         ("train.batch_size= 12 ", "train.batch_size", 12),
         ("train.batch_size='12'", "train.batch_size", 12),
-        ("train.flip=on", "train.flip", True),
-        ("train.flip=false", "train.flip", False),
+        ("augmentation.rot90=on", "augmentation.rot90", True),
+        ("augmentation.rot90=false", "augmentation.rot90", False),
         ("train.optimizer=adam", "train.optimizer", "adam"),
         ("preprocessing.channels=3", "preprocessing.channels", 3),
         ("data.contract=2024", "data.contract", "2024"),
@@ -102,7 +107,7 @@ def test_text_is_read_by_the_type_of_the_field(assignment, key, value):
         ("train.epochs=inf", "a finite number"),
         ("train.epochs=nan", "greater than 0"),
         ("train.epochs=", "a valid number"),
-        ("train.flip=perhaps", "a valid boolean"),
+        ("augmentation.rot90=perhaps", "a valid boolean"),
         (
             "train.optimizer=adm",
             "'momentum', 'nesterov', 'adam', 'adamw', 'rmsprop' or 'gradient_descent'",
@@ -174,8 +179,8 @@ def test_data_is_data_path_and_conflicts_with_another():
 
 
 def test_python_settings_have_types():
-    resolved = resolve(settings={"train.epochs": 3, "train": {"flip": True}})
-    assert resolved.config.train.flip
+    resolved = resolve(settings={"train.epochs": 3, "augmentation": {"rot90": True}})
+    assert resolved.config.augmentation.rot90
     assert resolved.origins["train.epochs"] == "settings"
 
 

@@ -38,7 +38,13 @@ class Fake:
     transform: tft.TFTransformOutput
 
 
-def encode_example(encoded: bytes, label: int) -> bytes:
+@pytest.fixture(scope="session")
+def encode_example() -> Callable[[bytes, int], bytes]:
+    """Function (encoded image, label) -> serialised Example, as the Trainer reads it."""
+    return _encode_example
+
+
+def _encode_example(encoded: bytes, label: int) -> bytes:
     """Serialised Example with the two features that the Trainer reads."""
     bytes_list = tf.train.BytesList(value=[encoded])
     return tf.train.Example(
@@ -78,7 +84,7 @@ def make_fake(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Fake]:
         path = folder / "data_tfrecord-00000-of-00001.gz"
         with tf.io.TFRecordWriter(str(path), options="GZIP") as writer:
             for png, label in zip(encoded, labels, strict=True):
-                writer.write(encode_example(png, int(label)))
+                writer.write(_encode_example(png, int(label)))
         return Fake(
             images=images,
             labels=labels,

@@ -40,7 +40,7 @@ def split():
     # A class after the other, as files may lie.
     order = np.argsort(labels)
     images, labels = images[order].astype(np.float32), labels[order]
-    return Split((), None, 80, images, labels)
+    return Split((), None, labels, images)
 
 
 @pytest.fixture

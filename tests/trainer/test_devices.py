@@ -114,7 +114,7 @@ def test_two_towers_with_batch_norm_learn_from_halves_alike(batch):
 
 def test_a_whole_training_on_two_devices(tmp_path, batch):
     images, labels = batch
-    split = Split((), None, 8, images, labels)
+    split = Split((), None, labels, images)
     result = training.train(with_train(devices=2), split, split, 2, tmp_path)
     assert result.steps == 6
 

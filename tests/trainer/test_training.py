@@ -9,8 +9,9 @@ import tensorflow as tf
 import tf_slim as slim
 
 from schema.errors import ConfigError, TrainError
-from trainer import evaluation, graphs, history, input_pipeline, training
+from trainer import evaluation, graphs, history, training
 from trainer.config import (
+    AugmentationConfig,
     ModelConfig,
     PreprocessingConfig,
     ScheduleConfig,
@@ -29,11 +30,10 @@ CONFIG = TrainerConfig(
         steps=10,
         learning_rate=0.01,
         ema_decay=0.9,
-        pad_crop_px=1,
-        flip=True,
         seed=3,
     ),
     ScheduleConfig(name="constant", warmup_epochs=0),
+    AugmentationConfig(flip_left_right=True, pad_crop_px=1),
 )
 
 
@@ -58,7 +58,6 @@ def split() -> Split:
     return Split(
         files=(),
         transform=None,
-        num_examples=40,
         images=images.astype(np.float32),
         labels=labels,
     )
@@ -167,9 +166,7 @@ def test_evaluation_leaves_the_weights_alone(split: Split, tmp_path) -> None:
 def test_evaluation_is_one_exact_pass(split: Split, tmp_path) -> None:
     result = training.train(with_train(steps=3), split, split, 2, tmp_path)
     # 33 images: the last batch is smaller than the others.
-    odd = dataclasses.replace(
-        split, num_examples=33, images=split.images[:33], labels=split.labels[:33]
-    )
+    odd = dataclasses.replace(split, images=split.images[:33], labels=split.labels[:33])
     with evaluation.EvalSession(CONFIG, odd, 2) as eval_session:
         for measurement in eval_session.measure(result.checkpoint, 3):
             probabilities = eval_session.probabilities(
@@ -228,40 +225,6 @@ def test_resumed_training_equals_an_unbroken_one(split: Split, tmp_path) -> None
         np.testing.assert_allclose(
             one.get_tensor(name), two.get_tensor(name), atol=1e-5, err_msg=name
         )
-
-
-def test_same_seed_same_order_and_another_seed_another(split: Split) -> None:
-    def first_labels(config: TrainerConfig, first_step: int = 0) -> list[np.ndarray]:
-        dataset = input_pipeline.training_batches(split, config, first_step)
-        return [labels for _, labels in dataset.take(8).as_numpy_iterator()]
-
-    one = first_labels(CONFIG)
-    np.testing.assert_array_equal(one, first_labels(CONFIG))
-    assert np.any(np.array(one) != np.array(first_labels(with_train(seed=4))))
-    # From step 3 on: the same as the whole from its fourth batch.
-    np.testing.assert_array_equal(one[3:], first_labels(CONFIG, 3)[:5])
-
-
-def test_an_epoch_sees_every_image_once(split: Split) -> None:
-    numbered = dataclasses.replace(split, labels=np.arange(40))
-    dataset = input_pipeline.training_batches(numbered, CONFIG, 0).take(5)
-    seen = np.concatenate([labels for _, labels in dataset.as_numpy_iterator()])
-    np.testing.assert_array_equal(np.sort(seen), np.arange(40))
-
-
-def test_files_and_memory_give_the_same_images(make_fake) -> None:
-    fake = make_fake(CONFIG.preprocessing)
-    in_memory = input_pipeline.load_split([fake.pattern], fake.transform, 2**30)
-    on_disk = input_pipeline.load_split([fake.pattern], fake.transform, 0)
-    assert on_disk.images is None
-    for (one, labels), (two, more_labels) in zip(
-        in_memory.batches(16), on_disk.batches(16), strict=True
-    ):
-        np.testing.assert_allclose(one, two, atol=1e-6)
-        np.testing.assert_array_equal(labels, more_labels)
-    dataset = input_pipeline.training_batches(on_disk, CONFIG, 0).take(5)
-    seen = np.concatenate([labels for _, labels in dataset.as_numpy_iterator()])
-    assert sorted(seen) == sorted(fake.labels)
 
 
 def test_batch_larger_than_the_split_is_a_sentence(split: Split, tmp_path) -> None:
