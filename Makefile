@@ -34,3 +34,23 @@ lock: $(VENV)/.installed
 	$(VENV)/uv/bin/uv pip compile setup.py --extra dev --python-version 3.11 \
 		--generate-hashes --no-header --no-emit-index-url --quiet \
 		--upgrade --output-file requirements.lock
+
+# Where PyTorch is not installed, it is left out.
+RESULTS ?= benchmarks/results
+PEERS := .venv-peers
+comma := ,
+
+.PHONY: bench bench-peers
+
+bench: install
+	mkdir -p $(RESULTS)
+	python benchmarks/train_step.py --json $(RESULTS)/train_step.json \
+		--peers keras,tf_keras$(if $(wildcard $(PEERS)/bin/python),$(comma)torch)
+	python benchmarks/input_pipeline.py --json $(RESULTS)/input_pipeline.json
+
+# pip's folder of wheels, where one is set, is taken too: it may hold torch without CUDA.
+bench-peers: $(VENV)/.installed
+	$(VENV)/uv/bin/uv venv --quiet --allow-existing --python $(BIN)/python $(PEERS)
+	VIRTUAL_ENV=$(CURDIR)/$(PEERS) $(VENV)/uv/bin/uv pip install --quiet \
+		$(foreach folder,$(PIP_FIND_LINKS),--find-links $(folder)) \
+		--requirement benchmarks/peers/requirements.txt

@@ -2,19 +2,15 @@
 
 import csv
 import io
-import math
 import pathlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 
+from pipeline import curves
 from schema import durable
-from trainer import history
 
 TABLE_FILE = "results.csv"
 MARKDOWN_FILE = "results.md"
-CURVES_FILE = "curves.png"
-SIZE_INCHES = (11.0, 4.6)
-DOTS_PER_INCH = 120
 _HEADINGS = {
     "member": "member",
     "net": "net",
@@ -91,58 +87,9 @@ def write(
     durable.write_text(folder / MARKDOWN_FILE, _as_markdown(rows))
     ended = [row.member for row in rows if not row.note]
     if ended:
-        draw({member: folders[member] for member in ended}, folder / CURVES_FILE)
-
-
-def draw(folders: Mapping[str, pathlib.Path], path: pathlib.Path) -> None:
-    """Loss and eval top-1 over the steps, a line a member, as PNG.
-
-    Args:
-      folders: by member, with the tables of its training.
-      path: of the picture.
-    """
-    # Slow to load, and needed at the end of a member only.
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=SIZE_INCHES, dpi=DOTS_PER_INCH, layout="constrained")
-    loss_axes, top_1_axes = figure.subplots(1, 2)
-    colours = matplotlib.colormaps["tab10"]
-    for place, (member, folder) in enumerate(folders.items()):
-        colour = colours(place % colours.N)
-        losses = list(history.read(history.losses(folder)))
-        measured = list(history.read(history.measurements(folder)))
-        loss_axes.plot(
-            [row["step"] for row in losses],
-            [row["loss"] for row in losses],
-            color=colour,
-            linewidth=1.2,
-            label=member,
+        curves.draw_members(
+            {member: folders[member] for member in ended}, folder / curves.FILE
         )
-        top_1_axes.plot(
-            [row["step"] for row in measured],
-            [_top_1(row) for row in measured],
-            color=colour,
-            linewidth=1.4,
-            marker="o",
-            markersize=4,
-        )
-    loss_axes.set_ylabel("loss of the batch")
-    top_1_axes.set_ylabel("eval top-1")
-    top_1_axes.set_ylim(0, 1)
-    for axes in (loss_axes, top_1_axes):
-        axes.set_xlim(left=0)
-        axes.set_xlabel("step")
-        axes.grid(alpha=0.3)
-    loss_axes.set_ylim(bottom=0)
-    figure.legend(loc="outside right upper", frameon=False)
-    figure.savefig(path, format="png")
-
-
-def _top_1(row: Mapping[str, float]) -> float:
-    """Of the better weights, as the choice of the best checkpoint takes it."""
-    names = [name for name in row if name.startswith("eval_top_1_")]
-    return max((row[name] for name in names), default=math.nan)
 
 
 def _cell(value: object) -> str:

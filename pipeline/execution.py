@@ -19,7 +19,7 @@ from tfx.types import artifact_utils
 from components.baseline_model import component as baseline_model
 from components.image_example_gen import reports
 from components.model_evaluator import component as model_evaluator
-from pipeline import dag, engines, inputs, runs
+from pipeline import curves, dag, engines, inputs, runs
 from pipeline.config import PipelineConfig
 from pipeline.observed_runner import ComponentResult, ObservedRunner, Outcome, Outputs
 from pipeline.summary import Summary
@@ -292,6 +292,12 @@ def _keep(
     for name in history.FILES:
         if (run_dir / name).is_file():
             shutil.copy(run_dir / name, run_folder / name)
+    curves.draw_run(
+        run_folder,
+        run_folder / curves.FILE,
+        f"{summary.experiment}: {summary.net}, test top-1"
+        f" {summary.metrics['top_1']:.4f}",
+    )
     record = dataclasses.asdict(summary) | {
         "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "artifacts": {

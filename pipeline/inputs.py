@@ -48,7 +48,7 @@ def resolve(config: PipelineConfig, root: pathlib.Path) -> Inputs:
       DataError: there is nothing at `data.path`.
     """
     check(config)
-    path = _find_data(config, root)
+    path = find_data(config, root)
     name = config.data.contract or name_of(path)
     folder = _find_contract(config, path)
     return Inputs(
@@ -108,7 +108,12 @@ def _given_path(config: PipelineConfig) -> pathlib.Path:
     return pathlib.Path(config.data.path).expanduser().resolve()
 
 
-def _find_data(config: PipelineConfig, root: pathlib.Path) -> pathlib.Path:
+def find_data(config: PipelineConfig, root: pathlib.Path) -> pathlib.Path:
+    """Where the images are, absolute; the bundled digits are written below `root`.
+
+    Raises:
+      ConfigError: no data given, and the experiment brings none.
+    """
     if config.data.path:
         return _given_path(config)
     if config.data.contract == digits.NAME:

@@ -187,10 +187,16 @@ class TrainConfig:
     balanced_sampling: bool = setting(
         False, "each class is drawn equally often; images of rare ones come repeatedly"
     )
-    precision: Literal["auto", "float32", "bfloat16"] = setting(
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = setting(
         "auto",
         "number format of convolutions and matrix products in training; auto takes"
-        " bfloat16 where the processor has it, and says so",
+        " float16 on GPUs and bfloat16 on processors that have it, and says so",
+    )
+    histograms: bool = setting(
+        False, "weights and their gradients as histograms in TensorBoard"
+    )
+    image_summaries: NonNegativeInt = setting(
+        0, "so many training images after each step of augmentation in TensorBoard"
     )
     cache_bytes: NonNegativeInt = setting(
         2 * 2**30,

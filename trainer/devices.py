@@ -46,6 +46,13 @@ def choose(train: TrainConfig, gpus: Sequence[Any] | None = None) -> list[str]:
     return [f"/device:{kind}:{place}" for place in range(train.devices)]
 
 
+def gpu_details(train: TrainConfig) -> list[dict[str, Any]]:
+    """What TensorFlow knows of each GPU that the training uses; [] on the CPU."""
+    gpus = tf.config.list_physical_devices("GPU")
+    used = [] if train.device == "cpu" else gpus[: train.devices]
+    return [tf.config.experimental.get_device_details(gpu) for gpu in used]
+
+
 def configure(config: v1.ConfigProto, names: Sequence[str]) -> v1.ConfigProto:
     """Lets a session see as many CPU devices as towers need; returns `config`."""
     cpus = [name for name in names if "CPU" in name]

@@ -65,6 +65,8 @@ def build_training(
     config: TrainerConfig,
     towers: Sequence[str] = ("",),
     class_weights: np.ndarray | None = None,
+    *,
+    is_loss_scaled: bool = False,
 ) -> TrainingGraph:
     """Loss, update and moving average in the default graph.
 
@@ -76,6 +78,7 @@ def build_training(
       towers: devices among which the batch is shared (`trainer.devices`).
       class_weights: how much an image of each class counts, float32 [num_classes];
         None: all alike.
+      is_loss_scaled: for float16, whose gradients would vanish otherwise.
     """
     train = config.train
     with v1.device(devices.VARIABLES_DEVICE if any(towers) else None):
@@ -91,7 +94,9 @@ def build_training(
     rate = v1.placeholder_with_default(
         tf.constant(train.learning_rate, tf.float32), [], name="learning_rate"
     )
-    update, gradient_norm = optimizers.train_op(loss, train, rate, global_step)
+    update, gradient_norm = optimizers.train_op(
+        loss, train, rate, global_step, is_loss_scaled=is_loss_scaled
+    )
     if train.ema_decay:
         with tf.control_dependencies([update]):
             average = moving_average(train, global_step).apply(averaged_variables())

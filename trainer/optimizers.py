@@ -24,7 +24,12 @@ def total_loss(train: TrainConfig) -> tf.Tensor:
 
 
 def train_op(
-    loss: tf.Tensor, train: TrainConfig, rate: tf.Tensor, global_step: tf.Variable
+    loss: tf.Tensor,
+    train: TrainConfig,
+    rate: tf.Tensor,
+    global_step: tf.Variable,
+    *,
+    is_loss_scaled: bool = False,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """The update of all trainable variables and of batch norm's moving statistics.
 
@@ -33,6 +38,8 @@ def train_op(
       train: optimizer, momentum, clip_norm, weight_decay.
       rate: scalar, learning rate of this update.
       global_step: counted up by one.
+      is_loss_scaled: gradients are computed of the loss times a large factor, which
+        float16 needs; an update whose gradients overflow is left out.
 
     Returns:
       The op, whose value is the loss before the update; and the global norm of the
@@ -44,6 +51,9 @@ def train_op(
         values, variables = zip(*gradients, strict=True)
         norm = tf.linalg.global_norm(values)
         norms.append(norm)
+        if train.histograms:
+            for value, variable in zip(values, variables, strict=True):
+                v1.summary.histogram(f"gradients/{variable.op.name}", value)
         if train.clip_norm:
             values = tuple(tf.clip_by_global_norm(values, train.clip_norm, norm)[0])
         if train.optimizer == "adamw" and train.weight_decay:
@@ -61,10 +71,15 @@ def train_op(
             "setting 'train.freeze' leaves nothing to train",
             found=", ".join(train.freeze),
         )
+    optimizer = make(train, rate)
+    if is_loss_scaled:
+        optimizer = _LossScaleOptimizer(
+            optimizer, v1.mixed_precision.DynamicLossScale()
+        )
     # Adds the updates of UPDATE_OPS as control dependencies of the gradients.
     update = slim.training.create_train_op(
         loss,
-        make(train, rate),
+        optimizer,
         global_step=global_step,
         variables_to_train=trained,
         colocate_gradients_with_ops=True,  # each tower's on its device
@@ -85,6 +100,29 @@ def make(train: TrainConfig, rate: tf.Tensor) -> v1.train.Optimizer:
     return v1.train.MomentumOptimizer(
         rate, train.momentum, use_nesterov=train.optimizer == "nesterov"
     )
+
+
+class _LossScaleOptimizer(v1.mixed_precision.MixedPrecisionLossScaleOptimizer):
+    """TensorFlow's, but an update that is left out counts as a step all the same.
+
+    What follows from the number of the step (rate, augmentation, measurements) must not
+    wait for it.
+
+    Reference: Micikevicius et al., arXiv:1710.03740, section 3.2.
+    """
+
+    def apply_gradients(
+        self,
+        grads_and_vars: GradientsAndVariables,
+        global_step: tf.Variable | None = None,
+        name: str | None = None,
+    ) -> tf.Operation:
+        """See base class."""
+        update = super().apply_gradients(grads_and_vars, None, name)
+        if global_step is None:
+            return update
+        with tf.control_dependencies([update]):
+            return global_step.assign_add(1)
 
 
 def _after_decay(

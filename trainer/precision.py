@@ -6,27 +6,59 @@ chosen, and so do evaluation, export and serving.
 
 import functools
 import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import tensorflow.compat.v1 as v1
 from tensorflow.core.protobuf import rewriter_config_pb2
 
-AUTO, FLOAT32, BFLOAT16 = "auto", "float32", "bfloat16"
+from schema.errors import ConfigError
+
+AUTO, FLOAT32, BFLOAT16, FLOAT16 = "auto", "float32", "bfloat16", "float16"
 # Where Linux lists what the processor can do. Either flag means products of bfloat16 in
 # hardware; without one they are emulated, slower than float32.
 CPU_FACTS = pathlib.Path("/proc/cpuinfo")
 NATIVE_FLAGS = ("amx_bf16", "avx512_bf16")
+# First compute capability of GPUs with float16 matrix units (Volta).
+TENSOR_CORES = (7, 0)
 
 
-def resolve(wanted: str, cpu_facts: pathlib.Path = CPU_FACTS) -> tuple[str, str]:
+def resolve(
+    wanted: str,
+    gpus: Sequence[Mapping[str, Any]] = (),
+    cpu_facts: pathlib.Path = CPU_FACTS,
+) -> tuple[str, str]:
     """The precision to train with, and the reason in words.
 
     Args:
-      wanted: 'float32', 'bfloat16', or 'auto' for bfloat16 where the processor multiplies
-        it in hardware and float32 elsewhere.
+      wanted: 'float32', 'bfloat16', 'float16', or 'auto' for what the hardware
+        multiplies at its best: float16 on GPUs with tensor cores, bfloat16 on processors
+        that have its products, float32 elsewhere.
+      gpus: those that the training uses, each as
+        `tf.config.experimental.get_device_details` tells of it; () on the CPU.
       cpu_facts: file in the form of /proc/cpuinfo; one that is missing knows no flags.
+
+    Raises:
+      ConfigError: TensorFlow has no pass for that format on such a device.
     """
+    if wanted == FLOAT16 and not gpus:
+        raise ConfigError(
+            "setting 'train.precision' is float16, which is for GPUs",
+            found="a training on the CPU",
+            tip="--set train.precision=auto",
+        )
+    if wanted == BFLOAT16 and gpus:
+        raise ConfigError(
+            "setting 'train.precision' is bfloat16, which is for the CPU",
+            found="a training on GPUs",
+            tip="--set train.precision=float16",
+        )
     if wanted != AUTO:
         return wanted, "as the setting asks"
+    if gpus:
+        if all(gpu.get("compute_capability", (0, 0)) >= TENSOR_CORES for gpu in gpus):
+            return FLOAT16, "the GPU has tensor cores"
+        return FLOAT32, "the GPU has no tensor cores"
     flags = _cpu_flags(cpu_facts)
     native = [flag for flag in NATIVE_FLAGS if flag in flags]
     if native:
@@ -37,15 +69,17 @@ def resolve(wanted: str, cpu_facts: pathlib.Path = CPU_FACTS) -> tuple[str, str]
 def session_config(precision: str) -> v1.ConfigProto:
     """Settings of a session whose graph computes in `precision`.
 
-    bfloat16 is grappler's pass for oneDNN: it puts casts around the operations that gain
-    and leaves those that would lose accuracy.
+    bfloat16 is grappler's pass for oneDNN, float16 the one for CUDA: they put casts around
+    the operations that gain and leave those that would lose accuracy.
     """
     config = v1.ConfigProto()
+    rewrites = config.graph_options.rewrite_options
     if precision == BFLOAT16:
-        rewrites = config.graph_options.rewrite_options
         rewrites.auto_mixed_precision_onednn_bfloat16 = (
             rewriter_config_pb2.RewriterConfig.ON
         )
+    if precision == FLOAT16:
+        rewrites.auto_mixed_precision = rewriter_config_pb2.RewriterConfig.ON
     return config
 
 

@@ -24,6 +24,7 @@ from trainer import (
     rates,
     sampling,
     schedules,
+    summaries,
 )
 from trainer.config import TrainConfig, TrainerConfig
 from trainer.control import Control
@@ -79,6 +80,10 @@ def train(
       TrainError: the loss is not a number, or no checkpoint in `run_dir` is whole.
     """
     towers = devices.choose(config.train)
+    chosen, reason = precision.resolve(
+        config.train.precision, devices.gpu_details(config.train)
+    )
+    _LOGGER.info("computing in %s: %s", chosen, reason)
     plan = make_plan(config.train, train_split.num_examples)
     schedule = schedules.make(
         config.schedule,
@@ -99,7 +104,9 @@ def train(
         tf.Graph().as_default(),
         evaluation.EvalSession(config, eval_split, num_classes) as eval_session,
     ):
-        graph = _build(config, train_split, num_classes, first_step, towers)
+        graph = _build(config, train_split, num_classes, first_step, towers, chosen)
+        if config.train.image_summaries and not first_step:
+            summaries.write_stages(run_dir, train_split, config)
         parameters = sum(
             int(np.prod(variable.shape)) for variable in v1.trainable_variables()
         )
@@ -131,6 +138,7 @@ def train(
             plan.total_steps,
             config.train,
             towers,
+            chosen,
         )
     if state.best is None:
         raise TrainError("training ended before its first measurement")
@@ -170,6 +178,7 @@ def _build(
     num_classes: int,
     first_step: int,
     towers: Sequence[str],
+    chosen: str,
 ) -> graphs.TrainingGraph:
     v1.set_random_seed(config.train.seed)
     iterator = v1.data.make_initializable_iterator(
@@ -180,11 +189,16 @@ def _build(
     weights = None
     if config.train.class_weights == "balanced":
         weights = sampling.class_weights(split.labels, num_classes)
-    graph = graphs.build_training(images, labels, num_classes, config, towers, weights)
-    v1.summary.scalar("loss", graph.loss)
-    v1.summary.scalar("accuracy", graph.accuracy)
-    v1.summary.scalar("learning_rate", graph.learning_rate)
-    v1.summary.scalar("gradient_norm", graph.gradient_norm)
+    graph = graphs.build_training(
+        images,
+        labels,
+        num_classes,
+        config,
+        towers,
+        weights,
+        is_loss_scaled=chosen == precision.FLOAT16,
+    )
+    summaries.add(graph, config.train)
     return graph
 
 
@@ -197,12 +211,11 @@ def _run(
     total_steps: int,
     train_config: TrainConfig,
     towers: Sequence[str],
+    chosen: str,
 ) -> None:
-    chosen, reason = precision.resolve(train_config.precision)
-    _LOGGER.info("computing in %s: %s", chosen, reason)
     if any(towers):
         _LOGGER.info("a tower on each of %s", ", ".join(towers))
-    summaries = v1.train.SummarySaverHook(
+    summary_hook = v1.train.SummarySaverHook(
         save_steps=SUMMARY_STEPS, output_dir=str(run_dir), scaffold=scaffold
     )
     try:
@@ -211,7 +224,7 @@ def _run(
             scaffold=scaffold,
             hooks=[
                 v1.train.NanTensorHook(graph.loss),
-                summaries,
+                summary_hook,
                 *other_hooks,
                 measure,  # last: its checkpoint must find what the others wrote
             ],

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from slimline import capture, errors
-from slimline.cli import options, output
+from slimline.cli import augment, options, output
 
 if TYPE_CHECKING:
     from components.image_example_gen.inspection import Inspection, SizeRange
@@ -31,6 +31,9 @@ _format_option: Callable = click.option(
 @click.group(short_help="Look at images and write their contract.")
 def command() -> None:
     """Look at images and write their contract."""
+
+
+command.add_command(augment.command)
 
 
 @command.command("inspect", short_help="Show what is seen at PATH; write nothing.")

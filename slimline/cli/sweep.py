@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline import comparison, inputs, runs, settings, sweeps
+from pipeline import comparison, curves, inputs, runs, settings, sweeps
 from slimline import errors, session
 from slimline.cli import options, output, watching
 
@@ -134,7 +134,7 @@ def _close(
     files = {
         "table": folder / comparison.TABLE_FILE,
         "markdown": folder / comparison.MARKDOWN_FILE,
-        "curves": folder / comparison.CURVES_FILE,
+        "curves": folder / curves.FILE,
     }
     there = {key: str(path) for key, path in files.items() if path.exists()}
     lines = ["", table, ""]

@@ -71,6 +71,7 @@ def test_the_log_holds_what_was_not_printed(root: pathlib.Path, first_run) -> No
     assert (folder / "log.txt").stat().st_size > 1000
     assert {path.name for path in folder.iterdir()} >= {
         "config.json",
+        "curves.png",
         "history.csv",
         "log.txt",
         "samples",

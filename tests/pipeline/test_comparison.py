@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline import comparison
+from pipeline import comparison, curves
 from pipeline.comparison import Row
 from trainer import history
 
@@ -64,7 +64,7 @@ def test_table_for_programs_and_for_people(tmp_path, folders):
 
 def test_a_picture_of_two_panels_with_a_line_a_member(tmp_path, folders):
     comparison.write(tmp_path, ROWS, folders)
-    with Image.open(tmp_path / comparison.CURVES_FILE) as picture:
+    with Image.open(tmp_path / curves.FILE) as picture:
         pixels = np.asarray(picture.convert("RGB")).astype(int)
     height, width, _ = pixels.shape
     assert 400 < height < 800 < width < 1600
@@ -78,5 +78,5 @@ def test_a_picture_of_two_panels_with_a_line_a_member(tmp_path, folders):
 
 def test_without_a_curve_there_is_no_picture(tmp_path, folders):
     comparison.write(tmp_path, ROWS[2:], folders)
-    assert not (tmp_path / comparison.CURVES_FILE).exists()
+    assert not (tmp_path / curves.FILE).exists()
     assert (tmp_path / comparison.TABLE_FILE).exists()

@@ -65,3 +65,37 @@ def test_adam_has_it_in_the_gradient():
     weight, _, norm = update_once(train, 0.1, weight_decay=0.5)
     assert weight == pytest.approx(3 - 0.1, rel=1e-5)
     assert norm == pytest.approx(np.hypot(4 + 1.5, 3))
+
+
+def test_a_scaled_loss_gives_the_same_updates_and_leaves_out_what_overflows(tmp_path):
+    """With what a session restores: the scale is a variable of the checkpoint."""
+    weights = {}
+    for is_scaled in (False, True):
+        with tf.Graph().as_default(), v1.Session() as session:
+            factor = v1.placeholder(tf.float32, [])
+            weight = slim.model_variable("weight", initializer=tf.constant([3.0]))
+            v1.losses.add_loss(tf.reduce_sum(factor * weight))
+            train = TrainConfig(optimizer="momentum", clip_norm=1.5)
+            step = v1.train.get_or_create_global_step()
+            op, norm = optimizers.train_op(
+                *(optimizers.total_loss(train), train, tf.constant(0.1), step),
+                is_loss_scaled=is_scaled,
+            )
+            saver = v1.train.Saver()
+            session.run(v1.global_variables_initializer())
+            norms = [session.run([op, norm], {factor: value})[1] for value in (1, 2)]
+            assert norms == [1, 2]
+            weights[is_scaled] = session.run(weight)
+            if is_scaled:
+                before = session.run(weight)
+                session.run(op, {factor: np.inf})
+                np.testing.assert_array_equal(session.run(weight), before)
+                assert session.run(step) == 3
+                path = saver.save(session, str(tmp_path / "model"))
+    np.testing.assert_allclose(weights[True], weights[False], rtol=1e-6)
+    scales = [
+        tf.train.load_variable(path, name)
+        for name, _ in tf.train.list_variables(path)
+        if "loss_scale" in name
+    ]
+    assert scales == [32768 / 2]  # halved by the overflow

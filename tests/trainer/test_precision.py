@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tf_slim as slim
+from tensorflow.core.protobuf import rewriter_config_pb2
 
+from schema.errors import ConfigError
 from trainer import precision
 
 
@@ -17,13 +19,40 @@ from trainer import precision
 def test_auto_looks_at_the_processor(tmp_path, flags, chosen, reason):
     facts = tmp_path / "cpuinfo"
     facts.write_text(f"processor\t: 0\nflags\t\t: {flags}\nbugs\t\t: amx_bf16\n")
-    assert precision.resolve("auto", facts) == (chosen, reason)
+    assert precision.resolve("auto", (), facts) == (chosen, reason)
     for wanted in ("float32", "bfloat16"):
-        assert precision.resolve(wanted, facts) == (wanted, "as the setting asks")
+        assert precision.resolve(wanted, (), facts) == (wanted, "as the setting asks")
 
 
 def test_a_machine_that_says_nothing_computes_in_float32(tmp_path):
-    assert precision.resolve("auto", tmp_path / "none")[0] == "float32"
+    assert precision.resolve("auto", (), tmp_path / "none")[0] == "float32"
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "chosen"),
+    [([(8, 0)], "float16"), ([(7, 0), (6, 1)], "float32"), ([None], "float32")],
+)
+def test_auto_looks_at_the_gpus(capabilities, chosen):
+    gpus = [{"compute_capability": one} if one else {} for one in capabilities]
+    assert precision.resolve("auto", gpus)[0] == chosen
+
+
+@pytest.mark.parametrize(
+    ("wanted", "gpus", "tip"),
+    [
+        ("float16", [], "--set train.precision=auto"),
+        ("bfloat16", [{}], "--set train.precision=float16"),
+    ],
+)
+def test_a_format_that_the_device_has_not_is_a_sentence(wanted, gpus, tip):
+    with pytest.raises(ConfigError, match=f"is {wanted}, which is for") as info:
+        precision.resolve(wanted, gpus)
+    assert info.value.tip == tip
+
+
+def test_float16_is_the_pass_for_cuda():
+    rewrites = precision.session_config("float16").graph_options.rewrite_options
+    assert rewrites.auto_mixed_precision == rewriter_config_pb2.RewriterConfig.ON
 
 
 def test_bfloat16_computes_products_coarsely_and_keeps_variables():

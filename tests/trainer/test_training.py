@@ -238,3 +238,39 @@ def test_a_loss_that_is_no_number_is_a_sentence(split: Split, tmp_path) -> None:
     with pytest.raises(TrainError, match="not a number") as caught:
         training.train(CONFIG, broken, split, 2, tmp_path)
     assert "train.learning_rate=0.001" in caught.value.tip
+
+
+def test_tensorboard_shows_weights_gradients_and_stages(split: Split, tmp_path) -> None:
+    config = with_train(steps=2, histograms=True, image_summaries=3)
+    training.train(config, split, split, 2, tmp_path)
+    kinds: dict[str, set[str]] = {}
+    for file in tmp_path.glob("events*"):
+        for event in v1.train.summary_iterator(str(file)):
+            for value in event.summary.value:
+                plugin = value.metadata.plugin_data.plugin_name
+                kind = plugin or value.WhichOneof("value")
+                kinds.setdefault(kind, set()).add(value.tag)
+    tags = set().union(*kinds.values())
+    assert {"loss", "accuracy", "learning_rate", "gradient_norm"} <= tags
+    assert any(tag.startswith("weights/") for tag in tags)
+    assert any(tag.startswith("gradients/") for tag in tags)
+    stages = {tag for tag in tags if "/image" in tag}
+    assert stages == {
+        f"{stage}/image/{place}"
+        for stage in ("0_preprocessed", "1_pad_crop", "2_flip_left_right")
+        for place in range(3)
+    }
+
+
+def test_mixed_weighted_and_smoothed_batches_train(split: Split, tmp_path) -> None:
+    config = dataclasses.replace(
+        with_train(
+            steps=60,
+            learning_rate=0.1,
+            label_smoothing=0.1,
+            class_weights="balanced",
+        ),
+        augmentation=AugmentationConfig(mixup_alpha=0.2),
+    )
+    result = training.train(config, split, split, 2, tmp_path)
+    assert result.best.top_1 > 0.9

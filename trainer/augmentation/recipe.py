@@ -58,6 +58,20 @@ def steps_of(config: TrainerConfig) -> list[Step]:
     return steps
 
 
+def describe(config: TrainerConfig) -> list[str]:
+    """The steps as a person reads them, as 'pad_crop (pad_px 4)'."""
+    wanted = config.augmentation
+    mixed = {"mixup": wanted.mixup_alpha, "cutmix": wanted.cutmix_alpha}
+    steps = steps_of(config)
+    steps += [(name, {"alpha": alpha}) for name, alpha in mixed.items() if alpha]
+    return [
+        f"{name} ({', '.join(f'{key} {value:g}' for key, value in arguments.items())})"
+        if arguments
+        else name
+        for name, arguments in steps
+    ]
+
+
 def apply(images: tf.Tensor, steps: Sequence[Step], seed: tf.Tensor) -> tf.Tensor:
     """Images after all `steps` in turn, each with a seed of its own derived from `seed`.
 

@@ -1,0 +1,146 @@
+"""slimline data augment: what augmentation makes of images, as a picture."""
+
+import pathlib
+import tempfile
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from slimline import capture, errors
+from slimline.cli import options, output
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from components.image_example_gen.samples import Sample
+    from pipeline.config import PipelineConfig
+
+CELL_INCHES = 1.2
+DOTS_PER_INCH = 120
+
+
+@click.command("augment", short_help="Draw what augmentation makes of images.")
+@click.argument("experiment", shell_complete=options.complete_experiments)
+@options.settings_options
+@click.option(
+    "--images",
+    "count",
+    type=click.IntRange(2, 32),
+    default=6,
+    show_default=True,
+    help="Rows: images, of as many classes as there are.",
+)
+@click.option(
+    "--variants",
+    type=click.IntRange(1, 32),
+    default=7,
+    show_default=True,
+    help="Columns: times that each image is changed.",
+)
+@click.option(
+    "--output",
+    "path",
+    type=click.Path(dir_okay=False, path_type=pathlib.Path),
+    default="augmentation.png",
+    show_default=True,
+    help="Picture to write.",
+)
+@options.root_option
+@options.output_options
+def command(
+    experiment: str,
+    data: str | None,
+    assignments: tuple[str, ...],
+    config_file: pathlib.Path | None,
+    count: int,
+    variants: int,
+    path: pathlib.Path,
+    root: pathlib.Path,
+    is_json: bool,
+    is_quiet: bool,
+) -> int:
+    """Draw what the augmentation of EXPERIMENT makes of some images into a PNG.
+
+    A row is an image: first as evaluation sees it, then as training does, changed by
+    the seed of the experiment.
+    """
+    from pipeline import inputs, settings
+
+    config = settings.resolve(
+        experiment, config_file=config_file, assignments=assignments, data=data
+    ).config
+    inputs.check(config)
+    images_path = inputs.find_data(config, root)
+    # TensorFlow writes to the terminal while it loads.
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        capture.capture(pathlib.Path(scratch) / "log.txt"),
+    ):
+        from components.image_example_gen import samples
+        from trainer.augmentation import preview, recipe
+
+        drawn = samples.draw(
+            str(images_path), config.data.format, count, config.train.seed
+        )
+        grid = preview.preview(
+            [sample.encoded for sample in drawn], config.trainer, variants
+        )
+        steps = recipe.describe(config.trainer)
+    try:
+        _draw(config, drawn, grid, steps, path)
+    except OSError as error:
+        raise errors.ConfigError(
+            f"cannot write {path}: {error.strerror or error}"
+        ) from error
+    document: dict[str, Any] = {
+        "picture": str(path),
+        "augmentation": steps,
+        "classes": [sample.text for sample in drawn],
+        "variants": variants,
+    }
+    told = ", ".join(steps) or (
+        "nothing: no setting of the section augmentation is on, as in"
+        " --set augmentation.flip_left_right=true"
+    )
+    text = f"{len(drawn)} images, {variants} variants each: {told}\n{path}"
+    output.emit(text, document, is_json=is_json, is_quiet=is_quiet)
+    return errors.DONE
+
+
+def _draw(
+    config: "PipelineConfig",
+    drawn: "Sequence[Sample]",
+    grid: "np.ndarray",
+    steps: Sequence[str],
+    path: pathlib.Path,
+) -> None:
+    # Not needed elsewhere in this command, and slow to load.
+    from matplotlib.figure import Figure
+
+    rows, columns = grid.shape[:2]
+    figure = Figure(
+        figsize=(CELL_INCHES * columns + 0.6, CELL_INCHES * rows + 0.7),
+        dpi=DOTS_PER_INCH,
+        layout="constrained",
+    )
+    all_axes = figure.subplots(rows, columns, squeeze=False)
+    for row, sample in enumerate(drawn):
+        for column in range(columns):
+            axes = all_axes[row, column]
+            axes.imshow(
+                grid[row, column].squeeze(-1 if grid.shape[-1] == 1 else ()),
+                cmap="gray",
+                vmin=0,
+                vmax=255,
+                interpolation="nearest",
+            )
+            axes.set_xticks([])
+            axes.set_yticks([])
+        all_axes[row, 0].set_ylabel(sample.text, fontsize=8)
+    all_axes[0, 0].set_title("evaluation", fontsize=8)
+    if columns > 1:
+        all_axes[0, 1].set_title("training", fontsize=8)
+    told = ", ".join(steps) or "no augmentation"
+    figure.suptitle(f"{config.name}: {told}", fontsize=9, wrap=True)
+    figure.savefig(path, format="png")
