@@ -92,7 +92,7 @@ def build_training(
     losses.cross_entropy(labels, logits, train.label_smoothing, class_weights)
     loss = optimizers.total_loss(train)
     rate = v1.placeholder_with_default(
-        tf.constant(train.learning_rate, tf.float32), [], name="learning_rate"
+        tf.constant(train.learning_rate, tf.float32), [], name="fed_learning_rate"
     )
     update, gradient_norm = optimizers.train_op(
         loss, train, rate, global_step, is_loss_scaled=is_loss_scaled
