@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 
-from pipeline import curves
+from pipeline import curves, race
 from schema import durable
 
 TABLE_FILE = "results.csv"
@@ -84,12 +84,13 @@ def write(
       folders: of each member, with its history.
     """
     durable.write_text(folder / TABLE_FILE, _as_csv(rows))
-    durable.write_text(folder / MARKDOWN_FILE, _as_markdown(rows))
-    ended = [row.member for row in rows if not row.note]
+    ended = {row.member: folders[row.member] for row in rows if not row.note}
+    reached = race.run(ended)
+    told = f"\n{reached}\n" if reached else ""
+    durable.write_text(folder / MARKDOWN_FILE, _as_markdown(rows) + told)
     if ended:
-        curves.draw_members(
-            {member: folders[member] for member in ended}, folder / curves.FILE
-        )
+        title = str(reached) if reached else ""
+        curves.draw_members(ended, folder / curves.FILE, title)
 
 
 def _cell(value: object) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline import comparison, curves, inputs, runs, settings, sweeps
+from pipeline import comparison, curves, inputs, race, runs, settings, sweeps
 from slimline import errors, session
 from slimline.cli import options, output, watching
 
@@ -141,11 +141,20 @@ def _close(
     best = comparison.best(rows)
     if best:
         lines.append(f"best on eval: {best.member} ({best.eval_top_1:.4f})")
+    ended = {
+        row.member: folder / runs.MEMBERS_FOLDER / row.member
+        for row in rows
+        if not row.note
+    }
+    reached = race.run(ended)
+    if reached:
+        lines.append(f"steps to {reached}")
     lines += [f"  {key:<9} {output.short_path(path)}" for key, path in there.items()]
     document = {
         "folder": str(folder),
         "rows": [dataclasses.asdict(row) for row in rows],
         "best": best.member if best else None,
+        "steps_to_loss": dataclasses.asdict(reached) if reached else None,
         **there,
     }
     return output.emit_outcome(
