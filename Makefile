@@ -43,7 +43,6 @@ comma := ,
 .PHONY: bench bench-peers
 
 bench: install
-	mkdir -p $(RESULTS)
 	python benchmarks/train_step.py --json $(RESULTS)/train_step.json \
 		--peers keras,tf_keras$(if $(wildcard $(PEERS)/bin/python),$(comma)torch)
 	python benchmarks/input_pipeline.py --json $(RESULTS)/input_pipeline.json

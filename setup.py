@@ -38,6 +38,7 @@ DEVELOPMENT = [
     "mypy>=1.10",
     "pytest>=8",
     "pytest-timeout>=2.3",
+    "pytest-xdist>=3.6",
     "ruff>=0.5",
     "types-PyYAML",
 ]

@@ -1,0 +1,1 @@
+"""The nets of `trainer.nets` as users of other libraries would write them."""

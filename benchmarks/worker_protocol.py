@@ -1,0 +1,58 @@
+"""The worker's side of a benchmark: builds once, then one round for each line of stdin.
+
+A worker gets its task as JSON in its first argument and answers in JSON lines: first what
+it built and how long a step takes, then a line a round. It does nothing between rounds.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+# Runs so many training steps and returns the last loss.
+RunSteps = Callable[[int], float]
+# Makes, of the task, what to report (versions, parameters) and the function that trains.
+Make = Callable[[dict[str, Any]], tuple[dict[str, Any], RunSteps]]
+
+# The first step compiles; the second may still allocate.
+WARM_UP_STEPS = 2
+CALIBRATION_SECONDS = 1.5
+
+
+def serve(make: Make) -> None:
+    """Answers until stdin ends."""
+    # What libraries print must not mix with the answers.
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+
+    def answer(content: dict[str, Any]) -> None:
+        print(json.dumps(content), file=answers, flush=True)
+
+    start = time.perf_counter()
+    facts, run_steps = make(json.loads(sys.argv[1]))
+    run_steps(WARM_UP_STEPS)
+    build_seconds = time.perf_counter() - start
+    answer(
+        facts
+        | {"build_seconds": build_seconds, "step_seconds": _step_seconds(run_steps)}
+    )
+    for line in sys.stdin:
+        request = json.loads(line)
+        # Untimed: caches and prefetched batches are as in the midst of a training.
+        run_steps(request["lead_steps"])
+        start, cpu_start = time.perf_counter(), time.process_time()
+        loss = run_steps(request["steps"])
+        seconds = time.perf_counter() - start
+        cpu_seconds = time.process_time() - cpu_start
+        answer({"seconds": seconds, "cpu_seconds": cpu_seconds, "loss": loss})
+
+
+def _step_seconds(run_steps: RunSteps) -> float:
+    """Seconds of a step, roughly; to choose the length of a round by."""
+    steps, start = 0, time.perf_counter()
+    while time.perf_counter() - start < CALIBRATION_SECONDS:
+        run_steps(1)
+        steps += 1
+    return (time.perf_counter() - start) / steps
