@@ -1,11 +1,16 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
 import tf_slim as slim
+from sklearn import datasets
 from tensorflow.core.protobuf import rewriter_config_pb2
 
+from pipeline import experiments
 from schema.errors import ConfigError
-from trainer import precision
+from trainer import precision, training
+from trainer.input_pipeline import Split
 
 
 @pytest.mark.parametrize(
@@ -72,3 +77,33 @@ def test_bfloat16_computes_products_coarsely_and_keeps_variables():
     difference = np.abs(outputs["float32"] - outputs["bfloat16"]).max()
     # bfloat16 keeps 8 bits of a number.
     assert 1e-4 < difference < 0.1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    precision.resolve("auto")[0] != "bfloat16", reason="no products of bfloat16 here"
+)
+def test_bfloat16_costs_the_default_experiment_no_accuracy(tmp_path):
+    """Within half a point of float32 on the images left out, over three seeds."""
+    images, labels = datasets.load_digits(return_X_y=True)
+    order = np.random.default_rng(0).permutation(len(labels))
+    parts = np.split(order, [1347])
+    images = images.reshape(-1, 8, 8, 1).astype(np.float32)
+    images = (images - images[parts[0]].mean()) / images[parts[0]].std()
+    splits = [Split((), None, labels[part].astype(int), images[part]) for part in parts]
+    config = experiments.digits_resnet_20().trainer
+    top_1 = {"float32": [], "bfloat16": []}
+    for seed in range(3):
+        for name, values in top_1.items():
+            train = dataclasses.replace(
+                config.train, precision=name, seed=seed, epochs=12, eval_every_epochs=12
+            )
+            result = training.train(
+                dataclasses.replace(config, train=train),
+                *splits,
+                10,
+                tmp_path / f"{name}_{seed}",
+            )
+            values.append(result.best.top_1)
+    assert min(top_1["float32"]) > 0.97
+    assert abs(np.mean(top_1["float32"]) - np.mean(top_1["bfloat16"])) <= 0.005
