@@ -94,7 +94,8 @@ def batch_norm(
                 )
         if rank == 2:
             outputs = tf.reshape(outputs, tf.shape(inputs))
-        return tf.ensure_shape(outputs, inputs.shape)
+        outputs.set_shape(inputs.shape)
+        return outputs
 
 
 def l2_regularizer(scale: float) -> Callable[[tf.Variable], tf.Tensor]:
