@@ -17,8 +17,9 @@ install: $(VENV)/.installed
 $(VENV)/.installed: requirements.lock setup.py scripts/install.sh
 	sh scripts/install.sh $(VENV)
 
+# Files stay together: their fixtures are what takes long.
 test: install
-	pytest
+	pytest -n 2 --dist loadfile
 
 lint: install
 	ruff check .
