@@ -5,6 +5,7 @@ peer's best mode; `--json` keeps every round. What is compared and why it is fai
 """
 
 import argparse
+import dataclasses
 import os
 import pathlib
 import shutil
@@ -95,6 +96,30 @@ def choose_modes(peers: Sequence[str], precision: str) -> list[tuple[str, str]]:
     return chosen
 
 
+def make_task(
+    spec: NetSpec, *, precision: str, batch_size: int = 0, image_size_px: int = 0
+) -> dict[str, Any]:
+    """What every worker builds; the moving average is kept by ours alone.
+
+    Args:
+      spec: the net.
+      precision: 'bfloat16' or 'float32'.
+      batch_size: images a step; 0 for the usual.
+      image_size_px: 0 for the net's own.
+    """
+    return {
+        "net": spec.name,
+        "batch_size": batch_size or BATCH_SIZES.get(spec.name, OTHER_BATCH_SIZE),
+        "image_size_px": image_size_px or spec.image_size_px,
+        "num_classes": spec.num_classes,
+        "precision": precision,
+        "learning_rate": LEARNING_RATE,
+        "momentum": MOMENTUM,
+        "weight_decay": WEIGHT_DECAY,
+        "ema_decay": EMA_DECAY,
+    }
+
+
 def print_result(result: dict[str, Any]) -> None:
     """Speeds and ratios of one net."""
     for name, summary in result["contenders"].items():
@@ -115,6 +140,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--peers", default="keras", help="comma-separated: keras, tf_keras, torch"
     )
+    parser.add_argument(
+        "--before", type=pathlib.Path, help="another checkout, to compare ours with"
+    )
     parser.add_argument("--json", type=pathlib.Path, help="file for the result")
     parser.add_argument("--rounds", type=int, default=5, help="of each contender")
     parser.add_argument("--steps", type=int, default=0, help="of a round; 0: about 6 s")
@@ -129,25 +157,29 @@ def _parser() -> argparse.ArgumentParser:
 def _measure(
     spec: NetSpec, modes: Sequence[tuple[str, str]], options: argparse.Namespace
 ) -> dict[str, Any]:
-    batch_size = options.batch or BATCH_SIZES.get(spec.name, OTHER_BATCH_SIZE)
-    task = {
-        "net": spec.name,
-        "batch_size": batch_size,
-        "image_size_px": options.image_size or spec.image_size_px,
-        "num_classes": spec.num_classes,
-        "precision": options.precision,
-        "learning_rate": LEARNING_RATE,
-        "momentum": MOMENTUM,
-        "weight_decay": WEIGHT_DECAY,
-    }
+    task = make_task(
+        spec,
+        precision=options.precision,
+        batch_size=options.batch,
+        image_size_px=options.image_size,
+    )
     print(
-        f"{spec.name}, {task['image_size_px']} px, batch {batch_size}, {options.precision}",
+        f"{spec.name}, {task['image_size_px']} px, batch {task['batch_size']},"
+        f" {options.precision}",
         flush=True,
     )
-    contenders = [_contender(OURS, "", task | {"ema_decay": EMA_DECAY})]
+    contenders = [_contender(OURS, "", task)]
+    if options.before:
+        environment = {"PYTHONPATH": str(options.before.resolve())}
+        contenders.append(
+            dataclasses.replace(contenders[0], name="before", environment=environment)
+        )
     contenders += [_contender(peer, mode, task) for peer, mode in modes]
     summaries = rounds.compete(
-        contenders, rounds=options.rounds, batch_size=batch_size, steps=options.steps
+        contenders,
+        rounds=options.rounds,
+        batch_size=task["batch_size"],
+        steps=options.steps,
     )
     counts = {name: summary["parameters"] for name, summary in summaries.items()}
     if len(set(counts.values())) > 1:

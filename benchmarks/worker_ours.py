@@ -16,6 +16,24 @@ def make(task: dict[str, Any]) -> tuple[dict[str, Any], worker_protocol.RunSteps
     """Builds the training graph and a session in it.
 
     Args:
+      task: as for `build`.
+    """
+    session, training, parameters = build(task)
+
+    def run_steps(steps: int) -> float:
+        loss = 0.0
+        for _ in range(steps):
+            loss = session.run(training.train_op)
+        return float(loss)
+
+    versions = {"tensorflow": tf.__version__, "numpy": np.__version__}
+    return {"versions": versions, "parameters": parameters}, run_steps
+
+
+def build(task: dict[str, Any]) -> tuple[v1.Session, graphs.TrainingGraph, int]:
+    """An initialised session, the training graph in it and its trainable parameters.
+
+    Args:
       task: net, batch_size, image_size_px, num_classes, precision, learning_rate, momentum,
         weight_decay, ema_decay.
     """
@@ -50,15 +68,7 @@ def make(task: dict[str, Any]) -> tuple[dict[str, Any], worker_protocol.RunSteps
         graph=graph, config=precision.session_config(config.train.precision)
     )
     session.run(initialise)
-
-    def run_steps(steps: int) -> float:
-        loss = 0.0
-        for _ in range(steps):
-            loss = session.run(training.train_op)
-        return float(loss)
-
-    versions = {"tensorflow": tf.__version__, "numpy": np.__version__}
-    return {"versions": versions, "parameters": parameters}, run_steps
+    return session, training, parameters
 
 
 def fixed_batches(task: dict[str, Any], channels: int) -> tf.data.Dataset:
