@@ -38,14 +38,7 @@ DOTS_PER_INCH = 120
     show_default=True,
     help="Columns: times that each image is changed.",
 )
-@click.option(
-    "--output",
-    "path",
-    type=click.Path(dir_okay=False, path_type=pathlib.Path),
-    default="augmentation.png",
-    show_default=True,
-    help="Picture to write.",
-)
+@options.picture_option("augmentation.png")
 @options.root_option
 @options.output_options
 def command(
@@ -87,12 +80,8 @@ def command(
             [sample.encoded for sample in drawn], config.trainer, variants
         )
         steps = recipe.describe(config.trainer)
-    try:
+    with output.writing(path):
         _draw(config, drawn, grid, steps, path)
-    except OSError as error:
-        raise errors.ConfigError(
-            f"cannot write {path}: {error.strerror or error}"
-        ) from error
     document: dict[str, Any] = {
         "picture": str(path),
         "augmentation": steps,

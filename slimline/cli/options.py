@@ -50,6 +50,18 @@ def root_option(command: Command) -> Command:
     )(command)
 
 
+def picture_option(default: str) -> Callable[[Command], Command]:
+    """--output, the PNG that a command draws."""
+    return click.option(
+        "--output",
+        "path",
+        type=click.Path(dir_okay=False, path_type=pathlib.Path),
+        default=default,
+        show_default=True,
+        help="Picture to write.",
+    )
+
+
 def settings_options(command: Command) -> Command:
     """--data, --set and --config: what to run with."""
     for option in (

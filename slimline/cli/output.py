@@ -1,9 +1,11 @@
 """What a command prints: results to standard output, errors to standard error."""
 
+import contextlib
 import json
 import os
+import pathlib
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
 import click
@@ -23,6 +25,17 @@ def emit(
         click.echo(json.dumps(versioned))
     elif not is_quiet:
         click.echo(printable(text))
+
+
+@contextlib.contextmanager
+def writing(path: pathlib.Path) -> Iterator[None]:
+    """Turns a failure to write the file that a user named into a sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise errors.ConfigError(
+            f"cannot write {path}: {error.strerror or error}"
+        ) from error
 
 
 def emit_outcome(

@@ -35,14 +35,7 @@ DOTS_PER_INCH = 120
     type=click.IntRange(min=1),
     help="Train images; those of the newest run of EXPERIMENT by default.",
 )
-@click.option(
-    "--output",
-    "path",
-    type=click.Path(dir_okay=False, path_type=pathlib.Path),
-    default="rate.png",
-    show_default=True,
-    help="Picture to write.",
-)
+@options.picture_option("rate.png")
 @options.root_option
 @options.output_options
 def command(
@@ -68,12 +61,8 @@ def command(
         np.linspace(0, length.total_steps, POINTS).round().astype(np.int64)
     )
     rates = schedule(steps)
-    try:
+    with output.writing(path):
         _draw(config, steps / length.steps_per_epoch, rates, path)
-    except OSError as error:
-        raise errors.ConfigError(
-            f"cannot write {path}: {error.strerror or error}"
-        ) from error
     document: dict[str, Any] = {
         "picture": str(path),
         "schedule": config.schedule.name,
