@@ -6,11 +6,11 @@ from typing import Any
 
 import synthetic
 import tensorflow as tf
-import tensorflow.compat.v1 as v1
+import worker_ours
 import worker_protocol
 
 from pipeline import experiments
-from trainer import graphs, input_pipeline, precision
+from trainer import input_pipeline
 from trainer.config import TrainerConfig
 
 
@@ -29,38 +29,23 @@ def make(task: dict[str, Any]) -> tuple[dict[str, Any], worker_protocol.RunSteps
     split = input_pipeline.load_split(
         [task["pattern"]], transform, 2**62 if source == "memory" else 0
     )
-    fixed = None
-    if source == "fixed":
-        batches = input_pipeline.training_batches(split, config, num_classes, 0)
-        fixed = next(batches.as_numpy_iterator())
-    graph = tf.Graph()
-    with graph.as_default():
-        v1.set_random_seed(config.train.seed)
-        if fixed is None:
-            dataset = input_pipeline.training_batches(split, config, num_classes, 0)
-        else:
-            dataset = tf.data.Dataset.from_tensors(fixed).cache().repeat().prefetch(4)
-        iterator = v1.data.make_initializable_iterator(dataset)
-        images, labels = iterator.get_next()
-        training = graphs.build_training(images, labels, num_classes, config)
-        initialise = [v1.global_variables_initializer(), iterator.initializer]
-    session = v1.Session(
-        graph=graph, config=precision.session_config(config.train.precision)
-    )
-    session.run(initialise)
 
-    def run_steps(steps: int) -> float:
-        loss = 0.0
-        for _ in range(steps):
-            loss = session.run(training.train_op)
-        return float(loss)
+    def real_batches() -> tf.data.Dataset:
+        return input_pipeline.training_batches(split, config, num_classes, 0)
 
+    def one_batch() -> tf.data.Dataset:
+        return tf.data.Dataset.from_tensors(fixed).cache().repeat().prefetch(4)
+
+    is_fixed = source == "fixed"
+    fixed = next(real_batches().as_numpy_iterator()) if is_fixed else None
+    make_dataset = one_batch if is_fixed else real_batches
+    session, training, _ = worker_ours.open_session(make_dataset, num_classes, config)
     facts = {
         "versions": {"tensorflow": tf.__version__},
         "images": split.num_examples,
         "steps_per_epoch": split.num_examples // task["batch_size"],
     }
-    return facts, run_steps
+    return facts, worker_ours.stepper(session, training)
 
 
 def trainer_config(task: dict[str, Any]) -> TrainerConfig:

@@ -1,5 +1,6 @@
 """Worker: trains a net of ours on one batch in memory, as `trainer.training` does."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,15 +20,8 @@ def make(task: dict[str, Any]) -> tuple[dict[str, Any], worker_protocol.RunSteps
       task: as for `build`.
     """
     session, training, parameters = build(task)
-
-    def run_steps(steps: int) -> float:
-        loss = 0.0
-        for _ in range(steps):
-            loss = session.run(training.train_op)
-        return float(loss)
-
     versions = {"tensorflow": tf.__version__, "numpy": np.__version__}
-    return {"versions": versions, "parameters": parameters}, run_steps
+    return {"versions": versions, "parameters": parameters}, stepper(session, training)
 
 
 def build(task: dict[str, Any]) -> tuple[v1.Session, graphs.TrainingGraph, int]:
@@ -52,14 +46,27 @@ def build(task: dict[str, Any]) -> tuple[v1.Session, graphs.TrainingGraph, int]:
             precision=task["precision"],
         ),
     )
+    return open_session(
+        lambda: fixed_batches(task, spec.channels), task["num_classes"], config
+    )
+
+
+def open_session(
+    make_dataset: Callable[[], tf.data.Dataset], num_classes: int, config: TrainerConfig
+) -> tuple[v1.Session, graphs.TrainingGraph, int]:
+    """An initialised session, the training graph in it and its trainable parameters.
+
+    Args:
+      make_dataset: called inside the graph.
+      num_classes: width of the logits.
+      config: the Trainer's configuration.
+    """
     graph = tf.Graph()
     with graph.as_default():
         v1.set_random_seed(config.train.seed)
-        iterator = v1.data.make_initializable_iterator(
-            fixed_batches(task, spec.channels)
-        )
+        iterator = v1.data.make_initializable_iterator(make_dataset())
         images, labels = iterator.get_next()
-        training = graphs.build_training(images, labels, task["num_classes"], config)
+        training = graphs.build_training(images, labels, num_classes, config)
         parameters = sum(
             variable.shape.num_elements() for variable in v1.trainable_variables()
         )
@@ -69,6 +76,20 @@ def build(task: dict[str, Any]) -> tuple[v1.Session, graphs.TrainingGraph, int]:
     )
     session.run(initialise)
     return session, training, parameters
+
+
+def stepper(
+    session: v1.Session, training: graphs.TrainingGraph
+) -> worker_protocol.RunSteps:
+    """Function that applies so many updates and returns the last loss."""
+
+    def run_steps(steps: int) -> float:
+        loss = 0.0
+        for _ in range(steps):
+            loss = session.run(training.train_op)
+        return float(loss)
+
+    return run_steps
 
 
 def fixed_batches(task: dict[str, Any], channels: int) -> tf.data.Dataset:

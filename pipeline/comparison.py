@@ -73,6 +73,13 @@ def cells(row: Row) -> list[str]:
     ]
 
 
+def race_of(
+    rows: Sequence[Row], folders: Mapping[str, pathlib.Path]
+) -> race.Race | None:
+    """Steps that the members which have ended needed to the same loss."""
+    return race.run(_ended(rows, folders))
+
+
 def write(
     folder: pathlib.Path, rows: Sequence[Row], folders: Mapping[str, pathlib.Path]
 ) -> None:
@@ -84,13 +91,19 @@ def write(
       folders: of each member, with its history.
     """
     durable.write_text(folder / TABLE_FILE, _as_csv(rows))
-    ended = {row.member: folders[row.member] for row in rows if not row.note}
-    reached = race.run(ended)
+    ended = _ended(rows, folders)
+    reached = race_of(rows, folders)
     told = f"\n{reached}\n" if reached else ""
     durable.write_text(folder / MARKDOWN_FILE, _as_markdown(rows) + told)
     if ended:
         title = str(reached) if reached else ""
         curves.draw_members(ended, folder / curves.FILE, title)
+
+
+def _ended(
+    rows: Sequence[Row], folders: Mapping[str, pathlib.Path]
+) -> dict[str, pathlib.Path]:
+    return {row.member: folders[row.member] for row in rows if not row.note}
 
 
 def _cell(value: object) -> str:

@@ -94,6 +94,7 @@ def batch_norm(
                 )
         if rank == 2:
             outputs = tf.reshape(outputs, tf.shape(inputs))
+        # Not tf.ensure_shape: a node here keeps TensorFlow from fusing with the ReLU behind.
         outputs.set_shape(inputs.shape)
         return outputs
 

@@ -1,7 +1,8 @@
 """A few images of a source, to look at."""
 
+import itertools
 import random
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 from components.image_example_gen import layouts, records
@@ -42,14 +43,11 @@ def draw(path: str, input_format: str, count: int, seed: int) -> list[Sample]:
     random.Random(seed).shuffle(units)
     chosen: dict[str, Sample] = {}
     spare: list[Sample] = []
-    for unit in units:
-        for sample in _read(plan, unit, chosen):
-            if sample.text not in chosen:
-                chosen[sample.text] = sample
-            elif len(spare) < count:
-                spare.append(sample)
-            if len(chosen) == count:
-                break
+    for sample in _read(plan, units, chosen):
+        if sample.text not in chosen:
+            chosen[sample.text] = sample
+        elif len(spare) < count:
+            spare.append(sample)
         if len(chosen) == count:
             break
     found = [*chosen.values(), *spare][:count]
@@ -59,9 +57,11 @@ def draw(path: str, input_format: str, count: int, seed: int) -> list[Sample]:
 
 
 def _read(
-    plan: layouts.Plan, unit: tuple[str, ...] | None, known: dict[str, Sample]
+    plan: layouts.Plan,
+    units: Sequence[tuple[str, ...] | None],
+    known: Collection[str],
 ) -> Iterator[Sample]:
-    for found in plan.read(unit):
+    for found in itertools.chain.from_iterable(map(plan.read, units)):
         if isinstance(found, records.PixelBatch):
             yield from _of_pixels(found, known)
         elif isinstance(found, records.ImageFile):
@@ -70,7 +70,7 @@ def _read(
                 yield Sample(found.word, verdict.encoded)
 
 
-def _of_pixels(batch: records.PixelBatch, known: dict[str, Sample]) -> Iterator[Sample]:
+def _of_pixels(batch: records.PixelBatch, known: Collection[str]) -> Iterator[Sample]:
     """One image of each class that is new in the batch, or else its first."""
     firsts: dict[str, int] = {}
     for offset, index in enumerate(batch.indices.tolist()):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline import comparison, curves, inputs, race, runs, settings, sweeps
+from pipeline import comparison, curves, inputs, runs, settings, sweeps
 from slimline import errors, session
 from slimline.cli import options, output, watching
 
@@ -141,12 +141,8 @@ def _close(
     best = comparison.best(rows)
     if best:
         lines.append(f"best on eval: {best.member} ({best.eval_top_1:.4f})")
-    ended = {
-        row.member: folder / runs.MEMBERS_FOLDER / row.member
-        for row in rows
-        if not row.note
-    }
-    reached = race.run(ended)
+    folders = {row.member: folder / runs.MEMBERS_FOLDER / row.member for row in rows}
+    reached = comparison.race_of(rows, folders)
     if reached:
         lines.append(f"steps to {reached}")
     lines += [f"  {key:<9} {output.short_path(path)}" for key, path in there.items()]

@@ -27,6 +27,11 @@ AUGMENTATIONS: dict[str, Augmentation] = {
     "cutout": erasing.cutout,
 }
 
+MIXING: dict[str, Callable[..., tuple[tf.Tensor, tf.Tensor]]] = {
+    "mixup": mixing.mixup,
+    "cutmix": mixing.cutmix,
+}
+
 
 def steps_of(config: TrainerConfig) -> list[Step]:
     """The steps that `config` asks for, in order: places, then light, then erasures."""
@@ -60,15 +65,11 @@ def steps_of(config: TrainerConfig) -> list[Step]:
 
 def describe(config: TrainerConfig) -> list[str]:
     """The steps as a person reads them, as 'pad_crop (pad_px 4)'."""
-    wanted = config.augmentation
-    mixed = {"mixup": wanted.mixup_alpha, "cutmix": wanted.cutmix_alpha}
-    steps = steps_of(config)
-    steps += [(name, {"alpha": alpha}) for name, alpha in mixed.items() if alpha]
     return [
         f"{name} ({', '.join(f'{key} {value:g}' for key, value in arguments.items())})"
         if arguments
         else name
-        for name, arguments in steps
+        for name, arguments in [*steps_of(config), *_mixing_of(config)]
     ]
 
 
@@ -112,13 +113,17 @@ def augment(
     """
     steps = steps_of(config)
     images = apply(images, steps, seed)
-    wanted = config.augmentation
-    for name, alpha in (("mixup", wanted.mixup_alpha), ("cutmix", wanted.cutmix_alpha)):
-        if alpha:
-            targets = tf.one_hot(labels, num_classes)
-            mix = getattr(mixing, name)
-            return mix(images, targets, _fold(seed, len(steps)), alpha)
+    for name, arguments in _mixing_of(config):
+        targets = tf.one_hot(labels, num_classes)
+        return MIXING[name](images, targets, _fold(seed, len(steps)), **arguments)
     return images, labels
+
+
+def _mixing_of(config: TrainerConfig) -> list[Step]:
+    """The way of mixing that `config` asks for; `limits.check` refuses a second one."""
+    wanted = config.augmentation
+    alphas = {"mixup": wanted.mixup_alpha, "cutmix": wanted.cutmix_alpha}
+    return [(name, {"alpha": alpha}) for name, alpha in alphas.items() if alpha]
 
 
 def _fold(seed: tf.Tensor, place: int) -> tf.Tensor:

@@ -210,6 +210,7 @@ def _padded_identity(
     block: blocks.Residual, inputs: tf.Tensor, channels: int
 ) -> tf.Tensor:
     if block.stride > 1:
+        # The px of a strided slice; its kernels for bfloat16 take ten times as long.
         inputs = tf.nn.max_pool2d(inputs, 1, block.stride, "SAME")
     missing = channels - inputs.shape[3]
     if not missing:
