@@ -12,7 +12,7 @@ import tensorflow as tf
 import tensorflow.compat.v1 as v1
 import tf_slim as slim
 
-from trainer import devices, losses, optimizers, warm_start
+from trainer import devices, gradients, losses, optimizers, warm_start
 from trainer.augmentation import geometry
 from trainer.config import TrainConfig, TrainerConfig
 from trainer.nets import builder, variants
@@ -83,7 +83,8 @@ def build_training(
     train = config.train
     with v1.device(devices.VARIABLES_DEVICE if any(towers) else None):
         global_step = v1.train.get_or_create_global_step()
-    logits = _towers(images, num_classes, config, global_step, towers)
+    with gradients.for_hardware(train):
+        logits = _towers(images, num_classes, config, global_step, towers)
     if train.warm_start:
         # Before the averages, which begin with the values of their variables.
         warm_start.initialise(
