@@ -7,6 +7,7 @@ from trainer.config import (
     AugmentationConfig,
     Fraction,
     ModelConfig,
+    PositiveInt,
     PreprocessingConfig,
     ScheduleConfig,
     Share,
@@ -25,6 +26,9 @@ InputFormat = Literal[
     "folder",
     "list",
 ]
+
+
+Trait = Literal["size", "colour", "source"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +62,25 @@ class EvaluationConfig:
     min_top_1: Share = setting(0.5, "lowest top-1 accuracy that is let through")
     max_top_1_drop: Share = setting(
         0.005, "how far top-1 may fall below that of the last blessed model"
+    )
+    needs_real_gain: bool = setting(
+        False,
+        "refuse a model that is not better than the last blessed one by more than noise,"
+        " the 95 % interval of the difference on the same images",
+    )
+    min_class_recall: Share = setting(
+        0.0, "lowest recall of any class that is let through"
+    )
+    floors: tuple[str, ...] = setting(
+        (), "lowest top-1 of single slices, as [class:cat=0.8, colour:gray=0.7]"
+    )
+    top_k: tuple[PositiveInt, ...] = setting(
+        (5,), "which top-k accuracies are measured, where there are more classes than k"
+    )
+    slices: tuple[Trait, ...] = setting(
+        ("size", "colour", "source"),
+        "traits by which test is sliced, beside the class: longer side, gray or colour,"
+        " file or folder the image came from",
     )
 
 

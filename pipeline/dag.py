@@ -12,6 +12,7 @@ from components.baseline_model.component import BaselineModel
 from components.data_contract.component import DataContract
 from components.example_validator.component import ExampleValidator
 from components.image_example_gen.component import ImageExampleGen
+from components.model_evaluator import analysis
 from components.model_evaluator.component import ModelEvaluator
 from components.model_pusher.component import ModelPusher
 from pipeline import evaluation, fingerprint
@@ -116,9 +117,14 @@ def create_pipeline(
         examples=examples,
         model=model,
         baseline=baseline.outputs["baseline_model"],
-        eval_config=evaluation.eval_config(config.evaluation, len(contract.labels)),
-        example_splits=[features.TEST],
-        source_fingerprint=fingerprint.source("components.model_evaluator"),
+        settings=analysis.Settings(
+            labels=tuple(contract.labels),
+            top_k=config.evaluation.top_k,
+            traits=config.evaluation.slices,
+        ),
+        limits=evaluation.limits(config.evaluation),
+        split=features.TEST,
+        source_fingerprint=fingerprint.source("schema", "components.model_evaluator"),
     ).with_id("evaluate")
     components = [
         data_contract,

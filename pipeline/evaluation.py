@@ -1,84 +1,68 @@
-"""What is measured, on which slices, and what a model must reach."""
+"""The section `evaluation` of the configuration as the gate takes it."""
 
-import json
+import math
+from collections.abc import Sequence
 
-import tensorflow_model_analysis as tfma
-
-from components.model_evaluator import verdict
+from components.model_evaluator import gate
 from pipeline.config import EvaluationConfig
-from schema import features
-
-# Top-5 says nothing where there are at most five classes.
-TOP_K = 5
+from schema.errors import ConfigError
+from trainer import lookup
 
 
-def eval_config(evaluation: EvaluationConfig, num_classes: int) -> tfma.EvalConfig:
-    """TFMA configuration: exact metrics over raw Examples through `serving_default`.
+def limits(evaluation: EvaluationConfig) -> gate.Limits:
+    """What a model must reach.
+
+    Raises:
+      ConfigError: a floor is not 'trait:value=share', or its trait is not measured.
+    """
+    return gate.Limits(
+        min_top_1=evaluation.min_top_1,
+        max_top_1_drop=evaluation.max_top_1_drop,
+        needs_real_gain=evaluation.needs_real_gain,
+        min_class_recall=evaluation.min_class_recall,
+        floors=dict(_floor(text, evaluation) for text in evaluation.floors),
+    )
+
+
+def check(evaluation: EvaluationConfig, labels: Sequence[str] | None = None) -> None:
+    """Refuses floors that could not be measured.
 
     Args:
-      evaluation: thresholds of the gate.
-      num_classes: top-5 is measured where there are more than five.
+      evaluation: the section.
+      labels: class names; None where they are not known yet.
+
+    Raises:
+      ConfigError: there is one.
     """
-    metrics = [
-        _metric(
-            "SparseCategoricalAccuracy",
-            verdict.TOP_1,
-            threshold=tfma.MetricThreshold(
-                value_threshold=tfma.GenericValueThreshold(
-                    lower_bound={"value": evaluation.min_top_1}
-                ),
-                change_threshold=tfma.GenericChangeThreshold(
-                    direction=tfma.MetricDirection.HIGHER_IS_BETTER,
-                    absolute={"value": -evaluation.max_top_1_drop},
-                ),
-            ),
-        ),
-        _metric("SparseCategoricalCrossentropy", "cross_entropy"),
-        tfma.MetricConfig(class_name="ExampleCount"),
-    ]
-    if num_classes > TOP_K:
-        metrics.append(_metric("SparseTopKCategoricalAccuracy", "top_5", k=TOP_K))
-    return tfma.EvalConfig(
-        model_specs=[
-            _model_spec(verdict.CANDIDATE, is_baseline=False),
-            _model_spec(verdict.BASELINE, is_baseline=True),
-        ],
-        metrics_specs=[tfma.MetricsSpec(metrics=metrics)],
-        slicing_specs=[
-            tfma.SlicingSpec(),
-            tfma.SlicingSpec(feature_keys=[features.TEXT]),
-        ],
-    )
-
-
-def _model_spec(name: str, is_baseline: bool) -> tfma.ModelSpec:
-    return tfma.ModelSpec(
-        name=name,
-        is_baseline=is_baseline,
-        signature_name="serving_default",
-        label_key=features.LABEL,
-        prediction_key="probabilities",
-    )
-
-
-def _metric(
-    class_name: str,
-    name: str,
-    threshold: tfma.MetricThreshold | None = None,
-    **settings: object,
-) -> tfma.MetricConfig:
-    # A plain threshold would hold for every slice; ours is for the whole split.
-    per_slice = (
-        [
-            tfma.PerSliceMetricThreshold(
-                slicing_specs=[tfma.SlicingSpec()], threshold=threshold
+    for slice_name in limits(evaluation).floors:
+        trait, _, value = slice_name.partition(":")
+        if trait == gate.CLASS and labels is not None and value not in labels:
+            near = lookup.nearest(value, labels)
+            raise ConfigError(
+                f"setting 'evaluation.floors' names a class '{value}'",
+                expected="a class of the contract",
+                tip=f"did you mean '{near}'?" if near else "",
             )
-        ]
-        if threshold
-        else []
-    )
-    return tfma.MetricConfig(
-        class_name=class_name,
-        config=json.dumps({"name": name, **settings}),
-        per_slice_thresholds=per_slice,
-    )
+
+
+def _floor(text: str, evaluation: EvaluationConfig) -> tuple[str, float]:
+    """('class:cat', 0.8) of 'class:cat=0.8'."""
+    slice_name, _, share = text.rpartition("=")
+    trait, _, value = slice_name.partition(":")
+    try:
+        floor = float(share)
+    except ValueError:
+        floor = math.nan
+    if not 0 <= floor <= 1 or not trait or not value:
+        raise ConfigError(
+            f"setting 'evaluation.floors' has '{text}'",
+            expected="TRAIT:VALUE=SHARE with a share from 0 to 1, as class:cat=0.8",
+        )
+    known = (gate.CLASS, *evaluation.slices)
+    if trait not in known:
+        raise ConfigError(
+            f"setting 'evaluation.floors' names a trait '{trait}'",
+            expected=f"one of {', '.join(known)}",
+            tip="evaluation.slices says which traits are measured",
+        )
+    return slice_name, floor

@@ -18,7 +18,7 @@ from tfx.types import artifact_utils
 
 from components.baseline_model import component as baseline_model
 from components.image_example_gen import reports
-from components.model_evaluator import component as model_evaluator
+from components.model_evaluator import verdict as gate_verdict
 from pipeline import curves, dag, engines, inputs, runs
 from pipeline.config import PipelineConfig
 from pipeline.observed_runner import ComponentResult, ObservedRunner, Outcome, Outputs
@@ -350,7 +350,7 @@ def _training_result(outputs: Outputs) -> dict:
 
 
 def _verdict(outputs: Outputs) -> dict:
-    return _read_json(outputs, "evaluation", model_evaluator.VERDICT_FILE)
+    return _read_json(outputs, "evaluation", gate_verdict.FILE)
 
 
 def _read_json(outputs: Outputs, key: str, file: str) -> dict:

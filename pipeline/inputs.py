@@ -5,7 +5,7 @@ import pathlib
 import re
 
 from components.image_example_gen import fingerprint
-from pipeline import digits
+from pipeline import digits, evaluation
 from pipeline.config import PipelineConfig
 from schema import contract
 from schema.errors import ConfigError, DataError
@@ -50,12 +50,13 @@ def resolve(config: PipelineConfig, root: pathlib.Path) -> Inputs:
     check(config)
     path = find_data(config, root)
     name = config.data.contract or name_of(path)
-    folder = _find_contract(config, path)
+    found = contract.load(_find_contract(config, path))
+    evaluation.check(config.evaluation, found.labels)
     return Inputs(
         name=pathlib.PurePath(name).name,
         path=path,
         fingerprint=fingerprint.fingerprint(path),
-        contract=contract.load(folder),
+        contract=found,
     )
 
 
@@ -64,7 +65,7 @@ def check(config: PipelineConfig) -> None:
 
     Raises:
       ConfigError: an unknown net, sizes that do not fit each other or the net, a
-        schedule or an augmentation that cannot be, or classes balanced twice.
+        schedule, an augmentation or a floor that cannot be, or classes balanced twice.
       DataError: there is nothing at `data.path`.
     """
     preprocessing = config.preprocessing
@@ -91,6 +92,7 @@ def check(config: PipelineConfig) -> None:
     schedules.check(config.schedule, config.train.learning_rate)
     limits.check(config.trainer)
     sampling.check(config.train)
+    evaluation.check(config.evaluation)
     if config.data.path and not _given_path(config).exists():
         raise DataError(
             f"no data at {config.data.path}",

@@ -1,41 +1,51 @@
-"""TFX Evaluator that says in sentences why a model was blessed or not.
+"""Evaluator whose verdict is its own, in sentences, and which keeps what was predicted.
 
-Besides the stock outputs the evaluation artifact holds `verdict.json`.
+TFX's Evaluator blesses by thresholds in TFMA's configuration, which know neither intervals
+nor floors of single slices, and it gives no predictions; so this one runs TFMA itself, once,
+and emits the same artifacts (docs/adr/0008).
 """
 
+import dataclasses
+import functools
 import json
 import pathlib
 from typing import Any
 
+import apache_beam as beam
 import tensorflow_model_analysis as tfma
+from absl import logging
 from tfx import types
 from tfx.components.evaluator import constants
-from tfx.components.evaluator import executor as stock_executor
-from tfx.dsl.components.base import base_beam_component, executor_spec
+from tfx.components.util import tfxio_utils
+from tfx.dsl.components.base import (
+    base_beam_component,
+    base_beam_executor,
+    executor_spec,
+)
 from tfx.types import artifact_utils, component_spec, standard_artifacts
-from tfx.utils import json_utils
+from tfx.utils import io_utils, path_utils
 
 from components.baseline_model import component as baseline_model
-from components.model_evaluator import verdict
+from components.model_evaluator import analysis, gate, verdict
 
 EXAMPLES_KEY = "examples"
 MODEL_KEY = "model"
 BASELINE_KEY = "baseline_model"
 EVALUATION_KEY = "evaluation"
 BLESSING_KEY = "blessing"
-EVAL_CONFIG_KEY = "eval_config"
-EXAMPLE_SPLITS_KEY = "example_splits"
+SETTINGS_KEY = "settings"
+LIMITS_KEY = "limits"
+SPLIT_KEY = "split"
 FINGERPRINT_KEY = "source_fingerprint"
-
-VERDICT_FILE = "verdict.json"
 
 
 class ModelEvaluatorSpec(component_spec.ComponentSpec):
-    """Channels of ModelEvaluator; keys as in the stock Evaluator."""
+    """Channels of ModelEvaluator; those of the stock Evaluator have its keys."""
 
     PARAMETERS = {
-        EVAL_CONFIG_KEY: component_spec.ExecutionParameter(type=tfma.EvalConfig),
-        EXAMPLE_SPLITS_KEY: component_spec.ExecutionParameter(type=str),
+        SETTINGS_KEY: component_spec.ExecutionParameter(type=str),
+        LIMITS_KEY: component_spec.ExecutionParameter(type=str),
+        SPLIT_KEY: component_spec.ExecutionParameter(type=str),
         FINGERPRINT_KEY: component_spec.ExecutionParameter(type=str),
     }
     INPUTS = {
@@ -53,8 +63,8 @@ class ModelEvaluatorSpec(component_spec.ComponentSpec):
     }
 
 
-class Executor(stock_executor.Executor):
-    """Stock evaluation with an optional baseline, then the verdict in words."""
+class Executor(base_beam_executor.BaseBeamExecutor):
+    """Evaluates candidate and baseline on the same images, then judges."""
 
     def Do(
         self,
@@ -63,23 +73,77 @@ class Executor(stock_executor.Executor):
         exec_properties: dict[str, Any],
     ) -> None:
         """See base class."""
+        settings = _settings(exec_properties[SETTINGS_KEY])
+        limits = gate.Limits(**json.loads(exec_properties[LIMITS_KEY]))
+        candidate = artifact_utils.get_single_instance(input_dict[MODEL_KEY])
         baseline = artifact_utils.get_single_instance(input_dict[BASELINE_KEY])
-        version = baseline.get_string_custom_property(baseline_model.VERSION_PROPERTY)
-        inputs = dict(input_dict)
-        if not baseline.get_int_custom_property(baseline_model.EXISTS_PROPERTY):
-            # Without the key the stock executor drops the change thresholds.
-            del inputs[BASELINE_KEY]
-        super().Do(inputs, output_dict, exec_properties)
-        evaluation_uri = artifact_utils.get_single_uri(output_dict[EVALUATION_KEY])
-        blessing = artifact_utils.get_single_instance(output_dict[BLESSING_KEY])
-        is_blessed = (
-            blessing.get_int_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY)
-            == constants.BLESSED_VALUE
+        models = {analysis.CANDIDATE: path_utils.serving_model_path(candidate.uri)}
+        version = None
+        if baseline.get_int_custom_property(baseline_model.EXISTS_PROPERTY):
+            version = baseline.get_string_custom_property(
+                baseline_model.VERSION_PROPERTY
+            )
+            models[analysis.BASELINE] = path_utils.serving_model_path(baseline.uri)
+        uri = artifact_utils.get_single_uri(output_dict[EVALUATION_KEY])
+        analysis.run(
+            functools.partial(
+                _read, input_dict[EXAMPLES_KEY], exec_properties[SPLIT_KEY]
+            ),
+            models,
+            settings,
+            pathlib.Path(uri),
+            self._make_beam_pipeline,
         )
-        summary = verdict.read(evaluation_uri, is_blessed, version or None)
-        (pathlib.Path(evaluation_uri) / VERDICT_FILE).write_text(
-            json.dumps(summary), encoding="utf-8"
+        is_blessed = verdict.write(uri, verdict.measure(uri, settings, version), limits)
+        _bless(
+            artifact_utils.get_single_instance(output_dict[BLESSING_KEY]),
+            candidate,
+            is_blessed,
         )
+
+
+def _settings(text: str) -> analysis.Settings:
+    return analysis.Settings(
+        **{name: tuple(values) for name, values in json.loads(text).items()}
+    )
+
+
+def _read(
+    examples: list[types.Artifact], split: str, pipeline: beam.Pipeline
+) -> beam.PCollection:
+    """Raw Examples of a split as record batches of Arrow."""
+    make_source = tfxio_utils.get_tfxio_factory_from_artifact(
+        examples=examples,
+        telemetry_descriptors=["ModelEvaluator"],
+        raw_record_column_name=tfma.constants.ARROW_INPUT_COLUMN,
+    )
+    sources = [
+        make_source(io_utils.all_files_pattern(uri))
+        for uri in artifact_utils.get_split_uris(examples, split)
+    ]
+    return [
+        pipeline | f"Read[{place}]" >> source.BeamSource()
+        for place, source in enumerate(sources)
+    ] | beam.Flatten()
+
+
+def _bless(blessing: types.Artifact, model: types.Artifact, is_blessed: bool) -> None:
+    """Marks the blessing as Pusher reads it."""
+    blessing.set_string_custom_property(
+        constants.ARTIFACT_PROPERTY_CURRENT_MODEL_URI_KEY, model.uri
+    )
+    blessing.set_int_custom_property(
+        constants.ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY, model.id
+    )
+    blessing.set_int_custom_property(
+        constants.ARTIFACT_PROPERTY_BLESSED_KEY,
+        constants.BLESSED_VALUE if is_blessed else constants.NOT_BLESSED_VALUE,
+    )
+    file = (
+        constants.BLESSED_FILE_NAME if is_blessed else constants.NOT_BLESSED_FILE_NAME
+    )
+    io_utils.write_string_file(str(pathlib.Path(blessing.uri) / file), "")
+    logging.info("Blessed: %s", is_blessed)
 
 
 class ModelEvaluator(base_beam_component.BaseBeamComponent):
@@ -93,8 +157,9 @@ class ModelEvaluator(base_beam_component.BaseBeamComponent):
         examples: types.BaseChannel,
         model: types.BaseChannel,
         baseline: types.BaseChannel,
-        eval_config: tfma.EvalConfig,
-        example_splits: list[str],
+        settings: analysis.Settings,
+        limits: gate.Limits,
+        split: str,
         source_fingerprint: str,
     ):
         """Makes the component.
@@ -103,8 +168,9 @@ class ModelEvaluator(base_beam_component.BaseBeamComponent):
           examples: raw Examples.
           model: the candidate.
           baseline: BaselineModel's output; may say that there is none.
-          eval_config: metrics, slices and thresholds (`pipeline.evaluation`).
-          example_splits: splits that are measured.
+          settings: what is measured.
+          limits: what the model must reach.
+          split: that is measured.
           source_fingerprint: of the code that evaluates, for the cache.
         """
         super().__init__(
@@ -112,8 +178,9 @@ class ModelEvaluator(base_beam_component.BaseBeamComponent):
                 examples=examples,
                 model=model,
                 baseline_model=baseline,
-                eval_config=eval_config,
-                example_splits=json_utils.dumps(example_splits),
+                settings=json.dumps(dataclasses.asdict(settings)),
+                limits=json.dumps(dataclasses.asdict(limits)),
+                split=split,
                 source_fingerprint=source_fingerprint,
                 evaluation=types.Channel(type=standard_artifacts.ModelEvaluation),
                 blessing=types.Channel(type=standard_artifacts.ModelBlessing),

@@ -1,49 +1,95 @@
-"""The outcome of the gate as figures and sentences, read from what TFMA wrote."""
+"""All figures of an evaluation, and the gate's verdict on them."""
 
+import dataclasses
+import json
+import pathlib
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import tensorflow_model_analysis as tfma
 
-CANDIDATE = "candidate"
-BASELINE = "baseline"
-TOP_1 = "top_1"
+from components.model_evaluator import (
+    analysis,
+    gate,
+    intervals,
+    predictions,
+    scores,
+    traits,
+)
+from schema import durable, features
+
+FILE = "verdict.json"
 
 
-def read(
-    evaluation_uri: str, is_blessed: bool, baseline_version: str | None
+def measure(
+    evaluation_uri: str, settings: analysis.Settings, baseline_version: str | None
 ) -> dict[str, Any]:
-    """Summary of an evaluation.
+    """Figures of an evaluation.
 
     Args:
-      evaluation_uri: folder that TFMA wrote.
-      is_blessed: what the validation decided.
+      evaluation_uri: folder that `analysis.run` filled.
+      settings: what was measured.
       baseline_version: version compared with, or None.
 
     Returns:
-      `is_blessed`; `metrics` and `baseline_metrics`, name -> value over the whole split,
-      the latter None without a baseline; `per_class`, class name -> {name: value};
-      `baseline_version`; `sentences`, one a rule of the gate; `refusals`, those of the
-      sentences that speak against the model.
+      `labels`; `metrics` and `baseline_metrics` (None without a baseline), name -> value
+      over the whole split; `intervals`, name -> 95 % interval; `baseline_version`;
+      `differences`, name -> {difference, low, high}, paired, candidate less baseline;
+      `per_class`, class name -> {precision, recall, f1, support}; `slices`, 'class' or
+      trait -> value -> {top_1, cross_entropy, example_count and so on}; `confusion`, rows
+      true, columns predicted; `reliability`, bins of confidence.
     """
     has_baseline = baseline_version is not None
-    result = _load(evaluation_uri, CANDIDATE if has_baseline else None)
-    metrics = _overall(result)
-    baseline_metrics = (
-        _overall(_load(evaluation_uri, BASELINE)) if has_baseline else None
+    table = predictions.read(evaluation_uri)
+    result = _load(evaluation_uri, analysis.CANDIDATE if has_baseline else None)
+    confusion = _confusion(result, len(settings.labels))
+    by_class = scores.per_class(confusion, settings.labels)
+    bins = scores.reliability(
+        table[predictions.CONFIDENCE].to_numpy(), predictions.hits(table)
     )
-    rules = _rules(result.config, metrics, baseline_metrics, baseline_version)
-    refusals = [sentence for sentence, is_kept in rules if not is_kept]
-    if not is_blessed and not refusals:
-        refusals = ["TFMA's validation failed; the log has its reasons"]
+    metrics = _overall(result) | scores.macro(by_class)
+    metrics["calibration_error"] = scores.calibration_error(bins)
     return {
-        "is_blessed": is_blessed,
+        "labels": list(settings.labels),
         "metrics": metrics,
-        "baseline_metrics": baseline_metrics,
+        "intervals": _intervals(table, metrics),
         "baseline_version": baseline_version,
-        "per_class": _per_class(result),
-        "sentences": [sentence for sentence, _ in rules],
-        "refusals": refusals,
+        "baseline_metrics": (
+            _overall(_load(evaluation_uri, analysis.BASELINE)) if has_baseline else None
+        ),
+        "differences": _differences(table, metrics) if has_baseline else None,
+        "per_class": by_class,
+        "slices": _slices(result),
+        "confusion": confusion.tolist(),
+        "reliability": bins,
     }
+
+
+def write(
+    evaluation_uri: str, measured: Mapping[str, Any], limits: gate.Limits
+) -> bool:
+    """Judges, and writes figures and verdict into the artifact.
+
+    Beside the figures `verdict.json` holds `is_blessed`; `rules`, as `gate.Rule`; their
+    `sentences`; and `refusals`, those that speak against the model.
+
+    Returns:
+      Whether the model is blessed.
+    """
+    rules = gate.judge(measured, limits)
+    refusals = [rule.sentence for rule in rules if not rule.is_kept]
+    document = {
+        "is_blessed": not refusals,
+        "sentences": [rule.sentence for rule in rules],
+        "refusals": refusals,
+        "rules": [dataclasses.asdict(rule) for rule in rules],
+        **measured,
+    }
+    text = json.dumps(document, ensure_ascii=False) + "\n"
+    durable.write_text(pathlib.Path(evaluation_uri) / FILE, text)
+    return not refusals
 
 
 def _load(evaluation_uri: str, model_name: str | None) -> tfma.EvalResult:
@@ -54,12 +100,90 @@ def _overall(result: tfma.EvalResult) -> dict[str, float]:
     return _values(dict(result.slicing_metrics)[()])
 
 
-def _per_class(result: tfma.EvalResult) -> dict[str, dict[str, float]]:
+def _slices(result: tfma.EvalResult) -> dict[str, dict[str, dict[str, float]]]:
+    slices: dict[str, dict[str, dict[str, float]]] = {}
+    for slice_key, metrics in result.slicing_metrics:
+        if len(slice_key) != 1:
+            continue
+        ((feature, value),) = slice_key
+        name = (
+            gate.CLASS
+            if feature == features.TEXT
+            else feature.removeprefix(traits.PREFIX)
+        )
+        slices.setdefault(name, {})[str(value)] = _values(metrics)
     return {
-        str(slice_key[0][1]): _values(metrics)
-        for slice_key, metrics in result.slicing_metrics
-        if len(slice_key) == 1
+        name: dict(sorted(by_value.items()))
+        for name, by_value in sorted(slices.items())
     }
+
+
+def _confusion(result: tfma.EvalResult, num_classes: int) -> np.ndarray:
+    """int [num_classes, num_classes], rows true, columns predicted."""
+    counts = np.zeros([num_classes, num_classes], np.int64)
+    by_output = dict(result.plots)[()]
+    ((plot,),) = (tuple(by_key.values()) for by_key in by_output.values())
+    ((matrix,),) = (
+        matrices["matrices"] for matrices in plot.values() if "matrices" in matrices
+    )
+    for entry in matrix.get("entries", ()):
+        # TFMA leaves out what is 0.
+        counts[entry.get("actualClassId", 0), entry.get("predictedClassId", 0)] += (
+            round(entry["numWeightedExamples"])
+        )
+    return counts
+
+
+def _intervals(
+    table: pd.DataFrame, metrics: Mapping[str, float]
+) -> dict[str, intervals.Interval]:
+    found = {
+        name: intervals.of_share(
+            int(np.count_nonzero(predictions.hits(table, k))), len(table)
+        )
+        for name, k in _top_metrics(metrics)
+    }
+    found[analysis.CROSS_ENTROPY] = intervals.of_mean(_cross_entropy(table, ""))
+    return found
+
+
+def _differences(
+    table: pd.DataFrame, metrics: Mapping[str, float]
+) -> dict[str, dict[str, float]]:
+    found = {}
+    for name, k in _top_metrics(metrics):
+        hits = predictions.hits(table, k)
+        other_hits = predictions.hits(table, k, predictions.BASELINE_PREFIX)
+        found[name] = _difference(
+            float(hits.mean() - other_hits.mean()),
+            intervals.of_paired_shares(hits, other_hits),
+        )
+    changes = _cross_entropy(table, "") - _cross_entropy(
+        table, predictions.BASELINE_PREFIX
+    )
+    found[analysis.CROSS_ENTROPY] = _difference(
+        float(changes.mean()), intervals.of_mean(changes)
+    )
+    return found
+
+
+def _difference(value: float, interval: intervals.Interval) -> dict[str, float]:
+    return {"difference": value, "low": interval[0], "high": interval[1]}
+
+
+def _top_metrics(metrics: Mapping[str, float]) -> list[tuple[str, int]]:
+    """('top_5', 5) of each top-k accuracy that was measured."""
+    return [
+        (name, int(name.removeprefix("top_")))
+        for name in metrics
+        if name.startswith("top_")
+    ]
+
+
+def _cross_entropy(table: pd.DataFrame, prefix: str) -> np.ndarray:
+    """Of each image, in nats, float64 [n]; of a probability of 0 as Keras clips it."""
+    own = table[prefix + predictions.LABEL_PROBABILITY].to_numpy(np.float64)
+    return -np.log(np.maximum(own, 1e-7))
 
 
 def _values(metrics: Any) -> dict[str, float]:
@@ -73,45 +197,3 @@ def _values(metrics: Any) -> dict[str, float]:
         for name, value in by_name.items()
         if "doubleValue" in value and not name.endswith("_diff")
     }
-
-
-def _rules(
-    config: tfma.EvalConfig,
-    metrics: dict[str, float],
-    baseline_metrics: dict[str, float] | None,
-    baseline_version: str | None,
-) -> list[tuple[str, bool]]:
-    """Sentence of each rule, and whether it is kept."""
-    threshold = next(
-        rule.threshold
-        for spec in config.metrics_specs
-        for metric in spec.metrics
-        for rule in metric.per_slice_thresholds
-    )
-    return [
-        _absolute_rule(metrics[TOP_1], threshold.value_threshold.lower_bound.value),
-        _change_rule(
-            metrics[TOP_1],
-            baseline_metrics[TOP_1] if baseline_metrics else None,
-            baseline_version,
-            allowed_drop=-threshold.change_threshold.absolute.value,
-        ),
-    ]
-
-
-def _absolute_rule(top_1: float, required: float) -> tuple[str, bool]:
-    if top_1 >= required:
-        return f"top-1 {top_1:.4f} ≥ {required:.4f} required", True
-    return f"top-1 {top_1:.4f}, required {required:.4f}", False
-
-
-def _change_rule(
-    top_1: float, baseline: float | None, version: str | None, allowed_drop: float
-) -> tuple[str, bool]:
-    if baseline is None:
-        return "no earlier model to compare with", True
-    change = top_1 - baseline
-    compared = f"{change:+.4f} against version {version} ({baseline:.4f})"
-    if change >= -allowed_drop:
-        return f"{compared}, a drop of {allowed_drop:.4f} is allowed", True
-    return f"{compared}, more than the allowed drop of {allowed_drop:.4f}", False

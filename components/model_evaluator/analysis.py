@@ -1,0 +1,208 @@
+"""The one pass over a split: TFMA's metrics and the predictions it computed them from."""
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import tensorflow_model_analysis as tfma
+
+from components.model_evaluator import predictions, traits
+from schema import features
+
+CANDIDATE = "candidate"
+BASELINE = "baseline"
+TOP_1 = "top_1"
+CROSS_ENTROPY = "cross_entropy"
+COUNT = "example_count"
+CONFUSION = "confusion"
+SIGNATURE = "serving_default"
+OUTPUT = "probabilities"
+
+_RECORDS_KEY = "records"
+_SHARD_PREFIX = ".predictions"
+
+
+def top(k: int) -> str:
+    """Name of the metric that counts an image when its class is among the k first."""
+    return f"top_{k}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What is measured; it travels to the executor as JSON.
+
+    Attributes:
+      labels: class names in label order.
+      top_k: which top-k accuracies, beside top-1; those not below the number of classes
+        are left out, because they say nothing.
+      traits: names of `traits.TRAITS` by which the split is sliced, beside the class.
+    """
+
+    labels: tuple[str, ...]
+    top_k: tuple[int, ...] = (5,)
+    traits: tuple[str, ...] = tuple(traits.TRAITS)
+
+
+def eval_config(settings: Settings, has_baseline: bool) -> tfma.EvalConfig:
+    """TFMA configuration: exact metrics over raw Examples through the served signature."""
+    metrics = [
+        _metric("SparseCategoricalAccuracy", TOP_1),
+        _metric("SparseCategoricalCrossentropy", CROSS_ENTROPY),
+        _metric("ExampleCount", COUNT),
+        _metric("MultiClassConfusionMatrixPlot", CONFUSION),
+    ]
+    for k in settings.top_k:
+        if 1 < k < len(settings.labels):
+            metrics.append(_metric("SparseTopKCategoricalAccuracy", top(k), k=k))
+    names = [CANDIDATE, BASELINE] if has_baseline else [""]
+    return tfma.EvalConfig(
+        model_specs=[
+            tfma.ModelSpec(
+                name=name,
+                is_baseline=name == BASELINE,
+                signature_name=SIGNATURE,
+                label_key=features.LABEL,
+                prediction_key=OUTPUT,
+            )
+            for name in names
+        ],
+        metrics_specs=[tfma.MetricsSpec(metrics=metrics)],
+        slicing_specs=[
+            tfma.SlicingSpec(),
+            tfma.SlicingSpec(feature_keys=[features.TEXT]),
+            *(
+                tfma.SlicingSpec(feature_keys=[traits.PREFIX + name])
+                for name in settings.traits
+            ),
+        ],
+    )
+
+
+def run(
+    make_examples: Callable[[beam.Pipeline], beam.PCollection],
+    models: Mapping[str, str],
+    settings: Settings,
+    folder: pathlib.Path,
+    make_pipeline: Callable[[], beam.Pipeline],
+) -> None:
+    """Evaluates; TFMA's files and the table of predictions go into `folder`.
+
+    Args:
+      make_examples: gives raw Examples as record batches of Arrow.
+      models: `CANDIDATE` and perhaps `BASELINE` -> folder of the SavedModel.
+      settings: what is measured.
+      folder: of the evaluation artifact.
+      make_pipeline: a Beam pipeline with the engine's arguments.
+    """
+    has_baseline = BASELINE in models
+    config = eval_config(settings, has_baseline)
+    shared = [
+        tfma.default_eval_shared_model(
+            eval_saved_model_path=models[name],
+            model_name=name if has_baseline else "",
+            eval_config=config,
+        )
+        for name in models
+    ]
+    shared_models = shared if has_baseline else shared[0]
+    extractors = tfma.default_extractors(
+        eval_shared_model=shared_models, eval_config=config
+    )
+    # Behind the unbatching, and before the slices are found.
+    extractors.insert(len(extractors) - 1, _traits_extractor(settings.traits))
+    keep: dict[str, dict[str, Any]] = {
+        tfma.FEATURES_KEY: {
+            name: {}
+            for name in (
+                features.KEY,
+                features.LABEL,
+                *(traits.PREFIX + name for name in settings.traits),
+            )
+        },
+        tfma.PREDICTIONS_KEY: {},
+    }
+    evaluators = tfma.default_evaluators(
+        eval_shared_model=shared_models, eval_config=config
+    )
+    evaluators.append(
+        tfma.evaluators.AnalysisTableEvaluator(key=_RECORDS_KEY, include=keep)
+    )
+    writers = tfma.default_writers(
+        output_path=str(folder), eval_shared_model=shared_models, eval_config=config
+    )
+    writers.append(
+        tfma.writers.Writer(
+            "WritePredictions", _WritePredictions(settings.traits, has_baseline, folder)
+        )
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    with make_pipeline() as pipeline:
+        _ = make_examples(pipeline) | "Evaluate" >> tfma.ExtractEvaluateAndWriteResults(
+            eval_shared_model=shared_models,
+            eval_config=config,
+            extractors=extractors,
+            evaluators=evaluators,
+            writers=writers,
+            output_path=str(folder),
+        )
+    predictions.gather(sorted(folder.glob(f"{_SHARD_PREFIX}*")), folder)
+
+
+class _WritePredictions(beam.PTransform):
+    """Writes the table of predictions in shards; `predictions.gather` joins them."""
+
+    def __init__(
+        self, trait_names: tuple[str, ...], has_baseline: bool, folder: pathlib.Path
+    ):
+        super().__init__()
+        self._trait_names = trait_names
+        self._has_baseline = has_baseline
+        self._prefix = str(folder / _SHARD_PREFIX)
+
+    def expand(self, evaluation: dict[str, beam.PCollection]) -> Any:
+        """See base class."""
+        return (
+            evaluation[_RECORDS_KEY]
+            | "ToRow" >> beam.Map(_row, self._trait_names, self._has_baseline)
+            | "Write"
+            >> beam.io.WriteToParquet(
+                self._prefix,
+                predictions.schema(self._trait_names, self._has_baseline),
+                file_name_suffix=".parquet",
+            )
+        )
+
+
+def _row(
+    extracts: Mapping[str, Any], trait_names: tuple[str, ...], has_baseline: bool
+) -> dict[str, Any]:
+    said = extracts[tfma.PREDICTIONS_KEY]
+    candidate = said[CANDIDATE][OUTPUT] if has_baseline else said[OUTPUT]
+    baseline = said[BASELINE][OUTPUT] if has_baseline else None
+    return predictions.row(
+        extracts[tfma.FEATURES_KEY], trait_names, candidate, baseline
+    )
+
+
+def _traits_extractor(names: tuple[str, ...]) -> tfma.extractors.Extractor:
+    return tfma.extractors.Extractor("ExtractTraits", beam.Map(_with_traits, names))
+
+
+def _with_traits(extracts: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    """The extracts of an image with its traits among the features."""
+    example = extracts[tfma.FEATURES_KEY]
+    found = {
+        traits.PREFIX + name: np.array([traits.TRAITS[name](example).encode()])
+        for name in names
+    }
+    return extracts | {tfma.FEATURES_KEY: example | found}
+
+
+def _metric(class_name: str, name: str, **settings: object) -> tfma.MetricConfig:
+    return tfma.MetricConfig(
+        class_name=class_name, config=json.dumps({"name": name, **settings})
+    )

@@ -1,0 +1,145 @@
+"""The gate: what a model must reach, one rule and one sentence each."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+# Name of the slices by class among the traits.
+CLASS = "class"
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """What a model must reach; it travels to the executor as JSON.
+
+    Attributes:
+      min_top_1: of the whole split.
+      max_top_1_drop: below the baseline.
+      needs_real_gain: whether a model must be better than the baseline by more than the
+        95 % interval of their difference.
+      min_class_recall: of every class.
+      floors: 'trait:value' -> lowest top-1 of that slice, as {'class:cat': 0.8}.
+    """
+
+    min_top_1: float = 0.0
+    max_top_1_drop: float = 1.0
+    needs_real_gain: bool = False
+    min_class_recall: float = 0.0
+    floors: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """The outcome of one rule.
+
+    Attributes:
+      name: of the rule, as the setting that holds its limit.
+      sentence: with the figures.
+      is_kept: False speaks against the model.
+      figure: what was measured, None where nothing could be.
+      limit: what it was held against, or None.
+      baseline: figure of the baseline, where the rule looks at one.
+    """
+
+    name: str
+    sentence: str
+    is_kept: bool
+    figure: float | None = None
+    limit: float | None = None
+    baseline: float | None = None
+
+
+def judge(measured: Mapping[str, Any], limits: Limits) -> list[Rule]:
+    """All rules that apply.
+
+    Args:
+      measured: the figures of `verdict.measure`.
+      limits: what must be reached.
+    """
+    rules = [_min_top_1(measured, limits.min_top_1), _change(measured, limits)]
+    if limits.needs_real_gain and measured["differences"]:
+        rules.append(_real_gain(measured))
+    if limits.min_class_recall:
+        rules.append(_weakest_class(measured, limits.min_class_recall))
+    rules += _floors(measured, limits.floors)
+    return rules
+
+
+def _min_top_1(measured: Mapping[str, Any], required: float) -> Rule:
+    top_1 = measured["metrics"]["top_1"]
+    is_kept = top_1 >= required
+    sentence = (
+        f"top-1 {top_1:.4f} ≥ {required:.4f} required"
+        if is_kept
+        else f"top-1 {top_1:.4f}, required {required:.4f}"
+    )
+    return Rule("min_top_1", sentence, is_kept, top_1, required)
+
+
+def _change(measured: Mapping[str, Any], limits: Limits) -> Rule:
+    name, allowed = "max_top_1_drop", limits.max_top_1_drop
+    if not measured["differences"]:
+        return Rule(name, "no earlier model to compare with", True, limit=allowed)
+    baseline = measured["baseline_metrics"]["top_1"]
+    change = measured["metrics"]["top_1"] - baseline
+    margin = _margin(measured["differences"]["top_1"])
+    compared = (
+        f"{change:+.4f} against version {measured['baseline_version']}"
+        f" ({baseline:.4f}, ± {margin:.4f})"
+    )
+    if change >= -allowed:
+        sentence = f"{compared}, a drop of {allowed:.4f} is allowed"
+        return Rule(name, sentence, True, change, -allowed, baseline)
+    sentence = f"{compared}, more than the allowed drop of {allowed:.4f}"
+    return Rule(name, sentence, False, change, -allowed, baseline)
+
+
+def _real_gain(measured: Mapping[str, Any]) -> Rule:
+    difference = measured["differences"]["top_1"]
+    baseline = measured["baseline_metrics"]["top_1"]
+    interval = f"[{difference['low']:+.4f}, {difference['high']:+.4f}]"
+    is_kept = difference["low"] > 0
+    sentence = (
+        f"the gain is real: 95 % interval {interval}"
+        if is_kept
+        else f"no gain beyond noise: 95 % interval of the change {interval}"
+    )
+    return Rule("needs_real_gain", sentence, is_kept, difference["low"], 0.0, baseline)
+
+
+def _weakest_class(measured: Mapping[str, Any], floor: float) -> Rule:
+    recalls = {
+        label: row["recall"]
+        for label, row in measured["per_class"].items()
+        if row["support"]
+    }
+    below = sorted(
+        (recall, label) for label, recall in recalls.items() if recall < floor
+    )
+    recall, label = min((recall, label) for label, recall in recalls.items())
+    if not below:
+        sentence = f"weakest class {label} {recall:.4f} ≥ {floor:.4f} required of each"
+        return Rule("min_class_recall", sentence, True, recall, floor)
+    more = f" and {len(below) - 1} more" if len(below) > 1 else ""
+    sentence = f"class {label} {recall:.4f}{more}, required of each {floor:.4f}"
+    return Rule("min_class_recall", sentence, False, recall, floor)
+
+
+def _floors(measured: Mapping[str, Any], floors: Mapping[str, float]) -> Iterator[Rule]:
+    for slice_name, floor in floors.items():
+        trait, _, value = slice_name.partition(":")
+        name = f"floors {slice_name}"
+        row = measured["slices"].get(trait, {}).get(value)
+        if row is None:
+            sentence = f"no test image has {trait} '{value}', a floor is set for it"
+            yield Rule(name, sentence, False, None, floor)
+            continue
+        top_1, told = row["top_1"], f"{trait} {value} {row['top_1']:.4f}"
+        if top_1 >= floor:
+            yield Rule(name, f"{told} ≥ {floor:.4f} required", True, top_1, floor)
+        else:
+            yield Rule(name, f"{told}, required {floor:.4f}", False, top_1, floor)
+
+
+def _margin(difference: Mapping[str, float]) -> float:
+    return (difference["high"] - difference["low"]) / 2

@@ -1,0 +1,91 @@
+"""Figures that follow from counts: per class, averaged over classes, and of confidence."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+BINS = 15
+
+
+def per_class(
+    confusion: np.ndarray, labels: Sequence[str]
+) -> dict[str, dict[str, float]]:
+    """Class name -> precision, recall, f1 and support.
+
+    A class that is never predicted has precision 0, one without images recall 0.
+
+    Args:
+      confusion: int [num_classes, num_classes], rows true, columns predicted.
+      labels: class names in label order.
+    """
+    hits = np.diag(confusion).astype(float)
+    support = confusion.sum(axis=1)
+    precision = _share(hits, confusion.sum(axis=0))
+    recall = _share(hits, support)
+    f1 = _share(2 * precision * recall, precision + recall)
+    return {
+        label: {
+            "precision": float(precision[place]),
+            "recall": float(recall[place]),
+            "f1": float(f1[place]),
+            "support": int(support[place]),
+        }
+        for place, label in enumerate(labels)
+    }
+
+
+def macro(by_class: dict[str, dict[str, float]]) -> dict[str, float]:
+    """Means over the classes, each counting the same: macro_precision and so on."""
+    return {
+        f"macro_{name}": float(np.mean([row[name] for row in by_class.values()]))
+        for name in ("precision", "recall", "f1")
+    }
+
+
+def reliability(confidence: np.ndarray, hits: np.ndarray) -> list[dict[str, Any]]:
+    """How often the model is right when it is so sure, in bins of equal width.
+
+    Args:
+      confidence: float [n], the largest probability of each image.
+      hits: bool [n].
+
+    Returns:
+      Of each bin `low` and `high` (in the bin), `count`, and the means `confidence` and
+      `accuracy`, None where the bin is empty.
+    """
+    confidence = np.asarray(confidence, np.float64)
+    places = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
+    bins: list[dict[str, Any]] = []
+    for place in range(BINS):
+        is_in = places == place
+        count = int(np.count_nonzero(is_in))
+        bins.append(
+            {
+                "low": place / BINS,
+                "high": (place + 1) / BINS,
+                "count": count,
+                "confidence": float(confidence[is_in].mean()) if count else None,
+                "accuracy": float(hits[is_in].mean()) if count else None,
+            }
+        )
+    return bins
+
+
+def calibration_error(bins: Sequence[dict[str, Any]]) -> float:
+    """Expected calibration error: mean distance of accuracy from confidence.
+
+    Reference: Guo et al., arXiv:1706.04599, equation 3.
+    """
+    filled = [each for each in bins if each["count"]]
+    total = sum(each["count"] for each in filled)
+    return float(
+        sum(
+            each["count"] / total * abs(each["accuracy"] - each["confidence"])
+            for each in filled
+        )
+    )
+
+
+def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    return np.divide(part, whole, out=np.zeros(len(part)), where=whole > 0)

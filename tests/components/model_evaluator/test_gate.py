@@ -1,0 +1,135 @@
+"""The gate in sentences."""
+
+from typing import Any
+
+import pytest
+
+from components.model_evaluator import gate
+
+
+def measured(top_1: float = 0.9, **changes: Any) -> dict[str, Any]:
+    return {
+        "metrics": {"top_1": top_1},
+        "baseline_metrics": None,
+        "baseline_version": None,
+        "differences": None,
+        "per_class": {
+            "cat": {"recall": 0.62, "support": 10},
+            "dog": {"recall": 0.98, "support": 10},
+            "emu": {"recall": 0.0, "support": 0},
+        },
+        "slices": {"colour": {"gray": {"top_1": 0.7}}},
+    } | changes
+
+
+def against(baseline: float, low: float, high: float) -> dict[str, Any]:
+    return {
+        "baseline_metrics": {"top_1": baseline},
+        "baseline_version": "6",
+        "differences": {"top_1": {"difference": 0.0, "low": low, "high": high}},
+    }
+
+
+def sentences(figures: dict[str, Any], **limits: Any) -> list[tuple[str, bool]]:
+    rules = gate.judge(figures, gate.Limits(**limits))
+    return [(rule.sentence, rule.is_kept) for rule in rules]
+
+
+FIRST = ("top-1 0.9000 ≥ 0.8500 required", True)
+
+
+def test_without_a_baseline_absolute_rules_alone_hold_and_it_says_so() -> None:
+    assert sentences(measured(), min_top_1=0.85) == [
+        FIRST,
+        ("no earlier model to compare with", True),
+    ]
+
+
+def test_below_the_absolute_limit() -> None:
+    assert sentences(measured(0.8), min_top_1=0.85)[0] == (
+        "top-1 0.8000, required 0.8500",
+        False,
+    )
+
+
+def test_better_than_the_baseline() -> None:
+    figures = measured(**against(0.896, -0.002, 0.010))
+    assert sentences(figures, min_top_1=0.85, max_top_1_drop=0.005) == [
+        FIRST,
+        (
+            "+0.0040 against version 6 (0.8960, ± 0.0060), a drop of 0.0050 is allowed",
+            True,
+        ),
+    ]
+
+
+def test_worse_than_the_baseline() -> None:
+    figures = measured(**against(0.91, -0.016, -0.004))
+    assert sentences(figures, max_top_1_drop=0.005)[1] == (
+        "-0.0100 against version 6 (0.9100, ± 0.0060), more than the allowed drop of"
+        " 0.0050",
+        False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "sentence", "is_kept"),
+    [
+        (-0.002, 0.01, "no gain beyond noise: 95 % interval of the change"
+         " [-0.0020, +0.0100]", False),
+        (0.001, 0.01, "the gain is real: 95 % interval [+0.0010, +0.0100]", True),
+    ],
+)  # fmt: skip
+def test_a_gain_smaller_than_the_interval_is_no_gain(
+    low: float, high: float, sentence: str, is_kept: bool
+) -> None:
+    figures = measured(**against(0.896, low, high))
+    assert sentences(figures, needs_real_gain=True)[2] == (sentence, is_kept)
+    assert len(sentences(figures)) == 2
+
+
+def test_the_first_model_needs_no_gain() -> None:
+    assert len(sentences(measured(), needs_real_gain=True)) == 2
+
+
+@pytest.mark.parametrize(
+    ("floor", "sentence", "is_kept"),
+    [
+        (0.6, "weakest class cat 0.6200 ≥ 0.6000 required of each", True),
+        (0.7, "class cat 0.6200, required of each 0.7000", False),
+        (0.99, "class cat 0.6200 and 1 more, required of each 0.9900", False),
+    ],
+)
+def test_one_class_below_its_floor_fails(
+    floor: float, sentence: str, is_kept: bool
+) -> None:
+    """A class without test images has no recall to hold against a floor."""
+    assert sentences(measured(), min_class_recall=floor)[2] == (sentence, is_kept)
+
+
+@pytest.mark.parametrize(
+    ("name", "floor", "sentence", "is_kept"),
+    [
+        ("colour:gray", 0.7, "colour gray 0.7000 ≥ 0.7000 required", True),
+        ("colour:gray", 0.8, "colour gray 0.7000, required 0.8000", False),
+        (
+            "source:night",
+            0.8,
+            "no test image has source 'night', a floor is set for it",
+            False,
+        ),
+    ],
+)
+def test_floors_of_slices(
+    name: str, floor: float, sentence: str, is_kept: bool
+) -> None:
+    assert sentences(measured(), floors={name: floor})[2] == (sentence, is_kept)
+
+
+def test_a_rule_carries_figure_limit_and_baseline() -> None:
+    rules = gate.judge(
+        measured(**against(0.896, 0, 0)), gate.Limits(0.85, max_top_1_drop=0.005)
+    )
+    assert (rules[0].name, rules[0].figure, rules[0].limit) == ("min_top_1", 0.9, 0.85)
+    assert rules[1].figure == pytest.approx(0.004)
+    assert (rules[1].limit, rules[1].baseline) == (-0.005, 0.896)

@@ -1,0 +1,330 @@
+"""TFMA's figures, and ours from its table, against scikit-learn's from the model itself."""
+
+import dataclasses
+import functools
+import json
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow.compat.v1 as v1
+import tensorflow_model_analysis as tfma
+from sklearn import metrics as sklearn_metrics
+from tfx_bsl.public import tfxio
+
+from components.model_evaluator import analysis, gate, predictions, verdict
+from pipeline import engines
+from schema import features, images
+
+LABELS = ("ant", "bee", "cat", "dog", "emu", "fox", "gnu")
+SETTINGS = analysis.Settings(LABELS, top_k=(2, 5, 7))
+NUM_IMAGES = 60
+SIZE_PX = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluated:
+    """An evaluation and what it was made of.
+
+    Attributes:
+      uri: of the evaluation artifact.
+      labels: int [n], in the order of `keys`.
+      keys: of the images.
+      candidate: its probabilities, float32 [n, num_classes].
+      baseline: the same of the baseline.
+      sizes: bucket of each image.
+    """
+
+    uri: str
+    labels: np.ndarray
+    keys: list[str]
+    candidate: np.ndarray
+    baseline: np.ndarray
+    sizes: np.ndarray
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["alone", "with_baseline"])
+def evaluated(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Evaluated:
+    folder = tmp_path_factory.mktemp("evaluation")
+    random = np.random.default_rng(5)
+    examples = list(_examples(random))
+    file = folder / "examples.gz"
+    with tf.io.TFRecordWriter(str(file), "GZIP") as writer:
+        for example in examples:
+            writer.write(example.SerializeToString())
+    models = {analysis.CANDIDATE: _model(folder / "candidate", seed=1)}
+    if request.param:
+        models[analysis.BASELINE] = _model(folder / "baseline", seed=2)
+    uri = folder / "artifact"
+    analysis.run(
+        functools.partial(_read, str(file)),
+        models,
+        SETTINGS,
+        uri,
+        lambda: beam.Pipeline(argv=engines.local()),
+    )
+    values = [example.features.feature for example in examples]
+    serialised = [example.SerializeToString() for example in examples]
+    candidate = _predict(models[analysis.CANDIDATE], serialised)
+    return Evaluated(
+        uri=str(uri),
+        labels=np.array([each[features.LABEL].int64_list.value[0] for each in values]),
+        keys=[each[features.KEY].bytes_list.value[0].decode() for each in values],
+        candidate=candidate,
+        baseline=(
+            _predict(models[analysis.BASELINE], serialised)
+            if request.param
+            else np.zeros([0])
+        ),
+        sizes=np.array(
+            [
+                "up to 32 px"
+                if each[features.WIDTH].int64_list.value[0] <= 32
+                else "33 to 64 px"
+                for each in values
+            ]
+        ),
+    )
+
+
+@pytest.fixture(scope="module")
+def figures(evaluated: Evaluated) -> dict[str, Any]:
+    version = "6" if len(evaluated.baseline) else None
+    return verdict.measure(evaluated.uri, SETTINGS, version)
+
+
+def test_headline_metrics_are_those_of_scikit_learn(
+    evaluated: Evaluated, figures: dict[str, Any]
+) -> None:
+    assert figures["metrics"].keys() == {
+        "top_1",
+        "top_2",
+        "top_5",
+        "cross_entropy",
+        "example_count",
+        "macro_precision",
+        "macro_recall",
+        "macro_f1",
+        "calibration_error",
+    }
+    expected = _scikit_learn(evaluated.labels, evaluated.candidate)
+    for name, value in expected.items():
+        assert figures["metrics"][name] == pytest.approx(value, abs=1e-6), name
+    assert figures["metrics"]["example_count"] == NUM_IMAGES
+
+
+def test_the_baseline_is_measured_on_the_same_images(
+    evaluated: Evaluated, figures: dict[str, Any]
+) -> None:
+    if not len(evaluated.baseline):
+        assert figures["baseline_metrics"] is None
+        assert figures["differences"] is None
+        return
+    expected = _scikit_learn(evaluated.labels, evaluated.baseline)
+    for name in ("top_1", "top_2", "top_5", "cross_entropy"):
+        found = figures["baseline_metrics"][name]
+        assert found == pytest.approx(expected[name], abs=1e-6), name
+        difference = figures["differences"][name]
+        assert difference["difference"] == pytest.approx(
+            figures["metrics"][name] - found, abs=1e-6
+        )
+        assert difference["low"] < difference["difference"] < difference["high"]
+
+
+def test_confusion_and_classes_are_those_of_scikit_learn(
+    evaluated: Evaluated, figures: dict[str, Any]
+) -> None:
+    predicted = evaluated.candidate.argmax(axis=1)
+    places = range(len(LABELS))
+    confusion = sklearn_metrics.confusion_matrix(
+        evaluated.labels, predicted, labels=places
+    )
+    assert figures["confusion"] == confusion.tolist()
+    assert np.sum(figures["confusion"]) == NUM_IMAGES
+    precision, recall, f1, support = sklearn_metrics.precision_recall_fscore_support(
+        evaluated.labels, predicted, labels=places, zero_division=0
+    )
+    for place, label in enumerate(LABELS):
+        assert figures["per_class"][label] == pytest.approx(
+            {
+                "precision": precision[place],
+                "recall": recall[place],
+                "f1": f1[place],
+                "support": support[place],
+            },
+            abs=1e-6,
+        )
+
+
+def test_slices_are_parts_of_the_whole(
+    evaluated: Evaluated, figures: dict[str, Any]
+) -> None:
+    slices = figures["slices"]
+    assert slices.keys() == {"class", "size", "colour", "source"}
+    hits = evaluated.candidate.argmax(axis=1) == evaluated.labels
+    for bucket in np.unique(evaluated.sizes):
+        is_in = evaluated.sizes == bucket
+        row = slices["size"][bucket]
+        assert row["example_count"] == np.count_nonzero(is_in)
+        assert row["top_1"] == pytest.approx(hits[is_in].mean(), abs=1e-6)
+        assert row["cross_entropy"] == pytest.approx(
+            _cross_entropy(evaluated.labels[is_in], evaluated.candidate[is_in]),
+            abs=1e-6,
+        )
+    assert slices["source"].keys() == {"even.bin", "odd/folder"}
+    assert slices["colour"].keys() == {"gray", "colour"}
+    for label, row in slices["class"].items():
+        recall = figures["per_class"][label]["recall"]
+        assert row["top_1"] == pytest.approx(recall, abs=1e-6)
+
+
+def test_the_table_holds_every_image_once_sorted_by_key(evaluated: Evaluated) -> None:
+    table = predictions.read(evaluated.uri)
+    order = np.argsort(evaluated.keys)
+    assert table["key"].tolist() == [evaluated.keys[place] for place in order]
+    assert table["label"].tolist() == evaluated.labels[order].tolist()
+    np.testing.assert_allclose(
+        np.stack(table["probabilities"]), evaluated.candidate[order], atol=1e-6
+    )
+    np.testing.assert_array_equal(
+        table["predicted"], evaluated.candidate[order].argmax(axis=1)
+    )
+    if len(evaluated.baseline):
+        np.testing.assert_array_equal(
+            table["baseline_predicted"], evaluated.baseline[order].argmax(axis=1)
+        )
+    left = [path.name for path in pathlib.Path(evaluated.uri).iterdir()]
+    assert not [name for name in left if name.startswith(".")]
+
+
+def test_the_verdict_holds_rules_and_figures(
+    evaluated: Evaluated, figures: dict[str, Any]
+) -> None:
+    top_1 = figures["metrics"]["top_1"]
+    assert verdict.write(evaluated.uri, figures, gate.Limits(min_top_1=top_1))
+    assert not verdict.write(evaluated.uri, figures, gate.Limits(min_top_1=0.99))
+    path = pathlib.Path(evaluated.uri) / verdict.FILE
+    written = json.loads(path.read_text(encoding="utf-8"))
+    assert written["is_blessed"] is False
+    assert written["refusals"] == [f"top-1 {top_1:.4f}, required 0.9900"]
+    assert written["rules"][0]["limit"] == 0.99
+    assert written["confusion"] == figures["confusion"]
+
+
+def test_equal_probabilities_count_as_tensorflow_counts_them() -> None:
+    tied = predictions.row(
+        {features.LABEL: [1], features.KEY: [b"a"]}, (), np.array([0.4, 0.4, 0.2]), None
+    )
+    assert (tied["predicted"], tied["label_rank"]) == (0, 1)
+
+
+def test_top_k_says_nothing_of_k_classes() -> None:
+    names = [
+        json.loads(metric.config)["name"]
+        for metric in analysis.eval_config(SETTINGS, False).metrics_specs[0].metrics
+    ]
+    assert "top_5" in names
+    assert "top_7" not in names
+
+
+def _examples(random: np.random.Generator) -> Iterator[tf.train.Example]:
+    for number in range(NUM_IMAGES):
+        size_px = 40 if number % 3 else 20
+        shape = [1, size_px, size_px, 1 if number % 4 else 3]
+        pixels = random.integers(0, 256, shape).astype(np.uint8)
+        label = int(random.integers(len(LABELS)))
+        key = f"even.bin#{number}" if number % 2 else f"odd/folder/{number}.png"
+        values = {
+            features.ENCODED: next(images.encode_pngs(pixels)),
+            features.FORMAT: b"png",
+            features.TEXT: LABELS[label].encode(),
+            features.KEY: key.encode(),
+        }
+        numbers = {
+            features.HEIGHT: size_px,
+            features.WIDTH: size_px,
+            features.LABEL: label,
+        }
+        feature = {
+            name: tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+            for name, value in values.items()
+        } | {
+            name: tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
+            for name, value in numbers.items()
+        }
+        yield tf.train.Example(features=tf.train.Features(feature=feature))
+
+
+def _read(file: str, pipeline: beam.Pipeline) -> beam.PCollection:
+    source = tfxio.TFExampleRecord(
+        file_pattern=file, raw_record_column_name=tfma.constants.ARROW_INPUT_COLUMN
+    )
+    return pipeline | source.BeamSource()
+
+
+def _model(folder: pathlib.Path, seed: int) -> str:
+    """A SavedModel with the signature of ours and weights of noise."""
+    with tf.Graph().as_default(), v1.Session() as session:
+        examples = v1.placeholder(tf.string, [None])
+        encoded = tf.io.parse_example(
+            examples, {features.ENCODED: tf.io.FixedLenFeature([], tf.string)}
+        )[features.ENCODED]
+        pixels = tf.map_fn(_decode, encoded, fn_output_signature=tf.float32)
+        weights = np.random.default_rng(seed).normal(
+            size=[SIZE_PX * SIZE_PX * 3, len(LABELS)]
+        )
+        flat = tf.reshape(pixels, [-1, SIZE_PX * SIZE_PX * 3])
+        probabilities = tf.nn.softmax(tf.matmul(flat, weights.astype(np.float32)))
+        v1.saved_model.simple_save(
+            session,
+            str(folder),
+            {"examples": examples},
+            # TFMA unpacks a single output.
+            {"probabilities": probabilities, "scores": tf.sort(probabilities)},
+        )
+    return str(folder)
+
+
+def _decode(encoded: tf.Tensor) -> tf.Tensor:
+    pixels = tf.io.decode_image(encoded, channels=3, expand_animations=False)
+    pixels = tf.ensure_shape(pixels, [None, None, 3])
+    return tf.image.resize(pixels, [SIZE_PX, SIZE_PX]) / 128.0 - 1.0
+
+
+def _predict(folder: str, serialised: list[bytes]) -> np.ndarray:
+    loaded = tf.saved_model.load(folder)
+    outputs = loaded.signatures["serving_default"](examples=tf.constant(serialised))
+    return outputs["probabilities"].numpy()
+
+
+def _scikit_learn(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
+    places = np.arange(len(LABELS))
+    predicted = probabilities.argmax(axis=1)
+    precision, recall, f1, _ = sklearn_metrics.precision_recall_fscore_support(
+        labels, predicted, labels=places, average="macro", zero_division=0
+    )
+    return {
+        "top_1": sklearn_metrics.accuracy_score(labels, predicted),
+        "cross_entropy": _cross_entropy(labels, probabilities),
+        "macro_precision": precision,
+        "macro_recall": recall,
+        "macro_f1": f1,
+        **{
+            f"top_{k}": sklearn_metrics.top_k_accuracy_score(
+                labels, probabilities, k=k, labels=places
+            )
+            for k in (2, 5)
+        },
+    }
+
+
+def _cross_entropy(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    shares = probabilities.astype(np.float64)
+    shares /= shares.sum(axis=1, keepdims=True)
+    return sklearn_metrics.log_loss(labels, shares, labels=np.arange(len(LABELS)))
