@@ -18,6 +18,7 @@ from tfx.types import artifact_utils
 
 from components.baseline_model import component as baseline_model
 from components.image_example_gen import reports
+from components.model_evaluator import scores
 from components.model_evaluator import verdict as gate_verdict
 from pipeline import curves, dag, engines, inputs, runs
 from pipeline.config import PipelineConfig
@@ -74,7 +75,7 @@ def run(
     summary = _summarise(
         config,
         run_folder,
-        len(resolved.contract.labels),
+        resolved,
         results,
         time.monotonic() - start,
     )
@@ -228,7 +229,7 @@ def lock(root: pathlib.Path, name: str) -> filelock.AcquireReturnProxy:
 def _summarise(
     config: PipelineConfig,
     run_folder: pathlib.Path,
-    num_classes: int,
+    resolved: inputs.Inputs,
     results: Mapping[str, ComponentResult],
     total_seconds: float,
 ) -> Summary:
@@ -253,16 +254,22 @@ def _summarise(
             if facts["unreadable"]
             else None
         ),
-        num_classes=num_classes,
+        num_classes=len(resolved.contract.labels),
         net=trained["net"],
         parameters=trained["parameters"],
         steps=trained["steps"],
         best_step=trained["best"]["step"],
         eval_top_1=trained["best"]["top_1"],
         weights=trained["best"]["weights"],
+        data_fingerprint=resolved.fingerprint,
         metrics=verdict["metrics"],
+        intervals=verdict["intervals"],
         baseline_metrics=verdict["baseline_metrics"],
         baseline_version=verdict["baseline_version"],
+        differences=verdict["differences"],
+        per_class=verdict["per_class"],
+        most_confused=scores.most_confused(verdict["confusion"], verdict["labels"]),
+        rules=verdict["rules"],
         verdict=verdict["sentences"],
         refusals=verdict["refusals"],
         pushed_version=version,

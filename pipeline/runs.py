@@ -105,11 +105,14 @@ def find(root: pathlib.Path, wanted: str) -> pathlib.Path:
     Args:
       root: folder of the runs.
       wanted: 'latest', 'latest:passed', a name, its two words, or a prefix of either that
-        fits one run only.
+        fits one run only; of a sweep also 'run/member'.
 
     Raises:
       ConfigError: there is none, or more than one.
     """
+    name, _, member = wanted.partition("/")
+    if member:
+        return _member(find(root, name), member)
     found = list_runs(root)
     if not found:
         raise ConfigError(f"no runs in {root}", tip="slimline run makes one")
@@ -142,6 +145,17 @@ def find(root: pathlib.Path, wanted: str) -> pathlib.Path:
     )
 
 
+def _member(sweep: pathlib.Path, member: str) -> pathlib.Path:
+    folder = sweep / MEMBERS_FOLDER
+    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    if member not in names:
+        raise ConfigError(
+            f"run '{sweep.name}' has no member '{member}'",
+            found=", ".join(names) or "no members: it is not a sweep",
+        )
+    return folder / member
+
+
 def two_words(folder: pathlib.Path) -> str:
     """'quick-heron' of '2026-11-22_0201_quick-heron'; other names as they are."""
     match = _NAME.fullmatch(folder.name)
@@ -161,6 +175,7 @@ def read_summary(folder: pathlib.Path) -> dict[str, Any]:
             " is pushed",
             found=f"{', '.join(sorted(path.name for path in members.iterdir()))}"
             f" in {members}",
+            tip=f"a member is named {two_words(folder)}/MEMBER",
         )
     try:
         return json.loads((folder / SUMMARY_FILE).read_text(encoding="utf-8"))

@@ -1,6 +1,7 @@
 """What a run comes to: the figures that a person asks for at its end."""
 
 import dataclasses
+from typing import Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,10 +25,17 @@ class Summary:
       best_step: the update whose weights were exported.
       eval_top_1: their top-1 accuracy on eval.
       weights: 'ema' or 'raw'.
-      metrics: of the candidate on test: top_1, cross_entropy, top_5 with more than five
-        classes, example_count.
+      data_fingerprint: of the content of the images' folder or archive.
+      metrics: of the candidate on test (docs/evaluation.md).
+      intervals: 95 % intervals of some of them, name -> [low, high].
       baseline_metrics: of the last blessed model, or None.
       baseline_version: its version, or None.
+      differences: to the baseline on the same images, name -> {difference, low, high}, or
+        None.
+      per_class: class name -> {precision, recall, f1, support} on test.
+      most_confused: true class, predicted class and images of the largest confusion, or
+        None where there is none.
+      rules: of the gate, as `components.model_evaluator.gate.Rule`.
       verdict: the gate in sentences, one a rule.
       refusals: those of the sentences that speak against the model.
       pushed_version: version under the serving folder, or None.
@@ -55,9 +63,15 @@ class Summary:
     best_step: int
     eval_top_1: float
     weights: str
+    data_fingerprint: str
     metrics: dict[str, float]
+    intervals: dict[str, list[float]]
     baseline_metrics: dict[str, float] | None
     baseline_version: str | None
+    differences: dict[str, dict[str, float]] | None
+    per_class: dict[str, dict[str, float]]
+    most_confused: tuple[str, str, int] | None
+    rules: list[dict[str, Any]]
     verdict: list[str]
     refusals: list[str]
     pushed_version: str | None

@@ -1,6 +1,6 @@
 """Figures that follow from counts: per class, averaged over classes, and of confidence."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,26 @@ def macro(by_class: dict[str, dict[str, float]]) -> dict[str, float]:
         f"macro_{name}": float(np.mean([row[name] for row in by_class.values()]))
         for name in ("precision", "recall", "f1")
     }
+
+
+def most_confused(
+    confusion: Sequence[Sequence[int]], labels: Sequence[str]
+) -> tuple[str, str, int] | None:
+    """True class, predicted class and number of images of the largest confusion."""
+    wrong = np.array(confusion)
+    np.fill_diagonal(wrong, 0)
+    true, predicted = divmod(int(np.argmax(wrong)), len(labels))
+    count = int(wrong[true, predicted])
+    return (labels[true], labels[predicted], count) if count else None
+
+
+def weakest(by_class: Mapping[str, Mapping[str, float]]) -> tuple[str, float] | None:
+    """Class with the lowest recall among those with images, and that recall."""
+    recalls = [
+        (row["recall"], label) for label, row in by_class.items() if row["support"]
+    ]
+    recall, label = min(recalls, default=(0.0, ""))
+    return (label, recall) if recalls else None
 
 
 def reliability(confidence: np.ndarray, hits: np.ndarray) -> list[dict[str, Any]]:

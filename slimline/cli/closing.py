@@ -3,10 +3,11 @@
 import math
 import pathlib
 import shlex
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
+from components.model_evaluator import scores
 from pipeline import runs
-from pipeline.config import EvaluationConfig
 from schema.errors import GateError
 from slimline.cli import output
 from slimline.cli.options import DEFAULT_ROOT
@@ -28,7 +29,8 @@ def describe(summary: "Summary", root: pathlib.Path) -> str:
         "net": f"{summary.net}, {summary.parameters:,} parameters",
         "training": f"{summary.steps:,} steps, best at {summary.best_step:,}: eval top-1"
         f" {summary.eval_top_1:.4f} ({_weights(summary.weights)} weights)",
-        "test": _metrics(summary.metrics),
+        "test": _metrics(summary.metrics, summary.intervals),
+        "weakest": _weakest(summary),
         "baseline": _baseline(summary),
         "gate": f"{'passed' if summary.passed else 'refused'}: "
         + "; ".join(summary.verdict),
@@ -75,24 +77,33 @@ def try_command(summary: "Summary", root: pathlib.Path) -> str:
     return shlex.join(words)
 
 
-def refusal(summary: "Summary", evaluation: EvaluationConfig) -> GateError:
+def refusal(summary: "Summary") -> GateError:
     """The error of a run whose model the gate refused."""
     stays = (
         f"nothing was pushed, version {summary.baseline_version} stays live"
         if summary.baseline_version
         else "nothing was pushed"
     )
-    top_1 = summary.metrics.get("top_1", math.nan)
-    tip = ""
-    if top_1 < evaluation.min_top_1:
-        tip = f"evaluation.min_top_1={math.floor(top_1 * 100) / 100:.2f}"
-    elif summary.baseline_metrics:
-        drop = summary.baseline_metrics["top_1"] - top_1
-        tip = f"evaluation.max_top_1_drop={math.ceil(drop * 1000) / 1000:.3f}"
+    tip = next(filter(None, map(_lower_bar, summary.rules)), "")
     return GateError(
         f"gate refused the model: {'; '.join(summary.refusals)} ({stays})",
         tip=f"to lower the bar on purpose: --set {tip}" if tip else "",
     )
+
+
+def _lower_bar(rule: Mapping[str, Any]) -> str:
+    """The setting with which a rule that refused would have been kept, or ''."""
+    figure = rule["figure"]
+    if rule["is_kept"] or figure is None:
+        return ""
+    match rule["name"]:
+        case "max_top_1_drop":
+            return f"evaluation.max_top_1_drop={math.ceil(-figure * 1000) / 1000:.3f}"
+        case "needs_real_gain":
+            return "evaluation.needs_real_gain=false"
+        case "min_top_1" | "min_class_recall" as name:
+            return f"evaluation.{name}={math.floor(figure * 100) / 100:.2f}"
+    return ""
 
 
 def _data(summary: "Summary") -> str:
@@ -124,15 +135,37 @@ def _classes(summary: "Summary") -> str:
     return f"{heading} from {fewest} of {rarest} to {most} of {commonest}"
 
 
-def _metrics(metrics: dict[str, float]) -> str:
-    names = {"top_1": "top-1", "top_5": "top-5", "cross_entropy": "cross-entropy"}
-    told = [
-        f"{title} {metrics[name]:.4f}"
-        for name, title in names.items()
-        if name in metrics
-    ]
-    if "example_count" in metrics:
-        told.append(f"{metrics['example_count']:,.0f} images")
+def _metrics(
+    metrics: Mapping[str, float], intervals: Mapping[str, Sequence[float]] | None = None
+) -> str:
+    told = []
+    for name in sorted(metrics, key=_place):
+        if name == "example_count":
+            told.append(f"{metrics[name]:,.0f} images")
+        elif name == "calibration_error":
+            told.append(f"calibration error {metrics[name]:.4f}")
+        elif name == "cross_entropy" or name.startswith("top_"):
+            low, high = (intervals or {}).get(name, (0.0, 0.0))
+            margin = f" ± {(high - low) / 2:.4f}" if high > low else ""
+            told.append(f"{name.replace('_', '-')} {metrics[name]:.4f}{margin}")
+    return " · ".join(told)
+
+
+def _place(name: str) -> tuple[int, int]:
+    """Where a metric stands: top-k by k, then the rest in this order."""
+    if name.startswith("top_"):
+        return 0, int(name.removeprefix("top_"))
+    order = ("cross_entropy", "calibration_error", "example_count")
+    return 1, order.index(name) if name in order else len(order)
+
+
+def _weakest(summary: "Summary") -> str:
+    found = scores.weakest(summary.per_class)
+    told = [f"{found[0]} {found[1]:.4f} of its images right"] if found else []
+    if summary.most_confused:
+        true, predicted, count = summary.most_confused
+        images = "image" if count == 1 else "images"
+        told.append(f"most confused {true} → {predicted}, {count:,} {images}")
     return " · ".join(told)
 
 

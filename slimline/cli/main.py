@@ -18,6 +18,8 @@ from trainer.lookup import nearest
 COMMANDS = {
     "run": "Train, evaluate, gate and push one experiment.",
     "sweep": "Train the members of a sweep and compare them.",
+    "why": "Say why the gate passed or refused a model.",
+    "runs": "List the runs with their verdicts.",
     "predict": "Classify image files with a pushed model.",
     "experiments": "List the experiments, or the settings of one.",
     "nets": "List the nets, or show the layers of one.",

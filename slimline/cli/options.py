@@ -50,6 +50,15 @@ def root_option(command: Command) -> Command:
     )(command)
 
 
+def run_argument(command: Command) -> Command:
+    """RUN, the newest where it is left out."""
+    from pipeline import runs
+
+    return click.argument(
+        "run_name", metavar="[RUN]", default=runs.LATEST, shell_complete=complete_runs
+    )(command)
+
+
 def picture_option(default: str) -> Callable[[Command], Command]:
     """--output, the PNG that a command draws."""
     return click.option(

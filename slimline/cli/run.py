@@ -80,19 +80,16 @@ def command(
             logs_everything=True,
             use_cache=not is_uncached,
         )
-    return _close(summary, resolved, root, is_json, is_quiet)
+    return _close(summary, root, is_json, is_quiet)
 
 
 def _close(
     summary: "Summary",
-    resolved: settings.Resolved,
     root: pathlib.Path,
     is_json: bool,
     is_quiet: bool,
 ) -> int:
-    refusal = (
-        None if summary.passed else closing.refusal(summary, resolved.config.evaluation)
-    )
+    refusal = None if summary.passed else closing.refusal(summary)
     return output.emit_outcome(
         closing.describe(summary, root),
         {"summary": dataclasses.asdict(summary)},

@@ -50,13 +50,35 @@ def make_summary():
             "best_step": 800,
             "eval_top_1": 0.985,
             "weights": "ema",
+            "data_fingerprint": "8f0c",
             "metrics": {
                 "top_1": 0.9812,
                 "cross_entropy": 0.0512,
                 "example_count": 270.0,
+                "macro_f1": 0.98,
+                "calibration_error": 0.0213,
             },
+            "intervals": {"top_1": [0.9570, 0.9920], "cross_entropy": [0.03, 0.08]},
             "baseline_metrics": {"top_1": 0.98, "cross_entropy": 0.06},
             "baseline_version": "6",
+            "differences": {
+                "top_1": {"difference": 0.0012, "low": -0.01, "high": 0.012}
+            },
+            "per_class": {
+                "3": {"precision": 1.0, "recall": 0.9259, "f1": 0.96, "support": 27},
+                "8": {"precision": 0.9, "recall": 1.0, "f1": 0.95, "support": 27},
+            },
+            "most_confused": ("3", "8", 2),
+            "rules": [
+                {
+                    "name": "min_top_1",
+                    "sentence": "top-1 0.9812 ≥ 0.9500 required",
+                    "is_kept": True,
+                    "figure": 0.9812,
+                    "limit": 0.95,
+                    "baseline": None,
+                }
+            ],
             "verdict": ["top-1 0.9812 ≥ 0.9500 required", "+0.0012 against version 6"],
             "refusals": [],
             "pushed_version": "17",

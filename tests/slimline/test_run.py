@@ -13,8 +13,20 @@ from slimline.cli import closing, main
 
 PLAIN = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ event=[a-z_]+( [a-z_0-9]+=\S.*)?")
 RUN = pathlib.Path("runs/2026-11-22_0201_quick-heron")
+
+
+def rule(name, figure, is_kept=False):
+    return {
+        "name": name,
+        "sentence": f"{name} it is",
+        "is_kept": is_kept,
+        "figure": figure,
+    }
+
+
 REFUSED = {
     "passed": False,
+    "rules": [rule("min_top_1", 0.8123)],
     "metrics": {"top_1": 0.8123},
     "verdict": ["top-1 0.8123, required 0.9500", "no earlier model to compare with"],
     "refusals": ["top-1 0.8123, required 0.9500"],
@@ -111,12 +123,38 @@ def test_refused_by_the_gate(call, execution):
 
 
 def test_refused_for_a_drop_names_the_drop(call, execution):
-    execution.changes = REFUSED | {
-        "metrics": {"top_1": 0.96},
-        "baseline_metrics": {"top_1": 0.9812},
-    }
+    execution.changes = REFUSED | {"rules": [rule("max_top_1_drop", -0.0212)]}
     _, _, err = call("run", "-q")
     assert "--set evaluation.max_top_1_drop=0.022" in err
+
+
+@pytest.mark.parametrize(
+    ("name", "figure", "setting"),
+    [
+        ("needs_real_gain", -0.002, "evaluation.needs_real_gain=false"),
+        ("min_class_recall", 0.628, "evaluation.min_class_recall=0.62"),
+    ],
+)
+def test_refused_by_another_rule_names_its_setting(
+    call, execution, name, figure, setting
+):
+    execution.changes = REFUSED | {
+        "rules": [rule("min_top_1", 0.9, is_kept=True), rule(name, figure)]
+    }
+    _, _, err = call("run", "-q")
+    assert f"  tip: to lower the bar on purpose: --set {setting}\n" in err
+
+
+def test_the_end_tells_the_weakest_class_and_how_sure_the_figures_are(call, execution):
+    _, out, _ = call("run")
+    assert (
+        "test      top-1 0.9812 ± 0.0175 · cross-entropy 0.0512 ± 0.0250"
+        " · calibration error 0.0213 · 270 images\n" in out
+    )
+    assert (
+        "weakest   3 0.9259 of its images right · most confused 3 → 8, 2 images\n"
+        in out
+    )
 
 
 def test_refused_with_json_is_still_one_object(call, execution):
