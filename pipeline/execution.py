@@ -18,20 +18,18 @@ from tfx.types import artifact_utils
 
 from components.baseline_model import component as baseline_model
 from components.image_example_gen import reports
-from components.model_evaluator import scores
-from components.model_evaluator import verdict as gate_verdict
-from pipeline import curves, dag, engines, inputs, runs
+from components.model_evaluator import gate, scores
+from pipeline import curves, dag, engines, inputs, lineage, model_card, runs
 from pipeline.config import PipelineConfig
 from pipeline.observed_runner import ComponentResult, ObservedRunner, Outcome, Outputs
 from pipeline.summary import Summary
 from schema import contract, durable, features, versions
 from schema.errors import ConfigError
-from trainer import history, input_pipeline, task, unfinished
+from trainer import history, input_pipeline, unfinished
 
 _LOGGER = logging.getLogger("slimline.run")
 _PROGRESS = logging.getLogger("slimline.progress")
 
-METADATA_FILE = "metadata.sqlite"
 SAMPLES = 3
 # Test images looked through for samples of different classes.
 MAX_SEARCHED = 200
@@ -80,6 +78,9 @@ def run(
         time.monotonic() - start,
     )
     _keep(run_folder, summary, results)
+    if summary.pushed_path:
+        version = pathlib.Path(summary.pushed_path)
+        model_card.write(version, lineage.of_version(root, version))
     return summary
 
 
@@ -128,7 +129,7 @@ def create_pipeline(
             input_fingerprint=resolved.fingerprint,
         ),
         engines.local(),
-        metadata_path=root / METADATA_FILE,
+        metadata_path=root / lineage.METADATA_FILE,
         use_cache=use_cache,
         deploys=deploys,
     )
@@ -353,11 +354,11 @@ def _ingest_facts(outputs: Outputs) -> dict:
 
 
 def _training_result(outputs: Outputs) -> dict:
-    return _read_json(outputs, "model_run", task.RESULT_FILE)
+    return _read_json(outputs, "model_run", history.RESULT_FILE)
 
 
 def _verdict(outputs: Outputs) -> dict:
-    return _read_json(outputs, "evaluation", gate_verdict.FILE)
+    return _read_json(outputs, "evaluation", gate.VERDICT_FILE)
 
 
 def _read_json(outputs: Outputs, key: str, file: str) -> dict:

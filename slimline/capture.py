@@ -28,6 +28,11 @@ class Terminal:
     stderr: TextIO
 
 
+def discard() -> contextlib.AbstractContextManager[Terminal]:
+    """Lets what libraries write to descriptors 1 and 2 vanish."""
+    return capture(pathlib.Path(os.devnull))
+
+
 @contextlib.contextmanager
 def capture(log: pathlib.Path, *, is_echoed: bool = False) -> Iterator[Terminal]:
     """Sends descriptors 1 and 2 of this process and its children to `log`.

@@ -14,6 +14,8 @@ LOSSES_FILE = "losses.csv"
 ACTIONS_FILE = "actions.csv"
 # What a run keeps of its training.
 FILES = (HISTORY_FILE, LOSSES_FILE, ACTIONS_FILE)
+# The training in one object: net, steps, best measurement.
+RESULT_FILE = "training.json"
 STEP = "step"
 
 

@@ -12,11 +12,8 @@ import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
 
 from schema import contract, durable
-from trainer import export, input_pipeline, training, unfinished
+from trainer import export, history, input_pipeline, training, unfinished
 from trainer.config import TrainerConfig, from_json
-
-# What a run's summary reads beside the exported model.
-RESULT_FILE = "training.json"
 
 
 def run_fn(fn_args: FnArgs) -> None:
@@ -53,7 +50,7 @@ def run_fn(fn_args: FnArgs) -> None:
         result.best.weights,
     )
     durable.write_text(
-        run_dir / RESULT_FILE,
+        run_dir / history.RESULT_FILE,
         json.dumps(
             {
                 "net": config.model.net,

@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+# What the evaluation artifact holds beside TFMA's files.
+VERDICT_FILE = "verdict.json"
 # Name of the slices by class among the traits.
 CLASS = "class"
 

@@ -20,8 +20,6 @@ from components.model_evaluator import (
 )
 from schema import durable, features
 
-FILE = "verdict.json"
-
 
 def measure(
     evaluation_uri: str, settings: analysis.Settings, baseline_version: str | None
@@ -88,7 +86,7 @@ def write(
         **measured,
     }
     text = json.dumps(document, ensure_ascii=False) + "\n"
-    durable.write_text(pathlib.Path(evaluation_uri) / FILE, text)
+    durable.write_text(pathlib.Path(evaluation_uri) / gate.VERDICT_FILE, text)
     return not refusals
 
 

@@ -1,7 +1,6 @@
 """slimline data augment: what augmentation makes of images, as a picture."""
 
 import pathlib
-import tempfile
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -66,10 +65,7 @@ def command(
     inputs.check(config)
     images_path = inputs.find_data(config, root)
     # TensorFlow writes to the terminal while it loads.
-    with (
-        tempfile.TemporaryDirectory() as scratch,
-        capture.capture(pathlib.Path(scratch) / "log.txt"),
-    ):
+    with capture.discard():
         from components.image_example_gen import samples
         from trainer.augmentation import preview, recipe
 

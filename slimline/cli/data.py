@@ -3,7 +3,6 @@
 import dataclasses
 import pathlib
 import shlex
-import tempfile
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -129,10 +128,7 @@ def _inspect(path: str, input_format: str) -> "Inspection":
             expected="a folder or an archive (.tar, .tar.gz, .tar.xz, .zip)",
         )
     # TensorFlow, whose decoder has the last word on images, writes to the terminal.
-    with (
-        tempfile.TemporaryDirectory() as scratch,
-        capture.capture(pathlib.Path(scratch) / "log.txt"),
-    ):
+    with capture.discard():
         from components.image_example_gen import inspection
 
         return inspection.inspect(str(pathlib.Path(path).expanduser()), input_format)

@@ -1,22 +1,20 @@
 """Archive to pushed model, by every road on which it can answer."""
 
 import dataclasses
-import hashlib
 import json
 import pathlib
 import shutil
 
-import apache_beam as beam
 import filelock
 import numpy as np
 import pytest
 import tensorflow as tf
-import tensorflow_model_analysis as tfma
 import tensorflow_transform as tft
-from tfx_bsl.public import tfxio
 
-from pipeline import evaluation, execution, experiments, runs
-from pipeline.config import EvaluationConfig
+from components.image_example_gen import fingerprint
+from components.model_evaluator import predictions
+from pipeline import execution, experiments, lineage, model_card, runs
+from pipeline import fingerprint as pipeline_fingerprint
 from schema import features, versions
 from schema.errors import ConfigError, DataError
 from serving.local_model import LocalModel
@@ -26,6 +24,17 @@ from trainer.config import as_json
 
 pytestmark = pytest.mark.e2e
 
+COMPONENTS = (
+    "contract",
+    "ingest",
+    "statistics",
+    "check",
+    "transform",
+    "train",
+    "baseline",
+    "evaluate",
+    "push",
+)
 LEARNS = {"steps": 60, "batch_size": 32, "learning_rate": 0.02, "optimizer": "momentum"}
 
 
@@ -93,8 +102,18 @@ def test_a_worse_candidate_is_not_pushed(house, first) -> None:
     change = summary.metrics["top_1"] - first.metrics["top_1"]
     assert summary.verdict[1] == (
         f"{change:+.4f} against version {first.pushed_version}"
-        f" ({first.metrics['top_1']:.4f}), more than the allowed drop of 0.0100"
+        f" ({first.metrics['top_1']:.4f}, ± {_margin(summary):.4f}),"
+        " more than the allowed drop of 0.0100"
     )
+    table = predictions.read(str(artifact(summary, "evaluate", "evaluation")))
+    hits, before = predictions.hits(table), predictions.hits(table, prefix="baseline_")
+    assert hits.mean() == pytest.approx(summary.metrics["top_1"])
+    assert before.mean() == pytest.approx(first.metrics["top_1"])
+
+
+def _margin(summary) -> float:
+    difference = summary.differences["top_1"]
+    return (difference["high"] - difference["low"]) / 2
 
 
 def test_a_model_below_the_threshold_is_not_pushed(make_house) -> None:
@@ -106,8 +125,8 @@ def test_a_model_below_the_threshold_is_not_pushed(make_house) -> None:
     assert versions.newest(house.serving) is None
 
 
-def test_every_road_gives_the_same_probabilities(house, first, tmp_path) -> None:
-    """Trainer's evaluation graph, both signatures, and the Evaluator's own extractors."""
+def test_every_road_gives_the_same_probabilities(house, first) -> None:
+    """Trainer's evaluation graph, both signatures, and what the evaluator kept."""
     pattern = str(artifact(first, "ingest", "examples") / "Split-test" / "*")
     files = sorted(tf.io.gfile.glob(pattern))
     serialised = [r.numpy() for r in tf.data.TFRecordDataset(files, "GZIP")]
@@ -135,10 +154,11 @@ def test_every_road_gives_the_same_probabilities(house, first, tmp_path) -> None
     np.testing.assert_allclose(by_examples["probabilities"], expected, atol=1e-5)
     np.testing.assert_allclose(by_images["probabilities"], expected, atol=1e-5)
 
-    by_evaluator = _evaluator_predictions(pattern, first.pushed_path, tmp_path)
-    assert len(by_evaluator) == len(serialised)
+    by_evaluator = predictions.read(str(artifact(first, "evaluate", "evaluation")))
+    by_key = dict(zip(by_evaluator["key"], by_evaluator["probabilities"], strict=True))
+    assert len(by_key) == len(serialised)
     for one, probabilities in zip(serialised, expected, strict=True):
-        np.testing.assert_allclose(by_evaluator[_digest(one)], probabilities, atol=1e-5)
+        np.testing.assert_allclose(by_key[_key(one)], probabilities, atol=1e-5)
 
     right = expected.argmax(axis=1) == split.labels
     assert first.metrics["top_1"] == pytest.approx(right.mean(), abs=1e-6)
@@ -147,53 +167,69 @@ def test_every_road_gives_the_same_probabilities(house, first, tmp_path) -> None
     assert first.metrics["example_count"] == len(right)
 
 
-def _digest(serialised: bytes) -> str:
-    return hashlib.sha256(serialised).hexdigest()
+def _key(serialised: bytes) -> str:
+    feature = tf.train.Example.FromString(serialised).features.feature
+    return feature[features.KEY].bytes_list.value[0].decode()
 
 
-def _evaluator_predictions(
-    pattern: str, model_path: str, folder: pathlib.Path
-) -> dict[str, list[float]]:
-    """Digest of an Example -> probabilities, from TFMA's own extractors."""
-    config = tfma.utils.update_eval_config_with_defaults(
-        evaluation.eval_config(EvaluationConfig(), 10),
-        has_baseline=False,
-        rubber_stamp=True,
-    )
-    shared = tfma.default_eval_shared_model(model_path, eval_config=config)
-
-    def as_lines(extracts: dict) -> list[str]:
-        examples = np.ravel(extracts[tfma.INPUT_KEY])
-        predictions = extracts[tfma.PREDICTIONS_KEY]["probabilities"]
-        return [
-            json.dumps([hashlib.sha256(one).hexdigest(), probabilities.tolist()])
-            for one, probabilities in zip(examples, predictions, strict=True)
-        ]
-
-    with beam.Pipeline(runner="FnApiRunner") as pipeline:
-        extracts = (
-            pipeline
-            | tfxio.TFExampleRecord(
-                pattern, raw_record_column_name=tfma.ARROW_INPUT_COLUMN
-            ).BeamSource()
-            | tfma.BatchedInputsToExtracts()
+def test_the_lineage_names_data_and_code(house, first) -> None:
+    version = pathlib.Path(first.pushed_path)
+    steps = {step.component: step for step in lineage.of_version(house.root, version)}
+    assert list(steps) == [
+        name for name in COMPONENTS if name not in ("statistics", "check")
+    ]
+    data = steps["ingest"].properties["input_fingerprint"]
+    assert data == fingerprint.fingerprint(house.data) == first.data_fingerprint
+    assert steps["ingest"].properties[
+        "source_fingerprint"
+    ] == pipeline_fingerprint.source("schema", "components.image_example_gen")
+    assert steps["train"].properties[
+        "source_fingerprint"
+    ] == pipeline_fingerprint.source("schema", "trainer")
+    assert steps["train"].properties["config"]["train"]["batch_size"] == 32
+    assert steps["push"].facts["pushed_version"] == first.pushed_version
+    run = [
+        step.component
+        for step in lineage.of_artifacts(
+            house.root, [str(artifact(first, "evaluate", "evaluation"))]
         )
-        for extractor in tfma.default_extractors(
-            eval_shared_model=shared, eval_config=config
-        ):
-            extracts = extracts | extractor.stage_name >> extractor.ptransform
-            if extractor.stage_name == "ExtractPredictions":
-                break
-        (
-            extracts
-            | beam.FlatMap(as_lines)
-            | beam.io.WriteToText(str(folder / "predictions"))
-        )
-    return dict(
-        json.loads(line)
-        for path in folder.glob("predictions*")
-        for line in path.read_text().splitlines()
+    ]
+    assert "push" not in run
+    assert run[-1] == "evaluate"
+
+
+def test_the_model_card_tells_the_same(house, first) -> None:
+    card = (pathlib.Path(first.pushed_path) / model_card.FILE).read_text()
+    assert card.startswith(f"# Model card: cifar10, version {first.pushed_version}\n")
+    assert f"| top_1 | {first.metrics['top_1']:.4f} | " in card
+    assert first.data_fingerprint in card
+    assert "180 train · 20 eval · 100 test" in card
+    assert f"- {first.verdict[0]}\n" in card
+
+
+def test_one_changed_image_changes_the_fingerprint(
+    first, make_house, new_fakes, tmp_path
+) -> None:
+    fakes = new_fakes(1)
+    folder = fakes.cifar10_binary(tmp_path / "cifar-10-batches-bin", 100)
+    batch = bytearray((folder / "data_batch_1.bin").read_bytes())
+    batch[-1] ^= 1
+    (folder / "data_batch_1.bin").write_bytes(batch)
+    house = dataclasses.replace(
+        make_house(), data=fakes.pack(folder, tmp_path / "cifar-10-binary.tar.gz")
     )
+    changed = house.run(house.config(steps=1, batch_size=32))
+    version = pathlib.Path(changed.pushed_path)
+    steps = {step.component: step for step in lineage.of_version(house.root, version)}
+    data = steps["ingest"].properties["input_fingerprint"]
+    assert data == changed.data_fingerprint != first.data_fingerprint
+
+
+def test_lineage_of_what_is_not_there(house, first, tmp_path) -> None:
+    with pytest.raises(ConfigError, match="no metadata store in"):
+        lineage.of_version(tmp_path, pathlib.Path(first.pushed_path))
+    with pytest.raises(ConfigError, match="knows nothing of"):
+        lineage.of_version(house.root, house.serving / "1")
 
 
 def test_a_removed_version_is_pushed_again(make_house) -> None:

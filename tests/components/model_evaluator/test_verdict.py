@@ -209,7 +209,7 @@ def test_the_verdict_holds_rules_and_figures(
     top_1 = figures["metrics"]["top_1"]
     assert verdict.write(evaluated.uri, figures, gate.Limits(min_top_1=top_1))
     assert not verdict.write(evaluated.uri, figures, gate.Limits(min_top_1=0.99))
-    path = pathlib.Path(evaluated.uri) / verdict.FILE
+    path = pathlib.Path(evaluated.uri) / gate.VERDICT_FILE
     written = json.loads(path.read_text(encoding="utf-8"))
     assert written["is_blessed"] is False
     assert written["refusals"] == [f"top-1 {top_1:.4f}, required 0.9900"]
