@@ -22,6 +22,8 @@ SUMMARY_FILE = "summary.json"
 TRAINING_FOLDER_FILE = "training_folder"
 # Folders of a sweep's members.
 MEMBERS_FOLDER = "members"
+# All settings of a member; config.json of the sweep has those that the members share.
+MEMBER_SETTINGS_FILE = "settings.json"
 LATEST = "latest"
 LATEST_PASSED = "latest:passed"
 ATTEMPTS = 200

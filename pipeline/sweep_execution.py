@@ -16,8 +16,6 @@ from trainer.config import as_json, flatten
 _LOGGER = logging.getLogger("slimline.run")
 _PROGRESS = logging.getLogger("slimline.progress")
 
-# All settings of a member; config.json of the sweep has those that the members share.
-SETTINGS_FILE = "settings.json"
 # Signs of a reason that no one wrote for a table.
 MAX_REASON = 200
 
@@ -59,7 +57,9 @@ def run(
             _PROGRESS.info("member_started", extra={"fields": fields})
             folders[member].mkdir(parents=True)
             settings = json.dumps(flatten(as_json(config)), indent=1)
-            durable.write_text(folders[member] / SETTINGS_FILE, f"{settings}\n")
+            durable.write_text(
+                folders[member] / runs.MEMBER_SETTINGS_FILE, f"{settings}\n"
+            )
             try:
                 summary = execution.run(
                     config,

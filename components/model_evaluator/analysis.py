@@ -75,7 +75,7 @@ def eval_config(settings: Settings, has_baseline: bool) -> tfma.EvalConfig:
             tfma.SlicingSpec(),
             tfma.SlicingSpec(feature_keys=[features.TEXT]),
             *(
-                tfma.SlicingSpec(feature_keys=[traits.PREFIX + name])
+                tfma.SlicingSpec(feature_keys=[predictions.TRAIT_PREFIX + name])
                 for name in settings.traits
             ),
         ],
@@ -120,7 +120,7 @@ def run(
             for name in (
                 features.KEY,
                 features.LABEL,
-                *(traits.PREFIX + name for name in settings.traits),
+                *(predictions.TRAIT_PREFIX + name for name in settings.traits),
             )
         },
         tfma.PREDICTIONS_KEY: {},
@@ -196,7 +196,9 @@ def _with_traits(extracts: dict[str, Any], names: tuple[str, ...]) -> dict[str, 
     """The extracts of an image with its traits among the features."""
     example = extracts[tfma.FEATURES_KEY]
     found = {
-        traits.PREFIX + name: np.array([traits.TRAITS[name](example).encode()])
+        predictions.TRAIT_PREFIX + name: np.array(
+            [traits.TRAITS[name](example).encode()]
+        )
         for name in names
     }
     return extracts | {tfma.FEATURES_KEY: example | found}

@@ -9,7 +9,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.model_evaluator import traits
 from schema import durable, features
 
 FILE = "predictions.parquet"
@@ -20,6 +19,8 @@ CONFIDENCE = "confidence"
 LABEL_PROBABILITY = "label_probability"
 LABEL_RANK = "label_rank"
 PROBABILITIES = "probabilities"
+# Of the columns, and features, that hold traits.
+TRAIT_PREFIX = "trait_"
 # Of the columns that a baseline adds.
 BASELINE_PREFIX = "baseline_"
 
@@ -43,7 +44,7 @@ def schema(trait_names: Sequence[str], has_baseline: bool) -> pa.Schema:
     columns: list[tuple[str, pa.DataType]] = [(KEY, pa.string()), (LABEL, pa.int32())]
     columns += _OF_A_MODEL
     columns.append((PROBABILITIES, pa.list_(pa.float32())))
-    columns += [(traits.PREFIX + name, pa.string()) for name in trait_names]
+    columns += [(TRAIT_PREFIX + name, pa.string()) for name in trait_names]
     if has_baseline:
         columns += [(BASELINE_PREFIX + name, kind) for name, kind in _OF_A_MODEL]
     return pa.schema(columns)
@@ -71,7 +72,7 @@ def row(
         PROBABILITIES: np.asarray(probabilities, np.float32).tolist(),
     }
     for name in trait_names:
-        values[traits.PREFIX + name] = bytes(example[traits.PREFIX + name][0]).decode(
+        values[TRAIT_PREFIX + name] = bytes(example[TRAIT_PREFIX + name][0]).decode(
             errors="replace"
         )
     if baseline is not None:

@@ -9,8 +9,6 @@ from PIL import Image
 
 from schema import features, images
 
-# Column and feature of a trait.
-PREFIX = "trait_"
 _SMALLEST_BUCKET_PX = 32
 
 

@@ -16,7 +16,6 @@ from components.model_evaluator import (
     intervals,
     predictions,
     scores,
-    traits,
 )
 from schema import durable, features
 
@@ -107,7 +106,7 @@ def _slices(result: tfma.EvalResult) -> dict[str, dict[str, dict[str, float]]]:
         name = (
             gate.CLASS
             if feature == features.TEXT
-            else feature.removeprefix(traits.PREFIX)
+            else feature.removeprefix(predictions.TRAIT_PREFIX)
         )
         slices.setdefault(name, {})[str(value)] = _values(metrics)
     return {

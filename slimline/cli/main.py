@@ -20,6 +20,7 @@ COMMANDS = {
     "sweep": "Train the members of a sweep and compare them.",
     "why": "Say why the gate passed or refused a model.",
     "runs": "List the runs with their verdicts.",
+    "compare": "Compare finished runs.",
     "lineage": "Say where a model came from.",
     "predict": "Classify image files with a pushed model.",
     "experiments": "List the experiments, or the settings of one.",

@@ -1,0 +1,170 @@
+"""Finished runs side by side: settings that differ, figures, and whether a gap is real."""
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from components.model_evaluator import intervals, predictions
+from pipeline import runs
+from schema.errors import ConfigError
+from trainer.config import flatten
+
+_MISSING = "-"
+
+
+@dataclasses.dataclass(frozen=True)
+class Contender:
+    """One of the runs compared.
+
+    Attributes:
+      name: the two words of a run, or 'words/member'.
+      folder: of the run.
+      summary: as `pipeline.summary.Summary`, as JSON gives it.
+      settings: dotted key -> value.
+    """
+
+    name: str
+    folder: pathlib.Path
+    summary: dict[str, Any]
+    settings: dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Difference:
+    """How a run differs from the first, on the same test images.
+
+    Attributes:
+      name: of the run.
+      against: name of the first.
+      images: compared.
+      value: top-1 of the run less that of the first; low, high: 95 % interval, paired.
+      p_value: McNemar's exact test of equal top-1.
+      sentence: the same in words; where nothing could be compared, why.
+      is_real: whether the interval leaves 0 out.
+    """
+
+    name: str
+    against: str
+    sentence: str
+    is_real: bool = False
+    images: int = 0
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    p_value: float | None = None
+
+
+def load(root: pathlib.Path, wanted: Sequence[str]) -> list[Contender]:
+    """The runs that `wanted` means.
+
+    Raises:
+      ConfigError: one is unknown, not finished, or given twice.
+    """
+    contenders = [_contender(runs.find(root, name), name) for name in wanted]
+    names = [contender.name for contender in contenders]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ConfigError(
+            f"run '{twice[0]}' is given twice", expected="different runs to compare"
+        )
+    return contenders
+
+
+def settings_that_differ(contenders: Sequence[Contender]) -> dict[str, list[Any]]:
+    """Dotted key -> value of each run, for those that are not all the same."""
+    keys = sorted({key for contender in contenders for key in contender.settings})
+    rows = {
+        key: [contender.settings.get(key, _MISSING) for contender in contenders]
+        for key in keys
+    }
+    return {
+        key: values
+        for key, values in rows.items()
+        if any(value != values[0] for value in values)
+    }
+
+
+def differences(contenders: Sequence[Contender]) -> list[Difference]:
+    """Each of the runs but the first against the first."""
+    first, *others = contenders
+    return [_difference(other, first) for other in others]
+
+
+def _contender(folder: pathlib.Path, wanted: str) -> Contender:
+    summary = runs.read_summary(folder)
+    name = runs.two_words(folder)
+    if folder.parent.name == runs.MEMBERS_FOLDER:
+        name = f"{runs.two_words(folder.parent.parent)}/{folder.name}"
+    return Contender(name, folder, summary, _settings(folder))
+
+
+def _settings(folder: pathlib.Path) -> dict[str, Any]:
+    member = folder / runs.MEMBER_SETTINGS_FILE
+    if member.is_file():
+        return flatten(json.loads(member.read_text(encoding="utf-8")))
+    record = json.loads((folder / runs.CONFIG_FILE).read_text(encoding="utf-8"))
+    return {key: entry["value"] for key, entry in record["settings"].items()}
+
+
+def _difference(run: Contender, first: Contender) -> Difference:
+    tables = []
+    for contender in (run, first):
+        table = _predictions(contender)
+        if isinstance(table, str):
+            return Difference(run.name, first.name, table)
+        tables.append(table)
+    table, other = tables
+    columns = [predictions.KEY, predictions.LABEL]
+    if not table[columns].equals(other[columns]):
+        return Difference(
+            run.name,
+            first.name,
+            "not tested on the same images, so the gap between the figures says little",
+        )
+    return _paired(run.name, first.name, table, other)
+
+
+def _paired(
+    name: str, against: str, table: pd.DataFrame, other: pd.DataFrame
+) -> Difference:
+    hits, other_hits = predictions.hits(table), predictions.hits(other)
+    low, high = intervals.of_paired_shares(hits, other_hits)
+    value = float(hits.mean() - other_hits.mean())
+    p_value = intervals.mcnemar(hits, other_hits)
+    is_real = low > 0 or high < 0
+    figures = (
+        f"top-1 {value:+.4f}, 95 % interval [{low:+.4f}, {high:+.4f}] on"
+        f" {len(hits):,} images, McNemar p {p_value:.2g}"
+    )
+    if is_real:
+        words = f"{'better' if value > 0 else 'worse'} than {against}"
+    elif table[predictions.PREDICTED].equals(other[predictions.PREDICTED]):
+        words = "no difference beyond noise: every image gets the same class"
+    else:
+        words = "no difference beyond noise"
+    return Difference(
+        name=name,
+        against=against,
+        sentence=f"{words}: {figures}",
+        is_real=is_real,
+        images=len(hits),
+        value=value,
+        low=low,
+        high=high,
+        p_value=p_value,
+    )
+
+
+def _predictions(contender: Contender) -> pd.DataFrame | str:
+    """The table of predictions, or a sentence that says what is missing."""
+    uris: Mapping[str, Any] = contender.summary["artifacts"]["evaluate"]
+    (uri,) = uris["evaluation"]
+    try:
+        return predictions.read(uri)
+    except FileNotFoundError:
+        return (
+            f"the predictions of {contender.name} are gone ({uri}), no test of the gap"
+        )

@@ -1,0 +1,125 @@
+"""slimline compare: finished runs side by side."""
+
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pipeline import curves, settings
+from slimline import errors
+from slimline.cli import options, output
+
+if TYPE_CHECKING:
+    from pipeline.run_comparison import Contender
+
+_FEWEST = 2
+
+
+@click.command(short_help="Compare finished runs.")
+@click.argument(
+    "run_names",
+    metavar="RUN RUN...",
+    nargs=-1,
+    shell_complete=options.complete_runs,
+)
+@options.picture_option("compare.png")
+@options.root_option
+@options.output_options
+def command(
+    run_names: tuple[str, ...],
+    path: pathlib.Path,
+    root: pathlib.Path,
+    is_json: bool,
+    is_quiet: bool,
+) -> int:
+    """Compare finished runs: settings, figures, and whether the gap is more than noise.
+
+    The first RUN is the one that the others are held against, on the same test images.
+    The picture has the curves of all over each other.
+    """
+    from pipeline import run_comparison
+
+    if len(run_names) < _FEWEST:
+        raise errors.ConfigError(
+            "nothing to compare",
+            found=f"{len(run_names)} run{'' if len(run_names) == 1 else 's'}",
+            expected="two or more",
+            tip="slimline runs lists them",
+        )
+    contenders = run_comparison.load(root, run_names)
+    changed = run_comparison.settings_that_differ(contenders)
+    found = run_comparison.differences(contenders)
+    with output.writing(path):
+        curves.draw_members(
+            {contender.name: contender.folder for contender in contenders}, path
+        )
+    document = {
+        "runs": [
+            {
+                "name": contender.name,
+                "metrics": contender.summary["metrics"],
+                "intervals": contender.summary.get("intervals", {}),
+                "passed": contender.summary["passed"],
+            }
+            for contender in contenders
+        ],
+        "settings": changed,
+        "differences": [dataclasses.asdict(difference) for difference in found],
+        "curves": str(path),
+    }
+    sentences = [f"{difference.name}: {difference.sentence}" for difference in found]
+    text = "\n".join(
+        [
+            _table(contenders, changed),
+            "",
+            *sentences,
+            f"curves: {output.short_path(str(path))}",
+        ]
+    )
+    output.emit(text, document, is_json=is_json, is_quiet=is_quiet)
+    return errors.DONE
+
+
+def _table(contenders: "Sequence[Contender]", changed: dict[str, list[Any]]) -> str:
+    def row(title: str, make: Any) -> list[str]:
+        return [title, *(make(contender.summary) for contender in contenders)]
+
+    rows = [
+        ["", *(contender.name for contender in contenders)],
+        row("experiment", lambda summary: summary["experiment"]),
+        row("verdict", lambda summary: "passed" if summary["passed"] else "refused"),
+        row("eval top-1", lambda summary: f"{summary['eval_top_1']:.4f}"),
+    ]
+    names = dict.fromkeys(
+        name for contender in contenders for name in contender.summary["metrics"]
+    )
+    rows += [
+        [
+            "test images"
+            if name == "example_count"
+            else f"test {name.replace('_', '-')}",
+            *(_metric(contender.summary, name) for contender in contenders),
+        ]
+        for name in names
+    ]
+    rows.append(
+        row("training", lambda summary: output.duration(summary["training_seconds"]))
+    )
+    rows += [
+        [key, *(settings.show(value) for value in values)]
+        for key, values in changed.items()
+    ]
+    return output.columns(rows)
+
+
+def _metric(summary: dict[str, Any], name: str) -> str:
+    if name not in summary["metrics"]:
+        return ""
+    value = summary["metrics"][name]
+    if name == "example_count":
+        return f"{value:,.0f}"
+    low, high = summary.get("intervals", {}).get(name, (0.0, 0.0))
+    margin = f" ± {(high - low) / 2:.4f}" if high > low else ""
+    return f"{value:.4f}{margin}"
