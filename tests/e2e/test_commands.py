@@ -112,6 +112,38 @@ def test_quiet_prints_nothing(root: pathlib.Path, first_run) -> None:
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
 
 
+def test_why_lineage_and_compare(root: pathlib.Path, first_run) -> None:
+    """The two runs before this had the same seed and data."""
+    first, second = sorted(path.name for path in root.glob("runs/20*"))[:2]
+    result = call(["slimline", "why", first], root)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "  ✓ top-1 0." in result.stdout
+    assert "≥ 0.0000 required" in result.stdout
+
+    summary = json.loads((root / "runs" / first / "summary.json").read_text())
+    version = f"digits@{summary['pushed_version']}"
+    result = call(["slimline", "lineage", version], root)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "ingest     1,797 images: 1,349 train · 179 eval · 269 test" in result.stdout
+    assert f"data {summary['data_fingerprint']}" in result.stdout
+    by_run = json.loads(call(["slimline", "lineage", first, "--json"], root).stdout)
+    components = [step["component"] for step in by_run["steps"]]
+    assert components[0] == "contract"
+    assert {"ingest", "statistics", "check", "train", "push"} <= set(components)
+
+    result = call(["slimline", "compare", first, second], root)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert (
+        "no difference beyond noise: every image gets the same class" in result.stdout
+    )
+
+
+def test_lineage_of_a_version_that_is_not_there(root: pathlib.Path, first_run) -> None:
+    result = call(["slimline", "lineage", "digits@1"], root)
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: model 'digits' has no version '1'\n")
+
+
 def test_a_refused_model_ends_with_3_and_the_reason(
     root: pathlib.Path, first_run
 ) -> None:
