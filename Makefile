@@ -19,6 +19,8 @@ $(VENV)/.installed: requirements.lock setup.py scripts/install.sh
 
 # Files stay together: their fixtures are what takes long.
 test: install
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || \
+		echo "note: no Chromium, the report is not opened in one (Debian: apt install chromium)" >&2
 	pytest -n 2 --dist loadfile
 
 lint: install

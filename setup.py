@@ -21,6 +21,7 @@ REQUIRED = [
     "click>=8.1",
     "dill>=0.3.8",  # tfx-bsl imports it, Beam no longer brings it
     "filelock>=3.13",
+    "Jinja2>=3.1",  # the report
     "matplotlib>=3.8",  # curves and drawings
     "numpy>=1.26,<2",
     "packaging>=23",
@@ -33,7 +34,14 @@ REQUIRED = [
     "setuptools<81",  # the tensorboard command imports pkg_resources, gone in 81
 ]
 
+# `slimline data check` looks for more with these; without them it says what is left out.
+DATA = [
+    "cleanlab>=2.9",
+    "cleanvision>=0.3.7",
+]
+
 DEVELOPMENT = [
+    *DATA,
     "hypothesis>=6.100",
     "mypy>=1.10",
     "pytest>=8",
@@ -41,9 +49,19 @@ DEVELOPMENT = [
     "pytest-xdist>=3.6",
     "ruff>=0.5",
     "types-PyYAML",
+    "websocket-client>=1.7",  # speaks to the browser that opens the report
 ]
 
-PACKAGES = ["schema", "components", "trainer", "pipeline", "serving", "slimline"]
+PACKAGES = [
+    "schema",
+    "components",
+    "trainer",
+    "data_check",
+    "report",
+    "pipeline",
+    "serving",
+    "slimline",
+]
 
 setuptools.setup(
     name="slimline",
@@ -57,7 +75,7 @@ setuptools.setup(
     license="Apache-2.0",
     python_requires=">=3.11,<3.12",
     install_requires=REQUIRED,
-    extras_require={"dev": DEVELOPMENT},
+    extras_require={"data": DATA, "dev": DEVELOPMENT},
     packages=[
         package
         for top in PACKAGES
@@ -69,6 +87,7 @@ setuptools.setup(
     package_data={
         "schema": ["*/schema.pbtxt", "*/labels.txt"],
         "slimline": ["py.typed"],
+        "report": ["templates/*"],
     },
     entry_points={"console_scripts": ["slimline=slimline.cli.main:main"]},
     classifiers=[

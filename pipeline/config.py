@@ -7,6 +7,7 @@ from trainer.config import (
     AugmentationConfig,
     Fraction,
     ModelConfig,
+    NonNegativeFloat,
     PositiveInt,
     PreprocessingConfig,
     ScheduleConfig,
@@ -85,6 +86,26 @@ class EvaluationConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class InfraConfig:
+    """What a model must keep to be served, whatever its accuracy."""
+
+    validator: Literal["process", "tf_serving"] = setting(
+        "process",
+        "who loads the model: a fresh process here, whose answers are held against those"
+        " of training, or TensorFlow Serving in Docker, which must load it and answer",
+    )
+    max_difference: NonNegativeFloat = setting(
+        1e-4, "how far a served probability may be from the one that training computed"
+    )
+    max_latency_ms: NonNegativeFloat = setting(
+        0.0, "highest p99 latency of single images that is let through; 0 sets no limit"
+    )
+    max_size_mb: NonNegativeFloat = setting(
+        0.0, "largest SavedModel that is let through, in MB; 0 sets no limit"
+    )
+
+
+@dataclasses.dataclass(frozen=True)
 class ServingConfig:
     """Where a blessed model goes."""
 
@@ -113,6 +134,7 @@ class PipelineConfig:
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
     schedule: ScheduleConfig = dataclasses.field(default_factory=ScheduleConfig)
     evaluation: EvaluationConfig = dataclasses.field(default_factory=EvaluationConfig)
+    infra: InfraConfig = dataclasses.field(default_factory=InfraConfig)
     serving: ServingConfig = dataclasses.field(default_factory=ServingConfig)
 
     @property

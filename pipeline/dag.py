@@ -4,22 +4,29 @@ import dataclasses
 import pathlib
 
 from tfx import components as tfx_components
+from tfx import types
+from tfx.dsl.components.base import base_component
 from tfx.orchestration import metadata
 from tfx.orchestration import pipeline as tfx_pipeline
-from tfx.proto import trainer_pb2, transform_pb2
+from tfx.proto import infra_validator_pb2, trainer_pb2, transform_pb2
 
 from components.baseline_model.component import BaselineModel
 from components.data_contract.component import DataContract
 from components.example_validator.component import ExampleValidator
 from components.image_example_gen.component import ImageExampleGen
+from components.infra_check.component import InfraCheck
 from components.model_evaluator import analysis
 from components.model_evaluator.component import ModelEvaluator
 from components.model_pusher.component import ModelPusher
-from pipeline import evaluation, fingerprint
-from pipeline.config import PipelineConfig
-from schema import features
+from pipeline import evaluation, fingerprint, infra
+from pipeline.config import InfraConfig, PipelineConfig
+from schema import features, signatures
 from schema.contract import Contract
 from trainer.config import as_json
+
+# The model server of the TensorFlow that trains, and how many Examples it is asked.
+TF_SERVING_TAG = "2.16.1"
+TF_SERVING_REQUESTS = 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +65,7 @@ def create_pipeline(
       metadata_path: SQLite file of ML Metadata; None where the orchestrator brings its
         own store.
       use_cache: False runs every component anew.
-      deploys: False leaves out the push.
+      deploys: False leaves out the push and the check of the served model.
     """
     data_contract = DataContract(contract.schema_pbtxt).with_id("contract")
     schema = data_contract.outputs["schema"]
@@ -137,13 +144,17 @@ def create_pipeline(
         evaluate,
     ]
     if deploys:
+        infra_check = _infra_check(
+            config.infra, train.outputs, schema=schema, examples=examples
+        ).with_id("infra")
         push = ModelPusher(
             model=model,
             model_blessing=evaluate.outputs["blessing"],
+            infra_blessing=infra_check.outputs["blessing"],
             serving_folder=locations.serving_folder,
             source_fingerprint=fingerprint.source("components.model_pusher"),
         ).with_id("push")
-        components.append(push)
+        components += [infra_check, push]
     return tfx_pipeline.Pipeline(
         pipeline_name=config.name.replace("_", "-"),
         pipeline_root=locations.pipeline_root,
@@ -155,4 +166,39 @@ def create_pipeline(
             else None
         ),
         beam_pipeline_args=beam_arguments,
+    )
+
+
+def _infra_check(
+    config: InfraConfig,
+    trained: dict[str, types.OutputChannel],
+    *,
+    schema: types.BaseChannel,
+    examples: types.BaseChannel,
+) -> base_component.BaseComponent:
+    """Our check of the served model, or the stock one with TensorFlow Serving."""
+    if config.validator == infra.TF_SERVING:
+        return tfx_components.InfraValidator(
+            model=trained["model"],
+            examples=examples,
+            serving_spec=infra_validator_pb2.ServingSpec(
+                tensorflow_serving=infra_validator_pb2.TensorFlowServing(
+                    tags=[TF_SERVING_TAG]
+                ),
+                local_docker=infra_validator_pb2.LocalDockerConfig(),
+            ),
+            request_spec=infra_validator_pb2.RequestSpec(
+                tensorflow_serving=infra_validator_pb2.TensorFlowServingRequestSpec(
+                    signature_names=[signatures.SERVING_DEFAULT]
+                ),
+                split_name=features.EVAL,
+                num_examples=TF_SERVING_REQUESTS,
+            ),
+        )
+    return InfraCheck(
+        model=trained["model"],
+        model_run=trained["model_run"],
+        schema=schema,
+        limits=infra.limits(config),
+        source_fingerprint=fingerprint.source("schema", "components.infra_check"),
     )

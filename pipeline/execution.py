@@ -3,9 +3,11 @@
 import contextlib
 import dataclasses
 import datetime
+import importlib.metadata
 import json
 import logging
 import pathlib
+import platform
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -19,7 +21,17 @@ from tfx.types import artifact_utils
 from components.baseline_model import component as baseline_model
 from components.image_example_gen import reports
 from components.model_evaluator import gate, scores
-from pipeline import curves, dag, engines, inputs, lineage, model_card, runs
+from pipeline import (
+    curves,
+    dag,
+    engines,
+    fingerprint,
+    infra,
+    inputs,
+    lineage,
+    model_card,
+    runs,
+)
 from pipeline.config import PipelineConfig
 from pipeline.observed_runner import ComponentResult, ObservedRunner, Outcome, Outputs
 from pipeline.summary import Summary
@@ -78,6 +90,7 @@ def run(
         time.monotonic() - start,
     )
     _keep(run_folder, summary, results)
+    _report(run_folder)
     if summary.pushed_path:
         version = pathlib.Path(summary.pushed_path)
         model_card.write(version, lineage.of_version(root, version))
@@ -177,6 +190,9 @@ def describe(component: str, outputs: Outputs) -> Outcome:
                 f"{words}: {'; '.join(verdict['refusals'] or verdict['sentences'])}",
                 is_good=verdict["is_blessed"],
             )
+        case "infra":
+            report = _infra_report(outputs)
+            return Outcome(infra.in_short(report), is_good=report["is_blessed"])
         case "push":
             pushed = _only(outputs, "pushed_model")
             version = pushed.get_string_custom_property("pushed_version")
@@ -237,12 +253,13 @@ def _summarise(
     facts = _ingest_facts(results["ingest"].outputs)
     trained = _training_result(results["train"].outputs)
     verdict = _verdict(results["evaluate"].outputs)
+    served = _infra_report(results["infra"].outputs) if "infra" in results else None
     version, path = _pushed(results)
     return Summary(
         run=run_folder.name,
         folder=str(run_folder),
         experiment=config.name,
-        passed=verdict["is_blessed"],
+        passed=verdict["is_blessed"] and (served is None or served["is_blessed"]),
         is_cached=all(result.is_cached for result in results.values()),
         images=facts["images"],
         images_per_class=facts["images_per_class"],
@@ -273,6 +290,8 @@ def _summarise(
         rules=verdict["rules"],
         verdict=verdict["sentences"],
         refusals=verdict["refusals"],
+        infra_rules=served["rules"] if served else [],
+        infra_refusals=served["refusals"] if served else [],
         pushed_version=version,
         pushed_path=path,
         seconds={name: result.seconds for name, result in results.items()},
@@ -308,6 +327,13 @@ def _keep(
     )
     record = dataclasses.asdict(summary) | {
         "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "versions": {
+            "Python": platform.python_version(),
+            "TensorFlow": tf.__version__,
+            "TFX": importlib.metadata.version("tfx"),
+            "slimline": importlib.metadata.version("slimline"),
+        },
+        "source_fingerprint": fingerprint.source("schema", "components", "trainer"),
         "artifacts": {
             name: {
                 key: [artifact.uri for artifact in artifacts]
@@ -317,6 +343,17 @@ def _keep(
         },
     }
     durable.write_text(run_folder / runs.SUMMARY_FILE, json.dumps(record, indent=1))
+
+
+def _report(run_folder: pathlib.Path) -> None:
+    """Makes the page about the run; a run that has ended does not fail by it."""
+    try:
+        # Within: a broken installation of what draws the page is no reason either.
+        import report
+
+        report.build(run_folder)
+    except Exception:
+        _LOGGER.exception("the report could not be made")
 
 
 def _write_samples(run_folder: pathlib.Path, outputs: Outputs) -> dict[str, str]:
@@ -359,6 +396,10 @@ def _training_result(outputs: Outputs) -> dict:
 
 def _verdict(outputs: Outputs) -> dict:
     return _read_json(outputs, "evaluation", gate.VERDICT_FILE)
+
+
+def _infra_report(outputs: Outputs) -> dict:
+    return infra.read(_only(outputs, "blessing").uri)
 
 
 def _read_json(outputs: Outputs, key: str, file: str) -> dict:

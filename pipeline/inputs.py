@@ -5,7 +5,7 @@ import pathlib
 import re
 
 from components.image_example_gen import fingerprint
-from pipeline import digits, evaluation
+from pipeline import digits, evaluation, infra
 from pipeline.config import PipelineConfig
 from schema import contract
 from schema.errors import ConfigError, DataError
@@ -65,7 +65,8 @@ def check(config: PipelineConfig) -> None:
 
     Raises:
       ConfigError: an unknown net, sizes that do not fit each other or the net, a
-        schedule, an augmentation or a floor that cannot be, or classes balanced twice.
+        schedule, an augmentation or a floor that cannot be, classes balanced twice, or
+        a check of the served model that cannot run here.
       DataError: there is nothing at `data.path`.
     """
     preprocessing = config.preprocessing
@@ -93,6 +94,7 @@ def check(config: PipelineConfig) -> None:
     limits.check(config.trainer)
     sampling.check(config.train)
     evaluation.check(config.evaluation)
+    infra.check(config.infra)
     if config.data.path and not _given_path(config).exists():
         raise DataError(
             f"no data at {config.data.path}",

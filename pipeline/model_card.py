@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from components.model_evaluator import gate, scores
+from pipeline import infra
 from pipeline.lineage import SOURCE_FINGERPRINT, Step
 from schema import durable
 from trainer import history
@@ -47,6 +48,11 @@ def sentence(step: Step) -> str:
                 f"test top-1 {found['metrics']['top_1']:.4f}; gate {words}:"
                 f" {'; '.join(found['sentences'])}"
             )
+        case "infra":
+            uri = step.outputs.get("blessing")
+            if not uri or not pathlib.Path(uri).is_dir():
+                return _gone(step, "blessing")
+            return infra.in_short(infra.read(uri))
         case "push":
             version = step.facts.get("pushed_version")
             return f"version {version}" if version else "nothing was pushed"

@@ -14,6 +14,7 @@ from schema.errors import ConfigError
 from trainer.config import flatten
 
 _MISSING = "-"
+_FEWEST = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,12 +59,57 @@ class Difference:
     p_value: float | None = None
 
 
-def load(root: pathlib.Path, wanted: Sequence[str]) -> list[Contender]:
-    """The runs that `wanted` means.
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """Finished runs side by side.
+
+    Attributes:
+      contenders: the runs; the others are held against the first.
+      settings: dotted key -> value of each run, for those that are not all the same.
+      differences: of each run but the first to the first.
+    """
+
+    contenders: tuple[Contender, ...]
+    settings: dict[str, list[Any]]
+    differences: tuple[Difference, ...]
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row a run: its metrics, and the settings that differ."""
+        rows = {
+            contender.name: contender.summary["metrics"]
+            | {key: values[place] for key, values in self.settings.items()}
+            for place, contender in enumerate(self.contenders)
+        }
+        return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def compare(root: pathlib.Path, wanted: Sequence[str]) -> Comparison:
+    """Compares the runs that `wanted` means.
+
+    Args:
+      root: folder of the runs.
+      wanted: two or more, as `runs.find` takes them.
 
     Raises:
-      ConfigError: one is unknown, not finished, or given twice.
+      ConfigError: fewer than two, or one is unknown, not finished, or given twice.
     """
+    if len(wanted) < _FEWEST:
+        raise ConfigError(
+            "nothing to compare",
+            found=f"{len(wanted)} run{'' if len(wanted) == 1 else 's'}",
+            expected="two or more",
+            tip="slimline runs lists them",
+        )
+    contenders = _load(root, wanted)
+    first, *others = contenders
+    return Comparison(
+        tuple(contenders),
+        _settings_that_differ(contenders),
+        tuple(_difference(other, first) for other in others),
+    )
+
+
+def _load(root: pathlib.Path, wanted: Sequence[str]) -> list[Contender]:
     contenders = [_contender(runs.find(root, name), name) for name in wanted]
     names = [contender.name for contender in contenders]
     if twice := sorted({name for name in names if names.count(name) > 1}):
@@ -73,8 +119,7 @@ def load(root: pathlib.Path, wanted: Sequence[str]) -> list[Contender]:
     return contenders
 
 
-def settings_that_differ(contenders: Sequence[Contender]) -> dict[str, list[Any]]:
-    """Dotted key -> value of each run, for those that are not all the same."""
+def _settings_that_differ(contenders: Sequence[Contender]) -> dict[str, list[Any]]:
     keys = sorted({key for contender in contenders for key in contender.settings})
     rows = {
         key: [contender.settings.get(key, _MISSING) for contender in contenders]
@@ -85,12 +130,6 @@ def settings_that_differ(contenders: Sequence[Contender]) -> dict[str, list[Any]
         for key, values in rows.items()
         if any(value != values[0] for value in values)
     }
-
-
-def differences(contenders: Sequence[Contender]) -> list[Difference]:
-    """Each of the runs but the first against the first."""
-    first, *others = contenders
-    return [_difference(other, first) for other in others]
 
 
 def _contender(folder: pathlib.Path, wanted: str) -> Contender:

@@ -12,18 +12,18 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from schema import durable
+from schema import durable, run_files
 from schema.errors import ConfigError
 
-CONFIG_FILE = "config.json"
-LOG_FILE = "log.txt"
-SUMMARY_FILE = "summary.json"
+CONFIG_FILE = run_files.CONFIG_FILE
+LOG_FILE = run_files.LOG_FILE
+SUMMARY_FILE = run_files.SUMMARY_FILE
 # Names the folder in which the Trainer of the run works, or worked.
 TRAINING_FOLDER_FILE = "training_folder"
 # Folders of a sweep's members.
 MEMBERS_FOLDER = "members"
 # All settings of a member; config.json of the sweep has those that the members share.
-MEMBER_SETTINGS_FILE = "settings.json"
+MEMBER_SETTINGS_FILE = run_files.MEMBER_SETTINGS_FILE
 LATEST = "latest"
 LATEST_PASSED = "latest:passed"
 ATTEMPTS = 200
@@ -189,7 +189,7 @@ def read_summary(folder: pathlib.Path) -> dict[str, Any]:
 
 
 def has_passed(folder: pathlib.Path) -> bool:
-    """Whether the gate blessed the model of this run; False for a run that never ended."""
+    """Whether the model of this run was let through; False for a run that never ended."""
     try:
         return bool(read_summary(folder)["passed"])
     except (ConfigError, KeyError, TypeError):

@@ -12,7 +12,7 @@ class Summary:
       run: name of the run.
       folder: its own folder, with log, configuration, history and summary.
       experiment: name of the experiment.
-      passed: whether the gate blessed the model.
+      passed: whether the gate blessed the model, and it can be served.
       is_cached: whether every component was served from the cache.
       images: images per split.
       images_per_class: per split and class name.
@@ -38,6 +38,9 @@ class Summary:
       rules: of the gate, as `components.model_evaluator.gate.Rule`.
       verdict: the gate in sentences, one a rule.
       refusals: those of the sentences that speak against the model.
+      infra_rules: of the check of the served model, as
+        `components.infra_check.rules.Rule`; none where nothing is to be pushed.
+      infra_refusals: sentences of those that speak against the model.
       pushed_version: version under the serving folder, or None.
       pushed_path: its folder, or None.
       seconds: per component.
@@ -74,6 +77,8 @@ class Summary:
     rules: list[dict[str, Any]]
     verdict: list[str]
     refusals: list[str]
+    infra_rules: list[dict[str, Any]]
+    infra_refusals: list[str]
     pushed_version: str | None
     pushed_path: str | None
     seconds: dict[str, float]

@@ -58,6 +58,10 @@ class GateError(SlimlineError):
     """The gate refused the model."""
 
 
+class InfraError(SlimlineError):
+    """The model cannot be served as it was trained."""
+
+
 def find_user_error(error: BaseException | None) -> SlimlineError | None:
     """The error that a user can mend, from the causes of `error`: frameworks wrap it."""
     seen: set[int] = set()

@@ -17,9 +17,10 @@ from slimline import errors
 from slimline.run_result import Run, Sweep
 
 if TYPE_CHECKING:
+    from pipeline.run_comparison import Comparison
     from serving.local_model import LocalModel
 
-__all__ = ["Run", "Sweep", "errors", "load", "run", "sweep"]
+__all__ = ["Run", "Sweep", "compare", "errors", "load", "run", "sweep"]
 
 logging.getLogger("slimline").addHandler(logging.NullHandler())
 
@@ -40,7 +41,7 @@ def run(
       root: folder of the runs.
 
     Returns:
-      The outcome. A model that the gate refused is one too: `passed` is False then.
+      The outcome. A model that was refused is one too: `passed` is False then.
 
     Raises:
       ConfigError, DataError, TrainError: what the caller can mend.
@@ -95,6 +96,25 @@ def sweep(
     folder = runs.create(root, resolved.values(), resolved.origins)
     rows = session.execute_sweep(members, resolved, root, folder)
     return Sweep(folder, tuple(rows))
+
+
+def compare(*names: str, root: str | os.PathLike[str] = "runs") -> "Comparison":
+    """Finished runs side by side; see `slimline compare`.
+
+    Args:
+      *names: two runs or more: names, their two words, prefixes, or 'run/member' of a
+        sweep. The others are held against the first.
+      root: folder of the runs.
+
+    Returns:
+      Settings that differ, differences with intervals; `to_frame()` has the figures.
+
+    Raises:
+      ConfigError: fewer than two, or one is unknown, not finished, or given twice.
+    """
+    from pipeline import run_comparison
+
+    return run_comparison.compare(pathlib.Path(root), names)
 
 
 def load(

@@ -4,6 +4,7 @@ from schema.errors import (
     ConfigError,
     DataError,
     GateError,
+    InfraError,
     SlimlineError,
     TrainError,
     find_user_error,
@@ -13,6 +14,7 @@ __all__ = [
     "ConfigError",
     "DataError",
     "GateError",
+    "InfraError",
     "RunError",
     "SlimlineError",
     "TrainError",
@@ -26,12 +28,14 @@ RUN_FAILED = 1
 USAGE_WRONG = 2
 GATE_REFUSED = 3
 DATA_REFUSED = 4
+SERVED_MODEL_FAILED = 5
 INTERRUPTED = 130
 
 _CODES: dict[type[SlimlineError], int] = {
     ConfigError: USAGE_WRONG,
     GateError: GATE_REFUSED,
     DataError: DATA_REFUSED,
+    InfraError: SERVED_MODEL_FAILED,
 }
 
 
@@ -54,7 +58,7 @@ def exit_code(error: BaseException) -> int:
 
 
 def kind(error: BaseException) -> str:
-    """One word for the error in JSON: config, data, gate, train, run."""
+    """One word for the error in JSON: config, data, gate, infra, train, run."""
     name = type(error).__name__
     is_ours = isinstance(error, SlimlineError)
     return name.removesuffix("Error").lower() if is_ours else "unexpected"

@@ -4,6 +4,8 @@ import dataclasses
 import pathlib
 from typing import TYPE_CHECKING
 
+from schema import run_files
+
 if TYPE_CHECKING:
     from pipeline.comparison import Row
     from pipeline.summary import Summary
@@ -26,13 +28,18 @@ class Run:
 
     @property
     def passed(self) -> bool:
-        """Whether the gate blessed the model."""
+        """Whether the gate blessed the model, and it can be served."""
         return self.summary.passed
 
     @property
     def folder(self) -> pathlib.Path:
         """The run's own folder, with log, configuration and summary."""
         return pathlib.Path(self.summary.folder)
+
+    @property
+    def report(self) -> pathlib.Path:
+        """The page about the run, one HTML file."""
+        return self.folder / run_files.REPORT_FILE
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import json
 import os
 import pathlib
 import struct
@@ -235,6 +236,28 @@ def fakes() -> Fakes:
 def new_fakes() -> type[Fakes]:
     """Fakes(seed), for fixtures that outlive a test."""
     return Fakes
+
+
+@pytest.fixture
+def write_evaluation():
+    """Writes what a run keeps of its model's answers; gives the URI of the evaluation."""
+    import pandas as pd
+
+    from components.model_evaluator import gate, predictions
+
+    def write(folder, keys, labels, probabilities, class_names):
+        folder.mkdir(parents=True, exist_ok=True)
+        columns = {
+            predictions.KEY: keys,
+            predictions.LABEL: np.asarray(labels, np.int32),
+            predictions.PROBABILITIES: list(np.asarray(probabilities, np.float32)),
+        }
+        pd.DataFrame(columns).to_parquet(folder / predictions.FILE)
+        verdict = json.dumps({"labels": list(class_names)})
+        (folder / gate.VERDICT_FILE).write_text(verdict)
+        return str(folder)
+
+    return write
 
 
 @pytest.fixture(scope="session")

@@ -12,8 +12,18 @@ MAY_IMPORT = {
     "components": {"schema"},
     "trainer": {"schema"},
     "serving": {"schema"},
-    "pipeline": {"schema", "components", "trainer"},
-    "slimline": {"schema", "components", "trainer", "pipeline", "serving"},
+    "data_check": {"schema", "components"},
+    "report": {"schema", "components", "trainer"},
+    "pipeline": {"schema", "components", "trainer", "report"},
+    "slimline": {
+        "schema",
+        "components",
+        "trainer",
+        "data_check",
+        "report",
+        "pipeline",
+        "serving",
+    },
 }
 
 

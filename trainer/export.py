@@ -9,12 +9,17 @@ import tensorflow.compat.v1 as v1
 import tensorflow_transform as tft
 
 from schema import features
+from schema.signatures import (
+    CLASSES,
+    INPUTS,
+    LABELS_ASSET,
+    PREDICT_IMAGES,
+    PROBABILITIES,
+    SCORES,
+    SERVING_DEFAULT,
+)
 from trainer import graphs, input_pipeline
 from trainer.config import TrainerConfig
-
-SERVING_DEFAULT = "serving_default"
-PREDICT_IMAGES = "predict_images"
-LABELS_ASSET = "labels.txt"
 
 
 def export(
@@ -59,9 +64,9 @@ def export(
         scores, order = tf.nn.top_k(probabilities, k=len(labels))
         classes = tf.gather(tf.constant(list(labels)), order)
         outputs = {
-            "probabilities": probabilities,
-            "classes": classes,
-            "scores": scores,
+            PROBABILITIES: probabilities,
+            CLASSES: classes,
+            SCORES: scores,
         }
         _add_labels_asset(pathlib.Path(scratch), labels)
         with v1.Session() as session:
@@ -73,10 +78,10 @@ def export(
                 [v1.saved_model.tag_constants.SERVING],
                 signature_def_map={
                     SERVING_DEFAULT: v1.saved_model.predict_signature_def(
-                        {"examples": examples}, outputs
+                        {INPUTS[SERVING_DEFAULT]: examples}, outputs
                     ),
                     PREDICT_IMAGES: v1.saved_model.predict_signature_def(
-                        {"images": encoded}, outputs
+                        {INPUTS[PREDICT_IMAGES]: encoded}, outputs
                     ),
                 },
                 assets_collection=v1.get_collection(v1.GraphKeys.ASSET_FILEPATHS),

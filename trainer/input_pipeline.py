@@ -96,6 +96,15 @@ def load_split(
     return Split(files, transform, labels, images)
 
 
+def preprocess(
+    serialised: Sequence[bytes], transform: tft.TFTransformOutput
+) -> np.ndarray:
+    """Preprocessed images of a few Examples, float32 [n, height, width, channels]."""
+    batch = tf.data.Dataset.from_tensors(list(serialised))
+    ((images, _),) = _preprocess(batch, transform).as_numpy_iterator()
+    return images
+
+
 def training_batches(
     split: Split, config: TrainerConfig, num_classes: int, first_step: int
 ) -> tf.data.Dataset:

@@ -12,12 +12,19 @@ import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
 
 from schema import contract, durable
-from trainer import export, history, input_pipeline, training, unfinished
+from trainer import (
+    export,
+    history,
+    input_pipeline,
+    recording,
+    training,
+    unfinished,
+)
 from trainer.config import TrainerConfig, from_json
 
 
 def run_fn(fn_args: FnArgs) -> None:
-    """Trains on `train`, selects on `eval`, exports the best weights.
+    """Trains on `train`, selects on `eval`, exports the best weights and what they answer.
 
     A training that was broken off goes on: it works in a folder that follows from
     everything it depends on, and gives it up to TFX when it is done.
@@ -34,12 +41,23 @@ def run_fn(fn_args: FnArgs) -> None:
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
     cache_bytes = config.train.cache_bytes
     run_dir = unfinished.claim(pathlib.Path(fn_args.model_run_dir), _causes(fn_args))
+    eval_split = input_pipeline.load_split(fn_args.eval_files, transform, cache_bytes)
     result = training.train(
         config,
         input_pipeline.load_split(fn_args.train_files, transform, cache_bytes),
-        input_pipeline.load_split(fn_args.eval_files, transform, cache_bytes),
+        eval_split,
         len(labels),
         run_dir,
+    )
+    # Before the export: it loads the Transform graph into a graph of its own, and
+    # `transform` cannot be applied outside of that any more.
+    recording.record(
+        run_dir,
+        config,
+        eval_split,
+        len(labels),
+        result.checkpoint,
+        result.best.weights,
     )
     export.export(
         fn_args.serving_model_dir,

@@ -111,8 +111,8 @@ def inspect(path: str, input_format: str = layouts.AUTO) -> Inspection:
         },
         labels=labels,
         channels=1 if is_gray else 3,
-        width_px=_range(widths),
-        height_px=_range(heights),
+        width_px=size_range(widths),
+        height_px=size_range(heights),
         formats=tuple(sorted(formats)),
         unreadable=tuple(sorted(unreadable)),
         ignored=tuple(sorted(ignored)),
@@ -175,7 +175,8 @@ def make_contract(inspection: Inspection) -> Contract:
     )
 
 
-def _range(sizes: Counter[int]) -> SizeRange:
+def size_range(sizes: Counter[int]) -> SizeRange:
+    """Range of `sizes`, size in px -> images; there is at least one image."""
     ordered = sorted(sizes)
     middle, seen = sizes.total() // 2, 0
     median = ordered[-1]

@@ -22,6 +22,7 @@ from schema import durable
 
 MODEL_KEY = "model"
 MODEL_BLESSING_KEY = "model_blessing"
+INFRA_BLESSING_KEY = "infra_blessing"
 PUSHED_MODEL_KEY = "pushed_model"
 SERVING_FOLDER_KEY = "serving_folder"
 FINGERPRINT_KEY = "source_fingerprint"
@@ -43,6 +44,9 @@ class ModelPusherSpec(component_spec.ComponentSpec):
         MODEL_BLESSING_KEY: component_spec.ChannelParameter(
             type=standard_artifacts.ModelBlessing
         ),
+        INFRA_BLESSING_KEY: component_spec.ChannelParameter(
+            type=standard_artifacts.InfraBlessing
+        ),
     }
     OUTPUTS = {
         PUSHED_MODEL_KEY: component_spec.ChannelParameter(
@@ -52,7 +56,7 @@ class ModelPusherSpec(component_spec.ComponentSpec):
 
 
 class Executor(stock_executor.Executor):
-    """Checks the blessing as the stock executor does, then publishes."""
+    """Checks both blessings as the stock executor does, then publishes."""
 
     def Do(
         self,
@@ -62,7 +66,11 @@ class Executor(stock_executor.Executor):
     ) -> None:
         """See base class."""
         pushed_model = artifact_utils.get_single_instance(output_dict[PUSHED_MODEL_KEY])
-        if not self.CheckBlessing(input_dict):
+        # The stock check takes a blessing that is not there for one that is not needed.
+        is_blessed = all(
+            input_dict.get(key) for key in (MODEL_BLESSING_KEY, INFRA_BLESSING_KEY)
+        ) and self.CheckBlessing(input_dict)
+        if not is_blessed:
             self._MarkNotPushed(pushed_model)
             return
         folder = pathlib.Path(exec_properties[SERVING_FOLDER_KEY])
@@ -133,7 +141,7 @@ def _next_version(folder: pathlib.Path) -> int:
 
 
 class ModelPusher(base_component.BaseComponent):
-    """Pushes a blessed model to `<serving>/<model name>/<version>`."""
+    """Pushes a model with both blessings to `<serving>/<model name>/<version>`."""
 
     SPEC_CLASS = ModelPusherSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
@@ -142,6 +150,7 @@ class ModelPusher(base_component.BaseComponent):
         self,
         model: types.BaseChannel,
         model_blessing: types.BaseChannel,
+        infra_blessing: types.BaseChannel,
         serving_folder: str,
         source_fingerprint: str,
     ):
@@ -150,6 +159,7 @@ class ModelPusher(base_component.BaseComponent):
         Args:
           model: the candidate.
           model_blessing: the gate's decision.
+          infra_blessing: whether the model can be served.
           serving_folder: folder of the model's versions, `<serving>/<model name>`.
           source_fingerprint: of the code that pushes, for the cache.
         """
@@ -157,6 +167,7 @@ class ModelPusher(base_component.BaseComponent):
             ModelPusherSpec(
                 model=model,
                 model_blessing=model_blessing,
+                infra_blessing=infra_blessing,
                 serving_folder=serving_folder,
                 source_fingerprint=source_fingerprint,
                 pushed_model=types.Channel(type=standard_artifacts.PushedModel),

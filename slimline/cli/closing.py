@@ -6,9 +6,11 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from components.infra_check import rules
 from components.model_evaluator import scores
 from pipeline import runs
-from schema.errors import GateError
+from schema import run_files
+from schema.errors import GateError, InfraError
 from slimline.cli import output
 from slimline.cli.options import DEFAULT_ROOT
 
@@ -22,7 +24,11 @@ MAX_CLASSES_TOLD = 10
 def describe(summary: "Summary", root: pathlib.Path) -> str:
     """The closing summary, a line a fact."""
     words = runs.two_words(pathlib.Path(summary.folder))
-    verdict = "passed" if summary.passed else "was refused by the gate"
+    if summary.refusals or (not summary.passed and not summary.infra_refusals):
+        verdict, gate = "was refused by the gate", "refused"
+    else:
+        verdict = "passed" if summary.passed else "failed the check of the served model"
+        gate = "passed"
     facts = {
         "data": _data(summary),
         "classes": _classes(summary),
@@ -32,15 +38,18 @@ def describe(summary: "Summary", root: pathlib.Path) -> str:
         "test": _metrics(summary.metrics, summary.intervals),
         "weakest": _weakest(summary),
         "baseline": _baseline(summary),
-        "gate": f"{'passed' if summary.passed else 'refused'}: "
-        + "; ".join(summary.verdict),
+        "gate": f"{gate}: {'; '.join(summary.verdict)}",
+        **_infra(summary),
         "push": _push(summary),
         "time": " · ".join(
             f"{name} {output.duration(seconds)}"
             for name, seconds in summary.seconds.items()
         ),
     }
-    tries = {"folder": output.short_path(summary.folder)}
+    tries = {
+        "folder": output.short_path(summary.folder),
+        "report": _report(pathlib.Path(summary.folder)),
+    }
     if summary.quarantine:
         tries["unread"] = (
             f"{output.short_path(summary.quarantine)}   (the unreadable images)"
@@ -77,13 +86,19 @@ def try_command(summary: "Summary", root: pathlib.Path) -> str:
     return shlex.join(words)
 
 
-def refusal(summary: "Summary") -> GateError:
-    """The error of a run whose model the gate refused."""
+def refusal(summary: "Summary") -> GateError | InfraError:
+    """The error of a run whose model was refused; that of the gate goes first."""
     stays = (
         f"nothing was pushed, version {summary.baseline_version} stays live"
         if summary.baseline_version
         else "nothing was pushed"
     )
+    if summary.infra_refusals and not summary.refusals:
+        return InfraError(
+            f"the served model failed its check: {'; '.join(summary.infra_refusals)}"
+            f" ({stays})",
+            tip=_raise_limits(summary.infra_rules),
+        )
     tip = next(filter(None, map(_lower_bar, summary.rules)), "")
     return GateError(
         f"gate refused the model: {'; '.join(summary.refusals)} ({stays})",
@@ -104,6 +119,34 @@ def _lower_bar(rule: Mapping[str, Any]) -> str:
         case "min_top_1" | "min_class_recall" as name:
             return f"evaluation.{name}={math.floor(figure * 100) / 100:.2f}"
     return ""
+
+
+def _raise_limits(found: Sequence[Mapping[str, Any]]) -> str:
+    """The settings that would have let the model through; '' where none can."""
+    refused = [rule for rule in found if not rule["is_kept"]]
+    if {rule["name"] for rule in refused} - {rules.MAX_LATENCY_MS, rules.MAX_SIZE_MB}:
+        return ""
+    settings = [
+        f"--set infra.{rule['name']}={math.ceil(rule['figure'] * 10) / 10:g}"
+        for rule in refused
+    ]
+    return f"to let it through on purpose: {' '.join(settings)}"
+
+
+def _infra(summary: "Summary") -> dict[str, str]:
+    """The line about the check of the served model, where there was one."""
+    if not summary.infra_rules:
+        return {}
+    words = "refused" if summary.infra_refusals else "passed"
+    return {"infra": f"{words}: {rules.told(summary.infra_rules)}"}
+
+
+def _report(folder: pathlib.Path) -> str:
+    path = folder / run_files.REPORT_FILE
+    if path.is_file():
+        return output.short_path(str(path))
+    log = output.short_path(str(folder / run_files.LOG_FILE))
+    return f"could not be made; {log} says why"
 
 
 def _data(summary: "Summary") -> str:

@@ -14,8 +14,6 @@ from slimline.cli import options, output
 if TYPE_CHECKING:
     from pipeline.run_comparison import Contender
 
-_FEWEST = 2
-
 
 @click.command(short_help="Compare finished runs.")
 @click.argument(
@@ -41,16 +39,8 @@ def command(
     """
     from pipeline import run_comparison
 
-    if len(run_names) < _FEWEST:
-        raise errors.ConfigError(
-            "nothing to compare",
-            found=f"{len(run_names)} run{'' if len(run_names) == 1 else 's'}",
-            expected="two or more",
-            tip="slimline runs lists them",
-        )
-    contenders = run_comparison.load(root, run_names)
-    changed = run_comparison.settings_that_differ(contenders)
-    found = run_comparison.differences(contenders)
+    comparison = run_comparison.compare(root, run_names)
+    contenders, changed = comparison.contenders, comparison.settings
     with output.writing(path):
         curves.draw_members(
             {contender.name: contender.folder for contender in contenders}, path
@@ -66,10 +56,15 @@ def command(
             for contender in contenders
         ],
         "settings": changed,
-        "differences": [dataclasses.asdict(difference) for difference in found],
+        "differences": [
+            dataclasses.asdict(difference) for difference in comparison.differences
+        ],
         "curves": str(path),
     }
-    sentences = [f"{difference.name}: {difference.sentence}" for difference in found]
+    sentences = [
+        f"{difference.name}: {difference.sentence}"
+        for difference in comparison.differences
+    ]
     text = "\n".join(
         [
             _table(contenders, changed),

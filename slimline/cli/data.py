@@ -1,43 +1,32 @@
-"""slimline data: a look at images, and the contract made from it."""
+"""slimline data: a look at images, a check of them, and the contract made from them."""
 
 import dataclasses
 import pathlib
 import shlex
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import click
 
 from slimline import capture, errors
-from slimline.cli import augment, options, output
+from slimline.cli import augment, check, data_text, options, output
 
 if TYPE_CHECKING:
-    from components.image_example_gen.inspection import Inspection, SizeRange
+    from components.image_example_gen.inspection import Inspection
     from schema.contract import Contract
 
-MAX_LISTED = 5
-MAX_CLASSES = 20
 
-_format_option: Callable = click.option(
-    "--format",
-    "input_format",
-    default="auto",
-    show_default=True,
-    help="Layout of the data, as in the setting data.format.",
-)
-
-
-@click.group(short_help="Look at images and write their contract.")
+@click.group(short_help="Look at images, check them and write their contract.")
 def command() -> None:
-    """Look at images and write their contract."""
+    """Look at images, check them and write their contract."""
 
 
 command.add_command(augment.command)
+command.add_command(check.command)
 
 
 @command.command("inspect", short_help="Show what is seen at PATH; write nothing.")
 @click.argument("path", type=click.Path())
-@_format_option
+@options.format_option
 @options.output_options
 def inspect_command(path: str, input_format: str, is_json: bool, is_quiet: bool) -> int:
     """Show what is seen at PATH, a folder or an archive; write nothing."""
@@ -58,7 +47,7 @@ def inspect_command(path: str, input_format: str, is_json: bool, is_quiet: bool)
 @click.option(
     "--force", "is_forced", is_flag=True, help="Replace an existing contract."
 )
-@_format_option
+@options.format_option
 @options.output_options
 def init_command(
     path: str,
@@ -122,16 +111,12 @@ def init_command(
 
 
 def _inspect(path: str, input_format: str) -> "Inspection":
-    if not pathlib.Path(path).expanduser().exists():
-        raise errors.DataError(
-            f"no data at {path}",
-            expected="a folder or an archive (.tar, .tar.gz, .tar.xz, .zip)",
-        )
+    place = options.data_path(path)
     # TensorFlow, whose decoder has the last word on images, writes to the terminal.
     with capture.discard():
         from components.image_example_gen import inspection
 
-        return inspection.inspect(str(pathlib.Path(path).expanduser()), input_format)
+        return inspection.inspect(place, input_format)
 
 
 def _make_contract(found: "Inspection") -> "Contract":
@@ -147,39 +132,16 @@ def _describe(found: "Inspection") -> str:
         f"layout    {found.format}",
         f"images    {total:,}, {len(found.labels)} classes,"
         f" {'gray' if found.channels == 1 else 'colour'}, {' and '.join(found.formats)}",
-        f"size      width {_range(found.width_px)}, height {_range(found.height_px)} px"
-        " (smallest / median / largest)",
+        data_text.sizes(found.width_px, found.height_px),
         "",
-        _class_table(found),
+        data_text.class_table(found.images, found.labels),
         "",
-        _listed("unreadable", [f"{name}: {why}" for name, why in found.unreadable]),
-        _listed("ignored", list(found.ignored)),
+        data_text.listed(
+            "unreadable", [f"{name}: {why}" for name, why in found.unreadable]
+        ),
+        data_text.listed("ignored", list(found.ignored)),
         f"{'copies':<11}{found.duplicates:,} images equal an earlier one,"
         f" {found.duplicates_across_splits:,} of them across splits,"
         f" {found.label_conflicts:,} with several classes",
     ]
     return "\n".join(lines)
-
-
-def _class_table(found: "Inspection") -> str:
-    splits = list(found.images)
-    rows = [("class", *splits)]
-    rows += [
-        (label, *(f"{found.images[split].get(label, 0):,}" for split in splits))
-        for label in found.labels[:MAX_CLASSES]
-    ]
-    table = output.columns(rows)
-    more = len(found.labels) - MAX_CLASSES
-    return (
-        f"{table}\nand {more:,} more classes (--json lists all)" if more > 0 else table
-    )
-
-
-def _listed(title: str, names: list[str]) -> str:
-    more = len(names) - MAX_LISTED
-    told = [*names[:MAX_LISTED], *([f"and {more:,} more"] if more > 0 else [])]
-    return "\n".join([f"{title:<11}{len(names):,}", *(f"  {name}" for name in told)])
-
-
-def _range(sizes: "SizeRange") -> str:
-    return f"{sizes.minimum} / {sizes.median} / {sizes.maximum}"

@@ -19,6 +19,7 @@ COMMANDS = {
     "run": "Train, evaluate, gate and push one experiment.",
     "sweep": "Train the members of a sweep and compare them.",
     "why": "Say why the gate passed or refused a model.",
+    "report": "Make the page about a run.",
     "runs": "List the runs with their verdicts.",
     "compare": "Compare finished runs.",
     "lineage": "Say where a model came from.",
@@ -27,7 +28,7 @@ COMMANDS = {
     "nets": "List the nets, or show the layers of one.",
     "control": "Steer a training while it runs.",
     "plot-rate": "Draw the learning rate of an experiment.",
-    "data": "Look at images and write their contract.",
+    "data": "Look at images, check them and write their contract.",
     "doctor": "Check this machine and installation.",
     "completion": "Print the completion script of a shell.",
 }
@@ -80,7 +81,8 @@ def _print_version(context: click.Context, parameter: Any, is_wanted: bool) -> N
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="slimline COMMAND --help says more. Exit codes: 0 done, 1 run failed, 2 usage or"
-    " setting wrong, 3 gate refused, 4 data refused, 130 interrupted.",
+    " setting wrong, 3 gate refused, 4 data refused, 5 served model failed its check,"
+    " 130 interrupted.",
 )
 @click.option(
     "--version",

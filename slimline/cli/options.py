@@ -1,10 +1,13 @@
 """Options that several commands share, and the completion of their values."""
 
+import os
 import pathlib
 from collections.abc import Callable
 from typing import Any
 
 import click
+
+from slimline import errors
 
 DEFAULT_ROOT = "runs"
 Command = Callable[..., Any]
@@ -56,6 +59,17 @@ def run_argument(command: Command) -> Command:
 
     return click.argument(
         "run_name", metavar="[RUN]", default=runs.LATEST, shell_complete=complete_runs
+    )(command)
+
+
+def format_option(command: Command) -> Command:
+    """--format, the layout of a data set."""
+    return click.option(
+        "--format",
+        "input_format",
+        default="auto",
+        show_default=True,
+        help="Layout of the data, as in the setting data.format.",
     )(command)
 
 
@@ -128,6 +142,25 @@ def running_options(command: Command) -> Command:
     ):
         command = option(command)
     return command
+
+
+def data_path(path: str) -> str:
+    """The folder or archive that PATH means.
+
+    Raises:
+      DataError: there is none, or it may not be read.
+    """
+    place = pathlib.Path(path).expanduser()
+    if not os.path.exists(place):  # noqa: PTH110, pathlib raises below closed folders
+        raise errors.DataError(
+            f"no data at {path}",
+            expected="a folder or an archive (.tar, .tar.gz, .tar.xz, .zip)",
+        )
+    if not os.access(place, os.R_OK):
+        raise errors.DataError(
+            f"cannot read {path}", tip="its permissions do not let this user"
+        )
+    return str(place)
 
 
 def complete_sweeps(

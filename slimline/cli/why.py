@@ -17,7 +17,7 @@ from slimline.cli import options, output
 @options.root_option
 @options.output_options
 def command(run_name: str, root: pathlib.Path, is_json: bool, is_quiet: bool) -> int:
-    """Say why the gate passed or refused the model of RUN, the newest run by default.
+    """Say why the model of RUN was passed or refused, the newest run by default.
 
     RUN is a name, its two words, a prefix, latest:passed, or RUN/MEMBER of a sweep.
     """
@@ -27,6 +27,7 @@ def command(run_name: str, root: pathlib.Path, is_json: bool, is_quiet: bool) ->
         "run": folder.name,
         "passed": summary["passed"],
         "rules": summary.get("rules", []),
+        "infra_rules": summary.get("infra_rules", []),
         "pushed_version": summary.get("pushed_version"),
     }
     output.emit(describe(folder, summary), document, is_json=is_json, is_quiet=is_quiet)
@@ -36,12 +37,18 @@ def command(run_name: str, root: pathlib.Path, is_json: bool, is_quiet: bool) ->
 def describe(folder: pathlib.Path, summary: Mapping[str, Any]) -> str:
     """Verdict, rules and what followed, as lines."""
     words = runs.two_words(folder)
-    verdict = "passed" if summary["passed"] else "was refused by the gate"
+    # The gate goes first; runs from before the other check had no say of it.
+    is_gate = not summary.get("infra_refusals") or summary.get("refusals")
+    refused = (
+        "was refused by the gate" if is_gate else "failed the check of the served model"
+    )
+    verdict = "passed" if summary["passed"] else refused
     lines = [f"{words} ({summary['experiment']}) {verdict}"]
     lines += [_line(rule) for rule in summary.get("rules", ())]
     if "rules" not in summary:
         # Runs from before rules were kept one by one.
         lines += [f"  {sentence}" for sentence in summary["verdict"]]
+    lines += [_line(rule) for rule in summary.get("infra_rules", ())]
     version, baseline = summary.get("pushed_version"), summary.get("baseline_version")
     if version:
         lines.append(f"version {version} was pushed")

@@ -90,7 +90,12 @@ def test_a_half_copied_version_is_not_seen(tmp_path: pathlib.Path) -> None:
     assert versions.newest(tmp_path) is None
 
 
-def push(tmp_path: pathlib.Path, model: pathlib.Path, is_blessed: bool):
+def push(
+    tmp_path: pathlib.Path,
+    model: pathlib.Path,
+    is_blessed: bool,
+    is_infra_blessed: bool | None = True,
+):
     artifact = standard_artifacts.Model()
     artifact.uri = str(tmp_path / "artifact")
     target = tmp_path / "artifact" / "Format-Serving"
@@ -103,8 +108,13 @@ def push(tmp_path: pathlib.Path, model: pathlib.Path, is_blessed: bool):
     pushed = standard_artifacts.PushedModel()
     pushed.uri = str(tmp_path / "pushed")
     (tmp_path / "pushed").mkdir()
+    inputs = {"model": [artifact], "model_blessing": [blessing]}
+    if is_infra_blessed is not None:
+        infra_blessing = standard_artifacts.InfraBlessing()
+        infra_blessing.set_int_custom_property("blessed", int(is_infra_blessed))
+        inputs["infra_blessing"] = [infra_blessing]
     component.Executor().Do(
-        {"model": [artifact], "model_blessing": [blessing]},
+        inputs,
         {"pushed_model": [pushed]},
         {"serving_folder": str(tmp_path / "serving")},
     )
@@ -119,9 +129,16 @@ def test_a_blessed_model_is_pushed(tmp_path: pathlib.Path, model: pathlib.Path) 
     assert (tmp_path / "pushed" / "saved_model.pb").read_bytes() == b"graph"
 
 
-def test_an_unblessed_model_is_not_pushed(
-    tmp_path: pathlib.Path, model: pathlib.Path
+@pytest.mark.parametrize(
+    ("is_blessed", "is_infra_blessed"),
+    [(False, True), (True, False), (False, False), (True, None)],
+)
+def test_a_model_without_both_blessings_is_not_pushed(
+    tmp_path: pathlib.Path,
+    model: pathlib.Path,
+    is_blessed: bool,
+    is_infra_blessed: bool | None,
 ) -> None:
-    pushed = push(tmp_path, model, is_blessed=False)
+    pushed = push(tmp_path, model, is_blessed, is_infra_blessed)
     assert not (tmp_path / "serving").exists()
     assert pushed.get_int_custom_property("pushed") == 0

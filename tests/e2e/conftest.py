@@ -9,7 +9,7 @@ import pytest
 from pipeline import execution, experiments, runs
 from pipeline.config import EvaluationConfig, PipelineConfig
 from pipeline.summary import Summary
-from trainer.config import as_json
+from trainer.config import as_json, flatten
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,14 +34,16 @@ class House:
         config = experiments.tiny(experiments.cifar10_resnet_20())
         return dataclasses.replace(
             config,
-            data=dataclasses.replace(config.data, path=str(self.data)),
+            data=dataclasses.replace(
+                config.data, path=str(self.data), eval_fraction=0.1
+            ),
             train=dataclasses.replace(config.train, **train),
             evaluation=EvaluationConfig(min_top_1=min_top_1, max_top_1_drop=0.01),
         )
 
     def run(self, config: PipelineConfig) -> Summary:
         """One run in a folder of its own."""
-        folder = runs.create(self.root, as_json(config), {})
+        folder = runs.create(self.root, flatten(as_json(config)), {})
         return execution.run(config, root=self.root, run_folder=folder, origins={})
 
 

@@ -74,6 +74,7 @@ def test_the_log_holds_what_was_not_printed(root: pathlib.Path, first_run) -> No
         "curves.png",
         "history.csv",
         "log.txt",
+        "report.html",
         "samples",
         "summary.json",
     }

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pathlib
+import re
 import shutil
 
 import filelock
@@ -15,6 +16,7 @@ from components.image_example_gen import fingerprint
 from components.model_evaluator import predictions
 from pipeline import execution, experiments, lineage, model_card, runs
 from pipeline import fingerprint as pipeline_fingerprint
+from pipeline.config import InfraConfig
 from schema import features, versions
 from schema.errors import ConfigError, DataError
 from serving.local_model import LocalModel
@@ -32,6 +34,7 @@ COMPONENTS = (
     "transform",
     "train",
     "baseline",
+    "infra",
     "evaluate",
     "push",
 )
@@ -64,6 +67,14 @@ def test_the_first_run_is_blessed_and_pushed(house, first) -> None:
     assert first.verdict[1] == "no earlier model to compare with"
     assert first.pushed_version == str(versions.newest(house.serving))
     assert (pathlib.Path(first.folder) / "history.csv").is_file()
+
+
+def test_the_run_leaves_its_report(first) -> None:
+    page = (pathlib.Path(first.folder) / "report.html").read_text(encoding="utf-8")
+    assert f"{first.metrics['top_1']:.4f}" in page
+    assert "All cells together hold 100 images" in page
+    assert "Not shown in full" not in page
+    assert "not recorded" not in page
 
 
 def test_the_pushed_model_classifies_images(first) -> None:
@@ -170,6 +181,35 @@ def test_every_road_gives_the_same_probabilities(house, first) -> None:
 def _key(serialised: bytes) -> str:
     feature = tf.train.Example.FromString(serialised).features.feature
     return feature[features.KEY].bytes_list.value[0].decode()
+
+
+def test_the_served_model_answers_as_training_recorded(first) -> None:
+    report = json.loads(
+        (artifact(first, "infra", "blessing") / "infra.json").read_text()
+    )
+    assert report["is_blessed"]
+    images = min(20, first.images["eval"])
+    assert report["answers"]["images"] == images
+    # By two signatures, alone and in a batch.
+    assert report["answers"]["equal"] == report["answers"]["asked"] == 4 * images
+    assert report["answers"]["largest_difference"] < 1e-4
+    model = pathlib.Path(first.pushed_path)
+    card = model / model_card.FILE
+    sizes = [path.stat().st_size for path in model.rglob("*") if path.is_file()]
+    assert report["size_bytes"] == sum(sizes) - card.stat().st_size
+    assert first.infra_rules == report["rules"]
+
+
+def test_a_model_that_cannot_be_served_is_not_pushed(house, first) -> None:
+    config = house.config(min_top_1=0.3, **LEARNS)
+    limits = InfraConfig(max_size_mb=0.5)
+    summary = house.run(dataclasses.replace(config, infra=limits))
+    assert summary.refusals == []
+    assert not summary.passed
+    (refusal,) = summary.infra_refusals
+    assert re.fullmatch(r"size \d\.\d MB, at most 0\.5 MB allowed", refusal)
+    assert summary.pushed_version is None
+    assert versions.newest(house.serving) == int(first.pushed_version)
 
 
 def test_the_lineage_names_data_and_code(house, first) -> None:

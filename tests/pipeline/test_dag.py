@@ -8,6 +8,7 @@ from tfx.dsl.compiler import compiler
 from tfx.proto.orchestration import pipeline_pb2
 
 from pipeline import dag, engines, experiments
+from pipeline.config import InfraConfig
 from schema import contract
 from trainer.config import TrainerConfig
 
@@ -20,12 +21,15 @@ EDGES = {
     "train": {"ingest", "transform", "contract"},
     "baseline": {"train"},
     "evaluate": {"ingest", "train", "baseline"},
-    "push": {"train", "evaluate"},
+    "infra": {"train", "contract"},
+    "push": {"train", "evaluate", "infra"},
 }
 
 
-def compile_pipeline(name: str, deploys: bool = True) -> pipeline_pb2.Pipeline:
-    config = experiments.find(name)
+def compile_pipeline(
+    name: str, deploys: bool = True, **sections: object
+) -> pipeline_pb2.Pipeline:
+    config = dataclasses.replace(experiments.find(name), **sections)
     if config.data.contract:
         folder = contract.find(config.data.contract)
     else:
@@ -52,9 +56,40 @@ def test_nodes_and_edges(name: str) -> None:
     assert edges_of(compile_pipeline(name)) == EDGES
 
 
-def test_a_comparison_differs_by_the_push_alone() -> None:
+def test_a_comparison_leaves_out_what_leads_to_a_server() -> None:
     edges = edges_of(compile_pipeline("caltech_ablation", deploys=False))
-    assert edges == {name: above for name, above in EDGES.items() if name != "push"}
+    assert edges == {
+        name: above for name, above in EDGES.items() if name not in ("infra", "push")
+    }
+
+
+def test_tensorflow_serving_takes_the_place_of_the_process() -> None:
+    config = InfraConfig(validator="tf_serving")
+    compiled = compile_pipeline("digits_resnet_20", infra=config)
+    above = {"train", "ingest"}
+    assert edges_of(compiled) == EDGES | {"infra": above}
+    infra = parameters(compiled, "infra")
+    assert json.loads(infra["serving_spec"]) == {
+        "tensorflow_serving": {"tags": [dag.TF_SERVING_TAG]},
+        "local_docker": {},
+    }
+    request = json.loads(infra["request_spec"])
+    assert request["split_name"] == "eval"
+    assert request["tensorflow_serving"] == {"signature_names": ["serving_default"]}
+
+
+def test_limits_reach_the_check_alone() -> None:
+    config = InfraConfig(max_difference=0.5, max_latency_ms=20, max_size_mb=30)
+    compiled = compile_pipeline("digits_resnet_20", infra=config)
+    assert json.loads(parameters(compiled, "infra")["limits"]) == {
+        "max_difference": 0.5,
+        "max_latency_ms": 20,
+        "max_size_mb": 30,
+        "timeout_seconds": 300.0,
+    }
+    before = compile_pipeline("digits_resnet_20")
+    for component in EDGES.keys() - {"infra"}:
+        assert parameters(compiled, component) == parameters(before, component)
 
 
 @pytest.mark.parametrize("name", experiments.EXPERIMENTS)
@@ -89,7 +124,7 @@ def test_transform_writes_no_pixels_and_analyses_train_only() -> None:
 
 def test_the_gate_looks_at_test_and_the_trainer_does_not() -> None:
     compiled = compile_pipeline("cifar10_resnet_20")
-    assert json.loads(parameters(compiled, "evaluate")["example_splits"]) == ["test"]
+    assert parameters(compiled, "evaluate")["split"] == "test"
     train = parameters(compiled, "train")
     assert json.loads(train["train_args"])["splits"] == ["train"]
     assert json.loads(train["eval_args"])["splits"] == ["eval"]
@@ -101,4 +136,4 @@ def test_thresholds_do_not_reach_the_trainer() -> None:
     config = json.loads(train["custom_config"])["config"]
     fields = {field.name for field in dataclasses.fields(TrainerConfig)}
     assert set(config) == fields
-    assert not fields & {"data", "evaluation", "serving"}
+    assert not fields & {"data", "evaluation", "infra", "serving"}

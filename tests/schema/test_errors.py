@@ -8,7 +8,7 @@ from schema import errors
 
 
 @pytest.mark.parametrize(
-    "kind", [errors.ConfigError, errors.DataError, errors.GateError]
+    "kind", [errors.ConfigError, errors.DataError, errors.GateError, errors.InfraError]
 )
 def test_error_is_told_line_by_line_and_survives_pickling(kind):
     error = kind("no class folders in x", found="y", expected="z", tip="look")

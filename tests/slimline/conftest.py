@@ -18,6 +18,7 @@ COMPONENTS = (
     "train",
     "baseline",
     "evaluate",
+    "infra",
     "push",
 )
 
@@ -81,6 +82,30 @@ def make_summary():
             ],
             "verdict": ["top-1 0.9812 ≥ 0.9500 required", "+0.0012 against version 6"],
             "refusals": [],
+            "infra_rules": [
+                {
+                    "name": "loads",
+                    "sentence": "loaded in 1.2 s",
+                    "is_kept": True,
+                    "figure": 1.2,
+                    "limit": None,
+                },
+                {
+                    "name": "labels",
+                    "sentence": "the 10 labels are those of the contract",
+                    "is_kept": True,
+                    "figure": 10,
+                    "limit": 10,
+                },
+                {
+                    "name": "max_latency_ms",
+                    "sentence": "p99 latency 3.2 ms",
+                    "is_kept": True,
+                    "figure": 3.2,
+                    "limit": None,
+                },
+            ],
+            "infra_refusals": [],
             "pushed_version": "17",
             "pushed_path": str(run_folder.parent / "serving" / "digits" / "17"),
             "seconds": {"ingest": 3.2, "train": 80.4},

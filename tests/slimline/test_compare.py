@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import slimline as sl
 from components.model_evaluator import predictions
 from pipeline import runs
 
@@ -92,6 +93,19 @@ def test_settings_that_differ(call, make_run):
     assert ["train.epochs", "30", "60"] in rows
     assert not any(row and row[0] == "model.net" for row in rows)
     assert ["test", "top-1", "0.9812", "±", "0.0175", "0.9812", "±", "0.0175"] in rows
+
+
+def test_from_python(make_run):
+    first = make_run(1, table(380), {"train.epochs": 30})
+    second = make_run(2, table(300), {"train.epochs": 60})
+    comparison = sl.compare(first, second)
+    frame = comparison.to_frame()
+    assert list(frame.index) == [first, second]
+    assert frame.loc[second, "train.epochs"] == 60
+    assert frame.loc[first, "top_1"] == 0.9812
+    assert comparison.differences[0].value == pytest.approx(-0.2)
+    with pytest.raises(sl.errors.ConfigError, match="nothing to compare"):
+        sl.compare(first)
 
 
 def test_other_test_images_are_not_paired(call, make_run):

@@ -6,7 +6,7 @@ import click
 import pytest
 
 import slimline
-from schema.errors import DataError, GateError, TrainError
+from schema.errors import DataError, GateError, InfraError, TrainError
 from slimline import errors
 from slimline.cli import main
 
@@ -138,6 +138,7 @@ def test_debug_shows_the_stack(call):
         (errors.ConfigError("x"), 2, "config"),
         (DataError("x"), 4, "data"),
         (GateError("x"), 3, "gate"),
+        (InfraError("x"), 5, "infra"),
         (TrainError("x"), 1, "train"),
         (errors.RunError("x"), 1, "run"),
         (KeyError("x"), 1, "unexpected"),

@@ -351,3 +351,65 @@ def test_summary_names_the_quarantine(make_summary) -> None:
     assert "unread  q/quarantine.jsonl" in closing.describe(
         summary, pathlib.Path("runs")
     )
+
+
+INFRA_REFUSED = {
+    "passed": False,
+    "infra_rules": [
+        {
+            "name": "max_latency_ms",
+            "sentence": "p99 latency 52.3 ms, at most 20 ms allowed",
+            "is_kept": False,
+            "figure": 52.34,
+            "limit": 20.0,
+        }
+    ],
+    "infra_refusals": ["p99 latency 52.3 ms, at most 20 ms allowed"],
+    "pushed_version": None,
+    "pushed_path": None,
+}
+
+
+def test_a_served_model_that_fails_its_check(call, execution):
+    execution.changes = INFRA_REFUSED
+    code, out, err = call("run")
+    assert code == 5
+    assert "infra     refused: p99 latency 52.3 ms, at most 20 ms allowed\n" in out
+    assert "gate      passed: top-1 0.9812 ≥ 0.9500 required" in out
+    assert " failed the check of the served model in " in out
+    assert err.endswith(
+        "error: the served model failed its check: p99 latency 52.3 ms, at most 20 ms"
+        " allowed (nothing was pushed, version 6 stays live)\n"
+        "  tip: to let it through on purpose: --set infra.max_latency_ms=52.4\n"
+    )
+    document = json.loads(call("run", "--json")[1])
+    assert document["error"]["kind"] == "infra"
+    assert document["error"]["exit_code"] == 5
+
+
+def test_no_limit_lets_through_what_answers_wrongly(call, execution):
+    wrong = {"name": "labels", "sentence": "no labels", "is_kept": False}
+    execution.changes = INFRA_REFUSED | {
+        "infra_rules": [wrong, *INFRA_REFUSED["infra_rules"]],
+        "infra_refusals": ["no labels", *INFRA_REFUSED["infra_refusals"]],
+    }
+    code, _, err = call("run", "-q")
+    assert code == 5
+    assert "failed its check: no labels; p99 latency" in err
+    assert "tip:" not in err
+
+
+def test_the_gate_goes_before_the_check(call, execution):
+    execution.changes = INFRA_REFUSED | REFUSED
+    code, out, err = call("run")
+    assert code == 3
+    assert "was refused by the gate" in out
+    assert "infra     refused: p99 latency 52.3 ms" in out
+    assert "error: gate refused the model" in err
+
+
+def test_the_check_is_told_with_its_figures(call, execution):
+    _, out, _ = call("run")
+    assert "infra     passed: loaded in 1.2 s; p99 latency 3.2 ms\n" in out
+    execution.changes = {"infra_rules": []}
+    assert "infra  " not in call("run")[1]

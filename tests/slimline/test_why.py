@@ -47,13 +47,18 @@ def test_why_passed(call, make_run):
         0,
         f"{words} (digits_resnet_20) passed\n"
         "  ✓ top-1 0.9812 ≥ 0.9500 required\n"
+        "  ✓ loaded in 1.2 s\n"
+        "  ✓ the 10 labels are those of the contract\n"
+        "  ✓ p99 latency 3.2 ms\n"
         "version 17 was pushed\n",
         "",
     )
 
 
 def test_why_refused(call, make_run):
-    folder = make_run(passed=False, pushed_version=None, rules=[REFUSED_RULE])
+    folder = make_run(
+        passed=False, pushed_version=None, rules=[REFUSED_RULE], infra_rules=[]
+    )
     words = runs.two_words(folder)
     make_run()
     _, out, _ = call("why", words)
@@ -66,6 +71,26 @@ def test_why_refused(call, make_run):
     assert document["rules"] == [REFUSED_RULE]
     assert document["passed"] is False
     assert call("why", words, "-q") == (0, "", "")
+
+
+def test_why_refused_as_served(call, make_run):
+    sentence = "asset labels.txt is missing"
+    rule = {"name": "labels", "sentence": sentence, "is_kept": False}
+    folder = make_run(
+        passed=False,
+        pushed_version=None,
+        infra_rules=[rule],
+        infra_refusals=[sentence],
+    )
+    _, out, _ = call("why")
+    assert out == (
+        f"{runs.two_words(folder)} (digits_resnet_20) failed the check of the served"
+        " model\n"
+        "  ✓ top-1 0.9812 ≥ 0.9500 required\n"
+        "  ✗ asset labels.txt is missing\n"
+        "nothing was pushed, version 6 stayed live\n"
+    )
+    assert json.loads(call("why", "--json")[1])["infra_rules"] == [rule]
 
 
 def test_why_of_what_is_not_there(call, root, make_run):

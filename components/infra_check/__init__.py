@@ -1,0 +1,1 @@
+"""Loads a candidate as a server would, and says whether it can be served."""

@@ -1,0 +1,214 @@
+"""The fresh process: loads a SavedModel, asks it, and writes down what it found.
+
+    python -m components.infra_check.probe MODEL RECORDED FINDINGS
+
+It judges nothing. What it knows is on disk after every stage, so that a model which takes
+the process down still tells how far it came.
+"""
+
+import json
+import pathlib
+import resource
+import sys
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import tensorflow as tf
+import tensorflow.compat.v1 as v1
+
+from components.infra_check import recorded
+from schema import durable, features, signatures
+
+# Names of the stages; sentences put them after 'while' and before 'failed'.
+STARTING = "starting"
+LOADING = "loading the model"
+ANSWERING = "answering"
+TIMING = "answering single images"
+DONE = "done"
+
+WARM_UP_CALLS = 10
+# Of a hundred the p99 is all but the slowest, so one call that the machine disturbed does
+# not decide alone.
+TIMED_CALLS = 100
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Probes the model that `arguments` name; 1 where it failed."""
+    model, recording, file = map(pathlib.Path, arguments)
+    findings: dict[str, Any] = {"stage": STARTING}
+    try:
+        probe(model, recorded.read(recording).encoded, findings, file)
+    except Exception as error:
+        traceback.print_exc()
+        findings["failure"] = f"{type(error).__name__}: {_first_words(error)}"
+        _write(file, findings)
+        return 1
+    return 0
+
+
+def probe(
+    model: pathlib.Path,
+    encoded: Sequence[bytes],
+    findings: dict[str, Any],
+    file: pathlib.Path,
+) -> None:
+    """Loads and asks the model.
+
+    Args:
+      model: folder of the SavedModel.
+      encoded: the recorded images.
+      findings: takes `stage`; `load_seconds`; `signatures`, name -> {inputs, outputs},
+        each name -> [dtype, dims], dims None where the rank is open, a dim None where it
+        is; `labels`, those of the asset or None; `answers`, signature -> {alone, batch},
+        each output -> a row an image; `latencies_ms` of single images;
+        `peak_memory_bytes`.
+      file: where they are written.
+    """
+    _enter(LOADING, findings, file)
+    # A session, because TensorFlow Serving runs a signature's tensors in one.
+    with tf.Graph().as_default(), v1.Session() as session:
+        start = time.perf_counter()
+        meta = v1.saved_model.load(session, [tf.saved_model.SERVING], str(model))
+        findings["load_seconds"] = time.perf_counter() - start
+        findings["labels"] = _labels(model)
+        findings["signatures"] = {
+            name: {
+                "inputs": _tensors(signature.inputs),
+                "outputs": _tensors(signature.outputs),
+            }
+            for name, signature in sorted(meta.signature_def.items())
+        }
+        _enter(ANSWERING, findings, file)
+        requests = {
+            signatures.SERVING_DEFAULT: [_example(image) for image in encoded],
+            signatures.PREDICT_IMAGES: list(encoded),
+        }
+        callable_ones = [
+            name
+            for name in signatures.INPUTS
+            if can_be_asked(name, findings["signatures"])
+        ]
+        findings["answers"] = {
+            name: _answers(session, meta.signature_def[name], name, requests[name])
+            for name in callable_ones
+        }
+        _enter(TIMING, findings, file)
+        if signatures.PREDICT_IMAGES in callable_ones:
+            findings["latencies_ms"] = _latencies_ms(
+                session, meta.signature_def[signatures.PREDICT_IMAGES], encoded
+            )
+    findings["peak_memory_bytes"] = _peak_memory_bytes()
+    _enter(DONE, findings, file)
+
+
+def can_be_asked(name: str, found: Mapping[str, Any]) -> bool:
+    """Whether a signature is there with its input and all outputs."""
+    signature = found.get(name)
+    if signature is None or set(signature["inputs"]) != {signatures.INPUTS[name]}:
+        return False
+    ((dtype, _),) = signature["inputs"].values()
+    return dtype == "string" and set(signatures.OUTPUTS) <= set(signature["outputs"])
+
+
+def _first_words(error: Exception) -> str:
+    """The first line of a message that says something; TensorFlow heads some with none."""
+    empty = ("Graph execution error:", "Detected at node", "Node: ")
+    for line in str(error).splitlines():
+        if line.strip() and not line.startswith(empty):
+            return line.strip()
+    return "no message"
+
+
+def _enter(stage: str, findings: dict[str, Any], file: pathlib.Path) -> None:
+    findings["stage"] = stage
+    _write(file, findings)
+
+
+def _write(file: pathlib.Path, findings: Mapping[str, Any]) -> None:
+    durable.write_text(file, json.dumps(findings))
+
+
+def _labels(model: pathlib.Path) -> list[str] | None:
+    path = model / "assets" / signatures.LABELS_ASSET
+    if not path.is_file():
+        return None
+    lines = path.read_text(encoding="utf-8").split("\n")
+    return [line.rstrip("\r") for line in lines if line.strip()]
+
+
+def _tensors(infos: Mapping[str, Any]) -> dict[str, list[Any]]:
+    return {
+        name: [tf.dtypes.as_dtype(info.dtype).name, _dims(info.tensor_shape)]
+        for name, info in sorted(infos.items())
+    }
+
+
+def _dims(shape: Any) -> list[int | None] | None:
+    if shape.unknown_rank:
+        return None
+    return [None if dim.size < 0 else dim.size for dim in shape.dim]
+
+
+def _example(encoded: bytes) -> bytes:
+    feature = tf.train.Feature(bytes_list=tf.train.BytesList(value=[encoded]))
+    return tf.train.Example(
+        features=tf.train.Features(feature={features.ENCODED: feature})
+    ).SerializeToString()
+
+
+def _answers(
+    session: v1.Session, signature: Any, name: str, requests: Sequence[bytes]
+) -> dict[str, dict[str, list]]:
+    alone = [_ask(session, signature, name, [request]) for request in requests]
+    return {
+        "alone": {
+            output: [row for answer in alone for row in answer[output]]
+            for output in signatures.OUTPUTS
+        },
+        "batch": _ask(session, signature, name, requests),
+    }
+
+
+def _ask(
+    session: v1.Session, signature: Any, name: str, requests: Sequence[bytes]
+) -> dict[str, list]:
+    values = session.run(
+        {output: signature.outputs[output].name for output in signatures.OUTPUTS},
+        {signature.inputs[signatures.INPUTS[name]].name: list(requests)},
+    )
+    rows = {output: value.tolist() for output, value in values.items()}
+    if signature.outputs[signatures.CLASSES].dtype == tf.string.as_datatype_enum:
+        rows[signatures.CLASSES] = [
+            [label.decode(errors="replace") for label in row]
+            for row in rows[signatures.CLASSES]
+        ]
+    return rows
+
+
+def _latencies_ms(
+    session: v1.Session, signature: Any, encoded: Sequence[bytes]
+) -> list[float]:
+    latencies = []
+    for call in range(WARM_UP_CALLS + TIMED_CALLS):
+        request = [encoded[call % len(encoded)]]
+        start = time.perf_counter()
+        _ask(session, signature, signatures.PREDICT_IMAGES, request)
+        latencies.append(1000 * (time.perf_counter() - start))
+    return latencies[WARM_UP_CALLS:]
+
+
+def _peak_memory_bytes() -> int:
+    status = pathlib.Path("/proc/self/status")
+    if status.is_file():
+        # Linux hands ru_maxrss on through fork and exec: it would be the parent's.
+        for line in status.read_text(encoding="utf-8").splitlines():
+            if line.startswith("VmHWM:"):
+                return 1024 * int(line.split()[1])
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,36 @@
+"""The images and answers that the Trainer recorded."""
+
+import dataclasses
+import pathlib
+
+import numpy as np
+import tensorflow as tf
+
+from schema import features, signatures
+
+
+@dataclasses.dataclass(frozen=True)
+class Recorded:
+    """What the served model is held against.
+
+    Attributes:
+      encoded: JPEG or PNG of each image.
+      probabilities: float32 [images, num_classes] of the Trainer's own graph.
+    """
+
+    encoded: list[bytes]
+    probabilities: np.ndarray
+
+
+def read(file: pathlib.Path) -> Recorded:
+    """Reads what `trainer.recording` wrote.
+
+    Raises:
+      tf.errors.OpError: there is no such file, or it is damaged.
+    """
+    encoded, probabilities = [], []
+    for serialised in tf.data.TFRecordDataset(str(file), "GZIP").as_numpy_iterator():
+        feature = tf.train.Example.FromString(serialised).features.feature
+        encoded.append(feature[features.ENCODED].bytes_list.value[0])
+        probabilities.append(feature[signatures.PROBABILITIES].float_list.value)
+    return Recorded(encoded, np.asarray(probabilities, np.float32))

@@ -1,0 +1,113 @@
+"""Images to check, one at a time, from where they lie."""
+
+import itertools
+import pathlib
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from components.image_example_gen import inspection, layouts, records
+from schema import features, images
+from schema.errors import DataError
+
+
+class LabelledImage(NamedTuple):
+    """An image as it is stored.
+
+    Attributes:
+      split: 'train', 'eval', 'test', or 'all' where the data have no splits.
+      key: its path or place in the source.
+      text: its class as the data spell it; its number where it has no name.
+      encoded: JPEG, PNG, BMP, GIF or WebP, not yet checked.
+    """
+
+    split: str
+    key: str
+    text: str
+    encoded: bytes
+
+
+def from_path(
+    path: str, input_format: str = layouts.AUTO
+) -> Iterator[LabelledImage | records.Unreadable]:
+    """Images of a folder or an archive, as ingest would read them.
+
+    Args:
+      path: folder or archive.
+      input_format: 'auto' or one of `layouts.FORMATS`.
+
+    Raises:
+      ConfigError: the format is unknown.
+      DataError: nothing of that kind is there, or the data break their format.
+    """
+    plan = layouts.plan(path, input_format)
+    for found in itertools.chain.from_iterable(map(plan.read, plan.units)):
+        if isinstance(found, records.PixelBatch):
+            yield from _from_pixels(found)
+        elif isinstance(found, records.ImageFile):
+            yield _from_file(found)
+        elif isinstance(found, records.Unreadable):
+            yield found
+
+
+def from_examples(uri: str) -> Iterator[LabelledImage]:
+    """Images of the Examples that the ingest of a run wrote.
+
+    Args:
+      uri: folder of the Examples, local, with Split-train/ and the other splits.
+
+    Raises:
+      DataError: no Examples are there, or a file of them is damaged.
+    """
+    files = {
+        split: sorted(map(str, pathlib.Path(uri).glob(f"Split-{split}/*.gz")))
+        for split in features.SPLITS
+    }
+    if not any(files.values()):
+        raise DataError(
+            f"no Examples in {uri}", expected="Split-train/*.gz, as ingest writes them"
+        )
+    for split, names in files.items():
+        dataset = tf.data.TFRecordDataset(names, compression_type="GZIP")
+        try:
+            for record in dataset.as_numpy_iterator():
+                yield _from_example(split, tf.train.Example.FromString(record))
+        except tf.errors.DataLossError as error:
+            raise DataError(
+                f"damaged Examples in {uri}/Split-{split}",
+                found=error.message,
+                tip="run again with --no-cache",
+            ) from error
+
+
+def _from_pixels(batch: records.PixelBatch) -> Iterator[LabelledImage]:
+    indices = batch.indices.tolist()
+    encoded = images.encode_pngs(batch.pixels)
+    for place, (index, data) in enumerate(
+        zip(indices, encoded, strict=True), start=batch.first
+    ):
+        text = batch.class_names[index] if batch.class_names else str(index)
+        yield LabelledImage(batch.split, f"{batch.file}#{place}", text, data)
+
+
+def _from_file(image: records.ImageFile) -> LabelledImage:
+    text = image.word
+    if image.may_be_index:
+        # As the other looks at data spell it, where no contract gives it a name.
+        _, text = records.Classes(()).of_word(text)
+    return LabelledImage(image.split or inspection.ALL, image.key, text, image.data)
+
+
+def _from_example(split: str, example: tf.train.Example) -> LabelledImage:
+    feature = example.features.feature
+    encoded, key, text = (
+        feature[name].bytes_list.value[0]
+        for name in (features.ENCODED, features.KEY, features.TEXT)
+    )
+    return LabelledImage(
+        split,
+        key.decode("utf-8", "surrogateescape"),
+        text.decode("utf-8", "surrogateescape"),
+        encoded,
+    )

@@ -1,0 +1,203 @@
+"""From the folder of a run to its page."""
+
+import base64
+import hashlib
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import jinja2
+import markupsafe
+import pandas as pd
+
+from report import (
+    confusion,
+    drawing,
+    run_data,
+    sections,
+    split_images,
+    thumbnails,
+    wording,
+)
+from report.run_data import RunData
+from schema import durable, features, run_files
+from schema.errors import SlimlineError
+from trainer.augmentation import preview, recipe
+from trainer.config import TrainerConfig, from_json, known_keys
+
+TEMPLATES = pathlib.Path(__file__).parent / "templates"
+PAGE, STYLE, SCRIPT = "page.html.jinja", "style.css", "page.js"
+AUGMENTED_IMAGES, VARIANTS = 6, 7
+# Id of each section and its heading, in the order of the page.
+SECTIONS = {
+    "verdict": "Verdict",
+    "metrics": "Metrics",
+    "data": "Data",
+    "curves": "Curves",
+    "confusion": "Confusion",
+    "classes": "Classes",
+    "calibration": "Calibration",
+    "mistakes": "Mistakes",
+    "augmentation": "Augmentation",
+    "configuration": "Configuration",
+}
+
+
+def build(run_folder: pathlib.Path, path: pathlib.Path | None = None) -> pathlib.Path:
+    """Writes the page of a finished run; returns its file.
+
+    What some of the artifacts told is left out where they are gone; the page says which
+    file is missing then.
+
+    Args:
+      run_folder: of the run.
+      path: of the page; `report.html` in the folder where it is None.
+
+    Raises:
+      ConfigError: there is no such run, it did not end, or all of its artifacts are gone.
+      OSError: the page cannot be written.
+    """
+    text = render(run_data.read(run_folder))
+    path = path or run_folder / run_files.REPORT_FILE
+    durable.write_text(path, text)
+    return path
+
+
+def render(data: RunData) -> str:
+    """The page as HTML."""
+    style = (TEMPLATES / STYLE).read_text(encoding="utf-8")
+    script = (TEMPLATES / SCRIPT).read_text(encoding="utf-8")
+    template = _environment().get_template(PAGE)
+    return template.render(
+        headings=SECTIONS,
+        run=data.summary["run"],
+        experiment=data.summary["experiment"],
+        finished=data.summary.get("finished", ""),
+        style=markupsafe.Markup(style),
+        script=markupsafe.Markup(script),
+        policy=_policy(style, script),
+        **_contents(data),
+    )
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "name": wording.name,
+        "visible": wording.visible,
+        "count": wording.count,
+        "figure": wording.figure,
+        "signed": wording.signed,
+        "share": wording.share,
+        "short": wording.short,
+        "setting": wording.setting,
+        "duration": wording.duration,
+        "bar": drawing.bar,
+    }
+    return environment
+
+
+def _policy(style: str, script: str) -> str:
+    """Lets the page load nothing, and run its own script alone."""
+    return (
+        "default-src 'none'; img-src data:;"
+        f" style-src {_hash(style)}; script-src {_hash(script)};"
+        " base-uri 'none'; form-action 'none'"
+    )
+
+
+def _hash(text: str) -> str:
+    digest = hashlib.sha256(text.encode()).digest()
+    return f"'sha256-{base64.b64encode(digest).decode()}'"
+
+
+def _contents(data: RunData) -> dict[str, Any]:
+    """Context of each section by its id, with all images read."""
+    shown = confusion.matrix(data.verdict["confusion"]) if data.verdict else None
+    chosen: dict[confusion.Cell, list[Any]] = {}
+    wrong: pd.DataFrame | None = None
+    right: pd.DataFrame | None = None
+    if data.table is not None:
+        wrong, right = sections.choose_mistakes(data.table)
+        if shown:
+            chosen = confusion.choose_images(shown, data.table)
+    cell_keys = confusion.keys_in_order(chosen)
+    mistake_keys = [
+        key for rows in (wrong, right) if rows is not None for key in rows["key"]
+    ]
+    test = data.split(features.TEST)
+    encoded = split_images.by_key(test, [*cell_keys, *mistake_keys]) if test else {}
+    in_cells = thumbnails.within(cell_keys, encoded, sections.CELL_BYTES)
+    in_mistakes = thumbnails.within(mistake_keys, encoded, sections.MISTAKE_BYTES)
+    examples, augmentation = _from_train(data)
+    return {
+        "verdict": sections.verdict(data),
+        "metrics": sections.metrics(data),
+        "data": sections.data_section(data, examples),
+        "curves": sections.curves(data),
+        "confusion": sections.confusion_section(data, shown, chosen, in_cells),
+        "classes": sections.classes(data),
+        "calibration": sections.calibration(data),
+        "mistakes": sections.mistakes(data, wrong, right, in_mistakes),
+        "augmentation": augmentation,
+        "configuration": sections.configuration(data),
+    }
+
+
+def _from_train(data: RunData) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Examples of the classes, and what augmentation makes of some of them."""
+    missing = data.without(f"{run_data.EXAMPLES} {features.TRAIN}")
+    split = data.split(features.TRAIN)
+    if split is None:
+        return [], {"rows": [], "steps": [], "missing": missing}
+    labels = data.labels
+    per_class = sections.EXAMPLES_PER_CLASS
+    if len(labels) * per_class > sections.MAX_EXAMPLES:
+        per_class = 1
+    places = range(min(len(labels), sections.MAX_EXAMPLES))
+    found = split_images.of_each_class(split, places, per_class)
+    examples = [
+        {
+            "src": thumbnails.of_encoded(image.encoded),
+            "key": image.key,
+            "text": labels[label],
+        }
+        for label, images in found.items()
+        for image in images
+    ]
+    # One of each class before the second of any.
+    by_turn = sorted(
+        (place, image.label, image)
+        for images in found.values()
+        for place, image in enumerate(images)
+    )
+    chosen = [image for _, _, image in by_turn[:AUGMENTED_IMAGES]]
+    return examples, _augmentation(data, chosen)
+
+
+def _augmentation(
+    data: RunData, images: Sequence[split_images.SplitImage]
+) -> dict[str, Any]:
+    sections_read = {key.split(".")[0] for key in known_keys(TrainerConfig)}
+    nested = run_data.trainer_values(data.settings, sorted(sections_read))
+    if not nested or not images:
+        reason = "the settings of the run" if images else "images of train"
+        return {"rows": [], "steps": [], "missing": [f"gone: {reason}"]}
+    try:
+        config = from_json(TrainerConfig, nested)
+        grid = preview.preview([image.encoded for image in images], config, VARIANTS)
+    except SlimlineError as error:
+        # Settings of another version of slimline.
+        return {"rows": [], "steps": [], "missing": [error.message]}
+    names = [data.labels[image.label] for image in images]
+    return {
+        "rows": sections.augmentation_rows(grid, names),
+        "steps": recipe.describe(config),
+        "missing": [],
+    }

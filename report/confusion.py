@@ -1,0 +1,119 @@
+"""The confusion matrix: which classes and which images of its cells are shown."""
+
+import dataclasses
+import itertools
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from components.model_evaluator import predictions
+
+MAX_CLASSES = 30
+MAX_PER_CELL = 12
+MAX_IMAGES = 1200
+# Shades of the style sheet, `shade-0` for none.
+SHADES = 8
+
+Cell = tuple[int, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class Matrix:
+    """What is shown of a confusion matrix.
+
+    Attributes:
+      classes: places of the classes shown, in label order.
+      counts: int [num_classes, num_classes] of all, rows true, columns predicted.
+      shares: the same as shares of the rows; 0 in rows without images.
+    """
+
+    classes: tuple[int, ...]
+    counts: np.ndarray
+    shares: np.ndarray
+
+    @property
+    def total(self) -> int:
+        """Images in all cells, also of classes that are not shown."""
+        return int(self.counts.sum())
+
+    @property
+    def shown(self) -> int:
+        """Images in the cells that are shown."""
+        return int(self.counts[np.ix_(self.classes, self.classes)].sum())
+
+    def cells(self) -> list[Cell]:
+        """Cells with images that are shown: the confusions, most images first, then hits."""
+        found = [
+            (true, predicted)
+            for true in self.classes
+            for predicted in self.classes
+            if self.counts[true, predicted]
+        ]
+        return sorted(found, key=lambda cell: (cell[0] == cell[1], -self.counts[cell]))
+
+    def shade(self, true: int, predicted: int) -> int:
+        """0 to `SHADES`, as a share of the largest confusion shown; 0 for hits."""
+        share = float(self.shares[true, predicted])
+        if true == predicted or not share:
+            return 0
+        wrong = self.shares[np.ix_(self.classes, self.classes)].copy()
+        np.fill_diagonal(wrong, 0)
+        return max(1, round(SHADES * share / float(wrong.max())))
+
+
+def matrix(confusion: Sequence[Sequence[int]]) -> Matrix:
+    """Of many classes those with most confusion, in rows and columns together.
+
+    Args:
+      confusion: rows true, columns predicted.
+    """
+    counts = np.asarray(confusion, np.int64)
+    sums = counts.sum(axis=1, keepdims=True)
+    shares = np.divide(counts, sums, out=np.zeros(counts.shape), where=sums > 0)
+    wrong = counts - np.diag(np.diag(counts))
+    order = np.argsort(-(wrong.sum(axis=0) + wrong.sum(axis=1)), kind="stable")
+    return Matrix(tuple(sorted(order[:MAX_CLASSES].tolist())), counts, shares)
+
+
+def choose_images(shown: Matrix, table: pd.DataFrame) -> dict[Cell, list[Any]]:
+    """Cell -> rows of its images, the most confident first, at most `MAX_PER_CELL`.
+
+    All cells together have at most `MAX_IMAGES`, dealt one at a time, so that every cell
+    gets one before any gets its second.
+
+    Args:
+      shown: decides about cells and their order.
+      table: of predictions.
+    """
+    columns = [
+        predictions.KEY,
+        predictions.LABEL,
+        predictions.PREDICTED,
+        predictions.CONFIDENCE,
+    ]
+    ordered = table[columns].sort_values(
+        [predictions.CONFIDENCE, predictions.KEY], ascending=[False, True]
+    )
+    by_cell = {
+        cell: list(rows.head(MAX_PER_CELL).itertuples(index=False))
+        for cell, rows in ordered.groupby([predictions.LABEL, predictions.PREDICTED])
+    }
+    chosen: dict[Cell, list[Any]] = defaultdict(list)
+    places = itertools.product(range(MAX_PER_CELL), shown.cells())
+    dealt = (
+        (cell, by_cell[cell][place])
+        for place, cell in places
+        if place < len(by_cell.get(cell, ()))
+    )
+    for cell, row in itertools.islice(dealt, MAX_IMAGES):
+        chosen[cell].append(row)
+    return dict(chosen)
+
+
+def keys_in_order(chosen: Mapping[Cell, Sequence[Any]]) -> list[str]:
+    """Keys of the images as they were dealt: first the first of each cell, and so on."""
+    rounds = itertools.zip_longest(*chosen.values())
+    return [row.key for each in rounds for row in each if row is not None]

@@ -1,0 +1,111 @@
+"""What the section about the data shows."""
+
+@@IMPORTS@@
+
+
+def data_section(data: RunData, examples: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Counts, examples, and what was left out or looks wrong.
+
+    Args:
+      data: of the run.
+      examples: images to show, as `src`, `key` and `text`.
+    """
+    per_class: Mapping[str, Mapping[str, int]] = data.summary["images_per_class"]
+    splits = list(data.summary["images"])
+    names = list(data.labels)
+    names += sorted({name for row in per_class.values() for name in row} - set(names))
+    counts = [[per_class[split].get(name, 0) for split in splits] for name in names]
+    sums = [sum(row) for row in counts]
+    rows = [
+        {
+            "name": name,
+            "counts": row,
+            "total": total,
+            "drawing": drawing.stack(row, max(sums)),
+        }
+        for name, row, total in zip(names, counts, sums, strict=True)
+    ]
+    filled = [(total, name) for total, name in zip(sums, names, strict=True) if total]
+    uri = data.uri("ingest", "examples")
+    return {
+        "splits": splits,
+        "totals": [data.summary["images"][split] for split in splits],
+        "rows": rows,
+        "balance": max(filled)[0] / min(filled)[0] if filled else None,
+        "largest": max(filled)[1] if filled else "",
+        "smallest": min(filled)[1] if filled else "",
+        "examples": examples,
+        "facts": _ingest_facts(data),
+        "missing_classes": (data.ingest or {}).get("missing_classes") or {},
+        "quarantine": data.quarantine[:MAX_LISTED],
+        "quarantine_count": max(len(data.quarantine), data.summary["unreadable"]),
+        "quarantine_file": str(uri / reports.QUARANTINE_FILE) if uri else "",
+        "anomalies": data.anomalies,
+        "findings": _findings(data.data_check) if data.data_check else None,
+        "missing": data.without(
+            run_data.INGEST,
+            run_data.QUARANTINE,
+            run_data.ANOMALIES,
+            f"{run_data.EXAMPLES} {features.TRAIN}",
+        ),
+    }
+
+
+def _ingest_facts(data: RunData) -> list[tuple[str, str]]:
+    found = data.ingest
+    if not found:
+        return []
+    rows = [
+        ("layout", wording.visible(found.get("format", wording.NOTHING))),
+        ("unreadable, in quarantine", wording.count(found.get("unreadable"))),
+        ("duplicates dropped", wording.count(found.get("duplicates_dropped"))),
+        ("duplicates kept", wording.count(found.get("duplicates_kept"))),
+        (
+            "same image, several classes",
+            wording.count(found.get("label_conflicts")),
+        ),
+        ("files ignored", wording.count(found.get("ignored"))),
+        ("of these named as images", wording.count(found.get("ignored_images"))),
+    ]
+    return rows
+
+
+def _findings(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a data check: number of findings by kind, and the first of each in words."""
+    kinds: list[tuple[str, int | None, list[str]]] = []
+    unreadable = found.get("unreadable") or ()
+    kinds.append(("unreadable", len(unreadable), [_joined(row) for row in unreadable]))
+    for title, name in (
+        ("copies", "exact_duplicates"),
+        ("lookalikes", "near_duplicates"),
+    ):
+        groups = found.get(name)
+        told = [
+            " = ".join(image["key"] for image in group["images"])
+            + (" (across splits)" if group.get("is_across_splits") else "")
+            + (" (several classes)" if group.get("has_several_classes") else "")
+            for group in groups or ()
+        ]
+        kinds.append((title, None if groups is None else len(groups), told))
+    for kind, odd in (found.get("odd_images") or {}).items():
+        told = [f"{each['image']['key']}, score {each['score']:.2f}" for each in odd]
+        kinds.append((kind.replace("_", " "), len(odd), told))
+    doubts = found.get("wrong_labels")
+    told = [
+        f"{each['key']}: {each['given']}, rather {each['suggested']}"
+        f" (probability of its class {each['score']:.2f})"
+        for each in doubts or ()
+    ]
+    kinds.append(("doubtful labels", None if doubts is None else len(doubts), told))
+    return {
+        "kinds": [
+            (title, total, told[:MAX_LISTED], max(0, len(told) - MAX_LISTED))
+            for title, total, told in kinds
+        ],
+        "left_out": found.get("left_out") or [],
+    }
+
+
+def _joined(row: Any) -> str:
+    """An unreadable image: JSON makes a list of the pair."""
+    return ": ".join(map(str, row.values() if isinstance(row, Mapping) else row))

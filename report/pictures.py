@@ -1,0 +1,126 @@
+"""What the sections with test images show: the confusion matrix, and mistakes."""
+
+@@IMPORTS@@
+
+
+def confusion_section(
+    data: RunData,
+    shown: confusion.Matrix | None,
+    chosen: Mapping[confusion.Cell, Sequence[Any]],
+    addresses: Mapping[str, str],
+) -> dict[str, Any]:
+    """The matrix, and the images behind its cells.
+
+    Args:
+      data: of the run.
+      shown: the matrix; None where it is gone.
+      chosen: rows of the images of each cell.
+      addresses: key -> thumbnail.
+    """
+    missing = data.without(
+        run_data.VERDICT, run_data.PREDICTIONS, f"{run_data.EXAMPLES} {features.TEST}"
+    )
+    if shown is None:
+        return {"rows": [], "missing": missing}
+    labels = data.labels
+    rows = [
+        {
+            "name": labels[true],
+            "support": int(shown.counts[true].sum()),
+            "cells": [_cell(shown, true, predicted) for predicted in shown.classes],
+        }
+        for true in shown.classes
+    ]
+    images = {
+        _cell_name(cell): [
+            {
+                "src": addresses[row.key],
+                "key": wording.visible(row.key),
+                "confidence": wording.figure(row.confidence),
+            }
+            for row in found
+            if row.key in addresses
+        ]
+        for cell, found in chosen.items()
+    }
+    return {
+        "rows": rows,
+        "labels": [labels[place] for place in shown.classes],
+        "sums": [int(shown.counts[:, place].sum()) for place in shown.classes],
+        "num_classes": len(labels),
+        "has_long_names": len(shown.classes) > MAX_LEVEL_CLASSES
+        or max(map(len, labels)) > MAX_LEVEL_SIGNS,
+        "total": shown.total,
+        "shown": shown.shown,
+        "has_images": any(images.values()),
+        "document": {
+            "labels": [wording.visible(label) for label in labels],
+            "images": {name: found for name, found in images.items() if found},
+        },
+        "missing": missing,
+    }
+
+
+def choose_mistakes(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The mistakes that the model was surest of, and the hits that it was least sure of."""
+    hits = predictions.hits(table)
+    order = [predictions.CONFIDENCE, predictions.KEY]
+    wrong = table[~hits].sort_values(order, ascending=[False, True])
+    right = table[hits].sort_values(order)
+    return wrong.head(MISTAKES), right.head(MISTAKES)
+
+
+def mistakes(
+    data: RunData,
+    wrong: pd.DataFrame | None,
+    right: pd.DataFrame | None,
+    addresses: Mapping[str, str],
+) -> dict[str, Any]:
+    """Both as thumbnails.
+
+    Args:
+      data: of the run.
+      wrong: rows of predictions, or None where they are gone. right: the same.
+      addresses: key -> thumbnail; images without one are shown as names alone.
+    """
+
+    def cards(rows: pd.DataFrame) -> list[dict[str, Any]]:
+        return [
+            {
+                "src": addresses.get(row.key),
+                "key": row.key,
+                "true": data.labels[row.label],
+                "predicted": data.labels[row.predicted],
+                "confidence": float(row.confidence),
+            }
+            for row in rows.itertuples(index=False)
+        ]
+
+    total = None
+    if data.table is not None:
+        total = int(np.count_nonzero(~predictions.hits(data.table)))
+    return {
+        "wrong": cards(wrong) if wrong is not None else [],
+        "right": cards(right) if right is not None else [],
+        "total": total,
+        "missing": data.without(
+            run_data.PREDICTIONS, f"{run_data.EXAMPLES} {features.TEST}"
+        ),
+    }
+
+
+def _cell(shown: confusion.Matrix, true: int, predicted: int) -> dict[str, Any]:
+    return {
+        "name": _cell_name((true, predicted)),
+        "true": true,
+        "predicted": predicted,
+        "count": int(shown.counts[true, predicted]),
+        "share": float(shown.shares[true, predicted]),
+        "shade": shown.shade(true, predicted),
+        "is_hit": true == predicted,
+    }
+
+
+def _cell_name(cell: confusion.Cell) -> str:
+    """By places, never by names of classes, which come from the data."""
+    return f"{cell[0]}-{cell[1]}"

@@ -1,0 +1,115 @@
+"""What the sections curves, augmentation and configuration show: how the model was made."""
+
+@@IMPORTS@@
+
+
+def curves(data: RunData) -> dict[str, Any]:
+    """Loss, accuracy and rate over the steps."""
+    losses = list(history.read(history.losses(data.folder)))
+    measured = list(history.read(history.measurements(data.folder)))
+    weights = [
+        name.removeprefix("eval_top_1_")
+        for name in (measured[0] if measured else ())
+        if name.startswith("eval_top_1_")
+    ]
+    accuracy = [
+        drawing.Line("train, a batch each", "quiet", _points(losses, "accuracy")),
+        *(
+            drawing.Line(
+                f"eval, {'averaged' if each == 'ema' else each} weights",
+                _CURVE_KINDS.get(each, "second"),
+                _points(measured, f"eval_top_1_{each}"),
+                has_marks=True,
+            )
+            for each in sorted(weights, reverse=True)
+        ),
+    ]
+    panels = [
+        ("Loss", "loss of the batch", [_train_line(losses, "loss")], 0.0),
+        ("Accuracy", "top-1", accuracy, 1.0),
+        ("Learning rate", "rate", [_train_line(losses, "learning_rate")], 0.0),
+    ]
+    missing = [
+        f"gone: {data.folder / name}"
+        for name in (history.LOSSES_FILE, history.HISTORY_FILE)
+        if not (data.folder / name).is_file()
+    ]
+    return {
+        "panels": [
+            {
+                "title": title,
+                "drawing": drawing.curves(
+                    _in_words(title, lines), y_name, lines, top=top
+                ),
+                "lines": [line for line in lines if line.points],
+            }
+            for title, y_name, lines, top in panels
+            if any(line.points for line in lines)
+        ],
+        "best_step": data.summary["best_step"],
+        "steps": data.summary["steps"],
+        "eval_top_1": data.summary["eval_top_1"],
+        "weights": data.summary["weights"],
+        "missing": missing,
+    }
+
+
+def augmentation_rows(grid: np.ndarray, names: Sequence[str]) -> list[dict[str, Any]]:
+    """A row an image: as evaluation sees it, then as training does.
+
+    Args:
+      grid: uint8 [n, 1 + variants, height, width, channels].
+      names: class of each image.
+    """
+    return [
+        {"name": name, "sources": [thumbnails.of_pixels(pixels) for pixels in row]}
+        for name, row in zip(names, grid, strict=True)
+    ]
+
+
+def configuration(data: RunData) -> dict[str, Any]:
+    """Settings, versions, fingerprints, artifacts and time."""
+    summary = data.summary
+    changed = [
+        setting
+        for setting in data.settings
+        if setting.origin not in ("", "default", "experiment")
+    ]
+    seconds: Mapping[str, float] = summary["seconds"]
+    longest = max(seconds.values(), default=0)
+    return {
+        "changed": changed,
+        "settings": data.settings,
+        "versions": summary.get("versions") or {},
+        "source_fingerprint": summary.get("source_fingerprint"),
+        "data_fingerprint": summary.get("data_fingerprint", ""),
+        "artifacts": [
+            (component, key, uri, pathlib.Path(uri).exists())
+            for component, outputs in summary["artifacts"].items()
+            for key, uris in outputs.items()
+            for uri in uris
+        ],
+        "seconds": [
+            (name, value, drawing.bar(value, longest))
+            for name, value in seconds.items()
+        ],
+        "total_seconds": summary["total_seconds"],
+        "missing": [] if data.settings else [f"gone: {data.folder / 'config.json'}"],
+    }
+
+
+def _points(rows: Sequence[Mapping[str, float]], name: str) -> list[drawing.Point]:
+    return drawing.thin([(row["step"], row[name]) for row in rows if name in row])
+
+
+def _train_line(rows: Sequence[Mapping[str, float]], name: str) -> drawing.Line:
+    return drawing.Line("train", "first", _points(rows, name))
+
+
+def _in_words(title: str, lines: Sequence[drawing.Line]) -> str:
+    told = [
+        f"{line.name}: from {line.points[0][1]:.4g} to {line.points[-1][1]:.4g}"
+        for line in lines
+        if line.points
+    ]
+    return f"{title} over the steps. {'; '.join(told)}."

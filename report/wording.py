@@ -1,0 +1,100 @@
+"""Figures and names as the page shows them."""
+
+import math
+import numbers
+from typing import Any
+
+import markupsafe
+
+NOTHING = "–"
+_MINUTE, _HOUR = 60, 3600
+
+
+def visible(text: object) -> str:
+    """`text` with signs that do not show, or turn the line round, spelled as escapes.
+
+    Names of classes and files come from the data.
+    """
+    return "".join(
+        sign if sign.isprintable() else sign.encode("unicode_escape").decode("ascii")
+        for sign in str(text).encode("utf-8", "replace").decode("utf-8")
+    )
+
+
+def name(text: object) -> markupsafe.Markup:
+    """A name out of the data as HTML: escaped, and its direction kept to itself."""
+    return markupsafe.Markup("<bdi>{}</bdi>").format(visible(text))
+
+
+def count(value: float | None) -> str:
+    """'1,797'."""
+    return NOTHING if value is None else f"{value:,.0f}"
+
+
+def figure(value: float | None) -> str:
+    """A metric with four decimals."""
+    return NOTHING if value is None else f"{value:.4f}"
+
+
+def signed(value: float | None) -> str:
+    """A difference with its sign and four decimals."""
+    if value is None:
+        return NOTHING
+    return f"{value:+.4f}".replace("-", "\N{MINUS SIGN}")
+
+
+def share(value: float | None) -> str:
+    """'12.3 %'."""
+    return NOTHING if value is None else f"{100 * value:.1f} %"
+
+
+def short(value: Any) -> str:
+    """A figure of any size in few signs, as those of rules are; other values as they are."""
+    if value is None:
+        return NOTHING
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        return setting(value)
+    number = float(value)
+    if not math.isfinite(number):
+        return str(number)
+    if number.is_integer() and abs(number) >= 1:
+        text = f"{number:,.0f}"
+    elif abs(number) >= 1:
+        text = f"{number:.2f}"
+    elif number and abs(number) < 1e-4:
+        text = f"{number:.1e}"
+    else:
+        text = f"{number:.4f}"
+    return text.replace("-", "\N{MINUS SIGN}", 1) if number < 0 else text
+
+
+def setting(value: Any) -> str:
+    """A setting as a person types it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(setting(item) for item in value)}]"
+    return "''" if value == "" else visible(value)
+
+
+def duration(seconds: float) -> str:
+    """'0.3 s', '21 s', '23 min 07 s', '1 h 02 min'."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < _MINUTE:
+        return f"{whole} s"
+    if whole < _HOUR:
+        return f"{whole // _MINUTE} min {whole % _MINUTE:02} s"
+    return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE:02} min"
+
+
+def metric(name: str) -> str:
+    """'top-1' of 'top_1'; the calibration error by its usual name."""
+    if name == "calibration_error":
+        return "expected calibration error"
+    if name.startswith("top_"):
+        return name.replace("_", "-")
+    return name.replace("macro_f1", "macro F1").replace("_", " ")

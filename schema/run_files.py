@@ -1,0 +1,10 @@
+"""Names of what a run leaves in its folder: the pipeline writes it, the report reads it."""
+
+CONFIG_FILE = "config.json"
+LOG_FILE = "log.txt"
+SUMMARY_FILE = "summary.json"
+REPORT_FILE = "report.html"
+# Findings of `slimline data check` on the images of the run, where someone put them there.
+DATA_CHECK_FILE = "data_check.json"
+# All settings of a member; config.json of the sweep has those that the members share.
+MEMBER_SETTINGS_FILE = "settings.json"

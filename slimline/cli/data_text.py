@@ -1,0 +1,53 @@
+"""A data set as text: classes by split, sizes, lists that are cut."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from slimline.cli import output
+
+if TYPE_CHECKING:
+    from components.image_example_gen.inspection import SizeRange
+
+MAX_LISTED = 5
+MAX_CLASSES = 20
+TITLE_WIDTH = 11
+
+
+def class_table(images: Mapping[str, Mapping[str, int]], labels: Sequence[str]) -> str:
+    """Images by class and split, the first classes only.
+
+    Args:
+      images: split -> class -> images.
+      labels: classes, in the order of the rows.
+    """
+    splits = list(images)
+    rows = [("class", *splits)]
+    rows += [
+        (label, *(f"{images[split].get(label, 0):,}" for split in splits))
+        for label in labels[:MAX_CLASSES]
+    ]
+    table = output.columns(rows)
+    more = len(labels) - MAX_CLASSES
+    return (
+        f"{table}\nand {more:,} more classes (--json lists all)" if more > 0 else table
+    )
+
+
+def listed(title: str, names: Sequence[str], count: str = "") -> str:
+    """A title with the number of `names`, or `count`, and the first of them below it."""
+    more = len(names) - MAX_LISTED
+    told = [*names[:MAX_LISTED], *([f"and {more:,} more"] if more > 0 else [])]
+    heading = f"{title:<{TITLE_WIDTH}}{count or f'{len(names):,}'}"
+    return "\n".join([heading, *(f"  {name}" for name in told)])
+
+
+def sizes(width_px: "SizeRange", height_px: "SizeRange") -> str:
+    """The line with smallest, middle and largest size."""
+    return (
+        f"{'size':<10}width {_range(width_px)}, height {_range(height_px)} px"
+        " (smallest / median / largest)"
+    )
+
+
+def _range(found: "SizeRange") -> str:
+    return f"{found.minimum} / {found.median} / {found.maximum}"

@@ -1,0 +1,49 @@
+"""slimline report: the page about a run."""
+
+import pathlib
+
+import click
+
+from pipeline import runs
+from schema import run_files
+from slimline import capture, errors
+from slimline.cli import options, output
+
+
+@click.command(short_help="Make the page about a run.")
+@options.run_argument
+@click.option(
+    "--output",
+    "path",
+    type=click.Path(dir_okay=False, path_type=pathlib.Path),
+    metavar="FILE",
+    help=f"Page to write.  [default: {run_files.REPORT_FILE} in the folder of the run]",
+)
+@options.root_option
+@options.output_options
+def command(
+    run_name: str,
+    path: pathlib.Path | None,
+    root: pathlib.Path,
+    is_json: bool,
+    is_quiet: bool,
+) -> int:
+    """Make the page about RUN, one HTML file, the newest run by default.
+
+    RUN is a name, its two words, a prefix, latest:passed, or RUN/MEMBER of a sweep. Every
+    run makes its page at its end; this makes it anew from what the run left.
+    """
+    folder = runs.find(root, run_name)
+    # Says of a sweep that its members have pages.
+    runs.read_summary(folder)
+    path = path or folder / run_files.REPORT_FILE
+    # TensorFlow, which reads the images, writes to the terminal while it loads.
+    with capture.discard():
+        import report
+
+        with output.writing(path):
+            report.build(folder, path)
+    document = {"run": folder.name, "report": str(path)}
+    text = output.short_path(str(path))
+    output.emit(text, document, is_json=is_json, is_quiet=is_quiet)
+    return errors.DONE

@@ -1,0 +1,80 @@
+"""The section `infra`, and the check's outcome in words."""
+
+import dataclasses
+import json
+import shutil
+
+import pytest
+
+from pipeline import experiments, infra, inputs
+from pipeline.config import InfraConfig
+from schema.errors import ConfigError
+
+REPORT = {
+    "is_blessed": True,
+    "sentences": ["loaded in 1.2 s"],
+    "refusals": [],
+    "rules": [],
+    "latency_ms": {"p50": 3.1, "p99": 12.3, "calls": 100},
+    "size_bytes": 3_140_000,
+    "answers": {"images": 20, "asked": 80, "equal": 80, "largest_difference": 1e-7},
+}
+
+
+def test_limits_are_those_of_the_section() -> None:
+    found = infra.limits(InfraConfig(max_difference=0.1, max_size_mb=2))
+    assert (found.max_difference, found.max_latency_ms, found.max_size_mb) == (
+        0.1,
+        0,
+        2,
+    )
+
+
+def test_tensorflow_serving_needs_docker(monkeypatch) -> None:
+    config = experiments.find("digits_resnet_20")
+    config = dataclasses.replace(config, infra=InfraConfig(validator="tf_serving"))
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(ConfigError) as caught:
+        inputs.check(config)
+    assert caught.value.message == (
+        "setting 'infra.validator' is tf_serving, which runs in Docker"
+    )
+    assert caught.value.found == "no docker command"
+    assert caught.value.tip.startswith("--set infra.validator=process ")
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
+    inputs.check(config)
+
+
+@pytest.mark.parametrize("name", ["max_latency_ms", "max_size_mb"])
+def test_tensorflow_serving_measures_nothing(monkeypatch, name) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
+    config = InfraConfig(validator="tf_serving", **{name: 5})
+    with pytest.raises(ConfigError, match=f"'infra.{name}' has no effect"):
+        infra.check(config)
+
+
+def test_in_short(tmp_path) -> None:
+    (tmp_path / "infra.json").write_text(json.dumps(REPORT))
+    assert infra.in_short(infra.read(str(tmp_path))) == (
+        "loaded, 80 of 80 answers equal to training, p99 12 ms, 3.1 MB"
+    )
+    refused = REPORT | {"is_blessed": False, "refusals": ["this is bad", "and this"]}
+    assert infra.in_short(refused) == "refused: this is bad; and this"
+
+
+@pytest.mark.parametrize(
+    ("mark", "sentence"),
+    [
+        ("INFRA_BLESSED", "TensorFlow Serving loaded the model and answered"),
+        (
+            "INFRA_NOT_BLESSED",
+            "refused: TensorFlow Serving did not load the model, or did not answer",
+        ),
+    ],
+)
+def test_the_stock_validator_leaves_a_mark_only(tmp_path, mark, sentence) -> None:
+    (tmp_path / mark).touch()
+    report = infra.read(str(tmp_path))
+    assert infra.in_short(report) == sentence
+    (rule,) = report["rules"]
+    assert rule["is_kept"] is report["is_blessed"] is (mark == "INFRA_BLESSED")

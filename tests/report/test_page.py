@@ -1,0 +1,392 @@
+"""The page of a made-up run: its figures, and what it does with names, sizes and gaps."""
+
+import html
+import io
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import report
+from components.model_evaluator import predictions
+from report import building, run_data
+from schema import run_files
+from schema.errors import ConfigError
+
+MAX_BYTES = 5_000_000
+HOSTILE = (
+    "<img src=x onerror=alert(1)>",
+    "</script><script>alert(2)</script>",
+    "\"quoted' & {{ 7 * 7 }}",
+    "right\u202eto left\u2028",
+    "plain",
+)
+
+
+class Elements(HTMLParser):
+    """Start tags with their attributes, ids and text of a page."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.found: list[tuple[str, dict]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+
+    def of(self, tag: str) -> list[dict]:
+        return [attributes for name, attributes in self.found if name == tag]
+
+
+def section(page: str, name: str) -> str:
+    """Text of a section with the tags taken out."""
+    (inner,) = re.findall(rf'<section id="{name}".*?</section>', page, re.DOTALL)
+    inner = re.sub(r"<script.*?</script>", "", inner, flags=re.DOTALL)
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", inner)).split())
+
+
+def render(run) -> str:
+    return building.render(run_data.read(run.folder))
+
+
+def as_png(pixels: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+def cells(page: str) -> dict[str, list]:
+    (text,) = re.findall(r'id="cell-document">(.*?)</script>', page, re.DOTALL)
+    return json.loads(text)["images"]
+
+
+def test_it_is_written_into_the_folder_of_the_run(made_up, tmp_path):
+    path = report.build(made_up.folder, tmp_path / "page.html")
+    assert path == tmp_path / "page.html"
+    assert path.read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert report.build(made_up.folder) == made_up.folder / run_files.REPORT_FILE
+
+
+def test_every_section_has_its_heading_in_order(page):
+    assert re.findall(r'<section id="([a-z]+)"', page) == list(building.SECTIONS)
+    assert re.findall(r"<h2 id=.*?>(.*?)</h2>", page) == list(
+        building.SECTIONS.values()
+    )
+
+
+def test_the_verdict_with_its_rules(page, made_up):
+    text = section(page, "verdict")
+    top_1 = made_up.verdict["metrics"]["top_1"]
+    assert text.startswith("Verdict ✓ Passed Version 1795657001 was pushed.")
+    assert (
+        f"✓ kept top-1 {top_1:.4f} ≥ 0.8000 required min_top_1 {top_1:.4f} 0.8000"
+        in text
+    )
+    assert "p99 latency 4.2 ms max_latency_ms 4.20 –" in text
+    assert "training 7 min 56 s" in text
+
+
+def test_a_refusal_names_the_rule_and_what_stays(new_run, tmp_path):
+    run = new_run(tmp_path, images=24, passes=False)
+    run.write()
+    text = section(render(run), "verdict")
+    assert "✗ Refused Nothing was pushed; version 1795656317 stayed live." in text
+    assert "✗ broken class cat 0.7901, required of each 0.8000" in text
+
+
+def test_metrics_with_intervals_beside_the_baseline(page, made_up):
+    text = section(page, "metrics")
+    found = made_up.verdict
+    low, high = found["intervals"]["top_1"]
+    change = found["differences"]["top_1"]
+    signs = str.maketrans("-", "\N{MINUS SIGN}")
+    told = [
+        f"{change[name]:+.4f}".translate(signs)
+        for name in ("difference", "low", "high")
+    ]
+    assert (
+        f"top-1 {found['metrics']['top_1']:.4f} {low:.4f} to {high:.4f}"
+        f" {found['baseline_metrics']['top_1']:.4f} {told[0]} {told[1]} to {told[2]}"
+    ) in text
+    assert "On the 240 images of the test split" in text
+    assert f"macro F1 {found['metrics']['macro_f1']:.4f}" in text
+
+
+def test_without_a_baseline_there_are_no_columns_for_it(new_run, tmp_path):
+    run = new_run(tmp_path, images=24, has_baseline=False)
+    run.write()
+    text = section(render(run), "metrics")
+    assert "There was no earlier model to compare with." in text
+    assert "Difference" not in text
+
+
+def test_data_with_what_was_left_out(page):
+    text = section(page, "data")
+    assert "280 images in 8 classes. All classes have equally many." in text
+    assert "cat 4 1 30 35" in text
+    assert "All 32 8 240 280" in text
+    assert "train/cat/broken.png truncated at byte 812" in text
+    assert "duplicates dropped 37" in text
+    assert "eval 1 anomaly" in text
+    assert "eval: image/width: some values above 64" in text
+    assert text.count("train/cat/0") == 2
+
+
+def test_a_data_check_beside_the_run_is_told(new_run, tmp_path):
+    run = new_run(tmp_path, images=24)
+    run.write()
+    image = {"key": "a.png", "split": "train", "text": "cat"}
+    findings = {
+        "unreadable": [["b.png", "no bytes"]],
+        "exact_duplicates": [
+            {
+                "images": [image, image | {"key": "c.png"}],
+                "is_across_splits": True,
+                "has_several_classes": False,
+            }
+        ],
+        "near_duplicates": None,
+        "odd_images": {"dark": [{"image": image, "score": 0.125}]},
+        "wrong_labels": [
+            {"key": "d.png", "given": "cat", "suggested": "dog", "score": 0.01}
+        ],
+        "left_out": ["cleanvision is not installed"],
+    }
+    (run.folder / run_files.DATA_CHECK_FILE).write_text(
+        json.dumps({"schema_version": 1, "findings": findings})
+    )
+    text = section(render(run), "data")
+    assert "b.png: no bytes" in text
+    assert "copies: 1 a.png = c.png (across splits)" in text
+    assert "lookalikes: not looked for" in text
+    assert "dark: 1 a.png, score 0.12" in text
+    assert "doubtful labels: 1 d.png: cat, rather dog" in text
+    assert "Left out: cleanvision is not installed" in text
+
+
+def test_curves_say_where_they_begin_and_end(page):
+    text = section(page, "curves")
+    assert (
+        "1,000 steps; the weights of step 950 were exported: eval top-1 0.9312" in text
+    )
+    assert "Learning rate over the steps. train: from 0.09998 to 0." in text
+    assert "eval, averaged weights: from 0.2628 to 0.931" in text
+
+
+def test_the_matrix_holds_every_image(page, made_up):
+    text = section(page, "confusion")
+    assert "All cells together hold 240 images" in text
+    confusion = np.array(made_up.verdict["confusion"])
+    (body,) = re.findall(r'<table class="confusion.*?</table>', page, re.DOTALL)
+    shown = Elements(body).of("button")
+    assert sum(int(each["data-count"]) for each in shown) == confusion.sum() == 240
+    count = confusion[1, 2]
+    assert (
+        f"true bird, predicted cat: {count} images, {100 * count / 30:.1f} % of the row"
+    ) in {each["aria-label"] for each in shown}
+
+
+def test_cells_hold_their_own_images_the_surest_first(page, made_up):
+    images = cells(page)
+    for name, found in images.items():
+        true, predicted = map(int, name.split("-"))
+        table = made_up.table.set_index("key").loc[[each["key"] for each in found]]
+        assert (table["label"] == true).all()
+        assert (table["predicted"] == predicted).all()
+        assert table["confidence"].is_monotonic_decreasing
+        assert len(found) == min(12, made_up.verdict["confusion"][true][predicted])
+        assert all(each["src"].startswith("data:image/webp;base64,") for each in found)
+
+
+def test_classes_the_worst_first(page, made_up):
+    text = section(page, "classes")
+    rows = sorted(made_up.verdict["per_class"].items(), key=lambda row: row[1]["f1"])
+    (worst, figures), (best, _) = rows[0], rows[-1]
+    assert text.index(f" {worst} ") < text.index(f" {best} ")
+    told = [f"{figures[name]:.4f}" for name in ("precision", "recall", "f1")]
+    assert f"{worst} {' '.join(told)} {figures['support']}" in text
+    gray = made_up.verdict["slices"]["colour"]["gray"]
+    assert (
+        f"gray {gray['top_1']:.4f} {gray['cross_entropy']:.4f} {gray['example_count']}"
+        in text
+    )
+
+
+def test_calibration_with_the_images_of_each_bin(page, made_up):
+    text = section(page, "calibration")
+    error = made_up.verdict["metrics"]["calibration_error"]
+    assert f"Expected calibration error {error:.4f}" in text
+    last = made_up.verdict["reliability"][-1]
+    assert (
+        f"0.933 to 1.000 {last['confidence']:.4f} {last['accuracy']:.4f} {last['count']}"
+    ) in text
+    assert text.endswith("All 240")
+
+
+def test_mistakes_the_surest_first(page, made_up):
+    text = section(page, "mistakes")
+    table = made_up.table
+    hits = predictions.hits(table)
+    assert f"{(~hits).sum()} of the test images got a wrong class." in text
+    surest = table[~hits].nlargest(1, "confidence").iloc[0]
+    true, predicted = (made_up.classes[surest[name]] for name in ("label", "predicted"))
+    start = f"Surest mistakes {true} → {predicted} {surest['confidence']:.4f} {surest['key']}"
+    assert start in text
+    assert text.count("→") == min(24, (~hits).sum())
+    assert len(re.findall(r'<img class="thumb"', page)) >= 2 * 24
+
+
+def test_augmentation_of_six_images(page):
+    text = section(page, "augmentation")
+    assert "pad_crop (pad_px 4), flip_left_right, brightness (largest 0.3)" in text
+    (body,) = re.findall(r'<table class="augmented.*?</table>', page, re.DOTALL)
+    sources = [each["src"] for each in Elements(body).of("img")]
+    assert len(sources) == 6 * (1 + building.VARIANTS)
+    assert len(set(sources)) > 40
+
+
+def test_configuration_with_the_changed_values_first(page, made_up):
+    text = section(page, "configuration")
+    assert text.startswith(
+        "Configuration Changed settings Setting Value From train.epochs 12 --set"
+    )
+    assert text.index("train.learning_rate 0.05 --config my.yaml") < text.index(
+        "All 82"
+    )
+    assert "TensorFlow 2.16.2" in text
+    assert "3f" * 32 in text
+    assert f"evaluate evaluation {made_up.evaluation}" in text
+    assert "train 8 min 00 s" in text
+
+
+def test_hostile_names_stay_text(new_run, tmp_path):
+    run = new_run(tmp_path, classes=HOSTILE, images=60)
+    run.write()
+    page = render(run)
+    elements = Elements(page)
+    assert all(each["src"].startswith("data:image/") for each in elements.of("img"))
+    assert not [name for _, each in elements.found for name in each if name[:2] == "on"]
+    assert len(elements.of("script")) == 2
+    assert "\u202e" not in page and "\u2028" not in page
+    assert (
+        "49" not in section(page, "classes").split("plain")[0].split("quoted")[1][:12]
+    )
+    names = set(re.findall(r"<bdi>(.*?)</bdi>", page))
+    assert html.escape(HOSTILE[0]) in names
+    assert r"right\u202eto left\u2028" in names
+    ids = [each["id"] for _, each in elements.found if "id" in each]
+    assert all(re.fullmatch("[a-z-]+", each) for each in ids)
+    assert len(set(ids)) == len(ids)
+    document = re.findall(r'id="cell-document">(.*?)</script>', page, re.DOTALL)[0]
+    assert json.loads(document)["labels"][1] == HOSTILE[1]
+
+
+def test_nothing_is_loaded_and_only_its_own_script_runs(page):
+    elements = Elements(page)
+    (policy,) = [
+        each["content"] for each in elements.of("meta") if "http-equiv" in each
+    ]
+    assert policy.startswith("default-src 'none'; img-src data:;")
+    assert "unsafe" not in policy
+    assert not elements.of("link") and not elements.of("iframe")
+    assert all("src" not in each for each in elements.of("script"))
+    assert not [each for _, each in elements.found if "style" in each]
+    outside = [each["href"] for each in elements.of("a") if each["href"][0] != "#"]
+    assert not outside
+
+
+def test_it_can_be_read_by_those_who_do_not_see_it(page):
+    elements = Elements(page)
+    assert elements.of("html")[0]["lang"] == "en"
+    assert all(each.get("alt") for each in elements.of("img"))
+    assert all("scope" in each for each in elements.of("th"))
+    for attributes in elements.of("svg"):
+        assert attributes.get("role") == "img" or attributes["aria-hidden"] == "true"
+    assert page.count('role="img"><title>') == page.count('role="img"')
+
+
+@pytest.mark.parametrize("size_px", (32, 96))
+def test_ten_thousand_images_stay_below_5_mb(new_run, tmp_path, size_px):
+    classes = [f"class {number}" for number in range(10)]
+    run = new_run(tmp_path, classes=classes, images=10_000, size_px=size_px)
+    if size_px > 32:
+        # Noise is what compresses worst; one picture for all saves the time to make more.
+        noise = np.random.default_rng(0).integers(0, 256, (96, 96, 3), np.uint8)
+        encoded = as_png(noise)
+        run.picture = lambda label, number: encoded
+    run.write()
+    page = render(run)
+    assert len(page.encode()) < MAX_BYTES
+    shown = sum(map(len, cells(page).values()))
+    assert 300 < shown <= 1200
+    assert "All cells together hold 10,000 images" in section(page, "confusion")
+
+
+def test_of_many_classes_the_most_confused_are_shown(new_run, tmp_path):
+    classes = [f"class {number:02}" for number in range(34)]
+    run = new_run(tmp_path, classes=classes, images=340, mistake_share=0.0)
+    table = run.table
+    # Four classes are never confused, the others with their neighbour once.
+    first = table[table["label"] < 30].groupby("label").head(1).index
+    table.loc[first, "predicted"] = (table.loc[first, "label"] + 1) % 30
+    run.write()
+    page = render(run)
+    text = section(page, "confusion")
+    assert "Of 34 classes the 30 with most confusion are shown, with 300 of the" in text
+    assert "class 29" in text and "class 30" not in text
+
+
+@pytest.mark.parametrize(
+    ("gone", "named", "still"),
+    (
+        ("evaluation", "verdict.json", ("data", "280 images in 8 classes")),
+        ("examples", "Split-test", ("classes", "airplane")),
+        ("anomalies", "SchemaDiff.pb", ("classes", "airplane")),
+    ),
+)
+def test_what_is_gone_is_named_and_the_rest_is_shown(
+    new_run, tmp_path, gone, named, still
+):
+    run = new_run(tmp_path)
+    run.write()
+    shutil.rmtree(getattr(run, gone))
+    page = render(run)
+    assert "Not shown in full: " in page and named in page
+    name, text = still
+    assert text in section(page, name)
+    assert "✓ Passed" in section(page, "verdict")
+    assert f"{run.verdict['metrics']['top_1']:.4f}" in section(page, "metrics")
+
+
+def test_damaged_files_are_named(new_run, tmp_path):
+    run = new_run(tmp_path, images=24)
+    run.write()
+    (run.evaluation / predictions.FILE).write_bytes(b"no table")
+    (run.evaluation / "verdict.json").write_text("{")
+    page = render(run)
+    for name in (predictions.FILE, "verdict.json"):
+        assert f"damaged: {run.evaluation / name}" in page
+
+
+def test_a_run_without_any_artifact_is_refused(new_run, tmp_path):
+    run = new_run(tmp_path, images=24)
+    run.write()
+    shutil.rmtree(run.evaluation)
+    shutil.rmtree(run.examples)
+    with pytest.raises(
+        ConfigError, match=r"the artifacts of run .* are gone"
+    ) as caught:
+        report.build(run.folder)
+    assert str(run.evaluation) in caught.value.found
+    assert not (run.folder / run_files.REPORT_FILE).exists()
+
+
+def test_a_run_that_did_not_end_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"has no summary\.json: it failed or was"):
+        report.build(tmp_path)
+    with pytest.raises(ConfigError, match="no run in"):
+        report.build(tmp_path / "none")

@@ -1,0 +1,80 @@
+"""What is recorded is what the Trainer's graph and the SavedModel answer."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from schema import features, signatures
+from trainer import evaluation, export, input_pipeline, recording, training
+from trainer.config import (
+    ModelConfig,
+    PreprocessingConfig,
+    TrainConfig,
+    TrainerConfig,
+)
+
+LABELS = ("dark", "light")
+
+
+def read(path) -> tuple[list[bytes], np.ndarray]:
+    encoded, probabilities = [], []
+    for serialised in tf.data.TFRecordDataset(str(path), "GZIP").as_numpy_iterator():
+        feature = tf.train.Example.FromString(serialised).features.feature
+        encoded.append(feature[features.ENCODED].bytes_list.value[0])
+        probabilities.append(feature["probabilities"].float_list.value)
+    return encoded, np.array(probabilities, np.float32)
+
+
+def test_the_recording_is_what_both_graphs_answer(make_fake, tmp_path) -> None:
+    config = TrainerConfig(
+        PreprocessingConfig(resize_px=12, crop_px=10, channels=1),
+        ModelConfig(net="resnet_20", image_size_px=8),
+        TrainConfig(batch_size=8, steps=2, learning_rate=0.001, ema_decay=0.9),
+    )
+    fake = make_fake(config.preprocessing)
+    split = input_pipeline.load_split([fake.pattern], fake.transform, 2**30)
+    result = training.train(config, split, split, len(LABELS), tmp_path / "run")
+    path = recording.record(
+        tmp_path, config, split, len(LABELS), result.checkpoint, "ema"
+    )
+    assert path.name == signatures.RECORDED_FILE
+    encoded, probabilities = read(path)
+    # The fake has its two classes in turn, so the first 20 are spread.
+    assert encoded == fake.encoded[:20]
+    images = input_pipeline.preprocess(
+        [one.numpy() for one in tf.data.TFRecordDataset(split.files, "GZIP").take(20)],
+        fake.transform,
+    )
+    with evaluation.EvalSession(config, split, len(LABELS)) as session:
+        expected = session.probabilities(result.checkpoint, "ema", images)
+        others = session.probabilities(result.checkpoint, "raw", images)
+    np.testing.assert_array_equal(probabilities, expected)
+    assert np.abs(probabilities - others).max() > 1e-6
+
+    export.export(
+        str(tmp_path / "model"),
+        config,
+        fake.transform,
+        LABELS,
+        result.checkpoint,
+        "ema",
+    )
+    model = tf.saved_model.load(str(tmp_path / "model"))
+    answers = model.signatures[signatures.PREDICT_IMAGES](images=tf.constant(encoded))
+    np.testing.assert_allclose(answers["probabilities"], probabilities, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("labels", "count", "places"),
+    [
+        ([0, 0, 0, 0, 1, 1, 1, 1], 4, [0, 1, 4, 5]),
+        ([0, 0, 0, 0, 0, 1], 4, [0, 1, 2, 5]),  # a rare class has what it has
+        ([2, 1, 0], 20, [0, 1, 2]),
+        ([7, 7, 7], 2, [0, 1]),
+        ([0, 1, 2, 3, 4], 3, [0, 2, 4]),  # more classes than images: even distances
+        ([4, 3, 2, 1, 0], 2, [0, 4]),
+        ([-1, 0, 0], 2, [0, 1]),
+    ],
+)
+def test_images_are_spread_over_classes(labels, count, places) -> None:
+    assert recording.spread(np.array(labels, np.int64), count) == places
