@@ -8,6 +8,7 @@ from trainer.config import (
     Fraction,
     ModelConfig,
     NonNegativeFloat,
+    NonNegativeInt,
     PositiveInt,
     PreprocessingConfig,
     ScheduleConfig,
@@ -53,6 +54,11 @@ class DataConfig:
     )
     max_unreadable_share: Share = setting(
         0.01, "the run fails when a larger share of the images cannot be read"
+    )
+    check_images: NonNegativeInt = setting(
+        10_000,
+        "sets of up to so many images are looked over for the report: copies, odd images,"
+        " doubtful labels; slimline data check does it for larger ones",
     )
 
 

@@ -90,6 +90,8 @@ def run(
         time.monotonic() - start,
     )
     _keep(run_folder, summary, results)
+    if deploys and sum(summary.images.values()) <= config.data.check_images:
+        _look_over(run_folder, results)
     _report(run_folder)
     if summary.pushed_path:
         version = pathlib.Path(summary.pushed_path)
@@ -345,15 +347,36 @@ def _keep(
     durable.write_text(run_folder / runs.SUMMARY_FILE, json.dumps(record, indent=1))
 
 
+def _look_over(
+    run_folder: pathlib.Path, results: Mapping[str, ComponentResult]
+) -> None:
+    """Finds out what is odd about the images; a run that has ended does not fail by it."""
+    with _forgiving("the images could not be looked over"):
+        # Within: a broken installation of what looks is no reason either.
+        from pipeline import data_findings
+
+        data_findings.write(
+            run_folder,
+            _only(results["ingest"].outputs, "examples").uri,
+            _only(results["evaluate"].outputs, "evaluation").uri,
+        )
+
+
 def _report(run_folder: pathlib.Path) -> None:
     """Makes the page about the run; a run that has ended does not fail by it."""
-    try:
-        # Within: a broken installation of what draws the page is no reason either.
+    with _forgiving("the report could not be made"):
         import report
 
         report.build(run_folder)
+
+
+@contextlib.contextmanager
+def _forgiving(message: str) -> Iterator[None]:
+    """Writes what goes wrong into the log and goes on."""
+    try:
+        yield
     except Exception:
-        _LOGGER.exception("the report could not be made")
+        _LOGGER.exception(message)
 
 
 def _write_samples(run_folder: pathlib.Path, outputs: Outputs) -> dict[str, str]:

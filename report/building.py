@@ -12,11 +12,14 @@ import pandas as pd
 
 from report import (
     confusion,
+    dataset,
     drawing,
+    outcome,
+    pictures,
     run_data,
-    sections,
     split_images,
     thumbnails,
+    training,
     wording,
 )
 from report.run_data import RunData
@@ -124,7 +127,7 @@ def _contents(data: RunData) -> dict[str, Any]:
     wrong: pd.DataFrame | None = None
     right: pd.DataFrame | None = None
     if data.table is not None:
-        wrong, right = sections.choose_mistakes(data.table)
+        wrong, right = pictures.choose_mistakes(data.table)
         if shown:
             chosen = confusion.choose_images(shown, data.table)
     cell_keys = confusion.keys_in_order(chosen)
@@ -133,20 +136,20 @@ def _contents(data: RunData) -> dict[str, Any]:
     ]
     test = data.split(features.TEST)
     encoded = split_images.by_key(test, [*cell_keys, *mistake_keys]) if test else {}
-    in_cells = thumbnails.within(cell_keys, encoded, sections.CELL_BYTES)
-    in_mistakes = thumbnails.within(mistake_keys, encoded, sections.MISTAKE_BYTES)
+    in_cells = thumbnails.within(cell_keys, encoded, pictures.CELL_BYTES)
+    in_mistakes = thumbnails.within(mistake_keys, encoded, pictures.MISTAKE_BYTES)
     examples, augmentation = _from_train(data)
     return {
-        "verdict": sections.verdict(data),
-        "metrics": sections.metrics(data),
-        "data": sections.data_section(data, examples),
-        "curves": sections.curves(data),
-        "confusion": sections.confusion_section(data, shown, chosen, in_cells),
-        "classes": sections.classes(data),
-        "calibration": sections.calibration(data),
-        "mistakes": sections.mistakes(data, wrong, right, in_mistakes),
+        "verdict": outcome.verdict(data),
+        "metrics": outcome.metrics(data),
+        "data": dataset.dataset(data, examples),
+        "curves": training.curves(data),
+        "confusion": pictures.matrix(data, shown, chosen, in_cells),
+        "classes": outcome.classes(data),
+        "calibration": outcome.calibration(data),
+        "mistakes": pictures.mistakes(data, wrong, right, in_mistakes),
         "augmentation": augmentation,
-        "configuration": sections.configuration(data),
+        "configuration": training.configuration(data),
     }
 
 
@@ -157,10 +160,10 @@ def _from_train(data: RunData) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     if split is None:
         return [], {"rows": [], "steps": [], "missing": missing}
     labels = data.labels
-    per_class = sections.EXAMPLES_PER_CLASS
-    if len(labels) * per_class > sections.MAX_EXAMPLES:
+    per_class = dataset.EXAMPLES_PER_CLASS
+    if len(labels) * per_class > dataset.MAX_EXAMPLES:
         per_class = 1
-    places = range(min(len(labels), sections.MAX_EXAMPLES))
+    places = range(min(len(labels), dataset.MAX_EXAMPLES))
     found = split_images.of_each_class(split, places, per_class)
     examples = [
         {
@@ -197,7 +200,7 @@ def _augmentation(
         return {"rows": [], "steps": [], "missing": [error.message]}
     names = [data.labels[image.label] for image in images]
     return {
-        "rows": sections.augmentation_rows(grid, names),
+        "rows": training.augmentation_rows(grid, names),
         "steps": recipe.describe(config),
         "missing": [],
     }

@@ -1,9 +1,20 @@
 """What the section about the data shows."""
 
-@@IMPORTS@@
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from components.image_example_gen import reports
+from report import drawing, run_data, wording
+from report.run_data import RunData
+from schema import features
+
+MAX_EXAMPLES = 24
+EXAMPLES_PER_CLASS = 2
+MAX_LISTED = 40
+MAX_OF_A_GROUP = 6
 
 
-def data_section(data: RunData, examples: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def dataset(data: RunData, examples: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Counts, examples, and what was left out or looks wrong.
 
     Args:
@@ -80,12 +91,7 @@ def _findings(found: Mapping[str, Any]) -> dict[str, Any]:
         ("lookalikes", "near_duplicates"),
     ):
         groups = found.get(name)
-        told = [
-            " = ".join(image["key"] for image in group["images"])
-            + (" (across splits)" if group.get("is_across_splits") else "")
-            + (" (several classes)" if group.get("has_several_classes") else "")
-            for group in groups or ()
-        ]
+        told = [_group(group) for group in groups or ()]
         kinds.append((title, None if groups is None else len(groups), told))
     for kind, odd in (found.get("odd_images") or {}).items():
         told = [f"{each['image']['key']}, score {each['score']:.2f}" for each in odd]
@@ -102,8 +108,23 @@ def _findings(found: Mapping[str, Any]) -> dict[str, Any]:
             (title, total, told[:MAX_LISTED], max(0, len(told) - MAX_LISTED))
             for title, total, told in kinds
         ],
+        "usual": list(found.get("usual") or ()),
         "left_out": found.get("left_out") or [],
     }
+
+
+def _group(group: Mapping[str, Any]) -> str:
+    """Images that belong together, and what is wrong with that."""
+    keys = [image["key"] for image in group["images"]]
+    more = len(keys) - MAX_OF_A_GROUP
+    told = " = ".join(keys[:MAX_OF_A_GROUP])
+    if more > 0:
+        told += f" and {more:,} more"
+    if group.get("is_across_splits"):
+        told += " (across splits)"
+    if group.get("has_several_classes"):
+        told += " (several classes)"
+    return told
 
 
 def _joined(row: Any) -> str:

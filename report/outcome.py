@@ -1,6 +1,23 @@
 """What the sections verdict, metrics, classes and calibration show: figures of the evaluation."""
 
-@@IMPORTS@@
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from components.model_evaluator import gate
+from report import drawing, run_data, wording
+from report.run_data import RunData
+
+# Order of the headline table; other top-k stand after top-1.
+METRICS = (
+    "top_1",
+    "cross_entropy",
+    "macro_precision",
+    "macro_recall",
+    "macro_f1",
+    "calibration_error",
+)
+MAX_SLICES = 40
 
 
 def verdict(data: RunData) -> dict[str, Any]:
@@ -76,7 +93,7 @@ def classes(data: RunData) -> dict[str, Any]:
         "rows": rows,
         "most": most,
         "slices": [
-            (trait, values[:MAX_LISTED], max(0, len(values) - MAX_LISTED))
+            (trait, values[:MAX_SLICES], max(0, len(values) - MAX_SLICES))
             for trait, values in slices
         ],
         "missing": data.without(run_data.VERDICT),

@@ -1,9 +1,25 @@
 """What the sections with test images show: the confusion matrix, and mistakes."""
 
-@@IMPORTS@@
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from components.model_evaluator import predictions
+from report import confusion, run_data, wording
+from report.run_data import RunData
+from schema import features
+
+MISTAKES = 24
+# Column heads of the confusion matrix stand upright where they are more or longer.
+MAX_LEVEL_CLASSES, MAX_LEVEL_SIGNS = 14, 9
+# Of data: addresses, so that the page stays below 5 MB.
+CELL_BYTES = 2_500_000
+MISTAKE_BYTES = 400_000
 
 
-def confusion_section(
+def matrix(
     data: RunData,
     shown: confusion.Matrix | None,
     chosen: Mapping[confusion.Cell, Sequence[Any]],

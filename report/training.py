@@ -1,6 +1,17 @@
 """What the sections curves, augmentation and configuration show: how the model was made."""
 
-@@IMPORTS@@
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from report import drawing, thumbnails
+from report.run_data import RunData
+from schema import run_files
+from trainer import history
+
+_CURVE_KINDS = {"ema": "first", "raw": "second"}
 
 
 def curves(data: RunData) -> dict[str, Any]:
@@ -94,7 +105,9 @@ def configuration(data: RunData) -> dict[str, Any]:
             for name, value in seconds.items()
         ],
         "total_seconds": summary["total_seconds"],
-        "missing": [] if data.settings else [f"gone: {data.folder / 'config.json'}"],
+        "missing": []
+        if data.settings
+        else [f"gone: {data.folder / run_files.CONFIG_FILE}"],
     }
 
 

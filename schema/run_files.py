@@ -4,7 +4,7 @@ CONFIG_FILE = "config.json"
 LOG_FILE = "log.txt"
 SUMMARY_FILE = "summary.json"
 REPORT_FILE = "report.html"
-# Findings of `slimline data check` on the images of the run, where someone put them there.
+# What is odd about the images of the run; `slimline data check --output` writes the same.
 DATA_CHECK_FILE = "data_check.json"
 # All settings of a member; config.json of the sweep has those that the members share.
 MEMBER_SETTINGS_FILE = "settings.json"

@@ -14,7 +14,7 @@ MAY_IMPORT = {
     "serving": {"schema"},
     "data_check": {"schema", "components"},
     "report": {"schema", "components", "trainer"},
-    "pipeline": {"schema", "components", "trainer", "report"},
+    "pipeline": {"schema", "components", "trainer", "data_check", "report"},
     "slimline": {
         "schema",
         "components",

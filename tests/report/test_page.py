@@ -13,7 +13,7 @@ from PIL import Image
 
 import report
 from components.model_evaluator import predictions
-from report import building, run_data
+from report import building, pictures, run_data
 from schema import run_files
 from schema.errors import ConfigError
 
@@ -144,7 +144,7 @@ def test_a_data_check_beside_the_run_is_told(new_run, tmp_path):
         "unreadable": [["b.png", "no bytes"]],
         "exact_duplicates": [
             {
-                "images": [image, image | {"key": "c.png"}],
+                "images": [image, *(image | {"key": f"{n}.png"} for n in range(7))],
                 "is_across_splits": True,
                 "has_several_classes": False,
             }
@@ -154,6 +154,7 @@ def test_a_data_check_beside_the_run_is_told(new_run, tmp_path):
         "wrong_labels": [
             {"key": "d.png", "given": "cat", "suggested": "dog", "score": 0.01}
         ],
+        "usual": {"odd_size": 20},
         "left_out": ["cleanvision is not installed"],
     }
     (run.folder / run_files.DATA_CHECK_FILE).write_text(
@@ -161,10 +162,14 @@ def test_a_data_check_beside_the_run_is_told(new_run, tmp_path):
     )
     text = section(render(run), "data")
     assert "b.png: no bytes" in text
-    assert "copies: 1 a.png = c.png (across splits)" in text
+    assert (
+        "copies: 1 a.png = 0.png = 1.png = 2.png = 3.png = 4.png and 2 more (across splits)"
+        in text
+    )
     assert "lookalikes: not looked for" in text
     assert "dark: 1 a.png, score 0.12" in text
     assert "doubtful labels: 1 d.png: cat, rather dog" in text
+    assert "Most images are odd size, so none stands out" in text
     assert "Left out: cleanvision is not installed" in text
 
 
@@ -254,9 +259,8 @@ def test_configuration_with_the_changed_values_first(page, made_up):
     assert text.startswith(
         "Configuration Changed settings Setting Value From train.epochs 12 --set"
     )
-    assert text.index("train.learning_rate 0.05 --config my.yaml") < text.index(
-        "All 82"
-    )
+    changed = text.index("train.learning_rate 0.05 --config my.yaml")
+    assert changed < text.index("augmentation.brightness 0.3 default")
     assert "TensorFlow 2.16.2" in text
     assert "3f" * 32 in text
     assert f"evaluate evaluation {made_up.evaluation}" in text
@@ -307,6 +311,16 @@ def test_it_can_be_read_by_those_who_do_not_see_it(page):
     for attributes in elements.of("svg"):
         assert attributes.get("role") == "img" or attributes["aria-hidden"] == "true"
     assert page.count('role="img"><title>') == page.count('role="img"')
+
+
+def test_cells_share_their_bytes(made_up, monkeypatch):
+    monkeypatch.setattr(pictures, "CELL_BYTES", 20_000)
+    images = cells(render(made_up))
+    spent = sum(len(each["src"]) for found in images.values() for each in found)
+    assert 18_000 < spent <= 20_000
+    # No cell gets its third before every one has its first.
+    assert len(images) == np.count_nonzero(made_up.verdict["confusion"])
+    assert max(map(len, images.values())) == 2
 
 
 @pytest.mark.parametrize("size_px", (32, 96))
