@@ -15,7 +15,6 @@ FILE = "curves.png"
 HEIGHT_INCHES = 4.2
 PANEL_INCHES = 4.8
 DOTS_PER_INCH = 120
-EVAL_TOP_1 = "eval_top_1_"
 
 
 def draw_run(folder: pathlib.Path, path: pathlib.Path, title: str) -> None:
@@ -38,9 +37,11 @@ def draw_run(folder: pathlib.Path, path: pathlib.Path, title: str) -> None:
         linewidth=1.0,
         label="train, a batch each",
     )
-    names = {name for row in measured for name in row if name.startswith(EVAL_TOP_1)}
+    names = {
+        name for row in measured for name in row if name.startswith(history.EVAL_TOP_1)
+    }
     for name in sorted(names, reverse=True):
-        weights = name.removeprefix(EVAL_TOP_1)
+        weights = name.removeprefix(history.EVAL_TOP_1)
         top_1_axes.plot(
             [row["step"] for row in measured],
             [row.get(name, math.nan) for row in measured],
@@ -49,11 +50,11 @@ def draw_run(folder: pathlib.Path, path: pathlib.Path, title: str) -> None:
             markersize=3,
             label=f"eval, {'averaged' if weights == 'ema' else weights} weights",
         )
-    best = max(measured, key=_top_1, default=None)
+    best = max(measured, key=history.eval_top_1, default=None)
     if best:
         top_1_axes.annotate(
-            f"{_top_1(best):.4f}",
-            (best["step"], _top_1(best)),
+            f"{history.eval_top_1(best):.4f}",
+            (best["step"], history.eval_top_1(best)),
             xytext=(0, 8),
             textcoords="offset points",
             ha="center",
@@ -94,7 +95,7 @@ def draw_members(
         )
         top_1_axes.plot(
             [row["step"] for row in measured],
-            [_top_1(row) for row in measured],
+            [history.eval_top_1(row) for row in measured],
             color=colour,
             linewidth=1.4,
             marker="o",
@@ -131,9 +132,3 @@ def _save(figure: "Figure", path: pathlib.Path) -> None:
         axes.set_ylim(bottom=0)
     figure.axes[1].set_ylim(0, 1)
     figure.savefig(path, format="png")
-
-
-def _top_1(row: Mapping[str, float]) -> float:
-    """Of the better weights, as the choice of the best checkpoint takes it."""
-    names = [name for name in row if name.startswith(EVAL_TOP_1)]
-    return max((row[name] for name in names), default=math.nan)

@@ -365,9 +365,9 @@ def _look_over(
 def _report(run_folder: pathlib.Path) -> None:
     """Makes the page about the run; a run that has ended does not fail by it."""
     with _forgiving("the report could not be made"):
-        import report
+        from report import building
 
-        report.build(run_folder)
+        building.build(run_folder)
 
 
 @contextlib.contextmanager

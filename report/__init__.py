@@ -1,5 +1,1 @@
-"""The page about a run: one HTML file that needs nothing else."""
-
-from report.building import build
-
-__all__ = ["build"]
+"""Pages about runs: HTML files that need nothing else."""

@@ -1,26 +1,22 @@
 """From the folder of a run to its page."""
 
-import base64
-import hashlib
 import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-import jinja2
 import markupsafe
 import pandas as pd
 
 from report import (
     confusion,
     dataset,
-    drawing,
     outcome,
+    page,
     pictures,
     run_data,
     split_images,
     thumbnails,
     training,
-    wording,
 )
 from report.run_data import RunData
 from schema import durable, features, run_files
@@ -28,8 +24,7 @@ from schema.errors import SlimlineError
 from trainer.augmentation import preview, recipe
 from trainer.config import TrainerConfig, from_json, known_keys
 
-TEMPLATES = pathlib.Path(__file__).parent / "templates"
-PAGE, STYLE, SCRIPT = "page.html.jinja", "style.css", "page.js"
+PAGE, SCRIPT = "page.html.jinja", "page.js"
 AUGMENTED_IMAGES, VARIANTS = 6, 7
 # Id of each section and its heading, in the order of the page.
 SECTIONS = {
@@ -68,9 +63,9 @@ def build(run_folder: pathlib.Path, path: pathlib.Path | None = None) -> pathlib
 
 def render(data: RunData) -> str:
     """The page as HTML."""
-    style = (TEMPLATES / STYLE).read_text(encoding="utf-8")
-    script = (TEMPLATES / SCRIPT).read_text(encoding="utf-8")
-    template = _environment().get_template(PAGE)
+    style = (page.TEMPLATES / page.STYLE).read_text(encoding="utf-8")
+    script = (page.TEMPLATES / SCRIPT).read_text(encoding="utf-8")
+    template = page.environment().get_template(PAGE)
     return template.render(
         headings=SECTIONS,
         run=data.summary["run"],
@@ -78,46 +73,9 @@ def render(data: RunData) -> str:
         finished=data.summary.get("finished", ""),
         style=markupsafe.Markup(style),
         script=markupsafe.Markup(script),
-        policy=_policy(style, script),
+        policy=page.policy(style, script),
         **_contents(data),
     )
-
-
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "name": wording.name,
-        "visible": wording.visible,
-        "count": wording.count,
-        "figure": wording.figure,
-        "signed": wording.signed,
-        "share": wording.share,
-        "short": wording.short,
-        "setting": wording.setting,
-        "duration": wording.duration,
-        "bar": drawing.bar,
-    }
-    return environment
-
-
-def _policy(style: str, script: str) -> str:
-    """Lets the page load nothing, and run its own script alone."""
-    return (
-        "default-src 'none'; img-src data:;"
-        f" style-src {_hash(style)}; script-src {_hash(script)};"
-        " base-uri 'none'; form-action 'none'"
-    )
-
-
-def _hash(text: str) -> str:
-    digest = hashlib.sha256(text.encode()).digest()
-    return f"'sha256-{base64.b64encode(digest).decode()}'"
 
 
 def _contents(data: RunData) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from markupsafe import Markup, escape
 
@@ -182,6 +182,21 @@ def thin(points: Sequence[Point], most: int = MAX_POINTS) -> list[Point]:
         return finite
     last = len(finite) - 1
     return [finite[round(place * last / (most - 1))] for place in range(most)]
+
+
+def series(rows: Iterable[Mapping[str, float]], name: str) -> list[Point]:
+    """A column of a table over its steps."""
+    return thin([(row["step"], row[name]) for row in rows if name in row])
+
+
+def in_words(title: str, lines: Sequence[Line]) -> str:
+    """Where each line begins and ends, for those who do not see it."""
+    told = [
+        f"{line.name}: from {line.points[0][1]:.4g} to {line.points[-1][1]:.4g}"
+        for line in lines
+        if line.points
+    ]
+    return f"{title} over the steps. {'; '.join(told)}."
 
 
 def _svg(title: str, frame: Frame, parts: Sequence[Markup]) -> Markup:

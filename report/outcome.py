@@ -8,15 +8,6 @@ from components.model_evaluator import gate
 from report import drawing, run_data, wording
 from report.run_data import RunData
 
-# Order of the headline table; other top-k stand after top-1.
-METRICS = (
-    "top_1",
-    "cross_entropy",
-    "macro_precision",
-    "macro_recall",
-    "macro_f1",
-    "calibration_error",
-)
 MAX_SLICES = 40
 
 
@@ -56,7 +47,7 @@ def metrics(data: RunData) -> dict[str, Any]:
     before = found.get("baseline_metrics") or {}
     differences = found.get("differences") or {}
     names = sorted(
-        (name for name in values if name != "example_count"), key=_metric_place
+        (name for name in values if name != "example_count"), key=wording.metric_place
     )
     return {
         "images": values.get("example_count"),
@@ -155,14 +146,6 @@ def _headline(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
             f"training {wording.duration(summary['training_seconds'])}",
         ),
     ]
-
-
-def _metric_place(name: str) -> tuple[float, int]:
-    if name in METRICS:
-        return METRICS.index(name), 0
-    if name.startswith("top_"):
-        return 0.5, int(name.removeprefix("top_"))
-    return len(METRICS), 0
 
 
 def _difference_drawing(difference: Mapping[str, float] | None) -> Any:

@@ -19,17 +19,19 @@ def curves(data: RunData) -> dict[str, Any]:
     losses = list(history.read(history.losses(data.folder)))
     measured = list(history.read(history.measurements(data.folder)))
     weights = [
-        name.removeprefix("eval_top_1_")
+        name.removeprefix(history.EVAL_TOP_1)
         for name in (measured[0] if measured else ())
-        if name.startswith("eval_top_1_")
+        if name.startswith(history.EVAL_TOP_1)
     ]
     accuracy = [
-        drawing.Line("train, a batch each", "quiet", _points(losses, "accuracy")),
+        drawing.Line(
+            "train, a batch each", "quiet", drawing.series(losses, "accuracy")
+        ),
         *(
             drawing.Line(
                 f"eval, {'averaged' if each == 'ema' else each} weights",
                 _CURVE_KINDS.get(each, "second"),
-                _points(measured, f"eval_top_1_{each}"),
+                drawing.series(measured, history.EVAL_TOP_1 + each),
                 has_marks=True,
             )
             for each in sorted(weights, reverse=True)
@@ -50,7 +52,7 @@ def curves(data: RunData) -> dict[str, Any]:
             {
                 "title": title,
                 "drawing": drawing.curves(
-                    _in_words(title, lines), y_name, lines, top=top
+                    drawing.in_words(title, lines), y_name, lines, top=top
                 ),
                 "lines": [line for line in lines if line.points],
             }
@@ -111,18 +113,5 @@ def configuration(data: RunData) -> dict[str, Any]:
     }
 
 
-def _points(rows: Sequence[Mapping[str, float]], name: str) -> list[drawing.Point]:
-    return drawing.thin([(row["step"], row[name]) for row in rows if name in row])
-
-
 def _train_line(rows: Sequence[Mapping[str, float]], name: str) -> drawing.Line:
-    return drawing.Line("train", "first", _points(rows, name))
-
-
-def _in_words(title: str, lines: Sequence[drawing.Line]) -> str:
-    told = [
-        f"{line.name}: from {line.points[0][1]:.4g} to {line.points[-1][1]:.4g}"
-        for line in lines
-        if line.points
-    ]
-    return f"{title} over the steps. {'; '.join(told)}."
+    return drawing.Line("train", "first", drawing.series(rows, name))

@@ -6,6 +6,15 @@ from typing import Any
 
 import markupsafe
 
+# Order of the headline table; other top-k stand after top-1.
+_METRICS = (
+    "top_1",
+    "cross_entropy",
+    "macro_precision",
+    "macro_recall",
+    "macro_f1",
+    "calibration_error",
+)
 NOTHING = "–"
 _MINUTE, _HOUR = 60, 3600
 
@@ -98,3 +107,12 @@ def metric(name: str) -> str:
     if name.startswith("top_"):
         return name.replace("_", "-")
     return name.replace("macro_f1", "macro F1").replace("_", " ")
+
+
+def metric_place(name: str) -> tuple[float, int]:
+    """Where a metric stands in a table."""
+    if name in _METRICS:
+        return _METRICS.index(name), 0
+    if name.startswith("top_"):
+        return 0.5, int(name.removeprefix("top_"))
+    return len(_METRICS), 0

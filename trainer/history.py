@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 import os
 import pathlib
 from collections.abc import Iterator, Mapping
@@ -17,6 +18,8 @@ FILES = (HISTORY_FILE, LOSSES_FILE, ACTIONS_FILE)
 # The training in one object: net, steps, best measurement.
 RESULT_FILE = "training.json"
 STEP = "step"
+# Of the columns with top-1 on eval, one a kind of weights: 'eval_top_1_ema'.
+EVAL_TOP_1 = "eval_top_1_"
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,12 @@ def measurements(folder: pathlib.Path) -> Table:
 def losses(folder: pathlib.Path) -> Table:
     """Table of loss, accuracy and rate of single updates, evenly spaced."""
     return Table(folder / LOSSES_FILE)
+
+
+def eval_top_1(row: Mapping[str, float]) -> float:
+    """Of a measurement with the better weights, as the best checkpoint is chosen."""
+    names = [name for name in row if name.startswith(EVAL_TOP_1)]
+    return max((row[name] for name in names), default=math.nan)
 
 
 def actions(folder: pathlib.Path) -> Table:

@@ -201,7 +201,7 @@ class MeasureHook(v1.train.SessionRunHook):
             "learning_rate": self.state.learning_rate,
         }
         for measurement in measurements:
-            row[f"eval_top_1_{measurement.weights}"] = measurement.top_1
+            row[history.EVAL_TOP_1 + measurement.weights] = measurement.top_1
             row[f"eval_cross_entropy_{measurement.weights}"] = measurement.cross_entropy
         history.measurements(self._run_dir).append(row)
         for name, value in row.items():

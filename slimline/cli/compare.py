@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline import curves, settings
+from pipeline import settings
 from slimline import errors
 from slimline.cli import options, output
 
@@ -22,7 +22,14 @@ if TYPE_CHECKING:
     nargs=-1,
     shell_complete=options.complete_runs,
 )
-@options.picture_option("compare.png")
+@click.option(
+    "--output",
+    "path",
+    type=click.Path(dir_okay=False, path_type=pathlib.Path),
+    default="compare.html",
+    show_default=True,
+    help="Page to write, one HTML file that works offline.",
+)
 @options.root_option
 @options.output_options
 def command(
@@ -35,15 +42,22 @@ def command(
     """Compare finished runs: settings, figures, and whether the gap is more than noise.
 
     The first RUN is the one that the others are held against, on the same test images.
-    The picture has the curves of all over each other.
+    The page has the curves of all over each other, too.
     """
     from pipeline import run_comparison
+    from report import comparing
 
     comparison = run_comparison.compare(root, run_names)
     contenders, changed = comparison.contenders, comparison.settings
     with output.writing(path):
-        curves.draw_members(
-            {contender.name: contender.folder for contender in contenders}, path
+        comparing.build(
+            path,
+            [
+                comparing.Run(contender.name, contender.folder, contender.summary)
+                for contender in contenders
+            ],
+            changed,
+            [dataclasses.asdict(difference) for difference in comparison.differences],
         )
     document = {
         "runs": [
@@ -59,7 +73,7 @@ def command(
         "differences": [
             dataclasses.asdict(difference) for difference in comparison.differences
         ],
-        "curves": str(path),
+        "page": str(path),
     }
     sentences = [
         f"{difference.name}: {difference.sentence}"
@@ -70,7 +84,7 @@ def command(
             _table(contenders, changed),
             "",
             *sentences,
-            f"curves: {output.short_path(str(path))}",
+            f"page: {output.short_path(str(path))}",
         ]
     )
     output.emit(text, document, is_json=is_json, is_quiet=is_quiet)

@@ -39,10 +39,10 @@ def command(
     path = path or folder / run_files.REPORT_FILE
     # TensorFlow, which reads the images, writes to the terminal while it loads.
     with capture.discard():
-        import report
+        from report import building
 
         with output.writing(path):
-            report.build(folder, path)
+            building.build(folder, path)
     document = {"run": folder.name, "report": str(path)}
     text = output.short_path(str(path))
     output.emit(text, document, is_json=is_json, is_quiet=is_quiet)

@@ -7,7 +7,6 @@ import sys
 import pytest
 from PIL import Image
 
-import report
 from report import building
 
 
@@ -35,7 +34,7 @@ def opened(tmp_path_factory):
 
 
 def test_the_page_in_a_browser(opened, made_up, tmp_path):
-    path = report.build(made_up.folder, tmp_path / "report.html")
+    path = building.build(made_up.folder, tmp_path / "report.html")
     assert opened.open(path, 1280) < 5_000  # ms, on a machine that trains meanwhile
     assert opened.run(
         "[...document.querySelectorAll('main > section')].map(s => s.id)"
@@ -93,7 +92,7 @@ def test_hostile_names_run_nothing(opened, new_run, tmp_path):
         "'\"><svg onload=document.title='taken'>",
     )
     run = new_run(tmp_path, classes=names, images=60, mistake_share=0.5)
-    opened.open(report.build(run.write()), 1280)
+    opened.open(building.build(run.write()), 1280)
     assert opened.run("document.querySelectorAll('button[data-cell]').length") > 4
     opened.run("document.querySelectorAll('button[data-cell]').forEach(b => b.click())")
     assert opened.run("document.title") == "2026-11-26_0201_quick-heron: passed"

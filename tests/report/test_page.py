@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import report
 from components.model_evaluator import predictions
 from report import building, pictures, run_data
 from schema import run_files
@@ -65,10 +64,10 @@ def cells(page: str) -> dict[str, list]:
 
 
 def test_it_is_written_into_the_folder_of_the_run(made_up, tmp_path):
-    path = report.build(made_up.folder, tmp_path / "page.html")
+    path = building.build(made_up.folder, tmp_path / "page.html")
     assert path == tmp_path / "page.html"
     assert path.read_text(encoding="utf-8").startswith("<!doctype html>")
-    assert report.build(made_up.folder) == made_up.folder / run_files.REPORT_FILE
+    assert building.build(made_up.folder) == made_up.folder / run_files.REPORT_FILE
 
 
 def test_every_section_has_its_heading_in_order(page):
@@ -394,13 +393,13 @@ def test_a_run_without_any_artifact_is_refused(new_run, tmp_path):
     with pytest.raises(
         ConfigError, match=r"the artifacts of run .* are gone"
     ) as caught:
-        report.build(run.folder)
+        building.build(run.folder)
     assert str(run.evaluation) in caught.value.found
     assert not (run.folder / run_files.REPORT_FILE).exists()
 
 
 def test_a_run_that_did_not_end_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"has no summary\.json: it failed or was"):
-        report.build(tmp_path)
+        building.build(tmp_path)
     with pytest.raises(ConfigError, match="no run in"):
-        report.build(tmp_path / "none")
+        building.build(tmp_path / "none")

@@ -46,7 +46,9 @@ def make_run(tmp_path, monkeypatch, make_summary):
             "artifacts": {"evaluate": {"evaluation": [str(uri)]}}
         }
         (folder / runs.SUMMARY_FILE).write_text(json.dumps(record))
-        (folder / "losses.csv").write_text("step,loss,accuracy\n1,2.0,0.1\n2,1.0,0.5\n")
+        (folder / "losses.csv").write_text(
+            "step,loss,accuracy,learning_rate\n1,2.0,0.1,0.1\n2,1.0,0.5,0.1\n"
+        )
         (folder / "history.csv").write_text("step,eval_top_1_ema\n2,0.5\n")
         return runs.two_words(folder)
 
@@ -61,7 +63,9 @@ def test_the_same_predictions(call, make_run):
         f"{second}: no difference beyond noise: every image gets the same class: top-1"
         " +0.0000, 95 % interval [-0.0069, +0.0069] on 400 images, McNemar p 1\n" in out
     )
-    assert pathlib.Path("compare.png").read_bytes().startswith(b"\x89PNG")
+    page = pathlib.Path("compare.html").read_text()
+    assert "no difference beyond noise" in page
+    assert page.count("<polyline") == 6
 
 
 def test_a_difference_within_noise(call, make_run):

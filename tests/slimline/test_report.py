@@ -6,9 +6,9 @@ import pathlib
 
 import pytest
 
-import report
 import slimline.run_result
 from pipeline import runs
+from report import building
 from schema.errors import ConfigError
 from slimline.cli import closing
 
@@ -20,7 +20,7 @@ def folder(tmp_path, monkeypatch, make_summary):
     folder = runs.create(pathlib.Path("runs"), {}, {})
     record = dataclasses.asdict(make_summary(folder))
     (folder / runs.SUMMARY_FILE).write_text(json.dumps(record))
-    monkeypatch.setattr(report, "build", lambda run, path: path.write_text(run.name))
+    monkeypatch.setattr(building, "build", lambda run, path: path.write_text(run.name))
     return folder
 
 
@@ -51,7 +51,7 @@ def test_what_the_page_lacks_is_a_sentence(call, folder, monkeypatch):
     def fail(run, path):
         raise ConfigError("the artifacts of run 'x' are gone", found="no a, no b")
 
-    monkeypatch.setattr(report, "build", fail)
+    monkeypatch.setattr(building, "build", fail)
     assert call("report") == (
         2,
         "",

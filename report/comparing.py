@@ -1,0 +1,129 @@
+"""The page that holds finished runs against each other."""
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import markupsafe
+
+from report import drawing, page, wording
+from schema import durable
+from trainer import history
+
+PAGE = "comparison.html.jinja"
+# Kinds of lines in the style sheet.
+KINDS = 6
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One of the runs.
+
+    Attributes:
+      name: as it is called.
+      folder: with the tables of its training.
+      summary: as `summary.json` holds it.
+    """
+
+    name: str
+    folder: pathlib.Path
+    summary: Mapping[str, Any]
+
+
+def build(
+    path: pathlib.Path,
+    runs: Sequence[Run],
+    settings: Mapping[str, Sequence[Any]],
+    differences: Sequence[Mapping[str, Any]],
+) -> pathlib.Path:
+    """Writes the page; returns its file.
+
+    Args:
+      path: of the page.
+      runs: two or more; the others are held against the first.
+      settings: dotted key -> value of each run.
+      differences: of each run but the first: `name`, `sentence`, `is_real`, and `value`,
+        `low`, `high`, `p_value`, `images`, None or 0 where nothing could be compared.
+
+    Raises:
+      OSError: the page cannot be written.
+    """
+    style = (page.TEMPLATES / page.STYLE).read_text(encoding="utf-8")
+    text = (
+        page.environment()
+        .get_template(PAGE)
+        .render(
+            style=markupsafe.Markup(style),
+            policy=page.policy(style),
+            names=[run.name for run in runs],
+            summaries=[run.summary for run in runs],
+            rows=_metrics(runs),
+            settings=settings,
+            differences=[_difference(each) for each in differences],
+            panels=_curves(runs),
+        )
+    )
+    durable.write_text(path, text)
+    return path
+
+
+def _metrics(runs: Sequence[Run]) -> list[tuple[str, list[Any]]]:
+    """Metric -> value and interval of each run."""
+    names = {name for run in runs for name in run.summary["metrics"]}
+    names.discard("example_count")
+    return [
+        (
+            wording.metric(name),
+            [
+                (
+                    run.summary["metrics"].get(name),
+                    run.summary.get("intervals", {}).get(name),
+                )
+                for run in runs
+            ],
+        )
+        for name in sorted(names, key=wording.metric_place)
+    ]
+
+
+def _difference(difference: Mapping[str, Any]) -> dict[str, Any]:
+    if difference["value"] is None:
+        return dict(difference, drawing="")
+    low, high = difference["low"], difference["high"]
+    return dict(
+        difference,
+        drawing=drawing.interval(
+            low, difference["value"], high, max(abs(low), abs(high))
+        ),
+    )
+
+
+def _curves(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """Loss, eval top-1 and rate of all runs over each other."""
+    losses, top_1, rates = [], [], []
+    for place, run in enumerate(runs):
+        kind = f"run-{place % KINDS}"
+        rows = list(history.read(history.losses(run.folder)))
+        losses.append(drawing.Line(run.name, kind, drawing.series(rows, "loss")))
+        rate = drawing.series(rows, "learning_rate")
+        rates.append(drawing.Line(run.name, kind, rate))
+        measured = history.read(history.measurements(run.folder))
+        points = [(row["step"], history.eval_top_1(row)) for row in measured]
+        top_1.append(drawing.Line(run.name, kind, drawing.thin(points), has_marks=True))
+    panels = [
+        ("Loss", "loss of the batch", losses, 0.0),
+        ("Accuracy on eval", "top-1", top_1, 1.0),
+        ("Learning rate", "rate", rates, 0.0),
+    ]
+    return [
+        {
+            "title": title,
+            "drawing": drawing.curves(
+                drawing.in_words(title, lines), y_name, lines, top=top
+            ),
+            "lines": [line for line in lines if line.points],
+        }
+        for title, y_name, lines, top in panels
+        if any(line.points for line in lines)
+    ]
