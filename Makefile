@@ -17,11 +17,12 @@ install: $(VENV)/.installed
 $(VENV)/.installed: requirements.lock setup.py scripts/install.sh
 	sh scripts/install.sh $(VENV)
 
-# Files stay together: their fixtures are what takes long.
+# Files stay together: their fixtures are what takes long. They keep their order, too, else
+# the long ones, which have few tests, would come last, one after another.
 test: install
 	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || \
 		echo "note: no Chromium, the report is not opened in one (Debian: apt install chromium)" >&2
-	pytest -n 2 --dist loadfile
+	pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: install
 	ruff check .

@@ -35,7 +35,10 @@ class House:
         return dataclasses.replace(
             config,
             data=dataclasses.replace(
-                config.data, path=str(self.data), eval_fraction=0.1
+                config.data,
+                path=str(self.data),
+                eval_fraction=0.1,
+                check_images=0,  # seconds a run; test_commands.py has a run with it
             ),
             train=dataclasses.replace(config.train, **train),
             evaluation=EvaluationConfig(min_top_1=min_top_1, max_top_1_drop=0.01),

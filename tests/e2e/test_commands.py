@@ -72,6 +72,7 @@ def test_the_log_holds_what_was_not_printed(root: pathlib.Path, first_run) -> No
     assert {path.name for path in folder.iterdir()} >= {
         "config.json",
         "curves.png",
+        "data_check.json",
         "history.csv",
         "log.txt",
         "report.html",
