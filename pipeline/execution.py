@@ -35,7 +35,7 @@ from pipeline import (
 from pipeline.config import PipelineConfig
 from pipeline.observed_runner import ComponentResult, ObservedRunner, Outcome, Outputs
 from pipeline.summary import Summary
-from schema import contract, durable, features, versions
+from schema import contract, durable, features, run_files, versions
 from schema.errors import ConfigError
 from trainer import history, input_pipeline, unfinished
 
@@ -90,9 +90,8 @@ def run(
         time.monotonic() - start,
     )
     _keep(run_folder, summary, results)
-    if deploys and sum(summary.images.values()) <= config.data.check_images:
-        _look_over(run_folder, results)
-    _report(run_folder)
+    looks = deploys and sum(summary.images.values()) <= config.data.check_images
+    _tell_of(run_folder, results, looks=looks)
     if summary.pushed_path:
         version = pathlib.Path(summary.pushed_path)
         model_card.write(version, lineage.of_version(root, version))
@@ -345,6 +344,26 @@ def _keep(
         },
     }
     durable.write_text(run_folder / runs.SUMMARY_FILE, json.dumps(record, indent=1))
+
+
+def _tell_of(
+    run_folder: pathlib.Path, results: Mapping[str, ComponentResult], *, looks: bool
+) -> None:
+    """Makes the page about the run, after a look over its images where it `looks`."""
+    start = time.monotonic()
+    fields: dict[str, object] = {"component": "report"}
+    _PROGRESS.info("component_started", extra={"fields": fields})
+    if looks:
+        _look_over(run_folder, results)
+    _report(run_folder)
+    is_made = (run_folder / run_files.REPORT_FILE).is_file()
+    fields |= {
+        "seconds": time.monotonic() - start,
+        "is_cached": False,
+        "detail": run_files.REPORT_FILE if is_made else "could not be made",
+        "is_good": is_made,
+    }
+    _PROGRESS.info("component_finished", extra={"fields": fields})
 
 
 def _look_over(

@@ -91,16 +91,21 @@ def test_predict_classifies_the_samples(root: pathlib.Path, first_run) -> None:
     assert all(prediction["label"] in "0123456789" for prediction in predictions)
 
 
-def test_second_run_is_served_from_the_cache(root: pathlib.Path, first_run) -> None:
-    result = call(
+@pytest.fixture(scope="module")
+def second_run(root: pathlib.Path, first_run) -> subprocess.CompletedProcess:
+    """The same run once more."""
+    return call(
         [
             *("slimline", "run", "--json"),
             *("--set", "train.epochs=4", "--set", "evaluation.min_top_1=0"),
         ],
         root,
     )
-    assert result.returncode == 0, result.stderr
-    assert json.loads(result.stdout)["summary"]["is_cached"]
+
+
+def test_second_run_is_served_from_the_cache(second_run) -> None:
+    assert second_run.returncode == 0, second_run.stderr
+    assert json.loads(second_run.stdout)["summary"]["is_cached"]
 
 
 def test_quiet_prints_nothing(root: pathlib.Path, first_run) -> None:
@@ -114,15 +119,19 @@ def test_quiet_prints_nothing(root: pathlib.Path, first_run) -> None:
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
 
 
-def test_why_lineage_and_compare(root: pathlib.Path, first_run) -> None:
-    """The two runs before this had the same seed and data."""
-    first, second = sorted(path.name for path in root.glob("runs/20*"))[:2]
+def test_why_lineage_and_compare(root: pathlib.Path, second_run) -> None:
+    """Two runs with the same seed and data."""
+    second = json.loads(second_run.stdout)["summary"]["run"]
+    summaries = [
+        json.loads(path.read_text()) for path in root.glob("runs/20*/summary.json")
+    ]
+    (summary,) = [each for each in summaries if not each["is_cached"]]
+    first = summary["run"]
     result = call(["slimline", "why", first], root)
     assert (result.returncode, result.stderr) == (0, "")
     assert "  ✓ top-1 0." in result.stdout
     assert "≥ 0.0000 required" in result.stdout
 
-    summary = json.loads((root / "runs" / first / "summary.json").read_text())
     version = f"digits@{summary['pushed_version']}"
     result = call(["slimline", "lineage", version], root)
     assert (result.returncode, result.stderr) == (0, "")
