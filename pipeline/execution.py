@@ -423,9 +423,8 @@ def _write_samples(run_folder: pathlib.Path, outputs: Outputs) -> dict[str, str]
 
 
 def _labels(outputs: Outputs) -> tuple[str, ...]:
-    path = pathlib.Path(_only(outputs, "schema").uri) / contract.SCHEMA_FILE
-    text = path.read_text(encoding="utf-8")
-    return contract.labels_of(contract.parse_schema(text, str(path)))
+    folder = pathlib.Path(_only(outputs, "schema").uri)
+    return contract.read_labels(folder / contract.SCHEMA_FILE)
 
 
 def _ingest_facts(outputs: Outputs) -> dict:

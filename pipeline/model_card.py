@@ -7,7 +7,7 @@ from typing import Any
 
 from components.model_evaluator import gate, scores
 from pipeline import infra
-from pipeline.lineage import SOURCE_FINGERPRINT, Step
+from pipeline.lineage import DATA_FINGERPRINT, SOURCE_FINGERPRINT, Step
 from schema import durable
 from trainer import history
 
@@ -161,7 +161,7 @@ def _weaknesses(found: Mapping[str, Any]) -> str:
 def _lineage(steps: Iterable[Step]) -> str:
     rows = [("step", "finished (UTC)", "what", "code", "data")]
     for step in steps:
-        data = step.properties.get("input_fingerprint", "")
+        data = step.properties.get(DATA_FINGERPRINT, "")
         code = step.properties.get(SOURCE_FINGERPRINT, "")
         rows.append(
             (step.component, step.finished, _cell(sentence(step)), code, str(data))

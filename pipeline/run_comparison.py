@@ -1,7 +1,6 @@
 """Finished runs side by side: settings that differ, figures, and whether a gap is real."""
 
 import dataclasses
-import json
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,8 +9,8 @@ import pandas as pd
 
 from components.model_evaluator import intervals, predictions
 from pipeline import runs
+from report import run_settings
 from schema.errors import ConfigError
-from trainer.config import flatten
 
 _MISSING = "-"
 _FEWEST = 2
@@ -137,15 +136,8 @@ def _contender(folder: pathlib.Path, wanted: str) -> Contender:
     name = runs.two_words(folder)
     if folder.parent.name == runs.MEMBERS_FOLDER:
         name = f"{runs.two_words(folder.parent.parent)}/{folder.name}"
-    return Contender(name, folder, summary, _settings(folder))
-
-
-def _settings(folder: pathlib.Path) -> dict[str, Any]:
-    member = folder / runs.MEMBER_SETTINGS_FILE
-    if member.is_file():
-        return flatten(json.loads(member.read_text(encoding="utf-8")))
-    record = json.loads((folder / runs.CONFIG_FILE).read_text(encoding="utf-8"))
-    return {key: entry["value"] for key, entry in record["settings"].items()}
+    settings = {each.key: each.value for each in run_settings.read(folder)}
+    return Contender(name, folder, summary, settings)
 
 
 def _difference(run: Contender, first: Contender) -> Difference:

@@ -12,9 +12,10 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2
 from components.image_example_gen import reports
 from components.infra_check import rules
 from components.model_evaluator import gate, predictions
+from report import run_settings
+from report.run_settings import Setting
 from schema import features, run_files
 from schema.errors import ConfigError
-from trainer.config import flatten
 
 # As TFX's ExampleValidator names it, whose module takes ten seconds to load.
 ANOMALIES_FILE = "SchemaDiff.pb"
@@ -24,21 +25,6 @@ INGEST = "ingest"
 QUARANTINE = "quarantine"
 ANOMALIES = "anomalies"
 EXAMPLES = "examples"
-
-
-@dataclasses.dataclass(frozen=True)
-class Setting:
-    """One setting of a run.
-
-    Attributes:
-      key: dotted.
-      value: as JSON gives it.
-      origin: 'default', 'experiment', '--set' and so on; '' where none was kept.
-    """
-
-    key: str
-    value: Any
-    origin: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +92,7 @@ def read(folder: pathlib.Path) -> RunData:
     data = RunData(
         folder=folder,
         summary=summary,
-        settings=_read_settings(folder),
+        settings=run_settings.read(folder),
         verdict=verdict,
         table=_read_table(evaluation, missing),
         ingest=ingest,
@@ -165,22 +151,6 @@ def _artifacts(summary: Mapping[str, Any]) -> list[pathlib.Path]:
 def _uri(summary: Mapping[str, Any], component: str, key: str) -> pathlib.Path | None:
     uris = summary["artifacts"].get(component, {}).get(key, [])
     return pathlib.Path(uris[0]) if uris else None
-
-
-def _read_settings(folder: pathlib.Path) -> tuple[Setting, ...]:
-    member = folder / run_files.MEMBER_SETTINGS_FILE
-    try:
-        if member.is_file():
-            values = flatten(json.loads(member.read_text(encoding="utf-8")))
-            return tuple(Setting(key, values[key], "") for key in sorted(values))
-        path = folder / run_files.CONFIG_FILE
-        record = json.loads(path.read_text(encoding="utf-8"))["settings"]
-    except (OSError, ValueError, KeyError):
-        return ()
-    return tuple(
-        Setting(key, entry["value"], entry["origin"])
-        for key, entry in sorted(record.items())
-    )
 
 
 def _read_json(

@@ -108,6 +108,15 @@ def labels_of(schema: schema_pb2.Schema) -> tuple[str, ...]:
     raise DataError(f"the schema has no feature '{features.TEXT}'")
 
 
+def read_labels(schema_file: pathlib.Path) -> tuple[str, ...]:
+    """Class names in label order, from the file of a schema.
+
+    Raises:
+      DataError: it is unreadable, or no schema with classes.
+    """
+    return labels_of(parse_schema(_read(schema_file), str(schema_file)))
+
+
 def _read(path: pathlib.Path) -> str:
     try:
         return path.read_text(encoding="utf-8")

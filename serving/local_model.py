@@ -6,12 +6,11 @@ import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from schema import versions
+from schema import signatures, versions
 from schema.errors import ConfigError
 from serving import encoding
 
-LABELS_ASSET = pathlib.PurePath("assets", "labels.txt")
-PREDICT_IMAGES = "predict_images"
+LABELS_ASSET = pathlib.PurePath("assets", signatures.LABELS_ASSET)
 # Bounds the memory of a call; larger batches are no faster on a CPU.
 BATCH_SIZE = 64
 
@@ -46,7 +45,7 @@ class LocalModel:
         self.folder = folder
         self.labels = labels
         self._loaded = loaded
-        self._signature = loaded.signatures[PREDICT_IMAGES]
+        self._signature = loaded.signatures[signatures.PREDICT_IMAGES]
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "LocalModel":
@@ -68,11 +67,11 @@ class LocalModel:
             loaded = tf.saved_model.load(str(folder))
         except (OSError, ValueError, tf.errors.OpError) as error:
             raise ConfigError(f"cannot load the model in {folder}: {error}") from error
-        if PREDICT_IMAGES not in loaded.signatures:
+        if signatures.PREDICT_IMAGES not in loaded.signatures:
             raise ConfigError(
                 f"the model in {folder} takes no images",
                 found=f"signatures {', '.join(sorted(loaded.signatures)) or 'none'}",
-                expected=PREDICT_IMAGES,
+                expected=signatures.PREDICT_IMAGES,
             )
         labels = [line.rstrip("\r") for line in text.split("\n")]
         return cls(folder, tuple(label for label in labels if label), loaded)

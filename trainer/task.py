@@ -34,10 +34,7 @@ def run_fn(fn_args: FnArgs) -> None:
         'source_fingerprint': of the code}`.
     """
     config = from_json(TrainerConfig, fn_args.custom_config["config"])
-    schema_path = pathlib.Path(fn_args.schema_path)
-    labels = contract.labels_of(
-        contract.parse_schema(schema_path.read_text(encoding="utf-8"), str(schema_path))
-    )
+    labels = contract.read_labels(pathlib.Path(fn_args.schema_path))
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
     cache_bytes = config.train.cache_bytes
     run_dir = unfinished.claim(pathlib.Path(fn_args.model_run_dir), _causes(fn_args))

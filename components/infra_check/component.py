@@ -70,10 +70,11 @@ class Executor(base_executor.BaseExecutor):
         model_run = pathlib.Path(
             artifact_utils.get_single_uri(input_dict[MODEL_RUN_KEY])
         )
+        schema = pathlib.Path(artifact_utils.get_single_uri(input_dict[SCHEMA_KEY]))
         report = check(
             model,
             model_run / signatures.RECORDED_FILE,
-            _labels(artifact_utils.get_single_uri(input_dict[SCHEMA_KEY])),
+            contract.read_labels(schema / contract.SCHEMA_FILE),
             limits,
         )
         blessing = artifact_utils.get_single_instance(output_dict[BLESSING_KEY])
@@ -130,12 +131,6 @@ def check(
         "answers": _answers(findings, expected, limits),
         "log": list(probed.log) if probed.end else [],
     }
-
-
-def _labels(schema_uri: str) -> tuple[str, ...]:
-    path = pathlib.Path(schema_uri) / contract.SCHEMA_FILE
-    text = path.read_text(encoding="utf-8")
-    return contract.labels_of(contract.parse_schema(text, str(path)))
 
 
 def _latency(findings: dict[str, Any]) -> dict[str, float] | None:

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow_model_analysis as tfma
 
 from components.model_evaluator import predictions, traits
-from schema import features
+from schema import features, signatures
 
 CANDIDATE = "candidate"
 BASELINE = "baseline"
@@ -19,8 +19,6 @@ TOP_1 = "top_1"
 CROSS_ENTROPY = "cross_entropy"
 COUNT = "example_count"
 CONFUSION = "confusion"
-SIGNATURE = "serving_default"
-OUTPUT = "probabilities"
 
 _RECORDS_KEY = "records"
 _SHARD_PREFIX = ".predictions"
@@ -64,9 +62,9 @@ def eval_config(settings: Settings, has_baseline: bool) -> tfma.EvalConfig:
             tfma.ModelSpec(
                 name=name,
                 is_baseline=name == BASELINE,
-                signature_name=SIGNATURE,
+                signature_name=signatures.SERVING_DEFAULT,
                 label_key=features.LABEL,
-                prediction_key=OUTPUT,
+                prediction_key=signatures.PROBABILITIES,
             )
             for name in names
         ],
@@ -181,8 +179,8 @@ def _row(
     extracts: Mapping[str, Any], trait_names: tuple[str, ...], has_baseline: bool
 ) -> dict[str, Any]:
     said = extracts[tfma.PREDICTIONS_KEY]
-    candidate = said[CANDIDATE][OUTPUT] if has_baseline else said[OUTPUT]
-    baseline = said[BASELINE][OUTPUT] if has_baseline else None
+    candidate = (said[CANDIDATE] if has_baseline else said)[signatures.PROBABILITIES]
+    baseline = said[BASELINE][signatures.PROBABILITIES] if has_baseline else None
     return predictions.row(
         extracts[tfma.FEATURES_KEY], trait_names, candidate, baseline
     )

@@ -108,7 +108,7 @@ def hits(table: pd.DataFrame, k: int = 1, prefix: str = "") -> np.ndarray:
     return table[prefix + LABEL_RANK].to_numpy() <= k
 
 
-def gather(shards: Sequence[pathlib.Path], folder: pathlib.Path) -> pd.DataFrame:
+def gather(shards: Sequence[pathlib.Path], folder: pathlib.Path) -> None:
     """Makes one file, sorted by key, of the shards that Beam wrote; removes them.
 
     The order in which Beam hands out images is not the same in each run.
@@ -119,7 +119,6 @@ def gather(shards: Sequence[pathlib.Path], folder: pathlib.Path) -> pd.DataFrame
     durable.sync(folder / FILE)
     for shard in shards:
         shard.unlink()
-    return table.to_pandas()
 
 
 def read(evaluation_uri: str) -> pd.DataFrame:

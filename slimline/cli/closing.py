@@ -19,16 +19,14 @@ if TYPE_CHECKING:
 
 _LABEL_WIDTH = 10
 MAX_CLASSES_TOLD = 10
+REFUSED = "was refused by the gate"
 
 
 def describe(summary: "Summary", root: pathlib.Path) -> str:
     """The closing summary, a line a fact."""
     words = runs.two_words(pathlib.Path(summary.folder))
-    if summary.refusals or (not summary.passed and not summary.infra_refusals):
-        verdict, gate = "was refused by the gate", "refused"
-    else:
-        verdict = "passed" if summary.passed else "failed the check of the served model"
-        gate = "passed"
+    verdict = outcome(summary.passed, summary.refusals, summary.infra_refusals)
+    gate = "refused" if verdict == REFUSED else "passed"
     facts = {
         "data": _data(summary),
         "classes": _classes(summary),
@@ -66,6 +64,17 @@ def describe(summary: "Summary", root: pathlib.Path) -> str:
             *(f"  {label:<{_LABEL_WIDTH - 2}}{text}" for label, text in tries.items()),
         ]
     )
+
+
+def outcome(
+    passed: bool, refusals: Sequence[str], infra_refusals: Sequence[str]
+) -> str:
+    """What became of a model; a refusal by the gate goes before one by the other check."""
+    if passed:
+        return "passed"
+    if infra_refusals and not refusals:
+        return "failed the check of the served model"
+    return REFUSED
 
 
 def try_command(summary: "Summary", root: pathlib.Path) -> str:
@@ -188,10 +197,21 @@ def _metrics(
         elif name == "calibration_error":
             told.append(f"calibration error {metrics[name]:.4f}")
         elif name == "cross_entropy" or name.startswith("top_"):
-            low, high = (intervals or {}).get(name, (0.0, 0.0))
-            margin = f" ± {(high - low) / 2:.4f}" if high > low else ""
-            told.append(f"{name.replace('_', '-')} {metrics[name]:.4f}{margin}")
+            told.append(
+                f"{name.replace('_', '-')} {with_margin(name, metrics, intervals)}"
+            )
     return " · ".join(told)
+
+
+def with_margin(
+    name: str,
+    metrics: Mapping[str, float],
+    intervals: Mapping[str, Sequence[float]] | None,
+) -> str:
+    """A metric with half the width of its interval, where it has one."""
+    low, high = (intervals or {}).get(name, (0.0, 0.0))
+    margin = f" ± {(high - low) / 2:.4f}" if high > low else ""
+    return f"{metrics[name]:.4f}{margin}"
 
 
 def _place(name: str) -> tuple[int, int]:

@@ -9,7 +9,7 @@ import click
 
 from pipeline import settings
 from slimline import errors
-from slimline.cli import options, output
+from slimline.cli import closing, options, output
 
 if TYPE_CHECKING:
     from pipeline.run_comparison import Contender
@@ -49,6 +49,7 @@ def command(
 
     comparison = run_comparison.compare(root, run_names)
     contenders, changed = comparison.contenders, comparison.settings
+    differences = [dataclasses.asdict(each) for each in comparison.differences]
     with output.writing(path):
         comparing.build(
             path,
@@ -57,7 +58,7 @@ def command(
                 for contender in contenders
             ],
             changed,
-            [dataclasses.asdict(difference) for difference in comparison.differences],
+            differences,
         )
     document = {
         "runs": [
@@ -70,9 +71,7 @@ def command(
             for contender in contenders
         ],
         "settings": changed,
-        "differences": [
-            dataclasses.asdict(difference) for difference in comparison.differences
-        ],
+        "differences": differences,
         "page": str(path),
     }
     sentences = [
@@ -126,9 +125,6 @@ def _table(contenders: "Sequence[Contender]", changed: dict[str, list[Any]]) -> 
 def _metric(summary: dict[str, Any], name: str) -> str:
     if name not in summary["metrics"]:
         return ""
-    value = summary["metrics"][name]
     if name == "example_count":
-        return f"{value:,.0f}"
-    low, high = summary.get("intervals", {}).get(name, (0.0, 0.0))
-    margin = f" ± {(high - low) / 2:.4f}" if high > low else ""
-    return f"{value:.4f}{margin}"
+        return f"{summary['metrics'][name]:,.0f}"
+    return closing.with_margin(name, summary["metrics"], summary.get("intervals"))

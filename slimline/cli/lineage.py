@@ -62,10 +62,12 @@ def _find(target: str, root: pathlib.Path) -> "tuple[str, tuple[Step, ...]]":
 
 
 def _describe(step: "Step", sentence: str) -> str:
+    from pipeline import lineage
+
     rows = [(step.component, sentence or f"finished {step.finished}")]
-    if data := step.properties.get("input_fingerprint"):
+    if data := step.properties.get(lineage.DATA_FINGERPRINT):
         rows.append(("", f"data {data}  {step.properties.get('input_path', '')}"))
-    if code := step.properties.get("source_fingerprint"):
+    if code := step.properties.get(lineage.SOURCE_FINGERPRINT):
         rows.append(("", f"code {code}"))
     for uri in step.outputs.values():
         gone = "" if pathlib.Path(uri).exists() else "  (gone)"

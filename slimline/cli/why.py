@@ -9,7 +9,7 @@ import click
 
 from pipeline import runs
 from slimline import errors
-from slimline.cli import options, output
+from slimline.cli import closing, options, output
 
 
 @click.command(short_help="Say why the gate passed or refused a model.")
@@ -37,12 +37,12 @@ def command(run_name: str, root: pathlib.Path, is_json: bool, is_quiet: bool) ->
 def describe(folder: pathlib.Path, summary: Mapping[str, Any]) -> str:
     """Verdict, rules and what followed, as lines."""
     words = runs.two_words(folder)
-    # The gate goes first; runs from before the other check had no say of it.
-    is_gate = not summary.get("infra_refusals") or summary.get("refusals")
-    refused = (
-        "was refused by the gate" if is_gate else "failed the check of the served model"
+    # Runs from before the check of the served model had no say of it.
+    verdict = closing.outcome(
+        summary["passed"],
+        summary.get("refusals", ()),
+        summary.get("infra_refusals", ()),
     )
-    verdict = "passed" if summary["passed"] else refused
     lines = [f"{words} ({summary['experiment']}) {verdict}"]
     lines += [_line(rule) for rule in summary.get("rules", ())]
     if "rules" not in summary:
