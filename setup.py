@@ -17,21 +17,28 @@ REQUIRED = [
     "tensorflow-model-analysis>=0.47,<0.48",
     "tf-slim>=1.1,<2",
     "apache-beam>=2.72,<2.73",
+    "aiohttp>=3.10",  # the local server's REST side
     "attrs>=22",
     "click>=8.1",
     "dill>=0.3.8",  # tfx-bsl imports it, Beam no longer brings it
     "filelock>=3.13",
+    "grpcio>=1.62",
+    "grpcio-health-checking>=1.62,<1.63",  # the newest for protobuf 4
     "Jinja2>=3.1",  # the report
     "matplotlib>=3.8",  # curves and drawings
     "numpy>=1.26,<2",
     "packaging>=23",
     "Pillow>=10.3",
+    "prometheus-client>=0.20",  # what the local server counts
     "pip",  # the tfx command calls `pip freeze`
     "pydantic>=2.7",
     "PyYAML>=6",
+    "requests>=2.31",
     "rich>=13.7",
     "scikit-learn>=1.4",  # the bundled handwritten digits of the default experiment
     "setuptools<81",  # the tensorboard command imports pkg_resources, gone in 81
+    "tenacity>=8.2",
+    "tensorflow-serving-api>=2.16,<2.17",
 ]
 
 # `slimline data check` looks for more with these; without them it says what is left out.
@@ -49,6 +56,7 @@ DEVELOPMENT = [
     "pytest-xdist>=3.6",
     "ruff>=0.5",
     "types-PyYAML",
+    "types-requests",
     "websocket-client>=1.7",  # speaks to the browser that opens the report
 ]
 
