@@ -8,7 +8,8 @@ from tfx import types
 from tfx.dsl.components.base import base_component
 from tfx.orchestration import metadata
 from tfx.orchestration import pipeline as tfx_pipeline
-from tfx.proto import infra_validator_pb2, trainer_pb2, transform_pb2
+from tfx.orchestration.data_types import RuntimeParameter
+from tfx.proto import bulk_inferrer_pb2, infra_validator_pb2, transform_pb2
 
 from components.baseline_model.component import BaselineModel
 from components.data_contract.component import DataContract
@@ -18,8 +19,9 @@ from components.infra_check.component import InfraCheck
 from components.model_evaluator import analysis
 from components.model_evaluator.component import ModelEvaluator
 from components.model_pusher.component import ModelPusher
+from components.net_trainer.component import NetTrainer
 from pipeline import evaluation, fingerprint, infra
-from pipeline.config import InfraConfig, PipelineConfig
+from pipeline.config import BulkInferenceConfig, InfraConfig, PipelineConfig
 from schema import features, signatures
 from schema.contract import Contract
 from trainer.config import as_json
@@ -41,9 +43,17 @@ class Locations:
     """
 
     pipeline_root: str
-    serving_folder: str
-    input_path: str
+    serving_folder: str | RuntimeParameter
+    input_path: str | RuntimeParameter
     input_fingerprint: str
+
+
+@dataclasses.dataclass(frozen=True)
+class RunValues:
+    """What may still be given when a compiled pipeline is started; 0 is as configured."""
+
+    steps: int | RuntimeParameter = 0
+    learning_rate: float | RuntimeParameter = 0.0
 
 
 def create_pipeline(
@@ -54,6 +64,7 @@ def create_pipeline(
     metadata_path: pathlib.Path | None = None,
     use_cache: bool = True,
     deploys: bool = True,
+    run_values: RunValues = RunValues(),
 ) -> tfx_pipeline.Pipeline:
     """TFX pipeline of an experiment.
 
@@ -66,6 +77,7 @@ def create_pipeline(
         own store.
       use_cache: False runs every component anew.
       deploys: False leaves out the push and the check of the served model.
+      run_values: steps and rate over those of `config`.
     """
     data_contract = DataContract(contract.schema_pbtxt).with_id("contract")
     schema = data_contract.outputs["schema"]
@@ -104,17 +116,17 @@ def create_pipeline(
     ).with_id("transform")
     # Nothing is computed from data that broke their contract.
     transform.add_upstream_node(check)
-    train = tfx_components.Trainer(
-        run_fn="trainer.task.run_fn",
+    train = NetTrainer(
         examples=examples,
         transform_graph=transform.outputs["transform_graph"],
         schema=schema,
-        train_args=trainer_pb2.TrainArgs(splits=[features.TRAIN]),
-        eval_args=trainer_pb2.EvalArgs(splits=[features.EVAL]),
-        custom_config={
-            "config": as_json(config.trainer),
-            "source_fingerprint": fingerprint.source("schema", "trainer"),
-        },
+        run_fn="trainer.task.run_fn",
+        config=as_json(config.trainer),
+        source_fingerprint=fingerprint.source("schema", "trainer"),
+        train_split=features.TRAIN,
+        eval_split=features.EVAL,
+        steps=run_values.steps,
+        learning_rate=run_values.learning_rate,
     ).with_id("train")
     model = train.outputs["model"]
     baseline = BaselineModel(
@@ -152,9 +164,17 @@ def create_pipeline(
             model_blessing=evaluate.outputs["blessing"],
             infra_blessing=infra_check.outputs["blessing"],
             serving_folder=locations.serving_folder,
-            source_fingerprint=fingerprint.source("components.model_pusher"),
+            source_fingerprint=fingerprint.source("schema", "components.model_pusher"),
         ).with_id("push")
         components += [infra_check, push]
+        if config.bulk_inference.splits:
+            infer = _bulk_inference(
+                config.bulk_inference,
+                examples=examples,
+                model=model,
+                blessing=evaluate.outputs["blessing"],
+            ).with_id("infer")
+            components.append(infer)
     return tfx_pipeline.Pipeline(
         pipeline_name=config.name.replace("_", "-"),
         pipeline_root=locations.pipeline_root,
@@ -166,6 +186,26 @@ def create_pipeline(
             else None
         ),
         beam_pipeline_args=beam_arguments,
+    )
+
+
+def _bulk_inference(
+    config: BulkInferenceConfig,
+    *,
+    examples: types.BaseChannel,
+    model: types.BaseChannel,
+    blessing: types.BaseChannel,
+) -> base_component.BaseComponent:
+    """The stock component, which answers nothing where the gate refused the model."""
+    return tfx_components.BulkInferrer(
+        examples=examples,
+        model=model,
+        model_blessing=blessing,
+        data_spec=bulk_inferrer_pb2.DataSpec(example_splits=config.splits),
+        # Of several signatures it takes Classify and Regress only.
+        model_spec=bulk_inferrer_pb2.ModelSpec(
+            model_signature_name=[signatures.SERVING_DEFAULT]
+        ),
     )
 
 

@@ -13,7 +13,7 @@ from trainer import sampling, schedules, weights
 from trainer.augmentation import limits
 from trainer.nets import geometry, registry
 
-# Value of train.warm_start that means the newest pushed version.
+# Value of train.warm_start that means the version that is live.
 BLESSED = "blessed"
 ARCHIVE_SUFFIX = re.compile(r"\.(tar|tar\.gz|tgz|tar\.xz|txz|zip)$", re.IGNORECASE)
 
@@ -49,15 +49,27 @@ def resolve(config: PipelineConfig, root: pathlib.Path) -> Inputs:
     """
     check(config)
     path = find_data(config, root)
-    name = config.data.contract or name_of(path)
-    found = contract.load(_find_contract(config, path))
-    evaluation.check(config.evaluation, found.labels)
+    name, found = contract_for(config, path)
     return Inputs(
-        name=pathlib.PurePath(name).name,
+        name=name,
         path=path,
         fingerprint=fingerprint.fingerprint(path),
         contract=found,
     )
+
+
+def contract_for(
+    config: PipelineConfig, path: pathlib.Path
+) -> tuple[str, contract.Contract]:
+    """Name of the data set at `path`, which need not exist here, and its contract.
+
+    Raises:
+      ConfigError: there is none, or a floor of the gate is for a class that it lacks.
+    """
+    name = config.data.contract or name_of(path)
+    found = contract.load(_find_contract(config, path))
+    evaluation.check(config.evaluation, found.labels)
+    return pathlib.PurePath(name).name, found
 
 
 def check(config: PipelineConfig) -> None:

@@ -1,0 +1,1 @@
+"""Trainer whose steps and rate can be given when a run starts."""

@@ -1,0 +1,134 @@
+"""Trainer with steps and learning rate as properties of their own.
+
+The stock component hides them in `custom_config`, one JSON string, so that a compiled
+pipeline could not take them as parameters of a run.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from tfx import types
+from tfx.components.trainer import executor as stock_executor
+from tfx.dsl.components.base import base_component, executor_spec
+from tfx.proto import trainer_pb2
+from tfx.types import component_spec, standard_artifacts
+from tfx.types import standard_component_specs as keys
+
+STEPS_KEY = "steps"
+LEARNING_RATE_KEY = "learning_rate"
+_CONFIG_KEY = "config"
+
+
+class NetTrainerSpec(component_spec.ComponentSpec):
+    """Channels and properties of NetTrainer; those of the stock Trainer have its keys."""
+
+    PARAMETERS = {
+        keys.TRAIN_ARGS_KEY: component_spec.ExecutionParameter(
+            type=trainer_pb2.TrainArgs
+        ),
+        keys.EVAL_ARGS_KEY: component_spec.ExecutionParameter(
+            type=trainer_pb2.EvalArgs
+        ),
+        keys.RUN_FN_KEY: component_spec.ExecutionParameter(type=str),
+        keys.CUSTOM_CONFIG_KEY: component_spec.ExecutionParameter(type=str),
+        STEPS_KEY: component_spec.ExecutionParameter(type=int),
+        LEARNING_RATE_KEY: component_spec.ExecutionParameter(type=float),
+    }
+    INPUTS = {
+        keys.EXAMPLES_KEY: component_spec.ChannelParameter(
+            type=standard_artifacts.Examples
+        ),
+        keys.TRANSFORM_GRAPH_KEY: component_spec.ChannelParameter(
+            type=standard_artifacts.TransformGraph
+        ),
+        keys.SCHEMA_KEY: component_spec.ChannelParameter(
+            type=standard_artifacts.Schema
+        ),
+    }
+    OUTPUTS = {
+        keys.MODEL_KEY: component_spec.ChannelParameter(type=standard_artifacts.Model),
+        keys.MODEL_RUN_KEY: component_spec.ChannelParameter(
+            type=standard_artifacts.ModelRun
+        ),
+    }
+
+
+class Executor(stock_executor.GenericExecutor):
+    """The stock executor, with steps and rate put into the configuration."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """See base class."""
+        super().Do(input_dict, output_dict, configured(exec_properties))
+
+
+def configured(exec_properties: Mapping[str, Any]) -> dict[str, Any]:
+    """The properties as the stock executor takes them; 0 leaves the configured value."""
+    properties = dict(exec_properties)
+    custom_config = json.loads(properties[keys.CUSTOM_CONFIG_KEY])
+    for key in (STEPS_KEY, LEARNING_RATE_KEY):
+        if value := properties.pop(key):
+            custom_config[_CONFIG_KEY]["train"][key] = value
+    return properties | {keys.CUSTOM_CONFIG_KEY: json.dumps(custom_config)}
+
+
+class NetTrainer(base_component.BaseComponent):
+    """Trains a net and exports it as a SavedModel."""
+
+    SPEC_CLASS = NetTrainerSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
+
+    def __init__(
+        self,
+        examples: types.BaseChannel,
+        transform_graph: types.BaseChannel,
+        schema: types.BaseChannel,
+        *,
+        run_fn: str,
+        config: Mapping[str, Any],
+        source_fingerprint: str,
+        train_split: str,
+        eval_split: str,
+        steps: Any = 0,
+        learning_rate: Any = 0.0,
+    ):
+        """Makes the component.
+
+        Args:
+          examples: raw Examples.
+          transform_graph: of Transform.
+          schema: with the labels.
+          run_fn: dotted path of the training function.
+          config: a `trainer.config.TrainerConfig` as a dict.
+          source_fingerprint: of the training code, for the cache.
+          train_split: trained on.
+          eval_split: selected by.
+          steps: int or RuntimeParameter, over `train.steps`; 0 leaves that.
+          learning_rate: float or RuntimeParameter, over `train.learning_rate`; 0 leaves
+            that.
+        """
+        super().__init__(
+            NetTrainerSpec(
+                examples=examples,
+                transform_graph=transform_graph,
+                schema=schema,
+                train_args=trainer_pb2.TrainArgs(splits=[train_split]),
+                eval_args=trainer_pb2.EvalArgs(splits=[eval_split]),
+                run_fn=run_fn,
+                custom_config=json.dumps(
+                    {
+                        _CONFIG_KEY: dict(config),
+                        "source_fingerprint": source_fingerprint,
+                    }
+                ),
+                steps=steps,
+                learning_rate=learning_rate,
+                model=types.Channel(type=standard_artifacts.Model),
+                model_run=types.Channel(type=standard_artifacts.ModelRun),
+            )
+        )

@@ -1,0 +1,127 @@
+"""The same DAG for Kubeflow Pipelines v2, as a spec in YAML.
+
+It runs on the open-source backend: no resolvers, no drivers, every executor through
+`pipeline.kubeflow_entrypoint`, which says what TFX leaves undone there.
+"""
+
+import dataclasses
+import pathlib
+from typing import Any
+
+import yaml
+from tfx.orchestration.data_types import RuntimeParameter
+from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
+
+from pipeline import dag, inputs, kubernetes_settings
+from pipeline.config import PipelineConfig
+from pipeline.kubernetes_settings import KubernetesSettings
+from schema import versions
+from schema.errors import ConfigError
+
+COMMAND = ["python", "-m", "pipeline.kubeflow_entrypoint"]
+# Where the volume with images and models is mounted, where nothing else is said.
+SHARED_FOLDER = "/slimline"
+# Parameters of a run.
+DATA = "data"
+SERVING_FOLDER = "serving_folder"
+STEPS = "steps"
+LEARNING_RATE = "learning_rate"
+INGEST = "ingest"
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """Where a compiled pipeline is to run.
+
+    Attributes:
+      image: reference of the project's image.
+      pipeline_root: bucket folder of the artifacts (minio://, s3://, gs://); '' leaves it
+        to the backend's default.
+      serving_folder: of the models, on a volume; '' is `/slimline/serving`.
+      kubernetes: volumes and resources.
+      schema_version: '2.1.0' for Kubeflow, '2.0.0' for Vertex AI.
+    """
+
+    image: str
+    pipeline_root: str = ""
+    serving_folder: str = ""
+    kubernetes: KubernetesSettings = dataclasses.field(
+        default_factory=KubernetesSettings
+    )
+    schema_version: str = "2.1.0"
+
+
+def compile_pipeline(config: PipelineConfig, target: Target) -> list[dict[str, Any]]:
+    """Documents of the YAML file: the pipeline spec, and the platform's where there is one.
+
+    Data, serving folder, steps and rate are parameters of the pipeline; their defaults are
+    those of `config` and `target`.
+
+    Args:
+      config: the experiment; `data.path` is where the containers see the images.
+      target: where it is to run.
+
+    Raises:
+      ConfigError: no data or contract named, or settings that cannot work.
+    """
+    if not config.data.path:
+        raise ConfigError(
+            f"experiment '{config.name}' needs the path of its images on the cluster",
+            tip=f"--data {SHARED_FOLDER}/images, on a volume that --volume mounts",
+        )
+    # The path is the cluster's: it is not looked for here.
+    inputs.check(
+        dataclasses.replace(config, data=dataclasses.replace(config.data, path=""))
+    )
+    name, found = inputs.contract_for(config, pathlib.Path(config.data.path))
+    model_name = config.serving.model_name or name
+    serving = target.serving_folder or f"{SHARED_FOLDER}/{versions.SERVING_FOLDER}"
+    defaults = {
+        DATA: config.data.path,
+        SERVING_FOLDER: f"{serving}/{model_name}",
+        STEPS: 0,
+        LEARNING_RATE: 0.0,
+    }
+    parameters = {
+        key: RuntimeParameter(name=key, ptype=type(default), default=default)
+        for key, default in defaults.items()
+    }
+    pipeline = dag.create_pipeline(
+        config,
+        found,
+        dag.Locations(
+            pipeline_root=target.pipeline_root,
+            serving_folder=parameters[SERVING_FOLDER],
+            input_path=parameters[DATA],
+            input_fingerprint="",
+        ),
+        # The engine is chosen in the container, whose paths this machine does not know.
+        beam_arguments=[],
+        run_values=dag.RunValues(
+            steps=parameters[STEPS], learning_rate=parameters[LEARNING_RATE]
+        ),
+    )
+    runner = kubeflow_v2_dag_runner.KubeflowV2DagRunner(
+        kubeflow_v2_dag_runner.KubeflowV2DagRunnerConfig(
+            default_image=target.image,
+            default_commands=COMMAND,
+            use_pipeline_spec_2_1=target.schema_version == "2.1.0",
+        )
+    )
+    spec = runner.run(pipeline, write_out=False)["pipelineSpec"]
+    # TFX declares the parameters and drops their defaults.
+    for key, default in defaults.items():
+        declared = spec["root"]["inputDefinitions"]["parameters"][key]
+        declared |= {"defaultValue": default, "isOptional": True}
+    if target.pipeline_root:
+        spec["defaultPipelineRoot"] = target.pipeline_root
+    # The backend's cache compares parameters, not files: images may change in their place.
+    spec["root"]["dag"]["tasks"][INGEST]["cachingOptions"] = {}
+    kubernetes_settings.set_resources(spec, target.kubernetes)
+    platform = kubernetes_settings.platform_spec(spec, target.kubernetes)
+    return [spec, platform] if platform else [spec]
+
+
+def to_yaml(documents: list[dict[str, Any]]) -> str:
+    """Text of the file that Kubeflow takes."""
+    return yaml.safe_dump_all(documents, sort_keys=True)
