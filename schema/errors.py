@@ -62,6 +62,10 @@ class InfraError(SlimlineError):
     """The model cannot be served as it was trained."""
 
 
+class ServerError(SlimlineError, RuntimeError):
+    """A model server gives no answer: it is down, busy, too slow or broken."""
+
+
 def find_user_error(error: BaseException | None) -> SlimlineError | None:
     """The error that a user can mend, from the causes of `error`: frameworks wrap it."""
     seen: set[int] = set()

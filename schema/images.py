@@ -13,7 +13,6 @@ import zlib
 from collections.abc import Iterator
 
 import numpy as np
-import tensorflow as tf
 from PIL import Image
 
 MAX_FILE_BYTES = 64 << 20
@@ -23,6 +22,8 @@ MAX_SIDE_PX = 16_384
 # What Pillow may try to open. Its JPEG reader also gives MPO, a JPEG with a second picture
 # behind it, as phones write it; TensorFlow reads the first.
 ACCEPTED = ("JPEG", "PNG", "BMP", "GIF", "WEBP")
+# What a served model takes.
+SERVED = ("JPEG", "PNG")
 KEPT = {"JPEG": "jpeg", "MPO": "jpeg", "PNG": "png"}
 KEPT_FORMATS = ("jpeg", "png")
 
@@ -71,6 +72,18 @@ def check_image(data: bytes) -> Verdict:
     (`MAX_FILE_BYTES`, `MAX_PIXELS`, `MAX_SIDE_PX`). Images that end early are refused,
     not completed with gray.
     """
+    return _check(data, is_decoded=True)
+
+
+def check_header(data: bytes) -> Verdict:
+    """As `check_image`, but nobody looks at the pixels of JPEG and PNG: damage goes unseen.
+
+    For a client, which leaves them to the server: it needs no TensorFlow.
+    """
+    return _check(data, is_decoded=False)
+
+
+def _check(data: bytes, *, is_decoded: bool) -> Verdict:
     if not data:
         return Verdict("the file is empty")
     if len(data) > MAX_FILE_BYTES:
@@ -81,7 +94,7 @@ def check_image(data: bytes) -> Verdict:
                 "ignore"
             )  # Pillow warns of sizes refused below anyway
             with Image.open(io.BytesIO(data), formats=ACCEPTED) as image:
-                return _check_open_image(image, data)
+                return _check_open_image(image, data, is_decoded)
     except Image.DecompressionBombError:
         return Verdict(f"more than {MAX_PIXELS:,} pixels")
     except Image.UnidentifiedImageError:
@@ -91,7 +104,45 @@ def check_image(data: bytes) -> Verdict:
         return Verdict(f"damaged image: {type(error).__name__} {error}"[:200])
 
 
-def _check_open_image(image: Image.Image, data: bytes) -> Verdict:
+@dataclasses.dataclass(frozen=True)
+class Header:
+    """What the header of JPEG or PNG bytes says.
+
+    Attributes:
+      reason: why the image is refused before it is decoded, or ''. It repeats nothing of
+        the bytes.
+      pixels: in all; 0 where it is refused.
+    """
+
+    reason: str = ""
+    pixels: int = 0
+
+
+def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> Header:
+    """Header of an image as a served model takes it; never raises on bad bytes.
+
+    Of an image that passes, `check_image` could only say that its data are damaged.
+
+    Args:
+      data: encoded image, whole.
+      max_pixels: most pixels in all.
+    """
+    try:
+        # Not within catch_warnings, which changes the whole process: servers call this in
+        # threads. Pillow warns of sizes that are refused here.
+        with Image.open(io.BytesIO(data), formats=SERVED) as image:
+            reason = check_size(*image.size, max_pixels)
+            return Header(reason, 0 if reason else image.width * image.height)
+    except Image.DecompressionBombError:
+        return Header(f"more than {max_pixels:,} pixels")
+    except Image.UnidentifiedImageError:
+        return Header("neither JPEG nor PNG")
+    # Pillow's parsers raise whatever a damaged header leads them to.
+    except Exception:
+        return Header("damaged image")
+
+
+def _check_open_image(image: Image.Image, data: bytes, is_decoded: bool) -> Verdict:
     if reason := check_size(*image.size):
         return Verdict(reason)
     channels = channels_of(image)
@@ -100,6 +151,10 @@ def _check_open_image(image: Image.Image, data: bytes) -> Verdict:
         encoded, kept = data, KEPT[kind]
     else:
         encoded, kept = to_png(image), "png"
+    if not is_decoded:
+        return Verdict("", encoded, kept, image.height, image.width, channels)
+    import tensorflow as tf
+
     try:
         # The same operation as in the Transform graph, so that both agree.
         with tf.device("/cpu:0"):
@@ -111,14 +166,15 @@ def _check_open_image(image: Image.Image, data: bytes) -> Verdict:
     return Verdict("", encoded, kept, int(shape[0]), int(shape[1]), channels)
 
 
-def check_size(width: int, height: int) -> str:
-    """Why an image of that size in px is refused, or ''."""
+def check_size(width: int, height: int, max_pixels: int | None = None) -> str:
+    """Why an image of that size in px is refused, or ''; None for `MAX_PIXELS`."""
+    max_pixels = MAX_PIXELS if max_pixels is None else max_pixels
     if width < 1 or height < 1:
         return f"an image of {width}x{height} px"
     if max(width, height) > MAX_SIDE_PX:
         return f"{width}x{height} px, at most {MAX_SIDE_PX:,} a side are read"
-    if width * height > MAX_PIXELS:
-        return f"{width}x{height} px, at most {MAX_PIXELS:,} in all are read"
+    if width * height > max_pixels:
+        return f"{width}x{height} px, at most {max_pixels:,} in all are read"
     return ""
 
 

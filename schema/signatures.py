@@ -5,16 +5,33 @@ And where the Trainer records what its own graph answers, to hold the served mod
 
 SERVING_DEFAULT = "serving_default"
 PREDICT_IMAGES = "predict_images"
+CLASSIFY = "classify"
 # The input of each signature, string [batch]: serialised Examples, or encoded images.
-INPUTS = {SERVING_DEFAULT: "examples", PREDICT_IMAGES: "images"}
+INPUTS = {SERVING_DEFAULT: "examples", PREDICT_IMAGES: "images", CLASSIFY: "inputs"}
+# Which call of TensorFlow Serving takes it: Classify refuses a signature of Predict.
+_PREDICT_METHOD = "tensorflow/serving/predict"
+METHODS = {
+    SERVING_DEFAULT: _PREDICT_METHOD,
+    PREDICT_IMAGES: _PREDICT_METHOD,
+    CLASSIFY: "tensorflow/serving/classify",
+}
 
 PROBABILITIES = "probabilities"  # float32 [batch, num_classes], in label order
 CLASSES = "classes"  # string [batch, num_classes], best first
 SCORES = "scores"  # float32 [batch, num_classes], best first
-# Output -> dtype; all are [batch, num_classes].
-OUTPUTS = {PROBABILITIES: "float32", CLASSES: "string", SCORES: "float32"}
+# Signature -> output -> dtype; all are [batch, num_classes].
+_BEST_FIRST = {CLASSES: "string", SCORES: "float32"}
+OUTPUTS = {
+    SERVING_DEFAULT: {PROBABILITIES: "float32", **_BEST_FIRST},
+    PREDICT_IMAGES: {PROBABILITIES: "float32", **_BEST_FIRST},
+    CLASSIFY: _BEST_FIRST,
+}
 
 LABELS_ASSET = "labels.txt"
 
 # In the Trainer's `model_run`: Examples with `image/encoded` and `probabilities`, GZIP.
+# A copy of it goes with the model, in `assets.extra`.
 RECORDED_FILE = "recorded_outputs.tfrecord.gz"
+# TensorFlow Serving looks in `assets.extra` for this name; it takes no more records.
+WARM_UP_FILE = "tf_serving_warmup_requests"
+MAX_WARM_UP_RECORDS = 1000

@@ -1,27 +1,41 @@
 """The layout of pushed models: `<serving>/<model name>/<version>/saved_model.pb`.
 
-TensorFlow Serving serves the folder with the largest integer as its name and ignores
-names that are not integers.
+TensorFlow Serving ignores names that are not integers. Which of the versions it serves is
+decided in `schema.models_config`.
 """
 
 import pathlib
 
 SERVING_FOLDER = "serving"  # below the root of the runs
 SAVED_MODEL_FILE = "saved_model.pb"
+# Of copies under way and of versions on their way out: no integers, so no server looks.
+STAGING_PREFIX = ".staging-"
+MAX_NUMBER = 2**63 - 1  # TensorFlow Serving counts in int64
 
 
 def numbers(folder: pathlib.Path) -> list[int]:
     """Complete versions in a model's folder, oldest first."""
+    return [
+        number
+        for number in present(folder)
+        if (folder / str(number) / SAVED_MODEL_FILE).is_file()
+    ]
+
+
+def present(folder: pathlib.Path) -> list[int]:
+    """All versions in a model's folder, complete or not, oldest first."""
     if not folder.is_dir():
         return []
-    return sorted(
-        int(path.name)
-        for path in folder.iterdir()
-        if path.name.isdecimal() and (path / SAVED_MODEL_FILE).is_file()
-    )
+    return sorted(int(path.name) for path in folder.iterdir() if _is_number(path.name))
 
 
 def newest(folder: pathlib.Path) -> int | None:
-    """The version that TensorFlow Serving would serve, or None."""
+    """The complete version with the largest number, or None."""
     found = numbers(folder)
     return found[-1] if found else None
+
+
+def _is_number(name: str) -> bool:
+    """Whether a folder is a version; '007' is not, whose number has another name."""
+    is_plain = name.isascii() and name.isdecimal() and name == str(int(name))
+    return is_plain and int(name) <= MAX_NUMBER

@@ -167,8 +167,8 @@ class TrainConfig:
     )
     warm_start: str = setting(
         "",
-        "weights to begin with: a pushed version, a checkpoint, or 'blessed' for the"
-        " newest pushed version of this model",
+        "weights to begin with: a pushed version, a checkpoint, or 'blessed' for the live"
+        " version of this model",
     )
     warm_start_exclude: tuple[str, ...] = setting(
         (), "rows of the net that begin anew all the same, as [logits]"

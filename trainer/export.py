@@ -11,6 +11,7 @@ import tensorflow_transform as tft
 from schema import features
 from schema.signatures import (
     CLASSES,
+    CLASSIFY,
     INPUTS,
     LABELS_ASSET,
     PREDICT_IMAGES,
@@ -32,12 +33,14 @@ def export(
 ) -> None:
     """Writes a SavedModel with the Transform graph and the chosen weights inside.
 
-    Signatures, both with the outputs `probabilities` float32 [batch, num_classes] in
-    label order, `classes` string [batch, num_classes] and `scores` float32 [batch,
-    num_classes], best first:
+    Signatures, all with the outputs `classes` string [batch, num_classes] and `scores`
+    float32 [batch, num_classes], best first, the first two also with `probabilities`
+    float32 [batch, num_classes] in label order:
       serving_default: `examples`, string [batch], serialised tf.Examples of which only
         `image/encoded` is read.
       predict_images: `images`, string [batch], encoded JPEG or PNG.
+      classify: `inputs`, as `examples`, in the form that TensorFlow Serving's Classify
+        takes: no more outputs than these two.
 
     Args:
       folder: where to write; must not exist.
@@ -52,7 +55,7 @@ def export(
         parsed = tf.io.parse_example(
             examples, {features.ENCODED: input_pipeline.READ_FEATURES[features.ENCODED]}
         )
-        # One net for both signatures: predict_images feeds what serving_default parses.
+        # One net for all signatures: predict_images feeds what the others parse.
         encoded = v1.placeholder_with_default(
             parsed[features.ENCODED], [None], name="images"
         )
@@ -82,6 +85,9 @@ def export(
                     ),
                     PREDICT_IMAGES: v1.saved_model.predict_signature_def(
                         {INPUTS[PREDICT_IMAGES]: encoded}, outputs
+                    ),
+                    CLASSIFY: v1.saved_model.classification_signature_def(
+                        examples, classes, scores
                     ),
                 },
                 assets_collection=v1.get_collection(v1.GraphKeys.ASSET_FILEPATHS),

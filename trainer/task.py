@@ -19,6 +19,7 @@ from trainer import (
     recording,
     training,
     unfinished,
+    warm_up,
 )
 from trainer.config import TrainerConfig, from_json
 
@@ -48,7 +49,7 @@ def run_fn(fn_args: FnArgs) -> None:
     )
     # Before the export: it loads the Transform graph into a graph of its own, and
     # `transform` cannot be applied outside of that any more.
-    recording.record(
+    recorded = recording.record(
         run_dir,
         config,
         eval_split,
@@ -64,6 +65,7 @@ def run_fn(fn_args: FnArgs) -> None:
         result.checkpoint,
         result.best.weights,
     )
+    warm_up.add(pathlib.Path(fn_args.serving_model_dir), recorded)
     durable.write_text(
         run_dir / history.RESULT_FILE,
         json.dumps(

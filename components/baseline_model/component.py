@@ -1,7 +1,8 @@
-"""Fetches the last blessed model, as the baseline of the gate.
+"""Fetches the model that is live, as the baseline of the gate.
 
-Only blessed models are pushed, so the last blessed model is the newest version in the
-serving folder. A component does what TFX does with a Resolver node, because open-source
+Only blessed models are pushed, so the one that is live was blessed once. After a rollback
+it is not the newest: a candidate must not fall behind what it would take the place of. A
+component does what TFX does with a Resolver node, because open-source
 Kubeflow Pipelines runs no resolvers. The candidate is an input so that the cache ties the
 baseline to it: evaluating the same candidate twice gives the same verdict.
 """
@@ -12,10 +13,11 @@ from typing import Any
 
 from tfx import types
 from tfx.dsl.components.base import base_component, base_executor, executor_spec
+from tfx.orchestration.data_types import RuntimeParameter
 from tfx.types import artifact_utils, component_spec, standard_artifacts
 from tfx.utils import path_utils
 
-from schema import versions
+from schema import models_config
 
 MODEL_KEY = "model"
 BASELINE_KEY = "baseline_model"
@@ -37,7 +39,7 @@ class BaselineModelSpec(component_spec.ComponentSpec):
 
 
 class Executor(base_executor.BaseExecutor):
-    """Copies the newest pushed version into the artifact, in TFX's model layout.
+    """Copies the live version into the artifact, in TFX's model layout.
 
     A copy, because the version may be pruned while the artifact is still compared.
     """
@@ -51,23 +53,25 @@ class Executor(base_executor.BaseExecutor):
         """See base class."""
         baseline = artifact_utils.get_single_instance(output_dict[BASELINE_KEY])
         folder = pathlib.Path(exec_properties[SERVING_FOLDER_KEY])
-        newest = versions.newest(folder)
+        live = models_config.live(folder)
         pathlib.Path(baseline.uri).mkdir(parents=True, exist_ok=True)
-        baseline.set_int_custom_property(EXISTS_PROPERTY, int(newest is not None))
-        if newest is not None:
-            baseline.set_string_custom_property(VERSION_PROPERTY, str(newest))
+        baseline.set_int_custom_property(EXISTS_PROPERTY, int(live is not None))
+        if live is not None:
+            baseline.set_string_custom_property(VERSION_PROPERTY, str(live))
             shutil.copytree(
-                folder / str(newest), path_utils.serving_model_dir(baseline.uri)
+                folder / str(live), path_utils.serving_model_dir(baseline.uri)
             )
 
 
 class BaselineModel(base_component.BaseComponent):
-    """The newest version in a serving folder as a Model artifact."""
+    """The live version in a serving folder as a Model artifact."""
 
     SPEC_CLASS = BaselineModelSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
 
-    def __init__(self, model: types.BaseChannel, serving_folder: str):
+    def __init__(
+        self, model: types.BaseChannel, serving_folder: str | RuntimeParameter
+    ):
         """Makes the component.
 
         Args:

@@ -128,7 +128,7 @@ def check(
         "latency_ms": _latency(findings),
         "peak_memory_bytes": findings.get("peak_memory_bytes"),
         "size_bytes": size_bytes,
-        "answers": _answers(findings, expected, limits),
+        "answers": _answers(findings, expected, labels, limits),
         "log": list(probed.log) if probed.end else [],
     }
 
@@ -145,11 +145,14 @@ def _latency(findings: dict[str, Any]) -> dict[str, float] | None:
 
 
 def _answers(
-    findings: dict[str, Any], expected: Any, limits: rules.Limits
+    findings: dict[str, Any],
+    expected: Any,
+    labels: tuple[str, ...],
+    limits: rules.Limits,
 ) -> dict[str, Any] | None:
     if expected is None:
         return None
-    differences = rules.compare(findings["answers"], expected)
+    differences = rules.compare(findings["answers"], expected, labels)
     largest = float(differences.max())
     return {
         "images": len(expected),

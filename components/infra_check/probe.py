@@ -59,11 +59,11 @@ def probe(
     Args:
       model: folder of the SavedModel.
       encoded: the recorded images.
-      findings: takes `stage`; `load_seconds`; `signatures`, name -> {inputs, outputs},
-        each name -> [dtype, dims], dims None where the rank is open, a dim None where it
-        is; `labels`, those of the asset or None; `answers`, signature -> {alone, batch},
-        each output -> a row an image; `latencies_ms` of single images;
-        `peak_memory_bytes`.
+      findings: takes `stage`; `load_seconds`; `signatures`, name -> {inputs, outputs,
+        method}, of which the first two are name -> [dtype, dims], dims None where the rank
+        is open, a dim None where it is; `labels`, those of the asset or None; `answers`,
+        signature -> {alone, batch}, each output -> a row an image; `latencies_ms` of
+        single images; `peak_memory_bytes`.
       file: where they are written.
     """
     _enter(LOADING, findings, file)
@@ -77,13 +77,16 @@ def probe(
             name: {
                 "inputs": _tensors(signature.inputs),
                 "outputs": _tensors(signature.outputs),
+                "method": signature.method_name,
             }
             for name, signature in sorted(meta.signature_def.items())
         }
         _enter(ANSWERING, findings, file)
+        examples = [_example(image) for image in encoded]
         requests = {
-            signatures.SERVING_DEFAULT: [_example(image) for image in encoded],
+            signatures.SERVING_DEFAULT: examples,
             signatures.PREDICT_IMAGES: list(encoded),
+            signatures.CLASSIFY: examples,
         }
         callable_ones = [
             name
@@ -109,7 +112,9 @@ def can_be_asked(name: str, found: Mapping[str, Any]) -> bool:
     if signature is None or set(signature["inputs"]) != {signatures.INPUTS[name]}:
         return False
     ((dtype, _),) = signature["inputs"].values()
-    return dtype == "string" and set(signatures.OUTPUTS) <= set(signature["outputs"])
+    return dtype == "string" and set(signatures.OUTPUTS[name]) <= set(
+        signature["outputs"]
+    )
 
 
 def _first_words(error: Exception) -> str:
@@ -165,7 +170,7 @@ def _answers(
     return {
         "alone": {
             output: [row for answer in alone for row in answer[output]]
-            for output in signatures.OUTPUTS
+            for output in signatures.OUTPUTS[name]
         },
         "batch": _ask(session, signature, name, requests),
     }
@@ -175,7 +180,7 @@ def _ask(
     session: v1.Session, signature: Any, name: str, requests: Sequence[bytes]
 ) -> dict[str, list]:
     values = session.run(
-        {output: signature.outputs[output].name for output in signatures.OUTPUTS},
+        {output: signature.outputs[output].name for output in signatures.OUTPUTS[name]},
         {signature.inputs[signatures.INPUTS[name]].name: list(requests)},
     )
     rows = {output: value.tolist() for output, value in values.items()}

@@ -93,25 +93,32 @@ def judge(
     if answers := findings.get("answers"):
         rules.append(_class_order(answers, labels))
         if expected is not None:
-            rules.append(_answers(answers, expected, limits.max_difference))
+            rules.append(_answers(answers, expected, labels, limits.max_difference))
     if latencies := findings.get("latencies_ms"):
         rules.append(_latency(latencies, limits.max_latency_ms))
     rules.append(_size(size_bytes, limits.max_size_mb))
     return rules
 
 
-def compare(answers: Mapping[str, Any], expected: np.ndarray) -> np.ndarray:
+def compare(
+    answers: Mapping[str, Any], expected: np.ndarray, labels: Sequence[str]
+) -> np.ndarray:
     """Largest difference of each answer to the Trainer's, float64 [answers].
 
     An answer is an image by one signature, alone or in the batch; one of another length
     or without a number differs by infinity.
+
+    Args:
+      answers: of `probe.probe`.
+      expected: the Trainer's probabilities, float32 [images, num_classes].
+      labels: class names in label order.
     """
     found = [
         _difference(row, wanted)
         for answer in answers.values()
         for rows in (answer["alone"], answer["batch"])
         for row, wanted in zip(
-            _padded(rows[signatures.PROBABILITIES], len(expected)),
+            _padded(_probabilities(rows, labels), len(expected)),
             expected,
             strict=True,
         )
@@ -164,15 +171,18 @@ def _signature(name: str, found: Mapping[str, Any], num_classes: int) -> Rule:
     wanted_inputs = {signatures.INPUTS[name]: ["string", [None]]}
     wanted_outputs = {
         output: [dtype, [None, num_classes]]
-        for output, dtype in signatures.OUTPUTS.items()
+        for output, dtype in signatures.OUTPUTS[name].items()
     }
     faults = [
         *_faults(found[name]["inputs"], wanted_inputs, "takes"),
         *_faults(found[name]["outputs"], wanted_outputs, "gives"),
     ]
+    method, wanted_method = found[name]["method"], signatures.METHODS[name]
+    if method != wanted_method:
+        faults.append(f"is for {method or 'no method'}, expected {wanted_method}")
     if faults:
         return Rule(rule, f"signature '{name}' {'; '.join(faults)}", False)
-    outputs = ", ".join(signatures.OUTPUTS)
+    outputs = ", ".join(signatures.OUTPUTS[name])
     sentence = f"signature '{name}' takes {signatures.INPUTS[name]}, gives {outputs}"
     return Rule(rule, sentence, True)
 
@@ -201,10 +211,15 @@ def _kind(kind: Sequence[Any]) -> str:
 def _class_order(answers: Mapping[str, Any], labels: Sequence[str]) -> Rule:
     for name, answer in answers.items():
         for rows in (answer["alone"], answer["batch"]):
-            for image, (probabilities, classes, scores) in enumerate(
-                zip(*(rows[output] for output in signatures.OUTPUTS), strict=True)
+            for image, answered in enumerate(
+                zip(
+                    _probabilities(rows, labels),
+                    rows[signatures.CLASSES],
+                    rows[signatures.SCORES],
+                    strict=True,
+                )
             ):
-                fault = _order_fault(probabilities, classes, scores, labels)
+                fault = _order_fault(*answered, labels)
                 if fault:
                     sentence = f"signature '{name}', image {image}: {fault}"
                     return Rule(CLASS_ORDER, sentence, False)
@@ -236,8 +251,28 @@ def _order_fault(
     return ""
 
 
-def _answers(answers: Mapping[str, Any], expected: np.ndarray, allowed: float) -> Rule:
-    differences = compare(answers, expected)
+def _probabilities(
+    rows: Mapping[str, Any], labels: Sequence[str]
+) -> Sequence[Sequence[float]]:
+    """In label order; of a signature that gives none they are the scores of the classes."""
+    if signatures.PROBABILITIES in rows:
+        return rows[signatures.PROBABILITIES]
+    found = []
+    for classes, scores in zip(
+        rows[signatures.CLASSES], rows[signatures.SCORES], strict=True
+    ):
+        by_class = dict(zip(map(str, classes), scores, strict=True))
+        found.append([by_class.get(label, math.nan) for label in labels])
+    return found
+
+
+def _answers(
+    answers: Mapping[str, Any],
+    expected: np.ndarray,
+    labels: Sequence[str],
+    allowed: float,
+) -> Rule:
+    differences = compare(answers, expected, labels)
     equal = int(np.count_nonzero(differences <= allowed))
     largest = float(differences.max())
     told = f"{equal} of {len(differences)} answers equal those of training"

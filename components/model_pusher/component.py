@@ -5,31 +5,26 @@ kill leaves half a model, two pushes in a second collide, a clock set back pushe
 that is never served.
 """
 
-import contextlib
 import pathlib
-import shutil
-import time
-import uuid
 from typing import Any
 
 from absl import logging
 from tfx import types
 from tfx.components.pusher import executor as stock_executor
 from tfx.dsl.components.base import base_component, executor_spec
+from tfx.orchestration.data_types import RuntimeParameter
 from tfx.types import artifact_utils, component_spec, standard_artifacts
 
-from schema import durable
+from components.model_pusher.publishing import publish
+from schema import data_profile, features
 
 MODEL_KEY = "model"
 MODEL_BLESSING_KEY = "model_blessing"
 INFRA_BLESSING_KEY = "infra_blessing"
+PROFILE_KEY = "profile"
 PUSHED_MODEL_KEY = "pushed_model"
 SERVING_FOLDER_KEY = "serving_folder"
 FINGERPRINT_KEY = "source_fingerprint"
-
-# TensorFlow Serving skips names that are not integers.
-STAGING_PREFIX = ".staging-"
-ABANDONED_SECONDS = 24 * 3600
 
 
 class ModelPusherSpec(component_spec.ComponentSpec):
@@ -46,6 +41,9 @@ class ModelPusherSpec(component_spec.ComponentSpec):
         ),
         INFRA_BLESSING_KEY: component_spec.ChannelParameter(
             type=standard_artifacts.InfraBlessing
+        ),
+        PROFILE_KEY: component_spec.ChannelParameter(
+            type=standard_artifacts.ExampleStatistics, optional=True
         ),
     }
     OUTPUTS = {
@@ -74,7 +72,14 @@ class Executor(stock_executor.Executor):
             self._MarkNotPushed(pushed_model)
             return
         folder = pathlib.Path(exec_properties[SERVING_FOLDER_KEY])
-        version = publish(pathlib.Path(self.GetModelPath(input_dict)), folder)
+        # The run, where the orchestrator names it; tests call without a context.
+        by = (self._context and self._context.pipeline_run_id) or ""
+        version = publish(
+            pathlib.Path(self.GetModelPath(input_dict)),
+            folder,
+            by=by,
+            data_profile_file=_profile(input_dict),
+        )
         _link(pathlib.Path(pushed_model.uri), folder / str(version))
         self._MarkPushed(
             pushed_model,
@@ -82,6 +87,14 @@ class Executor(stock_executor.Executor):
             pushed_version=str(version),
         )
         logging.info("Pushed version %d to %s", version, folder)
+
+
+def _profile(input_dict: dict[str, list[types.Artifact]]) -> pathlib.Path | None:
+    """What goes beside the model, for the check of the next data."""
+    if not input_dict.get(PROFILE_KEY):
+        return None
+    uri = artifact_utils.get_split_uri(input_dict[PROFILE_KEY], features.TRAIN)
+    return pathlib.Path(uri) / data_profile.FILE_NAME
 
 
 def _link(artifact: pathlib.Path, version: pathlib.Path) -> None:
@@ -96,50 +109,6 @@ def _link(artifact: pathlib.Path, version: pathlib.Path) -> None:
     artifact.symlink_to(version.resolve(), target_is_directory=True)
 
 
-def publish(model: pathlib.Path, folder: pathlib.Path) -> int:
-    """Copies a SavedModel to a new version; returns its number.
-
-    The copy is made and synced under a name that servers skip, then renamed. The version
-    is the time in seconds, or one more than the newest where the clock stands behind it.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    _sweep(folder)
-    staging = folder / f"{STAGING_PREFIX}{uuid.uuid4().hex}"
-    try:
-        shutil.copytree(model, staging)
-        for path in (*staging.rglob("*"), staging):
-            durable.sync(path)
-        while True:
-            version = _next_version(folder)
-            try:
-                # An empty folder may be replaced by rename, a version with files not:
-                # of two pushes at once one fails here and takes the next number.
-                staging.rename(folder / str(version))
-            except OSError:
-                if not (folder / str(version)).exists():
-                    raise
-                continue
-            durable.sync(folder)
-            return version
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-
-
-def _sweep(folder: pathlib.Path) -> None:
-    """Removes what killed pushes left behind; younger copies may be under way."""
-    for path in folder.glob(f"{STAGING_PREFIX}*"):
-        # Another push may finish, and rename its copy, between the two calls.
-        with contextlib.suppress(FileNotFoundError):
-            if time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
-                shutil.rmtree(path)
-
-
-def _next_version(folder: pathlib.Path) -> int:
-    # Half-made version folders of other tools count too: their numbers are taken.
-    taken = [int(path.name) for path in folder.iterdir() if path.name.isdecimal()]
-    return max([int(time.time()), *(number + 1 for number in taken)])
-
-
 class ModelPusher(base_component.BaseComponent):
     """Pushes a model with both blessings to `<serving>/<model name>/<version>`."""
 
@@ -151,8 +120,9 @@ class ModelPusher(base_component.BaseComponent):
         model: types.BaseChannel,
         model_blessing: types.BaseChannel,
         infra_blessing: types.BaseChannel,
-        serving_folder: str,
+        serving_folder: str | RuntimeParameter,
         source_fingerprint: str,
+        profile: types.BaseChannel | None = None,
     ):
         """Makes the component.
 
@@ -162,6 +132,7 @@ class ModelPusher(base_component.BaseComponent):
           infra_blessing: whether the model can be served.
           serving_folder: folder of the model's versions, `<serving>/<model name>`.
           source_fingerprint: of the code that pushes, for the cache.
+          profile: of the data that the model was trained on, kept beside it.
         """
         super().__init__(
             ModelPusherSpec(
@@ -170,6 +141,7 @@ class ModelPusher(base_component.BaseComponent):
                 infra_blessing=infra_blessing,
                 serving_folder=serving_folder,
                 source_fingerprint=source_fingerprint,
+                profile=profile,
                 pushed_model=types.Channel(type=standard_artifacts.PushedModel),
             )
         )

@@ -1,10 +1,11 @@
-"""The baseline is the newest pushed version, or says that there is none."""
+"""The baseline is the version that is live, or says that there is none."""
 
 import pathlib
 
 from tfx.types import standard_artifacts
 
 from components.baseline_model import component
+from schema import models_config
 
 
 def fetch(tmp_path: pathlib.Path, serving: pathlib.Path):
@@ -35,3 +36,18 @@ def test_newest_whole_version_by_number(tmp_path: pathlib.Path) -> None:
     assert baseline.get_string_custom_property(component.VERSION_PROPERTY) == "10"
     copied = pathlib.Path(baseline.uri) / "Format-Serving" / "saved_model.pb"
     assert copied.read_text() == "10"
+
+
+def test_after_a_rollback_it_is_the_version_that_is_live(
+    tmp_path: pathlib.Path,
+) -> None:
+    serving = tmp_path / "serving" / "cats"
+    for name in ("9", "10"):
+        (serving / name).mkdir(parents=True)
+        (serving / name / "saved_model.pb").write_text(name)
+    pinned = models_config.Entry((9,), {models_config.STABLE: 9})
+    models_config.write(serving.parent, {"cats": pinned})
+    baseline = fetch(tmp_path, serving)
+    assert baseline.get_string_custom_property(component.VERSION_PROPERTY) == "9"
+    copied = pathlib.Path(baseline.uri) / "Format-Serving" / "saved_model.pb"
+    assert copied.read_text() == "9"

@@ -107,6 +107,22 @@ def test_says_why(data, reason):
         assert re.search(reason, verdict.reason), verdict.reason
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "WEBP"])
+def test_the_header_says_the_same_of_whole_images(kind):
+    data = encoded(kind, size=(12, 9))
+    assert images.check_header(data) == images.check_image(data)
+
+
+def test_the_header_says_nothing_of_damaged_pixels():
+    data = encoded("PNG", size=(40, 30))
+    damaged = data[:-20]
+    assert images.check_image(damaged).reason == "PNG data are damaged or end early"
+    assert images.check_header(damaged).reason == ""
+    assert images.check_header(damaged).encoded == damaged
+    for other in (b"", b"hello world", png_header(65_535, 4)):
+        assert images.check_header(other).reason == images.check_image(other).reason
+
+
 def test_refuses_too_many_bytes(monkeypatch):
     monkeypatch.setattr(images, "MAX_FILE_BYTES", 10)
     assert images.check_image(b"x" * 11).reason == "11 bytes, at most 10 are read"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from schema import features
+from schema import features, signatures
 from trainer import evaluation, export, input_pipeline, training
 from trainer.config import (
     ModelConfig,
@@ -75,18 +75,50 @@ def call(exported: Exported, signature: str, encoded: list[bytes]) -> dict:
         outputs = model.signatures[signature](images=tf.constant(encoded))
     else:
         examples = tf.constant([example(one) for one in encoded])
-        outputs = model.signatures[signature](examples=examples)
+        outputs = model.signatures[signature](**{export.INPUTS[signature]: examples})
     return {name: value.numpy() for name, value in outputs.items()}
 
 
-@pytest.mark.parametrize("signature", [export.SERVING_DEFAULT, export.PREDICT_IMAGES])
+def in_label_order(outputs: dict) -> np.ndarray:
+    """Probabilities from the scores of the classes."""
+    rows = []
+    for classes, scores in zip(outputs["classes"], outputs["scores"], strict=True):
+        by_class = dict(zip(classes.tolist(), scores.tolist(), strict=True))
+        rows.append([by_class[label.encode()] for label in LABELS])
+    return np.array(rows, np.float32)
+
+
+@pytest.mark.parametrize("signature", signatures.INPUTS)
 def test_signatures_agree_with_the_evaluation_graph(
     exported: Exported, signature: str
 ) -> None:
     expected = exported.trainer_probabilities()
     assert expected.min() > 1e-4  # not saturated, so that a difference would show
     outputs = call(exported, signature, exported.fake.encoded)
-    np.testing.assert_allclose(outputs["probabilities"], expected, atol=1e-5)
+    assert outputs.keys() == signatures.OUTPUTS[signature].keys()
+    np.testing.assert_allclose(in_label_order(outputs), expected, atol=1e-5)
+    if "probabilities" in outputs:
+        np.testing.assert_allclose(outputs["probabilities"], expected, atol=1e-5)
+
+
+def test_classify_is_what_the_model_server_calls(exported: Exported) -> None:
+    """As TensorFlow Serving's classifier reads a signature: method, names, kinds."""
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        meta = tf.compat.v1.saved_model.load(
+            session, [tf.saved_model.SERVING], str(exported.folder)
+        )
+    found = meta.signature_def["classify"]
+    assert found.method_name == "tensorflow/serving/classify"
+    assert {name: info.dtype for name, info in found.inputs.items()} == {
+        "inputs": tf.string.as_datatype_enum
+    }
+    assert {name: info.dtype for name, info in found.outputs.items()} == {
+        "classes": tf.string.as_datatype_enum,
+        "scores": tf.float32.as_datatype_enum,
+    }
+    others = (export.SERVING_DEFAULT, export.PREDICT_IMAGES)
+    for name in others:
+        assert meta.signature_def[name].method_name == "tensorflow/serving/predict"
 
 
 def test_one_image_alone_answers_as_in_a_batch(exported: Exported) -> None:

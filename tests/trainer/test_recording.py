@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow_serving.apis import prediction_log_pb2
 
 from schema import features, signatures
-from trainer import evaluation, export, input_pipeline, recording, training
+from trainer import evaluation, export, input_pipeline, recording, training, warm_up
 from trainer.config import (
     ModelConfig,
     PreprocessingConfig,
@@ -62,6 +63,43 @@ def test_the_recording_is_what_both_graphs_answer(make_fake, tmp_path) -> None:
     model = tf.saved_model.load(str(tmp_path / "model"))
     answers = model.signatures[signatures.PREDICT_IMAGES](images=tf.constant(encoded))
     np.testing.assert_allclose(answers["probabilities"], probabilities, atol=1e-5)
+
+    requests = warm_up.add(tmp_path / "model", path)
+    by_image = dict(zip(encoded, probabilities, strict=True))
+    sizes = [
+        _answer(model, record, by_image)
+        for record in tf.data.TFRecordDataset(str(requests)).as_numpy_iterator()
+    ]
+    assert sizes == [1, 1, 1, 4, 4, 4]
+
+
+def _answer(model, record: bytes, by_image) -> int:
+    """Asks what a server would ask at its start; gives the images of the request."""
+    log = prediction_log_pb2.PredictionLog.FromString(record)
+    if log.HasField("predict_log"):
+        request = log.predict_log.request
+        ((name, tensor),) = request.inputs.items()
+        values = tf.make_ndarray(tensor).tolist()
+    else:
+        request, name = log.classify_log.request, "inputs"
+        values = [
+            example.SerializeToString()
+            for example in request.input.example_list.examples
+        ]
+    answers = model.signatures[request.model_spec.signature_name](
+        **{name: tf.constant(values)}
+    )
+    images = values
+    if name != "images":
+        images = [
+            tf.train.Example.FromString(value)
+            .features.feature[features.ENCODED]
+            .bytes_list.value[0]
+            for value in values
+        ]
+    best = [by_image[image].max() for image in images]
+    np.testing.assert_allclose(answers["scores"][:, 0], best, atol=1e-5)
+    return len(values)
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,7 @@ class Toy:
       scores_dtype: of the output `scores`.
       shift: added to the probability of the first class.
       batch_shift: the same, but for batches of several images only.
+      method: of the signature `classify`.
     """
 
     asset: tuple[str, ...] | None = LABELS
@@ -44,6 +45,16 @@ class Toy:
     scores_dtype: tf.DType = tf.float32
     shift: float = 0.0
     batch_shift: float = 0.0
+    method: str = "tensorflow/serving/classify"
+
+    def as_classify(self, inputs, outputs):
+        """The signature `classify`, of the toy's method."""
+        build = v1.saved_model.build_tensor_info
+        return v1.saved_model.build_signature_def(
+            {name: build(tensor) for name, tensor in inputs.items()},
+            {name: build(tensor) for name, tensor in outputs.items()},
+            self.method,
+        )
 
 
 @pytest.fixture
@@ -81,6 +92,16 @@ def export(tmp_path: pathlib.Path) -> Callable[..., pathlib.Path]:
                 ),
                 signatures.PREDICT_IMAGES: v1.saved_model.predict_signature_def(
                     {"images": images}, _outputs(images, toy)
+                ),
+                signatures.CLASSIFY: toy.as_classify(
+                    {"inputs": examples},
+                    {
+                        name: tensor
+                        for name, tensor in _outputs(
+                            parsed[features.ENCODED], toy
+                        ).items()
+                        if name != signatures.PROBABILITIES
+                    },
                 ),
             }
             writer = v1.saved_model.Builder(str(folder))

@@ -13,6 +13,12 @@ from tfx.types import standard_artifacts
 from components.infra_check import component, fresh_process, probe, rules
 from schema import contract, signatures
 
+# Names are all that the answers of `classify` go by, so wrong ones are wrong answers.
+MISNAMED = (
+    "20 of 30 answers equal those of training: largest difference 9.6e-01, at most 0.0001"
+    " allowed"
+)
+
 
 @pytest.fixture
 def in_this_process(monkeypatch):
@@ -54,17 +60,18 @@ def test_a_right_model_keeps_every_rule(check, toy) -> None:
         "labels",
         "signature serving_default",
         "signature predict_images",
+        "signature classify",
         "class_order",
         "max_difference",
         "max_latency_ms",
         "max_size_mb",
     ]
-    # Five images, by two signatures, alone and in the batch.
-    assert report["answers"]["asked"] == report["answers"]["equal"] == 20
+    # Five images, by three signatures, alone and in the batch.
+    assert report["answers"]["asked"] == report["answers"]["equal"] == 30
     assert report["answers"]["images"] == 5
     assert report["answers"]["largest_difference"] < 1e-6
     assert re.fullmatch(
-        r"20 of 20 answers equal those of training \(largest difference \d\.\de-\d\d\)",
+        r"30 of 30 answers equal those of training \(largest difference \d\.\de-\d\d\)",
         found["max_difference"]["sentence"],
     )
     assert found["max_difference"]["limit"] == 1e-4
@@ -89,7 +96,18 @@ def test_a_right_model_keeps_every_rule(check, toy) -> None:
         (
             {"signatures": ("serving_default",)},
             {},
-            ["signature 'predict_images' is missing: found serving_default"],
+            [
+                f"signature '{name}' is missing: found serving_default"
+                for name in ("predict_images", "classify")
+            ],
+        ),
+        (
+            {"method": "tensorflow/serving/predict"},
+            {},
+            [
+                "signature 'classify' is for tensorflow/serving/predict, expected"
+                " tensorflow/serving/classify"
+            ],
         ),
         (
             {"asset": None},
@@ -114,7 +132,8 @@ def test_a_right_model_keeps_every_rule(check, toy) -> None:
             {},
             [
                 "signature 'serving_default', image 0: the most probable class is"
-                " 'cat', but classes begin with 'dog'"
+                " 'cat', but classes begin with 'dog'",
+                MISNAMED,
             ],
         ),
         (
@@ -123,14 +142,14 @@ def test_a_right_model_keeps_every_rule(check, toy) -> None:
             [
                 f"signature '{name}' gives scores as float64 [batch, 3], expected"
                 " float32 [batch, 3]"
-                for name in ("serving_default", "predict_images")
+                for name in ("serving_default", "predict_images", "classify")
             ],
         ),
         (
             {"shift": 0.14},
             {},
             [
-                "0 of 20 answers equal those of training: largest difference 1.4e-01,"
+                "0 of 30 answers equal those of training: largest difference 1.4e-01,"
                 " at most 0.0001 allowed"
             ],
         ),
@@ -138,7 +157,7 @@ def test_a_right_model_keeps_every_rule(check, toy) -> None:
             {"batch_shift": 0.14},
             {},
             [
-                "10 of 20 answers equal those of training: largest difference 1.4e-01,"
+                "15 of 30 answers equal those of training: largest difference 1.4e-01,"
                 " at most 0.0001 allowed"
             ],
         ),
@@ -161,6 +180,7 @@ def test_labels_in_another_order_everywhere_still_differ_from_training(
         "labels are not those of the contract: place 0 is 'dog', expected 'cat'",
         "signature 'serving_default', image 0: the most probable class is 'cat', but"
         " classes begin with 'dog'",
+        MISNAMED,
     ]
 
 
@@ -297,10 +317,15 @@ def test_in_a_process_of_its_own(
     report = json.loads((folder / "infra.json").read_text())
     assert report["is_blessed"] is is_right
     assert (
-        report["answers"]["asked"] == report["answers"]["equal"] == 10 * (1 + is_right)
+        report["answers"]["asked"]
+        == report["answers"]["equal"]
+        == (30 if is_right else 10)
     )
-    missing = "signature 'serving_default' is missing: found predict_images"
-    assert report["refusals"] == ([] if is_right else [missing])
+    missing = [
+        f"signature '{name}' is missing: found predict_images"
+        for name in ("serving_default", "classify")
+    ]
+    assert report["refusals"] == ([] if is_right else missing)
     assert report["log"] == []
 
 

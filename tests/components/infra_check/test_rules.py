@@ -17,13 +17,19 @@ ROWS = {
 }
 
 
-def signature(key, **changes):
+def signature(key, method="predict", **changes):
     outputs = {
         "probabilities": ["float32", [None, 2]],
         "classes": ["string", [None, 2]],
         "scores": ["float32", [None, 2]],
     }
-    return {"inputs": {key: ["string", [None]]}, "outputs": outputs | changes}
+    if method == "classify":
+        del outputs["probabilities"]
+    return {
+        "inputs": {key: ["string", [None]]},
+        "outputs": outputs | changes,
+        "method": f"tensorflow/serving/{method}",
+    }
 
 
 def findings(rows=None, **changes):
@@ -34,6 +40,7 @@ def findings(rows=None, **changes):
         "signatures": {
             "serving_default": signature("examples"),
             "predict_images": signature("images"),
+            "classify": signature("inputs", "classify"),
         },
         "answers": {"predict_images": {"alone": ROWS, "batch": ROWS | (rows or {})}},
         "latencies_ms": [1.0] * 99 + [12.0],
@@ -114,7 +121,7 @@ def test_classes_and_scores_belong_together(rows, sentence) -> None:
 
 def test_answers_that_are_no_numbers_or_too_few() -> None:
     answer = {"alone": ROWS, "batch": ROWS | {"probabilities": [[math.nan, 0.25]]}}
-    differences = rules.compare({"predict_images": answer}, EXPECTED)
+    differences = rules.compare({"predict_images": answer}, EXPECTED, LABELS)
     np.testing.assert_array_equal(differences, [0, 0, math.inf, math.inf])
     # One answer for two images, of which the first is no number.
     rows = {name: values[:1] for name, values in ROWS.items()}
@@ -122,6 +129,28 @@ def test_answers_that_are_no_numbers_or_too_few() -> None:
     assert refusals(findings(rows))[-1] == (
         "2 of 4 answers equal those of training: others are no probabilities of the"
         " same classes"
+    )
+
+
+def test_scores_of_classify_are_probabilities_by_class() -> None:
+    rows = {
+        "classes": [["dog", "cat"], ["dog", "cat"]],
+        "scores": [[0.75, 0.25], [0.5, 0.5]],
+    }
+    answers = {"classify": {"alone": rows, "batch": rows}}
+    # The classes of the first image have changed places: each is half off.
+    np.testing.assert_array_equal(
+        rules.compare(answers, EXPECTED, LABELS), [0.5, 0, 0.5, 0]
+    )
+    others = rows | {"classes": [["dog", "eel"], ["cat", "dog"]]}
+    answers = {"classify": {"alone": rows, "batch": others}}
+    np.testing.assert_array_equal(
+        rules.compare(answers, EXPECTED, LABELS), [0.5, 0, math.inf, 0]
+    )
+    found = findings(answers=answers)
+    assert (
+        refusals(found)[0]
+        == "signature 'classify', image 0: classes are not the labels"
     )
 
 

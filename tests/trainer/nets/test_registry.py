@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 from schema import errors
+from serving.local_server import ops
 from trainer import evaluation, export, input_pipeline
 from trainer.config import (
     ModelConfig,
@@ -422,6 +423,7 @@ def test_the_saved_model_agrees_with_the_evaluation_graph(trained, fake_of, tmp_
     )
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         model = tf.compat.v1.saved_model.load(session, ["serve"], str(folder))
+        assert ops.problems(model) == []  # the local server lets its operations in
         signature = model.signature_def[export.PREDICT_IMAGES]
         answers = session.run(
             signature.outputs["probabilities"].name,

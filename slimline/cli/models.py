@@ -1,0 +1,306 @@
+"""slimline models: the pushed versions, and which of them are served."""
+
+import dataclasses
+import pathlib
+import sys
+from typing import Any
+
+import click
+
+from pipeline import runs
+from serving import models
+from slimline import errors
+from slimline.cli import models_text, options, output
+
+_DEFAULT = "list"
+_BY = "slimline models {}"
+# Shared by all commands that change something.
+_reason = click.option(
+    "--reason", metavar="TEXT", default="", help="Why, for the history."
+)
+_dry = click.option(
+    "--dry-run", "is_dry", is_flag=True, help="Show what would change; write nothing."
+)
+_model = click.argument("name", metavar="MODEL", shell_complete=options.complete_models)
+
+
+class _ListByDefault(click.Group):
+    """A group that lists where no command of it is named."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """See base class."""
+        is_named = bool(args) and not args[0].startswith("-")
+        wants_help = bool({*ctx.help_option_names} & {*args})
+        if not is_named and not wants_help and not ctx.resilient_parsing:
+            args = [_DEFAULT, *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(
+    cls=_ListByDefault, short_help="List pushed versions and say which is live."
+)
+def command() -> None:
+    """List pushed versions and say which is live; without a COMMAND it lists.
+
+    Servers follow what is written here, in <root>/serving/models.config.
+    """
+
+
+@command.command("list", short_help="List the versions of all models, or of one.")
+@click.argument(
+    "name", metavar="[MODEL]", required=False, shell_complete=options.complete_models
+)
+@options.root_option
+@options.output_options
+def list_command(
+    name: str | None, root: pathlib.Path, is_json: bool, is_quiet: bool
+) -> int:
+    """List the versions of all models, or of MODEL, the newest last."""
+    found = [version for model in _models(root, name) for version in model.list()]
+    top_1 = _top_1(root)
+    document = {
+        "versions": [
+            dataclasses.asdict(version) | {"test_top_1": top_1.get(version.by)}
+            for version in found
+        ]
+    }
+    text = models_text.table(found, top_1)
+    if not found:
+        text = f"no models in {root}: slimline run trains and pushes one"
+    output.emit(text, document, is_json=is_json, is_quiet=is_quiet)
+    return errors.DONE
+
+
+@command.command("promote", short_help="Make a version the one that is live.")
+@_model
+@click.argument("version", type=click.IntRange(min=0), required=False)
+@_reason
+@_dry
+@options.root_option
+@options.output_options
+def promote_command(
+    name: str,
+    version: int | None,
+    reason: str,
+    is_dry: bool,
+    root: pathlib.Path,
+    is_json: bool,
+    is_quiet: bool,
+) -> int:
+    """Make VERSION of MODEL the one that is live: the canary, without one the newest.
+
+    The version before stays loaded beside it, so that `rollback` is instant.
+    """
+    model = models.find(root, name)
+    by = _BY.format("promote")
+    made = model.promote(version, reason=reason, by=by, is_dry=is_dry)
+    return _emit_change(made, root, is_dry, is_json, is_quiet)
+
+
+@command.command("canary", short_help="Serve a version beside the one that is live.")
+@_model
+@click.argument("version", type=click.IntRange(min=0), required=False)
+@click.option("--off", "is_off", is_flag=True, help="Serve the canary no more.")
+@_reason
+@_dry
+@options.root_option
+@options.output_options
+def canary_command(
+    name: str,
+    version: int | None,
+    is_off: bool,
+    reason: str,
+    is_dry: bool,
+    root: pathlib.Path,
+    is_json: bool,
+    is_quiet: bool,
+) -> int:
+    """Serve VERSION of MODEL, the newest by default, as `canary` beside the live one."""
+    made = models.find(root, name).canary(
+        version,
+        is_off=is_off,
+        reason=reason,
+        by=_BY.format("canary"),
+        is_dry=is_dry,
+    )
+    return _emit_change(made, root, is_dry, is_json, is_quiet)
+
+
+@command.command("rollback", short_help="Go back to the version that was live before.")
+@_model
+@click.option(
+    "--to",
+    type=click.IntRange(min=0),
+    metavar="VERSION",
+    help="Go to this one instead.",
+)
+@_reason
+@_dry
+@options.root_option
+@options.output_options
+def rollback_command(
+    name: str,
+    to: int | None,
+    reason: str,
+    is_dry: bool,
+    root: pathlib.Path,
+    is_json: bool,
+    is_quiet: bool,
+) -> int:
+    """Go back to the version of MODEL that was live before the present one.
+
+    Twice leads two versions back. The version that is left is served no more; it is kept,
+    and `promote` brings it back.
+    """
+    model = models.find(root, name)
+    by = _BY.format("rollback")
+    made = model.rollback(to, reason=reason, by=by, is_dry=is_dry)
+    return _emit_change(made, root, is_dry, is_json, is_quiet)
+
+
+@command.command("prune", short_help="Delete old versions that nothing needs.")
+@_model
+@click.option(
+    "--keep",
+    type=click.IntRange(min=0),
+    required=True,
+    metavar="N",
+    help="Keep the N newest versions.",
+)
+@click.option(
+    "--yes", "is_sure", is_flag=True, help="Do not ask; needed without a terminal."
+)
+@_reason
+@_dry
+@options.root_option
+@options.output_options
+def prune_command(
+    name: str,
+    keep: int,
+    is_sure: bool,
+    reason: str,
+    is_dry: bool,
+    root: pathlib.Path,
+    is_json: bool,
+    is_quiet: bool,
+) -> int:
+    """Delete the versions of MODEL but the N newest and those that are needed.
+
+    Needed are what is served, with or without a label, and what `rollback` would go to.
+    """
+    model = models.find(root, name)
+    found = model.prune(keep, is_dry=True)
+    if found.versions and not is_dry:
+        if not (is_sure or _agrees(found)):
+            click.echo("nothing was deleted", err=True)
+            return errors.INTERRUPTED
+        found = model.prune(keep, reason=reason, by=_BY.format("prune"))
+    document = {"dry_run": is_dry, "pruned": dataclasses.asdict(found)}
+    text = models_text.pruned(found, is_dry=is_dry)
+    output.emit(text, document, is_json=is_json, is_quiet=is_quiet)
+    return errors.DONE
+
+
+@command.command(
+    "verify", short_help="Check the files of versions against what was pushed."
+)
+@click.argument(
+    "target",
+    metavar="[MODEL[@VERSION]]",
+    required=False,
+    shell_complete=options.complete_models,
+)
+@options.root_option
+@options.output_options
+def verify_command(
+    target: str | None, root: pathlib.Path, is_json: bool, is_quiet: bool
+) -> int:
+    """Check the files of all versions, of MODEL, or of one version, against its manifest.
+
+    Ends with 1 where a file is damaged, missing or too many, or nobody can tell.
+    """
+    name, at, number = (target or "").partition("@")
+    version = _number(target, number) if at else None
+    found = {
+        (model.name, checked): problems
+        for model in _models(root, name or None)
+        for checked, problems in model.verify(version).items()
+    }
+    is_sound = not any(found.values())
+    document = {
+        "sound": is_sound,
+        "versions": [
+            {"model": model, "version": checked, "problems": list(problems)}
+            for (model, checked), problems in found.items()
+        ],
+    }
+    text = models_text.verified(found, is_quiet=is_quiet)
+    if not found:
+        text = f"no models in {root}: slimline run trains and pushes one"
+    is_silent = is_quiet and is_sound
+    output.emit(text, document, is_json=is_json, is_quiet=is_silent)
+    return errors.DONE if is_sound else errors.RUN_FAILED
+
+
+@command.command("history", short_help="Say who changed what, when and why.")
+@_model
+@options.root_option
+@options.output_options
+def history_command(
+    name: str, root: pathlib.Path, is_json: bool, is_quiet: bool
+) -> int:
+    """Say who pushed, promoted, rolled back and deleted versions of MODEL, and why."""
+    rows = models.find(root, name).history()
+    text = models_text.history(rows) if rows else f"no history of '{name}' yet"
+    document = {"model": name, "rows": [row.as_json() for row in rows]}
+    output.emit(text, document, is_json=is_json, is_quiet=is_quiet)
+    return errors.DONE
+
+
+def _models(root: pathlib.Path, name: str | None) -> list[models.PushedModel]:
+    names = models.names(root) if name is None else [name]
+    return [models.find(root, each) for each in names]
+
+
+def _top_1(root: pathlib.Path) -> dict[str, float]:
+    """Accuracy on the test split by name of the run, where the run tells."""
+    found = {}
+    for folder in runs.list_runs(root):
+        try:
+            found[folder.name] = float(runs.read_summary(folder)["metrics"]["top_1"])
+        except (errors.ConfigError, KeyError, TypeError, ValueError):
+            continue
+    return found
+
+
+def _number(target: str | None, text: str) -> int:
+    if not (text.isascii() and text.isdecimal()):
+        raise errors.ConfigError(
+            f"'{target}' names no version", expected="MODEL@VERSION, as cifar10@6"
+        )
+    return int(text)
+
+
+def _emit_change(
+    made: models.Change,
+    root: pathlib.Path,
+    is_dry: bool,
+    is_json: bool,
+    is_quiet: bool,
+) -> int:
+    document: dict[str, Any] = {"dry_run": is_dry, "change": dataclasses.asdict(made)}
+    text = models_text.change(made, root, is_dry=is_dry)
+    output.emit(text, document, is_json=is_json, is_quiet=is_quiet)
+    return errors.DONE
+
+
+def _agrees(found: models.Pruned) -> bool:
+    """Asks on a terminal.
+
+    Raises:
+      ConfigError: there is none to ask on.
+    """
+    what = models_text.to_prune(found)
+    if not sys.stdin.isatty():
+        raise errors.ConfigError(f"this deletes {what}", tip="--yes does it unasked")
+    return click.confirm(f"delete {what}?", err=True)
