@@ -25,6 +25,7 @@ REQUIRED = [
     "grpcio>=1.62",
     "grpcio-health-checking>=1.62,<1.63",  # the newest for protobuf 4
     "Jinja2>=3.1",  # the report
+    "kfp-kubernetes>=1.4,<2",  # volumes of a compiled pipeline
     "matplotlib>=3.8",  # curves and drawings
     "numpy>=1.26,<2",
     "packaging>=23",
@@ -37,8 +38,9 @@ REQUIRED = [
     "rich>=13.7",
     "scikit-learn>=1.4",  # the bundled handwritten digits of the default experiment
     "setuptools<81",  # the tensorboard command imports pkg_resources, gone in 81
-    "tenacity>=8.2",
+    "tenacity>=8.3",
     "tensorflow-serving-api>=2.16,<2.17",
+    "urllib3>=2.1",  # under requests: answers read as they come
 ]
 
 # `slimline data check` looks for more with these; without them it says what is left out.
@@ -96,6 +98,8 @@ setuptools.setup(
         "schema": ["*/schema.pbtxt", "*/labels.txt"],
         "slimline": ["py.typed"],
         "report": ["templates/*"],
+        "serving.local_server": ["page/*"],
+        "serving": ["*.conf", "docker-compose.yml", "kubernetes/*.yaml", "smoke.sh"],
     },
     entry_points={"console_scripts": ["slimline=slimline.cli.main:main"]},
     classifiers=[

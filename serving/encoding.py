@@ -1,7 +1,7 @@
 """Images as the served signature takes them: JPEG or PNG bytes.
 
 Files and bytes get the verdict of `schema.images`, which ingest uses: a model is asked about
-nothing that it could not have been trained on.
+nothing that it could not have been trained on. TensorFlow is imported only to look at pixels.
 """
 
 import os
@@ -15,13 +15,14 @@ from schema import images
 from schema.errors import DataError
 
 
-def encode(image: Any, name: str) -> bytes:
+def encode(image: Any, name: str, *, is_decoded: bool = True) -> bytes:
     """JPEG or PNG bytes of one image.
 
     Args:
       image: path, encoded bytes, PIL image, or uint8 array [height, width] or [height,
         width, channels] with 1, 3 or 4 channels.
       name: of the image, for messages.
+      is_decoded: False leaves it to a server to find damaged pixels of JPEG and PNG.
 
     Returns:
       The bytes themselves where they are JPEG or PNG; PNG for everything else, of the first
@@ -31,9 +32,9 @@ def encode(image: Any, name: str) -> bytes:
       DataError: not an image, damaged, or beyond the limits.
     """
     if isinstance(image, str | os.PathLike):
-        return _check(_read(pathlib.Path(image), name), name)
+        return _check(_read(pathlib.Path(image), name), name, is_decoded)
     if isinstance(image, bytes | bytearray | memoryview):
-        return _check(bytes(image), name)
+        return _check(bytes(image), name, is_decoded)
     if isinstance(image, np.ndarray):
         image = _from_array(image, name)
     if isinstance(image, Image.Image):
@@ -47,8 +48,8 @@ def encode(image: Any, name: str) -> bytes:
     )
 
 
-def _check(data: bytes, name: str) -> bytes:
-    verdict = images.check_image(data)
+def _check(data: bytes, name: str, is_decoded: bool) -> bytes:
+    verdict = images.check_image(data) if is_decoded else images.check_header(data)
     if verdict.reason:
         raise _refused(name, verdict.reason)
     return verdict.encoded

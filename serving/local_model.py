@@ -1,33 +1,18 @@
 """A pushed model in this process: images in, class names and scores out."""
 
-import dataclasses
 import os
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from schema import signatures, versions
+from schema import models_config, signatures, versions
 from schema.errors import ConfigError
-from serving import encoding
+from serving import encoding, prediction
+from serving.prediction import Prediction
 
 LABELS_ASSET = pathlib.PurePath("assets", signatures.LABELS_ASSET)
 # Bounds the memory of a call; larger batches are no faster on a CPU.
 BATCH_SIZE = 64
-
-
-@dataclasses.dataclass(frozen=True)
-class Prediction:
-    """What the model says about one image.
-
-    Attributes:
-      label: the most probable class.
-      score: its probability.
-      top: (label, score), best first.
-    """
-
-    label: str
-    score: float
-    top: list[tuple[str, float]]
 
 
 class LocalModel:
@@ -49,7 +34,7 @@ class LocalModel:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "LocalModel":
-        """The model in a version's folder, or the newest version in a model's folder.
+        """The model in a version's folder, or the live version in a model's folder.
 
         Raises:
           ConfigError: there is no such model, or it has no `predict_images` signature.
@@ -89,36 +74,31 @@ class LocalModel:
           TypeError: `images` is one image, not a sequence.
           ValueError: `top` is less than 1.
         """
-        if isinstance(images, str | bytes | os.PathLike):
-            raise TypeError(
-                f"`images` must be a sequence of images. Received one"
-                f" {type(images).__name__}; put it into a list."
-            )
-        if top < 1:
-            raise ValueError(f"`top` must be at least 1. Received {top}.")
+        prediction.check_request(images, top)
         predictions: list[Prediction] = []
         for start in range(0, len(images), BATCH_SIZE):
             batch = images[start : start + BATCH_SIZE]
             encoded = [
-                encoding.encode(image, _name(image, start + place))
+                encoding.encode(image, prediction.name_of(image, start + place))
                 for place, image in enumerate(batch)
             ]
-            predictions.extend(self._predict_batch(encoded, top))
+            predictions.extend(self.predict_encoded(encoded, top))
         return predictions
 
-    def _predict_batch(self, encoded: list[bytes], top: int) -> Iterator[Prediction]:
+    def predict_encoded(self, encoded: list[bytes], top: int) -> list[Prediction]:
+        """A prediction for each of JPEG or PNG bytes, as one batch.
+
+        Raises:
+          tf.errors.InvalidArgumentError: the graph cannot decode one of them.
+        """
         import tensorflow as tf
 
         outputs = self._signature(images=tf.constant(encoded, tf.string))
         classes, scores = outputs["classes"].numpy(), outputs["scores"].numpy()
-        for row_classes, row_scores in zip(classes, scores, strict=True):
-            best = [
-                (label.decode(), float(score))
-                for label, score in zip(
-                    row_classes[:top], row_scores[:top], strict=True
-                )
-            ]
-            yield Prediction(label=best[0][0], score=best[0][1], top=best)
+        return [
+            Prediction.of([label.decode() for label in best[:top]], of_best[:top])
+            for best, of_best in zip(classes, scores, strict=True)
+        ]
 
 
 def model_names(root: pathlib.Path) -> list[str]:
@@ -134,7 +114,7 @@ def find_model(root: pathlib.Path, wanted: str | None = None) -> pathlib.Path:
 
     Args:
       root: folder of the runs; models lie in its `serving/`.
-      wanted: 'cifar10' (its newest version), 'cifar10@6', or the path of a model's or a
+      wanted: 'cifar10' (its live version), 'cifar10@6', or the path of a model's or a
         version's folder. None means the only model there is. A name goes before a path;
         write './cifar10' for the folder.
 
@@ -182,14 +162,14 @@ def _only_model(root: pathlib.Path, known: list[str]) -> pathlib.Path:
 def _version_folder(path: pathlib.Path) -> pathlib.Path:
     if (path / versions.SAVED_MODEL_FILE).is_file():
         return path
-    newest = versions.newest(path)
-    if newest is None:
+    live = models_config.live(path)
+    if live is None:
         raise ConfigError(
             f"no model in {path}",
             expected=f"{versions.SAVED_MODEL_FILE}, or versions like 1/, 2/ with it",
             tip=_tip([]),
         )
-    return path / str(newest)
+    return path / str(live)
 
 
 def _told(root: pathlib.Path, known: list[str]) -> str:
@@ -202,8 +182,3 @@ def _tip(known: list[str]) -> str:
         if known
         else "slimline run trains and pushes one; --root DIR looks elsewhere"
     )
-
-
-def _name(image: Any, place: int) -> str:
-    is_path = isinstance(image, str | os.PathLike)
-    return str(image) if is_path else f"number {place}"

@@ -5,12 +5,15 @@ import slimline as sl
 run = sl.run("cifar10_resnet_20", data="cifar-10-binary.tar.gz")
 model = sl.load("cifar10")
 model.predict(["cat.png"])
+
+server = sl.connect("http://localhost:8501", "cifar10")
+server.predict(["cat.png"])
 """
 
 import logging
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from slimline import errors
@@ -18,9 +21,23 @@ from slimline.run_result import Run, Sweep
 
 if TYPE_CHECKING:
     from pipeline.run_comparison import Comparison
+    from serving.batch_inference.running import Result
+    from serving.client import Client
     from serving.local_model import LocalModel
+    from serving.models import PushedModel
 
-__all__ = ["Run", "Sweep", "compare", "errors", "load", "run", "sweep"]
+__all__ = [
+    "Run",
+    "Sweep",
+    "compare",
+    "connect",
+    "errors",
+    "load",
+    "models",
+    "predict",
+    "run",
+    "sweep",
+]
 
 logging.getLogger("slimline").addHandler(logging.NullHandler())
 
@@ -46,7 +63,7 @@ def run(
     Raises:
       ConfigError, DataError, TrainError: what the caller can mend.
     """
-    from pipeline import inputs, runs
+    from pipeline import engines, inputs, runs
     from pipeline import settings as pipeline_settings
     from slimline import session
 
@@ -56,6 +73,7 @@ def run(
         settings=settings,
     )
     inputs.check(resolved.config)
+    engines.check(resolved.config.engine)
     root = pathlib.Path(root)
     folder = runs.create(root, resolved.values(), resolved.origins)
     return Run(session.execute(resolved, root, folder))
@@ -81,7 +99,7 @@ def sweep(
     Raises:
       ConfigError, DataError: what the caller can mend.
     """
-    from pipeline import inputs, runs, sweeps
+    from pipeline import engines, inputs, runs, sweeps
     from pipeline import settings as pipeline_settings
     from slimline import session
 
@@ -92,6 +110,7 @@ def sweep(
     members = sweeps.configs(name, resolved.config)
     for config in members.values():
         inputs.check(config)
+    engines.check(resolved.config.engine)
     root = pathlib.Path(root)
     folder = runs.create(root, resolved.values(), resolved.origins)
     rows = session.execute_sweep(members, resolved, root, folder)
@@ -124,7 +143,7 @@ def load(
     """A pushed model.
 
     Args:
-      name_or_path: 'cifar10' (newest version), 'cifar10@6', or the folder of a SavedModel;
+      name_or_path: 'cifar10' (live version), 'cifar10@6', or the folder of a SavedModel;
         None for the only model under `root`.
       root: folder of the runs.
 
@@ -137,3 +156,116 @@ def load(
     return local_model.LocalModel.load(
         local_model.find_model(pathlib.Path(root), wanted)
     )
+
+
+def connect(
+    address: str,
+    model: str | None = None,
+    *,
+    token: str = "",
+    headers: Mapping[str, str] | None = None,
+    ca_file: str | os.PathLike[str] = "",
+    batch_size: int = 64,
+    concurrency: int = 4,
+    deadline_seconds: float = 30.0,
+    attempts: int = 5,
+) -> "Client":
+    """A model on a server, TensorFlow Serving or `slimline serve`; `close` or `with` ends it.
+
+    Args:
+      address: 'http://HOST:PORT' for REST, 'grpc://HOST:PORT' for gRPC, with 'https' and
+        'grpcs' encrypted. For 'HOST:PORT' the server is asked which of them it speaks.
+      model: 'cifar10', 'cifar10@6' (that version) or 'cifar10:canary' (the version with
+        that label); None for the only model of a local server.
+      token: bearer token.
+      headers: sent with every request.
+      ca_file: PEM file of the authorities that may vouch for the server.
+      batch_size: images a request, at most.
+      concurrency: requests under way at once, at most.
+      deadline_seconds: for each request, attempts and waits included.
+      attempts: at most, where the server cannot be reached or is busy.
+
+    Raises:
+      ConfigError: address, model or a header has another form. Nothing is asked yet.
+    """
+    from serving import client
+
+    return client.Client(
+        address,
+        model,
+        token=token,
+        headers=headers,
+        ca_file=os.fspath(ca_file),
+        batch_size=batch_size,
+        concurrency=concurrency,
+        deadline_seconds=deadline_seconds,
+        attempts=attempts,
+    )
+
+
+def predict(
+    files: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    output: str | os.PathLike[str],
+    model: str | os.PathLike[str] | None = None,
+    top: int = 3,
+    engine: str = "local",
+    engine_options: Mapping[str, Any] | None = None,
+    root: str | os.PathLike[str] = "runs",
+    replaces: bool = False,
+) -> "Result":
+    """Classifies any number of files into a table; see `slimline predict --output`.
+
+    For a few images `load` a model and ask that.
+
+    Args:
+      files: a folder, a pattern, a list (NAME.txt) or a file, or several of them.
+      output: NAME.csv or NAME.jsonl; what was broken off there goes on.
+      model: 'cifar10' (newest version), 'cifar10@6', or the folder of a SavedModel; None
+        for the only model under `root`.
+      top: how many classes to give an image, at most all.
+      engine: where the Beam job runs, one of `pipeline.engines.ENGINES`.
+      engine_options: its options by name, as {"workers": 4}.
+      root: folder of the runs.
+      replaces: an existing output, or what was broken off there, may go.
+
+    Raises:
+      ConfigError, DataError: what the caller can mend.
+    """
+    from pipeline import engines, experiments, settings
+    from serving import local_model
+    from serving.batch_inference import running
+
+    options = {f"engine.{key}": value for key, value in (engine_options or {}).items()}
+    chosen = settings.resolve(
+        experiments.DEFAULT, settings={"engine.name": engine, **options}
+    ).config.engine
+    engines.check(chosen)
+    words = [files] if isinstance(files, str | os.PathLike) else files
+    wanted = None if model is None else os.fspath(model)
+    with engines.started(chosen):
+        return running.run(
+            [os.fspath(word) for word in words],
+            pathlib.Path(output),
+            model_folder=local_model.find_model(pathlib.Path(root), wanted),
+            beam_arguments=engines.arguments(chosen),
+            top=top,
+            replaces=replaces,
+        )
+
+
+def models(name: str, root: str | os.PathLike[str] = "runs") -> "PushedModel":
+    """The versions of a pushed model; see `slimline models`.
+
+    Args:
+      name: of the model, as 'cifar10'.
+      root: folder of the runs.
+
+    Returns:
+      An object with `list`, `promote`, `canary`, `rollback`, `prune`, `verify`, `history`.
+
+    Raises:
+      ConfigError: there is no such model.
+    """
+    from serving import models as pushed_models
+
+    return pushed_models.find(pathlib.Path(root), name)

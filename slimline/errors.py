@@ -5,6 +5,7 @@ from schema.errors import (
     DataError,
     GateError,
     InfraError,
+    ServerError,
     SlimlineError,
     TrainError,
     find_user_error,
@@ -16,6 +17,7 @@ __all__ = [
     "GateError",
     "InfraError",
     "RunError",
+    "ServerError",
     "SlimlineError",
     "TrainError",
     "exit_code",
@@ -58,7 +60,7 @@ def exit_code(error: BaseException) -> int:
 
 
 def kind(error: BaseException) -> str:
-    """One word for the error in JSON: config, data, gate, infra, train, run."""
+    """One word for the error in JSON: config, data, gate, infra, server, train, run."""
     name = type(error).__name__
     is_ours = isinstance(error, SlimlineError)
     return name.removesuffix("Error").lower() if is_ours else "unexpected"

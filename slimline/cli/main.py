@@ -24,16 +24,20 @@ COMMANDS = {
     "compare": "Compare finished runs.",
     "lineage": "Say where a model came from.",
     "predict": "Classify image files with a pushed model.",
+    "serve": "Serve the pushed models on this machine.",
+    "models": "List pushed versions and say which is live.",
     "experiments": "List the experiments, or the settings of one.",
     "nets": "List the nets, or show the layers of one.",
+    "schedule": "Train on a schedule, or on every new span.",
     "control": "Steer a training while it runs.",
     "plot-rate": "Draw the learning rate of an experiment.",
     "data": "Look at images, check them and write their contract.",
+    "kubeflow": "Compile for Kubeflow Pipelines, submit, schedule.",
     "doctor": "Check this machine and installation.",
     "completion": "Print the completion script of a shell.",
 }
 # Commands that go on where they were interrupted.
-RESUMABLE = ("run", "sweep")
+RESUMABLE = ("run", "sweep", "schedule")
 
 
 class LazyGroup(click.Group):
@@ -111,10 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         result = command.main(args=given, prog_name="slimline", standalone_mode=False)
         return result if isinstance(result, int) else errors.DONE
     except (KeyboardInterrupt, click.Abort):
-        hint = ": finished components are kept, the same command goes on from there"
-        click.echo(
-            f"interrupted{hint if flags and flags[0] in RESUMABLE else ''}", err=True
-        )
+        click.echo(f"interrupted{_kept(flags)}", err=True)
         return errors.INTERRUPTED
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
@@ -123,6 +124,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _end(_as_config_error(error), flags)
     except Exception as error:  # the last resort of the whole program
         return _end(error, flags)
+
+
+def _kept(flags: Sequence[str]) -> str:
+    """What an interrupted command keeps."""
+    if flags and flags[0] in RESUMABLE:
+        kept = "components"
+    elif flags[:1] == ["predict"] and any(
+        flag.partition("=")[0] == "--output" for flag in flags
+    ):
+        kept = "parts"
+    else:
+        return ""
+    return f": finished {kept} are kept, the same command goes on from there"
 
 
 def _as_config_error(error: click.ClickException) -> errors.ConfigError:

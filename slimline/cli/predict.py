@@ -1,15 +1,16 @@
 """slimline predict: classes of image files from a pushed model."""
 
+import os
 import pathlib
 import tempfile
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline import runs
+from pipeline import runs, settings
 from slimline import capture, errors, session
-from slimline.cli import options, output
+from slimline.cli import batch, options, output
 
 if TYPE_CHECKING:
     from serving.local_model import LocalModel, Prediction
@@ -21,8 +22,29 @@ if TYPE_CHECKING:
     "--model",
     metavar="NAME[@VERSION]|PATH",
     shell_complete=options.complete_models,
-    help="Pushed model, its newest version without @VERSION, or the folder of a"
-    " SavedModel; the only model under --root by default.",
+    help="Pushed model, its live version without @VERSION, or the folder of a"
+    " SavedModel; the only model under --root by default. With --server NAME,"
+    " NAME@VERSION or NAME:LABEL.",
+)
+@click.option(
+    "--server",
+    metavar="HOST:PORT|URL",
+    help="Ask a model server, TensorFlow Serving or `slimline serve`, in place of the"
+    " models under --root: http:// for REST, grpc:// for gRPC, https:// and grpcs://"
+    " encrypted; HOST:PORT finds out. A bearer token is taken from SLIMLINE_SERVER_TOKEN.",
+)
+@click.option(
+    "--ca-file",
+    type=click.Path(exists=True, dir_okay=False),
+    help="Certificates (PEM) of the authorities that may vouch for --server.",
+)
+@click.option(
+    "--deadline",
+    "deadline_seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="How long --server has for each batch of 64 images, with repeated attempts; 30 by"
+    " default.",
 )
 @click.option(
     "--run",
@@ -39,17 +61,76 @@ if TYPE_CHECKING:
     show_default=True,
     help="How many classes to give for each file.",
 )
+@click.option(
+    "--output",
+    "output_path",
+    type=click.Path(dir_okay=False, path_type=pathlib.Path),
+    metavar="NAME.csv|NAME.jsonl",
+    help="Write the classes of any number of files there, a row an image, sorted by path."
+    " FILES may be folders, quoted patterns ('photos/**/*.jpg') and lists (NAME.txt, a path"
+    " a line) then. What was broken off goes on with the same command.",
+)
+@options.engine_options
+@click.option(
+    "--force",
+    "is_forced",
+    is_flag=True,
+    help="Replace an existing output, once the new one is whole.",
+)
+@click.option(
+    "--from-logs",
+    "logs",
+    type=click.Path(path_type=pathlib.Path),
+    metavar="FOLDER",
+    help="Take the answers from the PredictionLogs of BulkInferrer or TensorFlow Serving in"
+    " FOLDER, in place of FILES and a model.",
+)
+@options.plain_option
 @options.output_options
 def command(
     files: tuple[str, ...],
     model: str | None,
+    server: str | None,
+    ca_file: str | None,
+    deadline_seconds: float | None,
     run_name: str | None,
     root: pathlib.Path,
     top: int,
+    output_path: pathlib.Path | None,
+    engine: str | None,
+    engine_options: tuple[str, ...],
+    is_forced: bool,
+    logs: pathlib.Path | None,
+    is_plain: bool,
     is_json: bool,
     is_quiet: bool,
 ) -> int:
-    """Classify image FILES: JPEG, PNG, BMP, GIF or WebP."""
+    """Classify image FILES: JPEG, PNG, BMP, GIF or WebP.
+
+    With --output any number of them, folders too, into a table.
+    """
+    if server is None and (ca_file or deadline_seconds):
+        raise click.UsageError("--ca-file and --deadline belong to --server")
+    if server is not None and (output_path or logs):
+        raise click.UsageError(
+            "--output and --from-logs take no --server: a table of any number of files is"
+            " made from the model itself"
+        )
+    if logs is not None:
+        if files or model or run_name or output_path is None:
+            raise click.UsageError(
+                "--from-logs takes --output, and neither files nor a model"
+            )
+        return batch.convert_logs(
+            logs,
+            output_path,
+            top=top,
+            replaces=is_forced,
+            is_json=is_json,
+            is_quiet=is_quiet,
+        )
+    if output_path is None and (is_forced or is_plain):
+        raise click.UsageError("--force and --plain belong to --output")
     truth: dict[str, str] = {}
     if run_name is not None:
         if model is not None:
@@ -58,17 +139,38 @@ def command(
         files = files or tuple(truth)
     if not files:
         raise click.UsageError("give image files, or --run for its samples")
+    if output_path is not None:
+        return batch.run(
+            files,
+            output_path,
+            root=root,
+            model=model,
+            top=top,
+            engine=settings.engine(engine, engine_options),
+            replaces=is_forced,
+            is_plain=is_plain,
+            is_json=is_json,
+            is_quiet=is_quiet,
+        )
     for file in files:
         if pathlib.Path(file).is_dir():
             raise errors.ConfigError(
-                f"{file} is a folder", expected="image files", tip=f"{file}/*.png"
+                f"{file} is a folder",
+                expected="image files",
+                tip=f"{file}/*.png; --output NAME.csv takes a folder and writes a table",
             )
         if not pathlib.Path(file).exists():
             raise errors.DataError(f"cannot read image {file}: there is no such file")
-    loaded, predictions = _predict(root, model, files, top)
+    if server is not None:
+        if run_name is not None and model is not None:
+            # The folder of a version; its server knows it by name and number.
+            model = "@".join(pathlib.Path(model).parts[-2:])
+        about, predictions = _ask(server, model, files, top, ca_file, deadline_seconds)
+    else:
+        loaded, predictions = _predict(root, model, files, top)
+        about = {"model": str(loaded.folder), "labels": list(loaded.labels)}
     document = {
-        "model": str(loaded.folder),
-        "labels": list(loaded.labels),
+        **about,
         "predictions": [
             {
                 "file": file,
@@ -122,6 +224,41 @@ def _predict(
             )
             broken.log_lines = session.last_lines(log)
             raise broken from error
+
+
+def _ask(
+    server: str,
+    model: str | None,
+    files: Sequence[str],
+    top: int,
+    ca_file: str | None,
+    deadline_seconds: float | None,
+) -> "tuple[dict[str, Any], list[Prediction]]":
+    """What a server says, and which model and versions of it."""
+    from serving import client
+
+    token = os.environ.get("SLIMLINE_SERVER_TOKEN", "")
+    seconds = deadline_seconds or client.DEADLINE_SECONDS
+    # gRPC writes its troubles to standard error, and so does TensorFlow, where an image that
+    # the server refused is looked at.
+    with (
+        capture.discard(),
+        client.Client(
+            server,
+            model,
+            token=token,
+            ca_file=ca_file or "",
+            deadline_seconds=seconds,
+        ) as asked,
+    ):
+        answer = asked.ask(files, top=top)
+        about = {
+            "server": asked.address,
+            "model": asked.model,
+            "versions": list(answer.versions),
+            "labels": list(answer.labels),
+        }
+    return about, answer.predictions
 
 
 def _row(

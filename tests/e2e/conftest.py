@@ -1,8 +1,10 @@
 """A root with runs of a tiny, learnable experiment."""
 
 import dataclasses
+import importlib.util
 import pathlib
 from collections.abc import Callable
+from types import ModuleType
 
 import pytest
 
@@ -64,3 +66,15 @@ def make_house(
         return House(folder / "runs", archive)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def serve_process() -> ModuleType:
+    """The module that starts `slimline serve` for the tests of the local server."""
+    folder = pathlib.Path(__file__).parents[1] / "serving" / "local_server"
+    spec = importlib.util.spec_from_file_location(
+        "serve_process", folder / "serve_process.py"
+    )
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -1,5 +1,6 @@
 """Archive to pushed model, by every road on which it can answer."""
 
+import base64
 import dataclasses
 import json
 import pathlib
@@ -7,19 +8,32 @@ import re
 import shutil
 
 import filelock
+import grpc
 import numpy as np
 import pytest
+import requests
 import tensorflow as tf
 import tensorflow_transform as tft
+from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
+import slimline as sl
 from components.image_example_gen import fingerprint
 from components.model_evaluator import predictions
 from pipeline import execution, experiments, lineage, model_card, runs
 from pipeline import fingerprint as pipeline_fingerprint
-from pipeline.config import InfraConfig
-from schema import features, versions
+from pipeline.config import BulkInferenceConfig, InfraConfig
+from schema import (
+    data_profile,
+    features,
+    manifest,
+    models_config,
+    signatures,
+    version_history,
+    versions,
+)
 from schema.errors import ConfigError, DataError
 from serving.local_model import LocalModel
+from slimline.cli import main
 from trainer import evaluation as trainer_evaluation
 from trainer import input_pipeline
 from trainer.config import as_json
@@ -136,8 +150,24 @@ def test_a_model_below_the_threshold_is_not_pushed(make_house) -> None:
     assert versions.newest(house.serving) is None
 
 
-def test_every_road_gives_the_same_probabilities(house, first) -> None:
-    """Trainer's evaluation graph, both signatures, and what the evaluator kept."""
+@dataclasses.dataclass(frozen=True)
+class Answers:
+    """The images of the test split, and what the Trainer's evaluation graph says of them.
+
+    Attributes:
+      serialised: Examples. encoded: their images.
+      labels: int [n].
+      probabilities: float32 [n, num_classes].
+    """
+
+    serialised: list[bytes]
+    encoded: list[bytes]
+    labels: np.ndarray
+    probabilities: np.ndarray
+
+
+@pytest.fixture(scope="module")
+def trainers(house, first) -> Answers:
     pattern = str(artifact(first, "ingest", "examples") / "Split-test" / "*")
     files = sorted(tf.io.gfile.glob(pattern))
     serialised = [r.numpy() for r in tf.data.TFRecordDataset(files, "GZIP")]
@@ -155,15 +185,25 @@ def test_every_road_gives_the_same_probabilities(house, first) -> None:
     run_dir = artifact(first, "train", "model_run")
     checkpoint = str(run_dir / "checkpoints" / f"model.ckpt-{first.best_step}")
     with trainer_evaluation.EvalSession(config, split, 10) as evaluation_graph:
-        expected = evaluation_graph.probabilities(
+        probabilities = evaluation_graph.probabilities(
             checkpoint, first.weights, split.images
         )
+    return Answers(serialised, encoded, split.labels, probabilities)
 
+
+def test_every_signature_gives_the_trainers_probabilities(first, trainers) -> None:
+    """Trainer's evaluation graph, every signature, and what the evaluator kept."""
+    serialised, encoded = trainers.serialised, trainers.encoded
+    expected = trainers.probabilities
     model = tf.saved_model.load(first.pushed_path)
     by_examples = model.signatures["serving_default"](examples=tf.constant(serialised))
     by_images = model.signatures["predict_images"](images=tf.constant(encoded))
     np.testing.assert_allclose(by_examples["probabilities"], expected, atol=1e-5)
     np.testing.assert_allclose(by_images["probabilities"], expected, atol=1e-5)
+    classified = model.signatures["classify"](inputs=tf.constant(serialised))
+    np.testing.assert_array_equal(classified["classes"], by_images["classes"])
+    best_first = -np.sort(-expected, axis=1)
+    np.testing.assert_allclose(classified["scores"], best_first, atol=1e-5)
 
     by_evaluator = predictions.read(str(artifact(first, "evaluate", "evaluation")))
     by_key = dict(zip(by_evaluator["key"], by_evaluator["probabilities"], strict=True))
@@ -171,9 +211,9 @@ def test_every_road_gives_the_same_probabilities(house, first) -> None:
     for one, probabilities in zip(serialised, expected, strict=True):
         np.testing.assert_allclose(by_key[_key(one)], probabilities, atol=1e-5)
 
-    right = expected.argmax(axis=1) == split.labels
+    right = expected.argmax(axis=1) == trainers.labels
     assert first.metrics["top_1"] == pytest.approx(right.mean(), abs=1e-6)
-    cross_entropy = -np.log(expected[np.arange(len(right)), split.labels]).mean()
+    cross_entropy = -np.log(expected[np.arange(len(right)), trainers.labels]).mean()
     assert first.metrics["cross_entropy"] == pytest.approx(cross_entropy, abs=1e-5)
     assert first.metrics["example_count"] == len(right)
 
@@ -183,6 +223,110 @@ def _key(serialised: bytes) -> str:
     return feature[features.KEY].bytes_list.value[0].decode()
 
 
+def test_servers_give_the_trainers_probabilities(
+    house, first, trainers, serve_process
+) -> None:
+    """The local server by REST and by gRPC, asked as TensorFlow Serving is asked."""
+    images, expected = trainers.encoded, trainers.probabilities
+    best_first = -np.sort(-expected, axis=1)
+    with serve_process.serving(house.root) as served:
+        url = f"{served.url}/v1/models/cifar10"
+        by_rest = {
+            name: requests.post(
+                f"{url}:predict",
+                json={
+                    "signature_name": name,
+                    "instances": [
+                        {"b64": base64.b64encode(one).decode()} for one in ask
+                    ],
+                },
+                timeout=60,
+            )
+            for name, ask in (
+                (signatures.PREDICT_IMAGES, images),
+                (signatures.SERVING_DEFAULT, trainers.serialised),
+            )
+        }
+        classified = requests.post(
+            f"{url}:classify",
+            json={
+                "signature_name": signatures.CLASSIFY,
+                "examples": [
+                    {features.ENCODED: {"b64": base64.b64encode(one).decode()}}
+                    for one in images
+                ],
+            },
+            timeout=60,
+        ).json()
+        with grpc.insecure_channel(served.grpc) as channel:
+            stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+            request = predict_pb2.PredictRequest()
+            request.model_spec.name = "cifar10"
+            request.model_spec.signature_name = signatures.PREDICT_IMAGES
+            request.inputs["images"].CopyFrom(tf.make_tensor_proto(images, tf.string))
+            by_grpc = stub.Predict(request, timeout=60)
+    for answer in by_rest.values():
+        assert answer.status_code == 200, answer.text
+        found = [one["probabilities"] for one in answer.json()["predictions"]]
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+    scores = [[score for _, score in pairs] for pairs in classified["results"]]
+    np.testing.assert_allclose(scores, best_first, atol=1e-5)
+    found = tf.make_ndarray(by_grpc.outputs["probabilities"])
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert str(by_grpc.model_spec.version.value) == first.pushed_version
+
+
+def test_tables_of_many_files_give_the_same(house, first, tmp_path) -> None:
+    """Batch inference over files, and the stock BulkInferrer over Examples."""
+    files = artifact(first, "ingest", "examples") / "Split-test"
+    encoded = {}
+    for record in tf.data.TFRecordDataset(sorted(map(str, files.iterdir())), "GZIP"):
+        feature = tf.train.Example.FromString(record.numpy()).features.feature
+        image = feature[features.ENCODED].bytes_list.value[0]
+        encoded[_key(record.numpy())] = image
+    photos = {f"{place:03}.png": key for place, key in enumerate(sorted(encoded))}
+    (tmp_path / "photos").mkdir()
+    for name, key in photos.items():
+        (tmp_path / "photos" / name).write_bytes(encoded[key])
+    model = LocalModel.load(first.pushed_path)
+    expected = dict(
+        zip(
+            photos.values(),
+            model.predict([encoded[key] for key in photos.values()], top=10),
+            strict=True,
+        )
+    )
+
+    command = ["predict", str(tmp_path / "photos"), "--output"]
+    options = ["--root", str(house.root), "--model", "cifar10", "--top", "10", "-q"]
+    rows = tmp_path / "rows.jsonl"
+    assert main.main([*command, str(rows), *options]) == 0
+    by_batch = {photos[pathlib.Path(row["file"]).name]: row for row in _read_rows(rows)}
+    assert by_batch.keys() == expected.keys()
+    for key, prediction in expected.items():
+        answer = [(one["label"], one["score"]) for one in by_batch[key]["top"]]
+        assert answer == prediction.top
+        assert by_batch[key]["model"] == f"cifar10@{first.pushed_version}"
+
+    config = dataclasses.replace(
+        house.config(min_top_1=0.3, **LEARNS),
+        bulk_inference=BulkInferenceConfig(splits=("test",)),
+    )
+    summary = house.run(config)
+    logs = artifact(summary, "infer", "inference_result")
+    command = ["predict", "--from-logs", str(logs), "--output", str(rows), "--force"]
+    assert main.main([*command, "--top", "10", "-q"]) == 0
+    by_bulk = {row["file"]: row for row in _read_rows(rows)}
+    assert by_bulk.keys() == expected.keys()
+    for key, prediction in expected.items():
+        answer = {one["label"]: one["score"] for one in by_bulk[key]["top"]}
+        assert answer == pytest.approx(dict(prediction.top), abs=1e-5)
+
+
+def _read_rows(path: pathlib.Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
 def test_the_served_model_answers_as_training_recorded(first) -> None:
     report = json.loads(
         (artifact(first, "infra", "blessing") / "infra.json").read_text()
@@ -190,14 +334,66 @@ def test_the_served_model_answers_as_training_recorded(first) -> None:
     assert report["is_blessed"]
     images = min(20, first.images["eval"])
     assert report["answers"]["images"] == images
-    # By two signatures, alone and in a batch.
-    assert report["answers"]["equal"] == report["answers"]["asked"] == 4 * images
+    # By three signatures, alone and in a batch.
+    assert report["answers"]["equal"] == report["answers"]["asked"] == 6 * images
     assert report["answers"]["largest_difference"] < 1e-4
     model = pathlib.Path(first.pushed_path)
-    card = model / model_card.FILE
-    sizes = [path.stat().st_size for path in model.rglob("*") if path.is_file()]
-    assert report["size_bytes"] == sum(sizes) - card.stat().st_size
+    added = [
+        model / model_card.FILE,
+        model / manifest.FILE,
+        data_profile.of_version(model),
+    ]
+    sizes = [
+        path.stat().st_size
+        for path in model.rglob("*")
+        if path.is_file() and path not in added
+    ]
+    assert report["size_bytes"] == sum(sizes)
     assert first.infra_rules == report["rules"]
+
+
+def test_what_is_pushed_is_what_was_checked(house, first) -> None:
+    version = pathlib.Path(first.pushed_path)
+    assert manifest.problems(version) == []
+    extra = version / manifest.EXTRA_FOLDER
+    assert {path.name for path in extra.iterdir()} == {
+        "data_profile.pb",
+        "manifest.json",
+        "model_card.md",
+        "recorded_outputs.tfrecord.gz",
+        "tf_serving_warmup_requests",
+    }
+    recorded = artifact(first, "train", "model_run") / signatures.RECORDED_FILE
+    assert (extra / signatures.RECORDED_FILE).read_bytes() == recorded.read_bytes()
+    requests = tf.data.TFRecordDataset(str(extra / signatures.WARM_UP_FILE))
+    assert len(list(requests)) == 6
+    (push,) = version_history.read(house.serving)
+    assert (push.action, push.version) == ("push", int(first.pushed_version))
+    assert push.by == first.run
+    assert models_config.read(house.root / "serving") == {
+        "cifar10": models_config.Entry()
+    }
+
+
+def test_after_a_rollback_candidates_are_held_against_what_is_live(make_house) -> None:
+    """And the next push over pinned versions is live at once."""
+    house = make_house()
+    good = house.run(house.config(**LEARNS))
+    config = house.config(steps=1, batch_size=32)
+    loose = dataclasses.replace(config.evaluation, max_top_1_drop=1.0)
+    bad = house.run(dataclasses.replace(config, evaluation=loose))
+    assert bad.metrics["top_1"] < good.metrics["top_1"]
+    assert models_config.live(house.serving) == int(bad.pushed_version)
+    sl.models("cifar10", root=house.root).rollback(reason="worse")
+    assert models_config.live(house.serving) == int(good.pushed_version)
+    config = house.config(steps=2, batch_size=32)
+    third = house.run(dataclasses.replace(config, evaluation=loose))
+    assert third.baseline_version == good.pushed_version
+    assert models_config.read(house.root / "serving")["cifar10"] == models_config.Entry(
+        (int(good.pushed_version), int(third.pushed_version)),
+        {"stable": int(third.pushed_version)},
+    )
+    assert LocalModel.load(house.serving).folder.name == third.pushed_version
 
 
 def test_a_model_that_cannot_be_served_is_not_pushed(house, first) -> None:

@@ -42,6 +42,10 @@ class Page:
 
     def open(self, path: pathlib.Path, width: int, is_dark: bool = False) -> float:
         """Loads the file; returns the ms that it took."""
+        return self.open_url(path.as_uri(), width, is_dark)
+
+    def open_url(self, url: str, width: int, is_dark: bool = False) -> float:
+        """Loads a page; returns the ms that it took."""
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         attached = self.call("Target.attachToTarget", targetId=target, flatten=True)
         self._session = attached["sessionId"]
@@ -53,10 +57,11 @@ class Page:
         }
         self.call("Emulation.setEmulatedMedia", features=[scheme])
         self.resize(width)
-        self.call("Page.navigate", url=path.as_uri())
+        self.call("Page.navigate", url=url)
         deadline = time.monotonic() + TIMEOUT_SECONDS
-        while self.run("document.readyState + location.protocol") != "completefile:":
-            assert time.monotonic() < deadline, f"{path} does not load"
+        loaded = f"complete{url.partition('//')[0]}"
+        while self.run("document.readyState + location.protocol") != loaded:
+            assert time.monotonic() < deadline, f"{url} does not load"
             time.sleep(0.05)
         return self.run("performance.getEntriesByType('navigation')[0].duration")
 

@@ -103,3 +103,12 @@ def test_a_cut_image_is_refused_as_in_ingest(percent):
     with pytest.raises(DataError) as caught:
         encoding.encode(cut, "cat")
     assert caught.value.message.endswith(images.check_image(cut).reason)
+
+
+def test_pixels_may_be_left_to_a_server():
+    damaged = encoded("PNG", np.tile(PIXELS, (20, 20, 1)))[:-20]
+    assert encoding.encode(damaged, "cat", is_decoded=False) == damaged
+    with pytest.raises(DataError, match="cannot read image cat"):
+        encoding.encode(damaged, "cat")
+    with pytest.raises(DataError, match="cannot read image cat: not an image"):
+        encoding.encode(b"hello", "cat", is_decoded=False)

@@ -2,63 +2,18 @@ import io
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from PIL import Image
 
+from schema import models_config
 from schema.errors import ConfigError, DataError
 from serving import local_model
 
-v1 = tf.compat.v1
 LABELS = ("red", "green", "the blue")
 
 
-def write_model(folder, signature="predict_images"):
-    """A TF1-style SavedModel whose probabilities are the shares of the channels."""
-    asset = folder.parent / "labels.txt"
-    asset.parent.mkdir(parents=True, exist_ok=True)
-    asset.write_text("".join(f"{label}\n" for label in LABELS), encoding="utf-8")
-    with tf.Graph().as_default(), v1.Session() as session:
-        images = v1.placeholder(tf.string, [None], name="images")
-        means = tf.map_fn(
-            lambda data: tf.reduce_mean(
-                tf.cast(
-                    tf.io.decode_image(data, 3, expand_animations=False), tf.float32
-                ),
-                [0, 1],
-            ),
-            images,
-            fn_output_signature=tf.TensorSpec([3], tf.float32),
-        )
-        # A variable, so that restoring is tested too.
-        scale = v1.get_variable("scale", initializer=1.0)
-        probabilities = scale * means / tf.reduce_sum(means, 1, keepdims=True)
-        scores, order = tf.nn.top_k(probabilities, k=len(LABELS))
-        v1.add_to_collection(v1.GraphKeys.ASSET_FILEPATHS, tf.constant(str(asset)))
-        session.run(v1.global_variables_initializer())
-        builder = v1.saved_model.Builder(str(folder))
-        builder.add_meta_graph_and_variables(
-            session,
-            [v1.saved_model.tag_constants.SERVING],
-            signature_def_map={
-                signature: v1.saved_model.predict_signature_def(
-                    {"images": images},
-                    {
-                        "probabilities": probabilities,
-                        "classes": tf.gather(tf.constant(LABELS), order),
-                        "scores": scores,
-                    },
-                )
-            },
-            assets_collection=v1.get_collection(v1.GraphKeys.ASSET_FILEPATHS),
-        )
-        builder.save()
-    asset.unlink()
-    return folder
-
-
 @pytest.fixture(scope="module")
-def version(tmp_path_factory):
-    return write_model(tmp_path_factory.mktemp("model") / "7")
+def version(tmp_path_factory, write_colour_model):
+    return write_colour_model(tmp_path_factory.mktemp("model") / "7")
 
 
 @pytest.fixture(scope="module")
@@ -133,8 +88,8 @@ def test_an_unreadable_image_is_named(model, tmp_path):
         model.predict([image(1, 1, 1), b"nothing"])
 
 
-def test_load_refuses_other_models(tmp_path):
-    folder = write_model(tmp_path / "other" / "1", signature="serving_default")
+def test_load_refuses_other_models(tmp_path, write_colour_model):
+    folder = write_colour_model(tmp_path / "other" / "1", signature="serving_default")
     with pytest.raises(ConfigError, match="takes no images"):
         local_model.LocalModel.load(folder)
     (folder / "assets" / "labels.txt").unlink()
@@ -169,6 +124,16 @@ def add_model(root, name):
 def test_find_by_name(root, wanted, version):
     found = local_model.find_model(root, wanted)
     assert found == root / "serving" / "cifar10" / version
+
+
+def test_a_name_means_the_version_that_is_live(root):
+    pinned = models_config.Entry((6, 17), {"stable": 6, "canary": 17})
+    models_config.write(root / "serving", {"cifar10": pinned})
+    folder = root / "serving" / "cifar10"
+    assert local_model.find_model(root, "cifar10") == folder / "6"
+    assert local_model.find_model(root) == folder / "6"
+    assert local_model.find_model(root, str(folder)) == folder / "6"
+    assert local_model.find_model(root, "cifar10@17") == folder / "17"
 
 
 def test_find_by_path(root, monkeypatch):

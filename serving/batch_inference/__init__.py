@@ -1,0 +1,1 @@
+"""Batch inference on Beam: files in, a table out, resumable after a kill."""

@@ -1,0 +1,231 @@
+"""Which files a batch inference reads: folders, patterns and lists, in one fixed order."""
+
+import codecs
+import dataclasses
+import fnmatch
+import glob
+import os
+import pathlib
+import re
+import stat
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from schema import image_names
+from schema.errors import DataError
+
+LIST_SUFFIX = ".txt"
+ANY_DEPTH = "**"
+# Size of what is there and is no regular file, or is not there.
+NO_FILE = -1
+MAX_NAMED = 3
+_DETOUR = re.compile(r"(^|/)\.?(/|$)")
+
+
+class File(NamedTuple):
+    """A file to classify.
+
+    Attributes:
+      path: as given or found; names that are not UTF-8 have surrogates, as in `os`.
+      size_bytes: NO_FILE where there is no regular file.
+      changed_ns: time of the last change, 0 where there is no regular file.
+    """
+
+    path: str
+    size_bytes: int
+    changed_ns: int
+
+
+@dataclasses.dataclass
+class Listing:
+    """What was found.
+
+    Attributes:
+      files: sorted by the bytes of their paths, each path once.
+      unreadable: folders that could not be listed, with the reason.
+      ignored: files in folders that are no images by their names, or hidden.
+    """
+
+    files: list[File] = dataclasses.field(default_factory=list)
+    unreadable: list[tuple[str, str]] = dataclasses.field(default_factory=list)
+    ignored: int = 0
+
+
+def find(
+    words: Sequence[str],
+    is_left_out: Callable[[str], bool] = lambda path: False,
+    tell: Callable[[int], None] = lambda files: None,
+) -> Listing:
+    """All files that `words` mean.
+
+    Args:
+      words: each a folder (image files in it, at any depth), a pattern ('photos/*.jpg',
+        'photos/**/*.jpg': files of any name), a list (NAME.txt: a path a line, or
+        separated by NUL characters; relative ones start at the list's folder) or a file.
+        What exists goes before its meaning as a pattern. Hidden names are left out,
+        links are followed, except those to a folder above them.
+      is_left_out: told a path, whether to pass over it.
+      tell: called with the number of files found so far.
+
+    Raises:
+      DataError: a word means nothing, or no file is found.
+    """
+    listing = Listing()
+    found: dict[str, File] = {}
+    for word in words:
+        for file in _meant_by(word, listing):
+            if not is_left_out(file.path):
+                found[file.path] = file
+                tell(len(found))
+    listing.files = sorted(found.values(), key=lambda file: os.fsencode(file.path))
+    listing.unreadable.sort()
+    if not listing.files:
+        raise _nothing_found(words, listing)
+    return listing
+
+
+def _meant_by(word: str, listing: Listing) -> Iterator[File]:
+    status = _status(word) if word else None
+    if status and stat.S_ISDIR(status.st_mode):
+        return _walk(word, listing, _is_image)
+    if status and word.lower().endswith(LIST_SUFFIX):
+        return _from_list(word)
+    if os.path.lexists(word):
+        return iter([_file(_plain(word), status)])
+    if glob.has_magic(word):
+        return _matching(word, listing)
+    raise DataError(
+        f"there is no '{word}'",
+        expected="a folder, a pattern, a list (NAME.txt) or an image file",
+    )
+
+
+def _is_image(parts: Sequence[str]) -> bool:
+    return image_names.is_image_name(parts[-1])
+
+
+def _matching(pattern: str, listing: Listing) -> Iterator[File]:
+    parts = pathlib.PurePath(pattern).parts
+    plain = next(place for place, part in enumerate(parts) if glob.has_magic(part))
+    folder = str(pathlib.PurePath(*parts[:plain]))
+    wanted = parts[plain:]
+    depth = None if ANY_DEPTH in wanted else len(wanted)
+    if not pathlib.Path(folder).is_dir():
+        raise DataError(
+            f"there is no folder '{folder}'", found=f"the pattern {pattern}"
+        )
+    ignored = listing.ignored
+    yield from _walk(folder, listing, lambda found: _fits(found, wanted), depth)
+    # A pattern says what it means: files that do not fit are none that were passed over.
+    listing.ignored = ignored
+
+
+def _fits(parts: Sequence[str], pattern: Sequence[str]) -> bool:
+    if not pattern:
+        return not parts
+    if pattern[0] == ANY_DEPTH:
+        rests = range(len(parts) + 1)
+        return any(_fits(parts[rest:], pattern[1:]) for rest in rests)
+    return (
+        bool(parts)
+        and fnmatch.fnmatchcase(parts[0], pattern[0])
+        and _fits(parts[1:], pattern[1:])
+    )
+
+
+def _walk(
+    folder: str,
+    listing: Listing,
+    is_wanted: Callable[[Sequence[str]], bool],
+    depth: int | None = None,
+) -> Iterator[File]:
+    """Files below `folder` that are wanted by the parts of their path from there.
+
+    Args:
+      folder: where to start.
+      listing: counts what is passed over, takes folders that cannot be read.
+      is_wanted: of the parts of a path.
+      depth: how deep to go, 1 for the folder itself; None for any depth.
+    """
+    # A stack of our own: folders may be nested deeper than Python calls may.
+    waiting: list[tuple[tuple[str, ...], frozenset[tuple[int, int]]]] = [
+        ((), frozenset())
+    ]
+    while waiting:
+        parts, above = waiting.pop()
+        path = str(pathlib.PurePath(folder, *parts))
+        try:
+            status = pathlib.Path(path).stat()
+            with os.scandir(path) as entries:
+                names = [entry.name for entry in entries]
+        except OSError as error:
+            listing.unreadable.append((path, error.strerror or str(error)))
+            continue
+        identity = (status.st_dev, status.st_ino)
+        if identity in above:
+            listing.unreadable.append((path, "a link to a folder above it"))
+            continue
+        for name in names:
+            if image_names.is_litter(name):
+                listing.ignored += 1
+                continue
+            inner = (*parts, name)
+            where = name if path == "." else os.path.join(path, name)  # noqa: PTH118
+            inner_status = _status(where)
+            if inner_status and stat.S_ISDIR(inner_status.st_mode):
+                if depth is None or len(inner) < depth:
+                    waiting.append((inner, above | {identity}))
+            elif is_wanted(inner):
+                yield _file(where, inner_status)
+            else:
+                listing.ignored += 1
+
+
+def _file(path: str, status: os.stat_result | None) -> File:
+    if status is None or not stat.S_ISREG(status.st_mode):
+        return File(path, NO_FILE, 0)
+    return File(path, status.st_size, status.st_mtime_ns)
+
+
+def _status(path: str) -> os.stat_result | None:
+    """Status of what a link leads to; None where there is nothing, or only a circle."""
+    try:
+        return os.stat(path)  # noqa: PTH116, pathlib takes thrice as long
+    except (OSError, ValueError):
+        return None
+
+
+def _from_list(name: str) -> Iterator[File]:
+    try:
+        data = pathlib.Path(name).read_bytes().removeprefix(codecs.BOM_UTF8)
+    except OSError as error:
+        raise DataError(f"cannot read {name}: {error.strerror}") from error
+    folder = os.path.dirname(name)  # noqa: PTH120
+    for line in _paths_in(data):
+        path = _plain(os.path.join(folder, os.fsdecode(line)))  # noqa: PTH118
+        yield _file(path, _status(path))
+
+
+def _plain(path: str) -> str:
+    """'a.png' of './a.png', so that it is one file under all its names."""
+    return str(pathlib.PurePath(path)) if _DETOUR.search(path) else path
+
+
+def _paths_in(data: bytes) -> Iterable[bytes]:
+    if b"\0" in data:
+        return filter(None, data.split(b"\0"))
+    lines = (line.removesuffix(b"\r") for line in data.split(b"\n"))
+    return (line for line in lines if line.strip())
+
+
+def _nothing_found(words: Sequence[str], listing: Listing) -> DataError:
+    reasons = [f"{path}: {reason}" for path, reason in listing.unreadable]
+    if listing.ignored:
+        reasons.append(f"{listing.ignored:,} other files")
+    return DataError(
+        f"no images in {', '.join(words[:MAX_NAMED])}"
+        + (f" and {len(words) - MAX_NAMED:,} more" if len(words) > MAX_NAMED else ""),
+        found="; ".join(reasons[:MAX_NAMED]),
+        expected="image files by their names (.jpg, .png, ...); a pattern or a list"
+        " takes files of any name",
+    )

@@ -1,0 +1,435 @@
+"""A model server from outside: images in, class names and scores out.
+
+with Client("localhost:8501", model="cifar10") as client:
+    client.predict(["cat.png"])
+
+TensorFlow Serving and the local server (`slimline serve`) are asked alike, by REST or gRPC.
+TensorFlow is imported only where the server refused an image, to say which one and why.
+"""
+
+import collections
+import concurrent.futures
+import dataclasses
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+import tenacity
+
+from schema.errors import ConfigError, SlimlineError
+from serving import (
+    encoding,
+    model_spec,
+    prediction,
+    refusals,
+    server_address,
+    server_answers,
+)
+from serving.model_spec import ModelSpec
+from serving.prediction import Prediction
+from serving.refusals import Refused
+from serving.server_answers import Rows, VersionStatus
+
+BATCH_SIZE = 64
+# With base64 a body of less than the 32 MiB that the local server takes.
+BATCH_BYTES = 16 << 20
+CONCURRENCY = 4
+DEADLINE_SECONDS = 30.0
+ATTEMPTS = 5
+HEALTH_SECONDS = 5.0
+_HEADER_NAME = re.compile("[A-Za-z0-9_.-]+")
+_HEADER_TEXT = re.compile("[ -~]*")
+_FIRST_WAIT_SECONDS = 0.1
+_LONGEST_WAIT_SECONDS = 5.0
+
+_Answer = TypeVar("_Answer")
+
+
+class _Connection(Protocol):
+    """What the clients of both interfaces can do."""
+
+    def predict(
+        self, spec: ModelSpec, encoded: Sequence[bytes], timeout_seconds: float
+    ) -> Rows:
+        """Outputs of `predict_images`."""
+
+    def status(self, spec: ModelSpec, timeout_seconds: float) -> list[VersionStatus]:
+        """State of each version, newest first."""
+
+    def metadata(self, spec: ModelSpec, timeout_seconds: float) -> dict[str, Any]:
+        """`model_spec` and `metadata`."""
+
+    def models(self, timeout_seconds: float) -> list[str] | None:
+        """Names of the served models; None where the server does not tell."""
+
+    def close(self) -> None:
+        """Ends the connections."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """What a server said about images, and which versions of the model said it.
+
+    Attributes:
+      predictions: one an image, in order.
+      versions: that answered, rising: several where a new one was loaded meanwhile; ()
+        where the server does not say, as TensorFlow Serving by REST.
+      labels: class names in label order; () where the answers leave it open.
+    """
+
+    predictions: list[Prediction]
+    versions: tuple[int, ...] = ()
+    labels: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class _Batch:
+    names: list[str]
+    encoded: list[bytes]
+
+
+class Client:
+    """A model on a server. Threads may share a client."""
+
+    def __init__(
+        self,
+        address: str,
+        model: str | None = None,
+        *,
+        token: str = "",
+        headers: Mapping[str, str] | None = None,
+        ca_file: str = "",
+        batch_size: int = BATCH_SIZE,
+        concurrency: int = CONCURRENCY,
+        deadline_seconds: float = DEADLINE_SECONDS,
+        attempts: int = ATTEMPTS,
+    ):
+        """Connects at the first request.
+
+        Args:
+          address: 'http://HOST:PORT' for REST, 'grpc://HOST:PORT' for gRPC, with 'https' and
+            'grpcs' encrypted. For 'HOST:PORT' the server is asked which of them it speaks.
+          model: 'cifar10', 'cifar10@6' (that version) or 'cifar10:canary' (the version
+            with that label); None for the only model, where the server tells its models.
+          token: sent as `Authorization: Bearer`; readable on the way without encryption.
+          headers: sent with every request, by gRPC as metadata.
+          ca_file: PEM file of the authorities that may vouch for the server, in place of
+            the usual ones.
+          batch_size: images a request, at most; TensorFlow Serving refuses more than
+            max_batch_size of its batching parameters.
+          concurrency: requests under way at once, at most, where there are several batches.
+          deadline_seconds: for each request, attempts and waits included.
+          attempts: at most, where the server cannot be reached or is busy.
+
+        Raises:
+          ConfigError: address, model or a header has another form.
+          ValueError: a number is not positive.
+        """
+        for name, value in (
+            ("batch_size", batch_size),
+            ("concurrency", concurrency),
+            ("deadline_seconds", deadline_seconds),
+            ("attempts", attempts),
+        ):
+            if not value > 0:
+                raise ValueError(f"`{name}` must be positive. Received {value}.")
+        for name, text in {"Authorization": token, **(headers or {})}.items():
+            if not _HEADER_NAME.fullmatch(name) or not _HEADER_TEXT.fullmatch(text):
+                raise ConfigError(
+                    f"the header '{name}' cannot be sent",
+                    expected="letters, digits and '-' in its name, no control signs in"
+                    " what it says",
+                )
+        self._address = server_address.parse(address)
+        self._spec = None if model is None else model_spec.parse(model)
+        self._token = token
+        self._headers = dict(headers or {})
+        self._ca_file = ca_file
+        self._batch_size = batch_size
+        self._concurrency = concurrency
+        self._deadline_seconds = deadline_seconds
+        self._attempts = attempts
+        self._lock = threading.Lock()
+        self._opened: _Connection | None = None
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        model = "" if self._spec is None else f", model='{self._spec}'"
+        return f"Client('{self._address.text}'{model})"
+
+    @property
+    def address(self) -> str:
+        """Of the server, as it was given."""
+        return self._address.text
+
+    @property
+    def model(self) -> str:
+        """The model that is asked, as NAME, NAME@VERSION or NAME:LABEL.
+
+        Raises:
+          ConfigError: none was named, and the server has not just one, or does not tell.
+          ServerError: none was named, and the server does not answer.
+        """
+        return str(self._model())
+
+    def predict(self, images: Sequence[Any], top: int = 5) -> list[Prediction]:
+        """A prediction for each image, in order, as `LocalModel.predict` gives it.
+
+        Args:
+          images: each a path, encoded bytes (JPEG, PNG, BMP, GIF, WebP), a PIL image, or a
+            uint8 array [height, width] or [height, width, channels].
+          top: how many classes to give, at most all.
+
+        Raises:
+          DataError: an image cannot be read; the error names it.
+          ConfigError: the server does not have the model, or is no model server.
+          ServerError: the server is down, busy, too slow or broken.
+          TypeError: `images` is one image, not a sequence.
+          ValueError: `top` is less than 1.
+        """
+        return self.ask(images, top).predictions
+
+    def ask(self, images: Sequence[Any], top: int = 5) -> Answer:
+        """As `predict`; also which versions answered."""
+        prediction.check_request(images, top)
+        if not len(images):
+            return Answer([])
+        spec = self._model()
+        predictions: list[Prediction] = []
+        versions: set[int] = set()
+        labels: tuple[str, ...] = ()
+        for rows in self._answers(spec, self._batches(images)):
+            predictions += [
+                Prediction.of(classes[:top], scores[:top])
+                for classes, scores in zip(rows.classes, rows.scores, strict=True)
+            ]
+            versions |= set() if rows.version is None else {rows.version}
+            labels = labels or server_answers.labels_of(rows)
+        return Answer(predictions, tuple(sorted(versions)), labels)
+
+    def status(self) -> list[VersionStatus]:
+        """State of each version of the model that the server knows, newest first.
+
+        Raises:
+          ConfigError, ServerError: as `predict`.
+        """
+        spec = self._model()
+        return self._call(
+            spec, lambda connection, seconds: connection.status(spec, seconds)
+        )
+
+    def metadata(self) -> dict[str, Any]:
+        """Version and signatures, in the form of TensorFlow Serving's REST interface.
+
+        Raises:
+          ConfigError, ServerError: as `predict`.
+        """
+        spec = self._model()
+        return self._call(
+            spec, lambda connection, seconds: connection.metadata(spec, seconds)
+        )
+
+    def models(self) -> list[str]:
+        """Names of the models that the server has.
+
+        Raises:
+          ConfigError: the server does not tell; of the servers known here only the local
+            one does, by REST.
+          ServerError: as `predict`.
+        """
+        found = self._call(None, lambda connection, seconds: connection.models(seconds))
+        if found is None:
+            raise ConfigError(
+                f"{self.address} does not tell which models it has", tip="name one"
+            )
+        return found
+
+    def is_healthy(self) -> bool:
+        """Whether the server answers within five seconds and has the model available.
+
+        Raises:
+          ConfigError: there is no such host, or it is no model server, or no model was
+            named and the server does not tell which it has.
+        """
+        seconds = min(self._deadline_seconds, HEALTH_SECONDS)
+        try:
+            connection = self._connection(seconds)
+            spec = self._spec or self._only_model(connection.models(seconds))
+            found = connection.status(spec, seconds)
+        except Refused:
+            return False
+        return any(status.state == server_answers.AVAILABLE for status in found)
+
+    def close(self) -> None:
+        """Ends the connections; the client opens new ones where it is used again."""
+        with self._lock:
+            opened, self._opened = self._opened, None
+        if opened is not None:
+            opened.close()
+
+    def _model(self) -> ModelSpec:
+        if self._spec is None:
+            names = self._call(
+                None, lambda connection, seconds: connection.models(seconds)
+            )
+            self._spec = self._only_model(names)
+        return self._spec
+
+    def _only_model(self, names: list[str] | None) -> ModelSpec:
+        if names and len(names) == 1:
+            return ModelSpec(names[0])
+        raise ConfigError(
+            f"which model of {self.address}?",
+            found=_told(names),
+            expected="NAME, NAME@VERSION or NAME:LABEL",
+            tip=f"--model {names[0] if names else 'NAME'}",
+        )
+
+    def _batches(self, images: Sequence[Any]) -> Iterator[_Batch]:
+        """Images encoded and put together, no more than count and bytes allow."""
+        batch = _Batch([], [])
+        size = 0
+        for place, image in enumerate(images):
+            name = prediction.name_of(image, place)
+            encoded = encoding.encode(image, name, is_decoded=False)
+            is_full = len(batch.encoded) == self._batch_size
+            if batch.encoded and (is_full or size + len(encoded) > BATCH_BYTES):
+                yield batch
+                batch, size = _Batch([], []), 0
+            batch.names.append(name)
+            batch.encoded.append(encoded)
+            size += len(encoded)
+        yield batch
+
+    def _answers(self, spec: ModelSpec, batches: Iterator[_Batch]) -> Iterator[Rows]:
+        """Answer of each batch, in order.
+
+        The next ones are read and encoded while the server works; at most one more than
+        there are requests under way, which bounds memory.
+        """
+        first = next(batches)
+        second = next(batches, None)
+        if second is None:
+            yield self._answer(spec, first)
+            return
+        with concurrent.futures.ThreadPoolExecutor(self._concurrency) as pool:
+            waiting = collections.deque(
+                pool.submit(self._answer, spec, batch) for batch in (first, second)
+            )
+            try:
+                for batch in batches:
+                    waiting.append(pool.submit(self._answer, spec, batch))
+                    if len(waiting) > self._concurrency:
+                        yield waiting.popleft().result()
+                while waiting:
+                    yield waiting.popleft().result()
+            finally:
+                for future in waiting:
+                    future.cancel()
+
+    def _answer(self, spec: ModelSpec, batch: _Batch) -> Rows:
+        try:
+            return self._retried(
+                lambda connection, seconds: connection.predict(
+                    spec, batch.encoded, seconds
+                )
+            )
+        except Refused as refused:
+            if refused.may_be_an_image:
+                for name, encoded in zip(batch.names, batch.encoded, strict=True):
+                    encoding.encode(encoded, name)
+            raise self._user_error(refused, spec) from refused
+
+    def _call(
+        self,
+        spec: ModelSpec | None,
+        ask: Callable[[_Connection, float], _Answer],
+    ) -> _Answer:
+        try:
+            return self._retried(ask)
+        except Refused as refused:
+            raise self._user_error(refused, spec) from refused
+
+    def _retried(self, ask: Callable[[_Connection, float], _Answer]) -> _Answer:
+        """Asks until there is an answer, within attempts and deadline.
+
+        Raises:
+          Refused: of the last attempt.
+        """
+        ends = time.monotonic() + self._deadline_seconds
+
+        def attempt() -> _Answer:
+            seconds = max(ends - time.monotonic(), 0.001)
+            connection = self._connection(seconds)
+            return ask(connection, max(ends - time.monotonic(), 0.001))
+
+        return tenacity.Retrying(
+            retry=tenacity.retry_if_exception(_may_be_retried),
+            stop=tenacity.stop_after_attempt(self._attempts)
+            | tenacity.stop_before_delay(self._deadline_seconds),
+            wait=_wait_seconds,
+            reraise=True,
+        )(attempt)
+
+    def _connection(self, timeout_seconds: float) -> _Connection:
+        with self._lock:
+            if self._opened is None:
+                self._opened = self._open(timeout_seconds)
+            return self._opened
+
+    def _open(self, timeout_seconds: float) -> _Connection:
+        protocol = self._address.protocol or server_address.find_protocol(
+            self._address, timeout_seconds
+        )
+        if protocol == server_address.GRPC:
+            from serving import grpc_client
+
+            return grpc_client.GrpcClient(
+                self._address,
+                token=self._token,
+                headers=self._headers,
+                ca_file=self._ca_file,
+            )
+        from serving import rest_client
+
+        return rest_client.RestClient(
+            self._address,
+            connections=self._concurrency,
+            token=self._token,
+            headers=self._headers,
+            ca_file=self._ca_file,
+        )
+
+    def _user_error(self, refused: Refused, spec: ModelSpec | None) -> SlimlineError:
+        return refusals.as_user_error(
+            refused, self.address, spec, self._deadline_seconds
+        )
+
+
+def _told(names: list[str] | None) -> str:
+    if names is None:
+        return "a server that does not tell which models it has"
+    return ", ".join(names) or "no models"
+
+
+def _may_be_retried(error: BaseException) -> bool:
+    return isinstance(error, Refused) and error.may_be_retried
+
+
+_back_off = tenacity.wait_random_exponential(
+    multiplier=_FIRST_WAIT_SECONDS, max=_LONGEST_WAIT_SECONDS
+)
+
+
+def _wait_seconds(state: tenacity.RetryCallState) -> float:
+    """A random wait, longer each time; no less than the server asked for."""
+    error = state.outcome.exception() if state.outcome else None
+    asked = error.retry_after_seconds if isinstance(error, Refused) else 0.0
+    return max(_back_off(state), asked)

@@ -1,0 +1,1 @@
+"""The local server: every model below a root, by TF Serving's REST paths and gRPC services."""

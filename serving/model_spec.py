@@ -1,0 +1,50 @@
+"""Which model, and which version of it, a server is asked for."""
+
+import dataclasses
+import re
+
+from schema.errors import ConfigError
+
+# '/' and ':' would end the name in a path of the REST interface.
+_SPEC = re.compile(
+    r"(?P<name>[A-Za-z0-9_.-]+)(@(?P<version>[0-9]{1,19})|:(?P<label>[A-Za-z0-9_.-]+))?"
+)
+_MAX_VERSION = 2**63 - 1
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelSpec:
+    """A model of a server.
+
+    Attributes:
+      name: of the model.
+      version: the only one that may answer, or None.
+      label: what the version that may answer is labelled with, or ''. Without both the
+        server decides.
+    """
+
+    name: str
+    version: int | None = None
+    label: str = ""
+
+    def __str__(self) -> str:
+        if self.version is not None:
+            return f"{self.name}@{self.version}"
+        return f"{self.name}:{self.label}" if self.label else self.name
+
+
+def parse(text: str) -> ModelSpec:
+    """The model that 'NAME', 'NAME@VERSION' or 'NAME:LABEL' means.
+
+    Raises:
+      ConfigError: it is none of these.
+    """
+    match = _SPEC.fullmatch(text)
+    version = int(match["version"]) if match and match["version"] else None
+    if match is None or (version or 0) > _MAX_VERSION:
+        raise ConfigError(
+            f"'{text}' names no model of a server",
+            expected="NAME, NAME@VERSION or NAME:LABEL, as cifar10, cifar10@6 or"
+            " cifar10:canary",
+        )
+    return ModelSpec(match["name"], version, match["label"] or "")

@@ -1,0 +1,114 @@
+"""The same experiment by other engines: the same Examples, statistics and metrics."""
+
+import dataclasses
+import json
+import pathlib
+
+import pytest
+import tensorflow as tf
+from tensorflow_metadata.proto.v0 import statistics_pb2
+
+from components.model_evaluator import predictions
+from pipeline.config import EngineConfig
+from schema import features
+
+pytestmark = pytest.mark.e2e
+
+OTHERS = {
+    "multiprocess": EngineConfig(name="multiprocess", workers=2),
+    "portable": EngineConfig(name="portable"),
+}
+
+
+@pytest.fixture(scope="module")
+def house(make_house):
+    return make_house()
+
+
+@pytest.fixture(scope="module")
+def local(house):
+    return house.run(house.config(steps=2))
+
+
+@pytest.fixture(scope="module", params=OTHERS)
+def other(house, local, request):
+    """A run of the same by another engine, which serves nothing from local's cache."""
+    config = dataclasses.replace(house.config(steps=2), engine=OTHERS[request.param])
+    return house.run(config)
+
+
+def folder_of(summary, component: str, key: str) -> pathlib.Path:
+    record = json.loads((pathlib.Path(summary.folder) / "summary.json").read_text())
+    (uri,) = record["artifacts"][component][key]
+    return pathlib.Path(uri)
+
+
+def examples_of(summary, split: str) -> list[bytes]:
+    folder = folder_of(summary, "ingest", "examples") / f"Split-{split}"
+    files = sorted(map(str, folder.iterdir()))
+    return sorted(tf.data.TFRecordDataset(files, "GZIP").as_numpy_iterator())
+
+
+def statistics_of(summary, split: str) -> dict[str, tuple]:
+    """Feature -> count, type, and mean or number of values; the rest has float noise."""
+    folder = folder_of(summary, "statistics", "statistics") / f"Split-{split}"
+    found = statistics_pb2.DatasetFeatureStatisticsList.FromString(
+        (folder / "FeatureStats.pb").read_bytes()
+    )
+    (data_set,) = found.datasets
+    return {
+        feature.path.step[0]: (
+            feature.type,
+            data_set.num_examples,
+            feature.num_stats.common_stats.num_non_missing
+            or feature.string_stats.common_stats.num_non_missing
+            or feature.bytes_stats.common_stats.num_non_missing,
+            pytest.approx(feature.num_stats.mean),
+            pytest.approx(feature.num_stats.std_dev),
+            feature.string_stats.unique,
+        )
+        for feature in data_set.features
+    }
+
+
+def test_the_same_examples(local, other) -> None:
+    assert folder_of(local, "ingest", "examples") != folder_of(
+        other, "ingest", "examples"
+    )
+    for split in features.SPLITS:
+        expected = examples_of(local, split)
+        assert len(expected) == local.images[split]
+        assert examples_of(other, split) == expected
+    assert other.images_per_class == local.images_per_class
+
+
+def test_the_same_statistics(local, other) -> None:
+    for split in features.SPLITS:
+        expected = statistics_of(local, split)
+        assert set(expected) >= {features.LABEL, features.ENCODED, features.HEIGHT}
+        assert statistics_of(other, split) == expected
+
+
+def test_the_same_model_and_metrics(local, other) -> None:
+    assert not other.is_cached
+    # The Trainer is no Beam job, but its cache knows it by its inputs, which are new.
+    assert other.metrics == pytest.approx(local.metrics, abs=1e-6)
+    first, second = (
+        predictions.read(str(folder_of(summary, "evaluate", "evaluation")))
+        for summary in (local, other)
+    )
+    assert len(first) == local.images["test"]
+    first, second = (
+        table.sort_values(predictions.KEY).reset_index(drop=True)
+        for table in (first, second)
+    )
+    assert second[predictions.KEY].tolist() == first[predictions.KEY].tolist()
+    for mine, theirs in zip(
+        first[predictions.PROBABILITIES], second[predictions.PROBABILITIES], strict=True
+    ):
+        assert theirs == pytest.approx(mine, abs=1e-6)
+
+
+def test_a_second_run_is_served_from_the_cache(house, other) -> None:
+    name = "portable" if "JobService" in str(other) else "multiprocess"
+    del name

@@ -1,0 +1,136 @@
+"""Requests that are kept: which, how they are read, and that nobody waits for them."""
+
+import hashlib
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from schema.errors import ConfigError
+from serving.local_server import feedback
+from serving.local_server.answering import Answer
+
+COLOURS = ((250, 10, 20), (30, 220, 9), (0, 70, 200))
+
+
+def answer(count, version=4):
+    classes = np.asarray([[b"red", b"blue"]] * count, object)
+    scores = np.asarray([[0.75, 0.25]] * count, np.float32)
+    return Answer(
+        "colours", version, "classify", {"classes": classes, "scores": scores}
+    )
+
+
+def read(folder):
+    """Every Example kept, and the names of the files."""
+    files = sorted(folder.glob(feedback.FILE_PATTERN))
+    records = tf.data.TFRecordDataset([str(file) for file in files], "GZIP")
+    examples = [tf.train.Example.FromString(r) for r in records.as_numpy_iterator()]
+    return [example.features.feature for example in examples], files
+
+
+def test_what_is_kept(tmp_path, png):
+    images = [png(*colour, side_px=6, kind="JPEG") for colour in COLOURS]
+    sampler = feedback.RequestSampler(tmp_path / "kept", 1.0, 100)
+    sampler.offer(images, answer(3))
+    sampler.close()
+    kept, files = read(tmp_path / "kept")
+    assert len(files) == 1
+    assert sampler.stored_count == 3
+    assert [feature["image/encoded"].bytes_list.value[0] for feature in kept] == images
+    for feature, image in zip(kept, images, strict=True):
+        sha256 = hashlib.sha256(image).hexdigest().encode()
+        assert feature["image/key"].bytes_list.value == [sha256]
+        assert feature["image/format"].bytes_list.value == [b"jpeg"]
+        assert feature["image/width"].int64_list.value == [6]
+        assert feature["image/height"].int64_list.value == [6]
+        assert feature["image/class/text"].bytes_list.value == [b"red"]
+        assert feature["serving/model"].bytes_list.value == [b"colours"]
+        assert feature["serving/version"].int64_list.value == [4]
+        assert feature["serving/score"].float_list.value == [0.75]
+        assert feature["serving/time"].bytes_list.value[0].endswith(b"+00:00")
+        assert "image/class/label" not in feature
+
+
+def test_share_and_maximum(tmp_path, png):
+    image = png(1, 2, 3)
+    kept = []
+    for share, most in [(0.25, 10_000), (0.25, 10_000), (1.0, 7)]:
+        folder = tmp_path / str(len(kept))
+        sampler = feedback.RequestSampler(folder, share, most)
+        for version in range(400):
+            sampler.offer([image], answer(1, version))
+            while sampler._queue.qsize() > 200:
+                time.sleep(0.01)
+        sampler.close()
+        assert sampler.dropped_count == 0
+        kept.append([f["serving/version"].int64_list.value[0] for f in read(folder)[0]])
+    assert kept[0] == kept[1]
+    assert 70 < len(kept[0]) < 130
+    assert kept[2] == list(range(7))
+
+
+def test_files_appear_whole_and_in_time(tmp_path, png, monkeypatch):
+    monkeypatch.setattr(feedback, "_SHARD_EXAMPLES", 5)
+    sampler = feedback.RequestSampler(tmp_path, 1.0, 100, shard_seconds=1)
+    sampler.offer([png(1, 2, 3)] * 12, answer(12))
+    end = time.monotonic() + 20
+    while sampler.stored_count < 12 and time.monotonic() < end:
+        for file in tmp_path.glob(feedback.FILE_PATTERN):
+            assert sum(1 for _ in tf.data.TFRecordDataset(str(file), "GZIP")) in (2, 5)
+        time.sleep(0.05)
+    kept, files = read(tmp_path)
+    assert (len(kept), len(files)) == (12, 3)
+    assert [path.name for path in tmp_path.iterdir() if path.name[0] == "."] == []
+    sampler.close()
+
+
+def test_a_slow_disk_slows_no_answer(tmp_path, png, monkeypatch):
+    def slow(self, first):
+        time.sleep(1.5)
+
+    monkeypatch.setattr(feedback.RequestSampler, "_write_shard", slow)
+    sampler = feedback.RequestSampler(tmp_path, 1.0, 100_000)
+    started = time.perf_counter()
+    image = png(1, 2, 3)
+    for _ in range(2_000):
+        sampler.offer([image], answer(1))
+    assert time.perf_counter() - started < 1
+    assert sampler.dropped_count > 1_500
+    # Large images fill the queue by their bytes.
+    sampler._queue.queue.clear()
+    dropped = sampler.dropped_count
+    sampler._taken_bytes = sampler._offered_bytes
+    for _ in range(20):
+        sampler.offer([bytes(8 << 20)], answer(1))
+    assert sampler.dropped_count - dropped >= 10
+    sampler._queue.queue.clear()
+    sampler.close()
+
+
+def test_a_full_disk_ends_nothing(tmp_path, png, monkeypatch):
+    sampler = feedback.RequestSampler(tmp_path, 1.0, 100)
+    fails = [True]
+    original = type(tmp_path).rename
+
+    def rename(path, target):
+        if fails:
+            fails.pop()
+            raise OSError(28, "No space left on device")
+        return original(path, target)
+
+    monkeypatch.setattr(type(tmp_path), "rename", rename)
+    sampler.offer([png(1, 2, 3)], answer(1, 1))
+    sampler._is_over.wait(0.2)
+    sampler._is_over.set()
+    sampler._thread.join()
+    assert (sampler.stored_count, sampler.dropped_count) == (0, 1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be(tmp_path):
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(ConfigError, match="cannot keep requests in"):
+        feedback.RequestSampler(file / "below", 1.0, 100)
