@@ -20,6 +20,7 @@ REQUIRED = [
     "aiohttp>=3.10",  # the local server's REST side
     "attrs>=22",
     "click>=8.1",
+    "croniter>=6",  # cron expressions of slimline schedule
     "dill>=0.3.8",  # tfx-bsl imports it, Beam no longer brings it
     "filelock>=3.13",
     "grpcio>=1.62",
