@@ -39,6 +39,23 @@ lock: $(VENV)/.installed
 		--generate-hashes --no-header --no-emit-index-url --quiet \
 		--upgrade --output-file requirements.lock
 
+# DOCKER=podman builds it as well.
+DOCKER ?= docker
+VERSION = $(shell sed -n 's/^ *version="\(.*\)",/\1/p' setup.py)
+IMAGE ?= slimline:$(VERSION)
+
+.PHONY: image
+
+image:
+	@command -v $(DOCKER) >/dev/null || { echo >&2 "error: an image needs '$(DOCKER)'," \
+		"which is not on this machine"; exit 1; }
+	@$(DOCKER) version >/dev/null 2>&1 || { echo >&2 "error: '$(DOCKER)' reaches no daemon" \
+		"that could build an image; start one, or build where one runs"; exit 1; }
+	$(DOCKER) build --tag $(IMAGE) \
+		--build-arg VERSION=$(VERSION) \
+		--build-arg REVISION=$$(git describe --always --abbrev=40 --dirty 2>/dev/null) \
+		--build-arg SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct 2>/dev/null) .
+
 # Where PyTorch is not installed, it is left out.
 RESULTS ?= benchmarks/results
 PEERS := .venv-peers

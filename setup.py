@@ -99,6 +99,7 @@ setuptools.setup(
         "schema": ["*/schema.pbtxt", "*/labels.txt"],
         "slimline": ["py.typed"],
         "report": ["templates/*"],
+        "pipeline": ["scheduling/files/*"],
         "serving.local_server": ["page/*"],
         "serving": ["*.conf", "docker-compose.yml", "kubernetes/*.yaml", "smoke.sh"],
     },

@@ -30,7 +30,9 @@ InputFormat = Literal[
 ]
 
 
+EngineName = Literal["local", "multiprocess", "portable", "flink", "spark", "dataflow"]
 Trait = Literal["size", "colour", "source"]
+Split = Literal["train", "eval", "test"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +40,15 @@ class DataConfig:
     """Which images, and how they are split."""
 
     path: str = setting(
-        "", "folder or archive of the images; --data sets it; digits brings its own"
+        "",
+        "folder or archive of the images, or a pattern of spans as flowers/{SPAN} or"
+        " {YYYY}-{MM}-{DD}/v{VERSION}.zip; --data sets it; digits brings its own",
+    )
+    span: int = setting(
+        -1, "newest span of the pattern to train on; -1 takes the newest that is there"
+    )
+    window_spans: PositiveInt = setting(
+        1, "train on so many of the newest spans together"
     )
     contract: str = setting(
         "",
@@ -54,6 +64,22 @@ class DataConfig:
     )
     max_unreadable_share: Share = setting(
         0.01, "the run fails when a larger share of the images cannot be read"
+    )
+    max_drift: Share = setting(
+        0.1,
+        "how far sizes, brightness and contrast of the images may have moved from those"
+        " that the live model was trained on (Jensen-Shannon divergence); 0 sets no limit",
+    )
+    max_label_drift: Share = setting(
+        0.15,
+        "how much the share of a class may have changed since then; 0 sets no limit",
+    )
+    max_skew: Share = setting(
+        0.0,
+        "how far eval and test may lie from train, by both measures; 0 sets no limit",
+    )
+    max_imbalance: NonNegativeFloat = setting(
+        0.0, "most images of a class in train for one of another; 0 sets no limit"
     )
     check_images: NonNegativeInt = setting(
         10_000,
@@ -112,12 +138,70 @@ class InfraConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class BulkInferenceConfig:
+    """What TFX's BulkInferrer asks a blessed model."""
+
+    splits: tuple[Split, ...] = setting(
+        (),
+        "splits whose images a blessed model answers in the run, as PredictionLogs; none"
+        " leaves the step out",
+    )
+
+
+@dataclasses.dataclass(frozen=True)
 class ServingConfig:
     """Where a blessed model goes."""
 
     model_name: str = setting(
         "", "folder under <root>/serving; empty means the name of the data set"
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class EngineConfig:
+    """Where the Beam jobs run: ingest, statistics, transform, evaluation, inference."""
+
+    name: EngineName = setting(
+        "local",
+        "in this process (local), in processes beside it (multiprocess), through a job"
+        " service (portable), or on a cluster of Flink, Spark or Dataflow",
+    )
+    workers: NonNegativeInt = setting(
+        0, "worker processes; 0 is one per processor, or what the cluster decides"
+    )
+    job_endpoint: str = setting(
+        "", "host:port of Beam's job service; empty starts one for the run"
+    )
+    artifact_endpoint: str = setting(
+        "", "host:port where the service takes files; empty is what it says itself"
+    )
+    environment_type: Literal["", "DOCKER", "EXTERNAL", "PROCESS", "LOOPBACK"] = (
+        setting(
+            "",
+            "where the Python of a cluster's workers comes from; empty, for a master on"
+            " this machine, is the run's own",
+        )
+    )
+    environment_config: str = setting(
+        "",
+        "image (DOCKER), host:port of a pool of workers (EXTERNAL) or JSON with the command"
+        " (PROCESS)",
+    )
+    flink_master: str = setting("", "host:port of Flink; empty is a Flink of its own")
+    spark_master: str = setting(
+        "", "as spark://host:7077; empty is a Spark of its own, with four threads"
+    )
+    job_server_jar: str = setting(
+        "",
+        "file of Beam's job server for Flink or Spark; empty lets Beam fetch it from Maven",
+    )
+    project: str = setting("", "project of Google Cloud, for Dataflow")
+    region: str = setting("", "region of Dataflow")
+    bucket: str = setting("", "gs:// folder for Dataflow's own files")
+    service_account: str = setting(
+        "", "account of Dataflow's workers; empty its default"
+    )
+    worker_image: str = setting("", "image of Dataflow's workers")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,7 +225,11 @@ class PipelineConfig:
     schedule: ScheduleConfig = dataclasses.field(default_factory=ScheduleConfig)
     evaluation: EvaluationConfig = dataclasses.field(default_factory=EvaluationConfig)
     infra: InfraConfig = dataclasses.field(default_factory=InfraConfig)
+    bulk_inference: BulkInferenceConfig = dataclasses.field(
+        default_factory=BulkInferenceConfig
+    )
     serving: ServingConfig = dataclasses.field(default_factory=ServingConfig)
+    engine: EngineConfig = dataclasses.field(default_factory=EngineConfig)
 
     @property
     def trainer(self) -> TrainerConfig:

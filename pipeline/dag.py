@@ -13,6 +13,7 @@ from tfx.proto import bulk_inferrer_pb2, infra_validator_pb2, transform_pb2
 
 from components.baseline_model.component import BaselineModel
 from components.data_contract.component import DataContract
+from components.example_validator import distances
 from components.example_validator.component import ExampleValidator
 from components.image_example_gen.component import ImageExampleGen
 from components.infra_check.component import InfraCheck
@@ -38,14 +39,16 @@ class Locations:
     Attributes:
       pipeline_root: TFX's artifacts.
       serving_folder: the model's versions.
-      input_path: raw images, folder or archive.
+      input_path: raw images, folder or archive, or a pattern of spans.
       input_fingerprint: of their content, '' where the compiling machine cannot see it.
+      input_spans: which spans of a pattern are read (`spans.pin`), '' the newest.
     """
 
     pipeline_root: str
     serving_folder: str | RuntimeParameter
     input_path: str | RuntimeParameter
     input_fingerprint: str
+    input_spans: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,6 +89,8 @@ def create_pipeline(
         input_path=locations.input_path,
         input_format=config.data.format,
         input_fingerprint=locations.input_fingerprint,
+        input_spans=locations.input_spans,
+        window_spans=config.data.window_spans,
         eval_fraction=config.data.eval_fraction,
         test_fraction=config.data.test_fraction,
         max_unreadable_share=config.data.max_unreadable_share,
@@ -97,7 +102,17 @@ def create_pipeline(
         "statistics"
     )
     check = ExampleValidator(
-        statistics=statistics.outputs["statistics"], schema=schema
+        statistics=statistics.outputs["statistics"],
+        schema=schema,
+        examples=examples,
+        serving_folder=locations.serving_folder,
+        limits=distances.Limits(
+            max_drift=config.data.max_drift,
+            max_label_drift=config.data.max_label_drift,
+            max_skew=config.data.max_skew,
+            max_imbalance=config.data.max_imbalance,
+        ),
+        source_fingerprint=fingerprint.source("schema", "components.example_validator"),
     ).with_id("check")
     transform = tfx_components.Transform(
         examples=examples,
@@ -163,6 +178,7 @@ def create_pipeline(
             model=model,
             model_blessing=evaluate.outputs["blessing"],
             infra_blessing=infra_check.outputs["blessing"],
+            profile=check.outputs["profile"],
             serving_folder=locations.serving_folder,
             source_fingerprint=fingerprint.source("schema", "components.model_pusher"),
         ).with_id("push")

@@ -11,6 +11,7 @@ import platform
 import shutil
 import time
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import filelock
 import tensorflow as tf
@@ -19,7 +20,8 @@ from tfx.orchestration import pipeline as tfx_pipeline
 from tfx.types import artifact_utils
 
 from components.baseline_model import component as baseline_model
-from components.image_example_gen import reports
+from components.example_validator import component as example_validator
+from components.image_example_gen import reports, spans
 from components.model_evaluator import gate, scores
 from pipeline import (
     curves,
@@ -30,12 +32,22 @@ from pipeline import (
     inputs,
     lineage,
     model_card,
+    partial_runs,
+    parts,
+    pushed,
     runs,
 )
 from pipeline.config import PipelineConfig
 from pipeline.observed_runner import ComponentResult, ObservedRunner, Outcome, Outputs
 from pipeline.summary import Summary
-from schema import contract, durable, features, run_files, versions
+from schema import (
+    contract,
+    durable,
+    features,
+    models_config,
+    run_files,
+    versions,
+)
 from schema.errors import ConfigError
 from trainer import history, input_pipeline, unfinished
 
@@ -71,37 +83,132 @@ def run(
       ConfigError, DataError, TrainError: what the user can mend.
     """
     start = time.monotonic()
+    done = _execute(config, parts.Part(), root, run_folder, origins, use_cache, deploys)
+    return _conclude(config, done, time.monotonic() - start, looks=deploys)
+
+
+def run_part(
+    config: PipelineConfig,
+    part: parts.Part,
+    *,
+    root: pathlib.Path,
+    run_folder: pathlib.Path,
+    origins: Mapping[str, str],
+    use_cache: bool = True,
+) -> Summary | parts.Outcome:
+    """Runs some components, on what the newest earlier run that has it gave for the others.
+
+    Args:
+      config: the experiment.
+      part: which components.
+      root, run_folder, origins, use_cache: as for `run`.
+
+    Returns:
+      A summary where the run has a verdict on a model, its own or the earlier run's.
+
+    Raises:
+      ConfigError: there is no such part, or no earlier run with what it needs; or a setting
+        differs from the earlier run's that only matters to what is taken from there.
+      DataError, TrainError: what the user can mend.
+    """
+    start = time.monotonic()
+    done = _execute(config, part, root, run_folder, origins, use_cache, deploys=True)
+    seconds = time.monotonic() - start
+    if "evaluate" in done.results:
+        return _conclude(config, done, seconds, looks=True)
+    outcome = parts.Outcome(
+        run=done.run_folder.name,
+        folder=str(done.run_folder),
+        experiment=config.name,
+        part=str(part),
+        base=done.base,
+        details={
+            name: describe(name, result.outputs).detail
+            for name, result in done.results.items()
+        },
+        seconds={name: result.seconds for name, result in done.results.items()},
+        total_seconds=seconds,
+    )
+    parts.write(done.run_folder, outcome)
+    return outcome
+
+
+@dataclasses.dataclass(frozen=True)
+class _Done:
+    """What has run.
+
+    Attributes:
+      part: which components were to run.
+      base: run that the others are from, '' where nothing was needed.
+      root: absolute.
+      run_folder: absolute.
+      resolved: inputs.
+      results: by component, those from the base among them.
+    """
+
+    part: parts.Part
+    base: str
+    root: pathlib.Path
+    run_folder: pathlib.Path
+    resolved: inputs.Inputs
+    results: Mapping[str, ComponentResult]
+
+
+def _execute(
+    config: PipelineConfig,
+    part: parts.Part,
+    root: pathlib.Path,
+    run_folder: pathlib.Path,
+    origins: Mapping[str, str],
+    use_cache: bool,
+    deploys: bool,
+) -> _Done:
     for key, origin in sorted(origins.items()):
         _LOGGER.info("%s from %s", key, origin)
     root, run_folder = root.resolve(), run_folder.resolve()
     resolved = inputs.resolve(config, root)
-    config = _with_blessed_weights(config, resolved, root)
-    runner = ObservedRunner(describe)
+    # A file that nobody can read would end the run at its push.
+    models_config.read(root / versions.SERVING_FOLDER)
+    configured, config = config, _with_blessed_weights(config, resolved, root)
+    runner = ObservedRunner(describe, _run_id(run_folder))
     with lock(root, config.name), noting_training_folder(run_folder):
+        pipeline = create_pipeline(config, resolved, root, use_cache, deploys)
+        options = None
+        if part:
+            options = partial_runs.options(configured, part, pipeline, root)
         if not use_cache:
             unfinished.forget(root / config.name / "train")
-        runner.run(create_pipeline(config, resolved, root, use_cache, deploys))
-    results = runner.results
-    summary = _summarise(
-        config,
-        run_folder,
-        resolved,
-        results,
-        time.monotonic() - start,
-    )
-    _keep(run_folder, summary, results)
-    looks = deploys and sum(summary.images.values()) <= config.data.check_images
-    _tell_of(run_folder, results, looks=looks)
+        with engines.started(config.engine):
+            runner.run(pipeline, options)
+    base = (options and options.base_pipeline_run_id) or ""
+    return _Done(part, base, root, run_folder, resolved, runner.results)
+
+
+def _conclude(
+    config: PipelineConfig, done: _Done, total_seconds: float, *, looks: bool
+) -> Summary:
+    """Writes down what a run with a verdict came to."""
+    summary = _summarise(config, done, total_seconds)
+    _keep(done.run_folder, summary, done.results)
+    looks = looks and sum(summary.images.values()) <= config.data.check_images
+    _tell_of(done.run_folder, done.results, looks=looks)
     if summary.pushed_path:
         version = pathlib.Path(summary.pushed_path)
-        model_card.write(version, lineage.of_version(root, version))
+        model_card.write(version, lineage.of_version(done.root, version))
     return summary
+
+
+def _run_id(run_folder: pathlib.Path) -> str:
+    """The name by which TFX knows the run; under a root no two runs share it."""
+    if run_folder.parent.name != runs.MEMBERS_FOLDER:
+        return run_folder.name
+    return f"{run_folder.parents[1].name}.{run_folder.name}"
 
 
 def _with_blessed_weights(
     config: PipelineConfig, resolved: inputs.Inputs, root: pathlib.Path
 ) -> PipelineConfig:
-    """`train.warm_start=blessed` as the folder of the newest pushed version.
+    """`train.warm_start=blessed` as the folder of the version that is live.
 
     Raises:
       ConfigError: none was pushed yet.
@@ -110,13 +217,13 @@ def _with_blessed_weights(
         return config
     model_name = config.serving.model_name or resolved.name
     folder = root / versions.SERVING_FOLDER / model_name
-    newest = versions.newest(folder)
-    if newest is None:
+    live = models_config.live(folder)
+    if live is None:
         raise ConfigError(
             f"no model '{model_name}' was pushed yet to start from",
             tip="leave train.warm_start out for the first run",
         )
-    train = dataclasses.replace(config.train, warm_start=str(folder / str(newest)))
+    train = dataclasses.replace(config.train, warm_start=str(folder / str(live)))
     return dataclasses.replace(config, train=train)
 
 
@@ -141,8 +248,9 @@ def create_pipeline(
             serving_folder=str(serving_folder),
             input_path=str(resolved.path),
             input_fingerprint=resolved.fingerprint,
+            input_spans=spans.pin(resolved.data_sets),
         ),
-        engines.local(),
+        engines.arguments(config.engine),
         metadata_path=root / lineage.METADATA_FILE,
         use_cache=use_cache,
         deploys=deploys,
@@ -164,7 +272,8 @@ def describe(component: str, outputs: Outputs) -> Outcome:
                 is_good=not facts["unreadable"],
             )
         case "check":
-            return Outcome("the data keep their contract")
+            measured = example_validator.read_distances(_only(outputs, "anomalies").uri)
+            return Outcome(f"the data keep their contract{_farthest(measured)}")
         case "train":
             result = _training_result(outputs)
             best = result["best"]
@@ -194,14 +303,26 @@ def describe(component: str, outputs: Outputs) -> Outcome:
         case "infra":
             report = _infra_report(outputs)
             return Outcome(infra.in_short(report), is_good=report["is_blessed"])
+        case "infer":
+            logs = pathlib.Path(_only(outputs, "inference_result").uri)
+            has_logs = any(logs.glob("prediction_logs*"))
+            return Outcome(str(logs) if has_logs else "no answers: model refused")
         case "push":
-            pushed = _only(outputs, "pushed_model")
-            version = pushed.get_string_custom_property("pushed_version")
-            return Outcome(
-                f"version {version} is live" if version else "nothing was pushed",
-                is_good=bool(version),
-            )
+            artifact = _only(outputs, "pushed_model")
+            folder = artifact.get_string_custom_property("pushed_destination")
+            if not folder:
+                return Outcome("nothing was pushed", is_good=False)
+            version = pathlib.Path(folder)
+            return Outcome(pushed.in_short(version), is_good=pushed.is_live(version))
     return Outcome("")
+
+
+def _farthest(measured: Mapping[str, Any]) -> str:
+    """The largest distance from what the live model was trained on, where it was taken."""
+    if not measured["distances"]:
+        return ""
+    farthest = max(measured["distances"], key=lambda distance: distance["value"])
+    return f"; against version {measured['version']}: {farthest['sentence']}"
 
 
 @contextlib.contextmanager
@@ -234,7 +355,7 @@ def lock(root: pathlib.Path, name: str) -> filelock.AcquireReturnProxy:
     Raises:
       ConfigError: another run holds it.
     """
-    held = filelock.FileLock(root / f".{name}.lock", timeout=0, is_singleton=True)
+    held = filelock.FileLock(runs.lock_file(root, name), timeout=0, is_singleton=True)
     try:
         return held.acquire()
     except filelock.Timeout as error:
@@ -244,13 +365,8 @@ def lock(root: pathlib.Path, name: str) -> filelock.AcquireReturnProxy:
         ) from error
 
 
-def _summarise(
-    config: PipelineConfig,
-    run_folder: pathlib.Path,
-    resolved: inputs.Inputs,
-    results: Mapping[str, ComponentResult],
-    total_seconds: float,
-) -> Summary:
+def _summarise(config: PipelineConfig, done: _Done, total_seconds: float) -> Summary:
+    run_folder, results = done.run_folder, done.results
     facts = _ingest_facts(results["ingest"].outputs)
     trained = _training_result(results["train"].outputs)
     verdict = _verdict(results["evaluate"].outputs)
@@ -273,14 +389,14 @@ def _summarise(
             if facts["unreadable"]
             else None
         ),
-        num_classes=len(resolved.contract.labels),
+        num_classes=len(done.resolved.contract.labels),
         net=trained["net"],
         parameters=trained["parameters"],
         steps=trained["steps"],
         best_step=trained["best"]["step"],
         eval_top_1=trained["best"]["top_1"],
         weights=trained["best"]["weights"],
-        data_fingerprint=resolved.fingerprint,
+        data_fingerprint=facts["fingerprint"],
         metrics=verdict["metrics"],
         intervals=verdict["intervals"],
         baseline_metrics=verdict["baseline_metrics"],
@@ -299,6 +415,8 @@ def _summarise(
         total_seconds=total_seconds,
         training_seconds=trained["seconds"],
         sample_images=_write_samples(run_folder, results["ingest"].outputs),
+        part=str(done.part) if done.part else None,
+        base=done.base or None,
     )
 
 
@@ -306,10 +424,10 @@ def _pushed(results: Mapping[str, ComponentResult]) -> tuple[str | None, str | N
     """Version and folder of the pushed model, where there is one."""
     if "push" not in results:
         return None, None
-    pushed = _only(results["push"].outputs, "pushed_model")
+    artifact = _only(results["push"].outputs, "pushed_model")
     return (
-        pushed.get_string_custom_property("pushed_version") or None,
-        pushed.get_string_custom_property("pushed_destination") or None,
+        artifact.get_string_custom_property("pushed_version") or None,
+        artifact.get_string_custom_property("pushed_destination") or None,
     )
 
 

@@ -1,10 +1,11 @@
 """What a run reads: the images, their contract, and whether the two fit the net."""
 
 import dataclasses
+import hashlib
 import pathlib
 import re
 
-from components.image_example_gen import fingerprint
+from components.image_example_gen import fingerprint, spans
 from pipeline import digits, evaluation, infra
 from pipeline.config import PipelineConfig
 from schema import contract
@@ -15,6 +16,8 @@ from trainer.nets import geometry, registry
 
 # Value of train.warm_start that means the version that is live.
 BLESSED = "blessed"
+# Words beside a token that name no data set: 'span-{SPAN}', 'v{VERSION}'.
+_PLAIN_WORDS = frozenset({"", "day", "date", "span", "v", "ver", "version"})
 ARCHIVE_SUFFIX = re.compile(r"\.(tar|tar\.gz|tgz|tar\.xz|txz|zip)$", re.IGNORECASE)
 
 
@@ -24,13 +27,15 @@ class Inputs:
 
     Attributes:
       name: of the data set; the pushed model bears it unless it is given another.
-      path: images, absolute.
+      path: images, absolute; a pattern where they come in spans.
+      data_sets: what is read, one for each span of the window, the newest last.
       fingerprint: of their content.
       contract: schema and labels.
     """
 
     name: str
     path: pathlib.Path
+    data_sets: tuple[spans.DataSet, ...]
     fingerprint: str
     contract: contract.Contract
 
@@ -48,14 +53,39 @@ def resolve(config: PipelineConfig, root: pathlib.Path) -> Inputs:
       DataError: there is nothing at `data.path`.
     """
     check(config)
-    path = find_data(config, root)
+    path = data_path(config, root)
     name, found = contract_for(config, path)
+    data_sets = find_data_sets(config, path)
     return Inputs(
         name=name,
         path=path,
-        fingerprint=fingerprint.fingerprint(path),
+        data_sets=data_sets,
+        fingerprint=fingerprint_of(data_sets),
         contract=found,
     )
+
+
+def find_data_sets(
+    config: PipelineConfig, path: pathlib.Path
+) -> tuple[spans.DataSet, ...]:
+    """What a run would read of `path`: itself, or the spans of the window.
+
+    Raises:
+      ConfigError: the pattern cannot be read.
+      DataError: no span is there, or not the one of `data.span`.
+    """
+    return spans.resolve(path, window=config.data.window_spans, last=config.data.span)
+
+
+def fingerprint_of(data_sets: tuple[spans.DataSet, ...]) -> str:
+    """Of one data set `fingerprint.fingerprint`; of several a digest of theirs."""
+    found = [fingerprint.fingerprint(data.path) for data in data_sets]
+    if len(found) == 1:
+        return found[0]
+    text = "".join(
+        f"{data.span} {digest}\n" for data, digest in zip(data_sets, found, strict=True)
+    )
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def contract_for(
@@ -107,7 +137,9 @@ def check(config: PipelineConfig) -> None:
     sampling.check(config.train)
     evaluation.check(config.evaluation)
     infra.check(config.infra)
-    if config.data.path and not _given_path(config).exists():
+    if spans.is_pattern(config.data.path):
+        find_data_sets(config, _given_path(config))
+    elif config.data.path and not _given_path(config).exists():
         raise DataError(
             f"no data at {config.data.path}",
             expected="a folder or an archive (.tar, .tar.gz, .tar.xz, .zip)",
@@ -115,9 +147,27 @@ def check(config: PipelineConfig) -> None:
 
 
 def name_of(path: pathlib.Path) -> str:
-    """Data set name of a folder or archive: 'Cats & dogs.tar.gz' -> 'cats-dogs'."""
+    """Data set name of a folder or archive: 'Cats & dogs.tar.gz' -> 'cats-dogs'.
+
+    Of a pattern what stays without its tokens: 'cats/{SPAN}/v{VERSION}.zip' -> 'cats'.
+    """
+    words = [ARCHIVE_SUFFIX.sub("", spans.without_tokens(part)) for part in path.parts]
     stem = ARCHIVE_SUFFIX.sub("", path.name)
+    if spans.is_pattern(path):
+        named = [word for word in words if word.lower() not in _PLAIN_WORDS]
+        stem = named[-1] if named else ""
     return re.sub(r"[^a-z0-9_.]+", "-", stem.lower()).strip("-.") or "data"
+
+
+def model_name(config: PipelineConfig, path: pathlib.Path) -> str:
+    """Folder of the pushed model under the serving folder.
+
+    Args:
+      config: the experiment.
+      path: of its data, or their pattern.
+    """
+    name = config.data.contract or name_of(path)
+    return config.serving.model_name or pathlib.PurePath(name).name
 
 
 def _given_path(config: PipelineConfig) -> pathlib.Path:
@@ -125,7 +175,19 @@ def _given_path(config: PipelineConfig) -> pathlib.Path:
 
 
 def find_data(config: PipelineConfig, root: pathlib.Path) -> pathlib.Path:
-    """Where the images are, absolute; the bundled digits are written below `root`.
+    """As `data_path`, but the newest span of a pattern.
+
+    Raises:
+      ConfigError: no data given, and the experiment brings none.
+      DataError: no span is there.
+    """
+    return find_data_sets(config, data_path(config, root))[-1].path
+
+
+def data_path(config: PipelineConfig, root: pathlib.Path) -> pathlib.Path:
+    """Where the images are, absolute, or the pattern of their spans.
+
+    The bundled digits are written below `root`.
 
     Raises:
       ConfigError: no data given, and the experiment brings none.

@@ -32,17 +32,20 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--executor_class_path", required=True)
     parser.add_argument("--json_serialized_invocation_args", required=True)
-    parser.add_argument("--json_serialized_inputs_spec_args", required=True)
+    # Vertex AI (schema 2.0.0) has none: its input artifacts come with their types.
+    parser.add_argument("--json_serialized_inputs_spec_args", default="")
     known, beam_arguments = parser.parse_known_args(arguments)
     executor_input = json.loads(known.json_serialized_invocation_args)
-    inputs_spec = json.loads(known.json_serialized_inputs_spec_args)
+    inputs_spec = json.loads(known.json_serialized_inputs_spec_args or "{}")
     restore_types(executor_input, inputs_spec)
     uris = localise(executor_input)
+    output_file = local_path(executor_input["outputs"]["outputFile"])
+    executor_input["outputs"]["outputFile"] = output_file
     known.json_serialized_invocation_args = json.dumps(executor_input)
     # TFX's Beam executors read the command line as flags of their own.
     sys.argv = sys.argv[:1]
     kubeflow_v2_run_executor.main((known, beam_arguments or engines.local()))
-    restore_uris(pathlib.Path(executor_input["outputs"]["outputFile"]), uris)
+    restore_uris(pathlib.Path(output_file), uris)
 
 
 def restore_types(executor_input: dict[str, Any], inputs_spec: dict[str, Any]) -> None:

@@ -12,8 +12,8 @@ import yaml
 from tfx.orchestration.data_types import RuntimeParameter
 from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
 
-from pipeline import dag, inputs, kubernetes_settings
-from pipeline.config import PipelineConfig
+from pipeline import dag, engines, inputs, kubernetes_settings
+from pipeline.config import EngineConfig, PipelineConfig
 from pipeline.kubernetes_settings import KubernetesSettings
 from schema import versions
 from schema.errors import ConfigError
@@ -27,6 +27,8 @@ SERVING_FOLDER = "serving_folder"
 STEPS = "steps"
 LEARNING_RATE = "learning_rate"
 INGEST = "ingest"
+VERTEX_SCHEMA = "2.0.0"
+GCS_SCHEME = "gs://"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,11 +50,13 @@ class Target:
     kubernetes: KubernetesSettings = dataclasses.field(
         default_factory=KubernetesSettings
     )
-    schema_version: str = "2.1.0"
+    schema_version: str = kubernetes_settings.KUBEFLOW_SCHEMA
 
 
 def compile_pipeline(config: PipelineConfig, target: Target) -> list[dict[str, Any]]:
     """Documents of the YAML file: the pipeline spec, and the platform's where there is one.
+
+    For Vertex AI one document: a pipeline job with spec and values of the parameters.
 
     Data, serving folder, steps and rate are parameters of the pipeline; their defaults are
     those of `config` and `target`.
@@ -62,8 +66,11 @@ def compile_pipeline(config: PipelineConfig, target: Target) -> list[dict[str, A
       target: where it is to run.
 
     Raises:
-      ConfigError: no data or contract named, or settings that cannot work.
+      ConfigError: no data or contract named, or settings that cannot work there.
     """
+    is_vertex = target.schema_version == VERTEX_SCHEMA
+    if is_vertex:
+        config, target = _for_vertex(config, target)
     if not config.data.path:
         raise ConfigError(
             f"experiment '{config.name}' needs the path of its images on the cluster",
@@ -95,8 +102,7 @@ def compile_pipeline(config: PipelineConfig, target: Target) -> list[dict[str, A
             input_path=parameters[DATA],
             input_fingerprint="",
         ),
-        # The engine is chosen in the container, whose paths this machine does not know.
-        beam_arguments=[],
+        beam_arguments=_beam_arguments(config.engine),
         run_values=dag.RunValues(
             steps=parameters[STEPS], learning_rate=parameters[LEARNING_RATE]
         ),
@@ -105,21 +111,71 @@ def compile_pipeline(config: PipelineConfig, target: Target) -> list[dict[str, A
         kubeflow_v2_dag_runner.KubeflowV2DagRunnerConfig(
             default_image=target.image,
             default_commands=COMMAND,
-            use_pipeline_spec_2_1=target.schema_version == "2.1.0",
+            use_pipeline_spec_2_1=not is_vertex,
         )
     )
-    spec = runner.run(pipeline, write_out=False)["pipelineSpec"]
-    # TFX declares the parameters and drops their defaults.
-    for key, default in defaults.items():
-        declared = spec["root"]["inputDefinitions"]["parameters"][key]
-        declared |= {"defaultValue": default, "isOptional": True}
+    job = runner.run(
+        pipeline, parameter_values=defaults if is_vertex else None, write_out=False
+    )
+    spec = job["pipelineSpec"]
+    if not is_vertex:
+        # TFX declares the parameters and drops their defaults.
+        for key, default in defaults.items():
+            declared = spec["root"]["inputDefinitions"]["parameters"][key]
+            declared |= {"defaultValue": default, "isOptional": True}
     if target.pipeline_root:
         spec["defaultPipelineRoot"] = target.pipeline_root
     # The backend's cache compares parameters, not files: images may change in their place.
     spec["root"]["dag"]["tasks"][INGEST]["cachingOptions"] = {}
     kubernetes_settings.set_resources(spec, target.kubernetes)
     platform = kubernetes_settings.platform_spec(spec, target.kubernetes)
+    if is_vertex:
+        if platform:
+            raise ConfigError(
+                "Vertex AI mounts no volumes",
+                tip="the buckets are mounted there, gs://BUCKET as /gcs/BUCKET",
+            )
+        return [job]
     return [spec, platform] if platform else [spec]
+
+
+def _for_vertex(
+    config: PipelineConfig, target: Target
+) -> tuple[PipelineConfig, Target]:
+    """The same with paths as the containers of Vertex AI see them: gs:// below /gcs."""
+    if not target.pipeline_root.startswith(GCS_SCHEME):
+        raise ConfigError(
+            "Vertex AI needs a pipeline root in Google Cloud Storage",
+            found=target.pipeline_root or "none",
+            expected="gs://BUCKET/FOLDER",
+        )
+    serving = target.serving_folder or f"{target.pipeline_root.rstrip('/')}/serving"
+    data = dataclasses.replace(config.data, path=_mounted(config.data.path))
+    return (
+        dataclasses.replace(config, data=data),
+        dataclasses.replace(target, serving_folder=_mounted(serving)),
+    )
+
+
+def _mounted(path: str) -> str:
+    if path.startswith(GCS_SCHEME):
+        return f"/gcs/{path.removeprefix(GCS_SCHEME)}"
+    return path
+
+
+def _beam_arguments(engine: EngineConfig) -> list[str]:
+    """Of an engine that the containers can reach.
+
+    The local one is chosen in the container, whose paths this machine does not know.
+    """
+    if engine.name == "local":
+        return []
+    if engine.name in ("portable", "flink", "spark") and not engine.job_endpoint:
+        raise ConfigError(
+            f"engine '{engine.name}' of a compiled pipeline needs 'engine.job_endpoint'",
+            tip="--set engine.job_endpoint=HOST:PORT, as the containers reach it",
+        )
+    return engines.arguments(engine)
 
 
 def to_yaml(documents: list[dict[str, Any]]) -> str:

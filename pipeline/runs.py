@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline import parts
 from schema import durable, run_files
 from schema.errors import ConfigError
 
@@ -179,6 +180,12 @@ def read_summary(folder: pathlib.Path) -> dict[str, Any]:
             f" in {members}",
             tip=f"a member is named {two_words(folder)}/MEMBER",
         )
+    if part := parts.read(folder):
+        raise ConfigError(
+            f"run '{folder.name}' has no verdict: it was to run {part.part}",
+            tip=f"slimline run {part.experiment} goes on: what is done comes from the"
+            " cache",
+        )
     try:
         return json.loads((folder / SUMMARY_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -186,6 +193,20 @@ def read_summary(folder: pathlib.Path) -> dict[str, Any]:
             f"run '{folder.name}' has no summary: it failed or was interrupted",
             tip=f"its log: {folder / LOG_FILE}",
         ) from error
+
+
+def experiment_of(folder: pathlib.Path) -> str:
+    """Name of the experiment that a run was begun for; '' where its settings are gone."""
+    try:
+        record = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+        return str(record["settings"]["name"]["value"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def lock_file(root: pathlib.Path, experiment: str) -> pathlib.Path:
+    """The file that a run of an experiment holds locked while it is under way."""
+    return root / f".{experiment}.lock"
 
 
 def has_passed(folder: pathlib.Path) -> bool:

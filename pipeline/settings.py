@@ -5,6 +5,7 @@ enters, so that an error names its origin.
 """
 
 import dataclasses
+import itertools
 import os
 import pathlib
 import re
@@ -14,7 +15,7 @@ from typing import Any, get_args, get_origin
 import yaml
 
 from pipeline import experiments
-from pipeline.config import PipelineConfig
+from pipeline.config import EngineConfig, PipelineConfig
 from schema.errors import ConfigError
 from trainer.config import as_json, flatten, from_json, known_keys
 from trainer.lookup import nearest
@@ -38,7 +39,8 @@ class Resolved:
     Attributes:
       config: the values that hold.
       origins: dotted key -> 'default', 'experiment', '--tiny', '--config FILE', the name of
-        the environment variable, '--set', '--data' or 'settings' (from Python).
+        the environment variable, '--set', '--data', '--engine', '--engine-option' or
+        'settings' (from Python).
       experiment: the experiment's own values, to compare with.
     """
 
@@ -67,6 +69,8 @@ def resolve(
     environment: Mapping[str, str] = os.environ,
     assignments: Sequence[str] = (),
     data: str | None = None,
+    engine: str | None = None,
+    engine_options: Sequence[str] = (),
     settings: Mapping[str, Any] | None = None,
     is_tiny: bool = False,
 ) -> Resolved:
@@ -78,6 +82,8 @@ def resolve(
       environment: variables; only SLIMLINE_<SECTION>__<KEY> are read.
       assignments: 'key=value' in any order, the value as text for the field's type.
       data: `data.path`.
+      engine: `engine.name`.
+      engine_options: as `assignments`, without the section.
       settings: dotted key -> value, the form that Python callers give.
       is_tiny: starts from the experiment's smallest version.
 
@@ -92,7 +98,10 @@ def resolve(
     layers: list[Iterable[_Item]] = [
         _from_file(config_file) if config_file else (),
         _from_environment(environment, own),
-        _last_layer(assignments, data, settings or {}, own),
+        itertools.chain(
+            _last_layer(assignments, data, settings or {}, own),
+            _of_engine(engine, engine_options, own),
+        ),
     ]
     values = as_json(config)
     for layer in layers:
@@ -100,6 +109,16 @@ def resolve(
             put(values, key, value)
             origins[key] = origin
     return Resolved(from_json(PipelineConfig, values), origins, own)
+
+
+def engine(name: str | None, options: Sequence[str] = ()) -> EngineConfig:
+    """The engine of a command that runs no experiment; the environment counts, too.
+
+    Raises:
+      ConfigError: as for `resolve`.
+    """
+    default = experiments.DEFAULT
+    return resolve(default, engine=name, engine_options=options).config.engine
 
 
 def show(value: Any) -> str:
@@ -190,17 +209,32 @@ def _last_layer(
     for key, value in flatten(settings).items():
         yield key, value, "settings"
     for assignment in assignments:
-        key, equals, text = assignment.partition("=")
-        key = key.strip()
-        if not equals or not key:
-            raise ConfigError(
-                "--set takes key=value",
-                found=assignment,
-                tip="as in --set train.epochs=30",
-            )
+        key, text = _split(assignment, "--set", "train.epochs=30")
         yield key, _parse(text, _field(key, "--set", own)), "--set"
     if data is not None:
         yield "data.path", data, "--data"
+
+
+def _of_engine(
+    name: str | None, options: Sequence[str], own: PipelineConfig
+) -> Iterator[_Item]:
+    if name is not None:
+        yield "engine.name", name, "--engine"
+    for option in options:
+        key, text = _split(option, "--engine-option", "workers=4")
+        key = f"engine.{key}"
+        field = _field(key, "--engine-option", own)
+        yield key, _parse(text, field), "--engine-option"
+
+
+def _split(assignment: str, flag: str, example: str) -> tuple[str, str]:
+    """Key and text of 'key=text'."""
+    key, equals, text = assignment.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(
+            f"{flag} takes key=value", found=assignment, tip=f"as in {flag} {example}"
+        )
+    return key.strip(), text
 
 
 def _without_conflicts(items: Iterable[_Item], own: PipelineConfig) -> Iterator[_Item]:

@@ -48,6 +48,8 @@ class Summary:
       training_seconds: of the training proper, also where it came from the cache or was
         broken off between.
       sample_images: a few test images to try the model on, file -> true class.
+      part: which components ran, in words; None for all of them.
+      base: the earlier run that the others are from, or None.
     """
 
     run: str
@@ -85,3 +87,5 @@ class Summary:
     total_seconds: float
     training_seconds: float
     sample_images: dict[str, str]
+    part: str | None = None
+    base: str | None = None

@@ -118,6 +118,14 @@ def _what_followed(summary: Mapping[str, Any]) -> str:
     return "Nothing was pushed."
 
 
+def _part(summary: Mapping[str, Any]) -> str:
+    """What ran, where it was not all."""
+    if not summary.get("part"):
+        return ""
+    base = f"; the rest is from {summary['base']}" if summary.get("base") else ""
+    return f"; ran {summary['part']}{base}"
+
+
 def _headline(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     found = summary["metrics"]
     low, high = summary.get("intervals", {}).get("top_1", (None, None))
@@ -143,7 +151,7 @@ def _headline(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         (
             "time",
             wording.duration(summary["total_seconds"]),
-            f"training {wording.duration(summary['training_seconds'])}",
+            f"training {wording.duration(summary['training_seconds'])}{_part(summary)}",
         ),
     ]
 

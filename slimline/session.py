@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from pipeline import runs
+from pipeline import engines, parts, runs
 from pipeline.settings import Resolved
 from slimline import errors
 
@@ -47,12 +47,39 @@ def execute(
     Raises:
       SlimlineError: what the user can mend, also where a framework wrapped it.
     """
-    with watched(folder, listener, logs_everything):
-        # TensorFlow loads here, after the log is in place.
+    with _prepared(resolved, folder, listener, logs_everything):
         from pipeline import execution
 
         return execution.run(
             resolved.config,
+            root=root,
+            run_folder=folder,
+            origins=resolved.origins,
+            use_cache=use_cache,
+        )
+
+
+def execute_part(
+    part: parts.Part,
+    resolved: Resolved,
+    root: pathlib.Path,
+    folder: pathlib.Path,
+    *,
+    listener: Listener | None = None,
+    logs_everything: bool = False,
+    use_cache: bool = True,
+) -> "Summary | parts.Outcome":
+    """Runs some components; the other arguments are those of `execute`.
+
+    Raises:
+      SlimlineError: what the user can mend, also where a framework wrapped it.
+    """
+    with _prepared(resolved, folder, listener, logs_everything):
+        from pipeline import execution
+
+        return execution.run_part(
+            resolved.config,
+            part,
             root=root,
             run_folder=folder,
             origins=resolved.origins,
@@ -75,7 +102,7 @@ def execute_sweep(
     Raises:
       SlimlineError: what the user can mend, also where a framework wrapped it.
     """
-    with watched(folder, listener, logs_everything):
+    with _prepared(resolved, folder, listener, logs_everything):
         from pipeline import sweep_execution
 
         return sweep_execution.run(
@@ -85,6 +112,21 @@ def execute_sweep(
             origins=resolved.origins,
             use_cache=use_cache,
         )
+
+
+@contextlib.contextmanager
+def _prepared(
+    resolved: Resolved,
+    folder: pathlib.Path,
+    listener: Listener | None,
+    logs_everything: bool,
+) -> Iterator[None]:
+    """The log is in place, and the engine starts: TensorFlow may load meanwhile."""
+    with (
+        watched(folder, listener, logs_everything),
+        engines.started(resolved.config.engine),
+    ):
+        yield
 
 
 @contextlib.contextmanager

@@ -1,14 +1,17 @@
 """Tiny fake data sets in the real formats."""
 
 import gzip
+import importlib.util
 import io
 import json
 import os
 import pathlib
 import struct
+import sys
 import tarfile
 import zipfile
 from collections.abc import Sequence
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -267,3 +270,26 @@ def test_data() -> pathlib.Path:
     if not folder or not pathlib.Path(folder).is_dir():
         pytest.skip("SLIMLINE_TEST_DATA names no folder of real data")
     return pathlib.Path(folder)
+
+
+@pytest.fixture(scope="session")
+def kubeflow_api_server() -> ModuleType:
+    """The module `kubeflow/api_server.py`, for the tests of the client and the command."""
+    path = pathlib.Path(__file__).with_name("kubeflow") / "api_server.py"
+    spec = importlib.util.spec_from_file_location("kubeflow_api_server", path)
+    module = importlib.util.module_from_spec(spec)
+    # Dataclasses look their module up.
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def kubeflow_api(kubeflow_api_server, monkeypatch):
+    """A Kubeflow Pipelines API on this machine, empty; no variable leads elsewhere."""
+    for name in [*os.environ]:
+        if name.startswith(("KFP_", "KF_PIPELINES_", "SLIMLINE_KUBEFLOW_")):
+            monkeypatch.delenv(name)
+    server = kubeflow_api_server.ApiServer()
+    yield server
+    server.close()

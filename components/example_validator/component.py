@@ -1,27 +1,71 @@
-"""ExampleValidator that refuses data which break their contract.
+"""ExampleValidator that refuses data which break their contract, or have drifted.
 
-The stock component writes anomalies down and lets the run go on to train on them.
+The stock component writes anomalies down and lets the run go on to train on them. What the
+data are compared with is the profile of those that the live model was trained on; it lies
+beside the model, because open-source Kubeflow Pipelines runs no resolvers that could fetch
+an earlier run's statistics.
 """
 
+import dataclasses
+import json
+import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 from tfx import types
-from tfx.components.example_validator import component as stock_component
 from tfx.components.example_validator import executor as stock_executor
-from tfx.dsl.components.base import executor_spec
+from tfx.components.statistics_gen import stats_artifact_utils
+from tfx.dsl.components.base import base_component, executor_spec
 from tfx.dsl.io import fileio
+from tfx.orchestration.data_types import RuntimeParameter
 from tfx.proto.orchestration import execution_result_pb2
-from tfx.types import artifact_utils, standard_component_specs
+from tfx.types import (
+    artifact_utils,
+    component_spec,
+    standard_artifacts,
+    standard_component_specs,
+)
 
-from schema import features
+from components.example_validator import distances, profile
+from schema import data_profile, durable, features, models_config
 from schema.errors import DataError
 
 MAX_NAMED = 5
+EXAMPLES_KEY = "examples"
+PROFILE_KEY = "profile"
+SERVING_FOLDER_KEY = "serving_folder"
+LIMITS_KEY = "limits"
+FINGERPRINT_KEY = "source_fingerprint"
+# In the anomalies: what was measured, also where it was let through.
+DISTANCES_FILE = "distances.json"
+
+
+class ExampleValidatorSpec(component_spec.ComponentSpec):
+    """Channels of ExampleValidator; those of the stock component have its keys."""
+
+    PARAMETERS = {
+        standard_component_specs.EXCLUDE_SPLITS_KEY: component_spec.ExecutionParameter(
+            type=str, optional=True
+        ),
+        SERVING_FOLDER_KEY: component_spec.ExecutionParameter(type=str),
+        LIMITS_KEY: component_spec.ExecutionParameter(type=str),
+        FINGERPRINT_KEY: component_spec.ExecutionParameter(type=str),
+    }
+    INPUTS = {
+        **standard_component_specs.ExampleValidatorSpec.INPUTS,
+        EXAMPLES_KEY: component_spec.ChannelParameter(type=standard_artifacts.Examples),
+    }
+    OUTPUTS = {
+        **standard_component_specs.ExampleValidatorSpec.OUTPUTS,
+        PROFILE_KEY: component_spec.ChannelParameter(
+            type=standard_artifacts.ExampleStatistics
+        ),
+    }
 
 
 class Executor(stock_executor.Executor):
-    """Stock validation, then an error that puts the anomalies into words."""
+    """Stock validation, then the distances; what is refused ends in an error in words."""
 
     def Do(
         self,
@@ -32,31 +76,161 @@ class Executor(stock_executor.Executor):
         """See base class.
 
         Raises:
-          DataError: a split has anomalies.
+          DataError: a split has anomalies, lies too far from train or from what the live
+            model was trained on, or its classes are too unequal.
         """
         result = super().Do(input_dict, output_dict, exec_properties)
-        artifact = artifact_utils.get_single_instance(
+        anomalies = artifact_utils.get_single_instance(
             output_dict[standard_component_specs.ANOMALIES_KEY]
         )
-        sentences = []
-        for split in artifact_utils.decode_split_names(artifact.split_names):
-            path = (
-                f"{artifact_utils.get_split_uri([artifact], split)}/"
-                f"{stock_executor.DEFAULT_FILE_NAME}"
+        _refuse_anomalies(anomalies)
+        limits = distances.Limits(**json.loads(exec_properties[LIMITS_KEY]))
+        output = artifact_utils.get_single_instance(output_dict[PROFILE_KEY])
+        profiles = _profiles(input_dict, limits)
+        _write_profile(output, profiles[features.TRAIN])
+        folder = pathlib.Path(exec_properties[SERVING_FOLDER_KEY])
+        version, baseline = _baseline(folder)
+        drift = (
+            distances.between(
+                baseline,
+                profiles[features.TRAIN],
+                limits.max_drift,
+                limits.max_label_drift,
             )
-            with fileio.open(path, "rb") as file:
-                anomalies = anomalies_pb2.Anomalies.FromString(file.read())
-            sentences += [f"{split}: {words}" for words in in_words(anomalies)]
-        if sentences:
-            more = len(sentences) - MAX_NAMED
-            raise DataError(
-                "the data break their contract",
-                found="; ".join(sentences[:MAX_NAMED])
-                + (f"; and {more} more" if more > 0 else ""),
-                tip="mend the data, or look at them with `slimline data inspect` and"
-                " change the contract's schema.pbtxt and labels.txt on purpose",
-            )
+            if baseline
+            else []
+        )
+        _write_distances(anomalies, version if drift else None, drift)
+        _refuse_imbalance(profiles[features.TRAIN], limits)
+        _refuse_skew(profiles, limits)
+        _refuse_drift(version, drift)
+        artifacts = result.output_artifacts[PROFILE_KEY].artifacts
+        artifacts.append(output.mlmd_artifact)
         return result
+
+
+def _refuse_anomalies(artifact: types.Artifact) -> None:
+    sentences = []
+    for split in artifact_utils.decode_split_names(artifact.split_names):
+        path = (
+            f"{artifact_utils.get_split_uri([artifact], split)}/"
+            f"{stock_executor.DEFAULT_FILE_NAME}"
+        )
+        with fileio.open(path, "rb") as file:
+            anomalies = anomalies_pb2.Anomalies.FromString(file.read())
+        sentences += [f"{split}: {words}" for words in in_words(anomalies)]
+    if sentences:
+        raise DataError(
+            "the data break their contract",
+            found=_first(sentences),
+            tip="mend the data, or look at them with `slimline data inspect` and"
+            " change the contract's schema.pbtxt and labels.txt on purpose",
+        )
+
+
+def _profiles(
+    input_dict: dict[str, list[types.Artifact]], limits: distances.Limits
+) -> dict[str, profile.Profile]:
+    """Split -> profile; train alone where the others are not compared with it."""
+    examples = artifact_utils.get_single_instance(input_dict[EXAMPLES_KEY])
+    statistics = artifact_utils.get_single_instance(
+        input_dict[standard_component_specs.STATISTICS_KEY]
+    )
+    wanted = features.SPLITS if limits.max_skew else (features.TRAIN,)
+    return {
+        split: profile.make(
+            fileio.glob(f"{artifact_utils.get_split_uri([examples], split)}/*"),
+            stats_artifact_utils.load_statistics(statistics, split).proto(),
+        )
+        for split in wanted
+    }
+
+
+def _baseline(folder: pathlib.Path) -> tuple[int | None, profile.Profile | None]:
+    """The live version, and the profile of what it was trained on, where there is one."""
+    live = models_config.live(folder)
+    if live is None:
+        return None, None
+    return live, profile.read(data_profile.of_version(folder / str(live)))
+
+
+def _write_profile(artifact: types.Artifact, found: profile.Profile) -> None:
+    artifact.split_names = artifact_utils.encode_split_names([features.TRAIN])
+    folder = pathlib.Path(artifact_utils.get_split_uri([artifact], features.TRAIN))
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / data_profile.FILE_NAME).write_bytes(
+        found.SerializeToString(deterministic=True)
+    )
+
+
+def _write_distances(
+    artifact: types.Artifact, version: int | None, found: list[distances.Distance]
+) -> None:
+    document = {
+        "version": version,
+        "distances": [
+            {**dataclasses.asdict(distance), "sentence": distance.sentence}
+            for distance in found
+        ],
+    }
+    text = json.dumps(document, ensure_ascii=False, indent=1)
+    durable.write_text(pathlib.Path(artifact.uri) / DISTANCES_FILE, f"{text}\n")
+
+
+def _refuse_imbalance(train: profile.Profile, limits: distances.Limits) -> None:
+    if sentence := distances.imbalance(train, limits.max_imbalance):
+        raise DataError(
+            "the classes are too unequal",
+            found=sentence,
+            tip="add images of the rare ones; to train on them on purpose:"
+            " --set data.max_imbalance=0",
+        )
+
+
+def _refuse_skew(
+    profiles: dict[str, profile.Profile], limits: distances.Limits
+) -> None:
+    sentences = [
+        f"{split}: {distance.sentence}"
+        for split, found in profiles.items()
+        if split != features.TRAIN
+        for distance in distances.between(
+            profiles[features.TRAIN], found, limits.max_skew, limits.max_skew
+        )
+        if not distance.is_kept
+    ]
+    if sentences:
+        raise DataError(
+            "the splits are distributed otherwise than train",
+            found=_first(sentences),
+            tip="look at them with `slimline data check`; to accept it on purpose:"
+            " --set data.max_skew=0",
+        )
+
+
+def _refuse_drift(version: int | None, drift: list[distances.Distance]) -> None:
+    refused = [distance for distance in drift if not distance.is_kept]
+    if not refused:
+        return
+    names = {
+        "max_label_drift"
+        if distance.measure == distances.INFINITY_NORM
+        else "max_drift"
+        for distance in refused
+    }
+    accept = " ".join(f"--set data.{name}=0" for name in sorted(names))
+    raise DataError(
+        f"the data have drifted from those that version {version} was trained on",
+        found=_first([distance.sentence for distance in refused]),
+        tip="look at them with `slimline data inspect`; to train on them on purpose:"
+        f" {accept}",
+    )
+
+
+def _first(sentences: Sequence[str]) -> str:
+    more = len(sentences) - MAX_NAMED
+    told = "; ".join(sentences[:MAX_NAMED])
+    return f"{told}; and {more} more" if more > 0 else told
 
 
 def in_words(anomalies: anomalies_pb2.Anomalies) -> list[str]:
@@ -75,7 +249,53 @@ def in_words(anomalies: anomalies_pb2.Anomalies) -> list[str]:
     return [" ".join(sentence.split()) for sentence in sentences]
 
 
-class ExampleValidator(stock_component.ExampleValidator):
-    """Validates statistics against the contract; an anomaly fails the run."""
+def read_distances(uri: str) -> dict[str, Any]:
+    """What was measured: `version`, None where there was nothing to compare with, and
+    `distances`, as `distances.Distance` with their sentences, the farthest beyond first.
 
+    Args:
+      uri: of the anomalies.
+    """
+    path = pathlib.Path(uri) / DISTANCES_FILE
+    if not path.is_file():
+        return {"version": None, "distances": []}
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+class ExampleValidator(base_component.BaseComponent):
+    """Validates data against the contract and against what the live model knows."""
+
+    SPEC_CLASS = ExampleValidatorSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
+
+    def __init__(
+        self,
+        statistics: types.BaseChannel,
+        schema: types.BaseChannel,
+        examples: types.BaseChannel,
+        serving_folder: str | RuntimeParameter,
+        limits: distances.Limits,
+        source_fingerprint: str,
+    ):
+        """Makes the component.
+
+        Args:
+          statistics: what StatisticsGen found in the Examples.
+          schema: the contract.
+          examples: for what their statistics do not say, as how bright the images are.
+          serving_folder: folder of the model's versions, `<serving>/<model name>`.
+          limits: what the data must keep.
+          source_fingerprint: of the code, for the cache.
+        """
+        super().__init__(
+            ExampleValidatorSpec(
+                statistics=statistics,
+                schema=schema,
+                examples=examples,
+                serving_folder=serving_folder,
+                limits=json.dumps(dataclasses.asdict(limits)),
+                source_fingerprint=source_fingerprint,
+                anomalies=types.Channel(type=standard_artifacts.ExampleAnomalies),
+                profile=types.Channel(type=standard_artifacts.ExampleStatistics),
+            )
+        )

@@ -1,8 +1,8 @@
 """Beam job of ImageExampleGen: a source to TFRecords of Examples in three splits.
 
 Two passes over light and heavy data meet: rows without pixels (digest, split, class) are
-gathered in one place and become the rule that says who goes where; the images follow it
-into their shards. A shard is sorted by digest, so classes come mixed and a second run
+gathered in one place and become the rule that says who goes where; the images wait in files
+(`spool`) and follow it into their shards. A shard is sorted by digest, so classes come mixed and a second run
 writes the same bytes.
 """
 
@@ -19,22 +19,31 @@ from components.image_example_gen import (
     reports,
     shards,
     splits,
+    spool,
     steps,
-    uris,
+    windows,
 )
+from components.image_example_gen.records import ImageFile, PixelBatch
 from schema.errors import DataError, SlimlineError
 
-BATCH_RECORDS = 200
+# Of what goes to a worker at once.
+BATCH_IMAGES = 200
+BATCH_BYTES = 32 << 20
 
 
 def build(pipeline: beam.Pipeline, job: steps.Job) -> None:
     """Adds the whole job to `pipeline`."""
-    read = (
+    found = (
         pipeline
         | "Parts" >> beam.Create(list(job.plan.units))
         | "SpreadParts" >> beam.Reshuffle()
-        | "ReadImages"
-        >> beam.ParDo(_ReadImages(job)).with_outputs("index", main="images")
+        | "ReadParts" >> beam.ParDo(_ReadParts(job))
+    )
+    if not job.plan.is_random_access:
+        # One worker unpacks an archive; what comes out of it is work for all.
+        found |= "SpreadImages" >> beam.Reshuffle()
+    read = found | "ToRecords" >> beam.ParDo(_ToRecords(job)).with_outputs(
+        "index", main="images"
     )
     assignment = (
         read.index
@@ -57,8 +66,33 @@ def build(pipeline: beam.Pipeline, job: steps.Job) -> None:
     )
 
 
-class _ReadImages(steps.RefusingDoFn):
-    """Part -> batches of records; on the side, their index."""
+class _ReadParts(steps.RefusingDoFn):
+    """Part -> what is found in it, in lists of some images."""
+
+    # Any: of named tuples Beam would make rows of a schema.
+    def process(self, unit: Any) -> Iterator[Any]:
+        found: list[windows.Found] = []
+        images = length = 0
+        try:
+            for item in self._job.plan.read(unit):
+                found.append(item)
+                if isinstance(item, PixelBatch):
+                    images += len(item.indices)
+                    length += item.pixels.nbytes
+                elif isinstance(item, ImageFile):
+                    images += 1
+                    length += len(item.data)
+                if images >= BATCH_IMAGES or length >= BATCH_BYTES:
+                    yield found
+                    found, images, length = [], 0, 0
+        except SlimlineError as error:
+            self._refuse(error)
+            return
+        yield found
+
+
+class _ToRecords(steps.RefusingDoFn):
+    """What was found -> a batch of records; on the side, their index."""
 
     def __init__(self, job: steps.Job):
         super().__init__(job)
@@ -69,11 +103,12 @@ class _ReadImages(steps.RefusingDoFn):
         self._classes = records.Classes(self._job.labels)
         self._progress = reading.Progress()
 
-    def process(self, unit: tuple[str, ...] | None) -> Iterator[Any]:
+    def process(self, found: Any) -> Iterator[Any]:
         index: tuple[list, list, list] = ([], [], [])
         batch: list[tuple] = []
+        images = spool.Writer(self._job.spool_uri)
         try:
-            for record in reading.read_records(self._job.plan, unit, self._classes):
+            for record in reading.records_of(found, self._job.plan, self._classes):
                 if isinstance(record, records.Unreadable):
                     self._undecodable.inc()
                     index[1].append(tuple(record))
@@ -84,21 +119,16 @@ class _ReadImages(steps.RefusingDoFn):
                 # Plain tuples: Beam's coder passes over them without pickling.
                 row = tuple(record.row)
                 index[0].append(row)
-                batch.append((row, *record[1:]))
-                if len(batch) >= BATCH_RECORDS:
-                    self._count(batch)
-                    yield batch
-                    batch = []
+                place = tuple(images.add(record.encoded)) if record.encoded else None
+                batch.append((row, record.label, record.format, record.name, place))
         except SlimlineError as error:
             self._refuse(error)
             return
-        self._count(batch)
-        yield batch
-        yield beam.pvalue.TaggedOutput("index", index)
-
-    def _count(self, batch: list[tuple]) -> None:
+        images.close()
         self._read.inc(len(batch))
         self._progress.add(len(batch))
+        yield batch
+        yield beam.pvalue.TaggedOutput("index", index)
 
 
 class _AssignSplits(steps.RefusingDoFn):
@@ -107,7 +137,7 @@ class _AssignSplits(steps.RefusingDoFn):
     def process(self, parts: tuple[list, list, list]) -> Iterator[tuple | None]:
         job = self._job
         index = splits.Index.of(parts)
-        if uris.list_names(job.working_uri):  # a part was refused
+        if steps.has_refusal(job):  # of a part
             yield None
             return
         try:

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 
 from components.image_example_gen import datasets, pickles, records
-from components.image_example_gen.sources import naming
 from components.image_example_gen.sources.source import Member, read_data_file
-from schema import features
+from schema import features, image_names
 from schema.errors import DataError
 
 
@@ -129,7 +128,7 @@ class CifarLayout:
     def _base(self, name: str) -> str:
         """Name within the release's own folder, '' for a file elsewhere."""
         folder, base = posixpath.split(name)
-        return base if folder == self.root and not naming.is_litter(base) else ""
+        return base if folder == self.root and not image_names.is_litter(base) else ""
 
     def _is_data(self, name: str) -> bool:
         return bool(self.variant.data.fullmatch(self._base(name)))

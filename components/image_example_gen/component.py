@@ -16,6 +16,8 @@ class ImageExampleGenSpec(component_spec.ComponentSpec):
         "input_path": component_spec.ExecutionParameter(type=str),
         "input_format": component_spec.ExecutionParameter(type=str),
         "input_fingerprint": component_spec.ExecutionParameter(type=str),
+        "input_spans": component_spec.ExecutionParameter(type=str),
+        "window_spans": component_spec.ExecutionParameter(type=int),
         "eval_fraction": component_spec.ExecutionParameter(type=float),
         "test_fraction": component_spec.ExecutionParameter(type=float),
         "max_unreadable_share": component_spec.ExecutionParameter(type=float),
@@ -53,6 +55,8 @@ class ImageExampleGen(base_beam_component.BaseBeamComponent):
         *,
         input_format: Any = layouts.AUTO,
         input_fingerprint: Any = "",
+        input_spans: Any = "",
+        window_spans: Any = 1,
         eval_fraction: Any = 0.1,
         test_fraction: Any = 0.1,
         max_unreadable_share: Any = 0.01,
@@ -65,10 +69,15 @@ class ImageExampleGen(base_beam_component.BaseBeamComponent):
         Args:
           contract: channel of the data set's schema; its string domain of
             `image/class/text` numbers the classes.
-          input_path: str, folder or archive.
+          input_path: str, folder or archive, or a pattern of them with `{SPAN}` or a date
+            (`spans`).
           input_format: str, 'auto' or one of `layouts.FORMATS`.
           input_fingerprint: str, of the contents (`fingerprint.fingerprint`); TFX's cache
             compares properties, not files.
+          input_spans: str, which spans of the pattern to read (`spans.pin`); '' takes the
+            newest that are there when the component runs.
+          window_spans: int, how many spans to read as one data set; unused where they are
+            named.
           eval_fraction: float, share of train cut for eval where the data have none.
           test_fraction: float, the same for test.
           max_unreadable_share: float, share of images that may be left out as unreadable.
@@ -82,6 +91,8 @@ class ImageExampleGen(base_beam_component.BaseBeamComponent):
                 input_path=input_path,
                 input_format=input_format,
                 input_fingerprint=input_fingerprint,
+                input_spans=input_spans,
+                window_spans=window_spans,
                 eval_fraction=eval_fraction,
                 test_fraction=test_fraction,
                 max_unreadable_share=max_unreadable_share,

@@ -12,7 +12,15 @@ from tfx.dsl.io import fileio
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
-from components.image_example_gen import beam_job, layouts, reports, steps, uris
+from components.image_example_gen import (
+    beam_job,
+    layouts,
+    reports,
+    spans,
+    steps,
+    uris,
+    windows,
+)
 from schema import contract, features
 from schema.errors import ConfigError
 
@@ -43,8 +51,9 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         self._log_startup(input_dict, output_dict, exec_properties)
         _check_properties(exec_properties)
         examples = artifact_utils.get_single_instance(output_dict[EXAMPLES_KEY])
-        job = _make_job(exec_properties, input_dict, examples.uri)
-        fileio.makedirs(job.working_uri)
+        data_sets = _resolve(exec_properties)
+        job = _make_job(data_sets, exec_properties, input_dict, examples.uri)
+        fileio.makedirs(job.spool_uri)
         try:
             with self._make_beam_pipeline() as pipeline:
                 beam_job.build(pipeline, job)
@@ -54,9 +63,14 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         summary = reports.read_summary(job.output_uri) | {
             "source": str(exec_properties["input_path"]),
             "fingerprint": exec_properties["input_fingerprint"],
+            "spans": [
+                {"span": data.span, "version": data.version, "path": str(data.path)}
+                for data in data_sets
+                if data.span is not None
+            ],
         }
         reports.write_summary(job.output_uri, summary)
-        _describe(examples, summary)
+        _describe(examples, summary, data_sets[-1])
         _log(summary)
 
 
@@ -77,12 +91,21 @@ def _check_properties(exec_properties: dict[str, Any]) -> None:
         )
 
 
+def _resolve(exec_properties: dict[str, Any]) -> tuple[spans.DataSet, ...]:
+    """The data sets to read: those pinned before the run, else the newest there are."""
+    path, pinned = exec_properties["input_path"], exec_properties.get("input_spans", "")
+    if pinned:
+        return spans.pinned(path, pinned)
+    return spans.resolve(path, window=exec_properties.get("window_spans") or 1)
+
+
 def _make_job(
+    data_sets: tuple[spans.DataSet, ...],
     exec_properties: dict[str, Any],
     input_dict: dict[str, list[types.Artifact]],
     output_uri: str,
 ) -> steps.Job:
-    plan = layouts.plan(exec_properties["input_path"], exec_properties["input_format"])
+    plan = windows.plan(data_sets, exec_properties["input_format"])
     _check_channels(plan.layout, exec_properties["channels"])
     shards = exec_properties.get("output_shards") or 0
     return steps.Job(
@@ -112,8 +135,21 @@ def _read_labels(input_dict: dict[str, list[types.Artifact]]) -> tuple[str, ...]
     return contract.labels_of(contract.parse_schema(uris.read_text(uri), uri))
 
 
-def _describe(examples: types.Artifact, summary: dict[str, Any]) -> None:
+def _describe(
+    examples: types.Artifact, summary: dict[str, Any], newest: spans.DataSet
+) -> None:
     """Sets the artifact's properties, under the names TFX's own ExampleGens use."""
+    if newest.span is not None:
+        # As a property for StatisticsGen, as a custom one for resolvers, as TFX does.
+        examples.span = newest.span
+        examples.set_int_custom_property(
+            example_gen_utils.SPAN_PROPERTY_NAME, newest.span
+        )
+    if newest.version is not None:
+        examples.version = newest.version
+        examples.set_int_custom_property(
+            example_gen_utils.VERSION_PROPERTY_NAME, newest.version
+        )
     examples.split_names = artifact_utils.encode_split_names(list(features.SPLITS))
     payload_format = example_gen_pb2.FORMAT_TF_EXAMPLE
     examples_utils.set_payload_format(examples, payload_format)

@@ -4,7 +4,8 @@ import hashlib
 import os
 import pathlib
 
-from components.image_example_gen.sources import naming, opening
+from components.image_example_gen.sources import opening
+from schema import image_names
 from schema.errors import DataError
 
 _CHUNK_BYTES = 1 << 20
@@ -27,7 +28,7 @@ def fingerprint(path: str | os.PathLike[str]) -> str:
         source = opening.open_source(where)
         total = hashlib.sha256()
         for name in source.names():
-            if naming.is_litter(name):
+            if image_names.is_litter(name):
                 continue
             encoded = name.encode("utf-8", "surrogateescape")
             # The length keeps two names from running into one another.

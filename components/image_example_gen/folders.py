@@ -1,29 +1,14 @@
 """A folder per class, with or without split folders above."""
 
 import dataclasses
-import posixpath
 from collections.abc import Iterable, Iterator
 
 from components.image_example_gen import records, splits
-from components.image_example_gen.sources import limits, naming
+from components.image_example_gen.sources import limits
 from components.image_example_gen.sources.source import Member, MemberTooLarge
+from schema import image_names
 
-IMAGE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp"}
-)
-# Images that nobody decodes here: they are listed as unreadable and not passed over.
-OTHER_IMAGE_SUFFIXES = frozenset(
-    {".tif", ".tiff", ".heic", ".heif", ".avif", ".jp2", ".psd", ".svg", ".ppm", ".pgm"}
-)
 UNIT_FILES = 256
-
-
-def is_image_name(name: str) -> bool:
-    """Whether a file counts as an image by its name."""
-    suffix = posixpath.splitext(name)[1].lower()
-    return not naming.is_litter(name) and (
-        suffix in IMAGE_SUFFIXES or suffix in OTHER_IMAGE_SUFFIXES
-    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +27,7 @@ class FolderLayout:
 
     def place(self, name: str) -> tuple[str, str, str] | None:
         """Split, class and key of an image file; None where it has no class folder."""
-        if not name.startswith(self.root) or not is_image_name(name):
+        if not name.startswith(self.root) or not image_names.is_image_name(name):
             return None
         key = name[len(self.root) :]
         parts = key.split("/")
@@ -94,7 +79,7 @@ def chunks(names: list[str]) -> list[tuple[str, ...]]:
 
 def find(names: Iterable[str]) -> FolderLayout | None:
     """Layout of the class folders among `names`; None without a single one."""
-    images = [name.split("/") for name in names if is_image_name(name)]
+    images = [name.split("/") for name in names if image_names.is_image_name(name)]
     root: list[str] = []
     # A folder around everything is looked through, unless classes would be lost by it.
     while (

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from components.image_example_gen import cifar, folders, idx, lists, records
-from components.image_example_gen.sources import naming, opening
+from components.image_example_gen.sources import opening
 from components.image_example_gen.sources.source import Member, Source, read_data_file
+from schema import image_names
 from schema.errors import ConfigError, DataError
 
 AUTO = "auto"
@@ -69,6 +70,15 @@ class Plan:
         """
         return self.layout.read(self.source.members(unit))
 
+    @property
+    def is_random_access(self) -> bool:
+        """Whether `read_file` works."""
+        return self.source.is_random_access
+
+    def read_file(self, name: str, limit: int) -> bytes:
+        """Bytes of one file, at most `limit`, of a source with random access."""
+        return self.source.read(name, limit)
+
 
 def plan(path: str, input_format: str = AUTO) -> Plan:
     """Finds out what lies at `path`.
@@ -120,7 +130,7 @@ def _find(source: Source, input_format: str) -> tuple[Layout, list[str]]:
 def _find_raw(
     names: list[str], input_format: str
 ) -> cifar.CifarLayout | idx.IdxLayout | None:
-    clean = {name for name in names if not naming.is_litter(name)}
+    clean = {name for name in names if not image_names.is_litter(name)}
     variants = [
         variant for variant in cifar.VARIANTS if input_format in (AUTO, variant.format)
     ]
@@ -155,7 +165,7 @@ def _nothing_found(
     tip = "slimline data inspect PATH shows what is seen"
     if archived:
         tip = f"give the archive itself: {path / archived[0]}"
-    images = sum(folders.is_image_name(name) for name in names)
+    images = sum(image_names.is_image_name(name) for name in names)
     if input_format == AUTO:
         what = "class folders" if images else "images"
     else:

@@ -7,8 +7,8 @@ import posixpath
 from collections.abc import Callable, Iterable, Iterator
 
 from components.image_example_gen import folders, records, splits
-from components.image_example_gen.sources import naming
 from components.image_example_gen.sources.source import Member
+from schema import image_names
 from schema.errors import DataError
 
 MAX_NAMED = 3
@@ -70,7 +70,7 @@ class ListLayout:
 def is_list_name(name: str) -> bool:
     """Whether a file may be a list, by its name: Train.txt, val.txt, or any .csv."""
     stem, suffix = posixpath.splitext(posixpath.basename(name).lower())
-    return not naming.is_litter(name) and (
+    return not image_names.is_litter(name) and (
         suffix == ".csv" or (suffix == ".txt" and stem in splits.SPLIT_OF_NAME)
     )
 

@@ -2,10 +2,10 @@
 
 import logging
 import time
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 
-from components.image_example_gen import layouts, records, splits
+from components.image_example_gen import records, splits, windows
 from schema import images
 
 PROGRESS_SECONDS = 1.0
@@ -48,8 +48,8 @@ class Progress:
 
 
 def read_records(
-    plan: layouts.Plan,
-    unit: tuple[str, ...] | None,
+    plan: windows.Images,
+    unit: Any,
     classes: records.Classes,
     *,
     has_pixels: bool = True,
@@ -63,13 +63,28 @@ def read_records(
     Raises:
       DataError: the part breaks its format.
     """
-    for found in plan.read(unit):
-        if isinstance(found, records.PixelBatch):
-            yield from _from_pixels(found, classes, has_pixels)
-        elif isinstance(found, records.ImageFile):
-            yield _from_file(found, classes, plan.source.is_random_access)
+    yield from records_of(plan.read(unit), plan, classes, has_pixels=has_pixels)
+
+
+def records_of(
+    found: Iterable[windows.Found],
+    plan: windows.Images,
+    classes: records.Classes,
+    *,
+    has_pixels: bool = True,
+) -> Iterator[Record | records.Unreadable | records.Ignored]:
+    """Records of what was read from a part of `plan`; `has_pixels` as in `read_records`.
+
+    Raises:
+      DataError: the part breaks its format, where it is read on the way.
+    """
+    for item in found:
+        if isinstance(item, records.PixelBatch):
+            yield from _from_pixels(item, classes, has_pixels)
+        elif isinstance(item, records.ImageFile):
+            yield _from_file(item, classes, plan.is_random_access)
         else:
-            yield found
+            yield item
 
 
 def _from_pixels(

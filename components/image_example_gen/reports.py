@@ -4,14 +4,15 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from components.image_example_gen import folders, layouts, records, splits, uris
+from components.image_example_gen import records, splits, uris, windows
+from schema import image_names
 
 SUMMARY_FILE = "summary.json"
 QUARANTINE_FILE = "quarantine.jsonl"
 
 
 def summarise(
-    plan: layouts.Plan,
+    plan: windows.Images,
     index: splits.Index,
     rule: splits.Assignment,
     labels: tuple[str, ...],
@@ -33,7 +34,7 @@ def summarise(
         "missing_classes": _missing_classes(rule, labels),
         "unreadable": len(index.unreadable),
         "ignored": len(ignored),
-        "ignored_images": sum(folders.is_image_name(name) for name in ignored),
+        "ignored_images": sum(image_names.is_image_name(name) for name in ignored),
         "duplicates_dropped": rule.duplicates_dropped,
         "duplicates_kept": rule.duplicates_kept,
         "label_conflicts": rule.label_conflicts,

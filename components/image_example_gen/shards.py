@@ -1,12 +1,12 @@
 """Records to the TFRecord files of a split."""
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import tensorflow as tf
 from tfx.dsl.io import fileio
 
-from components.image_example_gen import reading, splits, steps, uris
+from components.image_example_gen import reading, splits, spool, steps, uris
 from components.image_example_gen.sources import limits
 from components.image_example_gen.sources.source import MemberTooLarge
 from schema import features
@@ -37,31 +37,40 @@ class WriteShard(steps.RefusingDoFn):
         options = tf.io.TFRecordOptions("GZIP", compression_level=GZIP_LEVEL)
         try:
             with tf.io.TFRecordWriter(temporary, options) as writer:
-                for row, *rest in rows:
-                    record = reading.Record(splits.Row(*row), *rest)
-                    encoded = record.encoded or self._read_again(record)
-                    writer.write(_serialize(record, encoded))
+                for record in self._with_images(rows):
+                    writer.write(_serialize(record))
         except DataError as error:
             self._refuse(error)
             return []
         fileio.rename(temporary, uris.join(folder, name), overwrite=True)
         return []
 
-    def _read_again(self, record: reading.Record) -> bytes:
+    def _with_images(self, rows: Iterable[tuple]) -> Iterator[reading.Record]:
+        """The records with their images, from the spool or read again."""
+        places = [spool.Place(*place) for *_, place in rows if place]
+        images = spool.read(self._job.spool_uri, places)
+        for fields, label, format, name, place in rows:
+            row = splits.Row(*fields)
+            encoded = (
+                images[spool.Place(*place)] if place else self._read_again(row, name)
+            )
+            yield reading.Record(row, label, format, encoded, name)
+
+    def _read_again(self, row: splits.Row, name: str) -> bytes:
         try:
-            data = self._job.plan.source.read(record.name, limits.LIMITS.image_bytes)
+            data = self._job.plan.read_file(name, limits.LIMITS.image_bytes)
         except (OSError, MemberTooLarge) as error:
-            raise _changed(record.name) from error
-        if splits.digest_of(data) != record.row.digest:
-            raise _changed(record.name)
+            raise _changed(name) from error
+        if splits.digest_of(data) != row.digest:
+            raise _changed(name)
         return data
 
 
-def _serialize(record: reading.Record, encoded: bytes) -> bytes:
+def _serialize(record: reading.Record) -> bytes:
     """A tf.train.Example; the same record gives the same bytes."""
     row = record.row
     values: dict[str, bytes | int] = {
-        features.ENCODED: encoded,
+        features.ENCODED: record.encoded,
         features.FORMAT: record.format.encode(),
         features.HEIGHT: row.height,
         features.WIDTH: row.width,

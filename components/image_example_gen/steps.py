@@ -6,7 +6,7 @@ import json
 
 import apache_beam as beam
 
-from components.image_example_gen import layouts, uris
+from components.image_example_gen import uris, windows
 from schema.errors import ConfigError, DataError, SlimlineError
 
 
@@ -24,7 +24,7 @@ class Job:
       working_uri: folder for files of this run only.
     """
 
-    plan: layouts.Plan
+    plan: windows.Images
     labels: tuple[str, ...]
     eval_fraction: float
     test_fraction: float
@@ -32,6 +32,11 @@ class Job:
     shards: dict[str, int]
     output_uri: str
     working_uri: str
+
+    @property
+    def spool_uri(self) -> str:
+        """Folder of the images on their way (`spool`)."""
+        return uris.join(self.working_uri, "images")
 
 
 class RefusingDoFn(beam.DoFn):
@@ -50,11 +55,20 @@ class RefusingDoFn(beam.DoFn):
         uris.write_text(uris.join(self._job.working_uri, f"{name}.json"), text)
 
 
+def has_refusal(job: Job) -> bool:
+    """Whether a worker has put down an error."""
+    return bool(_refusals(job))
+
+
 def raise_refusal(job: Job) -> None:
     """Raises the error that a worker put down; the first by name where there are more."""
     kinds = {"ConfigError": ConfigError, "DataError": DataError}
-    for name in sorted(uris.list_names(job.working_uri)):
-        if name.endswith(".json"):
-            text = uris.read_text(uris.join(job.working_uri, name))
-            kind, message, found, expected, tip = json.loads(text)
-            raise kinds[kind](message, found=found, expected=expected, tip=tip)
+    for name in _refusals(job):
+        text = uris.read_text(uris.join(job.working_uri, name))
+        kind, message, found, expected, tip = json.loads(text)
+        raise kinds[kind](message, found=found, expected=expected, tip=tip)
+
+
+def _refusals(job: Job) -> list[str]:
+    names = uris.list_names(job.working_uri)
+    return sorted(name for name in names if name.endswith(".json"))

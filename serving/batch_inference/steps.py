@@ -172,13 +172,14 @@ class ClassifyPart(beam.DoFn):
 def check_file(path: str) -> images.Verdict:
     """Verdict on an image file; it never waits for a pipe or reads a device."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(descriptor, "rb") as file:  # noqa: PTH123, a descriptor has no path
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 return images.Verdict("not a file")
-            data = file.read(images.MAX_FILE_BYTES + 1)
-    except IsADirectoryError:
-        return images.Verdict("not a file")
+            with open(descriptor, "rb", closefd=False) as file:
+                data = file.read(images.MAX_FILE_BYTES + 1)
+        finally:
+            os.close(descriptor)
     except (OSError, ValueError) as error:
         return images.Verdict(getattr(error, "strerror", None) or str(error))
     return images.check_image(data)

@@ -32,15 +32,13 @@ class _Request:
       signature_name: whom to ask.
       inputs: at least one.
       first_place: of the first input in what the client sent.
-      deadline: by the clock of the loop; None for none.
-      future: of the outputs.
+      future: of the outputs; cancelled where nobody waits for them any more.
     """
 
     number: int
     signature_name: str
     inputs: list[bytes]
     first_place: int
-    deadline: float | None
     future: asyncio.Future[Outputs]
 
 
@@ -102,7 +100,9 @@ class Batcher:
           InternalError: the model failed otherwise.
           ShuttingDown: the batcher is closed.
         """
-        futures = self._enqueue(signature_name, list(inputs), deadline)
+        if deadline is not None and deadline <= self._loop.time():
+            raise errors.DeadlineExceeded
+        futures = self._enqueue(signature_name, list(inputs))
         try:
             async with asyncio.timeout_at(deadline):
                 parts = [await future for future in futures]
@@ -127,7 +127,7 @@ class Batcher:
             await self._loop.run_in_executor(None, thread.join)
 
     def _enqueue(
-        self, signature_name: str, inputs: list[bytes], deadline: float | None
+        self, signature_name: str, inputs: list[bytes]
     ) -> list[asyncio.Future[Outputs]]:
         with self._condition:
             if self._is_closing:
@@ -143,7 +143,6 @@ class Batcher:
                     signature_name=signature_name,
                     inputs=inputs[start : start + self._max_batch_size],
                     first_place=start,
-                    deadline=deadline,
                     future=self._loop.create_future(),
                 )
                 for start in range(0, len(inputs), self._max_batch_size)
@@ -192,11 +191,7 @@ class Batcher:
                 break
             queue.popleft()
             self._waiting_count -= len(request.inputs)
-            # Nobody waits for those any more; `run` has told their clients.
-            is_late = (
-                request.deadline is not None and request.deadline <= self._loop.time()
-            )
-            if not is_late and not request.future.cancelled():
+            if not request.future.cancelled():
                 batch.append(request)
                 size += len(request.inputs)
         return batch

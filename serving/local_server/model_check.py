@@ -112,6 +112,7 @@ class ModelCheck:
         """
         if self._process is None or time.monotonic() - self._used_at < idle_seconds:
             return
+        self._process.end()
         self._process.close()
         self._process = None
 

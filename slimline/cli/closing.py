@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from components.infra_check import rules
 from components.model_evaluator import scores
-from pipeline import runs
+from pipeline import parts, pushed, runs
 from schema import run_files
 from schema.errors import GateError, InfraError
-from slimline.cli import output
+from slimline.cli import models_text, output
 from slimline.cli.options import DEFAULT_ROOT
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ def describe(summary: "Summary", root: pathlib.Path) -> str:
     verdict = outcome(summary.passed, summary.refusals, summary.infra_refusals)
     gate = "refused" if verdict == REFUSED else "passed"
     facts = {
+        **_part(summary),
         "data": _data(summary),
         "classes": _classes(summary),
         "net": f"{summary.net}, {summary.parameters:,} parameters",
@@ -54,6 +55,8 @@ def describe(summary: "Summary", root: pathlib.Path) -> str:
         )
     if attempt := try_command(summary, root):
         tries["try"] = attempt
+    if undo := undo_command(summary, root):
+        tries["undo"] = undo
     cached = "  (nothing changed: served from the cache)" if summary.is_cached else ""
     return "\n".join(
         [
@@ -64,6 +67,39 @@ def describe(summary: "Summary", root: pathlib.Path) -> str:
             *(f"  {label:<{_LABEL_WIDTH - 2}}{text}" for label, text in tries.items()),
         ]
     )
+
+
+def describe_part(outcome: parts.Outcome) -> str:
+    """The end of a run without a verdict: what each component gave."""
+    words = _words(outcome.folder)
+    log = output.short_path(str(pathlib.Path(outcome.folder) / run_files.LOG_FILE))
+    base = f"; the rest is from {_words(outcome.base)}" if outcome.base else ""
+    return "\n".join(
+        [
+            "",
+            *(
+                f"{component:<{_LABEL_WIDTH}} {detail or 'done'}"
+                for component, detail in outcome.details.items()
+            ),
+            "",
+            f"{words} did its part, {outcome.part}, in"
+            f" {output.duration(outcome.total_seconds)}{base}",
+            "  no model was judged: there is no report, and nothing was pushed",
+            f"  {'log':<{_LABEL_WIDTH - 2}}{log}",
+        ]
+    )
+
+
+def _part(summary: "Summary") -> dict[str, str]:
+    """The line about what ran, where it was not all."""
+    if not summary.part:
+        return {}
+    base = f"; the rest is from {_words(summary.base)}" if summary.base else ""
+    return {"part": f"{summary.part}{base}"}
+
+
+def _words(run: str) -> str:
+    return runs.two_words(pathlib.Path(run))
 
 
 def outcome(
@@ -93,6 +129,17 @@ def try_command(summary: "Summary", root: pathlib.Path) -> str:
     if short_root != DEFAULT_ROOT:
         words += ["--root", short_root]
     return shlex.join(words)
+
+
+def undo_command(summary: "Summary", root: pathlib.Path) -> str:
+    """The command that goes back to the version before, or '' where there was none."""
+    if not summary.pushed_path:
+        return ""
+    version = pathlib.Path(summary.pushed_path)
+    back = pushed.previous(version)
+    if back is None:
+        return ""
+    return f"{models_text.undo(version.parent.name, root)}   (back to version {back})"
 
 
 def refusal(summary: "Summary") -> GateError | InfraError:
@@ -239,12 +286,10 @@ def _baseline(summary: "Summary") -> str:
 
 
 def _push(summary: "Summary") -> str:
-    if not summary.pushed_version:
+    if not summary.pushed_path:
         return "nothing was pushed"
-    where = (
-        f" in {output.short_path(summary.pushed_path)}" if summary.pushed_path else ""
-    )
-    return f"version {summary.pushed_version} is live{where}"
+    where = f" in {output.short_path(summary.pushed_path)}"
+    return pushed.in_short(pathlib.Path(summary.pushed_path), where)
 
 
 def _weights(name: str) -> str:

@@ -12,6 +12,7 @@ from slimline.cli import augment, check, data_text, options, output
 
 if TYPE_CHECKING:
     from components.image_example_gen.inspection import Inspection
+    from components.image_example_gen.spans import DataSet
     from schema.contract import Contract
 
 
@@ -29,11 +30,29 @@ command.add_command(check.command)
 @options.format_option
 @options.output_options
 def inspect_command(path: str, input_format: str, is_json: bool, is_quiet: bool) -> int:
-    """Show what is seen at PATH, a folder or an archive; write nothing."""
+    """Show what is seen at PATH, a folder or an archive; write nothing.
+
+    Of a pattern, as flowers/{SPAN}, it shows the spans and what is seen in the newest.
+    """
     inspection = _inspect(path, input_format)
-    document = {"inspection": dataclasses.asdict(inspection)}
-    output.emit(_describe(inspection), document, is_json=is_json, is_quiet=is_quiet)
+    found = _spans(path)
+    document = {
+        "inspection": dataclasses.asdict(inspection),
+        "spans": [
+            {"span": data.span, "version": data.version, "path": str(data.path)}
+            for data in found
+        ],
+    }
+    text = "\n".join([*data_text.span_lines(found), _describe(inspection)])
+    output.emit(text, document, is_json=is_json, is_quiet=is_quiet)
     return errors.DONE
+
+
+def _spans(path: str) -> "list[DataSet]":
+    """All spans behind a pattern; none for a plain path."""
+    from components.image_example_gen import spans
+
+    return spans.find(path) if spans.is_pattern(path) else []
 
 
 @command.command("init", short_help="Write schema and labels for the data at PATH.")

@@ -7,6 +7,7 @@ from slimline.cli import output
 
 if TYPE_CHECKING:
     from components.image_example_gen.inspection import SizeRange
+    from components.image_example_gen.spans import DataSet
 
 MAX_LISTED = 5
 MAX_CLASSES = 20
@@ -39,6 +40,15 @@ def listed(title: str, names: Sequence[str], count: str = "") -> str:
     told = [*names[:MAX_LISTED], *([f"and {more:,} more"] if more > 0 else [])]
     heading = f"{title:<{TITLE_WIDTH}}{count or f'{len(names):,}'}"
     return "\n".join([heading, *(f"  {name}" for name in told)])
+
+
+def span_lines(data_sets: "Sequence[DataSet]") -> list[str]:
+    """What lies behind a pattern, the newest first; no lines for a plain path."""
+    if not data_sets:
+        return []
+    newest = data_sets[-1]
+    names = [f"{data.name}  {data.path}" for data in reversed(data_sets)]
+    return [listed("spans", names), f"{'newest':<10}{newest.name}", ""]
 
 
 def sizes(width_px: "SizeRange", height_px: "SizeRange") -> str:

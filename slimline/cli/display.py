@@ -18,6 +18,8 @@ TIME_WIDTH = 8
 BAR_WIDTH = 24
 MARK_COLOURS = {"✓": "green", "!": "yellow", "✗": "red"}
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+# Events that tell how far a component is.
+MOVING = ("train", "ingest", "predict")
 # Rare events, each worth its line.
 ALWAYS_TOLD = (
     "member_started",
@@ -119,7 +121,7 @@ class PlainDisplay:
             self._tenth = 0
             self._write(name, fields)
         elif name in ALWAYS_TOLD or (
-            name in ("train", "train_eval", "ingest") and self._is_due(name, fields)
+            name in ("train_eval", *MOVING) and self._is_due(name, fields)
         ):
             self._write(name, fields)
 
@@ -225,7 +227,7 @@ class LiveDisplay:
             self._print(told_line(name, fields))
         elif name == "train_eval":
             self._eval_top_1 = fields.get("top_1")
-        elif name in ("train", "ingest"):
+        elif name in MOVING:
             # A new dict: the drawing thread reads the old one meanwhile.
             self._fields = dict(fields)
 

@@ -108,15 +108,45 @@ def settings_options(command: Command) -> Command:
     return command
 
 
+def engine_options(command: Command) -> Command:
+    """--engine and --engine-option: where the Beam jobs run."""
+    from pipeline import engines
+
+    for option in (
+        click.option(
+            "--engine-option",
+            "engine_options",
+            multiple=True,
+            metavar="KEY=VALUE",
+            shell_complete=complete_engine_options,
+            help="Set an option of the engine, as workers=4 or job_endpoint=HOST:PORT; may"
+            " be repeated. It is the setting engine.KEY.",
+        ),
+        click.option(
+            "--engine",
+            type=click.Choice(list(engines.ENGINES)),
+            help="Where the Beam jobs run; local by default. It is the setting"
+            " engine.name.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def plain_option(command: Command) -> Command:
+    """--plain, lines in place of a bar."""
+    return click.option(
+        "--plain",
+        "is_plain",
+        is_flag=True,
+        help="A time-stamped line an event, as without a terminal.",
+    )(command)
+
+
 def running_options(command: Command) -> Command:
     """--tiny, --no-cache, --dry-run, -v and --plain: how to run it."""
     for option in (
-        click.option(
-            "--plain",
-            "is_plain",
-            is_flag=True,
-            help="A time-stamped line an event, as without a terminal.",
-        ),
+        plain_option,
         click.option(
             "-v",
             "--verbose",
@@ -145,12 +175,15 @@ def running_options(command: Command) -> Command:
 
 
 def data_path(path: str) -> str:
-    """The folder or archive that PATH means.
+    """The folder or archive that PATH means; of a pattern of spans the newest.
 
     Raises:
+      ConfigError: the pattern cannot be read.
       DataError: there is none, or it may not be read.
     """
-    place = pathlib.Path(path).expanduser()
+    from components.image_example_gen import spans
+
+    place = spans.resolve(pathlib.Path(path).expanduser())[-1].path
     if not os.path.exists(place):  # noqa: PTH110, pathlib raises below closed folders
         raise errors.DataError(
             f"no data at {path}",
@@ -211,6 +244,18 @@ def complete_settings(
     return [
         f"{key}=" for key in known_keys(PipelineConfig) if key.startswith(incomplete)
     ]
+
+
+def complete_engine_options(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[str]:
+    """Options that the engine of the command takes and that begin with `incomplete`."""
+    from pipeline import engines
+
+    preset = engines.ENGINES.get(context.params.get("engine") or "")
+    presets = [preset] if preset else list(engines.ENGINES.values())
+    keys = dict.fromkeys(key for each in presets for key in each.takes)
+    return [f"{key}=" for key in keys if key.startswith(incomplete)]
 
 
 def complete_models(

@@ -1,12 +1,13 @@
 """slimline run: one experiment from images to a pushed model."""
 
 import dataclasses
+import functools
 import pathlib
 from typing import TYPE_CHECKING
 
 import click
 
-from pipeline import experiments, inputs, runs, settings
+from pipeline import engines, experiments, inputs, parts, runs, settings
 from slimline import errors, session
 from slimline.cli import closing, options, output, watching
 
@@ -21,6 +22,20 @@ if TYPE_CHECKING:
     shell_complete=options.complete_experiments,
 )
 @options.settings_options
+@options.engine_options
+@click.option(
+    "--from",
+    "first",
+    type=click.Choice(parts.COMPONENTS),
+    help="Run only this component and what follows from it, on what the newest earlier run"
+    " that has it gave for the others.",
+)
+@click.option(
+    "--to",
+    "last",
+    type=click.Choice(parts.COMPONENTS),
+    help="Run only this component and what leads to it.",
+)
 @options.root_option
 @options.running_options
 @click.option(
@@ -35,6 +50,10 @@ def command(
     data: str | None,
     assignments: tuple[str, ...],
     config_file: pathlib.Path | None,
+    engine: str | None,
+    engine_options: tuple[str, ...],
+    first: str | None,
+    last: str | None,
     root: pathlib.Path,
     is_tiny: bool,
     is_uncached: bool,
@@ -55,14 +74,19 @@ def command(
         config_file=config_file,
         assignments=assignments,
         data=data,
+        engine=engine,
+        engine_options=engine_options,
         is_tiny=is_tiny,
     )
+    part = parts.Part(first or "", last or "")
     if prints_config:
         _print_config(resolved, is_json, is_quiet)
         return errors.DONE
     inputs.check(resolved.config)
+    engines.check(resolved.config.engine)
+    parts.check(part)
     if is_dry:
-        _print_plan(resolved, root, is_json, is_quiet)
+        _print_plan(resolved, part, root, is_json, is_quiet)
         return errors.DONE
     folder = runs.create(root, resolved.values(), resolved.origins)
     with watching.shown(
@@ -72,7 +96,8 @@ def command(
         is_quiet=is_quiet,
         is_verbose=is_verbose,
     ) as listen:
-        summary = session.execute(
+        run = functools.partial(session.execute_part, part) if part else session.execute
+        outcome = run(
             resolved,
             root,
             folder,
@@ -80,7 +105,9 @@ def command(
             logs_everything=True,
             use_cache=not is_uncached,
         )
-    return _close(summary, root, is_json, is_quiet)
+    if isinstance(outcome, parts.Outcome):
+        return _close_part(outcome, is_json, is_quiet)
+    return _close(outcome, root, is_json, is_quiet)
 
 
 def _close(
@@ -97,6 +124,16 @@ def _close(
         is_json=is_json,
         is_quiet=is_quiet,
     )
+
+
+def _close_part(outcome: parts.Outcome, is_json: bool, is_quiet: bool) -> int:
+    output.emit(
+        closing.describe_part(outcome),
+        {"part": dataclasses.asdict(outcome)},
+        is_json=is_json,
+        is_quiet=is_quiet,
+    )
+    return errors.DONE
 
 
 def _print_config(resolved: settings.Resolved, is_json: bool, is_quiet: bool) -> None:
@@ -117,7 +154,11 @@ def _print_config(resolved: settings.Resolved, is_json: bool, is_quiet: bool) ->
 
 
 def _print_plan(
-    resolved: settings.Resolved, root: pathlib.Path, is_json: bool, is_quiet: bool
+    resolved: settings.Resolved,
+    part: parts.Part,
+    root: pathlib.Path,
+    is_json: bool,
+    is_quiet: bool,
 ) -> None:
     config = resolved.config
     rows = [
@@ -127,6 +168,8 @@ def _print_plan(
         ("net", config.model.net),
         ("artifacts", str(root / config.name)),
         ("models", str(root / "serving")),
+        ("engine", config.engine.name),
+        *([("part", str(part))] if part else []),
         *(("changed", change) for change in resolved.changes()),
     ]
     document = {
@@ -136,6 +179,8 @@ def _print_plan(
         "contract": config.data.contract,
         "net": config.model.net,
         "root": str(root),
+        "engine": config.engine.name,
+        "part": str(part) if part else None,
         "changes": resolved.changes(),
     }
     text = output.columns(rows) + "\n\nnothing was run or written"

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from pipeline import runs
+from pipeline import parts, runs
 from slimline import errors
 from slimline.cli import options, output
 
@@ -42,6 +42,12 @@ def _row(folder: pathlib.Path) -> dict[str, Any]:
     if (folder / runs.MEMBERS_FOLDER).is_dir():
         members = sorted(path.name for path in (folder / runs.MEMBERS_FOLDER).iterdir())
         return row | {"verdict": f"sweep of {len(members)}", "members": members}
+    if part := parts.read(folder):
+        return row | {
+            "experiment": part.experiment,
+            "verdict": part.part,
+            "seconds": part.total_seconds,
+        }
     try:
         summary = runs.read_summary(folder)
     except errors.ConfigError:

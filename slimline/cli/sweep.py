@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline import comparison, curves, inputs, runs, settings, sweeps
+from pipeline import comparison, curves, engines, inputs, runs, settings, sweeps
 from slimline import errors, session
 from slimline.cli import options, output, watching
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 @click.command(short_help="Train the members of a sweep and compare them.")
 @click.argument("name", required=False, shell_complete=options.complete_sweeps)
 @options.settings_options
+@options.engine_options
 @click.option(
     "--members",
     "chosen",
@@ -32,6 +33,8 @@ def command(
     data: str | None,
     assignments: tuple[str, ...],
     config_file: pathlib.Path | None,
+    engine: str | None,
+    engine_options: tuple[str, ...],
     chosen: str,
     root: pathlib.Path,
     is_tiny: bool,
@@ -57,12 +60,15 @@ def command(
         config_file=config_file,
         assignments=assignments,
         data=data,
+        engine=engine,
+        engine_options=engine_options,
         is_tiny=is_tiny,
     )
     wanted = [word.strip() for word in chosen.split(",") if word.strip()]
     members = sweeps.configs(name, resolved.config, wanted)
     for config in members.values():
         inputs.check(config)
+    engines.check(resolved.config.engine)
     if is_dry:
         _print_plan(name, members, resolved, is_json, is_quiet)
         return errors.DONE

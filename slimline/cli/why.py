@@ -44,6 +44,9 @@ def describe(folder: pathlib.Path, summary: Mapping[str, Any]) -> str:
         summary.get("infra_refusals", ()),
     )
     lines = [f"{words} ({summary['experiment']}) {verdict}"]
+    if base := summary.get("base"):
+        earlier = runs.two_words(pathlib.Path(base))
+        lines.append(f"  ran {summary['part']}; the rest is from {earlier}")
     lines += [_line(rule) for rule in summary.get("rules", ())]
     if "rules" not in summary:
         # Runs from before rules were kept one by one.

@@ -411,9 +411,7 @@ def test_a_model_that_cannot_be_served_is_not_pushed(house, first) -> None:
 def test_the_lineage_names_data_and_code(house, first) -> None:
     version = pathlib.Path(first.pushed_path)
     steps = {step.component: step for step in lineage.of_version(house.root, version)}
-    assert list(steps) == [
-        name for name in COMPONENTS if name not in ("statistics", "check")
-    ]
+    assert list(steps) == list(COMPONENTS)
     data = steps["ingest"].properties["input_fingerprint"]
     assert data == fingerprint.fingerprint(house.data) == first.data_fingerprint
     assert steps["ingest"].properties[

@@ -8,7 +8,7 @@ from tfx.dsl.compiler import compiler
 from tfx.proto.orchestration import pipeline_pb2
 
 from pipeline import dag, engines, experiments
-from pipeline.config import InfraConfig
+from pipeline.config import BulkInferenceConfig, InfraConfig
 from schema import contract
 from trainer.config import TrainerConfig
 
@@ -16,13 +16,13 @@ EDGES = {
     "contract": set(),
     "ingest": {"contract"},
     "statistics": {"ingest", "contract"},
-    "check": {"statistics", "contract"},
+    "check": {"ingest", "statistics", "contract"},
     "transform": {"ingest", "contract", "check"},
     "train": {"ingest", "transform", "contract"},
     "baseline": {"train"},
     "evaluate": {"ingest", "train", "baseline"},
     "infra": {"train", "contract"},
-    "push": {"train", "evaluate", "infra"},
+    "push": {"train", "evaluate", "infra", "check"},
 }
 
 
@@ -76,6 +76,17 @@ def test_tensorflow_serving_takes_the_place_of_the_process() -> None:
     request = json.loads(infra["request_spec"])
     assert request["split_name"] == "eval"
     assert request["tensorflow_serving"] == {"signature_names": ["serving_default"]}
+
+
+def test_bulk_inference_follows_the_gate() -> None:
+    config = BulkInferenceConfig(splits=("eval", "test"))
+    compiled = compile_pipeline("digits_resnet_20", bulk_inference=config)
+    assert edges_of(compiled) == EDGES | {"infer": {"ingest", "train", "evaluate"}}
+    infer = parameters(compiled, "infer")
+    assert json.loads(infer["data_spec"]) == {"example_splits": ["eval", "test"]}
+    assert json.loads(infer["model_spec"]) == {
+        "model_signature_name": ["serving_default"]
+    }
 
 
 def test_limits_reach_the_check_alone() -> None:
@@ -136,4 +147,4 @@ def test_thresholds_do_not_reach_the_trainer() -> None:
     config = json.loads(train["custom_config"])["config"]
     fields = {field.name for field in dataclasses.fields(TrainerConfig)}
     assert set(config) == fields
-    assert not fields & {"data", "evaluation", "infra", "serving"}
+    assert not fields & {"data", "evaluation", "infra", "bulk_inference", "serving"}

@@ -81,3 +81,68 @@ def test_mistakes_are_sentences(
 ) -> None:
     with pytest.raises(ConfigError, match=words):
         kubernetes_settings.set_resources(spec, settings)
+
+
+def test_settings_as_they_are_typed() -> None:
+    settings = kubernetes_settings.from_text(
+        volumes=["slimline:/slimline/", "nas.images-1:/mnt/images"],
+        cpu=["train=4", "ingest=500m"],
+        memory=["train=8Gi"],
+        gpus=1,
+    )
+    assert settings == KubernetesSettings(
+        volumes={"/slimline": "slimline", "/mnt/images": "nas.images-1"},
+        cpu={"train": "4", "ingest": "500m"},
+        memory={"train": "8Gi"},
+        gpus=1,
+    )
+    assert kubernetes_settings.from_text() == KubernetesSettings()
+    assert settings.mounts("/mnt/images") and settings.mounts("/slimline/serving/x")
+    assert not settings.mounts("/slimline2") and not settings.mounts("/mnt")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "found"),
+    [
+        ({"volumes": ["slimline"]}, "--volume takes the name of", "slimline"),
+        ({"volumes": ["a:relative"]}, "--volume takes the name of", "a:relative"),
+        ({"volumes": ["a:/"]}, "--volume takes the name of", "a:/"),
+        ({"volumes": ["A_b:/x"]}, "--volume takes the name of", "A_b:/x"),
+        ({"volumes": ["a:/x:ro"]}, "--volume takes the name of", "a:/x:ro"),
+        ({"volumes": ["a:/x", "b:/x/"]}, "--volume is given twice for /x", "a and b"),
+        ({"cpu": ["4"]}, "--cpu takes a component and a quantity", "4"),
+        ({"memory": ["=8Gi"]}, "--memory takes a component and a quantity", "=8Gi"),
+        (
+            {"memory": ["train=8Gi", "train=9Gi"]},
+            "--memory is given twice for train",
+            "8Gi and 9Gi",
+        ),
+    ],
+)
+def test_settings_that_are_typed_wrong(
+    arguments: dict, message: str, found: str
+) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        kubernetes_settings.from_text(**arguments)
+    assert caught.value.found == found
+
+
+def test_folders_on_no_volume() -> None:
+    def spec(data: str, version: str = "2.1.0") -> dict:
+        parameters = {"data": data, "serving_folder": "/slimline/serving/x"}
+        defaults = {name: {"defaultValue": path} for name, path in parameters.items()}
+        return {
+            "schemaVersion": version,
+            "root": {"inputDefinitions": {"parameters": defaults}},
+        }
+
+    settings = KubernetesSettings(volumes={"/slimline": "slimline"})
+    assert kubernetes_settings.unmounted(spec("/slimline/images"), settings) == []
+    assert kubernetes_settings.unmounted(spec("gs://bucket/images"), settings) == []
+    assert kubernetes_settings.unmounted(spec("/images"), settings) == [
+        "no --volume mounts /images, the folder of the images"
+    ]
+    bare = KubernetesSettings()
+    assert len(kubernetes_settings.unmounted(spec("/images"), bare)) == 2
+    # Vertex mounts buckets by itself.
+    assert kubernetes_settings.unmounted(spec("/gcs/b", "2.0.0"), bare) == []

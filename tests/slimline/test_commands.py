@@ -1,3 +1,4 @@
+import inspect
 import json
 import pathlib
 
@@ -5,9 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import slimline
 from pipeline import experiments
-from schema.errors import DataError
-from serving import local_model
+from schema.errors import DataError, ServerError
+from serving import client, local_model
 from slimline.cli import doctor
 from trainer.nets import registry
 
@@ -118,6 +120,9 @@ def test_completion_prints_a_script(call, shell):
         ("slimline nets inception", "inception_v2"),
         ("slimline ex", "experiments"),
         ("slimline predict --model dig", "digits"),
+        ("slimline models roll", "rollback"),
+        ("slimline models rollback dig", "digits"),
+        ("slimline models verify dig", "digits"),
     ],
 )
 def test_completion_answers(call, monkeypatch, capfd, words, answer):
@@ -292,6 +297,128 @@ def test_predict_with_an_unreadable_image(call, model, monkeypatch):
         "",
         "error: cannot read image a.png: damaged\n",
     )
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """Stands for a model server; `asked` holds what its clients were made with."""
+    asked = []
+
+    class FakeClient:
+        address = "http://models.example"
+        model = "pets:canary"
+
+        def __init__(self, address, model, **more):
+            asked.append((address, model, more))
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            asked.append("closed")
+
+        def ask(self, images, top):
+            if asked[-1][1] == "dogs":
+                raise ServerError("no model server answers at x", tip="slimline serve")
+            ranked = [("cat", 0.9), ("dog", 0.1)][:top]
+            prediction = local_model.Prediction("cat", 0.9, ranked)
+            return client.Answer([prediction for _ in images], (7, 9), ("cat", "dog"))
+
+    monkeypatch.setattr(client, "Client", FakeClient)
+    monkeypatch.delenv("SLIMLINE_SERVER_TOKEN", raising=False)
+    return asked
+
+
+def test_predict_by_a_server(call, model, server):
+    write_image(pathlib.Path("a.png"))
+    arguments = ("predict", "a.png", "--model", "pets:canary")
+    locally = call("predict", "a.png")
+    assert call(*arguments, "--server", "localhost:8501") == locally
+    assert server == [
+        (
+            "localhost:8501",
+            "pets:canary",
+            {"token": "", "ca_file": "", "deadline_seconds": 30.0},
+        ),
+        "closed",
+    ]
+    assert call(*arguments, "--server", "localhost:8501", "-q") == (0, "", "")
+
+
+def test_predict_by_a_server_json(call, model, server):
+    write_image(pathlib.Path("a.png"))
+    locally = as_json(call, "predict", "a.png")
+    document = as_json(call, "predict", "a.png", "--server", "localhost:8501")
+    assert document.pop("server") == "http://models.example"
+    assert document.pop("versions") == [7, 9]
+    assert document.pop("model") == "pets:canary"
+    assert locally.pop("model") == "models/7"
+    assert document == locally
+
+
+def test_predict_by_a_server_with_all_options(call, model, server, monkeypatch):
+    write_image(pathlib.Path("a.png"))
+    pathlib.Path("ca.pem").touch()
+    monkeypatch.setenv("SLIMLINE_SERVER_TOKEN", "secret")
+    arguments = ("predict", "a.png", "--server", "grpcs://x:1", "--ca-file", "ca.pem")
+    assert call(*arguments, "--deadline", "2.5")[0] == 0
+    assert server[0] == (
+        "grpcs://x:1",
+        None,
+        {"token": "secret", "ca_file": "ca.pem", "deadline_seconds": 2.5},
+    )
+
+
+def test_predict_the_samples_of_a_run_by_a_server(call, model, server):
+    write_summary("2026-11-22_0201_quick-heron")
+    code, out, _ = call("predict", "--run", "latest", "--server", "x:1")
+    assert code == 0
+    assert out.splitlines()[1].split()[1:3] == ["dog", "cat"]
+    assert server[0][1] == "pets@7"
+
+
+def test_predict_by_a_server_that_is_down(call, model, server):
+    write_image(pathlib.Path("a.png"))
+    arguments = ("predict", "a.png", "--server", "x:1", "--model", "dogs")
+    assert call(*arguments) == (
+        1,
+        "",
+        "error: no model server answers at x\n  tip: slimline serve\n",
+    )
+    code, out, _ = call(*arguments, "--json")
+    assert code == 1
+    assert json.loads(out)["error"]["kind"] == "server"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--deadline", "1"], "--ca-file and --deadline belong to --server"),
+        (["--server", "x:1", "--output", "a.csv"], "take no --server"),
+        (["--server", "x:1", "--deadline", "0"], "invalid value for '--deadline'"),
+        (["--server", "x:1", "--ca-file", "none"], "invalid value for '--ca-file'"),
+    ],
+)
+def test_predict_by_a_server_refuses(call, model, server, arguments, message):
+    write_image(pathlib.Path("a.png"))
+    code, out, err = call("predict", "a.png", *arguments)
+    assert (code, out, server) == (2, "", [])
+    assert message in err
+
+
+def test_connect():
+    with slimline.connect("localhost:8501", "pets@7", token="secret") as found:
+        assert (found.address, found.model) == ("localhost:8501", "pets@7")
+    with pytest.raises(slimline.errors.ConfigError, match="no address of a server"):
+        slimline.connect("localhost")
+
+
+def test_connect_has_the_defaults_of_the_client():
+    """They are written down twice, so that `import slimline` stays quick."""
+    ours = inspect.signature(slimline.connect).parameters
+    for name, parameter in inspect.signature(client.Client.__init__).parameters.items():
+        if name not in ("self", "address"):
+            assert ours[name].default == parameter.default, name
 
 
 @pytest.fixture

@@ -65,7 +65,13 @@ def test_the_package_imports_nothing_heavy():
 
 @pytest.mark.parametrize(
     "arguments",
-    [["experiments"], ["experiments", "folder"], ["nets"], ["run", "--print-config"]],
+    [
+        ["experiments"],
+        ["experiments", "folder"],
+        ["models"],
+        ["nets"],
+        ["run", "--print-config"],
+    ],
     ids=" ".join,
 )
 def test_light_commands_leave_tensorflow_alone(arguments):

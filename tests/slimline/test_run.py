@@ -329,6 +329,43 @@ def test_handlers_are_taken_away_again(call, execution):
     assert [(list(logger.handlers), logger.level) for logger in loggers] == before
 
 
+def write_versions(*numbers):
+    for number in numbers:
+        folder = pathlib.Path("runs/serving/digits") / str(number)
+        folder.mkdir(parents=True)
+        (folder / "saved_model.pb").touch()
+
+
+def test_a_push_over_an_earlier_version_says_how_to_undo_it(call, execution):
+    execution.act = lambda: write_versions(6, 17)
+    _, out, _ = call("run")
+    assert (
+        "push      version 17 is live in runs/serving/digits/17 · version 6 kept for"
+        " rollback\n" in out
+    )
+    assert out.endswith(
+        "  undo    slimline models rollback digits   (back to version 6)\n"
+    )
+
+
+def test_a_first_push_has_nothing_to_undo(call, execution):
+    execution.act = lambda: write_versions(17)
+    _, out, _ = call("run", "--root", "runs")
+    assert "push      version 17 is live in runs/serving/digits/17\n" in out
+    assert "undo" not in out
+
+
+def test_a_cached_push_that_was_rolled_back_is_not_called_live(call, execution):
+    def act():
+        write_versions(6, 17)
+        sl.models("digits").rollback()
+
+    execution.act = act
+    _, out, _ = call("run")
+    assert "push      version 17 was pushed before, version 6 is live\n" in out
+    assert "undo" not in out
+
+
 def test_summary_counts_images_of_each_class(make_summary) -> None:
     counts = {
         "train": {"cat": 8, "dog": 80},

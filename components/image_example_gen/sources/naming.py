@@ -6,9 +6,6 @@ import unicodedata
 from components.image_example_gen.sources.limits import Limits
 from schema.errors import DataError
 
-# What tools leave behind beside the images; hidden names are ignored as well.
-LITTER = frozenset({"__macosx", "thumbs.db", "desktop.ini", "__pycache__"})
-
 MAX_NAME_CHARACTERS = 1024
 MAX_PART_CHARACTERS = 255
 # Marks that make a name read otherwise than it is stored.
@@ -52,13 +49,6 @@ def is_odd(name: str) -> bool:
     return any(
         unicodedata.category(letter) in ("Cc", "Cs") or letter in _DIRECTION_MARKS
         for letter in name
-    )
-
-
-def is_litter(name: str) -> bool:
-    """Whether a path has a hidden part or one that only tools leave behind."""
-    return any(
-        part.startswith(".") or part.lower() in LITTER for part in name.split("/")
     )
 
 

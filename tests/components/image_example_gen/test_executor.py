@@ -368,3 +368,65 @@ def test_progress_is_told_while_reading(fakes, tmp_path, ingest, caplog, monkeyp
     told = [r.fields["images"] for r in caplog.records if r.name == "slimline.progress"]
     assert told == sorted(told)
     assert told[-1] == 300
+
+
+def test_the_newest_span_is_read_and_named(ingest, fakes, tmp_path) -> None:
+    for span, per_class in ((1, 10), (2, 20)):
+        fakes.class_folders(tmp_path / "spans" / str(span) / "v3", per_class=per_class)
+    pattern = tmp_path / "spans" / "{SPAN}" / "v{VERSION}"
+    examples = ingest(pattern)
+    assert len([r for split in features.SPLITS for r in read(examples, split)]) == 40
+    assert (examples.span, examples.version) == (2, 3)
+    assert examples.get_int_custom_property("span") == 2
+    assert examples.get_int_custom_property("version") == 3
+    (told,) = summary_of(examples)["spans"]
+    assert told == {
+        "span": 2,
+        "version": 3,
+        "path": str(tmp_path / "spans" / "2" / "v3"),
+    }
+
+
+def test_the_span_that_was_found_before_the_run_is_read(
+    ingest, fakes, tmp_path
+) -> None:
+    for span in (1, 2):
+        fakes.class_folders(tmp_path / str(span), per_class=10 * span)
+    examples = ingest(tmp_path / "{SPAN}", input_spans="1")
+    assert examples.span == 1
+    assert sum(summary_of(examples)["images"].values()) == 20
+
+
+@pytest.mark.parametrize("packs", [False, True])
+def test_a_window_never_splits_copies(ingest, fakes, tmp_path, packs) -> None:
+    old = fakes.class_folders(tmp_path / "1", per_class=40)
+    new = fakes.class_folders(tmp_path / "2", per_class=10)
+    for text in ("cat", "dog"):  # half of the new images are old ones
+        for number in range(1, 11):
+            name = f"image_{number:04}.png"
+            shutil.copy(old / text / name, new / text / f"copy_{number}.png")
+    pattern = tmp_path / "{SPAN}"
+    if packs:
+        for folder in (old, new):
+            fakes.pack(folder, tmp_path / f"{folder.name}.tar.gz")
+        pattern = tmp_path / "{SPAN}.tar.gz"
+    examples = ingest(pattern, window_spans=2, test_fraction=0.3)
+    splits = collections.defaultdict(set)
+    keys = set()
+    for split in features.SPLITS:
+        for record in read(examples, split):
+            splits[hashlib.sha256(record[features.ENCODED]).digest()].add(split)
+            keys.add(record[features.KEY])
+    assert len(keys) == 120 and len(splits) == 100
+    assert all(len(found) == 1 for found in splits.values())
+    assert {b"1/cat/image_0001.png", b"2/cat/copy_1.png"} <= keys
+    assert summary_of(examples)["duplicates_kept"] == 20
+    assert [told["span"] for told in summary_of(examples)["spans"]] == [1, 2]
+
+
+def test_a_window_of_two_layouts_is_refused(ingest, fakes, tmp_path) -> None:
+    fakes.class_folders(tmp_path / "1")
+    fakes.idx(tmp_path / "2")
+    with pytest.raises(DataError, match="lie in different layouts") as caught:
+        ingest(tmp_path / "{SPAN}", window_spans=2)
+    assert caught.value.found == "span 1: folder, span 2: idx"

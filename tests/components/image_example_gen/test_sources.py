@@ -11,7 +11,7 @@ import zipfile
 
 import pytest
 
-from components.image_example_gen.sources import naming, opening
+from components.image_example_gen.sources import opening
 from components.image_example_gen.sources.limits import LIMITS
 from components.image_example_gen.sources.source import MemberTooLarge
 from schema.errors import DataError
@@ -227,17 +227,3 @@ def test_folder_follows_links_but_not_in_circles(fakes, tmp_path):
     (linked / "circle").symlink_to(linked)
     with pytest.raises(DataError, match="a link to a folder above it"):
         list(opening.open_source(linked).names())
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("cat/a.png", False),
-        (".hidden/a.png", True),
-        ("cat/.ipynb_checkpoints/a.png", True),
-        ("__MACOSX/cat/._a.png", True),
-        ("cat/Thumbs.db", True),
-    ],
-)
-def test_knows_litter(name, expected):
-    assert naming.is_litter(name) is expected

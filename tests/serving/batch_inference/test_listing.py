@@ -100,7 +100,12 @@ def test_paths_in_a_list_start_at_its_folder():
 
 
 def test_odd_names_come_back_as_they_were():
-    names = ["photos/new\nline.png", "photos/=x.png", "photos/\udcff.png"]
+    names = [
+        "photos/new\nline.png",
+        "photos/=x.png",
+        "photos/\udcff.png",
+        "photos/😀.png",
+    ]
     for name in names:
         pathlib.Path(name).touch()
     assert set(names) < set(paths("photos"))

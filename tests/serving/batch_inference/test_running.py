@@ -353,6 +353,26 @@ def test_a_damaged_record_is_made_anew(classify, broken_off):
     assert classify("photos", model=broken_off).resumed_files == 0
 
 
+def test_a_record_of_fewer_files_is_made_anew(classify, broken_off, read_rows):
+    file = pathlib.Path("results.jsonl.parts/part-0000001.json")
+    file.write_text(file.read_text().replace('"rows": 4', '"rows": 3'))
+    assert classify("photos", model=broken_off).resumed_files == 4
+    assert len(read_rows()) == 12
+
+
+def test_workers_may_stand_elsewhere(classify, write_photos, monkeypatch):
+    write_photos("photos", 5)
+    read_files = parts.read_files
+
+    def elsewhere(*arguments):
+        os.chdir("/")
+        return read_files(*arguments)
+
+    monkeypatch.setattr(parts, "read_files", elsewhere)
+    result = classify("photos")
+    assert (result.images, result.unreadable) == (5, 0)
+
+
 def test_damaged_rows_are_found_and_made_anew(classify, broken_off, read_rows):
     file = pathlib.Path("results.jsonl.parts/part-0000001.rows")
     file.write_bytes(file.read_bytes().replace(b"0.", b"9.", 1))
@@ -487,6 +507,9 @@ def test_check_file_reads_no_more_than_it_may(tmp_path, monkeypatch):
     assert steps.check_file(str(path)).reason == "6 bytes, at most 5 are read"
     assert steps.check_file("/dev/zero").reason == "not a file"
     assert steps.check_file("nul\0").reason == "embedded null byte"
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    assert steps.check_file(str(tmp_path)).reason == "not a file"
+    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
 
 
 def test_describe():

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -66,9 +67,15 @@ def sizes(fake):
 
 
 def test_what_comes_in_one_moment_is_one_batch(fake):
+    async def ask(batcher, length):
+        time.sleep(
+            0.01
+        )  # as the loop is busy with other things, which lets threads run
+        return await batcher.run("s", [b"a" * length], None)
+
     async def scenario(batcher):
         answers = await asyncio.gather(
-            *(batcher.run("s", [b"a" * length], None) for length in range(1, 5))
+            *(ask(batcher, length) for length in range(1, 5))
         )
         assert [answer["lengths"].tolist() for answer in answers] == [
             [1],

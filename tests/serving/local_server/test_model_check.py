@@ -142,6 +142,29 @@ def test_a_process_that_does_not_start_is_a_refusal(monkeypatch, good):
     )
 
 
+FAKE_PROCESS = """
+echo '{"is_ready": true}'
+while read line; do echo '{"refusal": null, "notes": []}'; done
+"""
+
+
+def test_an_idle_process_ends_and_the_next_check_starts_another(monkeypatch, good):
+    monkeypatch.setattr(model_check, "COMMAND", ("sh", "-c", FAKE_PROCESS))
+    found = model_check.ModelCheck(60)
+    found.end_if_idle(0)
+    assert not found.check(good, "x").is_refused
+    first = found._process
+    found.end_if_idle(60)
+    assert first.is_alive()
+    start = time.monotonic()
+    found.end_if_idle(0)
+    assert not first.is_alive()
+    assert not found.check(good, "y").is_refused
+    assert found._process is not first
+    found.end_if_idle(0)
+    assert time.monotonic() - start < 3
+
+
 def test_stopping_ends_a_check_under_way(monkeypatch, good):
     monkeypatch.setattr(model_check, "COMMAND", ("sleep", "60"))
     found = model_check.ModelCheck(60)

@@ -1,0 +1,104 @@
+"""A part of a pipeline as TFX runs it: which nodes, and on which earlier run."""
+
+import json
+import pathlib
+
+from tfx.dsl.compiler import compiler
+from tfx.orchestration import metadata
+from tfx.orchestration import pipeline as tfx_pipeline
+from tfx.orchestration.portable import partial_run_utils
+from tfx.proto.orchestration import pipeline_pb2
+
+from pipeline import earlier_runs, parts, runs
+from pipeline.config import PipelineConfig
+from report import run_settings
+from schema.errors import ConfigError
+from trainer.config import as_json, flatten
+
+
+def options(
+    config: PipelineConfig,
+    part: parts.Part,
+    pipeline: tfx_pipeline.Pipeline,
+    root: pathlib.Path,
+) -> tfx_pipeline.RunOptions:
+    """Options with which a runner runs a part.
+
+    Args:
+      config: the experiment as it was configured.
+      part: which components, not all.
+      pipeline: the whole of it.
+      root: of the runs.
+
+    Raises:
+      ConfigError: there is no such part, or no earlier run with what it needs; or a setting
+        differs from the earlier run's that only matters to what is taken from there.
+    """
+    nodes = compiler.Compiler().compile(pipeline)
+    names = [node.pipeline_node.node_info.id for node in nodes.nodes]
+    for name in (part.first, part.last):
+        if name and name not in names:
+            raise ConfigError(
+                f"this pipeline has no component '{name}'",
+                expected=", ".join(names),
+                tip="--set bulk_inference.splits=[test] adds it"
+                if name == "infer"
+                else "",
+            )
+    first, last = ([name] if name else [] for name in (part.first, part.last))
+    partial_run_utils.mark_pipeline(nodes, from_nodes=first, to_nodes=last)
+    _check_any(nodes, part)
+    needed = _needed(nodes)
+    base = ""
+    if needed:
+        folder = _find_base(pipeline, root, needed)
+        _check_settings(config, folder, needed)
+        base = folder.name
+    return tfx_pipeline.RunOptions(
+        from_nodes=first, to_nodes=last, base_pipeline_run_id=base or None
+    )
+
+
+def _check_any(nodes: pipeline_pb2.Pipeline, part: parts.Part) -> None:
+    if not any(
+        node.pipeline_node.execution_options.HasField("run") for node in nodes.nodes
+    ):
+        raise ConfigError(
+            f"nothing leads from '{part.first}' to '{part.last}'",
+            tip=f"--from {part.first} alone, or --to {part.last} alone",
+        )
+
+
+def _needed(nodes: pipeline_pb2.Pipeline) -> list[str]:
+    """Components whose results must come from an earlier run."""
+    required = pipeline_pb2.NodeExecutionOptions.Skip.REQUIRED
+    return [
+        node.pipeline_node.node_info.id
+        for node in nodes.nodes
+        if node.pipeline_node.execution_options.HasField("skip")
+        and node.pipeline_node.execution_options.skip.reuse_artifacts_mode == required
+    ]
+
+
+def _find_base(
+    pipeline: tfx_pipeline.Pipeline, root: pathlib.Path, needed: list[str]
+) -> pathlib.Path:
+    with metadata.Metadata(pipeline.metadata_connection_config) as handle:
+        return earlier_runs.newest_with(
+            handle.store, root, pipeline.pipeline_info.pipeline_name, needed
+        )
+
+
+def _check_settings(
+    config: PipelineConfig, base: pathlib.Path, reused: list[str]
+) -> None:
+    """Refuses what cannot take effect: the run would be recorded with wrong settings."""
+    values = flatten(json.loads(json.dumps(as_json(config))))
+    earlier = {setting.key: setting.value for setting in run_settings.read(base)}
+    for key, component in parts.without_effect(values, earlier, reused):
+        raise ConfigError(
+            f"setting '{key}' cannot take effect: '{component}' does not run",
+            found=f"{values[key]!r}, but {earlier[key]!r} in {runs.two_words(base)},"
+            " whose results are taken",
+            tip=f"--from {component}",
+        )

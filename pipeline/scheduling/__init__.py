@@ -1,0 +1,1 @@
+"""Retraining on a schedule: what is due, what was done, and what is kept of it."""

@@ -1,0 +1,160 @@
+"""Moments that a cron expression names, in a time zone, in UTC.
+
+croniter reads the expression and counts in wall-clock time without a zone; which moment a
+time on the clock means is decided here. By itself croniter 7 gives 02:30 twice in the night
+when clocks go back, croniter 6 shifts it by an hour, and APScheduler 3 takes 0 for Monday.
+"""
+
+import dataclasses
+import datetime
+import re
+import zoneinfo
+from collections.abc import Iterator
+
+import croniter
+
+from schema.errors import ConfigError
+
+ALIASES = (
+    "@hourly",
+    "@daily",
+    "@midnight",
+    "@weekly",
+    "@monthly",
+    "@annually",
+    "@yearly",
+)
+_FIELDS = 5
+# No zone has changed its offset by more than a day.
+_DAY = datetime.timedelta(days=1, hours=1)
+_FIRST_LOOK = datetime.timedelta(hours=2)
+# 2 hours, 16, 128 ... 60 years.
+_LOOKS = 7
+_DRAWN = re.compile(r"\b[RH]\b", re.IGNORECASE)
+
+
+@dataclasses.dataclass(frozen=True)
+class Cron:
+    """Slots by a cron expression.
+
+    A time that the clock skips when it goes forward means the same time by the clock before:
+    02:30 becomes 03:30. One that comes twice when it goes back means the first; where every
+    hour is named (`*`), it means both.
+
+    Attributes:
+      expression: five fields (minute, hour, day, month, day of the week), or one of ALIASES.
+      timezone: IANA name, as 'Europe/Berlin'.
+
+    Raises:
+      ConfigError: the expression or the zone cannot be read.
+    """
+
+    expression: str
+    timezone: str = "UTC"
+
+    def __post_init__(self) -> None:
+        words = self.expression.split()
+        is_alias = self.expression in ALIASES
+        # R and H would draw other moments in each process.
+        is_plain = len(words) == _FIELDS and not _DRAWN.search(self.expression)
+        if not (is_alias or is_plain) or not croniter.croniter.is_valid(
+            self.expression
+        ):
+            raise ConfigError(
+                f"cannot read the cron expression '{self.expression}'",
+                expected="minute, hour, day, month and day of the week, as '0 3 * * *'"
+                f" or '*/15 8-18 * * mon-fri', or {', '.join(ALIASES)}",
+            )
+        try:
+            self._zone()
+        except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise ConfigError(
+                f"unknown time zone '{self.timezone}'",
+                expected="an IANA name, as UTC or Europe/Berlin",
+            ) from error
+        start = datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC)
+        try:
+            next(self._wall_times(start.replace(tzinfo=None)))
+        except (croniter.CroniterError, StopIteration) as error:
+            raise ConfigError(
+                f"the cron expression '{self.expression}' names no day that there is"
+            ) from error
+
+    def between(
+        self, after: datetime.datetime, until: datetime.datetime
+    ) -> list[datetime.datetime]:
+        """Slots in (after, until], in UTC, rising."""
+        zone = self._zone()
+        near = [
+            moment.astimezone(zone).utcoffset() or datetime.timedelta()
+            for moment in (after - _DAY, after, until, until + _DAY)
+        ]
+        # So far a time on the clock may lie from the moment that it means.
+        margin = max(near) - min(near)
+        first, last = (
+            moment.astimezone(zone).replace(tzinfo=None) for moment in (after, until)
+        )
+        found = set()
+        for wall in self._wall_times(first - margin):
+            if wall > last + margin:
+                break
+            for moment in self._moments(wall, zone):
+                if after < moment <= until:
+                    found.add(moment)
+        return sorted(found)
+
+    def newest(
+        self, after: datetime.datetime, until: datetime.datetime, count: int
+    ) -> tuple[list[datetime.datetime], bool]:
+        """The last `count` slots in (after, until], rising; whether there are earlier ones.
+
+        However long the time between is, the work is bounded by `count`.
+        """
+        found: list[datetime.datetime] = []
+        end, look = until, _FIRST_LOOK
+        while end > after and len(found) <= count:
+            start = max(after, end - look)
+            found = self.between(start, end) + found
+            end, look = start, look * 4
+        return found[-count:] if count else [], len(found) > count
+
+    def next(self, after: datetime.datetime) -> datetime.datetime:
+        """The first slot after a moment."""
+        look = _FIRST_LOOK
+        for _ in range(_LOOKS):
+            if found := self.between(after, after + look):
+                return found[0]
+            look *= 8
+        raise ConfigError(f"'{self.expression}' names no moment after {after}")
+
+    def _zone(self) -> zoneinfo.ZoneInfo:
+        return zoneinfo.ZoneInfo(self.timezone)
+
+    def _wall_times(self, after: datetime.datetime) -> Iterator[datetime.datetime]:
+        """Times on the clock from `after` on, it included."""
+        # A microsecond before: croniter gives what lies behind its start.
+        start = after - datetime.timedelta(microseconds=1)
+        found = croniter.croniter(self.expression, start)
+        while True:
+            try:
+                yield found.get_next(datetime.datetime)
+            except croniter.CroniterBadDateError:
+                return
+
+    def _moments(
+        self, wall: datetime.datetime, zone: zoneinfo.ZoneInfo
+    ) -> Iterator[datetime.datetime]:
+        """The moments in UTC that a time on the clock means."""
+        first = wall.replace(tzinfo=zone).astimezone(datetime.UTC)
+        yield first
+        if self._names_every_hour():
+            second = wall.replace(tzinfo=zone, fold=1).astimezone(datetime.UTC)
+            # In the gap both are the same time by another clock, and fold=1 is the earlier.
+            if second > first:
+                yield second
+
+    def _names_every_hour(self) -> bool:
+        words = self.expression.split()
+        return self.expression == "@hourly" or (
+            len(words) == _FIELDS and words[1] == "*"
+        )

@@ -1,0 +1,212 @@
+"""Deletes the artifacts of old runs, and nothing that a served model or a kept run needs.
+
+The metadata store keeps its rows: an artifact whose files are gone is marked as deleted, as
+TFX marks what it collects, so that lineage can still be told. TFX's cache asks whether
+files exist, so they vanish at once, by a rename, before they are deleted.
+"""
+
+import dataclasses
+import logging
+import pathlib
+import shutil
+import uuid
+from collections.abc import Collection, Iterable, Iterator
+
+import filelock
+from ml_metadata import metadata_store
+from ml_metadata.proto import metadata_store_pb2
+
+from pipeline import lineage, runs
+from schema import durable, models_config, versions
+
+RUN_CONTEXT = "pipeline_run"
+PUSHED_MODEL = "PushedModel"
+_HIDDEN_PREFIX = ".deleting-"
+# What stays in the folder of a run: what it was asked, and what came of it.
+KEPT_FILES = frozenset({runs.CONFIG_FILE, runs.SUMMARY_FILE})
+_LOGGER = logging.getLogger("slimline.schedule")
+_STATE = metadata_store_pb2.Artifact.State
+
+
+@dataclasses.dataclass(frozen=True)
+class Pruned:
+    """What was deleted.
+
+    Attributes:
+      runs: names of the runs of which nothing is left but their rows and figures. Others
+        may still hold what a served model came from; they are asked for again next time.
+      artifacts: how many.
+      size_bytes: of their files.
+    """
+
+    runs: tuple[str, ...] = ()
+    artifacts: int = 0
+    size_bytes: int = 0
+
+
+def prune(
+    root: pathlib.Path,
+    experiment: str,
+    old_runs: Collection[str],
+    gone_runs: Collection[str] = (),
+) -> Pruned | None:
+    """Deletes the artifacts of some runs; None where a run is under way.
+
+    Args:
+      root: of the runs.
+      experiment: whose artifacts lie in `<root>/<experiment>`.
+      old_runs: names of the runs to delete.
+      gone_runs: names of those that were deleted before.
+    """
+    root = root.resolve()
+    if not old_runs or not (root / lineage.METADATA_FILE).is_file():
+        return Pruned()
+    lock = filelock.FileLock(
+        runs.lock_file(root, experiment), timeout=0, is_singleton=True
+    )
+    try:
+        with lock:
+            return _prune(root, root / experiment, set(old_runs), set(gone_runs))
+    except filelock.Timeout:
+        return None
+
+
+def _prune(
+    root: pathlib.Path, folder: pathlib.Path, old: set[str], gone: set[str]
+) -> Pruned:
+    store = _open(root)
+    needed = set(_needed(store, root))
+    finished = []
+    count = size_bytes = 0
+    for name in sorted(old):
+        context = store.get_context_by_type_and_name(RUN_CONTEXT, name)
+        artifacts = store.get_artifacts_by_context(context.id) if context else []
+        is_needed = False
+        for artifact in artifacts:
+            if artifact.state == _STATE.DELETED:
+                continue
+            # What another run holds as well goes when that one does.
+            if not _runs_of(store, artifact.id) <= old | gone:
+                continue
+            if artifact.id in needed:
+                is_needed = True
+            else:
+                size_bytes += _delete(store, artifact, folder)
+                count += 1
+        if is_needed:
+            continue
+        if context:
+            _delete_workings(store.get_executions_by_context(context.id), folder)
+        _empty(root / name)
+        finished.append(name)
+    if count:
+        _LOGGER.info("deleted %d artifacts, %d bytes", count, size_bytes)
+    return Pruned(tuple(finished), count, size_bytes)
+
+
+def _open(root: pathlib.Path) -> metadata_store.MetadataStore:
+    connection = metadata_store_pb2.ConnectionConfig()
+    connection.sqlite.filename_uri = str(root / lineage.METADATA_FILE)
+    connection.sqlite.connection_mode = (
+        metadata_store_pb2.SqliteMetadataSourceConfig.READWRITE
+    )
+    return metadata_store.MetadataStore(connection)
+
+
+def _needed(store: metadata_store.MetadataStore, root: pathlib.Path) -> Iterator[int]:
+    """Artifacts that led to a served version, and that version's own."""
+    served = set(_served(root / versions.SERVING_FOLDER))
+    waiting = {
+        artifact.id
+        for artifact in store.get_artifacts_by_type(PUSHED_MODEL)
+        if artifact.custom_properties["pushed_destination"].string_value in served
+    }
+    seen: set[int] = set()
+    while waiting:
+        seen |= waiting
+        makers = {
+            event.execution_id
+            for event in store.get_events_by_artifact_ids(sorted(waiting))
+            if event.type == metadata_store_pb2.Event.OUTPUT
+        }
+        waiting = {
+            event.artifact_id
+            for event in store.get_events_by_execution_ids(sorted(makers))
+        } - seen
+    yield from seen
+
+
+def _served(folder: pathlib.Path) -> Iterator[str]:
+    """Folders of the versions that servers load, or that are live."""
+    for name, entry in models_config.read(folder).items():
+        complete = versions.numbers(folder / name)
+        named = {entry.live(complete), *entry.versions, *entry.labels.values()}
+        for number in named - {None}:
+            yield str(folder / name / str(number))
+
+
+def _runs_of(store: metadata_store.MetadataStore, artifact: int) -> set[str]:
+    """Names of the runs that made an artifact, or took it from the cache."""
+    return {
+        context.name
+        for context in store.get_contexts_by_artifact(artifact)
+        if context.type == RUN_CONTEXT
+    }
+
+
+def _delete(
+    store: metadata_store.MetadataStore,
+    artifact: metadata_store_pb2.Artifact,
+    folder: pathlib.Path,
+) -> int:
+    """Deletes the files of an artifact; gives their bytes."""
+    path = pathlib.Path(artifact.uri)
+    # Nothing but what TFX has made for this experiment.
+    if folder not in path.parents:
+        return 0
+    artifact.state = _STATE.MARKED_FOR_DELETION
+    store.put_artifacts([artifact])
+    size_bytes = _remove(path)
+    artifact.state = _STATE.DELETED
+    store.put_artifacts([artifact])
+    return size_bytes
+
+
+def _delete_workings(
+    executions: Iterable[metadata_store_pb2.Execution], folder: pathlib.Path
+) -> None:
+    """Deletes what TFX has put down for single executions."""
+    numbers = {str(execution.id) for execution in executions}
+    for path in folder.glob("*/.system/executor_execution/*"):
+        if path.name in numbers:
+            _remove(path)
+
+
+def _empty(run_folder: pathlib.Path) -> None:
+    """Deletes what the folder of a run holds but KEPT_FILES."""
+    if not run_folder.is_dir():
+        return
+    for path in run_folder.iterdir():
+        if path.name not in KEPT_FILES:
+            _remove(path)
+
+
+def _remove(path: pathlib.Path) -> int:
+    """Deletes a file, a link or a folder; what it was is never seen half."""
+    for left in path.parent.glob(f"{_HIDDEN_PREFIX}{path.name}-*"):
+        shutil.rmtree(left, ignore_errors=True)
+    if path.is_symlink() or path.is_file():
+        size_bytes = path.lstat().st_size
+        path.unlink()
+        return size_bytes
+    if not path.is_dir():
+        return 0
+    size_bytes = sum(
+        inner.lstat().st_size for inner in path.rglob("*") if not inner.is_dir()
+    )
+    hidden = path.rename(
+        path.with_name(f"{_HIDDEN_PREFIX}{path.name}-{uuid.uuid4().hex}")
+    )
+    durable.sync(path.parent)
+    shutil.rmtree(hidden, ignore_errors=True)
+    return size_bytes

@@ -1,0 +1,107 @@
+"""Three spans and the real chain: train, push, drift, warm start, push, tidy up."""
+
+import json
+import pathlib
+
+import numpy as np
+import pytest
+
+from components.example_validator import component as example_validator
+from pipeline import lineage
+from pipeline.scheduling import rows
+from pipeline.scheduling.ledger import FILE, Ledger
+from schema import data_profile, versions
+from slimline.cli import main
+
+pytestmark = pytest.mark.e2e
+
+SETTINGS = {
+    "data.eval_fraction": 0.1,
+    "data.check_images": 0,
+    "train.steps": 60,
+    "train.batch_size": 32,
+    "train.learning_rate": 0.02,
+    "train.optimizer": "momentum",
+    "evaluation.min_top_1": 0.3,
+    "evaluation.max_top_1_drop": 1.0,
+}
+
+
+@pytest.fixture(scope="module")
+def spans(tmp_path_factory, new_fakes):
+    """Function (number, is_dark) that lets a span of CIFAR-10 arrive; gives the pattern."""
+    folder = tmp_path_factory.mktemp("spans")
+    fakes = new_fakes(1)
+
+    def arrive(number: int, *, is_dark: bool = False) -> str:
+        binary = fakes.cifar10_binary(folder / "made" / str(number), 100)
+        for file in binary.glob("*.bin"):
+            table = np.frombuffer(file.read_bytes(), np.uint8).reshape(-1, 3073).copy()
+            if is_dark:
+                table[:, 1:] //= 3
+            file.write_bytes(table.tobytes())
+        fakes.pack(binary, folder / f"cifar10-{number}.tar.gz")
+        return str(folder / "cifar10-{SPAN}.tar.gz")
+
+    return arrive
+
+
+def test_nights(spans, tmp_path: pathlib.Path, capfd) -> None:
+    root = tmp_path / "runs"
+
+    def tick(pattern: str) -> tuple[int, dict]:
+        options = ["--on-new-span", "--settle", "0", "--warm-start", "--tiny", "--json"]
+        options += ["--keep-runs", "1", "--root", str(root), "--data", pattern]
+        for key, value in SETTINGS.items():
+            options += ["--set", f"{key}={value}"]
+        code = main.main(["schedule", "tick", "cifar10_resnet_20", *options])
+        return code, json.loads(capfd.readouterr().out)
+
+    code, first = tick(spans(1))
+    (row,) = first["rows"]
+    assert (code, row["state"], row["span"]) == (0, rows.DONE, 1), first
+    version = row["pushed_version"]
+    serving = root / versions.SERVING_FOLDER / "cifar10"
+    assert data_profile.of_version(serving / version).is_file()
+
+    code, drifted = tick(spans(2, is_dark=True))
+    (row,) = drifted["rows"]
+    assert (code, row["state"], row["span"]) == (4, rows.REFUSED, 2), drifted
+    assert row["reason"].startswith(
+        f"the data have drifted from those that version {version} was trained on:"
+        " image/brightness: Jensen-Shannon divergence "
+    )
+    assert ", at most 0.1 (mean 0." in row["reason"]
+    assert versions.numbers(serving) == [int(version)]
+
+    code, third = tick(spans(3))
+    (row,) = third["rows"]
+    assert (code, row["state"], row["span"]) == (0, rows.DONE, 3), third
+    assert row["pushed_version"] > version
+    config = json.loads((root / row["run"] / "config.json").read_text())["settings"]
+    assert config["train.warm_start"]["value"] == "blessed"
+    assert config["data.span"]["value"] == 3
+    summary = json.loads((root / row["run"] / "summary.json").read_text())
+    assert summary["baseline_version"] == version
+    (anomalies,) = summary["artifacts"]["check"]["anomalies"]
+    measured = example_validator.read_distances(anomalies)
+    assert measured["version"] == int(version)
+    assert {distance["feature"] for distance in measured["distances"]} == {
+        "image/brightness",
+        "image/contrast",
+        "image/height",
+        "image/width",
+        "image/class/text",
+    }
+    assert all(distance["value"] < 0.1 for distance in measured["distances"])
+
+    # The artifacts of the first two are gone, and what they were is still told.
+    examples = root / "cifar10_resnet_20" / "ingest" / "examples"
+    assert len(list(examples.iterdir())) == 1
+    assert [found.is_pruned for found in Ledger(root / FILE).history()] == [
+        True,
+        True,
+        False,
+    ]
+    steps = lineage.of_version(root, serving / version)
+    assert [step.facts["span"] for step in steps if step.component == "ingest"] == [1]

@@ -1,0 +1,152 @@
+"""A night takes no time here: simulated clock, data that arrive on call, runs that run nothing."""
+
+import dataclasses
+import datetime
+import pathlib
+
+import pytest
+
+from components.image_example_gen import spans
+from pipeline.scheduling import rows
+from pipeline.scheduling.controller import Controller, Schedule, Surroundings
+from pipeline.scheduling.cron import Cron
+from pipeline.scheduling.data import Data
+from pipeline.scheduling.ledger import FILE, Ledger
+from pipeline.scheduling.orders import Outcome
+from pipeline.scheduling.owner import Owner
+from schema.errors import DataError
+
+START = datetime.datetime(2026, 11, 26, 1, 0, tzinfo=datetime.UTC)
+
+
+class SimulatedClock:
+    """Goes when it is told to, and while somebody sleeps."""
+
+    def __init__(self, start: datetime.datetime = START):
+        self._now = start
+
+    def now(self) -> datetime.datetime:
+        return self._now
+
+    def sleep(self, seconds: float) -> None:
+        self._now += datetime.timedelta(seconds=seconds)
+
+    def set(self, now: datetime.datetime) -> None:
+        self._now = now
+
+    def go(self, **duration: float) -> None:
+        self._now += datetime.timedelta(**duration)
+
+
+class FakeSource:
+    """Spans as a list."""
+
+    def __init__(self, *found: int):
+        self.spans = list(found)
+        self.error: Exception | None = None
+
+    def newest(self, now, last=spans.NEWEST):
+        if self.error is not None:
+            raise self.error
+        known = [span for span in self.spans if last in (spans.NEWEST, span)]
+        if not known:
+            raise DataError("no span matches cats/{SPAN}")
+        span = max(known)
+        return Data(f"span {span}", str(span), f"span {span}", span)
+
+
+class StubRunner:
+    """Runs nothing; keeps what was ordered.
+
+    Attributes:
+      orders: all of them.
+      outcomes: what the next ones come to; an exception is raised, a function called.
+    """
+
+    def __init__(self):
+        self.orders = []
+        self.outcomes = []
+        self.results = {}
+
+    def run(self, order, beat):
+        self.orders.append(order)
+        beat("")
+        beat(f"2026-11-26_0300_run-{len(self.orders)}")
+        version = str(len(self.orders))
+        outcome = Outcome(rows.DONE, "blessed", 0, version)
+        if self.outcomes:
+            outcome = self.outcomes.pop(0)
+        if isinstance(outcome, BaseException):
+            raise outcome
+        if callable(outcome):
+            outcome = outcome(order)
+        self.results[order.row] = outcome
+        return outcome
+
+    def outcome(self, order):
+        return self.results.get(order.row)
+
+    def forget(self, order):
+        self.results.pop(order.row, None)
+
+
+@dataclasses.dataclass
+class Stage:
+    """A root with everything that a controller needs, and the means to make one."""
+
+    root: pathlib.Path
+    clock: SimulatedClock
+    source: FakeSource
+    runner: StubRunner
+    ledger: Ledger
+    dead: set = dataclasses.field(default_factory=set)
+    owners: int = 0
+
+    def new_owner(self) -> Owner:
+        self.owners += 1
+        return Owner("here", "boot", "space", self.owners, "0")
+
+    def lives(self, owner, heartbeat, now) -> bool:
+        return owner not in self.dead
+
+    def open(self) -> Ledger:
+        """The same ledger, as another process opens it."""
+        return Ledger(self.root / FILE, lives=self.lives)
+
+    def controller(self, cron="0 3 * * *", *, ledger=None, timezone="UTC", **given):
+        fields = {field.name for field in dataclasses.fields(Schedule)}
+        schedule = Schedule(
+            pipeline="cats",
+            settings_key=given.pop("settings_key", "s"),
+            cron=Cron(cron, timezone) if cron else None,
+            **{name: given.pop(name) for name in fields & given.keys()},
+        )
+        values = {
+            "ledger": ledger or self.ledger,
+            "source": self.source,
+            "runner": self.runner,
+            "clock": self.clock,
+            "owner": self.new_owner(),
+        }
+        return Controller(schedule, Surroundings(**(values | given)))
+
+    def states(self):
+        return [(row.slot, row.state) for row in self.ledger.history()]
+
+    def reasons(self):
+        return [row.reason for row in self.ledger.history()]
+
+
+@pytest.fixture
+def stage(tmp_path):
+    """A stage at 01:00 UTC with span 1 there."""
+    made = Stage(tmp_path, SimulatedClock(), FakeSource(1), StubRunner(), None)
+    made.ledger = made.open()
+    yield made
+    made.ledger.close()
+
+
+@pytest.fixture
+def simulated_clock():
+    """The class, for tests with a clock of their own."""
+    return SimulatedClock

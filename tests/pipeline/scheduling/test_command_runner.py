@@ -1,0 +1,196 @@
+"""Runs as processes: what they come to, and that none outlives its scheduler."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from pipeline.scheduling import command_runner, rows
+from pipeline.scheduling.command_runner import CommandRunner, read_outcome
+from pipeline.scheduling.orders import Interrupted, Order
+from schema.errors import ConfigError
+
+# Plays `slimline run NAME --root ROOT ... --json`; the first --set says how.
+PROGRAM = """
+import json, os, pathlib, signal, sys, time
+arguments = sys.argv[1:]
+root = pathlib.Path(arguments[arguments.index("--root") + 1])
+folder = root / "2026-11-26_0300_shy-cat"
+folder.mkdir(exist_ok=True)
+(folder / "config.json").write_text(
+    json.dumps({"settings": {"name": {"value": arguments[1]}}})
+)
+(folder / "arguments").write_text(json.dumps(arguments))
+how = arguments[arguments.index("--set") + 1].removeprefix("how=")
+if how == "sleep":
+    (root / "pid").write_text(str(os.getpid()))
+    try:
+        time.sleep(120)
+    except KeyboardInterrupt:
+        sys.exit(130)
+if how == "crash":
+    os.kill(os.getpid(), signal.SIGSEGV)
+if how == "nothing":
+    sys.exit(0)
+error = {
+    "drift": {"message": "the data have drifted", "found": "image/height", "exit_code": 4},
+    "gate": {"message": "gate refused the model", "exit_code": 3},
+    "wrong": {"message": "unknown setting", "exit_code": 2},
+}.get(how)
+document = {"schema_version": 1}
+if how in ("done", "gate"):
+    document["summary"] = {
+        "run": folder.name,
+        "verdict": ["top-1 0.9 required"],
+        "pushed_version": "17" if how == "done" else None,
+        "is_cached": False,
+    }
+if error:
+    document["error"] = error
+print(json.dumps(document))
+sys.exit(error["exit_code"] if error else 0)
+"""
+
+
+@pytest.fixture
+def program(tmp_path: pathlib.Path) -> pathlib.Path:
+    path = tmp_path / "program.py"
+    path.write_text(PROGRAM)
+    return path
+
+
+@pytest.fixture
+def run(tmp_path, program):
+    """Function (how) that orders a run and gives its outcome and the names it was given."""
+    root = tmp_path / "runs"
+    root.mkdir()
+
+    def order(how: str):
+        runner = CommandRunner(
+            [sys.executable, str(program)], ["--set", f"how={how}"], root
+        )
+        beats = []
+        found = runner.run(Order("cats", 7, {"data.span": "3"}), beats.append)
+        return found, beats, runner
+
+    return order
+
+
+@pytest.mark.parametrize(
+    ("how", "state", "reason", "code"),
+    [
+        ("done", rows.DONE, "top-1 0.9 required", 0),
+        ("drift", rows.REFUSED, "the data have drifted: image/height", 4),
+        ("gate", rows.REFUSED, "gate refused the model", 3),
+        ("wrong", rows.FAILED, "unknown setting", 2),
+        ("crash", rows.FAILED, "the run ended with signal SIGSEGV", -signal.SIGSEGV),
+        ("nothing", rows.FAILED, "the run ended with exit code 0, and no result", 0),
+    ],
+)
+def test_what_a_run_comes_to(run, how, state, reason, code) -> None:
+    found, beats, _ = run(how)
+    assert (found.state, found.reason, found.exit_code) == (state, reason, code)
+    assert found.pushed_version == ("17" if how == "done" else None)
+    assert beats[-1] == "2026-11-26_0300_shy-cat"
+
+
+def test_what_the_command_is_given(run, tmp_path) -> None:
+    run("done")
+    file = tmp_path / "runs" / "2026-11-26_0300_shy-cat" / "arguments"
+    assert json.loads(file.read_text()) == [
+        "run",
+        "cats",
+        "--root",
+        str(tmp_path / "runs"),
+        "--set",
+        "how=done",
+        "--set",
+        "data.span=3",
+        "--plain",
+        "--json",
+    ]
+
+
+def test_the_outcome_outlives_who_ordered_it(run) -> None:
+    found, _, runner = run("done")
+    order = Order("cats", 7)
+    assert runner.outcome(order) == found
+    runner.forget(order)
+    assert runner.outcome(order) is None
+    assert runner.outcome(Order("cats", 8)) is None
+
+
+def test_a_run_that_is_interrupted_is_no_failure(
+    tmp_path, program, monkeypatch
+) -> None:
+    monkeypatch.setattr(command_runner, "LOOK_SECONDS", 0.1)
+    root = tmp_path / "runs"
+    root.mkdir()
+    runner = CommandRunner([sys.executable, str(program)], ["--set", "how=sleep"], root)
+
+    def interrupt(run: str) -> None:
+        if run and (root / "pid").exists():
+            os.kill(int((root / "pid").read_text()), signal.SIGINT)
+
+    with pytest.raises(Interrupted):
+        runner.run(Order("cats", 7), interrupt)
+    assert runner.outcome(Order("cats", 7)) is None
+
+
+def wait_for(path: pathlib.Path) -> None:
+    end = time.monotonic() + 60
+    while not (path.exists() and path.read_text()):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+SCHEDULER = """
+import pathlib, sys
+from pipeline.scheduling.command_runner import CommandRunner
+from pipeline.scheduling.orders import Order
+runner = CommandRunner([sys.executable, sys.argv[1]], ["--set", "how=sleep"],
+                       pathlib.Path(sys.argv[2]))
+runner.run(Order("cats", 7), lambda run: None)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_no_run_outlives_its_scheduler(tmp_path, program, number) -> None:
+    root = tmp_path / "runs"
+    root.mkdir()
+    scheduler = subprocess.Popen(
+        [sys.executable, "-c", SCHEDULER, str(program), str(root)],
+        stderr=subprocess.DEVNULL,
+    )
+    wait_for(root / "pid")
+    child = int((root / "pid").read_text())
+    scheduler.send_signal(number)
+    scheduler.wait(timeout=60)
+    end = time.monotonic() + 60
+    while is_there(child):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def is_there(pid: int) -> bool:
+    try:
+        stat = pathlib.Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"
+
+
+def test_a_program_that_is_not_there(tmp_path) -> None:
+    runner = CommandRunner(["/no/such/program"], [], tmp_path)
+    with pytest.raises(ConfigError, match="cannot start /no/such/program"):
+        runner.run(Order("cats", 7), lambda run: None)
+
+
+def test_what_came_from_the_cache_is_told() -> None:
+    found = read_outcome({"summary": {"verdict": ["fine"], "is_cached": True}})
+    assert (found.state, found.reason) == (rows.DONE, "served from the cache: fine")

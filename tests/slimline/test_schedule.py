@@ -1,0 +1,297 @@
+"""slimline schedule: looks, tables, and two processes for one slot."""
+
+import datetime
+import json
+import os
+import pathlib
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+
+import pytest
+
+from slimline.cli import schedule
+
+# Plays `slimline run`: keeps what it was asked, and ends as the file `how` says.
+PROGRAM = """
+import json, pathlib, sys, time
+arguments = sys.argv[1:]
+root = pathlib.Path(arguments[arguments.index("--root") + 1])
+with (root / "asked").open("a") as file:
+    file.write(json.dumps(arguments) + "\\n")
+how = (root / "how").read_text() if (root / "how").exists() else "done"
+if how.startswith("sleep"):
+    time.sleep(float(how.split()[1]))
+document = {"schema_version": 1}
+if how == "gate":
+    document["error"] = {"message": "gate refused the model: top-1 0.4", "exit_code": 3}
+else:
+    document["summary"] = {"run": "r", "verdict": ["top-1 fine"], "pushed_version": "9"}
+print(json.dumps(document))
+sys.exit(3 if how == "gate" else 0)
+"""
+CRON = ("--cron", "* * * * *")
+
+
+@pytest.fixture
+def program(tmp_path: pathlib.Path) -> pathlib.Path:
+    path = tmp_path / "program.py"
+    path.write_text(PROGRAM)
+    return path
+
+
+@pytest.fixture
+def tick(call, tmp_path, program, monkeypatch):
+    """Function (*options) that looks once, with spans in `<tmp_path>/digits/{SPAN}`."""
+    monkeypatch.setattr(schedule, "_COMMAND", (sys.executable, str(program)))
+    new_span(tmp_path, 1)
+
+    def look(*options, command="tick"):
+        return call(
+            "schedule",
+            command,
+            "digits_resnet_20",
+            "--data",
+            f"{tmp_path}/digits/{{SPAN}}",
+            "--settle",
+            "0",
+            *options,
+        )
+
+    return look
+
+
+def new_span(folder: pathlib.Path, span: int) -> None:
+    (folder / "digits" / str(span) / "0").mkdir(parents=True)
+
+
+def asked(root: pathlib.Path) -> list[list[str]]:
+    file = root / "asked"
+    lines = file.read_text().splitlines() if file.exists() else []
+    return [json.loads(line) for line in lines]
+
+
+def test_a_new_span_is_trained_once(tick, tmp_path, call) -> None:
+    code, out, _ = tick("--on-new-span", "--set", "train.epochs=3", "--tiny")
+    assert code == 0
+    assert out.strip() == ("slot span 1 (span 1) done, version 9 is live: top-1 fine")
+    ((*arguments,),) = asked(tmp_path / "runs")
+    assert arguments == [
+        "run",
+        "digits_resnet_20",
+        "--root",
+        str(tmp_path / "runs"),
+        "--data",
+        f"{tmp_path}/digits/{{SPAN}}",
+        "--set",
+        "train.epochs=3",
+        "--tiny",
+        "--set",
+        "data.span=1",
+        "--plain",
+        "--json",
+    ]
+    code, out, _ = tick("--on-new-span", "--set", "train.epochs=3", "--tiny")
+    assert (code, out.strip()) == (0, "nothing is due")
+    assert len(asked(tmp_path / "runs")) == 1
+
+
+def test_a_refusal_ends_with_its_code(tick, tmp_path) -> None:
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "how").write_text("gate")
+    code, out, _ = tick("--on-new-span", "--json")
+    assert code == 3
+    (row,) = json.loads(out)["rows"]
+    assert row["state"] == "refused" and row["exit_code"] == 3
+    assert row["reason"] == "gate refused the model: top-1 0.4"
+    assert not {"owner", "heartbeat"} & row.keys()
+
+
+def test_a_dry_run_writes_nothing(tick, tmp_path) -> None:
+    code, out, _ = tick("--on-new-span", "--dry-run")
+    assert code == 0
+    assert "slot span 1: would run: slimline run digits_resnet_20 --data" in out
+    assert out.endswith("nothing was run or written\n")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_table_of_slots(tick, call, tmp_path) -> None:
+    tick("--on-new-span", "--on-push", "false")
+    new_span(tmp_path, 2)
+    (tmp_path / "runs" / "how").write_text("gate")
+    tick("--on-new-span")
+    code, out, _ = call("schedule", "history")
+    assert code == 0
+    lines = out.splitlines()
+    assert lines[0].split() == [
+        *("slot", "experiment", "state", "data", "run", "version", "time", "reason")
+    ]
+    assert lines[1].split()[:4] == ["span", "1", "digits_resnet_20", "done"]
+    assert lines[2].endswith("gate refused the model: top-1 0.4")
+    assert lines[4] == "not told of push in slot span 1: false: exit code 1"
+    code, out, _ = call(
+        "schedule", "history", "digits_resnet_20", "--limit", 1, "--json"
+    )
+    document = json.loads(out)
+    assert [row["data"] for row in document["slots"]] == ["span 2"]
+    assert document["notices"][0]["error"] == "exit code 1"
+
+
+def test_the_status_says_what_is_next(tick, call, tmp_path) -> None:
+    tick("--cron", "0 3 * * *", "--timezone", "Europe/Berlin")
+    code, out, _ = call("schedule", "status", "--json")
+    assert code == 0
+    (state,) = json.loads(out)["schedules"]
+    assert state["schedule"] == "0 3 * * * (Europe/Berlin)"
+    following = datetime.datetime.fromisoformat(state["next"])
+    assert following > datetime.datetime.now(datetime.UTC)
+    assert following.hour in (1, 2) and following.minute == 0
+    assert state["running"] is None and state["planned"] == []
+    code, out, _ = call("schedule", "status")
+    assert out.splitlines()[:2] == [
+        "digits_resnet_20",
+        "  schedule  0 3 * * * (Europe/Berlin)",
+    ]
+
+
+def test_a_clock_that_was_wrong_is_told(tick, call, tmp_path) -> None:
+    tick("--cron", "0 3 * * *")
+    with sqlite3.connect(tmp_path / "runs" / "schedule.sqlite") as database:
+        database.execute(
+            "INSERT INTO slots (pipeline, slot, kind, state, planned, finished) VALUES"
+            " ('digits_resnet_20', '2099-01-01T03:00:00+00:00', 'cron', 'done', '', '')"
+        )
+    _, out, _ = call("schedule", "status")
+    assert "slot 2099-01-01T03:00:00+00:00 lies ahead: the clock was wrong" in out
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "give --cron EXPRESSION or --on-new-span"),
+        ([*CRON, "--on-new-span"], "give --cron EXPRESSION or --on-new-span"),
+        (["--cron", "every night"], "cannot read the cron expression 'every night'"),
+        ([*CRON, "--timezone", "Mars"], "unknown time zone 'Mars'"),
+        ([*CRON, "--set", "data.span=3"], "takes the newest span by itself"),
+        ([*CRON, "--on-push", " "], "a command or an address is empty"),
+        (
+            [*CRON, "--warm-start", "--set", "train.warm_start=blessed"],
+            "--warm-start and the setting train.warm_start say two things",
+        ),
+        ([*CRON, "--set", "model.net=resnet_19"], "resnet_19"),
+    ],
+)
+@pytest.mark.parametrize("command", ["tick", "run"])
+def test_mistakes_show_before_anything_is_due(tick, options, message, command) -> None:
+    code, out, error = tick(*options, command=command)
+    assert (code, out) == (2, "")
+    assert message in error and "Traceback" not in error
+
+
+def test_new_spans_need_a_pattern(call, tmp_path) -> None:
+    new_span(tmp_path, 1)
+    code, _, error = call(
+        *("schedule", "tick", "digits_resnet_20", "--on-new-span"),
+        *("--data", tmp_path / "digits"),
+    )
+    assert code == 2 and "--on-new-span needs a pattern of spans" in error
+
+
+def test_there_is_no_schedule_yet(call) -> None:
+    for command in ("history", "status"):
+        code, _, error = call("schedule", command)
+        assert code == 2 and "no schedule in runs" in error
+
+
+def start(
+    tmp_path: pathlib.Path, program: pathlib.Path, *options: str
+) -> subprocess.Popen:
+    """`slimline schedule` in a process of its own, with the program in place of ours."""
+    code = (
+        "import sys; from slimline.cli import main, schedule;"
+        f" schedule._COMMAND = (sys.executable, {str(program)!r});"
+        " sys.exit(main.main())"
+    )
+    return subprocess.Popen(
+        [sys.executable, "-c", code, "schedule", *options],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+@pytest.fixture
+def start_tick(tmp_path, program):
+    """Function that starts a look for a new span."""
+    new_span(tmp_path, 1)
+    (tmp_path / "runs").mkdir()
+
+    def begin() -> subprocess.Popen:
+        return start(
+            tmp_path,
+            program,
+            *("tick", "digits_resnet_20", "--on-new-span", "--settle", "0"),
+            *("--data", f"{tmp_path}/digits/{{SPAN}}"),
+        )
+
+    return begin
+
+
+def test_two_processes_and_one_slot(start_tick, tmp_path) -> None:
+    (tmp_path / "runs" / "how").write_text("sleep 3")
+    looks = [start_tick() for _ in range(3)]
+    printed = [look.communicate(timeout=120)[0] for look in looks]
+    assert [look.returncode for look in looks] == [0, 0, 0]
+    assert len(asked(tmp_path / "runs")) == 1
+    assert sum("done, version 9 is live" in text for text in printed) == 1
+    others = [text.strip() for text in printed if "done" not in text]
+    assert set(others) <= {
+        "waits: slot span 1 is being worked on",
+        "nothing is due",
+    }
+
+
+def test_a_look_after_kill_9_goes_on(start_tick, tmp_path) -> None:
+    (tmp_path / "runs" / "how").write_text("sleep 100")
+    look = start_tick()
+    end = time.monotonic() + 60
+    while not asked(tmp_path / "runs"):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    os.kill(look.pid, signal.SIGKILL)
+    look.communicate(timeout=60)
+    (tmp_path / "runs" / "how").write_text("done")
+    again = start_tick()
+    out, _ = again.communicate(timeout=60)
+    assert again.returncode == 0 and "done, version 9 is live" in out
+    assert len(asked(tmp_path / "runs")) == 2
+
+
+@pytest.mark.slow
+def test_one_real_minute(tmp_path, program) -> None:
+    """A scheduler that stays: trains at the full minute, stops when it is told to."""
+    new_span(tmp_path, 1)
+    (tmp_path / "runs").mkdir()
+    begun = datetime.datetime.now(datetime.UTC)
+    scheduler = start(
+        tmp_path,
+        program,
+        *("run", "digits_resnet_20", *CRON, "--settle", "0"),
+        *("--data", f"{tmp_path}/digits/{{SPAN}}"),
+    )
+    end = time.monotonic() + 70
+    while not asked(tmp_path / "runs") and time.monotonic() < end:
+        time.sleep(0.2)
+    seen = datetime.datetime.now(datetime.UTC)
+    time.sleep(1)
+    scheduler.send_signal(signal.SIGTERM)
+    out, _ = scheduler.communicate(timeout=30)
+    assert scheduler.returncode == 130, out
+    minute = seen.replace(second=0, microsecond=0)
+    assert begun <= minute
+    assert f"slot {minute.isoformat()} (span 1) done, version 9 is live" in out
+    assert len(asked(tmp_path / "runs")) == 1
+    assert out.splitlines()[0].endswith(f"next look {minute.isoformat()}")
