@@ -150,6 +150,17 @@ def count_backwards(
     return count
 
 
+def count_changes(notes: dict[str, np.ndarray]) -> int:
+    """How often another version answered, for the client that saw it least often."""
+    counts = []
+    for protocol in np.unique(notes["protocols"]):
+        for client in np.unique(notes["clients"][notes["protocols"] == protocol]):
+            mine = (notes["protocols"] == protocol) & (notes["clients"] == client)
+            versions = notes["versions"][mine][np.argsort(notes["starts"][mine])]
+            counts.append(int(np.count_nonzero(np.diff(versions))))
+    return min(counts, default=0)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--net", default="resnet_20", help="of the registry")
@@ -189,6 +200,7 @@ def _measure(options: argparse.Namespace, folder: pathlib.Path) -> dict[str, Any
         "clients": {"REST": options.rest_clients, "gRPC": options.grpc_clients},
         "operations": len(operations.made) - 2,
         "versions_seen": len(np.unique(notes["versions"])),
+        "changes_seen_by_a_client": count_changes(notes),
         "answered": len(notes["versions"]),
         "failed": len(notes["failures"]),
         "failures": sorted(set(notes["failures"].tolist()))[:5],
