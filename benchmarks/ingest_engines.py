@@ -221,7 +221,9 @@ def _class_names(data: pathlib.Path) -> tuple[str, ...]:
     raise BenchmarkError(f"{data} is no CIFAR-10 but {layout.format}")
 
 
-def _write_contract(folder: pathlib.Path, names: tuple[str, ...], contracts: Any) -> None:
+def _write_contract(
+    folder: pathlib.Path, names: tuple[str, ...], contracts: Any
+) -> None:
     from schema import contract
 
     made = contracts.write_contract(

@@ -12,6 +12,7 @@ import yaml
 from tfx.orchestration.data_types import RuntimeParameter
 from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
 
+from components.image_example_gen import spans
 from pipeline import dag, engines, inputs, kubernetes_settings
 from pipeline.config import EngineConfig, PipelineConfig
 from pipeline.kubernetes_settings import KubernetesSettings
@@ -75,6 +76,13 @@ def compile_pipeline(config: PipelineConfig, target: Target) -> list[dict[str, A
         raise ConfigError(
             f"experiment '{config.name}' needs the path of its images on the cluster",
             tip=f"--data {SHARED_FOLDER}/images, on a volume that --volume mounts",
+        )
+    if config.data.span != spans.NEWEST:
+        raise ConfigError(
+            "setting 'data.span' holds for runs on this machine only",
+            found=str(config.data.span),
+            tip="on the cluster the newest span of the pattern is read; name one by its"
+            " path: --data",
         )
     # The path is the cluster's: it is not looked for here.
     inputs.check(

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import apache_beam as beam
+import numpy as np
 
 from components.image_example_gen import (
     acceptance,
@@ -41,7 +42,12 @@ def build(pipeline: beam.Pipeline, job: steps.Job) -> None:
     )
     if not job.plan.is_random_access:
         # One worker unpacks an archive; what comes out of it is work for all.
-        found |= "SpreadImages" >> beam.Reshuffle()
+        found = (
+            found
+            | "StoreImages" >> beam.ParDo(_StoreImages(job))
+            | "SpreadImages" >> beam.Reshuffle()
+            | "FetchImages" >> beam.ParDo(_FetchImages(job))
+        )
     read = found | "ToRecords" >> beam.ParDo(_ToRecords(job)).with_outputs(
         "index", main="images"
     )
@@ -88,6 +94,44 @@ class _ReadParts(steps.RefusingDoFn):
         except SlimlineError as error:
             self._refuse(error)
             return
+        yield found
+
+
+class _StoreImages(steps.RefusingDoFn):
+    """What was found -> the same without bytes, and where they are in the spool."""
+
+    def process(self, found: Any) -> Iterator[Any]:
+        images = spool.Writer(self._job.spool_uri)
+        light: list[tuple[windows.Found, tuple | None]] = []
+        for item in found:
+            if isinstance(item, PixelBatch):
+                place = images.add(item.pixels.tobytes())
+                shape = (0, *item.pixels.shape[1:])
+                light.append((item._replace(pixels=np.empty(shape, np.uint8)), place))
+            elif isinstance(item, ImageFile):
+                light.append((item._replace(data=b""), images.add(item.data)))
+            else:
+                light.append((item, None))
+        images.close()
+        yield light
+
+
+class _FetchImages(steps.RefusingDoFn):
+    """What was found, whole again."""
+
+    def process(self, light: Any) -> Iterator[Any]:
+        places = [place for _, place in light if place]
+        images = spool.read(self._job.spool_uri, places)
+        found: list[windows.Found] = []
+        for item, place in light:
+            if isinstance(item, PixelBatch):
+                pixels = np.frombuffer(images[place], np.uint8)
+                shape = (len(item.indices), *item.pixels.shape[1:])
+                found.append(item._replace(pixels=pixels.reshape(shape)))
+            elif isinstance(item, ImageFile):
+                found.append(item._replace(data=images[place]))
+            else:
+                found.append(item)
         yield found
 
 

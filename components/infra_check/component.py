@@ -15,8 +15,8 @@ from tfx.dsl.components.base import base_component, base_executor, executor_spec
 from tfx.types import artifact_utils, component_spec, standard_artifacts
 from tfx.utils import path_utils
 
-from components.infra_check import fresh_process, recorded, rules
-from schema import contract, durable, signatures
+from components.infra_check import fresh_process, rules
+from schema import contract, durable, recorded, signatures
 
 MODEL_KEY = "model"
 MODEL_RUN_KEY = "model_run"

@@ -18,8 +18,7 @@ from typing import Any
 import tensorflow as tf
 import tensorflow.compat.v1 as v1
 
-from components.infra_check import recorded
-from schema import durable, features, signatures
+from schema import durable, features, recorded, signatures
 
 # Names of the stages; sentences put them after 'while' and before 'failed'.
 STARTING = "starting"

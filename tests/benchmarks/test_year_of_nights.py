@@ -12,7 +12,7 @@ def test_nights(tmp_path: pathlib.Path, monkeypatch) -> None:
     assert [night["state"] for night in nights] == [
         *("done", "done", "skipped", "done", "done")
     ]
-    first, second, _, fourth, fifth = nights
+    *_, fourth, fifth = nights
     # One run and one version beside the live one are kept: disk and files stay, rows grow.
     assert fifth["versions"] == fourth["versions"] <= 3
     metadata = fifth["metadata_bytes"] - fourth["metadata_bytes"]

@@ -5,6 +5,7 @@ import pathlib
 
 import pytest
 
+from components.image_example_gen import fingerprint
 from pipeline import digits, experiments, inputs
 from schema.errors import ConfigError, DataError
 
@@ -92,6 +93,12 @@ def test_crops_larger_than_the_image(
         ("folder", "folder"),
         ("a/b.tar.xz", "b"),
         ("...", "data"),
+        ("cats/{SPAN}", "cats"),
+        ("cats-{SPAN:04}.tar.gz", "cats"),
+        ("cats/{YYYY}-{MM}-{DD}/v{VERSION}.zip", "cats"),
+        ("cats/span_{SPAN}", "cats"),
+        ("{SPAN}/cats.zip", "cats"),
+        ("{SPAN}", "data"),
     ],
 )
 def test_name_of_the_data(path: str, name: str) -> None:
@@ -125,3 +132,46 @@ def test_blessed_is_looked_up_later() -> None:
     inputs.check(
         changed(experiments.digits_resnet_20(), train={"warm_start": "blessed"})
     )
+
+
+@pytest.fixture
+def two_spans(tmp_path: pathlib.Path) -> str:
+    for span in (1, 2):
+        folder = tmp_path / "digits" / str(span) / "0"
+        folder.mkdir(parents=True)
+        (folder / "a.png").write_bytes(b"image %d" % span)
+    return str(tmp_path / "digits" / "{SPAN}")
+
+
+def test_a_pattern_means_its_newest_span(
+    two_spans: str, tmp_path: pathlib.Path
+) -> None:
+    config = changed(experiments.digits_resnet_20(), data={"path": two_spans})
+    found = inputs.resolve(config, tmp_path)
+    assert (str(found.path), found.name) == (two_spans, "digits")
+    (data,) = found.data_sets
+    assert data.path == tmp_path / "digits" / "2"
+    assert found.fingerprint == fingerprint.fingerprint(data.path)
+    first = inputs.resolve(changed(config, data={"span": 1}), tmp_path)
+    assert first.fingerprint == fingerprint.fingerprint(tmp_path / "digits" / "1")
+
+
+def test_the_fingerprint_of_a_window_is_that_of_all_its_spans(
+    two_spans: str, tmp_path: pathlib.Path
+) -> None:
+    config = changed(
+        experiments.digits_resnet_20(), data={"path": two_spans, "window_spans": 2}
+    )
+    before = inputs.resolve(config, tmp_path)
+    assert [data.span for data in before.data_sets] == [1, 2]
+    (tmp_path / "digits" / "1" / "0" / "a.png").write_bytes(b"another image")
+    assert inputs.resolve(config, tmp_path).fingerprint != before.fingerprint
+
+
+def test_no_span_yet(two_spans: str) -> None:
+    config = changed(
+        experiments.digits_resnet_20(), data={"path": f"{two_spans}/v{{VERSION}}"}
+    )
+    with pytest.raises(DataError, match="no span matches ") as caught:
+        inputs.check(config)
+    assert caught.value.found.endswith("digits: 1/, 2/")
