@@ -44,6 +44,8 @@ def serve(path: str) -> None:
         # Who asks now waits until the imports are done.
         print("ready", flush=True)
         for module in PRELOADED:
+            if select.select([sys.stdin], [], [], 0)[0]:
+                return
             importlib.import_module(module)
         workers: set[int] = set()
         while True:

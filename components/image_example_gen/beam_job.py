@@ -75,6 +75,9 @@ def build(pipeline: beam.Pipeline, job: steps.Job) -> None:
 class _ReadParts(steps.RefusingDoFn):
     """Part -> what is found in it, in lists of some images."""
 
+    def setup(self) -> None:
+        self._progress = reading.Progress()
+
     # Any: of named tuples Beam would make rows of a schema.
     def process(self, unit: Any) -> Iterator[Any]:
         found: list[windows.Found] = []
@@ -89,11 +92,13 @@ class _ReadParts(steps.RefusingDoFn):
                     images += 1
                     length += len(item.data)
                 if images >= BATCH_IMAGES or length >= BATCH_BYTES:
+                    self._progress.add(images)
                     yield found
                     found, images, length = [], 0, 0
         except SlimlineError as error:
             self._refuse(error)
             return
+        self._progress.add(images)
         yield found
 
 
@@ -145,7 +150,6 @@ class _ToRecords(steps.RefusingDoFn):
 
     def setup(self) -> None:
         self._classes = records.Classes(self._job.labels)
-        self._progress = reading.Progress()
 
     def process(self, found: Any) -> Iterator[Any]:
         index: tuple[list, list, list] = ([], [], [])
@@ -170,7 +174,6 @@ class _ToRecords(steps.RefusingDoFn):
             return
         images.close()
         self._read.inc(len(batch))
-        self._progress.add(len(batch))
         yield batch
         yield beam.pvalue.TaggedOutput("index", index)
 
