@@ -63,7 +63,7 @@ def test_two_runs_push_two_models_and_the_second_is_compared(
     assert second.metadata["push", "pushed_model"]["pushed_version"] == str(new)
     assert first.metadata["ingest", "examples"]["images_test"] == 60
     # The parameter went before the two steps of the tiny form.
-    trained = (first.artifacts["train", "model_run"] / "result.json").read_text()
+    trained = (first.artifacts["train", "model_run"] / "training.json").read_text()
     assert yaml.safe_load(trained)["steps"] == 3
     # What leaves a container names the bucket, not a folder of the container.
     blessed = second.metadata["evaluate", "blessing"]["current_model"]

@@ -134,7 +134,7 @@ def test_a_span_that_is_not_there_is_named_with_those_that_are(
     with pytest.raises(DataError, match="no span 9 of ") as caught:
         spans.resolve(pattern, last=9)
     assert caught.value.found == "3 there, span 1, span 2, span 10"
-    with pytest.raises(DataError, match="span 9 of .* is gone"):
+    with pytest.raises(DataError, match=r"span 9 of .* is gone"):
         spans.pinned(pattern, "10 9")
 
 
@@ -150,7 +150,7 @@ def test_nothing_matches(place: pathlib.Path) -> None:
 
 def test_one_span_at_two_paths_is_refused(place: pathlib.Path) -> None:
     (place / "a/2").mkdir()
-    with pytest.raises(DataError, match="span 2 of .* is there twice") as caught:
+    with pytest.raises(DataError, match=r"span 2 of .* is there twice") as caught:
         spans.find(place / "a/{SPAN}")
     assert caught.value.found == "02 and 2"
 
