@@ -17,6 +17,8 @@ def test_spec():
         "input_path": "data",
         "input_format": "auto",
         "input_fingerprint": "",
+        "input_spans": "",
+        "window_spans": 1,
         "eval_fraction": 0.2,
         "test_fraction": 0.1,
         "max_unreadable_share": 0.01,

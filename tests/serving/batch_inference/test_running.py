@@ -450,7 +450,11 @@ def test_progress(classify, write_photos, monkeypatch, caplog):
     monkeypatch.setattr(running, "PROGRESS_SECONDS", 0)
     with caplog.at_level(logging.INFO, "slimline.progress"):
         classify("photos")
-    events = [(record.getMessage(), record.fields) for record in caplog.records]
+    events = [
+        (record.getMessage(), record.fields)
+        for record in caplog.records
+        if record.name == "slimline.progress"
+    ]
     assert [name for name, _ in events if name != "predict"] == [
         "component_started",
         "component_finished",

@@ -179,6 +179,15 @@ def test_who_is_late_is_told_and_not_run(fake):
     assert [inputs for _, inputs in fake.batches] == [[b"first"], [b"in time"]]
 
 
+async def when_there_is_room(batcher, inputs):
+    """Those who have gone count until the runner comes by."""
+    while True:
+        try:
+            return await batcher.run("s", inputs, None)
+        except errors.Overloaded:
+            await asyncio.sleep(0.01)
+
+
 def test_who_has_gone_is_not_run(fake):
     async def scenario(batcher):
         first = await fake.hold(batcher)
@@ -187,7 +196,7 @@ def test_who_has_gone_is_not_run(fake):
         gone.cancel()
         fake.may_run.set()
         await outcomes([first, gone])
-        assert len((await batcher.run("s", [b"x"] * 8, None))["lengths"]) == 8
+        assert len((await when_there_is_room(batcher, [b"x"] * 8))["lengths"]) == 8
 
     with_batcher(fake, scenario)
     assert all(b"gone" not in inputs for _, inputs in fake.batches)
