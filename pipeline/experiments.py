@@ -213,8 +213,8 @@ def caltech_ablation() -> PipelineConfig:
     Run: slimline data init PATH, then slimline sweep caltech_ablation --data PATH for all
     eight. Expect: on 16 classes of Caltech-101 with --set train.steps=30 test top-1 0.626
     for cnn_leaky, 0.348 for cnn_all_tricks, 0.135 for cnn_sigmoid, some ten minutes for
-    the eight on 2 CPU cores with AMX, other work beside it, 2026-11-25; all 60 epochs are
-    not measured yet. The system that compared them takes 224 px:
+    the eight on 2 CPU cores with AMX, other work beside it, 2026-11-25; in all 60 epochs
+    cnn_all_tricks reached 0.857, 2026-11-26. The system that compared them takes 224 px:
     --set preprocessing.resize_px=224 --set preprocessing.crop_px=224; here it is half of
     that, which costs a quarter.
     """
