@@ -74,3 +74,24 @@ bench-peers: $(VENV)/.installed
 	VIRTUAL_ENV=$(CURDIR)/$(PEERS) $(VENV)/uv/bin/uv pip install --quiet \
 		$(foreach folder,$(PIP_FIND_LINKS),--find-links $(folder)) \
 		--requirement benchmarks/peers/requirements.txt
+
+# Airflow has an environment of its own, without TFX (docs/adr/0011).
+AIRFLOW := .venv-airflow
+
+.PHONY: airflow-env airflow-test airflow-lock
+
+airflow-env: $(AIRFLOW)/.installed
+
+$(AIRFLOW)/.installed: $(VENV)/.installed requirements-airflow.lock
+	$(VENV)/uv/bin/uv venv --quiet --allow-existing --python $(BIN)/python $(AIRFLOW)
+	VIRTUAL_ENV=$(CURDIR)/$(AIRFLOW) $(VENV)/uv/bin/uv pip sync --quiet --require-hashes \
+		--compile-bytecode requirements-airflow.lock
+	touch $@
+
+airflow-test: airflow-env
+	pytest tests/pipeline/test_airflow.py
+
+airflow-lock: $(VENV)/.installed
+	echo 'apache-airflow>=2.11,<2.12' | $(VENV)/uv/bin/uv pip compile - \
+		--python-version 3.11 --generate-hashes --no-header --no-emit-index-url --quiet \
+		--output-file requirements-airflow.lock

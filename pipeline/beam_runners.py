@@ -48,5 +48,14 @@ class JobServiceRunner(portable_runner.PortableRunner):
     def default_job_server(
         self, options: pipeline_options.PipelineOptions
     ) -> job_server.JobServer:
-        """See base class."""
-        return job_server.ExternalJobServer(os.environ[beam_processes.SERVICE_VARIABLE])
+        """See base class.
+
+        Raises:
+          RuntimeError: none was started.
+        """
+        endpoint = os.environ.get(beam_processes.SERVICE_VARIABLE)
+        if endpoint is None:
+            raise RuntimeError(
+                "no job service runs: pipeline.engines.started keeps one"
+            )
+        return job_server.ExternalJobServer(endpoint)

@@ -16,37 +16,39 @@ _ENDED_WELL = (
 )
 
 
-def newest_with(
+def with_all(
     store: metadata_store.MetadataStore,
     root: pathlib.Path,
     pipeline_name: str,
     needed: Sequence[str],
-) -> pathlib.Path:
-    """Folder of the newest run in which all of the components ended well.
+) -> list[pathlib.Path]:
+    """Folders of the runs in which all of the components ended well, the newest first.
 
     Args:
       store: of the runs under `root`.
       root: their folder; runs that are not there any more do not count, nor do the members
-        of sweeps, each of which has settings of its own.
+        of sweeps.
       pipeline_name: TFX's.
       needed: names of components.
 
     Raises:
       ConfigError: there is none.
     """
-    found = ""
+    complete, newest = [], ""
     for folder in reversed(runs.list_runs(root)):
         done = executions(store, folder.name, pipeline_name)
         lacking = [name for name in needed if name not in done]
         if done and not lacking:
-            return folder
-        if done and not found:
-            found = f"run '{folder.name}' has no {', '.join(lacking)}"
-    raise ConfigError(
-        "no earlier run has all that this part needs",
-        found=found or f"no run of this experiment in {root}",
-        tip="without --from, what is done already comes from the cache",
-    )
+            complete.append(folder)
+        elif done and not newest:
+            newest = f"run '{folder.name}' has no {', '.join(lacking)}"
+    if not complete:
+        raise ConfigError(
+            "no earlier run has all that this part needs",
+            found=newest or f"no run of this experiment in {root}",
+            tip="without --from, what is done already comes from the cache",
+        )
+    return complete
 
 
 def executions(

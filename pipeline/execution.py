@@ -108,7 +108,7 @@ def run_part(
 
     Raises:
       ConfigError: there is no such part, or no earlier run with what it needs; or a setting
-        differs from the earlier run's that only matters to what is taken from there.
+        differs from all of theirs that only matters to what is taken from there.
       DataError, TrainError: what the user can mend.
     """
     start = time.monotonic()

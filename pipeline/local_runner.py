@@ -12,7 +12,7 @@ import pathlib
 
 from tfx.orchestration.local import local_dag_runner
 
-from pipeline import execution, experiments, inputs, settings
+from pipeline import engines, execution, experiments, inputs, settings
 
 
 def main() -> None:
@@ -24,9 +24,11 @@ def main() -> None:
     root = pathlib.Path(os.environ.get("SLIMLINE_ROOT", "runs")).resolve()
     root.mkdir(parents=True, exist_ok=True)
     found = inputs.resolve(resolved.config, root)
-    local_dag_runner.LocalDagRunner().run(
-        execution.create_pipeline(resolved.config, found, root)
-    )
+    engines.check(resolved.config.engine)
+    with engines.started(resolved.config.engine):
+        local_dag_runner.LocalDagRunner().run(
+            execution.create_pipeline(resolved.config, found, root)
+        )
 
 
 if __name__ == "__main__":

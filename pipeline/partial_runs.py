@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+from typing import Any
 
 from tfx.dsl.compiler import compiler
 from tfx.orchestration import metadata
@@ -32,7 +33,7 @@ def options(
 
     Raises:
       ConfigError: there is no such part, or no earlier run with what it needs; or a setting
-        differs from the earlier run's that only matters to what is taken from there.
+        differs from all of theirs that only matters to what is taken from there.
     """
     nodes = compiler.Compiler().compile(pipeline)
     names = [node.pipeline_node.node_info.id for node in nodes.nodes]
@@ -51,9 +52,7 @@ def options(
     needed = _needed(nodes)
     base = ""
     if needed:
-        folder = _find_base(pipeline, root, needed)
-        _check_settings(config, folder, needed)
-        base = folder.name
+        base = _find_base(config, pipeline, root, needed).name
     return tfx_pipeline.RunOptions(
         from_nodes=first, to_nodes=last, base_pipeline_run_id=base or None
     )
@@ -81,24 +80,33 @@ def _needed(nodes: pipeline_pb2.Pipeline) -> list[str]:
 
 
 def _find_base(
-    pipeline: tfx_pipeline.Pipeline, root: pathlib.Path, needed: list[str]
+    config: PipelineConfig,
+    pipeline: tfx_pipeline.Pipeline,
+    root: pathlib.Path,
+    needed: list[str],
 ) -> pathlib.Path:
+    """The newest run that has what is needed, made with the same settings.
+
+    With other ones, the run would be recorded with settings that it does not have.
+    """
     with metadata.Metadata(pipeline.metadata_connection_config) as handle:
-        return earlier_runs.newest_with(
+        candidates = earlier_runs.with_all(
             handle.store, root, pipeline.pipeline_info.pipeline_name, needed
         )
-
-
-def _check_settings(
-    config: PipelineConfig, base: pathlib.Path, reused: list[str]
-) -> None:
-    """Refuses what cannot take effect: the run would be recorded with wrong settings."""
     values = flatten(json.loads(json.dumps(as_json(config))))
-    earlier = {setting.key: setting.value for setting in run_settings.read(base)}
-    for key, component in parts.without_effect(values, earlier, reused):
-        raise ConfigError(
-            f"setting '{key}' cannot take effect: '{component}' does not run",
-            found=f"{values[key]!r}, but {earlier[key]!r} in {runs.two_words(base)},"
-            " whose results are taken",
-            tip=f"--from {component}",
-        )
+    for folder in candidates:
+        if not parts.without_effect(values, _settings(folder), needed):
+            return folder
+    newest = candidates[0]
+    earlier = _settings(newest)
+    (key, component), *_ = parts.without_effect(values, earlier, needed)
+    raise ConfigError(
+        f"setting '{key}' cannot take effect: '{component}' does not run",
+        found=f"{values[key]!r}, but {earlier[key]!r} in {runs.two_words(newest)},"
+        " the newest run that could be taken",
+        tip=f"--from {component}",
+    )
+
+
+def _settings(folder: pathlib.Path) -> dict[str, Any]:
+    return {setting.key: setting.value for setting in run_settings.read(folder)}

@@ -96,7 +96,7 @@ def _resolve(exec_properties: dict[str, Any]) -> tuple[spans.DataSet, ...]:
     path, pinned = exec_properties["input_path"], exec_properties.get("input_spans", "")
     if pinned:
         return spans.pinned(path, pinned)
-    return spans.resolve(path, window=exec_properties.get("window_spans") or 1)
+    return spans.resolve(path, window=int(exec_properties.get("window_spans") or 1))
 
 
 def _make_job(

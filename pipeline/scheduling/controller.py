@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import datetime
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from components.image_example_gen import spans
 from pipeline.scheduling import rows
@@ -18,7 +18,8 @@ from pipeline.scheduling.owner import Owner
 from pipeline.scheduling.rows import New, Row
 from schema.errors import ConfigError, DataError
 
-# Which of the slots that came while no scheduler was there are run.
+# Which of the slots are run that were not begun in time: no scheduler was there, or the one
+# before took so long.
 SKIP = "skip"
 ONCE = "once"
 ALL = "all"
@@ -43,8 +44,8 @@ class Schedule:
       pipeline: name of the experiment.
       settings_key: equal where its settings are (`data.settings_key`).
       cron: when; None trains on every new span as it comes.
-      missed: what becomes of slots that came while no scheduler was there: none is run
-        (SKIP), the last (ONCE), or all of them, one after the other (ALL).
+      missed: what becomes of slots that were not begun in time: none is run (SKIP), the
+        last (ONCE), or all of them, one after the other (ALL).
       grace_seconds: how late a slot may begin and is not missed yet.
       is_warm: whether training starts from the live model.
       is_forced: whether to train now, whatever is due and whatever has changed.
@@ -98,12 +99,14 @@ class Look:
       planned: slots that were written down.
       waits_for: why something was not begun, or ''.
       is_soon: whether that may be over in AGAIN_SECONDS.
+      fault: of the data of a schedule by spans, as that there are none.
     """
 
     rows: tuple[Row, ...] = ()
     planned: int = 0
     waits_for: str = ""
     is_soon: bool = False
+    fault: DataError | None = None
 
 
 class Controller:
@@ -146,11 +149,14 @@ class Controller:
             cron=cron.expression if cron else "",
             timezone=cron.timezone if cron else "",
         )
-        waits_for, is_soon, planned = "", False, 0
+        waits_for, is_soon, planned, fault = "", False, 0, None
         try:
-            planned = self._ledger.plan(pipeline, self.due(), now)
-        except DataError as error:  # nothing has come yet, which is no failure
-            waits_for = _in_short(error)
+            due = self.due()
+            planned = self._ledger.plan(pipeline, due, now)
+            self._plan_again(due)
+        except DataError as error:
+            # One who stays waits: the first span may be yet to come.
+            waits_for, fault = _in_short(error), error
         except NotSettled as error:
             waits_for, is_soon = str(error), True
         done: list[Row] = []
@@ -173,7 +179,7 @@ class Controller:
                 waits_for, is_soon = ended.reason, True
                 break
             done.append(ended)
-        return Look(tuple(done), planned, waits_for, is_soon)
+        return Look(tuple(done), planned, waits_for, is_soon, fault)
 
     def next_look(self, look: Look, every_seconds: float) -> datetime.datetime:
         """When to look again after a look.
@@ -207,21 +213,21 @@ class Controller:
             state, reason = rows.PLANNED, ""
             if self._schedule.missed == ONCE:
                 state = rows.MISSED
-                reason = f"no scheduler was there: slot {in_words(last)} stands for it"
+                reason = f"not begun in time, slot {in_words(last)} stands for it"
             elif self._schedule.missed == SKIP and now - slot > grace:
                 state = rows.MISSED
-                reason = f"no scheduler was there before {in_words(now)}"
+                reason = f"not begun in time, but looked at {in_words(now)}"
             new.append(New(in_words(slot), rows.CRON, state, reason))
         if has_earlier:
             first = new[0]
             new[0] = dataclasses.replace(
                 first,
                 state=rows.MISSED,
-                reason=f"this and all earlier ones since {in_words(after)}: no scheduler"
-                " was there",
+                reason=f"this and all earlier ones since {in_words(after)} were not begun"
+                " in time",
             )
         if self._schedule.missed == SKIP and now - last > grace:
-            reason = f"no scheduler was there before {in_words(now)}"
+            reason = f"not begun in time, but looked at {in_words(now)}"
             new.append(New(in_words(last), rows.CRON, rows.MISSED, reason))
         else:
             new.append(New(in_words(last), rows.CRON))
@@ -241,11 +247,16 @@ class Controller:
                 tip="--cron trains at given times",
             )
         row = self._ledger.find(self._schedule.pipeline, found.arrival)
-        if row is None:
+        if row is None or _may_be_tried_again(row):
             return (New(found.arrival, rows.SPAN, data=found.name),)
-        if row.state == rows.FAILED and row.attempts < MAX_TRIES:
-            self._ledger.plan_again(row, f"again after: {row.reason}")
         return ()
+
+    def _plan_again(self, due: Sequence[New]) -> None:
+        """Plans those anew that have failed."""
+        for new in due:
+            row = self._ledger.find(self._schedule.pipeline, new.slot)
+            if new.kind == rows.SPAN and row is not None and _may_be_tried_again(row):
+                self._ledger.plan_again(row, f"again after: {row.reason}")
 
     def _work(self, row: Row) -> Row:
         """Works off a slot that is ours; what cannot be begun yet is planned anew."""
@@ -263,7 +274,8 @@ class Controller:
         now = self._with.clock.now()
         order = Order(row.pipeline, row.id)
         # Whoever had it before may have died between the end of the run and its note.
-        outcome = self._with.runner.outcome(order) if row.attempts > 1 else None
+        is_known = row.attempts > 1 or bool(row.runs)
+        outcome = self._with.runner.outcome(order) if is_known else None
         if outcome is not None:
             return self._finish(row, outcome)
         if self._with.is_busy():
@@ -358,6 +370,10 @@ class Controller:
         if self._schedule.is_warm and self._with.has_live_model():
             settings["train.warm_start"] = "blessed"
         return settings
+
+
+def _may_be_tried_again(row: Row) -> bool:
+    return row.state == rows.FAILED and row.attempts < MAX_TRIES
 
 
 def _in_short(error: ConfigError | DataError) -> str:

@@ -88,8 +88,7 @@ def _when_options(command: Command) -> Command:
             type=click.Choice(["skip", "once", "all"]),
             default="once",
             show_default=True,
-            help="What to run of slots that came while no scheduler was there: none, the"
-            " last, or all.",
+            help="What to run of slots that were not begun in time: none, the last, or all.",
         ),
         click.option(
             "--on-new-span",
@@ -238,6 +237,11 @@ def tick_command(
         "waits_for": look.waits_for,
     }
     text = schedule_text.look(look)
+    if look.fault is not None:
+        text = "\n".join(text.splitlines()[:-1])
+        return output.emit_outcome(
+            text, document, look.fault, is_json=is_json, is_quiet=is_quiet or not text
+        )
     output.emit(text, document, is_json=is_json, is_quiet=is_quiet)
     return _exit_code(look.rows)
 

@@ -199,6 +199,16 @@ def test_new_spans_need_a_pattern(call, tmp_path) -> None:
     assert code == 2 and "--on-new-span needs a pattern of spans" in error
 
 
+def test_a_look_for_spans_that_are_not_there_ends_with_an_error(call, tmp_path) -> None:
+    options = ("--on-new-span", "--data", f"{tmp_path}/digits/{{SPAN}}")
+    code, out, error = call("schedule", "tick", "digits_resnet_20", *options)
+    assert (code, out) == (4, "")
+    assert f"error: no span matches {tmp_path}/digits/{{SPAN}}" in error
+    code, out, _ = call("schedule", "tick", "digits_resnet_20", *options, "--json")
+    assert code == 4
+    assert json.loads(out)["error"]["message"].startswith("no span matches")
+
+
 def test_there_is_no_schedule_yet(call) -> None:
     for command in ("history", "status"):
         code, _, error = call("schedule", command)

@@ -8,6 +8,7 @@ from pipeline.scheduling import rows
 from pipeline.scheduling.controller import Look
 from pipeline.scheduling.data import NotSettled
 from pipeline.scheduling.hooks import Hooks
+from pipeline.scheduling.ledger import FILE, Ledger
 from pipeline.scheduling.orders import Interrupted, Outcome
 from schema.errors import ConfigError, DataError
 
@@ -109,7 +110,7 @@ def test_three_slots_slept_over(stage, missed: str, states: list[str]) -> None:
     ]
     if missed == "once":
         assert stage.reasons()[0] == (
-            "no scheduler was there: slot 2026-11-28T03:00:00+00:00 stands for it"
+            "not begun in time, slot 2026-11-28T03:00:00+00:00 stands for it"
         )
 
 
@@ -327,10 +328,41 @@ def test_a_new_span_that_fails_is_tried_three_times(stage) -> None:
     assert (row.state, row.attempts) == (rows.FAILED, 3)
 
 
+def test_what_is_due_is_told_without_a_write(stage) -> None:
+    stage.runner.outcomes.append(Outcome(rows.FAILED, "no space left", 1))
+    stage.controller(None).tick()
+    read_only = Ledger(stage.root / FILE, is_read_only=True)
+    (new,) = stage.controller(None, ledger=read_only).due()
+    assert new.slot == "span 1"
+    assert stage.ledger.history()[0].state == rows.FAILED
+
+
+def test_slots_that_come_during_a_long_run(stage) -> None:
+    controller = stage.controller("0 * * * *")
+    controller.tick()
+
+    def take_long(order):
+        stage.clock.go(hours=3)
+        return Outcome(rows.DONE, "", 0, "1")
+
+    stage.runner.outcomes.append(take_long)
+    stage.clock.go(hours=1)
+    controller.tick()
+    stage.source.spans.append(2)
+    controller.tick()
+    assert [state for _, state in stage.states()] == [
+        "done",
+        "missed",
+        "missed",
+        "done",
+    ]
+
+
 def test_before_the_first_span_there_is_nothing_to_do(stage) -> None:
     stage.source.spans.clear()
     look = stage.controller(None).tick()
-    assert look == Look(waits_for="no span matches cats/{SPAN}")
+    assert look.waits_for == "no span matches cats/{SPAN}" and not look.is_soon
+    assert isinstance(look.fault, DataError)
     assert stage.states() == []
 
 

@@ -1,0 +1,83 @@
+"""Images between two steps of the job, in files."""
+
+import itertools
+
+import numpy as np
+
+from components.image_example_gen import beam_job, layouts, records, spool, steps
+
+
+def test_images_come_back_from_their_places(tmp_path) -> None:
+    images = [b"first", b"", b"third" * 1000]
+    places = []
+    for batch in (images, images[::-1]):
+        writer = spool.Writer(str(tmp_path))
+        places += [writer.add(encoded) for encoded in batch]
+        writer.close()
+    assert places[1] == (places[0].file, 5, 0)
+    assert places[2] == (places[0].file, 5, 5000)
+    assert places[3].file != places[0].file
+    found = spool.read(str(tmp_path), reversed(places))
+    assert [found[place] for place in places] == [*images, *images[::-1]]
+
+
+def test_a_batch_without_images_leaves_no_file(tmp_path) -> None:
+    spool.Writer(str(tmp_path)).close()
+    assert not list(tmp_path.iterdir())
+    assert spool.read(str(tmp_path), []) == {}
+
+
+def job_of(plan, folder) -> steps.Job:
+    job = steps.Job(
+        plan=plan,
+        labels=("cat", "dog"),
+        eval_fraction=0.1,
+        test_fraction=0.1,
+        max_unreadable_share=0.0,
+        shards={},
+        output_uri=str(folder),
+        working_uri=str(folder / ".working"),
+    )
+    (folder / ".working" / "images").mkdir(parents=True)
+    return job
+
+
+def found_by(step, *elements) -> list:
+    step.setup()
+    return [given for element in elements for given in step.process(element)]
+
+
+def test_what_is_found_comes_in_lists_of_bounded_size(
+    fakes, tmp_path, monkeypatch
+) -> None:
+    folder = fakes.class_folders(tmp_path / "pets", per_class=10, suffix=".bmp")
+    job = job_of(layouts.plan(str(folder)), tmp_path)
+    (unit,) = job.plan.units
+    (all_of_them,) = found_by(beam_job._ReadParts(job), unit)
+    assert len(all_of_them) == 20
+    size = len(all_of_them[0].data)
+    monkeypatch.setattr(beam_job, "BATCH_BYTES", 6 * size)
+    lists = found_by(beam_job._ReadParts(job), unit)
+    assert [len(found) for found in lists] == [6, 6, 6, 2]
+    assert list(itertools.chain(*lists)) == all_of_them
+    monkeypatch.setattr(beam_job, "BATCH_IMAGES", 4)
+    assert [len(each) for each in found_by(beam_job._ReadParts(job), unit)] == [
+        *[4] * 5,
+        0,
+    ]
+
+
+def test_an_archive_s_images_travel_without_bytes(fakes, tmp_path) -> None:
+    pixels = fakes.pixels([0, 1], 6, 5, 3)
+    found = [
+        records.PixelBatch("train", "a.bin", 0, np.array([0, 1]), ("x", "y"), pixels),
+        records.ImageFile("", "cat/1.png", "cat", False, b"encoded", "pets/cat/1.png"),
+        records.Ignored("readme"),
+    ]
+    job = job_of(layouts.plan(str(fakes.class_folders(tmp_path / "pets"))), tmp_path)
+    (light,) = found_by(beam_job._StoreImages(job), found)
+    assert [item.pixels.nbytes for item, _ in light[:1]] == [0]
+    assert light[1][0].data == b""
+    (whole,) = found_by(beam_job._FetchImages(job), light)
+    np.testing.assert_array_equal(whole[0].pixels, pixels)
+    assert whole[1:] == found[1:]
