@@ -77,11 +77,11 @@ def test_two_runs_push_two_models_and_the_second_is_compared(
 def test_the_stock_entry_point_does_not_run_there(
     kubeflow: ModuleType, data: pathlib.Path, tmp_path: pathlib.Path, monkeypatch
 ) -> None:
-    """Why ours is needed: the bucket's URI is no path, and inputs have no type."""
+    """Why ours is needed: the first task with an input finds it without a type."""
     monkeypatch.setattr(kubeflow_runner, "COMMAND", ["python", "-m", STOCK_ENTRY_POINT])
     documents = kubeflow_runner.compile_pipeline(tiny(str(data)), target(tmp_path))
     spec = load(kubeflow, documents, tmp_path)
-    with pytest.raises(kubeflow.TaskFailed, match=r"'contract'(.|\n)*minio"):
+    with pytest.raises(kubeflow.TaskFailed, match=r"'ingest'(.|\n)*'title'"):
         kubeflow.Backend(tmp_path).run(spec)
 
 
