@@ -74,29 +74,55 @@ class Notes:
         )
 
 
+@dataclasses.dataclass(frozen=True)
+class Pace:
+    """How long and how fast a client asks.
+
+    Attributes:
+      end: seconds since 1970.
+      pause_seconds: between an answer and the next request.
+      until: it asks no more once this file is there; or None.
+    """
+
+    end: float
+    pause_seconds: float
+    until: pathlib.Path | None
+
+    def goes_on(self, now: float) -> bool:
+        """Whether another request begins at `now`."""
+        return now < self.end and not (self.until and self.until.exists())
+
+
 async def main(task: dict[str, Any]) -> None:
     """Asks until the time is up.
 
     Args:
       task: `rest` and `grpc` 'HOST:PORT', `model`, `images` a folder of files, `seconds`,
-        `rest_clients`, `grpc_clients`, `output` file for the notes.
+        `rest_clients`, `grpc_clients`, `output` file for the notes; where wanted
+        `pause_seconds` and `until`, as in `Pace`.
     """
     files = sorted(pathlib.Path(task["images"]).iterdir())
     encoded = [file.read_bytes() for file in files]
-    notes, end = Notes(), time.time() + task["seconds"]
+    notes = Notes()
+    pace = Pace(
+        end=time.time() + task["seconds"],
+        pause_seconds=task.get("pause_seconds", 0.0),
+        until=pathlib.Path(task["until"]) if "until" in task else None,
+    )
     bodies = [_body(data) for data in encoded]
     requests = [_request(task["model"], data) for data in encoded]
     # One connection for each REST client, one channel for each gRPC client.
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(connector=connector) as session:
+        print("asking", flush=True)
         url = f"http://{task['rest']}/v1/models/{task['model']}:predict"
         await asyncio.gather(
             *(
-                _ask_rest(session, url, bodies, client, end, notes)
+                _ask_rest(session, url, bodies, client, pace, notes)
                 for client in range(task["rest_clients"])
             ),
             *(
-                _ask_grpc(task["grpc"], requests, client, end, notes)
+                _ask_grpc(task["grpc"], requests, client, pace, notes)
                 for client in range(task["grpc_clients"])
             ),
         )
@@ -108,12 +134,12 @@ async def _ask_rest(
     url: str,
     bodies: list[bytes],
     client: int,
-    end: float,
+    pace: Pace,
     notes: Notes,
 ) -> None:
     timeout = aiohttp.ClientTimeout(total=DEADLINE_SECONDS)
     image = client
-    while (start := time.time()) < end:
+    while pace.goes_on(start := time.time()):
         image = (image + 1) % len(bodies)
         try:
             async with session.post(
@@ -131,13 +157,14 @@ async def _ask_rest(
         notes.add(
             REST, client, start, version, image, prediction[signatures.PROBABILITIES]
         )
+        await asyncio.sleep(pace.pause_seconds)
 
 
 async def _ask_grpc(
     address: str,
     requests: list[predict_pb2.PredictRequest],
     client: int,
-    end: float,
+    pace: Pace,
     notes: Notes,
 ) -> None:
     # Without the option gRPC shares one connection between equal channels.
@@ -145,7 +172,7 @@ async def _ask_grpc(
     async with grpc.aio.insecure_channel(address, options=options) as channel:
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
         image = client
-        while (start := time.time()) < end:
+        while pace.goes_on(start := time.time()):
             image = (image + 1) % len(requests)
             try:
                 answer = await stub.Predict(requests[image], timeout=DEADLINE_SECONDS)
@@ -157,6 +184,7 @@ async def _ask_grpc(
             notes.add(
                 GRPC, client, start, version, image, tf.make_ndarray(found)[0].tolist()
             )
+            await asyncio.sleep(pace.pause_seconds)
 
 
 def _body(encoded: bytes) -> bytes:

@@ -10,7 +10,6 @@ import argparse
 import json
 import os
 import pathlib
-import signal
 import subprocess
 import sys
 import tempfile
@@ -21,15 +20,14 @@ from typing import Any
 import machine
 import numpy as np
 import rounds
+import server_process
 
-BENCHMARKS = pathlib.Path(__file__).parent
 MODEL = "net"
 IMAGES = 64
 NUM_CLASSES = 10
 # Weights that are pushed in turn.
 CONTENTS = 3
 TOLERANCE = 1e-5
-START_SECONDS = 180
 PROTOCOLS = {"REST": 0, "gRPC": 1}
 
 
@@ -180,12 +178,14 @@ def _measure(options: argparse.Namespace, folder: pathlib.Path) -> dict[str, Any
         images_folder.parent.mkdir(exist_ok=True)
         task = {"net": options.net, "num_classes": NUM_CLASSES, "kind": "png"}
         task |= {"folder": str(source), "seed": number, "images": IMAGES}
-        _call("serving_model.py", task | {"images_folder": str(images_folder)})
+        server_process.call_script(
+            "serving_model.py", task | {"images_folder": str(images_folder)}
+        )
     images = [file.read_bytes() for file in sorted(images_folder.iterdir())]
     operations = Operations(folder, sources)
     operations.push()
     operations.change("promote")  # pins the model to versions
-    server = _Server(folder)
+    server = server_process.Server(folder)
     try:
         notes = _under_load(options, folder, server, operations)
     finally:
@@ -208,11 +208,11 @@ def _measure(options: argparse.Namespace, folder: pathlib.Path) -> dict[str, Any
         "backwards": count_backwards(notes, live),
         "answers_per_second": len(notes["versions"]) / options.seconds,
         "latency_ms": {
-            name: _percentiles(latencies[notes["protocols"] == number])
+            name: server_process.percentiles(latencies[notes["protocols"] == number])
             for name, number in PROTOCOLS.items()
         },
-        "latency_ms_while_changing": _percentiles(latencies[is_slow]),
-        "latency_ms_between": _percentiles(latencies[~is_slow]),
+        "latency_ms_while_changing": server_process.percentiles(latencies[is_slow]),
+        "latency_ms_between": server_process.percentiles(latencies[~is_slow]),
         "server_exit_code": code,
     }
 
@@ -220,7 +220,7 @@ def _measure(options: argparse.Namespace, folder: pathlib.Path) -> dict[str, Any
 def _under_load(
     options: argparse.Namespace,
     folder: pathlib.Path,
-    server: "_Server",
+    server: server_process.Server,
     operations: Operations,
 ) -> dict[str, np.ndarray]:
     task = folder / "task.json"
@@ -239,78 +239,30 @@ def _under_load(
             }
         )
     )
-    command = [sys.executable, str(BENCHMARKS / "load_clients.py"), str(task)]
+    command = [
+        sys.executable,
+        str(server_process.BENCHMARKS / "load_clients.py"),
+        str(task),
+    ]
     with subprocess.Popen(
-        command, env=_environment(), stderr=subprocess.PIPE
+        command,
+        env=server_process.environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
     ) as clients:
         start = time.monotonic()
         for number in range(options.operations):
             due = start + (number + 0.5) * options.seconds / options.operations
             time.sleep(max(0.0, due - time.monotonic()))
             operations.make(number)
-        _, stderr = clients.communicate(timeout=options.seconds + START_SECONDS)
+        _, stderr = clients.communicate(
+            timeout=options.seconds + server_process.WAIT_SECONDS
+        )
     if clients.returncode:
         tail = stderr.decode(errors="replace")[-2000:]
         raise rounds.BenchmarkError(f"the clients ended badly:\n{tail}")
     with np.load(output) as notes:
         return dict(notes)
-
-
-class _Server:
-    """`slimline serve` in a process of its own."""
-
-    def __init__(self, root: pathlib.Path):
-        """Starts it and waits until it answers."""
-        program = "import sys; from slimline.cli.main import main; sys.exit(main())"
-        command = [
-            sys.executable,
-            "-c",
-            program,
-            "serve",
-            "--json",
-            "--root",
-            str(root),
-        ]
-        self._log = (root / "server.log").open("w+")
-        self._process = subprocess.Popen(
-            [*command, "--rest-port", "0", "--grpc-port", "0"],
-            env=_environment(),
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            text=True,
-        )
-        self.rest, self.grpc = self._wait()
-
-    def stop(self) -> int:
-        """Its exit code."""
-        self._process.send_signal(signal.SIGTERM)
-        code = self._process.wait(START_SECONDS)
-        self._log.close()
-        return code
-
-    def _wait(self) -> tuple[str, str]:
-        for line in self._process.stdout:
-            event = json.loads(line)
-            if event["event"] == "started":
-                return event["rest"], event["grpc"]
-        self._log.seek(0)
-        raise rounds.BenchmarkError(f"the server ended:\n{self._log.read()[-2000:]}")
-
-
-def _environment() -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": str(BENCHMARKS.parent)}
-
-
-def _call(script: str, task: dict[str, Any]) -> None:
-    done = subprocess.run(
-        [sys.executable, str(BENCHMARKS / script), json.dumps(task)],
-        env=_environment(),
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode:
-        tail = "\n".join(done.stderr.splitlines()[-rounds.STDERR_LINES :])
-        raise rounds.BenchmarkError(f"{script} ended badly:\n{tail}")
 
 
 def _answers(source: pathlib.Path, images: list[bytes]) -> np.ndarray:
@@ -331,13 +283,6 @@ def _while_changing(
     """bool [answers]: begun within `seconds` after a change of the versions."""
     since = notes["starts"][:, None] - np.asarray(times)[None, :]
     return ((since >= 0) & (since < seconds)).any(axis=1)
-
-
-def _percentiles(latencies_ms: np.ndarray) -> dict[str, float]:
-    if not len(latencies_ms):
-        return {}
-    p50, p99 = np.percentile(latencies_ms, (50, 99))
-    return {"p50": round(float(p50), 2), "p99": round(float(p99), 2)}
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from tfx.orchestration.portable import (
 from tfx.proto.orchestration import pipeline_pb2
 from tfx.types import artifact_utils
 
-from pipeline import earlier_runs
+from pipeline import earlier_runs, run_contexts
 
 _PROGRESS = logging.getLogger("slimline.progress")
 
@@ -89,6 +89,7 @@ class ObservedRunner(tfx_runner.IrBasedRunner):
             pipeline,
             {constants.PIPELINE_RUN_ID_PARAMETER_NAME: self._run_id},
         )
+        run_contexts.narrow(pipeline, self._run_id)
         deployment = runner_utils.extract_local_deployment_config(pipeline)
         connections = deployment.metadata_connection_config
         connection = getattr(connections, connections.WhichOneof("connection_config"))
@@ -140,6 +141,7 @@ class ObservedRunner(tfx_runner.IrBasedRunner):
             done = earlier_runs.executions(
                 handle.store, self._run_id, pipeline.pipeline_info.id
             )
+            run_contexts.associate(handle, self._run_id, done)
             results = {
                 name: ComponentResult(
                     _outputs_of(handle.store, execution), seconds=0.0, is_cached=True

@@ -161,9 +161,12 @@ def make_image(
     if script is not None:
         program.write_text(f'#!/bin/sh\necho "$@" >> {log}\n{script}\n')
         program.chmod(0o755)
+    # As the first make, also where the tests were started by one.
+    inherited = {"MAKEFLAGS", "MAKELEVEL", "MFLAGS"}
     result = subprocess.run(
         ["make", "--no-print-directory", "image", f"DOCKER={program}"],
         cwd=PROJECT,
+        env={name: value for name, value in os.environ.items() if name not in inherited},
         capture_output=True,
         text=True,
         check=False,

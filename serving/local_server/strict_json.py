@@ -7,17 +7,18 @@ later of two equal keys win; none of that is let through here.
 import json
 import math
 import re
-from typing import Any, NoReturn
+from collections.abc import Iterator
+from typing import Any, NoReturn, cast
 
 from serving.local_server import errors
 from serving.local_server.limits import Limits
 
-# Text without structure, then a string (which may end with the text) or one sign of
-# structure. Every part is possessive: the time is linear in the length, whatever is sent.
-_TOKEN = re.compile(
-    r'[^"\[\]{}]*+(?:"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|([\[{])|([\]}]))',
-    re.DOTALL,
-)
+# Both are possessive: their time is linear in the length, whatever is sent.
+_UNTIL_SIGN = re.compile(r'[^"\[\]{}]*+')
+_UNTIL_QUOTE = re.compile(r'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
+# Characters that are looked through at a time. A thread holds Python's lock all the while,
+# and the event loop, with all other requests, waits for it.
+_PART = 64 << 10
 # Digits of the longest int64, with its sign; longer than any float that is worth sending.
 _INTEGER_SIGNS = 20
 _FLOAT_SIGNS = 64
@@ -35,7 +36,7 @@ def parse(body: bytes, limits: Limits) -> dict[str, Any]:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
         raise errors.BadRequest("JSON Parse error: not UTF-8") from error
-    if not text.strip():
+    if all(part.isspace() for part in _parts(text)):
         raise errors.BadRequest("JSON Parse error: The document is empty")
     _check_structure(text, limits)
     try:
@@ -53,27 +54,53 @@ def parse(body: bytes, limits: Limits) -> dict[str, Any]:
     return value
 
 
+def _parts(text: str) -> Iterator[str]:
+    for start in range(0, len(text), _PART):
+        yield text[start : start + _PART]
+
+
 def _check_structure(text: str, limits: Limits) -> None:
+    most = 4 * limits.json_values
     too_many = errors.TooLarge(f"more than {limits.json_values:,} JSON values")
     # Those within strings count as well: no request needs so many, and counting takes
     # milliseconds where the walk below, through megabytes of them, would take a second.
-    if text.count(",") > limits.json_values or text.count('"') > 4 * limits.json_values:
+    if _has_more(text, ",", limits.json_values) or _has_more(text, '"', most):
         raise too_many
-    position = depth = 0
-    for _ in range(4 * limits.json_values):
-        token = _TOKEN.match(text, position)
-        if token is None:
+    position = depth = signs = 0
+    is_in_string = False
+    while position < len(text):
+        end = position + _PART
+        pattern = _UNTIL_QUOTE if is_in_string else _UNTIL_SIGN
+        position = cast(re.Match[str], pattern.match(text, position, end)).end()
+        sign = text[position] if position < min(end, len(text)) else ""
+        if sign == "\\" and position + 1 == len(text):
             return
-        position = token.end()
-        if token[1]:
+        if sign in ("", "\\"):
+            # The part ends here; half an escape at its end begins the next one.
+            continue
+        position += 1
+        signs += 1
+        if signs > most:
+            raise too_many
+        if sign == '"':
+            is_in_string = not is_in_string
+        elif sign in "[{":
             depth += 1
             if depth > limits.json_depth:
                 raise errors.BadRequest(
                     f"JSON Parse error: more than {limits.json_depth} levels"
                 )
-        elif token[2]:
+        else:
             depth -= 1
-    raise too_many
+
+
+def _has_more(text: str, sign: str, most: int) -> bool:
+    count = 0
+    for start in range(0, len(text), _PART):
+        count += text.count(sign, start, start + _PART)
+        if count > most:
+            return True
+    return False
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -1,12 +1,37 @@
 """A few nights of the year, with everything but the work of the components."""
 
+import itertools
 import pathlib
 
+import pytest
+import stub_training
 import year_of_nights
+from ml_metadata import metadata_store
 from PIL import Image
 
 
-def test_nights(tmp_path: pathlib.Path, monkeypatch) -> None:
+@pytest.fixture
+def fetched(monkeypatch) -> list[int]:
+    """Executions that each run has fetched from the metadata store by their contexts."""
+    counts: list[int] = []
+    store = metadata_store.MetadataStore
+    get, run = store.get_executions_by_context, stub_training.StubTraining.run
+
+    def get_and_count(self, *arguments, **named):
+        found = get(self, *arguments, **named)
+        counts[-1] += len(found)
+        return found
+
+    def run_anew(self, *arguments):
+        counts.append(0)
+        return run(self, *arguments)
+
+    monkeypatch.setattr(store, "get_executions_by_context", get_and_count)
+    monkeypatch.setattr(stub_training.StubTraining, "run", run_anew)
+    return counts
+
+
+def test_nights(tmp_path: pathlib.Path, monkeypatch, fetched: list[int]) -> None:
     monkeypatch.setattr(year_of_nights, "QUIET_NIGHT", 3)
     nights = year_of_nights.run(tmp_path, 5, keep_runs=1, keep_versions=1)
     assert [night["state"] for night in nights] == [
@@ -23,3 +48,10 @@ def test_nights(tmp_path: pathlib.Path, monkeypatch) -> None:
     year_of_nights.draw(picture, nights, 1)
     assert Image.open(picture).size[0] > 1000
     assert "MB of metadata store" in year_of_nights.summary(nights)
+    # A night fetches no more than the one before, but for one: the component that comes from
+    # the cache joins those that came from it.
+    assert [after - before for before, after in itertools.pairwise(fetched)][1:] == [
+        1,
+        1,
+    ]
+    assert fetched[1] < 50

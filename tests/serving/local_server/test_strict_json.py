@@ -1,5 +1,6 @@
 """Bodies from strangers: what is read, what is refused, and that it stays cheap."""
 
+import json
 import time
 
 import pytest
@@ -52,6 +53,27 @@ def test_what_is_refused(body, text):
 def test_eight_levels_pass_and_brackets_in_strings_are_no_levels():
     body = b'{"a": ' + b"[" * 7 + b'"' + b"[{" * 50 + b'\\"[["' + b"]" * 7 + b"}"
     assert strict_json.parse(body, LIMITS)["a"][0][0][0][0][0][0][0].count("[") == 52
+
+
+@pytest.mark.parametrize("part", range(2, 9))
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        (b'{"a\\"[{": ["\\\\", "\\\\\\"", [[1, "[{" ]], {}]}', None),
+        (b'{"a": ["\\\\", [[[[[[[[]]]]]]]]}', "more than 8 levels"),
+        (b'{"a": "\\\\\\"' + b"[" * 20 + b'"}', None),
+        (b'{"a": "b\\', "Invalid document"),
+        (b'{"a": "b', "Invalid document"),
+        (b" \n \t  \r   ", "empty"),
+    ],
+)
+def test_it_does_not_matter_where_a_part_ends(monkeypatch, part, body, text):
+    monkeypatch.setattr(strict_json, "_PART", part)
+    if text is None:
+        assert strict_json.parse(body, LIMITS) == json.loads(body)
+        return
+    with pytest.raises(errors.BadRequest, match=text):
+        strict_json.parse(body, LIMITS)
 
 
 @pytest.mark.parametrize("values", [b"0,", b"[],", b'"",', b"{},"])

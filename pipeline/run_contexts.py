@@ -1,0 +1,67 @@
+"""A component finds its inputs by its run, at the same cost after a thousand runs as after one.
+
+For each input TFX's resolver asks for all executions of the pipeline, of the run and of the
+producing component, with all their properties, and intersects them in Python
+(tfx, orchestration/portable/input_resolution/channel_resolver.py): a run slows down with
+every one before it. Here each execution has one context more, that of its component in its
+run, and the inputs are asked for by that alone.
+"""
+
+from collections.abc import Mapping
+
+from ml_metadata.proto import metadata_store_pb2
+from tfx.orchestration import metadata
+from tfx.orchestration.portable.mlmd import context_lib
+from tfx.proto.orchestration import pipeline_pb2
+
+CONTEXT_TYPE = "component_of_run"
+
+
+def narrow(pipeline: pipeline_pb2.Pipeline, run_id: str) -> None:
+    """Adds the contexts of `run_id` to the nodes, and asks for all inputs by them.
+
+    Args:
+      pipeline: compiled, changed in place; without subpipelines.
+      run_id: name of the run, which no other run has.
+    """
+    for node in pipeline.nodes:
+        component = node.pipeline_node
+        context = component.contexts.contexts.add()
+        context.type.name = CONTEXT_TYPE
+        context.name.field_value.string_value = _name(run_id, component.node_info.id)
+        for spec in component.inputs.inputs.values():
+            for channel in spec.channels:
+                producer = channel.producer_node_query.id
+                if not producer:
+                    continue
+                del channel.context_queries[:]
+                query = channel.context_queries.add()
+                query.type.name = CONTEXT_TYPE
+                query.name.field_value.string_value = _name(run_id, producer)
+
+
+def associate(
+    handle: metadata.Metadata, run_id: str, executions: Mapping[str, int]
+) -> None:
+    """Gives executions, which TFX itself made part of the run, their contexts.
+
+    Args:
+      handle: an open connection.
+      run_id: name of the run.
+      executions: component -> number of its execution.
+    """
+    associations = []
+    for component, execution in executions.items():
+        context = context_lib.register_context_if_not_exists(
+            handle, CONTEXT_TYPE, _name(run_id, component)
+        )
+        associations.append(
+            metadata_store_pb2.Association(
+                execution_id=execution, context_id=context.id
+            )
+        )
+    handle.store.put_attributions_and_associations([], associations)
+
+
+def _name(run_id: str, component: str) -> str:
+    return f"{run_id}/{component}"
