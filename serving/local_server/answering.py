@@ -5,6 +5,7 @@ an input may be, and what is kept of it, is decided here for both.
 """
 
 import asyncio
+import concurrent.futures
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
@@ -20,6 +21,9 @@ from serving.local_server.metrics import Metrics
 
 # Larger requests are taken apart in a thread, so that smaller ones need not wait for them.
 ASIDE_BYTES = 256 << 10
+# One thread: taking apart is Python, so that more would not be faster, and each would wait in
+# line with the event loop for Python's lock.
+_ASIDE = concurrent.futures.ThreadPoolExecutor(1, "aside")
 
 T = TypeVar("T")
 
@@ -211,7 +215,7 @@ async def aside(size_bytes: int, function: Callable[[], T]) -> T:
     """The result of `function`, worked out in a thread where the request is large."""
     if size_bytes <= ASIDE_BYTES:
         return function()
-    return await asyncio.get_running_loop().run_in_executor(None, function)
+    return await asyncio.get_running_loop().run_in_executor(_ASIDE, function)
 
 
 def _parse(serialised: bytes, place: int) -> tf.train.Example:

@@ -50,6 +50,14 @@ class Checked:
         """Whether the version must not be served."""
         return self.code is not grpc.StatusCode.OK
 
+    @property
+    def may_pass_later(self) -> bool:
+        """Whether it is the machine that may be at fault: busy, or out of memory."""
+        return self.code in (
+            grpc.StatusCode.DEADLINE_EXCEEDED,
+            grpc.StatusCode.INTERNAL,
+        )
+
 
 def fingerprint(folder: pathlib.Path) -> str:
     """What stands for the content of a version, without reading its weights.
@@ -95,13 +103,14 @@ class ModelCheck:
 
         Args:
           folder: of the version.
-          content: its fingerprint. The outcome for the same content is remembered.
+          content: its fingerprint. The outcome for the same content is remembered, unless
+            it may be another one later.
         """
         key = (folder, content)
         if key in self._remembered:
             return self._remembered[key]
         checked = self._ask(folder)
-        if not self._is_stopped:
+        if not self._is_stopped and not checked.may_pass_later:
             self._remembered[key] = checked
         return checked
 

@@ -31,6 +31,8 @@ from serving.local_server.version_states import (
 __all__ = ["ServedModels", "Settings", "VersionStatus"]
 
 CHECK_IDLE_SECONDS = 300.0
+# After that a version is checked again whose check a busy machine may have ended.
+RETRY_SECONDS = 300.0
 _LOGGER = logging.getLogger("slimline.serving")
 
 
@@ -207,6 +209,13 @@ class ServedModels:
             if name not in self._models:
                 self._models[name] = ModelVersions(name, wanted[name])
             self._models[name].wanted = wanted.get(name, wanted_versions.GONE)
+        now = asyncio.get_running_loop().time()
+        mended += [
+            (name, number)
+            for name, number, _ in refused
+            if (name, number) not in mended
+            and self._models[name].versions[number].retry_time <= now
+        ]
         for name, number in mended:
             del self._models[name].versions[number]
         self._settle()
@@ -278,7 +287,8 @@ class ServedModels:
     async def _load(self, model: ModelVersions, number: int) -> None:
         version = Version(VersionStatus(number, LOADING))
         model.versions[number] = version
-        found = await asyncio.get_running_loop().run_in_executor(
+        loop = asyncio.get_running_loop()
+        found = await loop.run_in_executor(
             self._loader, self._load_aside, self._folder / model.name / str(number)
         )
         version.content = found.content
@@ -286,6 +296,8 @@ class ServedModels:
         if found.model is None:
             code = found.checked.code.value[0]
             version.enter(END, code, found.checked.reason)
+            if found.checked.may_pass_later:
+                version.retry_time = loop.time() + RETRY_SECONDS
             _LOGGER.warning("%s is refused: %s", name, found.checked.reason)
         elif model.may_answer(number):
             found.model.start()

@@ -5,6 +5,7 @@ Decisions only, made anew whenever something has changed; `served_models` carrie
 
 import asyncio
 import dataclasses
+import math
 
 from schema import models_config
 from serving.local_server import errors
@@ -46,6 +47,8 @@ class Version:
     Attributes:
       status: where it stands.
       content: fingerprint of what was loaded or refused, or ''.
+      retry_time: of the event loop, when one that was refused is looked at again, though its
+        content is the same; infinite for never.
       model: in memory, from AVAILABLE to the end of UNLOADING.
       lease_count: requests that hold it.
       is_free: set while none does.
@@ -53,6 +56,7 @@ class Version:
 
     status: VersionStatus
     content: str = ""
+    retry_time: float = math.inf
     model: LoadedModel | None = None
     lease_count: int = 0
     is_free: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)

@@ -6,11 +6,12 @@ import shutil
 import subprocess
 import sys
 
+import grpc
 import numpy as np
 import pytest
 
 from schema import manifest, models_config
-from serving.local_server import errors, served_models
+from serving.local_server import errors, model_check, served_models
 from serving.local_server.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("shared_checker")
@@ -100,6 +101,38 @@ def test_a_folder_without_models_waits_for_one(tmp_path, push):
         await until(models.is_ready)
         assert models.names() == ["cats"]
         assert live(models) == 1
+
+    serve(tmp_path, scenario)
+
+
+@pytest.mark.parametrize(
+    ("code", "is_tried_again"),
+    [("DEADLINE_EXCEEDED", True), ("INTERNAL", True), ("FAILED_PRECONDITION", False)],
+)
+def test_what_a_busy_machine_ended_is_tried_again(
+    tmp_path, push, monkeypatch, code, is_tried_again
+):
+    check, tries = model_check.ModelCheck.check, []
+
+    def refuse_once(self, folder, content):
+        tries.append(folder.name)
+        if len(tries) == 1:
+            return model_check.Checked(grpc.StatusCode[code], "not now")
+        return check(self, folder, content)
+
+    monkeypatch.setattr(model_check.ModelCheck, "check", refuse_once)
+    monkeypatch.setattr(served_models, "RETRY_SECONDS", 0.2)
+    push(1)
+
+    async def scenario(models):
+        (status,) = models.statuses("cats")
+        assert (status.state, status.error_message) == ("END", "not now")
+        if is_tried_again:
+            await until(models.is_ready)
+            assert live(models) == 1
+        else:
+            await asyncio.sleep(0.5)
+            assert tries == ["1"]
 
     serve(tmp_path, scenario)
 
