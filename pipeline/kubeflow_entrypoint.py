@@ -7,6 +7,8 @@ The arguments are those that TFX compiles. Two things keep its own entry point f
 on the open-source backend (kubeflow/pipelines, backend/src/v2): the launcher copies
 artifacts between the bucket and a local folder, but TFX opens the bucket's URI, which
 TensorFlow can do for Google's only; and input artifacts arrive without their type.
+
+In a run of a schedule, the first and the last task see to its slot (`kubeflow_slots`).
 """
 
 import argparse
@@ -17,9 +19,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_run_executor
-
-from pipeline import engines
+from pipeline import engines, kubeflow_slots
+from schema.errors import SlimlineError
 
 # Where the launcher keeps the local copies (component.LocalPathForURI).
 LOCAL_FOLDERS = {"gs://": "/gcs/", "minio://": "/minio/", "s3://": "/s3/"}
@@ -36,16 +37,36 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--json_serialized_inputs_spec_args", default="")
     known, beam_arguments = parser.parse_known_args(arguments)
     executor_input = json.loads(known.json_serialized_invocation_args)
+    slot = claimed_slot(executor_input)
     inputs_spec = json.loads(known.json_serialized_inputs_spec_args or "{}")
     restore_types(executor_input, inputs_spec)
     uris = localise(executor_input)
     output_file = local_path(executor_input["outputs"]["outputFile"])
     executor_input["outputs"]["outputFile"] = output_file
     known.json_serialized_invocation_args = json.dumps(executor_input)
+    # It takes seconds to load, and a run whose slot is taken needs none of it.
+    from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_run_executor
+
     # TFX's Beam executors read the command line as flags of their own.
     sys.argv = sys.argv[:1]
     kubeflow_v2_run_executor.main((known, beam_arguments or engines.local()))
-    restore_uris(pathlib.Path(output_file), uris)
+    output = restore_uris(pathlib.Path(output_file), uris)
+    if slot and kubeflow_slots.PUSHED_MODEL in output.get("artifacts", {}):
+        kubeflow_slots.settle(slot, output)
+
+
+def claimed_slot(executor_input: dict[str, Any]) -> kubeflow_slots.Slot | None:
+    """The slot of a schedule that this task's run has, where the task looks after it.
+
+    Ends the process with a sentence where another run has it.
+    """
+    try:
+        slot = kubeflow_slots.taken_from(executor_input)
+        if slot:
+            kubeflow_slots.claim(slot)
+    except SlimlineError as error:
+        sys.exit(f"error: {error}")
+    return slot
 
 
 def restore_types(executor_input: dict[str, Any], inputs_spec: dict[str, Any]) -> None:
@@ -80,12 +101,12 @@ def local_path(uri: str) -> str:
     return uri
 
 
-def restore_uris(output_file: pathlib.Path, uris: dict[str, str]) -> None:
-    """Writes the bucket's URIs back into what the launcher reads after us.
+def restore_uris(output_file: pathlib.Path, uris: dict[str, str]) -> dict[str, Any]:
+    """Writes the bucket's URIs back into what the launcher reads after us; gives it.
 
     Metadata name artifacts too: the blessing names its model.
     """
-    output = json.loads(output_file.read_text(encoding="utf-8"))
+    output: dict[str, Any] = json.loads(output_file.read_text(encoding="utf-8"))
     for artifacts in output.get("artifacts", {}).values():
         for artifact in artifacts["artifacts"]:
             artifact["uri"] = uris.get(artifact["uri"], artifact["uri"])
@@ -94,6 +115,7 @@ def restore_uris(output_file: pathlib.Path, uris: dict[str, str]) -> None:
                 for name, value in artifact.get("metadata", {}).items()
             }
     output_file.write_text(json.dumps(output), encoding="utf-8")
+    return output
 
 
 def _artifacts(

@@ -14,10 +14,12 @@ import yaml
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
+from pipeline import kubeflow_slots
 from schema.errors import ConfigError
 from trainer.lookup import nearest
 
 SCHEMA_VERSION = "2.1.0"
+SERVING_FOLDER = "serving_folder"
 INTEGER = "NUMBER_INTEGER"
 DOUBLE = "NUMBER_DOUBLE"
 STRING = "STRING"
@@ -119,6 +121,23 @@ class Package:
             for name, entry in sorted(declared.get("parameters", {}).items())
         }
 
+    @property
+    def mounts(self) -> set[str]:
+        """Paths at which every container of a task sees a volume."""
+        labels = self.spec.get("deploymentSpec", {}).get("executors", {})
+        executors: dict[str, Any] = {}
+        for document in self.documents[1:]:
+            kubernetes = document.get("platforms", {}).get("kubernetes", {})
+            executors |= kubernetes.get("deploymentSpec", {}).get("executors", {})
+        mounted = [
+            {
+                mount["mountPath"]
+                for mount in executors.get(label, {}).get("pvcMount", ())
+            }
+            for label in labels
+        ]
+        return set.intersection(*mounted) if mounted else set()
+
     def _values_of_job(self) -> dict[str, Any]:
         """Parameters with which a job for Vertex AI runs."""
         config = self.documents[0].get("runtimeConfig", {})
@@ -211,6 +230,62 @@ def values(package: Package, assignments: Sequence[str]) -> dict[str, Any]:
                 tip=f"--parameter {name}=VALUE",
             )
     return found
+
+
+def values_of_schedule(
+    package: Package,
+    schedule: str,
+    given: Mapping[str, Any],
+    enables_caching: bool | None,
+) -> tuple[dict[str, Any], str]:
+    """Parameters of a schedule's runs, with the slot that each of them is to claim.
+
+    Args:
+      package: the pipeline.
+      schedule: its name.
+      given: parameters that were given.
+      enables_caching: as in `to_send`.
+
+    Returns:
+      The parameters, and why no slot is claimed, or ''.
+
+    Raises:
+      ConfigError: a slot was given, which every run would claim.
+    """
+    if kubeflow_slots.SLOT in given:
+        raise ConfigError(
+            f"parameter '{kubeflow_slots.SLOT}' is filled in by the schedule",
+            found=str(given[kubeflow_slots.SLOT]),
+            tip=f"leave --parameter {kubeflow_slots.SLOT} out",
+        )
+    reason = _why_unclaimed(package, given, enables_caching)
+    if reason:
+        return dict(given), reason
+    return {**given, kubeflow_slots.SLOT: kubeflow_slots.to_send(schedule)}, ""
+
+
+def ledger_of(package: Package, given: Mapping[str, Any]) -> pathlib.Path:
+    """The file in which runs with these parameters claim their slots."""
+    return kubeflow_slots.ledger_file(_serving_folder(package, given))
+
+
+def _why_unclaimed(
+    package: Package, given: Mapping[str, Any], enables_caching: bool | None
+) -> str:
+    if not {kubeflow_slots.SLOT, SERVING_FOLDER} <= {*package.parameters}:
+        return f"the pipeline has no parameter '{kubeflow_slots.SLOT}'"
+    if enables_caching:
+        return "--enable-caching takes results of earlier slots"
+    folder = _serving_folder(package, given).rstrip("/").rpartition("/")[0]
+    place = pathlib.PurePosixPath(folder)
+    if not any(place.is_relative_to(mount) for mount in package.mounts):
+        return f"no volume holds {folder}, so no ledger can lie there"
+    return ""
+
+
+def _serving_folder(package: Package, given: Mapping[str, Any]) -> str:
+    default = package.parameters[SERVING_FOLDER].default
+    return str(given.get(SERVING_FOLDER, default))
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from tfx.orchestration.data_types import RuntimeParameter
 from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
 
 from components.image_example_gen import spans
-from pipeline import dag, engines, inputs, kubernetes_settings
+from pipeline import dag, engines, inputs, kubeflow_slots, kubernetes_settings
 from pipeline.config import EngineConfig, PipelineConfig
 from pipeline.kubernetes_settings import KubernetesSettings
 from schema import versions
@@ -28,6 +28,9 @@ SERVING_FOLDER = "serving_folder"
 STEPS = "steps"
 LEARNING_RATE = "learning_rate"
 INGEST = "ingest"
+# Tasks that look after the slot of a schedule: all others wait for the first of the two.
+CONTRACT = "contract"
+PUSH = "push"
 VERTEX_SCHEMA = "2.0.0"
 GCS_SCHEME = "gs://"
 
@@ -60,7 +63,7 @@ def compile_pipeline(config: PipelineConfig, target: Target) -> list[dict[str, A
     For Vertex AI one document: a pipeline job with spec and values of the parameters.
 
     Data, serving folder, steps and rate are parameters of the pipeline; their defaults are
-    those of `config` and `target`.
+    those of `config` and `target`. On Kubeflow the slot of a schedule is another.
 
     Args:
       config: the experiment; `data.path` is where the containers see the images.
@@ -131,6 +134,7 @@ def compile_pipeline(config: PipelineConfig, target: Target) -> list[dict[str, A
         for key, default in defaults.items():
             declared = spec["root"]["inputDefinitions"]["parameters"][key]
             declared |= {"defaultValue": default, "isOptional": True}
+        _add_slot(spec)
     if target.pipeline_root:
         spec["defaultPipelineRoot"] = target.pipeline_root
     # The backend's cache compares parameters, not files: images may change in their place.
@@ -145,6 +149,30 @@ def compile_pipeline(config: PipelineConfig, target: Target) -> list[dict[str, A
             )
         return [job]
     return [spec, platform] if platform else [spec]
+
+
+def _add_slot(spec: dict[str, Any]) -> None:
+    """Gives the slot of a schedule to the tasks that look after it.
+
+    Not by way of TFX: no component knows of it (`kubeflow_entrypoint`).
+    """
+    root = spec["root"]
+    root["inputDefinitions"]["parameters"][kubeflow_slots.SLOT] = {
+        "parameterType": "STRING",
+        "defaultValue": "",
+        "isOptional": True,
+    }
+    for name in (CONTRACT, PUSH):
+        task = root["dag"]["tasks"][name]
+        component = spec["components"][task["componentRef"]["name"]]
+        for key, parameter in (
+            (kubeflow_slots.SLOT, kubeflow_slots.SLOT),
+            (kubeflow_slots.FOLDER, SERVING_FOLDER),
+        ):
+            task["inputs"]["parameters"][key] = {"componentInputParameter": parameter}
+            component["inputDefinitions"]["parameters"][key] = {
+                "parameterType": "STRING"
+            }
 
 
 def _for_vertex(

@@ -9,6 +9,7 @@ from typing import Any
 from google.protobuf import json_format
 from kfp.kubernetes import kubernetes_executor_config_pb2
 
+from pipeline import kubeflow_slots
 from schema.errors import ConfigError
 
 TRAIN = "train"
@@ -119,10 +120,16 @@ def unmounted(spec: Mapping[str, Any], settings: KubernetesSettings) -> list[str
 def platform_spec(
     spec: Mapping[str, Any], settings: KubernetesSettings
 ) -> dict[str, Any]:
-    """The second document of the file, which mounts the volumes; {} without volumes."""
+    """The second document of the file, which mounts the volumes; {} without volumes.
+
+    With volumes there is a ledger that slots may be claimed in, by the id of the run.
+    """
     if not settings.volumes:
         return {}
     config = kubernetes_executor_config_pb2.KubernetesExecutorConfig()
+    config.field_path_as_env.add(
+        name=kubeflow_slots.RUN_VARIABLE, field_path=kubeflow_slots.RUN_FIELD
+    )
     for mount_path, claim in sorted(settings.volumes.items()):
         mount = config.pvc_mount.add(mount_path=mount_path, constant=claim)
         mount.pvc_name_parameter.runtime_value.constant.string_value = claim

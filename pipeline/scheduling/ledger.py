@@ -20,6 +20,7 @@ from pipeline.scheduling.owner import Owner
 from pipeline.scheduling.rows import (
     CRON,
     FAILED,
+    KUBEFLOW,
     PLANNED,
     RUNNING,
     SETTLED,
@@ -257,6 +258,27 @@ class Ledger:
             )
             (row,) = self._select("id = ?", planned[0].id)
         return row, None
+
+    def claim_for_run(
+        self, pipeline: str, slot: str, run: str, reason: str, now: datetime.datetime
+    ) -> Row:
+        """Takes a slot for a run that a server of its own began, unless it is taken.
+
+        Whether such a run lives cannot be told from here, so the slot stays its own.
+
+        Returns:
+          The running row, or that of the run which came first.
+        """
+        moment = clock.in_words(now)
+        with self._transaction():
+            self._database.execute(
+                "INSERT INTO slots (pipeline, slot, kind, state, reason, attempts, runs,"
+                " planned, started, owner) VALUES (?, ?, ?, ?, ?, 1, ?, ?, ?, ?)"
+                " ON CONFLICT (pipeline, slot) DO NOTHING",
+                (pipeline, slot, KUBEFLOW, RUNNING, reason, run, moment, moment, run),
+            )
+            (row,) = self._select("pipeline = ? AND slot = ?", pipeline, slot)
+        return row
 
     def beat(self, row: Row, run: str, now: datetime.datetime) -> Row:
         """Shows that the owner of a row lives, and which run he waits for.

@@ -6,6 +6,7 @@ import datetime
 CRON = "cron"
 SPAN = "span"
 FORCED = "forced"
+KUBEFLOW = "kubeflow"
 
 PLANNED = "planned"
 RUNNING = "running"
@@ -25,9 +26,9 @@ class Row:
 
     Attributes:
       id: number in the ledger.
-      pipeline: name of the experiment.
+      pipeline: name of the experiment, or 'kubeflow/' and that of a schedule there.
       slot: a moment in UTC, ISO 8601, or the span that came.
-      kind: CRON, SPAN or FORCED.
+      kind: CRON, SPAN, FORCED or KUBEFLOW.
       state: one of STATES.
       reason: of the state, in words.
       attempts: how often its run was begun.
@@ -35,7 +36,7 @@ class Row:
       data_key: equal where the data are.
       settings_key: equal where the settings are.
       span: newest one of the data. version: of that span.
-      runs: names of the folders of its runs, one an attempt.
+      runs: names of the folders of its runs, one an attempt; on Kubeflow the run's id.
       pushed_version: version that became live.
       exit_code: of the command that ran.
       is_pruned: whether the artifacts of the runs were deleted.

@@ -393,7 +393,9 @@ def schedule_command(
 ) -> int:
     """Run the compiled pipeline in FILE whenever --cron says, one run at a time.
 
-    What was missed while the server was down is not made up for.
+    What was missed while the server was down is not made up for. Where the models lie on a
+    volume and the server fills in the time, a second run for it ends before it has done
+    anything (docs/kubeflow.md).
     """
     with capture.discard():
         from pipeline import kubeflow_client, kubeflow_cron, kubeflow_package
@@ -401,7 +403,16 @@ def schedule_command(
         package = kubeflow_package.read(file)
         fields = kubeflow_cron.seconds_first(cron)
         job = wishes.job(package, name or package.name)
-        document = {**_plan(access, package, job), "cron": fields}
+        parameters, reason = kubeflow_package.values_of_schedule(
+            package, job.name, job.parameters, wishes.enables_caching
+        )
+        job = dataclasses.replace(job, parameters=parameters)
+        ledger = "" if reason else str(kubeflow_package.ledger_of(package, parameters))
+        document = {
+            **_plan(access, package, job),
+            "cron": fields,
+            "slots": {"ledger": ledger or None, "unclaimed": reason},
+        }
         if not is_dry:
             server = access.connect()
             if not replaces:

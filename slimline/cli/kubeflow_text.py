@@ -43,6 +43,7 @@ def plan(document: Mapping[str, Any]) -> str:
         ("server", document["host"] or "none named: --host URL"),
         ("name", document["name"]),
         *([("cron", document["cron"])] if "cron" in document else []),
+        *([("slots", _slots(document))] if "slots" in document else []),
         ("experiment", document["kubeflow_experiment"]),
         ("pipeline", f"{document['pipeline']}, {len(document['tasks'])} tasks"),
         *(
@@ -81,9 +82,18 @@ def scheduled(document: Mapping[str, Any]) -> str:
         ("schedule", document["name"]),
         ("id", document["id"]),
         ("cron", f"{document['cron']}   (one run at a time, missed ones are left out)"),
+        ("slots", _slots(document)),
         *(("replaced", replaced) for replaced in document["replaced"]),
     ]
     return output.columns(rows)
+
+
+def _slots(document: Mapping[str, Any]) -> str:
+    """Where the runs of a schedule claim their slots, or why they do not."""
+    slots = document["slots"]
+    if slots["ledger"]:
+        return f"claimed in {slots['ledger']}   (where the server fills in the time)"
+    return f"not claimed: {slots['unclaimed']}"
 
 
 def listing(

@@ -10,6 +10,8 @@ kubeflow/pipelines, backend/src/v2:
   `{{$}}` is replaced, the command runs, its output file is merged, output folders are copied
   into the bucket. Local folders are emptied after each task: what a component did not name
   as input is not there.
+- `driver/k8s.go`: of the second document, variables that name a label of the pod, which
+  bears the id of its run. Volumes are this machine's folders.
 
 Refused, because the open-source backend does not run them: resolvers, lifecycle hooks
 (TFX's drivers), schema versions other than 2.1.0.
@@ -22,7 +24,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -32,6 +34,7 @@ from kfp.pipeline_spec import pipeline_spec_pb2
 
 SCHEMA_VERSION = "2.1.0"
 SCHEME = "minio://"
+RUN_LABEL = "metadata.labels['pipeline/runid']"
 LOG_LINES = 40
 
 
@@ -79,8 +82,21 @@ def load(path: pathlib.Path) -> pipeline_spec_pb2.PipelineSpec:
     return spec
 
 
+def load_platform(path: pathlib.Path) -> dict[str, Any]:
+    """Executor -> what is asked of Kubernetes, of the file's second document."""
+    documents = list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
+    for document in documents[1:]:
+        json_format.ParseDict(document, pipeline_spec_pb2.PlatformSpec())
+        return document["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    return {}
+
+
 class Backend:
-    """A bucket, and runs of pipelines against it."""
+    """A bucket, and runs of pipelines against it.
+
+    Attributes:
+      start: runs (command, folder, environment, log) to the end and gives the exit code.
+    """
 
     def __init__(self, folder: pathlib.Path, python: str = sys.executable):
         """Makes an empty backend.
@@ -92,6 +108,7 @@ class Backend:
         self.bucket = folder / "bucket"
         self._scratch = folder / "scratch"
         self._python = python
+        self.start: Callable[..., int] = self._start
         self._artifact_ids = 0
         self._runs = 0
 
@@ -100,6 +117,7 @@ class Backend:
         spec: pipeline_spec_pb2.PipelineSpec,
         parameters: Mapping[str, Any] | None = None,
         environment: Mapping[str, str] | None = None,
+        platform: Mapping[str, Any] | None = None,
     ) -> Run:
         """Runs every task once, in order.
 
@@ -107,13 +125,15 @@ class Backend:
           spec: what `load` gave.
           parameters: of the pipeline, over their defaults.
           environment: of the containers, beside the few variables that an image has.
+          platform: what `load_platform` gave.
 
         Raises:
           TaskFailed: a container ended with an error.
           Refused: a parameter that the pipeline does not have, or one left without value.
         """
         self._runs += 1
-        root = f"{SCHEME}pipelines/{spec.pipeline_info.name}/run-{self._runs}"
+        run_id = f"run-{self._runs}"
+        root = f"{SCHEME}pipelines/{spec.pipeline_info.name}/{run_id}"
         run = Run({}, {}, [])
         produced: dict[tuple[str, str], dict[str, Any]] = {}
         values = _pipeline_parameters(spec, parameters or {})
@@ -131,7 +151,9 @@ class Backend:
                 "outputs": self._outputs(root, name, component),
             }
             container = _executors(spec)[component.executor_label].container
-            self._launch(name, container, executor_input, environment or {})
+            asked = (platform or {}).get(component.executor_label, {})
+            variables = {**_variables(asked, run_id), **(environment or {})}
+            self._launch(name, container, executor_input, variables)
             for key, listed in executor_input["outputs"]["artifacts"].items():
                 artifact = listed["artifacts"][0]
                 self._artifact_ids += 1
@@ -175,28 +197,20 @@ class Backend:
             self._local(listed["artifacts"][0]["uri"]).parent.mkdir(
                 parents=True, exist_ok=True
             )
-        command, *arguments = [
+        words = [
             word.replace("{{$}}", json.dumps(executor_input))
             for word in (*container.command, *container.args)
         ]
         log = self._scratch / "log.txt"
-        with log.open("wb") as file:
-            code = subprocess.run(
-                [self._python if command == "python" else command, *arguments],
-                cwd=self._scratch / "work",
-                env={
-                    "PATH": os.defpath,
-                    "HOME": str(self._scratch / "work"),
-                    "TMPDIR": str(self._scratch),
-                    "PYTHONDONTWRITEBYTECODE": "1",
-                    "SLIMLINE_KUBEFLOW_LOCAL_ROOT": str(self._scratch),
-                    **environment,
-                },
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=file,
-                check=False,
-            ).returncode
+        variables = {
+            "PATH": os.defpath,
+            "HOME": str(self._scratch / "work"),
+            "TMPDIR": str(self._scratch),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "SLIMLINE_KUBEFLOW_LOCAL_ROOT": str(self._scratch),
+            **environment,
+        }
+        code = self.start(words, self._scratch / "work", variables, log)
         if code:
             lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
             raise TaskFailed(
@@ -209,6 +223,26 @@ class Backend:
             # The launcher lets a component leave an output unwritten.
             if self._local(uri).exists():
                 _copy(self._local(uri), self._in_bucket(uri))
+
+    def _start(
+        self,
+        words: Sequence[str],
+        folder: pathlib.Path,
+        variables: Mapping[str, str],
+        log: pathlib.Path,
+    ) -> int:
+        """Runs a command as a new process."""
+        command, *arguments = words
+        with log.open("wb") as file:
+            return subprocess.run(
+                [self._python if command == "python" else command, *arguments],
+                cwd=folder,
+                env=variables,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+                check=False,
+            ).returncode
 
     def _in_bucket(self, uri: str) -> pathlib.Path:
         return self.bucket / uri.removeprefix(SCHEME)
@@ -279,6 +313,16 @@ def _task_parameters(
     if set(values) - set(declared):
         raise Refused(f"undeclared parameters: {sorted(set(values) - set(declared))}")
     return values
+
+
+def _variables(asked: Mapping[str, Any], run_id: str) -> dict[str, str]:
+    """Variables of a container that hold a field of its pod."""
+    fields = {
+        field["name"]: field["fieldPath"] for field in asked.get("fieldPathAsEnv", ())
+    }
+    if unknown := {*fields.values()} - {RUN_LABEL}:
+        raise Refused(f"fields {sorted(unknown)}")
+    return dict.fromkeys(fields, run_id)
 
 
 def _input(

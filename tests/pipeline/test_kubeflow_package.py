@@ -179,3 +179,78 @@ def test_other_files(tmp_path: pathlib.Path, text: str, message: str) -> None:
 def test_no_file(tmp_path: pathlib.Path) -> None:
     with pytest.raises(ConfigError, match="cannot read"):
         kubeflow_package.read(tmp_path / "none.yaml")
+
+
+@pytest.fixture
+def scheduled(tmp_path: pathlib.Path):
+    """Function (mount path of `train`) -> a pipeline whose runs may claim slots."""
+
+    def make(mount_path: str = "/slimline/serving") -> kubeflow_package.Package:
+        spec = copy.deepcopy(SPEC)
+        spec["root"]["inputDefinitions"]["parameters"] |= {
+            "slot": {"parameterType": "STRING", "defaultValue": ""},
+            "serving_folder": {
+                "parameterType": "STRING",
+                "defaultValue": "/slimline/serving/cats",
+            },
+        }
+        paths = {"ingest": "/slimline/serving", "train": mount_path}
+        executors = {
+            f"{name}_executor": {"pvcMount": [{"constant": "x", "mountPath": path}]}
+            for name, path in paths.items()
+        }
+        platform = {
+            "platforms": {"kubernetes": {"deploymentSpec": {"executors": executors}}}
+        }
+        return kubeflow_package.read(write(tmp_path, spec, platform))
+
+    return make
+
+
+def test_a_schedule_hands_on_the_time(scheduled) -> None:
+    package = scheduled()
+    assert kubeflow_package.values_of_schedule(
+        package, "nightly", {"steps": 1}, None
+    ) == (
+        {"steps": 1, "slot": "[[ScheduledTime]] nightly"},
+        "",
+    )
+    ledger = kubeflow_package.ledger_of(package, {})
+    assert ledger == pathlib.Path("/slimline/serving/schedule.sqlite")
+    elsewhere = {"serving_folder": "/slimline/serving/more/dogs"}
+    ledger = kubeflow_package.ledger_of(package, elsewhere)
+    assert ledger == pathlib.Path("/slimline/serving/more/schedule.sqlite")
+    with pytest.raises(ConfigError, match="'slot' is filled in by the schedule"):
+        kubeflow_package.values_of_schedule(package, "nightly", {"slot": "1 a"}, None)
+
+
+@pytest.mark.parametrize(
+    ("mount_path", "given", "enables_caching", "reason"),
+    [
+        ("/slimline/serving/x", {}, None, "no volume holds /slimline/serving, so no"),
+        (
+            "/slimline/serving",
+            {"serving_folder": "gs://bucket/serving/cats"},
+            None,
+            "no volume holds gs://bucket/serving, so no ledger can lie there",
+        ),
+        ("/slimline/serving", {}, True, "--enable-caching takes results of earlier"),
+    ],
+)
+def test_why_no_slot_is_claimed(
+    scheduled, mount_path, given, enables_caching, reason
+) -> None:
+    package = scheduled(mount_path)
+    values, found = kubeflow_package.values_of_schedule(
+        package, "nightly", given, enables_caching
+    )
+    assert values == given
+    assert found.startswith(reason)
+
+
+def test_pipelines_of_others_claim_nothing(package: kubeflow_package.Package) -> None:
+    assert package.mounts == set()
+    assert kubeflow_package.values_of_schedule(package, "nightly", {}, None) == (
+        {},
+        "the pipeline has no parameter 'slot'",
+    )

@@ -53,7 +53,7 @@ def test_nothing_asked_changes_nothing(spec: dict) -> None:
     assert kubernetes_settings.platform_spec(spec, KubernetesSettings()) == {}
 
 
-def test_volumes_are_mounted_everywhere(spec: dict) -> None:
+def test_volumes_are_mounted_everywhere_and_pods_know_their_run(spec: dict) -> None:
     settings = KubernetesSettings(volumes={"/slimline": "images"})
     platform = kubernetes_settings.platform_spec(spec, settings)
     executors = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
@@ -62,9 +62,13 @@ def test_volumes_are_mounted_everywhere(spec: dict) -> None:
         "constant": "images",
         "pvcNameParameter": {"runtimeValue": {"constant": "images"}},
     }
+    run_id = {
+        "name": "SLIMLINE_KUBEFLOW_RUN_ID",
+        "fieldPath": "metadata.labels['pipeline/runid']",
+    }
     assert executors == {
-        "ingest_executor": {"pvcMount": [mount]},
-        "train_executor": {"pvcMount": [mount]},
+        label: {"pvcMount": [mount], "fieldPathAsEnv": [run_id]}
+        for label in ("ingest_executor", "train_executor")
     }
 
 

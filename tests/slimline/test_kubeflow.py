@@ -9,6 +9,7 @@ import kfp_server_api
 import pytest
 import yaml
 
+from pipeline import kubeflow_slots
 from slimline import errors
 
 NIGHTLY = ("--cron", "0 0 3 * * *", "--name", "nightly")
@@ -100,7 +101,9 @@ def test_schedule_and_replace(ask, kubeflow_api):
         "schedule  nightly",
         f"id        {old.recurring_run_id}",
         "cron      0 0 3 * * *   (one run at a time, missed ones are left out)",
+        "slots     not claimed: the pipeline has no parameter 'slot'",
     ]
+    assert old.runtime_config.parameters == {}
     code, out, err = ask("schedule", "tiny.yaml", *NIGHTLY)
     assert (code, out) == (errors.USAGE_WRONG, "")
     assert err.splitlines() == [
@@ -325,6 +328,15 @@ def test_compile_and_submit(ask, call, kubeflow_api):
     (run,) = kubeflow_api.runs.values()
     assert run.pipeline_spec == {"pipeline_spec": spec, "platform_spec": platform}
     assert run.runtime_config.parameters == {"steps": 7}
+    code, out, err = ask("schedule", "digits.yaml", *NIGHTLY)
+    assert (code, err) == (0, "")
+    assert out.splitlines()[-1] == (
+        "slots     claimed in /slimline/serving/schedule.sqlite"
+        "   (where the server fills in the time)"
+    )
+    (schedule,) = kubeflow_api.schedules.values()
+    # As the server fills it in, when the time has come.
+    assert schedule.runtime_config.parameters == {"slot": "[[ScheduledTime]] nightly"}
 
     bare = [
         *(
@@ -350,3 +362,30 @@ def test_compile_and_submit(ask, call, kubeflow_api):
     ]
     assert document["parameters"]["serving_folder"] == "gs://b/digits"
     assert document["parameters"]["steps"] == 0
+    planned = ("schedule", "bare", "--cron", "@daily", "--dry-run")
+    code, out, err = ask(*planned)
+    assert (code, err) == (0, "")
+    reason = "no volume holds gs://b, so no ledger can lie there"
+    assert f"slots       not claimed: {reason}" in out.splitlines()
+    document = json.loads(ask(*planned, "--json")[1])
+    assert document["parameters"] == {}
+    assert document["slots"] == {"ledger": None, "unclaimed": reason}
+
+
+def test_slots_are_shown_in_the_history(call, tmp_path):
+    slot = kubeflow_slots.Slot(
+        "nightly", "2026-11-26T03:00:00+00:00", "6f3a", tmp_path / "schedule.sqlite"
+    )
+    kubeflow_slots.claim(slot)
+    code, out, err = call("schedule", "history", "--root", str(tmp_path))
+    assert (code, err) == (0, "")
+    (line,) = out.splitlines()[1:]
+    assert line.split()[:4] == [
+        "2026-11-26T03:00:00Z",
+        "kubeflow/nightly",
+        "running",
+        "6f3a",
+    ]
+    assert line.endswith(
+        "has not come to its push; where the run ends before, this stays"
+    )
