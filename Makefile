@@ -22,7 +22,7 @@ $(VENV)/.installed: requirements.lock setup.py scripts/install.sh
 test: install
 	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || \
 		echo "note: no Chromium, the report is not opened in one (Debian: apt install chromium)" >&2
-	pytest -n 2 --dist loadfile --no-loadscope-reorder
+	pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=25
 
 lint: install
 	ruff check .
