@@ -122,15 +122,18 @@ def mnist_resnet_34() -> PipelineConfig:
             resize_px=28, crop_px=28, channels=1, standardise="minus_one_to_one"
         ),
         model=ModelConfig(net="resnet_34_mnist"),
+        augmentation=AugmentationConfig(
+            rotation_degrees=10, scale=0.1, shift=0.07, fill="edge"
+        ),
         train=TrainConfig(
             batch_size=100,
-            steps=8000,
-            optimizer="gradient_descent",
-            learning_rate=0.03,
+            steps=4000,
+            optimizer="nesterov",
+            learning_rate=0.01,
             weight_decay=1e-4,
             ema_decay=0.99,
         ),
-        schedule=ScheduleConfig(warmup_epochs=0),
+        schedule=ScheduleConfig(warmup_epochs=0.5),
         evaluation=EvaluationConfig(min_top_1=0.97),
     )
 

@@ -78,7 +78,7 @@ class AugmentationConfig:
     flip_up_down: bool = setting(False, "mirror upside down, every second image")
     rot90: bool = setting(False, "turn by 0, 90, 180 or 270 degrees")
     pad_crop_px: NonNegativeInt = setting(
-        0, "border of zeros that is added before a crop to the old size"
+        0, "border that is added before a crop to the old size"
     )
     random_square_crop: Share = setting(
         0.0,
@@ -93,6 +93,11 @@ class AugmentationConfig:
     )
     rotation_degrees: Annotated[float, Field(ge=0, le=180)] = setting(
         0.0, "largest angle of rotation about the centre, either way"
+    )
+    fill: Literal["zero", "edge"] = setting(
+        "zero",
+        "what borders and moves bring in: zeros, the mean of standardised images, or the"
+        " nearest px, right for digits on a plain ground",
     )
     brightness: NonNegativeFloat = setting(
         0.0,

@@ -41,14 +41,21 @@ def rot90(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     )
 
 
-def pad_crop(images: tf.Tensor, seed: tf.Tensor, pad_px: int) -> tf.Tensor:
-    """Adds `pad_px` zeros on each side, then crops each image at random to its old size.
+def pad_crop(
+    images: tf.Tensor, seed: tf.Tensor, pad_px: int, fill: str = "zero"
+) -> tf.Tensor:
+    """Adds `pad_px` px on each side, then crops each image at random to its old size.
 
-    Reference: He et al., arXiv:1512.03385, section 4.2, with 4 px.
+    They are zeros, or those of the edge, by `fill`. Reference: He et al., arXiv:1512.03385, section 4.2, with 4 px.
     """
     height_px, width_px = images.shape[1:3]
     sides = [pad_px, pad_px]
-    padded = tf.pad(images, [[0, 0], sides, sides, [0, 0]])
+    if fill == "edge":
+        rows = _repeat_edges(height_px, pad_px)
+        padded = tf.gather(images, rows, axis=1)
+        padded = tf.gather(padded, _repeat_edges(width_px, pad_px), axis=2)
+    else:
+        padded = tf.pad(images, [[0, 0], sides, sides, [0, 0]])
     return _crop_at_random(padded, seed, height_px, width_px)
 
 
@@ -90,6 +97,7 @@ def affine(
     rotation_degrees: float = 0.0,
     scale: float = 0.0,
     shift: float = 0.0,
+    fill: str = "zero",
 ) -> tf.Tensor:
     """Turns, resizes and moves each image about its centre, in one interpolation.
 
@@ -99,9 +107,10 @@ def affine(
       rotation_degrees: largest angle, either way; positive ones turn against the clock.
       scale: the size changes by a factor between 1 - scale and 1 + scale.
       shift: largest move along each axis, as a share of that side.
+      fill: what comes in from outside: 'zero', about the mean, or 'edge', the nearest px.
 
     Returns:
-      Of the same shape, bilinear; what comes in from outside is 0, about the mean.
+      Of the same shape, bilinear.
     """
     height_px, width_px = images.shape[1:3]
     largest_angle = math.radians(rotation_degrees)
@@ -123,7 +132,7 @@ def affine(
             cosine,
             centre_y - sine * from_x - cosine * from_y,
         ],
-        fill_mode="CONSTANT",
+        fill_mode="NEAREST" if fill == "edge" else "CONSTANT",
     )
 
 
@@ -153,6 +162,11 @@ def _draws(
     if fold is not None:
         seed = tf.random.experimental.stateless_fold_in(seed, fold)
     return tf.random.stateless_uniform([tf.shape(images)[0], 1], seed, low, high, dtype)
+
+
+def _repeat_edges(size_px: int, pad_px: int) -> tf.Tensor:
+    """Places along an axis of which the first and the last px are repeated."""
+    return tf.clip_by_value(tf.range(-pad_px, size_px + pad_px), 0, size_px - 1)
 
 
 def _mirror(images: tf.Tensor, is_rows: tf.Tensor, is_columns: tf.Tensor) -> tf.Tensor:

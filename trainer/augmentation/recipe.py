@@ -37,8 +37,9 @@ def steps_of(config: TrainerConfig) -> list[Step]:
     """The steps that `config` asks for, in order: places, then light, then erasures."""
     wanted = config.augmentation
     steps: list[Step] = []
+    fill = {} if wanted.fill == "zero" else {"fill": wanted.fill}
     if wanted.pad_crop_px:
-        steps.append(("pad_crop", {"pad_px": wanted.pad_crop_px}))
+        steps.append(("pad_crop", {"pad_px": wanted.pad_crop_px, **fill}))
     if wanted.random_square_crop:
         steps.append(
             ("random_square_crop", {"smallest_share": wanted.random_square_crop})
@@ -49,7 +50,7 @@ def steps_of(config: TrainerConfig) -> list[Step]:
         name: getattr(wanted, name) for name in ("rotation_degrees", "scale", "shift")
     }
     if any(affine.values()):
-        steps.append(("affine", affine))
+        steps.append(("affine", affine | fill))
     for name in ("flip_left_right", "flip_up_down", "rot90"):
         if getattr(wanted, name):
             steps.append((name, {}))
@@ -66,11 +67,15 @@ def steps_of(config: TrainerConfig) -> list[Step]:
 def describe(config: TrainerConfig) -> list[str]:
     """The steps as a person reads them, as 'pad_crop (pad_px 4)'."""
     return [
-        f"{name} ({', '.join(f'{key} {value:g}' for key, value in arguments.items())})"
+        f"{name} ({', '.join(f'{key} {_shown(value)}' for key, value in arguments.items())})"
         if arguments
         else name
         for name, arguments in [*steps_of(config), *_mixing_of(config)]
     ]
+
+
+def _shown(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:g}"
 
 
 def apply(images: tf.Tensor, steps: Sequence[Step], seed: tf.Tensor) -> tf.Tensor:

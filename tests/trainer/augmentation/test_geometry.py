@@ -45,6 +45,31 @@ def test_pad_crop_is_a_window_of_the_padded_image(run, numbered):
     assert places == set(range(9))
 
 
+def test_pad_crop_repeats_the_edge(run, numbered):
+    images = numbered(50, 3)
+    outputs = run(images, [("pad_crop", {"pad_px": 2, "fill": "edge"})])
+    padded = np.pad(images, [(0, 0), (2, 2), (2, 2), (0, 0)], mode="edge")
+    places = set()
+    for image, output in zip(padded, outputs, strict=True):
+        found = [
+            (top, left)
+            for top in range(5)
+            for left in range(5)
+            if np.array_equal(output, image[top : top + 3, left : left + 3])
+        ]
+        assert len(found) == 1
+        places.update(found)
+    assert len(places) > 15
+
+
+def test_affine_repeats_the_edge(run):
+    images = np.full([20, 8, 8, 1], -1.0, np.float32)
+    change = {"rotation_degrees": 30.0, "scale": 0.2, "shift": 0.2}
+    outputs = run(images, [("affine", change | {"fill": "edge"})])
+    np.testing.assert_allclose(outputs, images, atol=1e-6)
+    assert run(images, [("affine", change)]).max() == 0
+
+
 def test_pad_crop_of_a_wide_image(run, numbered):
     images = numbered(4, 6)[:, :3]
     outputs = run(images, [("pad_crop", {"pad_px": 0})])

@@ -13,7 +13,7 @@ from trainer.config import (
     TrainerConfig,
 )
 
-# Every setting of the section, with a value that changes images.
+# Every setting of the section but `fill`, with a value that changes images.
 EACH = {
     "flip_left_right": True,
     "flip_up_down": True,
@@ -69,7 +69,15 @@ def test_unknown_name_names_the_nearest(numbered):
 
 
 def test_every_setting_is_tried():
-    assert set(EACH) == {field.name for field in dataclasses.fields(AugmentationConfig)}
+    known = {field.name for field in dataclasses.fields(AugmentationConfig)}
+    assert known == {*EACH, "fill"}
+
+
+def test_what_comes_in_from_outside():
+    config = config_of(pad_crop_px=2, shift=0.2, fill="edge", cutout_px=3)
+    filled = {name: step.get("fill") for name, step in recipe.steps_of(config)}
+    assert filled == {"pad_crop": "edge", "affine": "edge", "cutout": None}
+    assert recipe.describe(config)[0] == "pad_crop (pad_px 2, fill edge)"
 
 
 @pytest.mark.parametrize("name", EACH)
