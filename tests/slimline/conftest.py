@@ -5,22 +5,13 @@ import types
 import pytest
 
 import pipeline
+from pipeline import parts
 from pipeline.summary import Summary
 from slimline.cli import main
 
 PROGRESS = logging.getLogger("slimline.progress")
-COMPONENTS = (
-    "contract",
-    "ingest",
-    "statistics",
-    "check",
-    "transform",
-    "train",
-    "baseline",
-    "evaluate",
-    "infra",
-    "push",
-)
+# Bulk inference runs where it is asked for.
+COMPONENTS = tuple(name for name in parts.COMPONENTS if name != "infer")
 
 
 @pytest.fixture
