@@ -35,7 +35,7 @@ class Summary:
       per_class: class name -> {precision, recall, f1, support} on test.
       most_confused: true class, predicted class and images of the largest confusion, or
         None where there is none.
-      rules: of the gate, as `components.model_evaluator.gate.Rule`.
+      rules: of the gate, as `schema.rule.Rule`.
       verdict: the gate in sentences, one a rule.
       refusals: those of the sentences that speak against the model.
       infra_rules: of the check of the served model, as

@@ -166,7 +166,9 @@ def make_image(
     result = subprocess.run(
         ["make", "--no-print-directory", "image", f"DOCKER={program}"],
         cwd=PROJECT,
-        env={name: value for name, value in os.environ.items() if name not in inherited},
+        env={
+            name: value for name, value in os.environ.items() if name not in inherited
+        },
         capture_output=True,
         text=True,
         check=False,

@@ -105,7 +105,7 @@ def check(
       limits: what the model must keep.
 
     Returns:
-      `is_blessed`; `rules`, as `rules.Rule`; their `sentences`; `refusals`, those that
+      `is_blessed`; `rules`, as `schema.rule.Rule`; their `sentences`; `refusals`, those that
       speak against the model; and the figures: `load_seconds`, `latency_ms` {p50, p99,
       calls}, `peak_memory_bytes`, `size_bytes`, `answers` {images, asked, equal,
       largest_difference}, None where the model did not come so far; `log`, the last lines

@@ -3,16 +3,16 @@
 import dataclasses
 import json
 import pathlib
-import signal
 import subprocess
 import sys
 import tempfile
 from typing import Any
 
 from components.infra_check import probe
+from schema import signals
 
 # -P: a folder named like one of our packages where the run was started must not win.
-COMMAND = (sys.executable, "-P", "-m", "components.infra_check.probe")
+COMMAND = (sys.executable, "-P", "-m", "components.infra_check")
 LOG_LINES = 20
 MAX_SIGNS = 200
 
@@ -78,17 +78,8 @@ def _end(
         return f"{stage} failed: {failure[:MAX_SIGNS]}"
     last = f": {lines[-1][:MAX_SIGNS]}" if lines else ""
     if code < 0:
-        return f"a fresh process was killed by {_signal(-code)} while {stage}{last}"
+        return f"a fresh process was killed by {signals.in_words(-code)} while {stage}{last}"
     return f"a fresh process ended with code {code} while {stage}{last}"
-
-
-def _signal(number: int) -> str:
-    try:
-        name = signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
-    # What the kernel sends when memory runs out; nobody else explains it.
-    return f"{name} (out of memory?)" if name == "SIGKILL" else name
 
 
 def _last_lines(file: pathlib.Path) -> tuple[str, ...]:

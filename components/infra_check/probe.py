@@ -1,6 +1,6 @@
 """The fresh process: loads a SavedModel, asks it, and writes down what it found.
 
-    python -m components.infra_check.probe MODEL RECORDED FINDINGS
+    python -m components.infra_check MODEL RECORDED FINDINGS
 
 It judges nothing. What it knows is on disk after every stage, so that a model which takes
 the process down still tells how far it came.
@@ -212,7 +212,3 @@ def _peak_memory_bytes() -> int:
                 return 1024 * int(line.split()[1])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from schema import signatures
+from schema.rule import Rule
 
 # All figures, in the artifact.
 REPORT_FILE = "infra.json"
@@ -43,25 +44,6 @@ class Limits:
     max_latency_ms: float = 0.0
     max_size_mb: float = 0.0
     timeout_seconds: float = 300.0
-
-
-@dataclasses.dataclass(frozen=True)
-class Rule:
-    """The outcome of one rule.
-
-    Attributes:
-      name: of the rule; as the setting that holds its limit, where one does.
-      sentence: with the figures.
-      is_kept: False speaks against the model.
-      figure: what was measured, None where nothing could be.
-      limit: what it was held against, or None.
-    """
-
-    name: str
-    sentence: str
-    is_kept: bool
-    figure: float | None = None
-    limit: float | None = None
 
 
 def judge(

@@ -3,14 +3,14 @@
 import dataclasses
 import json
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import apache_beam as beam
 import numpy as np
 import tensorflow_model_analysis as tfma
 
-from components.model_evaluator import predictions, traits
+from components.model_evaluator import predictions, slices, traits
 from schema import features, signatures
 
 CANDIDATE = "candidate"
@@ -68,7 +68,7 @@ def eval_config(settings: Settings, has_baseline: bool) -> tfma.EvalConfig:
             )
             for name in names
         ],
-        metrics_specs=[tfma.MetricsSpec(metrics=metrics)],
+        metrics_specs=[tfma.MetricsSpec(metrics=metrics, model_names=names)],
         slicing_specs=[
             tfma.SlicingSpec(),
             tfma.SlicingSpec(feature_keys=[features.TEXT]),
@@ -107,11 +107,12 @@ def run(
         for name in models
     ]
     shared_models = shared if has_baseline else shared[0]
-    extractors = tfma.default_extractors(
-        eval_shared_model=shared_models, eval_config=config
-    )
-    # Behind the unbatching, and before the slices are found.
-    extractors.insert(len(extractors) - 1, _traits_extractor(settings.traits))
+    # Batches all the way: for the default extractors each image would be one of its own.
+    extractors = [
+        tfma.extractors.FeaturesExtractor(config),
+        tfma.extractors.PredictionsExtractor(config, shared_models),
+        _traits_extractor(settings.traits),
+    ]
     keep: dict[str, dict[str, Any]] = {
         tfma.FEATURES_KEY: {
             name: {}
@@ -123,12 +124,10 @@ def run(
         },
         tfma.PREDICTIONS_KEY: {},
     }
-    evaluators = tfma.default_evaluators(
-        eval_shared_model=shared_models, eval_config=config
-    )
-    evaluators.append(
-        tfma.evaluators.AnalysisTableEvaluator(key=_RECORDS_KEY, include=keep)
-    )
+    evaluators = [
+        slices.evaluator(config),
+        tfma.evaluators.AnalysisTableEvaluator(key=_RECORDS_KEY, include=keep),
+    ]
     writers = tfma.default_writers(
         output_path=str(folder), eval_shared_model=shared_models, eval_config=config
     )
@@ -138,7 +137,9 @@ def run(
         )
     )
     folder.mkdir(parents=True, exist_ok=True)
-    with make_pipeline() as pipeline:
+    # TFMA first calls a signature in a way that is refused, and all images of the batch would
+    # be printed for the message.
+    with np.printoptions(threshold=0, edgeitems=1), make_pipeline() as pipeline:
         _ = make_examples(pipeline) | "Evaluate" >> tfma.ExtractEvaluateAndWriteResults(
             eval_shared_model=shared_models,
             eval_config=config,
@@ -165,7 +166,7 @@ class _WritePredictions(beam.PTransform):
         """See base class."""
         return (
             evaluation[_RECORDS_KEY]
-            | "ToRow" >> beam.Map(_row, self._trait_names, self._has_baseline)
+            | "ToRows" >> beam.FlatMap(_rows, self._trait_names, self._has_baseline)
             | "Write"
             >> beam.io.WriteToParquet(
                 self._prefix,
@@ -175,31 +176,42 @@ class _WritePredictions(beam.PTransform):
         )
 
 
-def _row(
-    extracts: Mapping[str, Any], trait_names: tuple[str, ...], has_baseline: bool
-) -> dict[str, Any]:
-    said = extracts[tfma.PREDICTIONS_KEY]
+def _rows(
+    batch: Mapping[str, Any], trait_names: tuple[str, ...], has_baseline: bool
+) -> Iterator[dict[str, Any]]:
+    said = batch[tfma.PREDICTIONS_KEY]
     candidate = (said[CANDIDATE] if has_baseline else said)[signatures.PROBABILITIES]
     baseline = said[BASELINE][signatures.PROBABILITIES] if has_baseline else None
-    return predictions.row(
-        extracts[tfma.FEATURES_KEY], trait_names, candidate, baseline
-    )
+    for place, example in enumerate(_images(batch)):
+        yield predictions.row(
+            example,
+            trait_names,
+            candidate[place],
+            None if baseline is None else baseline[place],
+        )
+
+
+def _images(batch: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Features of each image of a batch, name -> array of one value."""
+    example = batch[tfma.FEATURES_KEY]
+    for values in zip(*example.values(), strict=True):
+        yield dict(zip(example, values, strict=True))
 
 
 def _traits_extractor(names: tuple[str, ...]) -> tfma.extractors.Extractor:
     return tfma.extractors.Extractor("ExtractTraits", beam.Map(_with_traits, names))
 
 
-def _with_traits(extracts: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
-    """The extracts of an image with its traits among the features."""
-    example = extracts[tfma.FEATURES_KEY]
+def _with_traits(batch: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    """A batch with the traits of its images among the features."""
     found = {
         predictions.TRAIT_PREFIX + name: np.array(
-            [traits.TRAITS[name](example).encode()]
+            [[traits.TRAITS[name](example).encode()] for example in _images(batch)],
+            dtype=object,
         )
         for name in names
     }
-    return extracts | {tfma.FEATURES_KEY: example | found}
+    return batch | {tfma.FEATURES_KEY: batch[tfma.FEATURES_KEY] | found}
 
 
 def _metric(class_name: str, name: str, **settings: object) -> tfma.MetricConfig:

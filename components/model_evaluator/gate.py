@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from schema.rule import Rule
+
 # What the evaluation artifact holds beside TFMA's files.
 VERDICT_FILE = "verdict.json"
 # Name of the slices by class among the traits.
@@ -28,27 +30,6 @@ class Limits:
     needs_real_gain: bool = False
     min_class_recall: float = 0.0
     floors: Mapping[str, float] = dataclasses.field(default_factory=dict)
-
-
-@dataclasses.dataclass(frozen=True)
-class Rule:
-    """The outcome of one rule.
-
-    Attributes:
-      name: of the rule, as the setting that holds its limit.
-      sentence: with the figures.
-      is_kept: False speaks against the model.
-      figure: what was measured, None where nothing could be.
-      limit: what it was held against, or None.
-      baseline: figure of the baseline, where the rule looks at one.
-    """
-
-    name: str
-    sentence: str
-    is_kept: bool
-    figure: float | None = None
-    limit: float | None = None
-    baseline: float | None = None
 
 
 def judge(measured: Mapping[str, Any], limits: Limits) -> list[Rule]:

@@ -69,7 +69,7 @@ def write(
 ) -> bool:
     """Judges, and writes figures and verdict into the artifact.
 
-    Beside the figures `verdict.json` holds `is_blessed`; `rules`, as `gate.Rule`; their
+    Beside the figures `verdict.json` holds `is_blessed`; `rules`, as `schema.rule.Rule`; their
     `sentences`; and `refusals`, those that speak against the model.
 
     Returns:

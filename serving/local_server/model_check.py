@@ -11,7 +11,6 @@ import json
 import os
 import pathlib
 import queue
-import signal
 import subprocess
 import sys
 import tempfile
@@ -21,7 +20,7 @@ from typing import Any
 
 import grpc
 
-from schema import manifest
+from schema import manifest, signals
 
 # -P: a folder named like one of our packages where the server was started must not win.
 COMMAND = (sys.executable, "-P", "-m", "serving.local_server.check_process")
@@ -243,15 +242,8 @@ class _Process:
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         last = f": {lines[-1][:MAX_SIGNS]}" if lines else ""
         how = (
-            f"was ended by {_signal(-code)}" if code < 0 else f"ended with code {code}"
+            f"was ended by {signals.in_words(-code)}"
+            if code < 0
+            else f"ended with code {code}"
         )
         return f"the process that checks {how} while {self._stage}{last}"
-
-
-def _signal(number: int) -> str:
-    try:
-        name = signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
-    # What the kernel sends when memory runs out; nobody else explains it.
-    return f"{name} (out of memory?)" if name == "SIGKILL" else name

@@ -6,6 +6,7 @@ import pathlib
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.python.autograph.impl import api
 
 from trainer import input_pipeline
 from trainer.config import (
@@ -113,3 +114,24 @@ def test_mixed_batches_have_targets(split: Split) -> None:
     (targets,) = batches(split, config, 1)
     assert targets.shape == (8, 2)
     np.testing.assert_allclose(targets.sum(axis=1), 1, rtol=1e-5)
+
+
+def test_no_function_is_rewritten_by_autograph(
+    files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would take seconds of every process for the code of the Transform graph."""
+
+    rewritten = []
+    rewrite = api._convert_actual
+
+    def note(function: object, *arguments: object) -> object:
+        rewritten.append(function)
+        return rewrite(function, *arguments)
+
+    monkeypatch.setattr(api, "_convert_actual", note)
+    for cache_bytes in (2**30, 0):
+        loaded = input_pipeline.load_split([files[0]], files[1], cache_bytes)
+        assert sum(len(images) for images, _ in loaded.batches(16)) == COUNT
+        config = with_train(balanced_sampling=True)
+        assert len(batches(loaded, config, 2)) == 2
+    assert rewritten == []

@@ -1,5 +1,6 @@
 """A model that can be served is blessed; each fault refuses it, in a sentence."""
 
+import importlib.util
 import json
 import pathlib
 import re
@@ -272,6 +273,38 @@ def test_what_becomes_of_the_process_is_an_outcome(
     assert not report["is_blessed"]
     assert report["refusals"] == [refusal]
     assert [rule["name"] for rule in report["rules"]] == ["loads", "max_size_mb"]
+
+
+def test_the_process_leaves_out_what_no_model_server_has(
+    monkeypatch, tmp_path, labels
+) -> None:
+    """They can be imported here, and not where the probe runs."""
+    assert fresh_process.COMMAND[-1] == "components.infra_check"
+    for name in ("keras", "googleapiclient"):
+        assert importlib.util.find_spec(name), name
+    instead = """
+import runpy, sys, types
+
+def main(arguments):
+    for name in ("keras", "googleapiclient"):
+        try:
+            __import__(name)
+        except ImportError:
+            print("no", name, file=sys.stderr)
+    return len(arguments)
+
+probe = types.ModuleType("components.infra_check.probe")
+probe.main = main
+sys.modules[probe.__name__] = probe
+import components.infra_check
+components.infra_check.probe = probe
+runpy.run_module("components.infra_check", run_name="__main__", alter_sys=False)
+"""
+    monkeypatch.setattr(fresh_process, "COMMAND", command(instead))
+    probed = fresh_process.run(tmp_path / "model", tmp_path / "none", 60)
+    assert probed.log == ("no keras", "no googleapiclient")
+    # One for each argument: the model, what was recorded, and where to write.
+    assert probed.end.startswith("a fresh process ended with code 3 while starting")
 
 
 def artifacts(tmp_path: pathlib.Path, recording: pathlib.Path, labels):
