@@ -280,13 +280,13 @@ def test_the_process_leaves_out_what_no_model_server_has(
 ) -> None:
     """They can be imported here, and not where the probe runs."""
     assert fresh_process.COMMAND[-1] == "components.infra_check"
-    for name in ("keras", "googleapiclient"):
+    for name in ("keras", "tf_keras", "googleapiclient"):
         assert importlib.util.find_spec(name), name
     instead = """
 import runpy, sys, types
 
 def main(arguments):
-    for name in ("keras", "googleapiclient"):
+    for name in ("keras", "tf_keras", "googleapiclient"):
         try:
             __import__(name)
         except ImportError:
@@ -302,7 +302,7 @@ runpy.run_module("components.infra_check", run_name="__main__", alter_sys=False)
 """
     monkeypatch.setattr(fresh_process, "COMMAND", command(instead))
     probed = fresh_process.run(tmp_path / "model", tmp_path / "none", 60)
-    assert probed.log == ("no keras", "no googleapiclient")
+    assert probed.log == ("no keras", "no tf_keras", "no googleapiclient")
     # One for each argument: the model, what was recorded, and where to write.
     assert probed.end.startswith("a fresh process ended with code 3 while starting")
 
