@@ -16,6 +16,9 @@ from serving.local_server.limits import Limits
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 _DRAIN_POLL_SECONDS = 0.02
+# Between two looks at the rest of a refused body: whoever sends it waits, and neither side
+# is kept busy with what nobody reads. A read takes some 256 KB, so 100 MB take four seconds.
+_IGNORED_PAUSE_SECONDS = 0.01
 _FULL = json.dumps({"error": "The server has too many connections."}).encode()
 _HEADER_TOO_LARGE = json.dumps({"error": "The request header is too large."}).encode()
 _MALFORMED = {"error": "Malformed HTTP request."}
@@ -126,6 +129,7 @@ class Connection(web.RequestHandler):
     def data_received(self, data: bytes) -> None:
         """See base class; counts what belongs to a header."""
         if self._is_deaf:
+            self._pause_ignored()
             return
         # aiohttp calls with nothing where it goes on parsing what it had set aside.
         is_header = bool(data) and not self._under_way and not self._is_last
@@ -148,6 +152,21 @@ class Connection(web.RequestHandler):
     def ignore_the_rest(self) -> None:
         """What comes from now on is thrown away unparsed; the response still goes out."""
         self._is_deaf = True
+        self._pause_ignored()
+
+    def _pause_ignored(self) -> None:
+        transport = cast(asyncio.ReadTransport | None, self.transport)
+        if transport is None or transport.is_closing():
+            return
+        transport.pause_reading()
+        asyncio.get_running_loop().call_later(
+            _IGNORED_PAUSE_SECONDS, self._resume_ignored
+        )
+
+    def _resume_ignored(self) -> None:
+        transport = cast(asyncio.ReadTransport | None, self.transport)
+        if transport is not None and not transport.is_closing():
+            transport.resume_reading()
 
     def end(self, *, is_last: bool) -> None:
         """Called when a request has its answer.

@@ -243,8 +243,10 @@ class Rest:
         """
         limit = self._limits.request_bytes
         too_large = errors.TooLarge(f"The body has more than {limit:,} bytes.")
+        connection = cast(Connection, request.protocol)
         announced = request.content_length or 0
         if announced > limit:
+            connection.ignore_the_rest()
             raise too_large
         share.grow_to(announced)
         if request.headers.get("Expect", "").lower() == "100-continue":
@@ -258,10 +260,11 @@ class Rest:
                     body += data
                     chunks += is_end_of_chunk
                     if len(body) > limit:
+                        connection.ignore_the_rest()
                         raise too_large
                     if chunks > self._limits.chunks:
                         # Millions of tiny chunks would keep the parser busy.
-                        cast(Connection, request.protocol).ignore_the_rest()
+                        connection.ignore_the_rest()
                         raise errors.TooLarge("The body has too many chunks.")
                     share.grow_to(len(body))
         except TimeoutError as error:

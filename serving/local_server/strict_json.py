@@ -7,7 +7,6 @@ later of two equal keys win; none of that is let through here.
 import json
 import math
 import re
-from collections.abc import Iterator
 from typing import Any, NoReturn, cast
 
 from serving.local_server import errors
@@ -36,7 +35,8 @@ def parse(body: bytes, limits: Limits) -> dict[str, Any]:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
         raise errors.BadRequest("JSON Parse error: not UTF-8") from error
-    if all(part.isspace() for part in _parts(text)):
+    # More blanks than that before the first sign are no request.
+    if not text or text[:_PART].isspace():
         raise errors.BadRequest("JSON Parse error: The document is empty")
     _check_structure(text, limits)
     try:
@@ -52,11 +52,6 @@ def parse(body: bytes, limits: Limits) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise errors.BadRequest("JSON Value: Is not object")
     return value
-
-
-def _parts(text: str) -> Iterator[str]:
-    for start in range(0, len(text), _PART):
-        yield text[start : start + _PART]
 
 
 def _check_structure(text: str, limits: Limits) -> None:
