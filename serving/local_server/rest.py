@@ -30,6 +30,10 @@ VERSION_HEADER = "Slimline-Model-Version"
 METRICS_PATH = "/monitoring/prometheus/metrics"
 # Not TensorFlow Serving's: it names no models without being told their names.
 MODELS_PATH = "/api/models"
+# The rest of a large body comes in with pauses, 256 KB at a time, so that other requests are
+# not behind it on the event loop; 32 MB take a third of a second more.
+_PACED_BYTES = 1 << 20
+_PACE_SECONDS = 0.002
 PAGE_FOLDER = pathlib.Path(__file__).with_name("page")
 
 _VERSION = r"(?:/versions/(?P<version>[0-9]+)|/labels/(?P<label>[^/:]+))?"
@@ -267,6 +271,8 @@ class Rest:
                         connection.ignore_the_rest()
                         raise errors.TooLarge("The body has too many chunks.")
                     share.grow_to(len(body))
+                    if len(body) > _PACED_BYTES:
+                        await asyncio.sleep(_PACE_SECONDS)
         except TimeoutError as error:
             raise errors.RequestTimeout() from error
         except web.RequestPayloadError as error:

@@ -31,13 +31,14 @@ def parse(body: bytes, limits: Limits) -> dict[str, Any]:
         not finite or has too many digits, or half a surrogate pair.
       TooLarge: it has too many values.
     """
+    # More blanks than that before the first sign are no request.
+    if not body or body[:_PART].isspace():
+        raise errors.BadRequest("JSON Parse error: The document is empty")
+    _check_counts(body, limits)
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
         raise errors.BadRequest("JSON Parse error: not UTF-8") from error
-    # More blanks than that before the first sign are no request.
-    if not text or text[:_PART].isspace():
-        raise errors.BadRequest("JSON Parse error: The document is empty")
     _check_structure(text, limits)
     try:
         value = json.loads(
@@ -54,13 +55,23 @@ def parse(body: bytes, limits: Limits) -> dict[str, Any]:
     return value
 
 
+def _too_many(limits: Limits) -> errors.TooLarge:
+    return errors.TooLarge(f"more than {limits.json_values:,} JSON values")
+
+
+def _check_counts(body: bytes, limits: Limits) -> None:
+    # Those within strings count as well: no request needs so many, and counting takes
+    # milliseconds where a walk through megabytes of them would take a second.
+    for sign, most in ((b",", limits.json_values), (b'"', 4 * limits.json_values)):
+        count = 0
+        for start in range(0, len(body), _PART):
+            count += body.count(sign, start, start + _PART)
+            if count > most:
+                raise _too_many(limits)
+
+
 def _check_structure(text: str, limits: Limits) -> None:
     most = 4 * limits.json_values
-    too_many = errors.TooLarge(f"more than {limits.json_values:,} JSON values")
-    # Those within strings count as well: no request needs so many, and counting takes
-    # milliseconds where the walk below, through megabytes of them, would take a second.
-    if _has_more(text, ",", limits.json_values) or _has_more(text, '"', most):
-        raise too_many
     position = depth = signs = 0
     is_in_string = False
     while position < len(text):
@@ -76,7 +87,7 @@ def _check_structure(text: str, limits: Limits) -> None:
         position += 1
         signs += 1
         if signs > most:
-            raise too_many
+            raise _too_many(limits)
         if sign == '"':
             is_in_string = not is_in_string
         elif sign in "[{":
@@ -87,15 +98,6 @@ def _check_structure(text: str, limits: Limits) -> None:
                 )
         else:
             depth -= 1
-
-
-def _has_more(text: str, sign: str, most: int) -> bool:
-    count = 0
-    for start in range(0, len(text), _PART):
-        count += text.count(sign, start, start + _PART)
-        if count > most:
-            return True
-    return False
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
