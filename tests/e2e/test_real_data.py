@@ -49,7 +49,7 @@ def test_mnist(tmp_path: pathlib.Path, test_data: pathlib.Path) -> None:
     # ResNet-34 would take two minutes for the 16,000 images of eval and test.
     code, summary = run(
         *(tmp_path, "run", "mnist_resnet_34", "--data", str(test_data / "mnist")),
-        *("--set", "model.net=lenet_5", *few_steps(4)),
+        *("--set", "model.net=mlp_bn", *few_steps(4)),
     )
     assert code == 0
     assert summary["images"] == {"train": 54_000, "eval": 6_000, "test": 10_000}
