@@ -174,8 +174,9 @@ def custom_hw_net() -> PipelineConfig:
     Run: slimline data init PATH, then slimline run custom_hw_net --data PATH. Expect: on 16
     classes of Caltech-101 with --set train.steps=120 --set train.ema_decay=0.95 test top-1
     0.819 in 2:44 on 2 CPU cores with AMX, 2026-11-25, with 600 steps and 0.99 test 0.931,
-    2026-11-26; all 10,000 steps are not measured yet. Crop, optimizer, batch, averages and the halving of the rate are
-    those of the system it reproduces (docs/systems.md, section 4).
+    2026-11-26; all 10,000 steps are not measured yet. Crop, optimizer, batch, averages and
+    the halving of the rate are those of the system it reproduces (docs/systems.md, section
+    4).
     """
     return PipelineConfig(
         name="custom_hw_net",

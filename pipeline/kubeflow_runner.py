@@ -15,6 +15,7 @@ from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
 from components.image_example_gen import spans
 from pipeline import dag, engines, inputs, kubeflow_slots, kubernetes_settings
 from pipeline.config import EngineConfig, PipelineConfig
+from pipeline.kubeflow_package import SERVING_FOLDER, STRING
 from pipeline.kubernetes_settings import KubernetesSettings
 from schema import versions
 from schema.errors import ConfigError
@@ -24,7 +25,6 @@ COMMAND = ["python", "-m", "pipeline.kubeflow_entrypoint"]
 SHARED_FOLDER = "/slimline"
 # Parameters of a run.
 DATA = "data"
-SERVING_FOLDER = "serving_folder"
 STEPS = "steps"
 LEARNING_RATE = "learning_rate"
 INGEST = "ingest"
@@ -158,7 +158,7 @@ def _add_slot(spec: dict[str, Any]) -> None:
     """
     root = spec["root"]
     root["inputDefinitions"]["parameters"][kubeflow_slots.SLOT] = {
-        "parameterType": "STRING",
+        "parameterType": STRING,
         "defaultValue": "",
         "isOptional": True,
     }
@@ -170,9 +170,7 @@ def _add_slot(spec: dict[str, Any]) -> None:
             (kubeflow_slots.FOLDER, SERVING_FOLDER),
         ):
             task["inputs"]["parameters"][key] = {"componentInputParameter": parameter}
-            component["inputDefinitions"]["parameters"][key] = {
-                "parameterType": "STRING"
-            }
+            component["inputDefinitions"]["parameters"][key] = {"parameterType": STRING}
 
 
 def _for_vertex(

@@ -39,7 +39,7 @@ class Summary:
       verdict: the gate in sentences, one a rule.
       refusals: those of the sentences that speak against the model.
       infra_rules: of the check of the served model, as
-        `components.infra_check.rules.Rule`; none where nothing is to be pushed.
+        `schema.rule.Rule`; none where nothing is to be pushed.
       infra_refusals: sentences of those that speak against the model.
       pushed_version: version under the serving folder, or None.
       pushed_path: its folder, or None.

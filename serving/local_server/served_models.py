@@ -204,19 +204,20 @@ class ServedModels:
             for number, version in model.versions.items()
             if version.is_refused
         ]
+        now = asyncio.get_running_loop().time()
+        # Before the wait: versions may go meanwhile.
+        due = {
+            (name, number)
+            for name, model in self._models.items()
+            for number, version in model.versions.items()
+            if version.retry_time <= now
+        }
         wanted, mended = await asyncio.to_thread(self._look_aside, refused)
         for name in {*wanted, *self._models}:
             if name not in self._models:
                 self._models[name] = ModelVersions(name, wanted[name])
             self._models[name].wanted = wanted.get(name, wanted_versions.GONE)
-        now = asyncio.get_running_loop().time()
-        mended += [
-            (name, number)
-            for name, number, _ in refused
-            if (name, number) not in mended
-            and self._models[name].versions[number].retry_time <= now
-        ]
-        for name, number in mended:
+        for name, number in due.union(mended):
             del self._models[name].versions[number]
         self._settle()
 

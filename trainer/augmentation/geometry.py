@@ -46,7 +46,8 @@ def pad_crop(
 ) -> tf.Tensor:
     """Adds `pad_px` px on each side, then crops each image at random to its old size.
 
-    They are zeros, or those of the edge, by `fill`. Reference: He et al., arXiv:1512.03385, section 4.2, with 4 px.
+    They are zeros, or those of the edge, by `fill`. Reference: He et al., arXiv:1512.03385,
+    section 4.2, with 4 px.
     """
     height_px, width_px = images.shape[1:3]
     sides = [pad_px, pad_px]
