@@ -44,8 +44,8 @@ def decode_and_crop(encoded: tf.Tensor, config: PreprocessingConfig) -> tf.Tenso
     Args:
       encoded: string tensor of any shape, one JPEG or PNG an element.
       config: `resize_px` is the length of the shorter side after resizing with the ratio
-        kept (bilinear, with anti-aliasing when it shrinks); of that, the central square
-        of `crop_px` is kept.
+        kept (by `interpolation`, with anti-aliasing when it shrinks); of that, the central
+        square of `crop_px` is kept.
 
     Returns:
       float32 [batch, crop_px, crop_px, channels] in [0, 255].
@@ -56,7 +56,8 @@ def decode_and_crop(encoded: tf.Tensor, config: PreprocessingConfig) -> tf.Tenso
             one, channels=config.channels, expand_animations=False
         )
         image.set_shape([None, None, config.channels])
-        return _crop_centre(_resize_short_side(image, config.resize_px), config.crop_px)
+        resized = _resize_short_side(image, config.resize_px, config.interpolation)
+        return _crop_centre(resized, config.crop_px)
 
     images = tf.map_fn(
         decode_one, tf.reshape(encoded, [-1]), fn_output_signature=tf.float32
@@ -73,7 +74,8 @@ def standardise(images: tf.Tensor, config: PreprocessingConfig) -> tf.Tensor:
       config: `per_image` gives each image zero mean and unit variance over all its
         pixels and channels; `dataset` subtracts the channel means of the train split
         and divides by its channel standard deviations (Transform's analyzers, so only
-        inside `preprocessing_fn`); `minus_one_to_one` maps 0..255 to -1..1.
+        inside `preprocessing_fn`); `minus_one_to_one` maps 0..255 to -1..1; `fixed`
+        subtracts `config.mean` and divides by `config.deviation`.
 
     Returns:
       float32 of the same shape.
@@ -82,18 +84,26 @@ def standardise(images: tf.Tensor, config: PreprocessingConfig) -> tf.Tensor:
         return tf.image.per_image_standardization(images)
     if config.standardise == "minus_one_to_one":
         return images / 127.5 - 1.0
+    if config.standardise == "fixed":
+        return (images - tf.constant(config.mean)) / tf.constant(config.deviation)
     pixels = tf.reshape(images, [-1, config.channels])
     mean = tft.mean(pixels, reduce_instance_dims=False)
     deviation = tf.sqrt(tft.var(pixels, reduce_instance_dims=False))
     return (images - mean) / tf.maximum(deviation, MIN_STANDARD_DEVIATION)
 
 
-def _resize_short_side(image: tf.Tensor, short_side_px: int) -> tf.Tensor:
+def _resize_short_side(
+    image: tf.Tensor, short_side_px: int, interpolation: str
+) -> tf.Tensor:
     sides = tf.cast(tf.shape(image)[:2], tf.float32)
     scaled = tf.round(sides * (short_side_px / tf.reduce_min(sides)))
     # Rounding must not take the shorter side below its target.
     size = tf.maximum(tf.cast(scaled, tf.int32), short_side_px)
-    return tf.image.resize(image, size, antialias=True)
+    resized = tf.image.resize(image, size, interpolation, antialias=True)
+    if interpolation == "bicubic":
+        # Cubic weights are negative in places and overshoot at edges.
+        resized = tf.clip_by_value(resized, 0.0, 255.0)
+    return resized
 
 
 def _crop_centre(image: tf.Tensor, side_px: int) -> tf.Tensor:

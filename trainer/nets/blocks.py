@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from functools import reduce
 from typing import Literal
 
+from trainer.nets.published import Source
+
 Shape = tuple[int, ...]
 Kernel = int | tuple[int, int]
 # An integer pads so many zeros on each side: unlike SAME it centres the first window of a
@@ -274,7 +276,8 @@ class NetSpec:
     """A net as its paper prints it.
 
     `image_size_px`, `channels` and `num_classes` are those of the reference, and
-    `parameters` the trainable parameters there: the count a build must give.
+    `parameters` the trainable parameters there: the count a build must give. `sources` are
+    the published forms of its weights (`slimline weights import`).
     """
 
     name: str
@@ -287,6 +290,7 @@ class NetSpec:
     blocks: tuple[Block, ...]
     head: Logits = Logits()
     defaults: Defaults = Defaults()
+    sources: tuple[Source, ...] = ()
 
 
 def named(blocks: tuple[Block, ...]) -> list[tuple[str, Block]]:
