@@ -55,6 +55,11 @@ class DataConfig:
         "data set whose schema and labels hold, by name or folder;"
         " empty means schema/<name of the data>",
     )
+    init_contract: bool = setting(
+        True,
+        "where the data have no contract yet, write it to schema/<name of the data> after a"
+        " look at them; false makes that an error, as --no-init does",
+    )
     format: InputFormat = setting("auto", "layout of the data; auto looks at it")
     eval_fraction: Fraction = setting(
         0.1, "share of each class cut from train for eval where the data bring no eval"
@@ -103,6 +108,11 @@ class EvaluationConfig:
     )
     min_class_recall: Share = setting(
         0.0, "lowest recall of any class that is let through"
+    )
+    min_test_images: NonNegativeInt = setting(
+        30,
+        "with fewer test images min_top_1 is held against a cross-validation of the class"
+        " layer over the other images (train.fit_head, up to 1,000 images)",
     )
     floors: tuple[str, ...] = setting(
         (), "lowest top-1 of single slices, as [class:cat=0.8, colour:gray=0.7]"

@@ -20,6 +20,7 @@ def limits(evaluation: EvaluationConfig) -> gate.Limits:
         max_top_1_drop=evaluation.max_top_1_drop,
         needs_real_gain=evaluation.needs_real_gain,
         min_class_recall=evaluation.min_class_recall,
+        min_test_images=evaluation.min_test_images,
         floors=dict(_floor(text, evaluation) for text in evaluation.floors),
     )
 

@@ -276,16 +276,8 @@ def describe(component: str, outputs: Outputs) -> Outcome:
             return Outcome(f"the data keep their contract{_farthest(measured)}")
         case "train":
             result = _training_result(outputs)
-            best = result["best"]
-            resumed = (
-                f" resumed at {result['resumed_at']:,},"
-                if result.get("resumed_at")
-                else ""
-            )
             return Outcome(
-                f"{result['steps']:,} steps,{resumed} best at {best['step']:,}:"
-                f" eval top-1 {best['top_1']:.4f} ({best['weights']} weights)"
-                + "".join(f"; {finding}" for finding in result.get("findings", ())),
+                "; ".join([_trained(result), *result.get("findings", ())]),
                 is_good=not result.get("findings"),
             )
         case "baseline":
@@ -315,6 +307,21 @@ def describe(component: str, outputs: Outputs) -> Outcome:
             version = pathlib.Path(folder)
             return Outcome(pushed.in_short(version), is_good=pushed.is_live(version))
     return Outcome("")
+
+
+def _trained(result: Mapping[str, Any]) -> str:
+    """What a training came to."""
+    best, head_top_1 = result["best"], result.get("head_top_1")
+    figure = f"eval top-1 {best['top_1']:.4f}"
+    if not result["steps"]:
+        return f"class layer fitted on features of the frozen {result['net']}: {figure}"
+    resumed = (
+        f" resumed at {result['resumed_at']:,}," if result.get("resumed_at") else ""
+    )
+    trained = f"{result['steps']:,} steps,{resumed} best at {best['step']:,}: {figure}"
+    if head_top_1 is None:
+        return f"{trained} ({best['weights']} weights)"
+    return f"{trained} ({best['weights']} weights); class layer alone {head_top_1:.4f}"
 
 
 def _farthest(measured: Mapping[str, Any]) -> str:
@@ -417,6 +424,9 @@ def _summarise(config: PipelineConfig, done: _Done, total_seconds: float) -> Sum
         sample_images=_write_samples(run_folder, results["ingest"].outputs),
         part=str(done.part) if done.part else None,
         base=done.base or None,
+        start=trained.get("start"),
+        head_top_1=trained.get("head_top_1"),
+        cross_validation=verdict.get("cross_validation"),
     )
 
 

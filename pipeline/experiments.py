@@ -274,6 +274,31 @@ def folder() -> PipelineConfig:
     )
 
 
+def photos() -> PipelineConfig:
+    """EfficientNet-Lite0 with published weights on images of your own.
+
+    Run: slimline run photos --data PATH. The net stays as it was published and its class
+    layer is fitted on your images; --set train.epochs=5 trains the whole net afterwards.
+    """
+    return PipelineConfig(
+        name="photos",
+        augmentation=AugmentationConfig(flip_left_right=True),
+        train=TrainConfig(
+            weights="efficientnet_lite0",
+            fit_head=True,
+            epochs=0,
+            batch_size=32,
+            optimizer="nesterov",
+            learning_rate=0.01,
+            weight_decay=1e-5,
+            ema_decay=0.95,
+            layer_rate_decay=0.8,
+            freeze_batch_norm=True,
+        ),
+        evaluation=EvaluationConfig(min_top_1=0.5, max_top_1_drop=0.02),
+    )
+
+
 EXPERIMENTS: dict[str, Callable[[], PipelineConfig]] = {
     "digits_resnet_20": digits_resnet_20,
     "cifar10_resnet_20": cifar10_resnet_20,
@@ -284,6 +309,7 @@ EXPERIMENTS: dict[str, Callable[[], PipelineConfig]] = {
     "caltech_classics": caltech_classics,
     "caltech_ablation": caltech_ablation,
     "folder": folder,
+    "photos": photos,
 }
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import logging
 import pathlib
 import re
 
@@ -10,9 +11,12 @@ from pipeline import digits, evaluation, infra
 from pipeline.config import PipelineConfig
 from schema import contract
 from schema.errors import ConfigError, DataError
-from trainer import sampling, schedules, weights
+from trainer import head_settings, sampling, schedules, weights
 from trainer.augmentation import limits
 from trainer.nets import geometry, registry
+from trainer.weights import store
+
+_PROGRESS = logging.getLogger("slimline.progress")
 
 # Value of train.warm_start that means the version that is live.
 BLESSED = "blessed"
@@ -48,12 +52,14 @@ def resolve(config: PipelineConfig, root: pathlib.Path) -> Inputs:
       root: where the bundled digits are written.
 
     Raises:
-      ConfigError: no data given, no contract found, or a net, size or rate that cannot
-        work.
-      DataError: there is nothing at `data.path`.
+      ConfigError: no data given, no contract found or written, or a net, size or rate that
+        cannot work.
+      DataError: there is nothing at `data.path`, or it holds no data set.
     """
     check(config)
     path = data_path(config, root)
+    if config.data.init_contract:
+        _init_contract(config, path)
     name, found = contract_for(config, path)
     data_sets = find_data_sets(config, path)
     return Inputs(
@@ -130,6 +136,9 @@ def check(config: PipelineConfig) -> None:
     geometry.check_image_size(spec, size_px, size_px)
     geometry.check_rows(spec, config.train.freeze)
     geometry.check_rows(spec, config.train.warm_start_exclude)
+    head_settings.check(config.train)
+    if config.train.weights:
+        _check_weights(config)
     if config.train.warm_start not in ("", BLESSED):
         weights.checkpoint_in(config.train.warm_start)
     schedules.check(config.schedule, config.train.learning_rate)
@@ -143,6 +152,17 @@ def check(config: PipelineConfig) -> None:
         raise DataError(
             f"no data at {config.data.path}",
             expected="a folder or an archive (.tar, .tar.gz, .tar.xz, .zip)",
+        )
+
+
+def _check_weights(config: PipelineConfig) -> None:
+    manifest = store.find(config.train.weights)
+    if config.model.net != manifest.net:
+        raise ConfigError(
+            f"the weights {config.train.weights!r} belong to another net",
+            found=f"model.net {config.model.net}",
+            expected=manifest.net,
+            tip=f"--set model.net={manifest.net}",
         )
 
 
@@ -206,15 +226,50 @@ def data_path(config: PipelineConfig, root: pathlib.Path) -> pathlib.Path:
 def _find_contract(config: PipelineConfig, path: pathlib.Path) -> pathlib.Path:
     if config.data.contract:
         return contract.find(config.data.contract)
+    if found := _contract_by_name(path):
+        return found
     name = name_of(path)
-    for candidate in (str(pathlib.Path("schema") / name), name):
-        try:
-            return contract.find(candidate)
-        except ConfigError:
-            continue
     raise ConfigError(
         f"no data contract for '{name}'",
         expected=f"schema/{name}/ with {contract.SCHEMA_FILE} and {contract.LABELS_FILE}",
         tip=f"slimline data init {path} writes them after a look at the data;"
         " or --set data.contract=NAME",
+    )
+
+
+def _contract_by_name(path: pathlib.Path) -> pathlib.Path | None:
+    name = name_of(path)
+    for candidate in (str(_own_contract(path)), name):
+        try:
+            return contract.find(candidate)
+        except ConfigError:
+            continue
+    return None
+
+
+def _own_contract(path: pathlib.Path) -> pathlib.Path:
+    """Folder of the contract that `slimline data init` writes."""
+    return pathlib.Path("schema") / name_of(path)
+
+
+def _init_contract(config: PipelineConfig, path: pathlib.Path) -> None:
+    """Writes the contract of data that have none, after a look at them."""
+    if config.data.contract or _contract_by_name(path):
+        return
+    # Loads TensorFlow, whose decoder has the last word on images.
+    from components.image_example_gen import inspection
+
+    newest = find_data_sets(config, path)[-1].path
+    made = inspection.make_contract(inspection.inspect(str(newest), config.data.format))
+    folder = _own_contract(path)
+    try:
+        contract.save(made, folder)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot write the data contract to {folder}: {error.strerror or error}",
+            tip=f"slimline data init {path} --output DIR writes it elsewhere",
+        ) from error
+    _PROGRESS.info(
+        "contract_written",
+        extra={"fields": {"folder": str(folder), "classes": len(made.labels)}},
     )

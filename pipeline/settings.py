@@ -9,7 +9,14 @@ import itertools
 import os
 import pathlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from typing import Any, get_args, get_origin
 
 import yaml
@@ -19,6 +26,7 @@ from pipeline.config import EngineConfig, PipelineConfig
 from schema.errors import ConfigError
 from trainer.config import as_json, flatten, from_json, known_keys
 from trainer.lookup import nearest
+from trainer.weights import store
 
 ENVIRONMENT_PREFIX = "SLIMLINE_"
 # SLIMLINE_TRAIN__BATCH_SIZE; names without the double underscore are not settings.
@@ -26,6 +34,7 @@ _ENVIRONMENT_NAME = re.compile(r"SLIMLINE_([A-Z0-9_]+?)__([A-Z0-9_]+)")
 DEFAULT_ORIGIN = "default"
 EXPERIMENT_ORIGIN = "experiment"
 TINY_ORIGIN = "--tiny"
+WEIGHTS_ORIGIN = "train.weights"
 NAME = "name"
 
 # Key, value as it came (text is parsed already), origin.
@@ -38,9 +47,9 @@ class Resolved:
 
     Attributes:
       config: the values that hold.
-      origins: dotted key -> 'default', 'experiment', '--tiny', '--config FILE', the name of
-        the environment variable, '--set', '--data', '--engine', '--engine-option' or
-        'settings' (from Python).
+      origins: dotted key -> 'default', 'experiment', 'train.weights' (what published weights
+        expect), '--tiny', '--config FILE', the name of the environment variable, '--set',
+        '--data', '--engine', '--engine-option' or 'settings' (from Python).
       experiment: the experiment's own values, to compare with.
     """
 
@@ -91,10 +100,11 @@ def resolve(
       ConfigError: an unknown experiment or key, a value that does not fit its field, one
         key given twice with different values, or an unreadable file.
     """
-    base = experiments.find(experiment)
-    config = experiments.tiny(base) if is_tiny else base
-    origins = _first_origins(base, config)
-    own = config
+    found = experiments.find(experiment)
+    origins = _first_origins(found)
+    own = config = _with_weights(found, origins, {DEFAULT_ORIGIN})
+    if is_tiny:
+        own = config = _tiny(config, origins)
     layers: list[Iterable[_Item]] = [
         _from_file(config_file) if config_file else (),
         _from_environment(environment, own),
@@ -108,7 +118,12 @@ def resolve(
         for key, value, origin in _without_conflicts(layer, own):
             put(values, key, value)
             origins[key] = origin
-    return Resolved(from_json(PipelineConfig, values), origins, own)
+    config = from_json(PipelineConfig, values)
+    if config.train.weights != own.train.weights:
+        # Those of a person count for more than what the experiment sets.
+        weaker = {DEFAULT_ORIGIN, EXPERIMENT_ORIGIN, WEIGHTS_ORIGIN}
+        config = _with_weights(config, origins, weaker)
+    return Resolved(config, origins, own)
 
 
 def engine(name: str | None, options: Sequence[str] = ()) -> EngineConfig:
@@ -130,17 +145,45 @@ def show(value: Any) -> str:
     return str(value) if value != "" else "''"
 
 
-def _first_origins(base: PipelineConfig, config: PipelineConfig) -> dict[str, str]:
+def _first_origins(config: PipelineConfig) -> dict[str, str]:
     defaults = flatten(as_json(PipelineConfig()))
-    own = flatten(as_json(base))
-    origins = {}
-    for key, value in flatten(as_json(config)).items():
-        if value != own[key]:
+    return {
+        key: DEFAULT_ORIGIN if value == defaults[key] else EXPERIMENT_ORIGIN
+        for key, value in flatten(as_json(config)).items()
+    }
+
+
+def _with_weights(
+    config: PipelineConfig, origins: dict[str, str], weaker: Collection[str]
+) -> PipelineConfig:
+    """The configuration with the net and the preprocessing of its published weights.
+
+    Args:
+      config: names the weights.
+      origins: of its values; those that come from the weights are changed to say so.
+      weaker: origins of values that give way to those of the weights.
+    """
+    if not config.train.weights:
+        return config
+    manifest = store.find(config.train.weights)
+    expected = {"model.net": manifest.net, "model.image_size_px": 0} | {
+        f"preprocessing.{name}": value for name, value in manifest.preprocessing.items()
+    }
+    values = as_json(config)
+    for key, value in expected.items():
+        if origins[key] in weaker:
+            put(values, key, value)
+            origins[key] = WEIGHTS_ORIGIN
+    return from_json(PipelineConfig, values)
+
+
+def _tiny(config: PipelineConfig, origins: dict[str, str]) -> PipelineConfig:
+    before = flatten(as_json(config))
+    tiny = experiments.tiny(config)
+    for key, value in flatten(as_json(tiny)).items():
+        if value != before[key]:
             origins[key] = TINY_ORIGIN
-        else:
-            is_default = value == defaults[key]
-            origins[key] = DEFAULT_ORIGIN if is_default else EXPERIMENT_ORIGIN
-    return origins
+    return tiny
 
 
 def _from_file(path: pathlib.Path) -> Iterator[_Item]:

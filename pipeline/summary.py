@@ -50,6 +50,10 @@ class Summary:
       sample_images: a few test images to try the model on, file -> true class.
       part: which components ran, in words; None for all of them.
       base: the earlier run that the others are from, or None.
+      start: the published weights that training started from, as
+        `trainer.weights.store.Manifest`, or None.
+      head_top_1: top-1 on eval of the class layer fitted before training, or None.
+      cross_validation: {top_1, low, high, images, folds} where images are few, or None.
     """
 
     run: str
@@ -89,3 +93,6 @@ class Summary:
     sample_images: dict[str, str]
     part: str | None = None
     base: str | None = None
+    start: dict[str, Any] | None = None
+    head_top_1: float | None = None
+    cross_validation: dict[str, Any] | None = None

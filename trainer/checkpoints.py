@@ -7,15 +7,17 @@ the state that is no variable, and is written last. A reader takes the newest re
 """
 
 import dataclasses
+import glob
 import hashlib
 import json
 import logging
 import pathlib
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from schema import durable
@@ -52,13 +54,30 @@ class CheckpointStore:
           step: updates applied.
           state: what belongs to the checkpoint besides the variables, fit for JSON.
         """
+        return self._write(
+            step,
+            state,
+            lambda path: saver.save(
+                session, path, write_meta_graph=False, write_state=False
+            ),
+        )
+
+    def put(
+        self, step: int, values: Mapping[str, np.ndarray], state: Mapping[str, Any]
+    ) -> str:
+        """As `save`, of values by the name of their variable."""
+        return self._write(step, state, lambda path: write_values(path, values))
+
+    def _write(
+        self, step: int, state: Mapping[str, Any], write: Callable[[str], object]
+    ) -> str:
         self.folder.mkdir(parents=True, exist_ok=True)
         first = self.folder / FIRST_SAVE
         is_first = not self.steps()
         if is_first:
             durable.write_text(first, "")
         path = self.path(step)
-        saver.save(session, path, write_meta_graph=False, write_state=False)
+        write(path)
         files = {}
         for file in self._files(step):
             durable.sync(file)
@@ -156,6 +175,26 @@ class CheckpointStore:
             if file.stat().st_size != size or _sha256(file) != digest:
                 return f"{name} differs from its record"
         return ""
+
+
+def write_values(path: str, values: Mapping[str, np.ndarray]) -> None:
+    """Writes values by the name of their variable as a checkpoint that a Saver restores."""
+    with tf.init_scope():
+        tf.raw_ops.SaveV2(
+            prefix=path,
+            tensor_names=list(values),
+            shape_and_slices=[""] * len(values),
+            tensors=list(values.values()),
+        )
+
+
+def digest(path: str) -> str:
+    """SHA-256 of the files of a checkpoint."""
+    prefix = pathlib.Path(path)
+    found = hashlib.sha256()
+    for file in sorted(prefix.parent.glob(f"{glob.escape(prefix.name)}*")):
+        found.update(_sha256(file).encode())
+    return found.hexdigest()
 
 
 def _sha256(path: pathlib.Path) -> str:

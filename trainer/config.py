@@ -143,7 +143,10 @@ class TrainConfig:
     """The training loop."""
 
     batch_size: PositiveInt = setting(128, "images a step")
-    epochs: PositiveFloat = setting(30.0, "passes over the train split")
+    epochs: NonNegativeFloat = setting(
+        30.0,
+        "passes over the train split; 0, with train.fit_head, trains the class layer only",
+    )
     steps: NonNegativeInt = setting(0, "updates; 0 means by epochs")
     optimizer: Literal[
         "momentum", "nesterov", "adam", "adamw", "rmsprop", "gradient_descent"
@@ -191,6 +194,31 @@ class TrainConfig:
     )
     freeze: tuple[str, ...] = setting(
         (), "rows of the net that are not trained, as [conv1, group1]"
+    )
+    weights: str = setting(
+        "", "published weights to start from; slimline weights list names them"
+    )
+    fit_head: bool = setting(
+        False,
+        "before anything else, run the net once over all images without changing it and"
+        " fit the class layer on its features; train.epochs fine-tunes afterwards",
+    )
+    head_weight_decays: tuple[PositiveFloat, ...] = setting(
+        (1.0, 0.1, 0.01, 0.001, 0.0001),
+        "L2 factors tried on the fitted class layer; the best on eval is kept",
+    )
+    head_views: NonNegativeInt = setting(
+        0,
+        "augmented views of each training image that the class layer is fitted on, beside"
+        " the image itself",
+    )
+    layer_rate_decay: Annotated[float, Field(gt=0, le=1)] = setting(
+        1.0,
+        "each row of the net learns at this factor of the rate of the row after it; the"
+        " class layer learns at the full rate",
+    )
+    freeze_batch_norm: bool = setting(
+        False, "batch norm keeps the statistics of the weights it starts from"
     )
     label_smoothing: Fraction = setting(
         0.0, "share of each target that is spread over all classes alike"

@@ -13,9 +13,9 @@ import tensorflow.compat.v1 as v1
 import tf_slim as slim
 
 from trainer import devices, gradients, losses, optimizers, warm_start
-from trainer.augmentation import geometry
+from trainer.augmentation import geometry, recipe
 from trainer.config import TrainConfig, TrainerConfig
-from trainer.nets import builder, variants
+from trainer.nets import blocks, builder, variants
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +66,7 @@ def build_training(
     towers: Sequence[str] = ("",),
     class_weights: np.ndarray | None = None,
     *,
+    start: warm_start.Start = warm_start.FROM_SCRATCH,
     is_loss_scaled: bool = False,
 ) -> TrainingGraph:
     """Loss, update and moving average in the default graph.
@@ -78,6 +79,7 @@ def build_training(
       towers: devices among which the batch is shared (`trainer.devices`).
       class_weights: how much an image of each class counts, float32 [num_classes];
         None: all alike.
+      start: where the variables get their first values.
       is_loss_scaled: for float16, whose gradients would vanish otherwise.
     """
     train = config.train
@@ -85,10 +87,10 @@ def build_training(
         global_step = v1.train.get_or_create_global_step()
     with gradients.for_hardware(train):
         logits = _towers(images, num_classes, config, global_step, towers)
-    if train.warm_start:
-        # Before the averages, which begin with the values of their variables.
+    if start.checkpoint:
+        # Before the averages, which start with the values of their variables.
         warm_start.initialise(
-            slim.get_model_variables(), train.warm_start, train.warm_start_exclude
+            slim.get_model_variables(), start.checkpoint, start.excluded
         )
     losses.cross_entropy(labels, logits, train.label_smoothing, class_weights)
     loss = optimizers.total_loss(train)
@@ -96,7 +98,15 @@ def build_training(
         tf.constant(train.learning_rate, tf.float32), [], name="fed_learning_rate"
     )
     update, gradient_norm = optimizers.train_op(
-        loss, train, rate, global_step, is_loss_scaled=is_loss_scaled
+        loss,
+        train,
+        rate,
+        global_step,
+        factors=optimizers.rate_factors(
+            [variable.op.name for variable in v1.trainable_variables()],
+            train.layer_rate_decay,
+        ),
+        is_loss_scaled=is_loss_scaled,
     )
     if train.ema_decay:
         with tf.control_dependencies([update]):
@@ -144,7 +154,7 @@ def _towers(
                 is_training=True,
                 weight_decay=config.train.weight_decay,
                 seed=tf.stack([seed, global_step]),
-                frozen=config.train.freeze,
+                frozen=_rows_without_statistics(config),
             )
         logits.append(tower_logits)
         updates = updates or graph.get_collection(v1.GraphKeys.UPDATE_OPS)
@@ -152,6 +162,14 @@ def _towers(
     for update in updates:
         v1.add_to_collection(v1.GraphKeys.UPDATE_OPS, update)
     return tf.concat(logits, axis=0)
+
+
+def _rows_without_statistics(config: TrainerConfig) -> Sequence[str]:
+    """Rows whose batch norm keeps the statistics it has."""
+    if not config.train.freeze_batch_norm:
+        return config.train.freeze
+    spec = variants.spec_of(config.model)
+    return [name for name, _ in blocks.named(spec.blocks)]
 
 
 def build_inference(
@@ -183,6 +201,39 @@ def build_inference(
             {average.average_name(variable): variable for variable in variables}
         )
     return InferenceGraph(logits, tf.nn.softmax(logits), savers)
+
+
+def build_features(
+    images: tf.Tensor, seed: tf.Tensor, config: TrainerConfig
+) -> tuple[tf.Tensor, tf.Tensor, list[tf.Variable]]:
+    """What the class layer sees, in the default graph and in inference mode.
+
+    Args:
+      images: float32 [batch, crop_px, crop_px, channels], preprocessed.
+      seed: integers [2], of the augmented view.
+      config: the Trainer's configuration.
+
+    Returns:
+      Features, float32 [batch, units], of the images as evaluation sees them and of a view
+      of them, augmented as in training but not mixed; and the variables both depend on.
+    """
+    spec = variants.spec_of(config.model)
+    features: list[tf.Tensor] = []
+    for inputs in (
+        geometry.central_crop(images, config.image_size_px),
+        recipe.apply(images, recipe.steps_of(config), seed),
+    ):
+        with v1.variable_scope(v1.get_variable_scope(), reuse=bool(features)):
+            # Any number of classes: their layer is behind what is asked for.
+            _, end_points = builder.build(spec, inputs, 2, is_training=False)
+        *_, last, _ = end_points.values()
+        features.append(last)
+    variables = [
+        variable
+        for variable in slim.get_model_variables()
+        if not warm_start.is_under(variable.op.name, [builder.CLASS_LAYER])
+    ]
+    return features[0], features[1], variables
 
 
 def averaged_variables() -> list[tf.Variable]:

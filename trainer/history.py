@@ -13,8 +13,9 @@ from schema import durable
 HISTORY_FILE = "history.csv"
 LOSSES_FILE = "losses.csv"
 ACTIONS_FILE = "actions.csv"
+HEADS_FILE = "heads.csv"
 # What a run keeps of its training.
-FILES = (HISTORY_FILE, LOSSES_FILE, ACTIONS_FILE)
+FILES = (HISTORY_FILE, LOSSES_FILE, ACTIONS_FILE, HEADS_FILE)
 # The training in one object: net, steps, best measurement.
 RESULT_FILE = "training.json"
 STEP = "step"
@@ -87,9 +88,20 @@ def eval_top_1(row: Mapping[str, float]) -> float:
     return max((row[name] for name in names), default=math.nan)
 
 
+def head_top_1(folder: pathlib.Path) -> float | None:
+    """Top-1 on eval of the class layer fitted before the first step, where there is one."""
+    first = next(read(measurements(folder)), None)
+    return eval_top_1(first) if first and not first[STEP] else None
+
+
 def actions(folder: pathlib.Path) -> Table:
     """Table of what was done by hand in the folder of a training."""
     return Table(folder / ACTIONS_FILE)
+
+
+def heads(folder: pathlib.Path) -> Table:
+    """Table of the class layers that were fitted, a row each; they have no steps."""
+    return Table(folder / HEADS_FILE)
 
 
 def read(table: Table) -> Iterator[dict[str, float]]:

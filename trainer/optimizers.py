@@ -1,6 +1,7 @@
 """Rules that turn gradients into updates, and what is done to gradients before."""
 
-from collections.abc import Collection, Sequence
+import collections
+from collections.abc import Collection, Mapping, Sequence
 
 import tensorflow as tf
 import tensorflow.compat.v1 as v1
@@ -29,6 +30,7 @@ def train_op(
     rate: tf.Tensor,
     global_step: tf.Variable,
     *,
+    factors: Mapping[str, float] = {},
     is_loss_scaled: bool = False,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """The update of all trainable variables and of batch norm's moving statistics.
@@ -38,6 +40,7 @@ def train_op(
       train: optimizer, momentum, clip_norm, weight_decay.
       rate: scalar, learning rate of this update.
       global_step: counted up by one.
+      factors: on the rate, by the name of a variable; 1 for those that are not in it.
       is_loss_scaled: gradients are computed of the loss times a large factor, which
         float16 needs; an update whose gradients overflow is left out.
 
@@ -58,7 +61,8 @@ def train_op(
             values = tuple(tf.clip_by_global_norm(values, train.clip_norm, norm)[0])
         if train.optimizer == "adamw" and train.weight_decay:
             names = {variable.name for variable in variables}
-            values = tuple(_after_decay(values, train.weight_decay * rate, names))
+            share = train.weight_decay * rate
+            values = tuple(_after_decay(values, share, names, factors))
         return list(zip(values, variables, strict=True))
 
     trained = [
@@ -71,7 +75,7 @@ def train_op(
             "setting 'train.freeze' leaves nothing to train",
             found=", ".join(train.freeze),
         )
-    optimizer = make(train, rate)
+    optimizer = _by_factor(train, rate, factors)
     if is_loss_scaled:
         optimizer = _LossScaleOptimizer(
             optimizer, v1.mixed_precision.DynamicLossScale()
@@ -102,6 +106,67 @@ def make(train: TrainConfig, rate: tf.Tensor) -> v1.train.Optimizer:
     )
 
 
+def rate_factors(names: Sequence[str], layer_rate_decay: float) -> dict[str, float]:
+    """Factor on the learning rate of each variable of a net, by its name.
+
+    The class layer learns at the full rate, the row in front of it at `layer_rate_decay`
+    times that, the one before at its square, and so on. Only rows with variables count, and
+    rows with one name before the slash, as 'group3/unit1' and 'group3/unit2', as one.
+
+    Args:
+      names: of trainable variables, '<net>/<row>/...', in the order of their rows.
+      layer_rate_decay: in (0, 1].
+
+    Reference: Howard and Ruder, arXiv:1801.06146, section 3.2 (discriminative fine-tuning).
+    """
+    row_of = {name: name.split("/")[1] for name in names}
+    rows = list(dict.fromkeys(row_of.values()))
+    return {
+        name: layer_rate_decay ** (len(rows) - 1 - rows.index(row))
+        for name, row in row_of.items()
+    }
+
+
+def _by_factor(
+    train: TrainConfig, rate: tf.Tensor, factors: Mapping[str, float]
+) -> v1.train.Optimizer:
+    if all(factor == 1 for factor in factors.values()):
+        return make(train, rate)
+    return _RateFactorOptimizer(train, rate, factors)
+
+
+class _RateFactorOptimizer(v1.train.Optimizer):
+    """An optimizer for each factor on the learning rate, behind one."""
+
+    def __init__(
+        self, train: TrainConfig, rate: tf.Tensor, factors: Mapping[str, float]
+    ):
+        super().__init__(use_locking=False, name="RateFactor")
+        self._train = train
+        self._rate = rate
+        self._factors = factors
+
+    def apply_gradients(
+        self,
+        grads_and_vars: GradientsAndVariables,
+        global_step: tf.Variable | None = None,
+        name: str | None = None,
+    ) -> tf.Operation:
+        """See base class."""
+        groups = collections.defaultdict(list)
+        for gradient, variable in grads_and_vars:
+            factor = self._factors.get(variable.op.name, 1.0)
+            groups[factor].append((gradient, variable))
+        updates = [
+            make(self._train, self._rate * factor).apply_gradients(group)
+            for factor, group in sorted(groups.items())
+        ]
+        with tf.control_dependencies(updates):
+            if global_step is None:
+                return tf.no_op(name)
+            return global_step.assign_add(1, name=name)
+
+
 class _LossScaleOptimizer(v1.mixed_precision.MixedPrecisionLossScaleOptimizer):
     """TensorFlow's, but an update that is left out counts as a step all the same.
 
@@ -126,9 +191,14 @@ class _LossScaleOptimizer(v1.mixed_precision.MixedPrecisionLossScaleOptimizer):
 
 
 def _after_decay(
-    values: Sequence[tf.Tensor], share: tf.Tensor, trained: Collection[str]
+    values: Sequence[tf.Tensor],
+    share: tf.Tensor,
+    trained: Collection[str],
+    factors: Mapping[str, float],
 ) -> list[tf.Tensor]:
     """`values`, not before the decayed weights have lost `share` of themselves.
+
+    Of a variable in `factors` the share is multiplied by its factor.
 
     Once the gradients are known nothing reads the weights any more in this step, so the
     decay and the update add up.
@@ -137,7 +207,9 @@ def _after_decay(
     """
     with tf.control_dependencies(values):
         decays = [
-            variable.assign_sub(share * variable, read_value=False)
+            variable.assign_sub(
+                share * factors.get(variable.op.name, 1.0) * variable, read_value=False
+            )
             for variable in v1.get_collection(layers.DECAYED)
             if variable.name in trained
         ]

@@ -14,11 +14,15 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 from schema import contract, durable
 from trainer import (
     export,
+    features,
+    head_settings,
     history,
     input_pipeline,
     recording,
     training,
+    transfer,
     unfinished,
+    warm_start,
     warm_up,
 )
 from trainer.config import TrainerConfig, from_json
@@ -39,13 +43,21 @@ def run_fn(fn_args: FnArgs) -> None:
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
     cache_bytes = config.train.cache_bytes
     run_dir = unfinished.claim(pathlib.Path(fn_args.model_run_dir), _causes(fn_args))
+    if head_settings.is_head_only(config.train):
+        cache_bytes = 0  # each image is looked at once
     eval_split = input_pipeline.load_split(fn_args.eval_files, transform, cache_bytes)
+    start = transfer.start_of(config.train, labels, run_dir)
     result = training.train(
         config,
         input_pipeline.load_split(fn_args.train_files, transform, cache_bytes),
         eval_split,
         len(labels),
         run_dir,
+        start,
+        features.Cache(
+            pathlib.Path(fn_args.model_run_dir).parents[1] / features.FOLDER,
+            _feature_causes(config, start, fn_args),
+        ),
     )
     # Before the export: it loads the Transform graph into a graph of its own, and
     # `transform` cannot be applied outside of that any more.
@@ -65,7 +77,10 @@ def run_fn(fn_args: FnArgs) -> None:
         result.checkpoint,
         result.best.weights,
     )
-    warm_up.add(pathlib.Path(fn_args.serving_model_dir), recorded)
+    model = pathlib.Path(fn_args.serving_model_dir)
+    warm_up.add(model, recorded)
+    if result.best.step == 0:
+        transfer.add_cross_validation(run_dir, model)
     durable.write_text(
         run_dir / history.RESULT_FILE,
         json.dumps(
@@ -77,10 +92,25 @@ def run_fn(fn_args: FnArgs) -> None:
                 "resumed_at": result.resumed_at,
                 "best": dataclasses.asdict(result.best),
                 "findings": result.findings,
+                "start": start.about,
+                "head_top_1": history.head_top_1(run_dir),
             }
         ),
     )
     unfinished.finish(run_dir, pathlib.Path(fn_args.model_run_dir))
+
+
+def _feature_causes(
+    config: TrainerConfig, start: warm_start.Start, fn_args: FnArgs
+) -> dict[str, Any]:
+    """What features depend on besides the images and the settings of the net."""
+    causes = {
+        "weights": start.fingerprint,
+        "code": fn_args.custom_config["source_fingerprint"],
+    }
+    if config.preprocessing.standardise == "dataset":
+        causes["transform_graph"] = fn_args.transform_graph_path
+    return causes
 
 
 def _causes(fn_args: FnArgs) -> dict[str, Any]:

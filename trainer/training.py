@@ -16,7 +16,9 @@ from trainer import (
     detector,
     devices,
     evaluation,
+    features,
     graphs,
+    head_settings,
     history,
     hooks,
     input_pipeline,
@@ -25,10 +27,13 @@ from trainer import (
     sampling,
     schedules,
     summaries,
+    transfer,
+    warm_start,
 )
 from trainer.config import TrainConfig, TrainerConfig
 from trainer.control import Control
 from trainer.input_pipeline import Split
+from trainer.nets import builder, variants
 from trainer.plan import make_plan
 
 _LOGGER = logging.getLogger("slimline.train")
@@ -65,8 +70,14 @@ def train(
     eval_split: Split,
     num_classes: int,
     run_dir: pathlib.Path,
+    start: warm_start.Start = warm_start.FROM_SCRATCH,
+    cache: features.Cache | None = None,
 ) -> TrainingResult:
     """Trains from the newest checkpoint in `run_dir`, or from step 0.
+
+    With `train.fit_head` the class layer is fitted first, and the net with it is the
+    checkpoint of step 0: training starts there, and it is exported where training does not
+    find a better one on eval.
 
     What it goes on from includes the rate's state, the patience and what was done by hand
     after that checkpoint, so it ends as one that was never broken off.
@@ -79,6 +90,29 @@ def train(
       ConfigError: the batch is larger than the train split.
       TrainError: the loss is not a number, or no checkpoint in `run_dir` is whole.
     """
+    store = checkpoints.CheckpointStore(run_dir / "checkpoints")
+    newest = store.latest()
+    store.sweep()
+    if newest is None and config.train.fit_head:
+        transfer.fit_head(
+            config,
+            train_split,
+            eval_split,
+            num_classes,
+            run_dir,
+            store,
+            start.checkpoint,
+            cache or features.Cache(run_dir / features.FOLDER, {}),
+        )
+        newest = 0
+    first_step = newest or 0
+    if newest is not None:
+        start = warm_start.Start(store.path(0) if first_step == 0 else "")
+    state = (
+        hooks.State() if newest is None else hooks.State.from_json(store.state(newest))
+    )
+    if head_settings.is_head_only(config.train):
+        return _head_only(config, num_classes, store, state)
     towers = devices.choose(config.train)
     chosen, reason = precision.resolve(
         config.train.precision, devices.gpu_details(config.train)
@@ -91,12 +125,6 @@ def train(
         total_steps=plan.total_steps,
         steps_per_epoch=plan.steps_per_epoch,
     )
-    store = checkpoints.CheckpointStore(run_dir / "checkpoints")
-    first_step = store.latest() or 0
-    store.sweep()
-    state = (
-        hooks.State.from_json(store.state(first_step)) if first_step else hooks.State()
-    )
     history.measurements(run_dir).cut(first_step, keeps_step=state.is_measured)
     control = Control(run_dir, state.rate)
     control.resume(first_step)
@@ -104,7 +132,9 @@ def train(
         tf.Graph().as_default(),
         evaluation.EvalSession(config, eval_split, num_classes) as eval_session,
     ):
-        graph = _build(config, train_split, num_classes, first_step, towers, chosen)
+        graph = _build(
+            config, train_split, num_classes, first_step, towers, chosen, start
+        )
         if config.train.image_summaries and not first_step:
             summaries.write_stages(run_dir, train_split, config)
         parameters = sum(
@@ -153,6 +183,28 @@ def train(
     )
 
 
+def _head_only(
+    config: TrainerConfig,
+    num_classes: int,
+    store: checkpoints.CheckpointStore,
+    state: hooks.State,
+) -> TrainingResult:
+    if state.best is None:
+        raise TrainError("the class layer was fitted but not measured")
+    return TrainingResult(
+        best=state.best,
+        checkpoint=store.path(0),
+        steps=0,
+        parameters=builder.count_parameters(
+            variants.spec_of(config.model),
+            num_classes,
+            image_size_px=config.image_size_px,
+            channels=config.preprocessing.channels,
+        ),
+        seconds=state.seconds,
+    )
+
+
 def _findings(
     config: TrainerConfig,
     eval_split: Split,
@@ -179,6 +231,7 @@ def _build(
     first_step: int,
     towers: Sequence[str],
     chosen: str,
+    start: warm_start.Start,
 ) -> graphs.TrainingGraph:
     v1.set_random_seed(config.train.seed)
     iterator = v1.data.make_initializable_iterator(
@@ -196,6 +249,7 @@ def _build(
         config,
         towers,
         weights,
+        start=start,
         is_loss_scaled=chosen == precision.FLOAT16,
     )
     summaries.add(graph, config.train)

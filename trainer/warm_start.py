@@ -1,7 +1,9 @@
 """Begins a training with the weights of another one."""
 
+import dataclasses
 import logging
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import tensorflow as tf
 import tensorflow.compat.v1 as v1
@@ -10,6 +12,26 @@ from schema.errors import ConfigError
 from trainer import weights
 
 _LOGGER = logging.getLogger("slimline.train")
+
+
+@dataclasses.dataclass(frozen=True)
+class Start:
+    """Where the variables of a net get their first values.
+
+    Attributes:
+      checkpoint: as a Saver takes it; '' initialises all from scratch.
+      excluded: rows of the net that are initialised from scratch all the same.
+      fingerprint: SHA-256 of what the checkpoint was made from.
+      about: name, source, hash and licence of published weights, fit for JSON.
+    """
+
+    checkpoint: str = ""
+    excluded: tuple[str, ...] = ()
+    fingerprint: str = ""
+    about: dict[str, Any] | None = None
+
+
+FROM_SCRATCH = Start()
 
 
 def initialise(

@@ -91,8 +91,8 @@ def assign(
 
     Official test and eval sets stay what they are. Whichever is missing is cut from
     train, class by class: of the different images of a class, sorted by digest, the first
-    `fraction` (rounded, at least one where there are three) go to the missing split.
-    Copies of one image follow it.
+    `fraction` (rounded, at least one where there are three) go to the missing split. Where
+    no class has three, one image of the largest class does. Copies of one image follow it.
 
     Args:
       eval_fraction: share of train for eval, in [0, 1); used when eval is missing.
@@ -114,15 +114,25 @@ def assign(
         if not _PRIORITY[decisive.split]:
             train_digests[decisive.text].append(digest)
 
+    sizes = {text: len(digests) for text, digests in train_digests.items()}
+    tests = {text: _share(test_share, size, size - 1) for text, size in sizes.items()}
+    if test_share:
+        _take_one(tests, sizes)
+    evals = {
+        text: _share(eval_share, size, size - 1 - tests[text])
+        for text, size in sizes.items()
+    }
+    if eval_share:
+        rest = {text: size - tests[text] for text, size in sizes.items()}
+        _take_one(evals, rest)
+
     test_until, eval_until = {}, {}
     for text, digests in train_digests.items():
         digests.sort()
-        tests = _share(test_share, len(digests), len(digests) - 1)
-        evals = _share(eval_share, len(digests), len(digests) - 1 - tests)
-        if tests:
-            test_until[text] = digests[tests - 1]
-        if evals:
-            eval_until[text] = digests[tests + evals - 1]
+        if tests[text]:
+            test_until[text] = digests[tests[text] - 1]
+        if evals[text]:
+            eval_until[text] = digests[tests[text] + evals[text] - 1]
     rule = Assignment(test_until, eval_until, repeated, {}, 0, 0, 0)
     return _count(rule, copies)
 
@@ -131,6 +141,16 @@ def _share(fraction: float, images: int, at_most: int) -> int:
     if not fraction or images < MIN_IMAGES_TO_CUT:
         return 0
     return max(0, min(at_most, max(1, int(fraction * images + 0.5))))
+
+
+def _take_one(cut: dict[str, int], sizes: dict[str, int]) -> None:
+    """Takes one image of the largest class where no class was large enough to be cut.
+
+    Every class keeps an image to be trained on.
+    """
+    largest = min(sizes, key=lambda text: (-sizes[text], text), default="")
+    if not any(cut.values()) and sizes.get(largest, 0) > 1:
+        cut[largest] = 1
 
 
 def _count(rule: Assignment, copies: dict[bytes, list[Row]]) -> Assignment:

@@ -98,7 +98,10 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             pathlib.Path(uri),
             self._make_beam_pipeline,
         )
-        is_blessed = verdict.write(uri, verdict.measure(uri, settings, version), limits)
+        measured = verdict.measure(
+            uri, settings, version, pathlib.Path(models[analysis.CANDIDATE])
+        )
+        is_blessed = verdict.write(uri, measured, limits)
         _bless(
             artifact_utils.get_single_instance(output_dict[BLESSING_KEY]),
             candidate,

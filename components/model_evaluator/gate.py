@@ -22,6 +22,8 @@ class Limits:
       needs_real_gain: whether a model must be better than the baseline by more than the
         95 % interval of their difference.
       min_class_recall: of every class.
+      min_test_images: with fewer images the result of a cross-validation, where there is
+        one, is judged by `min_top_1` instead.
       floors: 'trait:value' -> lowest top-1 of that slice, as {'class:cat': 0.8}.
     """
 
@@ -29,6 +31,7 @@ class Limits:
     max_top_1_drop: float = 1.0
     needs_real_gain: bool = False
     min_class_recall: float = 0.0
+    min_test_images: int = 0
     floors: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
 
@@ -39,7 +42,7 @@ def judge(measured: Mapping[str, Any], limits: Limits) -> list[Rule]:
       measured: the figures of `verdict.measure`.
       limits: what must be reached.
     """
-    rules = [_min_top_1(measured, limits.min_top_1), _change(measured, limits)]
+    rules = [_min_top_1(measured, limits), _change(measured, limits)]
     if limits.needs_real_gain and measured["differences"]:
         rules.append(_real_gain(measured))
     if limits.min_class_recall:
@@ -48,13 +51,20 @@ def judge(measured: Mapping[str, Any], limits: Limits) -> list[Rule]:
     return rules
 
 
-def _min_top_1(measured: Mapping[str, Any], required: float) -> Rule:
-    top_1 = measured["metrics"]["top_1"]
+def _min_top_1(measured: Mapping[str, Any], limits: Limits) -> Rule:
+    top_1, required, how = measured["metrics"]["top_1"], limits.min_top_1, ""
+    crossed = measured.get("cross_validation")
+    if crossed and measured["images"] < limits.min_test_images:
+        top_1 = crossed["top_1"]
+        how = (
+            f" by {crossed['folds']}-fold cross-validation on {crossed['images']} images,"
+            f" since {measured['images']} test images are too few to judge by"
+        )
     is_kept = top_1 >= required
     sentence = (
-        f"top-1 {top_1:.4f} ≥ {required:.4f} required"
+        f"top-1 {top_1:.4f} ≥ {required:.4f} required{how}"
         if is_kept
-        else f"top-1 {top_1:.4f}, required {required:.4f}"
+        else f"top-1 {top_1:.4f}, required {required:.4f}{how}"
     )
     return Rule("min_top_1", sentence, is_kept, top_1, required)
 

@@ -17,11 +17,14 @@ from components.model_evaluator import (
     predictions,
     scores,
 )
-from schema import durable, features
+from schema import durable, features, manifest, signatures
 
 
 def measure(
-    evaluation_uri: str, settings: analysis.Settings, baseline_version: str | None
+    evaluation_uri: str,
+    settings: analysis.Settings,
+    baseline_version: str | None,
+    model: pathlib.Path | None = None,
 ) -> dict[str, Any]:
     """Figures of an evaluation.
 
@@ -29,9 +32,11 @@ def measure(
       evaluation_uri: folder that `analysis.run` filled.
       settings: what was measured.
       baseline_version: version compared with, or None.
+      model: the candidate's SavedModel, which may hold the result of a cross-validation.
 
     Returns:
-      `labels`; `metrics` and `baseline_metrics` (None without a baseline), name -> value
+      `labels`; `images`, how many were measured; `cross_validation` (None without one),
+      {top_1, low, high, images, folds}; `metrics` and `baseline_metrics` (None without a baseline), name -> value
       over the whole split; `intervals`, name -> 95 % interval; `baseline_version`;
       `differences`, name -> {difference, low, high}, paired, candidate less baseline;
       `per_class`, class name -> {precision, recall, f1, support}; `slices`, 'class' or
@@ -50,6 +55,8 @@ def measure(
     metrics["calibration_error"] = scores.calibration_error(bins)
     return {
         "labels": list(settings.labels),
+        "images": len(table),
+        "cross_validation": _cross_validation(model) if model else None,
         "metrics": metrics,
         "intervals": _intervals(table, metrics),
         "baseline_version": baseline_version,
@@ -61,6 +68,21 @@ def measure(
         "slices": _slices(result),
         "confusion": confusion.tolist(),
         "reliability": bins,
+    }
+
+
+def _cross_validation(model: pathlib.Path) -> dict[str, Any] | None:
+    file = model / manifest.EXTRA_FOLDER / signatures.CROSS_VALIDATION_FILE
+    if not file.is_file():
+        return None
+    facts = json.loads(file.read_text(encoding="utf-8"))
+    low, high = intervals.of_share(facts["hits"], facts["images"])
+    return {
+        "top_1": facts["hits"] / facts["images"],
+        "low": low,
+        "high": high,
+        "images": facts["images"],
+        "folds": facts["folds"],
     }
 
 

@@ -32,9 +32,10 @@ def describe(summary: "Summary", root: pathlib.Path) -> str:
         "data": _data(summary),
         "classes": _classes(summary),
         "net": f"{summary.net}, {summary.parameters:,} parameters",
-        "training": f"{summary.steps:,} steps, best at {summary.best_step:,}: eval top-1"
-        f" {summary.eval_top_1:.4f} ({_weights(summary.weights)} weights)",
+        **_start(summary),
+        "training": _training(summary),
         "test": _metrics(summary.metrics, summary.intervals),
+        **_cross_validation(summary),
         "weakest": _weakest(summary),
         "baseline": _baseline(summary),
         "gate": f"{gate}: {'; '.join(summary.verdict)}",
@@ -96,6 +97,39 @@ def _part(summary: "Summary") -> dict[str, str]:
         return {}
     base = f"; the rest is from {_words(summary.base)}" if summary.base else ""
     return {"part": f"{summary.part}{base}"}
+
+
+def _start(summary: "Summary") -> dict[str, str]:
+    """The line about published weights, where training started from some."""
+    start = summary.start
+    if not start:
+        return {}
+    licence = start["licence"] or "licence unknown"
+    return {"weights": f"{start['name']}, SHA-256 {start['sha256'][:12]}, {licence}"}
+
+
+def _training(summary: "Summary") -> str:
+    figure = f"eval top-1 {summary.eval_top_1:.4f}"
+    if not summary.steps:
+        return f"class layer only, on features of the frozen net: {figure}"
+    head = ""
+    if summary.head_top_1 is not None:
+        head = f"; class layer alone {summary.head_top_1:.4f}"
+    return (
+        f"{summary.steps:,} steps, best at {summary.best_step:,}: {figure}"
+        f" ({_weights(summary.weights)} weights){head}"
+    )
+
+
+def _cross_validation(summary: "Summary") -> dict[str, str]:
+    crossed = summary.cross_validation
+    if not crossed:
+        return {}
+    return {
+        "crossed": f"top-1 {crossed['top_1']:.4f} [{crossed['low']:.3f},"
+        f" {crossed['high']:.3f}] by {crossed['folds']}-fold cross-validation on"
+        f" {crossed['images']} images of train and eval"
+    }
 
 
 def _words(run: str) -> str:

@@ -106,7 +106,7 @@ def init_command(
             f"cannot write to {folder}: {error.strerror or error}",
             tip="--output DIR writes elsewhere",
         ) from error
-    run = ["slimline", "run", "folder", "--data", path]
+    run = ["slimline", "run", "photos", "--data", path]
     if not is_default:
         run += ["--set", f"data.contract={folder}"]
     text = "\n".join(

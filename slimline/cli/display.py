@@ -19,9 +19,10 @@ BAR_WIDTH = 24
 MARK_COLOURS = {"✓": "green", "!": "yellow", "✗": "red"}
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 # Events that tell how far a component is.
-MOVING = ("train", "ingest", "predict")
+MOVING = ("train", "features", "ingest", "predict")
 # Rare events, each worth its line.
 ALWAYS_TOLD = (
+    "contract_written",
     "member_started",
     "member_finished",
     "train_steered",
@@ -260,6 +261,11 @@ class LiveDisplay:
 def told_line(name: str, fields: Mapping[str, Any]) -> str:
     """A rare event as a line of its own."""
     match name:
+        case "contract_written":
+            return (
+                f" ! wrote the data contract {fields['folder']}/: {fields['classes']}"
+                " classes; look at it and commit it"
+            )
         case "member_started":
             return (
                 f"member {fields['place']} of {fields['members']}: {fields['member']}"

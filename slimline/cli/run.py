@@ -36,6 +36,12 @@ if TYPE_CHECKING:
     type=click.Choice(parts.COMPONENTS),
     help="Run only this component and what leads to it.",
 )
+@click.option(
+    "--no-init",
+    "is_uninitialised",
+    is_flag=True,
+    help="Fail where the data have no contract yet, instead of writing it.",
+)
 @options.root_option
 @options.running_options
 @click.option(
@@ -54,6 +60,7 @@ def command(
     engine_options: tuple[str, ...],
     first: str | None,
     last: str | None,
+    is_uninitialised: bool,
     root: pathlib.Path,
     is_tiny: bool,
     is_uncached: bool,
@@ -72,7 +79,11 @@ def command(
     resolved = settings.resolve(
         experiment,
         config_file=config_file,
-        assignments=assignments,
+        assignments=(
+            (*assignments, "data.init_contract=false")
+            if is_uninitialised
+            else assignments
+        ),
         data=data,
         engine=engine,
         engine_options=engine_options,

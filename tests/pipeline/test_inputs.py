@@ -1,12 +1,15 @@
 """What is found out before anything runs."""
 
 import dataclasses
+import logging
 import pathlib
 
+import PIL.Image
 import pytest
 
 from components.image_example_gen import fingerprint
 from pipeline import digits, experiments, inputs
+from schema import contract
 from schema.errors import ConfigError, DataError
 
 
@@ -48,12 +51,51 @@ def test_no_contract_yet(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "My Cats.v2").mkdir()
-    config = changed(experiments.folder(), data={"path": str(tmp_path / "My Cats.v2")})
+    config = changed(
+        experiments.folder(),
+        data={"path": str(tmp_path / "My Cats.v2"), "init_contract": False},
+    )
     with pytest.raises(
         ConfigError, match=r"no data contract for 'my-cats.v2'"
     ) as caught:
         inputs.resolve(config, tmp_path)
     assert "slimline data init" in caught.value.tip
+
+
+def test_the_first_run_writes_the_contract(
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "My Cats.v2"
+    for name in ("tabby", "siamese"):
+        (folder / name).mkdir(parents=True)
+        PIL.Image.new("RGB", (40, 30), "white").save(folder / name / "1.png")
+    config = changed(experiments.folder(), data={"path": str(folder)})
+    with caplog.at_level(logging.INFO, "slimline.progress"):
+        found = inputs.resolve(config, tmp_path)
+    assert found.contract.labels == ("siamese", "tabby")
+    written = tmp_path / "schema" / "my-cats.v2"
+    assert contract.load(written) == found.contract
+    (event,) = [r for r in caplog.records if r.message == "contract_written"]
+    assert event.fields == {"folder": "schema/my-cats.v2", "classes": 2}
+    # The second run reads it, whatever has become of the data.
+    (folder / "persian").mkdir()
+    before = (written / "labels.txt").stat().st_mtime_ns
+    inputs.resolve(config, tmp_path)
+    assert (written / "labels.txt").stat().st_mtime_ns == before
+
+
+def test_data_without_classes_write_no_contract(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    config = changed(experiments.folder(), data={"path": str(tmp_path / "empty")})
+    with pytest.raises(DataError):
+        inputs.resolve(config, tmp_path)
+    assert not (tmp_path / "schema").exists()
 
 
 def test_images_too_small_for_the_net(tmp_path: pathlib.Path) -> None:

@@ -18,7 +18,16 @@ from trainer.nets.geometry import (
     smallest_input_px,
 )
 
-__all__ = ["build", "count_parameters", "layer_rows", "smallest_input_px"]
+__all__ = [
+    "CLASS_LAYER",
+    "build",
+    "count_parameters",
+    "layer_rows",
+    "smallest_input_px",
+]
+
+# Scope and end point of the head.
+CLASS_LAYER = "logits"
 
 
 def build(
@@ -85,12 +94,12 @@ def build(
             activation_fn=None,
             normalizer_fn=None,
             biases_initializer=tf.compat.v1.constant_initializer(spec.head.bias),
-            scope="logits",
+            scope=CLASS_LAYER,
             **block_ops.weight_arguments(
                 spec.head.weight_init, spec.head.regularised, context
             ),
         )
-    end_points["logits"] = logits
+    end_points[CLASS_LAYER] = logits
     return logits, end_points
 
 

@@ -37,7 +37,7 @@ def test_cuts_each_class_exactly():
 
 @pytest.mark.parametrize(
     ("count", "expected"),
-    [(1, (1, 0, 0)), (2, (2, 0, 0)), (3, (1, 1, 1)), (4, (2, 1, 1))],
+    [(1, (1, 0, 0)), (2, (1, 0, 1)), (3, (1, 1, 1)), (4, (2, 1, 1))],
 )
 def test_small_classes_keep_training_images(count, expected):
     rule, _ = places([row(i, "cat") for i in range(count)], 0.01, 0.01)

@@ -1,0 +1,198 @@
+"""The class layer alone, trained on top of weights that exist."""
+
+import dataclasses
+import json
+import logging
+import pathlib
+import shutil
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from schema import durable, manifest, signatures
+from trainer import (
+    checkpoints,
+    features,
+    head,
+    history,
+    hooks,
+    sampling,
+    warm_start,
+    weights,
+)
+from trainer.config import TrainConfig, TrainerConfig
+from trainer.evaluation import Measurement
+from trainer.input_pipeline import Split
+from trainer.nets import builder
+from trainer.weights import store
+
+_LOGGER = logging.getLogger("slimline.train")
+_PROGRESS = logging.getLogger("slimline.progress")
+
+START_FOLDER = "start"
+# Of more images even a small share is a test split to judge by.
+CROSS_VALIDATED_IMAGES = 1000
+FOLDS = 5
+
+
+def start_of(
+    train: TrainConfig, labels: Sequence[str], run_dir: pathlib.Path
+) -> warm_start.Start:
+    """Where a training starts.
+
+    Published weights are written to a checkpoint in `run_dir`. Their class layer is kept
+    where it is known to be for the same classes in the same order.
+
+    Raises:
+      ConfigError: there are no such weights.
+    """
+    excluded = train.warm_start_exclude
+    if train.weights:
+        published = store.load(train.weights)
+        if tuple(published.manifest.labels or ()) != tuple(labels):
+            excluded = (*excluded, builder.CLASS_LAYER)
+        folder = run_dir / START_FOLDER
+        folder.mkdir(exist_ok=True)
+        checkpoint = str(folder / "weights")
+        checkpoints.write_values(checkpoint, published.arrays)
+        return warm_start.Start(
+            checkpoint,
+            excluded,
+            published.manifest.sha256,
+            dataclasses.asdict(published.manifest),
+        )
+    if train.warm_start:
+        checkpoint = weights.checkpoint_in(train.warm_start)
+        return warm_start.Start(checkpoint, excluded, checkpoints.digest(checkpoint))
+    return warm_start.FROM_SCRATCH
+
+
+def fit_head(
+    config: TrainerConfig,
+    train_split: Split,
+    eval_split: Split,
+    num_classes: int,
+    run_dir: pathlib.Path,
+    kept: checkpoints.CheckpointStore,
+    checkpoint: str,
+    cache: features.Cache,
+) -> None:
+    """Fits the class layer and commits the net with it as the checkpoint of step 0.
+
+    Of the class layers fitted with each of `train.head_weight_decays` the best on eval is
+    taken: highest top-1, then lowest cross-entropy. All are written to the table of heads.
+
+    Args:
+      config: the Trainer's configuration.
+      train_split, eval_split: to fit on, and to choose by.
+      num_classes: width of the logits.
+      run_dir: folder of the training.
+      kept: where the checkpoint goes.
+      checkpoint: of the net's weights.
+      cache: for features.
+
+    Where there are few images, a cross-validation over train and eval tells more than a
+    tiny test split can; its result is written into `run_dir`.
+    """
+    began_at = time.monotonic()
+    train = config.train
+    folder = cache.folder(config, {"train": train_split, "eval": eval_split})
+    with features.Extractor(config, checkpoint, folder) as extractor:
+        views = [
+            extractor.examples(train_split, "train", view)
+            for view in range(train.head_views + 1)
+        ]
+        eval_examples = extractor.examples(eval_split, "eval")
+        values = extractor.values()
+    arguments = {
+        "class_weights": _class_weights(train, train_split, num_classes),
+        "label_smoothing": train.label_smoothing,
+    }
+    fitted = []
+    for candidate in head.fit(
+        head.joined(views), num_classes, train.head_weight_decays, **arguments
+    ):
+        measurement = Measurement(0, "raw", *candidate.measure(eval_examples))
+        fitted.append((candidate, measurement))
+        _LOGGER.info(
+            "class layer with weight decay %g: eval top-1 %.4f, cross-entropy %.4f",
+            candidate.weight_decay,
+            measurement.top_1,
+            measurement.cross_entropy,
+        )
+    chosen, measured = max(
+        fitted, key=lambda pair: (pair[1].top_1, -pair[1].cross_entropy)
+    )
+    _record(run_dir, train, fitted, chosen, measured)
+    known = head.joined([views[0], eval_examples])
+    if len(known.labels) <= CROSS_VALIDATED_IMAGES:
+        folds = min(FOLDS, len(known.labels))
+        hits = head.cross_validate(
+            known, num_classes, chosen.weight_decay, folds, **arguments
+        )
+        facts = {"hits": hits, "images": len(known.labels), "folds": folds}
+        durable.write_text(
+            run_dir / signatures.CROSS_VALIDATION_FILE, json.dumps(facts)
+        )
+    scope = f"{config.model.net}/{builder.CLASS_LAYER}"
+    values |= {f"{scope}/weights": chosen.weights, f"{scope}/biases": chosen.biases}
+    state = hooks.State(
+        best=measured,
+        is_measured=True,
+        loss=chosen.loss,
+        seconds=time.monotonic() - began_at,
+    )
+    kept.put(0, values, dataclasses.asdict(state))
+    _PROGRESS.info("train_eval", extra={"fields": dataclasses.asdict(measured)})
+
+
+def add_cross_validation(run_dir: pathlib.Path, model: pathlib.Path) -> None:
+    """Puts the result of the cross-validation, where there is one, into a SavedModel.
+
+    Args:
+      run_dir: folder of a training that `fit_head` began.
+      model: exported with the class layer of `fit_head`.
+    """
+    file = run_dir / signatures.CROSS_VALIDATION_FILE
+    if file.is_file():
+        folder = model / manifest.EXTRA_FOLDER
+        folder.mkdir(exist_ok=True)
+        shutil.copyfile(file, folder / file.name)
+
+
+def _class_weights(
+    train: TrainConfig, split: Split, num_classes: int
+) -> np.ndarray | None:
+    # On all examples at once, drawing each class equally often is weighing them so.
+    if train.class_weights == "balanced" or train.balanced_sampling:
+        return sampling.class_weights(split.labels, num_classes)
+    return None
+
+
+def _record(
+    run_dir: pathlib.Path,
+    train: TrainConfig,
+    fitted: list[tuple[head.Head, Measurement]],
+    chosen: head.Head,
+    measured: Measurement,
+) -> None:
+    heads = history.heads(run_dir)
+    heads.path.unlink(missing_ok=True)
+    for candidate, measurement in fitted:
+        heads.append(
+            {
+                "weight_decay": candidate.weight_decay,
+                "loss": candidate.loss,
+                "eval_top_1": measurement.top_1,
+                "eval_cross_entropy": measurement.cross_entropy,
+            }
+        )
+    measurements = history.measurements(run_dir)
+    measurements.path.unlink(missing_ok=True)
+    row: dict[str, float] = {"step": 0, "loss": chosen.loss, "learning_rate": 0.0}
+    # Moving averages start with the weights, so they measure the same.
+    for kind in ("raw", "ema") if train.ema_decay else ("raw",):
+        row[history.EVAL_TOP_1 + kind] = measured.top_1
+        row[f"eval_cross_entropy_{kind}"] = measured.cross_entropy
+    measurements.append(row)
