@@ -36,6 +36,7 @@ from pipeline import (
     parts,
     pushed,
     runs,
+    trained,
 )
 from pipeline.config import PipelineConfig
 from pipeline.observed_runner import ComponentResult, ObservedRunner, Outcome, Outputs
@@ -277,7 +278,7 @@ def describe(component: str, outputs: Outputs) -> Outcome:
         case "train":
             result = _training_result(outputs)
             return Outcome(
-                "; ".join([_trained(result), *result.get("findings", ())]),
+                "; ".join([trained.in_short(result), *result.get("findings", ())]),
                 is_good=not result.get("findings"),
             )
         case "baseline":
@@ -307,21 +308,6 @@ def describe(component: str, outputs: Outputs) -> Outcome:
             version = pathlib.Path(folder)
             return Outcome(pushed.in_short(version), is_good=pushed.is_live(version))
     return Outcome("")
-
-
-def _trained(result: Mapping[str, Any]) -> str:
-    """What a training came to."""
-    best, head_top_1 = result["best"], result.get("head_top_1")
-    figure = f"eval top-1 {best['top_1']:.4f}"
-    if not result["steps"]:
-        return f"class layer fitted on features of the frozen {result['net']}: {figure}"
-    resumed = (
-        f" resumed at {result['resumed_at']:,}," if result.get("resumed_at") else ""
-    )
-    trained = f"{result['steps']:,} steps,{resumed} best at {best['step']:,}: {figure}"
-    if head_top_1 is None:
-        return f"{trained} ({best['weights']} weights)"
-    return f"{trained} ({best['weights']} weights); class layer alone {head_top_1:.4f}"
 
 
 def _farthest(measured: Mapping[str, Any]) -> str:
@@ -375,7 +361,7 @@ def lock(root: pathlib.Path, name: str) -> filelock.AcquireReturnProxy:
 def _summarise(config: PipelineConfig, done: _Done, total_seconds: float) -> Summary:
     run_folder, results = done.run_folder, done.results
     facts = _ingest_facts(results["ingest"].outputs)
-    trained = _training_result(results["train"].outputs)
+    result = _training_result(results["train"].outputs)
     verdict = _verdict(results["evaluate"].outputs)
     served = _infra_report(results["infra"].outputs) if "infra" in results else None
     version, path = _pushed(results)
@@ -397,12 +383,12 @@ def _summarise(config: PipelineConfig, done: _Done, total_seconds: float) -> Sum
             else None
         ),
         num_classes=len(done.resolved.contract.labels),
-        net=trained["net"],
-        parameters=trained["parameters"],
-        steps=trained["steps"],
-        best_step=trained["best"]["step"],
-        eval_top_1=trained["best"]["top_1"],
-        weights=trained["best"]["weights"],
+        net=result["net"],
+        parameters=result["parameters"],
+        steps=result["steps"],
+        best_step=result["best"]["step"],
+        eval_top_1=result["best"]["top_1"],
+        weights=result["best"]["weights"],
         data_fingerprint=facts["fingerprint"],
         metrics=verdict["metrics"],
         intervals=verdict["intervals"],
@@ -420,12 +406,12 @@ def _summarise(config: PipelineConfig, done: _Done, total_seconds: float) -> Sum
         pushed_path=path,
         seconds={name: result.seconds for name, result in results.items()},
         total_seconds=total_seconds,
-        training_seconds=trained["seconds"],
+        training_seconds=result["seconds"],
         sample_images=_write_samples(run_folder, results["ingest"].outputs),
         part=str(done.part) if done.part else None,
         base=done.base or None,
-        start=trained.get("start"),
-        head_top_1=trained.get("head_top_1"),
+        start=result.get("start"),
+        head_top_1=result.get("head_top_1"),
         cross_validation=verdict.get("cross_validation"),
     )
 

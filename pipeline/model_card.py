@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from components.model_evaluator import gate, scores
-from pipeline import infra
+from pipeline import infra, trained
 from pipeline.lineage import DATA_FINGERPRINT, SOURCE_FINGERPRINT, Step
 from schema import durable
 from trainer import history
@@ -33,11 +33,11 @@ def sentence(step: Step) -> str:
             result = _read(step, "model_run", history.RESULT_FILE)
             if result is None:
                 return _gone(step, "model_run")
-            best = result["best"]
+            start = result.get("start")
+            from_weights = f", from {trained.start_in_words(start)}" if start else ""
             return (
-                f"{result['net']}, {result['parameters']:,} parameters,"
-                f" {result['steps']:,} steps, best at {best['step']:,}: eval top-1"
-                f" {best['top_1']:.4f} ({best['weights']} weights)"
+                f"{result['net']}, {result['parameters']:,} parameters{from_weights}:"
+                f" {trained.in_short(result)}"
             )
         case "evaluate":
             found = _read(step, "evaluation", gate.VERDICT_FILE)

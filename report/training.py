@@ -42,9 +42,13 @@ def curves(data: RunData) -> dict[str, Any]:
         ("Accuracy", "top-1", accuracy, 1.0),
         ("Learning rate", "rate", [_train_line(losses, "learning_rate")], 0.0),
     ]
+    # A class layer fitted at once has no losses of steps.
+    expected = [history.HISTORY_FILE]
+    if data.summary["steps"]:
+        expected.insert(0, history.LOSSES_FILE)
     missing = [
         f"gone: {data.folder / name}"
-        for name in (history.LOSSES_FILE, history.HISTORY_FILE)
+        for name in expected
         if not (data.folder / name).is_file()
     ]
     return {
@@ -59,6 +63,10 @@ def curves(data: RunData) -> dict[str, Any]:
             for title, y_name, lines, top in panels
             if any(line.points for line in lines)
         ],
+        "heads": list(history.read(history.heads(data.folder))),
+        "net": data.summary["net"],
+        "start": data.summary.get("start"),
+        "head_top_1": data.summary.get("head_top_1"),
         "best_step": data.summary["best_step"],
         "steps": data.summary["steps"],
         "eval_top_1": data.summary["eval_top_1"],

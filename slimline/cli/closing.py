@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.infra_check import rules
 from components.model_evaluator import scores
-from pipeline import parts, pushed, runs
+from pipeline import parts, pushed, runs, trained
 from schema import run_files
 from schema.errors import GateError, InfraError
 from slimline.cli import models_text, output
@@ -101,11 +101,7 @@ def _part(summary: "Summary") -> dict[str, str]:
 
 def _start(summary: "Summary") -> dict[str, str]:
     """The line about published weights, where training started from some."""
-    start = summary.start
-    if not start:
-        return {}
-    licence = start["licence"] or "licence unknown"
-    return {"weights": f"{start['name']}, SHA-256 {start['sha256'][:12]}, {licence}"}
+    return {"weights": trained.start_in_words(summary.start)} if summary.start else {}
 
 
 def _training(summary: "Summary") -> str:
