@@ -10,9 +10,10 @@ from pipeline import digits, evaluation, infra
 from pipeline.config import PipelineConfig
 from schema import contract
 from schema.errors import ConfigError, DataError
-from trainer import sampling, schedules, weights
+from trainer import sampling, schedules
 from trainer.augmentation import limits
 from trainer.nets import geometry, registry
+from trainer.weights import checkpoints
 
 # Value of train.warm_start that means the version that is live.
 BLESSED = "blessed"
@@ -131,7 +132,7 @@ def check(config: PipelineConfig) -> None:
     geometry.check_rows(spec, config.train.freeze)
     geometry.check_rows(spec, config.train.warm_start_exclude)
     if config.train.warm_start not in ("", BLESSED):
-        weights.checkpoint_in(config.train.warm_start)
+        checkpoints.checkpoint_in(config.train.warm_start)
     schedules.check(config.schedule, config.train.learning_rate)
     limits.check(config.trainer)
     sampling.check(config.train)
