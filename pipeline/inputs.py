@@ -11,10 +11,10 @@ from pipeline import digits, evaluation, infra
 from pipeline.config import PipelineConfig
 from schema import contract
 from schema.errors import ConfigError, DataError
-from trainer import head_settings, sampling, schedules, weights
+from trainer import head_settings, sampling, schedules
 from trainer.augmentation import limits
 from trainer.nets import geometry, registry
-from trainer.weights import store
+from trainer.weights import checkpoints, store
 
 _PROGRESS = logging.getLogger("slimline.progress")
 
@@ -140,7 +140,7 @@ def check(config: PipelineConfig) -> None:
     if config.train.weights:
         _check_weights(config)
     if config.train.warm_start not in ("", BLESSED):
-        weights.checkpoint_in(config.train.warm_start)
+        checkpoints.checkpoint_in(config.train.warm_start)
     schedules.check(config.schedule, config.train.learning_rate)
     limits.check(config.trainer)
     sampling.check(config.train)

@@ -179,13 +179,12 @@ class CheckpointStore:
 
 def write_values(path: str, values: Mapping[str, np.ndarray]) -> None:
     """Writes values by the name of their variable as a checkpoint that a Saver restores."""
-    with tf.init_scope():
-        tf.raw_ops.SaveV2(
-            prefix=path,
-            tensor_names=list(values),
-            shape_and_slices=[""] * len(values),
-            tensors=list(values.values()),
-        )
+    tf.raw_ops.SaveV2(
+        prefix=path,
+        tensor_names=list(values),
+        shape_and_slices=[""] * len(values),
+        tensors=list(values.values()),
+    )
 
 
 def digest(path: str) -> str:

@@ -8,6 +8,7 @@ that starts at step n sees what an uninterrupted one sees there.
 
 import dataclasses
 from collections.abc import Iterator, Sequence
+from concurrent import futures
 
 import numpy as np
 import tensorflow as tf
@@ -200,8 +201,16 @@ def _preprocess(
 def _preprocessed(
     files: Sequence[str], transform: tft.TFTransformOutput, batch_size: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    batches = tf.data.TFRecordDataset(list(files), COMPRESSION).batch(batch_size)
-    yield from _preprocess(batches, transform).prefetch(2).as_numpy_iterator()
+    def start() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        batches = tf.data.TFRecordDataset(list(files), COMPRESSION).batch(batch_size)
+        return _preprocess(batches, transform).prefetch(2).as_numpy_iterator()
+
+    # A thread has no default graph, so this is eager even where a training asks from
+    # within its own, finished one.
+    with futures.ThreadPoolExecutor(max_workers=1) as thread:
+        iterator = thread.submit(start).result()
+        while (batch := thread.submit(next, iterator, None).result()) is not None:
+            yield batch
 
 
 def _repeats(split: Split, config: TrainerConfig, epoch: tf.Tensor) -> tf.Tensor | None:

@@ -19,12 +19,12 @@ from trainer import (
     hooks,
     sampling,
     warm_start,
-    weights,
 )
 from trainer.config import TrainConfig, TrainerConfig
 from trainer.evaluation import Measurement
 from trainer.input_pipeline import Split
 from trainer.nets import builder
+from trainer.weights import checkpoints as locating
 from trainer.weights import store
 
 _LOGGER = logging.getLogger("slimline.train")
@@ -63,7 +63,7 @@ def start_of(
             dataclasses.asdict(published.manifest),
         )
     if train.warm_start:
-        checkpoint = weights.checkpoint_in(train.warm_start)
+        checkpoint = locating.checkpoint_in(train.warm_start)
         return warm_start.Start(checkpoint, excluded, checkpoints.digest(checkpoint))
     return warm_start.FROM_SCRATCH
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 import tensorflow.compat.v1 as v1
 
 from schema.errors import ConfigError
-from trainer import weights
+from trainer.weights import checkpoints
 
 _LOGGER = logging.getLogger("slimline.train")
 
@@ -45,7 +45,7 @@ def initialise(
 
     Args:
       variables: of a net, '<net>/<row>/...'.
-      path: see `trainer.weights`.
+      path: see `trainer.weights.checkpoints`.
       excluded: rows of the net, as 'logits' or 'group3'.
 
     Returns:
@@ -54,7 +54,7 @@ def initialise(
     Raises:
       ConfigError: no variable does, so it is another net's.
     """
-    checkpoint = weights.checkpoint_in(path)
+    checkpoint = checkpoints.checkpoint_in(path)
     shapes = tf.train.load_checkpoint(checkpoint).get_variable_to_shape_map()
     taken, left = {}, []
     for variable in variables:

@@ -8,13 +8,14 @@ import tensorflow as tf
 import tf_slim as slim
 
 from schema.errors import ConfigError
-from trainer import graphs, weights
+from trainer import graphs
 from trainer.config import (
     ModelConfig,
     PreprocessingConfig,
     TrainConfig,
     TrainerConfig,
 )
+from trainer.weights import checkpoints
 
 v1 = tf.compat.v1
 
@@ -126,7 +127,7 @@ def test_weights_of_another_net_are_a_sentence(source):
 
 def test_no_weights_are_a_sentence(tmp_path):
     with pytest.raises(ConfigError, match="no weights in"):
-        weights.checkpoint_in(str(tmp_path / "nothing"))
+        checkpoints.checkpoint_in(str(tmp_path / "nothing"))
 
 
 def test_an_unknown_row_names_the_nearest():

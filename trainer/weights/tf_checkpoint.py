@@ -1,0 +1,103 @@
+"""Reads the checkpoints of TensorFlow 1's Saver, of tf-slim's published nets above all.
+
+V2 checkpoints (`x.index` and `x.data-...`) and V1 ones (one file) are read by TensorFlow
+itself. Where moving averages were saved they are taken in place of the variables. Slots of
+optimizers and scalars such as `global_step` belong to no net and are left out.
+"""
+
+import math
+import pathlib
+
+import tensorflow as tf
+
+from trainer.weights import checkpoints, tensors
+from trainer.weights.tensors import Refused, Tensors
+
+KIND = "a TensorFlow checkpoint"
+AVERAGE = "/ExponentialMovingAverage"
+AVERAGES_TAKEN = "moving averages of the weights"
+_OBJECTS = "_CHECKPOINTABLE_OBJECT_GRAPH"
+
+
+def read(path: pathlib.Path) -> Tensors:
+    """Tensors of a checkpoint by the names of variables, as in 'vgg_16/fc8/weights'.
+
+    Args:
+      path: prefix, `.index`, V1 file, or folder of one checkpoint.
+
+    Raises:
+      ConfigError: there is no checkpoint, it is damaged, or is one of objects, which has no
+        names of variables.
+    """
+    return read_with_note(path)[0]
+
+
+def read_with_note(path: pathlib.Path) -> tuple[Tensors, str]:
+    """As `read`, and `AVERAGES_TAKEN` where that is so, else ''."""
+    with tensors.refusing(path, KIND):
+        checkpoint = locate(path)
+        try:
+            reader = tf.train.load_checkpoint(str(checkpoint))
+            size = sum(file.stat().st_size for file in checkpoints.files_of(checkpoint))
+            names, has_averages = _choose(reader, size)
+            return {
+                name: reader.get_tensor(source) for name, source in names.items()
+            }, AVERAGES_TAKEN if has_averages else ""
+        except Refused:
+            raise
+        except (tf.errors.OpError, ValueError, RuntimeError, TypeError) as error:
+            reason = getattr(error, "message", None) or str(error)
+            raise Refused(f"it is damaged ({reason.splitlines()[0]})") from error
+
+
+def locate(path: pathlib.Path) -> pathlib.Path:
+    """The checkpoint at `path`, or the only one in the folder `path`.
+
+    Raises:
+      Refused: there is none, or several.
+    """
+    found = checkpoints.find(path)
+    if found is not None:
+        return found
+    if not path.is_dir():
+        raise Refused("there is no checkpoint of that name")
+    inside = sorted(
+        below.with_name(below.name.removesuffix(checkpoints.INDEX))
+        for below in path.glob(f"*{checkpoints.INDEX}")
+    )
+    inside = inside or [
+        below for below in sorted(path.iterdir()) if checkpoints.is_table(below)
+    ]
+    if len(inside) != 1:
+        listed = ", ".join(below.name for below in inside)
+        raise Refused(f"the folder holds {listed or 'no checkpoint'}; name one of them")
+    return inside[0]
+
+
+def _choose(
+    reader: tf.train.CheckpointReader, size: int
+) -> tuple[dict[str, str], bool]:
+    """Name of the variable -> name of the tensor to take for it."""
+    shapes = reader.get_variable_to_shape_map()
+    types = reader.get_variable_to_dtype_map()
+    if _OBJECTS in shapes:
+        raise Refused(
+            "it is a checkpoint of objects, which has no names of variables; save the"
+            " Keras model as '.h5' instead"
+        )
+    averaged = {name.removesuffix(AVERAGE) for name in shapes if name.endswith(AVERAGE)}
+    chosen = {name: f"{name}{AVERAGE}" for name in averaged}
+    for name, shape in shapes.items():
+        # A slot bears the name of its variable and one of its own.
+        is_slot = name.rpartition("/")[0] in shapes or name.endswith(AVERAGE)
+        if shape and not is_slot and name not in averaged:
+            chosen[name] = name
+    if not chosen:
+        raise Refused("it holds no variables")
+    needed_bytes = 0
+    for name in chosen.values():
+        shape = tensors.check_shape(shapes[name], name)
+        kind = tensors.read_type(types[name].name, name)
+        needed_bytes += math.prod(shape) * kind.size
+    tensors.check_total(needed_bytes, size)
+    return dict(sorted(chosen.items())), bool(averaged)
