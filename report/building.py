@@ -10,6 +10,7 @@ import pandas as pd
 from report import (
     confusion,
     dataset,
+    heat_maps,
     outcome,
     page,
     pictures,
@@ -36,6 +37,7 @@ SECTIONS = {
     "classes": "Classes",
     "calibration": "Calibration",
     "mistakes": "Mistakes",
+    "hits": "Hits",
     "augmentation": "Augmentation",
     "configuration": "Configuration",
 }
@@ -83,19 +85,31 @@ def _contents(data: RunData) -> dict[str, Any]:
     shown = confusion.matrix(data.verdict["confusion"]) if data.verdict else None
     chosen: dict[confusion.Cell, list[Any]] = {}
     wrong: pd.DataFrame | None = None
-    right: pd.DataFrame | None = None
+    least_sure: pd.DataFrame | None = None
+    surest: pd.DataFrame | None = None
     if data.table is not None:
-        wrong, right = pictures.choose_mistakes(data.table)
+        wrong, least_sure = pictures.choose_mistakes(data.table)
+        surest = pictures.choose_surest_hits(data.table)
         if shown:
             chosen = confusion.choose_images(shown, data.table)
     cell_keys = confusion.keys_in_order(chosen)
-    mistake_keys = [
-        key for rows in (wrong, right) if rows is not None for key in rows["key"]
+    single_keys = [
+        key
+        for rows in (wrong, surest, least_sure)
+        if rows is not None
+        for key in rows["key"]
     ]
     test = data.split(features.TEST)
-    encoded = split_images.by_key(test, [*cell_keys, *mistake_keys]) if test else {}
+    encoded = split_images.by_key(test, [*cell_keys, *single_keys]) if test else {}
     in_cells = thumbnails.within(cell_keys, encoded, pictures.CELL_BYTES)
-    in_mistakes = thumbnails.within(mistake_keys, encoded, pictures.MISTAKE_BYTES)
+    singles = thumbnails.within(single_keys, encoded, pictures.MISTAKE_BYTES)
+    explained = [
+        row
+        for rows in (wrong, surest)
+        if rows is not None
+        for row in rows.itertuples(index=False)
+    ]
+    heat, unexplained = heat_maps.of_run(data, explained, encoded)
     examples, augmentation = _from_train(data)
     return {
         "verdict": outcome.verdict(data),
@@ -105,7 +119,8 @@ def _contents(data: RunData) -> dict[str, Any]:
         "confusion": pictures.matrix(data, shown, chosen, in_cells),
         "classes": outcome.classes(data),
         "calibration": outcome.calibration(data),
-        "mistakes": pictures.mistakes(data, wrong, right, in_mistakes),
+        "mistakes": pictures.mistakes(data, wrong, singles, heat, unexplained),
+        "hits": pictures.hits(data, surest, least_sure, singles, heat),
         "augmentation": augmentation,
         "configuration": training.configuration(data),
     }

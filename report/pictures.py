@@ -1,4 +1,4 @@
-"""What the sections with test images show: the confusion matrix, and mistakes."""
+"""What the sections with test images show: the confusion matrix, mistakes, and hits."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,11 +12,13 @@ from report.run_data import RunData
 from schema import features
 
 MISTAKES = 24
+# Hits that the model was surest of, with a heat map each.
+SUREST_HITS = 16
 # Column heads of the confusion matrix stand upright where they are more or longer.
 MAX_LEVEL_CLASSES, MAX_LEVEL_SIGNS = 14, 9
 # Of data: addresses, so that the page stays below 5 MB.
 CELL_BYTES = 2_500_000
-MISTAKE_BYTES = 400_000
+MISTAKE_BYTES = 500_000
 
 
 def matrix(
@@ -86,43 +88,84 @@ def choose_mistakes(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     return wrong.head(MISTAKES), right.head(MISTAKES)
 
 
+def choose_surest_hits(table: pd.DataFrame) -> pd.DataFrame:
+    """The hits that the model was surest of, from as many classes as there are.
+
+    The surest hit of each class goes before the second of any class.
+    """
+    order = [predictions.CONFIDENCE, predictions.KEY]
+    hits = table[predictions.hits(table)].sort_values(order, ascending=[False, True])
+    turns = hits.groupby(predictions.LABEL).cumcount()
+    by_turn = hits.assign(turn=turns).sort_values("turn", kind="stable")
+    return by_turn.head(SUREST_HITS).drop(columns="turn")
+
+
 def mistakes(
     data: RunData,
     wrong: pd.DataFrame | None,
-    right: pd.DataFrame | None,
     addresses: Mapping[str, str],
+    heat_maps: Mapping[str, str],
+    missing: Sequence[str],
 ) -> dict[str, Any]:
-    """Both as thumbnails.
+    """The surest mistakes as thumbnails.
 
     Args:
       data: of the run.
-      wrong: rows of predictions, or None where they are gone. right: the same.
+      wrong: rows of predictions, or None where they are gone.
       addresses: key -> thumbnail; images without one are shown as names alone.
+      heat_maps: key -> thumbnail with its heat map.
+      missing: why there are no heat maps.
     """
-
-    def cards(rows: pd.DataFrame) -> list[dict[str, Any]]:
-        return [
-            {
-                "src": addresses.get(row.key),
-                "key": row.key,
-                "true": data.labels[row.label],
-                "predicted": data.labels[row.predicted],
-                "confidence": float(row.confidence),
-            }
-            for row in rows.itertuples(index=False)
-        ]
-
     total = None
     if data.table is not None:
         total = int(np.count_nonzero(~predictions.hits(data.table)))
     return {
-        "wrong": cards(wrong) if wrong is not None else [],
-        "right": cards(right) if right is not None else [],
+        "cards": _cards(data, wrong, addresses, heat_maps),
         "total": total,
-        "missing": data.without(
-            run_data.PREDICTIONS, f"{run_data.EXAMPLES} {features.TEST}"
-        ),
+        "has_heat_maps": bool(heat_maps),
+        "missing": [*_without_images(data), *missing],
     }
+
+
+def hits(
+    data: RunData,
+    surest: pd.DataFrame | None,
+    least_sure: pd.DataFrame | None,
+    addresses: Mapping[str, str],
+    heat_maps: Mapping[str, str],
+) -> dict[str, Any]:
+    """The surest and the least sure hits as thumbnails; arguments as for `mistakes`."""
+    return {
+        "surest": _cards(data, surest, addresses, heat_maps),
+        "least_sure": _cards(data, least_sure, addresses, {}),
+        "has_heat_maps": bool(heat_maps),
+        "missing": _without_images(data),
+    }
+
+
+def _cards(
+    data: RunData,
+    rows: pd.DataFrame | None,
+    addresses: Mapping[str, str],
+    heat_maps: Mapping[str, str],
+) -> list[dict[str, Any]]:
+    if rows is None:
+        return []
+    return [
+        {
+            "src": addresses.get(row.key),
+            "heat_map": heat_maps.get(row.key),
+            "key": row.key,
+            "true": data.labels[row.label],
+            "predicted": data.labels[row.predicted],
+            "confidence": float(row.confidence),
+        }
+        for row in rows.itertuples(index=False)
+    ]
+
+
+def _without_images(data: RunData) -> list[str]:
+    return data.without(run_data.PREDICTIONS, f"{run_data.EXAMPLES} {features.TEST}")
 
 
 def _cell(shown: confusion.Matrix, true: int, predicted: int) -> dict[str, Any]:

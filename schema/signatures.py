@@ -29,6 +29,17 @@ OUTPUTS = {
 
 LABELS_ASSET = "labels.txt"
 
+# Tensors of the graph that belong to no signature; an explanation of an answer reads them.
+# The images that the net sees before standardisation, float32 [batch, image_size_px,
+# image_size_px, channels] in [0, 255].
+SEEN_IMAGES = "seen_images"
+LOGITS = "logits"  # float32 [batch, num_classes]
+# float32 [batch, height, width, channels]: the last layer whose output still has positions.
+# Nets without such a layer lack it.
+LAST_MAPS = "last_maps"
+# float32 [channels, num_classes]; only where the class layer reads the mean of each map.
+CLASS_WEIGHTS = "class_weights"
+
 # In the Trainer's `model_run`: Examples with `image/encoded` and `probabilities`, GZIP.
 # A copy of it goes with the model, in `assets.extra`.
 RECORDED_FILE = "recorded_outputs.tfrecord.gz"

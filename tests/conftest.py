@@ -284,6 +284,92 @@ def kubeflow_api_server() -> ModuleType:
     return module
 
 
+@pytest.fixture(scope="session")
+def write_maps_model():
+    """Function (folder, ...) -> folder with a SavedModel whose evidence is known."""
+    return _write_maps_model
+
+
+def _write_maps_model(
+    folder: pathlib.Path,
+    labels: Sequence[str] = ("dark", "light"),
+    *,
+    size_px: int = 8,
+    head: str = "pool",
+    names: Sequence[str] = ("seen_images", "logits", "last_maps", "class_weights"),
+) -> pathlib.Path:
+    """Writes a model that looks for dark and light in squares of 2 px.
+
+    The two maps hold how dark and how light each square is, from 0 to 1. The first class
+    gets 8 for dark and -8 for light, the second the opposite, others less of either.
+
+    Args:
+      folder: must not exist.
+      labels: class names.
+      size_px: images are brought to that side.
+      head: 'pool', 'flatten' (the same logits), or 'dense' with a hidden layer.
+      names: tensors that are named.
+    """
+    import tensorflow as tf
+
+    v1 = tf.compat.v1
+    asset = folder.parent / "labels.txt"
+    asset.write_text("".join(f"{label}\n" for label in labels), encoding="utf-8")
+    signs = np.array([(1, -1), (-1, 1)] * len(labels))[: len(labels)]
+    weights = (8.0 * signs / (1 + np.arange(len(labels)) // 2)[:, None]).T
+
+    def decode(encoded):
+        image = tf.io.decode_image(encoded, 3, expand_animations=False)
+        return tf.image.resize(image, [size_px, size_px], "area")
+
+    with tf.Graph().as_default(), v1.Session() as session:
+        images = v1.placeholder(tf.string, [None], name="fed")
+        seen = tf.map_fn(
+            decode, images, fn_output_signature=tf.TensorSpec([size_px, size_px, 3])
+        )
+        light = tf.reduce_mean(tf.nn.avg_pool2d(seen / 255.0, 2, 2, "VALID"), 3)
+        maps = tf.stack([1.0 - light, light], axis=3)
+        # A variable, so that restoring is tested too.
+        kernel = v1.get_variable("kernel", initializer=np.float32(weights))
+        positions = (size_px // 2) ** 2
+        if head == "pool":
+            logits = tf.reduce_mean(maps, [1, 2]) @ kernel
+        else:
+            flat = tf.reshape(maps, [-1, 2 * positions])
+            spread = tf.tile(kernel / positions, [positions, 1])
+            if head == "dense":
+                flat = tf.tanh(flat * np.linspace(0.1, 2, 2 * positions, np.float32))
+            logits = flat @ spread
+        tensors = {"seen_images": seen, "logits": logits, "last_maps": maps}
+        if head == "pool":
+            tensors["class_weights"] = kernel
+        for name in tensors.keys() & set(names):
+            tf.identity(tensors[name], name=name)
+        probabilities = tf.nn.softmax(logits)
+        scores, order = tf.nn.top_k(probabilities, k=len(labels))
+        v1.add_to_collection(v1.GraphKeys.ASSET_FILEPATHS, tf.constant(str(asset)))
+        session.run(v1.global_variables_initializer())
+        builder = v1.saved_model.Builder(str(folder))
+        outputs = {
+            "probabilities": probabilities,
+            "classes": tf.gather(tf.constant(list(labels)), order),
+            "scores": scores,
+        }
+        builder.add_meta_graph_and_variables(
+            session,
+            [v1.saved_model.tag_constants.SERVING],
+            signature_def_map={
+                "predict_images": v1.saved_model.predict_signature_def(
+                    {"images": images}, outputs
+                )
+            },
+            assets_collection=v1.get_collection(v1.GraphKeys.ASSET_FILEPATHS),
+        )
+        builder.save()
+    asset.unlink()
+    return folder
+
+
 @pytest.fixture
 def kubeflow_api(kubeflow_api_server, monkeypatch):
     """A Kubeflow Pipelines API on this machine, empty; no variable leads elsewhere."""

@@ -10,16 +10,21 @@ import tensorflow_transform as tft
 
 from schema import features
 from schema.signatures import (
+    CLASS_WEIGHTS,
     CLASSES,
     CLASSIFY,
     INPUTS,
     LABELS_ASSET,
+    LAST_MAPS,
+    LOGITS,
     PREDICT_IMAGES,
     PROBABILITIES,
     SCORES,
+    SEEN_IMAGES,
     SERVING_DEFAULT,
 )
-from trainer import graphs, input_pipeline
+from trainer import graphs, input_pipeline, preprocessing
+from trainer.augmentation import geometry
 from trainer.config import TrainerConfig
 
 
@@ -42,6 +47,10 @@ def export(
       classify: `inputs`, as `examples`, in the form that TensorFlow Serving's Classify
         takes: no more outputs than these two.
 
+    Some tensors of no signature have fixed names, so that `trainer.explaining` finds them:
+    `seen_images`, `logits` and, where the net has them, `last_maps` and `class_weights`
+    (`schema.signatures`). A request never computes `seen_images`.
+
     Args:
       folder: where to write; must not exist.
       config: the Trainer's configuration.
@@ -63,6 +72,7 @@ def export(
         inference = graphs.build_inference(
             transformed[features.IMAGE_XF], len(labels), config
         )
+        _name_explanation(encoded, inference, config)
         probabilities = tf.identity(inference.probabilities, name="probabilities")
         scores, order = tf.nn.top_k(probabilities, k=len(labels))
         classes = tf.gather(tf.constant(list(labels)), order)
@@ -95,6 +105,20 @@ def export(
                 strip_default_attrs=True,
             )
             writer.save()
+
+
+def _name_explanation(
+    encoded: tf.Tensor, inference: graphs.InferenceGraph, config: TrainerConfig
+) -> None:
+    """Adds the named tensors that an explanation reads."""
+    levels = preprocessing.decode_and_crop(encoded, config.preprocessing)
+    seen = geometry.central_crop(levels, config.image_size_px)
+    tf.identity(seen, name=SEEN_IMAGES)
+    tf.identity(inference.logits, name=LOGITS)
+    if inference.last_maps is not None:
+        tf.identity(inference.last_maps, name=LAST_MAPS)
+    if inference.class_weights is not None:
+        tf.identity(inference.class_weights, name=CLASS_WEIGHTS)
 
 
 def _add_labels_asset(scratch: pathlib.Path, labels: Sequence[str]) -> None:

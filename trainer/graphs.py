@@ -5,7 +5,7 @@ is a Python bool, never a tensor.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -16,6 +16,7 @@ from trainer import devices, gradients, losses, optimizers, warm_start
 from trainer.augmentation import geometry, recipe
 from trainer.config import TrainConfig, TrainerConfig
 from trainer.nets import blocks, builder, variants
+from trainer.nets.blocks import NetSpec
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,11 +52,18 @@ class InferenceGraph:
       probabilities: float32 [batch, num_classes].
       savers: how to restore it, by the kind of weights: 'raw', and 'ema' where the
         training keeps moving averages.
+      last_maps: float32 [batch, height, width, channels], output of the last layer with
+        more than one position; None where the net has no such layer.
+      class_weights: float32 [channels, num_classes], weights of the class layer, where
+        only a global pooling (and dropout) lies between `last_maps` and that layer; else
+        None.
     """
 
     logits: tf.Tensor
     probabilities: tf.Tensor
     savers: dict[str, v1.train.Saver]
+    last_maps: tf.Tensor | None
+    class_weights: tf.Tensor | None
 
 
 def build_training(
@@ -190,7 +198,7 @@ def build_inference(
     """
     images = geometry.central_crop(images, config.image_size_px)
     spec = variants.spec_of(config.model)
-    logits, _ = builder.build(
+    logits, end_points = builder.build(
         spec, images, num_classes, is_training=False, norm_by_batch=norm_by_batch
     )
     variables = averaged_variables()
@@ -200,7 +208,37 @@ def build_inference(
         savers["ema"] = v1.train.Saver(
             {average.average_name(variable): variable for variable in variables}
         )
-    return InferenceGraph(logits, tf.nn.softmax(logits), savers)
+    maps_layer = _last_maps_layer(end_points)
+    return InferenceGraph(
+        logits=logits,
+        probabilities=tf.nn.softmax(logits),
+        savers=savers,
+        last_maps=end_points[maps_layer] if maps_layer else None,
+        class_weights=_class_weights(spec, maps_layer),
+    )
+
+
+def _last_maps_layer(end_points: Mapping[str, tf.Tensor]) -> str | None:
+    """Name of the last layer with maps; maps of one position cannot show where."""
+    found = None
+    for name, outputs in end_points.items():
+        if outputs.shape.rank == 4 and outputs.shape[1] * outputs.shape[2] > 1:
+            found = name
+    return found
+
+
+def _class_weights(spec: NetSpec, maps_layer: str | None) -> tf.Tensor | None:
+    """Weights of the class layer if it reads the means of the maps and nothing else."""
+    layers = blocks.named(spec.blocks)
+    names = [name for name, _ in layers]
+    if maps_layer is None:
+        return None
+    behind = [block for _, block in layers[names.index(maps_layer) + 1 :]]
+    pools = [block for block in behind if isinstance(block, blocks.GlobalPool)]
+    others = [block for block in behind if not isinstance(block, blocks.Dropout)]
+    if len(pools) != 1 or others != pools:
+        return None
+    return slim.get_unique_variable(f"{spec.name}/logits/weights")
 
 
 def build_features(

@@ -14,6 +14,12 @@ from slimline.cli import batch, options, output
 
 if TYPE_CHECKING:
     from serving.local_model import LocalModel, Prediction
+    from trainer.explaining import Explanation
+
+
+EXPLANATION_FILE = "explanation.png"
+# More would be too small to look at.
+MAX_EXPLAINED = 64
 
 
 @click.command(short_help="Classify image files with a pushed model.")
@@ -65,10 +71,18 @@ if TYPE_CHECKING:
     "--output",
     "output_path",
     type=click.Path(dir_okay=False, path_type=pathlib.Path),
-    metavar="NAME.csv|NAME.jsonl",
+    metavar="NAME.csv|NAME.jsonl|NAME.png",
     help="Write the classes of any number of files there, a row an image, sorted by path."
     " FILES may be folders, quoted patterns ('photos/**/*.jpg') and lists (NAME.txt, a path"
-    " a line) then. What was broken off goes on with the same command.",
+    " a line) then. What was broken off goes on with the same command. With --explain, the"
+    f" picture to write, {EXPLANATION_FILE} by default.",
+)
+@click.option(
+    "--explain",
+    "is_explained",
+    is_flag=True,
+    help="Draw into a PNG where in each image the evidence for its class lies, as a heat"
+    " map over what the net sees.",
 )
 @options.engine_options
 @click.option(
@@ -97,6 +111,7 @@ def command(
     root: pathlib.Path,
     top: int,
     output_path: pathlib.Path | None,
+    is_explained: bool,
     engine: str | None,
     engine_options: tuple[str, ...],
     is_forced: bool,
@@ -107,10 +122,13 @@ def command(
 ) -> int:
     """Classify image FILES: JPEG, PNG, BMP, GIF or WebP.
 
-    With --output any number of them, folders too, into a table.
+    With --output any number of them, folders too, into a table. With --explain a few of
+    them, with a picture of what the net looked at.
     """
     if server is None and (ca_file or deadline_seconds):
         raise click.UsageError("--ca-file and --deadline belong to --server")
+    if is_explained:
+        _check_explain(server, logs, output_path, is_forced=is_forced or is_plain)
     if server is not None and (output_path or logs):
         raise click.UsageError(
             "--output and --from-logs take no --server: a table of any number of files is"
@@ -139,7 +157,7 @@ def command(
         files = files or tuple(truth)
     if not files:
         raise click.UsageError("give image files, or --run for its samples")
-    if output_path is not None:
+    if output_path is not None and not is_explained:
         return batch.run(
             files,
             output_path,
@@ -161,14 +179,29 @@ def command(
             )
         if not pathlib.Path(file).exists():
             raise errors.DataError(f"cannot read image {file}: there is no such file")
+    if is_explained and len(files) > MAX_EXPLAINED:
+        raise errors.ConfigError(
+            f"--explain draws at most {MAX_EXPLAINED} images",
+            found=f"{len(files)} files",
+        )
     if server is not None:
         if run_name is not None and model is not None:
             # The folder of a version; its server knows it by name and number.
             model = "@".join(pathlib.Path(model).parts[-2:])
         about, predictions = _ask(server, model, files, top, ca_file, deadline_seconds)
     else:
-        loaded, predictions = _predict(root, model, files, top)
+        loaded, predictions, explanations = _predict(
+            root, model, files, top, is_explained=is_explained
+        )
         about = {"model": str(loaded.folder), "labels": list(loaded.labels)}
+    if is_explained:
+        picture = output_path or pathlib.Path(EXPLANATION_FILE)
+        # The pictures of the report and matplotlib are not needed elsewhere.
+        with capture.discard(), output.writing(picture):
+            from slimline.cli import explanation
+
+            explanation.draw(explanations, files, truth, picture)
+        about["picture"] = str(picture)
     document = {
         **about,
         "predictions": [
@@ -197,14 +230,25 @@ def command(
         for file, prediction in zip(files, predictions, strict=True)
     ]
     text = output.columns(rows)
+    if is_explained:
+        text += f"\n{output.short_path(str(picture))}"
     output.emit(text, document, is_json=is_json, is_quiet=is_quiet)
     return errors.DONE
 
 
 def _predict(
-    root: pathlib.Path, model: str | None, files: Sequence[str], top: int
-) -> "tuple[LocalModel, list[Prediction]]":
-    """Loads and asks the model; what TensorFlow says meanwhile is for failures only."""
+    root: pathlib.Path,
+    model: str | None,
+    files: Sequence[str],
+    top: int,
+    *,
+    is_explained: bool,
+) -> "tuple[LocalModel, list[Prediction], list[Explanation]]":
+    """Loads and asks the model; what TensorFlow says meanwhile is for failures only.
+
+    Returns:
+      The model, a prediction a file, and where asked for an explanation a file.
+    """
     folder: pathlib.Path | None = None
     with tempfile.TemporaryDirectory() as scratch:
         log = pathlib.Path(scratch) / "log.txt"
@@ -215,7 +259,11 @@ def _predict(
 
                 folder = local_model.find_model(root, model)
                 loaded = local_model.LocalModel.load(folder)
-                return loaded, loaded.predict(files, top=top)
+                predictions = loaded.predict(files, top=top)
+                explanations: list[Explanation] = []
+                if is_explained:
+                    explanations = _explain(loaded.folder, files, predictions)
+                return loaded, predictions, explanations
         except errors.SlimlineError:
             raise
         except Exception as error:
@@ -224,6 +272,49 @@ def _predict(
             )
             broken.log_lines = session.last_lines(log)
             raise broken from error
+
+
+def _explain(
+    folder: pathlib.Path, files: Sequence[str], predictions: "Sequence[Prediction]"
+) -> "list[Explanation]":
+    from serving import encoding
+    from trainer import explaining
+
+    return explaining.explain(
+        folder,
+        [encoding.encode(file, file) for file in files],
+        [prediction.label for prediction in predictions],
+    )
+
+
+def _check_explain(
+    server: str | None,
+    logs: pathlib.Path | None,
+    output_path: pathlib.Path | None,
+    *,
+    is_forced: bool,
+) -> None:
+    """Refuses what --explain cannot go with.
+
+    Raises:
+      ConfigError: --server, or an output that is no PNG.
+      UsageError: options of the table of any number of files.
+    """
+    if server is not None:
+        raise errors.ConfigError(
+            "--explain takes no --server: a server answers with classes, not with what"
+            " happens inside the net",
+            tip="give the model itself: --run RUN or --model PATH in place of --server",
+        )
+    if logs is not None or is_forced:
+        raise click.UsageError("--explain takes no --from-logs, --force or --plain")
+    if output_path is not None and output_path.suffix.lower() != ".png":
+        raise errors.ConfigError(
+            "--explain draws a PNG",
+            found=f"--output {output_path}",
+            expected="--output NAME.png",
+            tip="leave --explain away for a table",
+        )
 
 
 def _ask(

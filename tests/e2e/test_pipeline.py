@@ -89,6 +89,7 @@ def test_the_run_leaves_its_report(first) -> None:
     assert "All cells together hold 100 images" in page
     assert "Not shown in full" not in page
     assert "not recorded" not in page
+    assert 'alt="heat map for ' in page
 
 
 def test_the_pushed_model_classifies_images(first) -> None:

@@ -43,6 +43,8 @@ class MadeUpRun:
         self.folder = self.root / RUN
         self.folder.mkdir(parents=True)
         self.table = self._make_table()
+        # Beside those that it writes: component -> key -> addresses.
+        self.artifacts: dict[str, dict[str, list[str]]] = {}
 
     @property
     def evaluation(self) -> pathlib.Path:
@@ -383,6 +385,7 @@ class MadeUpRun:
                 "ingest": {"examples": [str(self.examples)]},
                 "check": {"anomalies": [str(self.anomalies)]},
                 "evaluate": {"evaluation": [str(self.evaluation)]},
+                **self.artifacts,
             },
         }
         (self.folder / run_files.SUMMARY_FILE).write_text(json.dumps(self.summary))

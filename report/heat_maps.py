@@ -1,0 +1,100 @@
+"""Heat maps over the images that they explain, and those of a run's test images."""
+
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+from report import thumbnails
+from report.run_data import RunData
+from schema.errors import SlimlineError
+from trainer import explaining
+
+# As TFX's path_utils.serving_model_path names it, whose module takes seconds to load.
+SERVED_FOLDER = "Format-Serving"
+# Red, green and blue from no evidence to most, at equal distances: matplotlib's `plasma`,
+# whose lightness rises evenly, so that it reads without colour vision too.
+COLOURS = ((13, 8, 135), (126, 3, 168), (204, 71, 120), (248, 149, 64), (240, 249, 33))
+OPACITY = 0.6
+
+
+def blend(image: np.ndarray, heat: np.ndarray, min_side_px: int) -> np.ndarray:
+    """The image in gray under its heat map: blue for no evidence, yellow for most.
+
+    Args:
+      image: uint8 [height, width, channels], 1 or 3 channels.
+      heat: float32 [rows, columns] in [0, 1], of any size; interpolated between the centres
+        of its positions.
+      min_side_px: smaller images are enlarged by a whole factor to at least this height
+        and width.
+
+    Returns:
+      uint8 [new height, new width, 3].
+    """
+    factor = max(1, -(-min_side_px // min(image.shape[:2])))
+    gray = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image).convert("L")
+    size = (gray.width * factor, gray.height * factor)
+    levels = np.asarray(gray.resize(size, Image.Resampling.NEAREST), np.float32)
+    smooth = Image.fromarray(heat.astype(np.float32)).resize(
+        size, Image.Resampling.BILINEAR
+    )
+    stops = np.linspace(0, 1, len(COLOURS))
+    colours = [
+        np.interp(np.asarray(smooth), stops, channel)
+        for channel in zip(*COLOURS, strict=True)
+    ]
+    mixed = (1 - OPACITY) * levels[..., None] + OPACITY * np.stack(colours, axis=-1)
+    return np.rint(mixed).astype(np.uint8)
+
+
+def of_run(
+    data: RunData, rows: Sequence[Any], encoded: Mapping[str, bytes]
+) -> tuple[dict[str, str], list[str]]:
+    """Heat maps of test images for the classes that the model predicted.
+
+    Args:
+      data: of the run.
+      rows: of the predictions, with `key` and `predicted`.
+      encoded: key -> JPEG or PNG; rows without one get no heat map.
+
+    Returns:
+      Key -> thumbnail of the blended image; and, where there are none, a sentence why.
+    """
+    shown = [row for row in rows if row.key in encoded]
+    if not shown:
+        return {}, []
+    folder = _model_folder(data)
+    if folder is None:
+        return {}, ["no heat maps: the model of the run is gone"]
+    try:
+        found = explaining.explain(
+            folder,
+            [encoded[row.key] for row in shown],
+            [data.labels[row.predicted] for row in shown],
+        )
+    except SlimlineError as error:
+        return {}, [f"no heat maps: {error.message}"]
+    except (ValueError, tf.errors.OpError) as error:
+        # A model of other classes or channels than the images.
+        return {}, [f"no heat maps: {type(error).__name__}: {str(error)[:300]}"]
+    addresses = {
+        row.key: thumbnails.of_pixels(
+            blend(each.image, each.heat, thumbnails.MAX_SIDE_PX)
+        )
+        for row, each in zip(shown, found, strict=True)
+    }
+    return addresses, []
+
+
+def _model_folder(data: RunData) -> pathlib.Path | None:
+    """Of the model that the run trained; a refused one was never pushed."""
+    trained = data.uri("train", "model")
+    pushed = data.summary.get("pushed_path")
+    candidates = [
+        trained / SERVED_FOLDER if trained else None,
+        pathlib.Path(pushed) if pushed else None,
+    ]
+    return next((each for each in candidates if each and each.is_dir()), None)
