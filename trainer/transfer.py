@@ -105,13 +105,14 @@ def fit_head(
         ]
         eval_examples = extractor.examples(eval_split, "eval")
         values = extractor.values()
-    arguments = {
-        "class_weights": _class_weights(train, train_split, num_classes),
-        "label_smoothing": train.label_smoothing,
-    }
+    class_weights = _class_weights(train, train_split, num_classes)
     fitted = []
     for candidate in head.fit(
-        head.joined(views), num_classes, train.head_weight_decays, **arguments
+        head.joined(views),
+        num_classes,
+        train.head_weight_decays,
+        class_weights=class_weights,
+        label_smoothing=train.label_smoothing,
     ):
         measurement = Measurement(0, "raw", *candidate.measure(eval_examples))
         fitted.append((candidate, measurement))
@@ -129,7 +130,12 @@ def fit_head(
     if len(known.labels) <= CROSS_VALIDATED_IMAGES:
         folds = min(FOLDS, len(known.labels))
         hits = head.cross_validate(
-            known, num_classes, chosen.weight_decay, folds, **arguments
+            known,
+            num_classes,
+            chosen.weight_decay,
+            folds,
+            class_weights=class_weights,
+            label_smoothing=train.label_smoothing,
         )
         facts = {"hits": hits, "images": len(known.labels), "folds": folds}
         durable.write_text(
