@@ -112,7 +112,7 @@ def test_what_docker_is_sent() -> None:
         "schema/__pycache__/features.cpython-311.pyc",
         "trainer/nets/__pycache__/vgg.cpython-311.pyc",
         "pipeline/.env",
-        "scripts/draw_blocks.py",
+        "scripts/another.sh",
         "secrets.txt",
     ],
 )

@@ -22,6 +22,7 @@ def batch_norm(
     epsilon: float = 0.001,
     center: bool = True,
     scale: bool = False,
+    gamma_init: float = 1.0,
     scope: Any = None,
 ) -> tf.Tensor:
     """Batch normalisation over all axes but the last; a `normalizer_fn` for slim layers.
@@ -45,6 +46,7 @@ def batch_norm(
       center: has the learned offset `beta`.
       scale: has the learned factor `gamma`; needless before a ReLU and another
         convolution, which can scale by itself.
+      gamma_init: what `gamma` begins with.
       scope: variable scope, 'BatchNorm' where not given.
 
     Returns:
@@ -69,7 +71,9 @@ def batch_norm(
         )
     with tf.compat.v1.variable_scope(scope, "BatchNorm", [inputs]):
         beta = _variable("beta", channels, 0.0) if center else tf.zeros([channels])
-        gamma = _variable("gamma", channels, 1.0) if scale else tf.ones([channels])
+        gamma = (
+            _variable("gamma", channels, gamma_init) if scale else tf.ones([channels])
+        )
         moving_mean = _variable("moving_mean", channels, 0.0, trainable=False)
         moving_variance = _variable("moving_variance", channels, 1.0, trainable=False)
         images = inputs if rank == 4 else tf.reshape(inputs, [-1, 1, 1, channels])
@@ -116,13 +120,22 @@ def l2_regularizer(scale: float) -> Callable[[tf.Variable], tf.Tensor]:
     return regularize
 
 
-def bias_batch_norm(inputs: tf.Tensor) -> tf.Tensor:
+def bias_batch_norm(inputs: tf.Tensor, **arguments: Any) -> tf.Tensor:
     """Adds a bias, then normalises: for reference nets that keep both.
 
     The bias is without effect on the result (the mean takes it away); it is there so that
-    parameter counts agree with the system reproduced.
+    parameter counts agree with the system reproduced. `arguments` are those of
+    `batch_norm`.
     """
-    return batch_norm(slim.bias_add(inputs))
+    return batch_norm(slim.bias_add(inputs), **arguments)
+
+
+def hard_sigmoid(inputs: tf.Tensor) -> tf.Tensor:
+    """The sigmoid in three straight pieces: 0 up to -3, 1 from 3.
+
+    Reference: Howard et al., arXiv:1905.02244, section 5.2.
+    """
+    return tf.nn.relu6(inputs + 3.0) * (1.0 / 6.0)
 
 
 @slim.add_arg_scope

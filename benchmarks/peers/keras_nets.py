@@ -5,14 +5,13 @@ beside batch norm, float32 logits under mixed precision. Works with Keras 3 and 
 tf_keras (Keras 2), whose layers have the same names.
 """
 
-from functools import singledispatchmethod
+from collections.abc import Sequence
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
-from trainer.nets import blocks
+from trainer.nets import blocks, primitives
+from trainer.nets.primitives import Settings, Window
 
-# As `trainer.nets.block_ops` has it.
-LEAKY_SLOPE = 0.02
 INITIALISERS = {
     "he_normal": "he_normal",
     "xavier_uniform": "glorot_uniform",
@@ -42,180 +41,167 @@ def build(
       float32 [batch, num_classes].
     """
     inputs = keras.Input([image_size_px, image_size_px, spec.channels])
-    converter = _Converter(keras, spec, weight_decay)
-    outputs = converter.fold(spec.blocks, inputs)
+    layers = KerasLayers(keras, spec.defaults, weight_decay)
+    outputs = blocks.fold(spec.blocks, layers, inputs)
+    head = layers.resolved(spec.logits(num_classes))
     logits = keras.layers.Dense(
         num_classes,
-        kernel_regularizer=converter.regulariser(spec.head.regularised),
+        kernel_regularizer=layers.regulariser(head.regularised),
         dtype="float32",
     )(outputs)
     return keras.Model(inputs, logits, name=spec.name)
 
 
-class _Converter:
-    """Adds the layers of blocks to a functional model."""
+class KerasLayers(primitives.Layers[Any]):
+    """Adds to a functional model."""
 
     def __init__(
-        self, keras: ModuleType, spec: blocks.NetSpec, weight_decay: float
+        self, keras: ModuleType, defaults: primitives.Defaults, weight_decay: float
     ) -> None:
+        super().__init__(defaults)
         self._keras = keras
         self._layers = keras.layers
-        self._defaults = spec.defaults
         self._weight_decay = weight_decay
 
-    def fold(self, table: tuple[blocks.Block, ...], inputs: Any) -> Any:
-        """The tensor behind all blocks of `table` in turn."""
-        for block in table:
-            inputs = self.add(block, inputs)
-        return inputs
-
-    def regulariser(self, is_regularised: bool | None) -> Any:
-        """The L2 loss of a layer's weights; None takes the net's default."""
-        if is_regularised is None:
-            is_regularised = self._defaults.regularised
+    def regulariser(self, is_regularised: bool) -> Any:
+        """The L2 loss of a layer's weights."""
         if not is_regularised or not self._weight_decay:
             return None
         # Ours is half the sum of squares, theirs the whole.
         return self._keras.regularizers.L2(self._weight_decay / 2)
 
-    @singledispatchmethod
-    def add(self, block: blocks.Block, inputs: Any) -> Any:
-        """The tensor behind `block`."""
-        raise TypeError(f"there is no Keras layer for blocks of {type(block)}")
+    def shape(self, inputs: Any) -> primitives.Shape:
+        return tuple(inputs.shape[1:])
 
-    @add.register
-    def _conv(self, block: blocks.Conv, inputs: Any) -> Any:
-        padding = block.padding
-        if isinstance(padding, int):
-            inputs = self._layers.ZeroPadding2D(padding)(inputs)
-            padding = "VALID"
-        outputs = self._layers.Conv2D(
-            block.filters,
-            block.kernel,
-            strides=block.stride,
-            padding=padding.lower(),
-            **self._weights(block),
-        )(inputs)
-        return self._behind(block, outputs)
-
-    @add.register
-    def _separable_conv(self, block: blocks.SeparableConv, inputs: Any) -> Any:
-        arguments = self._weights(block)
-        regulariser = arguments.pop("kernel_regularizer")
-        initialiser = arguments.pop("kernel_initializer")
-        outputs = self._layers.SeparableConv2D(
-            block.filters,
-            block.kernel,
-            strides=block.stride,
-            padding=block.padding.lower(),
-            depth_multiplier=block.depth_multiplier,
-            depthwise_initializer=initialiser,
-            pointwise_initializer=initialiser,
-            depthwise_regularizer=regulariser,
-            pointwise_regularizer=regulariser,
-            **arguments,
-        )(inputs)
-        return self._behind(block, outputs)
-
-    @add.register
-    def _dense(self, block: blocks.Dense, inputs: Any) -> Any:
-        outputs = self._layers.Dense(block.units, **self._weights(block))(inputs)
-        return self._behind(block, outputs)
-
-    @add.register
-    def _pool(self, block: blocks.Pool, inputs: Any) -> Any:
-        layer = (
-            self._layers.MaxPooling2D
-            if block.kind == "max"
-            else self._layers.AveragePooling2D
-        )
-        return layer(block.kernel, strides=block.stride, padding=block.padding.lower())(
-            inputs
+    def conv(
+        self, inputs: Any, filters: int, window: Window, settings: Settings, name: str
+    ) -> Any:
+        return self._weighted(
+            self._layers.Conv2D,
+            self._padded(inputs, window),
+            settings,
+            filters=filters,
+            **_arguments(window),
         )
 
-    @add.register
-    def _mixed(self, block: blocks.Mixed, inputs: Any) -> Any:
-        branches = [self.fold(branch, inputs) for branch in block.branches]
-        return self._layers.Concatenate()(branches)
+    def depthwise_conv(
+        self,
+        inputs: Any,
+        multiplier: int,
+        filters: int | None,
+        window: Window,
+        settings: Settings,
+        name: str,
+    ) -> Any:
+        kinds = ["depthwise"] if filters is None else ["depthwise", "pointwise"]
+        return self._weighted(
+            self._layers.SeparableConv2D if filters else self._layers.DepthwiseConv2D,
+            self._padded(inputs, window),
+            settings,
+            kinds,
+            depth_multiplier=multiplier,
+            **({"filters": filters} if filters else {}),
+            **_arguments(window),
+        )
 
-    @add.register
-    def _residual(self, block: blocks.Residual, inputs: Any) -> Any:
-        body = self.fold(block.body, inputs)
-        if self._defaults.residual_scale != 1:
-            body = self._layers.Rescaling(self._defaults.residual_scale)(body)
-        channels = body.shape[3]
-        if block.shortcut == "projection":
-            projection = blocks.Conv(
-                channels, 1, stride=block.stride, activation="linear"
-            )
-            shortcut = self.add(projection, inputs)
-        else:
-            shortcut = self._padded_identity(block, inputs, channels)
-        outputs = self._layers.Add()([shortcut, body])
-        return self._activate(block.activation or self._defaults.activation, outputs)
+    def dense(self, inputs: Any, units: int, settings: Settings, name: str) -> Any:
+        return self._weighted(self._layers.Dense, inputs, settings, units=units)
 
-    @add.register
-    def _global_pool(self, block: blocks.GlobalPool, inputs: Any) -> Any:
-        return self._layers.GlobalAveragePooling2D()(inputs)
-
-    @add.register
-    def _flatten(self, block: blocks.Flatten, inputs: Any) -> Any:
-        return self._layers.Flatten()(inputs)
-
-    @add.register
-    def _dropout(self, block: blocks.Dropout, inputs: Any) -> Any:
-        layer = self._layers.SpatialDropout2D if block.spatial else self._layers.Dropout
-        return layer(1 - block.keep_prob)(inputs)
-
-    @add.register
-    def _batch_norm(self, block: blocks.BatchNorm, inputs: Any) -> Any:
-        return self._normalise(inputs)
-
-    @add.register
-    def _activation(self, block: blocks.Activate, inputs: Any) -> Any:
-        return self._activate(block.kind, inputs)
-
-    def _weights(self, block: blocks.Weighted) -> dict[str, Any]:
-        norm = self._defaults.norm if block.norm is None else block.norm
-        bias = self._defaults.bias if block.bias is None else block.bias
-        weight_init = block.weight_init or self._defaults.weight_init
-        return {
-            "use_bias": not norm if bias is None else bias,
-            "kernel_initializer": INITIALISERS[weight_init.kind],
-            "kernel_regularizer": self.regulariser(block.regularised),
-        }
-
-    def _behind(self, block: blocks.Weighted, outputs: Any) -> Any:
-        if self._defaults.norm if block.norm is None else block.norm:
-            outputs = self._normalise(outputs)
-        return self._activate(block.activation or self._defaults.activation, outputs)
-
-    def _normalise(self, inputs: Any) -> Any:
+    def batch_norm(self, inputs: Any, gamma_init: float | None, name: str) -> Any:
         return self._layers.BatchNormalization(
-            momentum=self._defaults.norm_decay,
-            epsilon=self._defaults.norm_epsilon,
-            scale=self._defaults.norm_scale,
+            momentum=self.defaults.norm_decay,
+            epsilon=self.defaults.norm_epsilon,
+            scale=self.defaults.norm_scale,
+            gamma_initializer="zeros" if gamma_init == 0 else "ones",
         )(inputs)
 
-    def _activate(self, kind: blocks.Activation, inputs: Any) -> Any:
-        if kind == "linear":
-            return inputs
-        if kind == "leaky_relu":
-            return self._layers.LeakyReLU(LEAKY_SLOPE)(inputs)
+    def activation(self, inputs: Any, kind: primitives.Activation) -> Any:
+        match kind:
+            case "linear":
+                return inputs
+            case "leaky_relu":
+                return self._layers.LeakyReLU(primitives.LEAKY_SLOPE)(inputs)
+            # Keras 2 has another function under this name.
+            case "hard_sigmoid":
+                return self._layers.ReLU(6.0)(inputs + 3.0) * (1.0 / 6.0)
+            case "hard_swish":
+                return self.multiply(inputs, self.activation(inputs, "hard_sigmoid"))
         return self._layers.Activation(kind)(inputs)
 
-    def _padded_identity(
-        self, block: blocks.Residual, inputs: Any, channels: int
+    def pool(
+        self, inputs: Any, kind: Literal["max", "avg"], window: Window, name: str
     ) -> Any:
-        if block.stride > 1:
-            inputs = inputs[:, :: block.stride, :: block.stride, :]
-        missing = channels - inputs.shape[3]
-        if not missing:
-            return inputs
-        before = missing // 2 if block.shortcut == "pad_symmetric" else 0
-        widths = [[0, 0], [0, 0], [0, 0], [before, missing - before]]
+        layer = (
+            self._layers.MaxPooling2D
+            if kind == "max"
+            else self._layers.AveragePooling2D
+        )
+        settings = _arguments(window)
+        settings["pool_size"] = settings.pop("kernel_size")
+        return layer(**settings)(self._padded(inputs, window))
+
+    def global_pool(self, inputs: Any, keep_dims: bool, name: str) -> Any:
+        return self._layers.GlobalAveragePooling2D(keepdims=keep_dims)(inputs)
+
+    def flatten(self, inputs: Any, name: str) -> Any:
+        return self._layers.Flatten()(inputs)
+
+    def dropout(
+        self, inputs: Any, keep_prob: float, is_spatial: bool, name: str
+    ) -> Any:
+        layer = self._layers.SpatialDropout2D if is_spatial else self._layers.Dropout
+        return layer(1 - keep_prob)(inputs)
+
+    def subsample(self, inputs: Any, stride: int) -> Any:
+        return inputs[:, ::stride, ::stride, :]
+
+    def pad_channels(self, inputs: Any, before: int, behind: int) -> Any:
+        widths = [[0, 0], [0, 0], [0, 0], [before, behind]]
         if hasattr(self._keras, "ops"):
             return self._keras.ops.pad(inputs, widths)
         import tensorflow as tf  # Keras 2 has no operations of its own
 
         return tf.pad(inputs, widths)
+
+    def concat(self, inputs: Sequence[Any]) -> Any:
+        return self._layers.Concatenate()(inputs)
+
+    def add(self, shortcut: Any, body: Any, scale: float) -> Any:
+        if scale != 1:
+            body = self._layers.Rescaling(scale)(body)
+        return self._layers.Add()([shortcut, body])
+
+    def multiply(self, inputs: Any, factors: Any) -> Any:
+        return self._layers.Multiply()([inputs, factors])
+
+    def _weighted(
+        self,
+        layer: Any,
+        inputs: Any,
+        settings: Settings,
+        kinds: Sequence[str] = ("kernel",),
+        **arguments: Any,
+    ) -> Any:
+        """A layer with its batch norm and activation; `kinds` are its kinds of weights."""
+        resolved = self.resolved(settings)
+        for kind in kinds:
+            arguments[f"{kind}_initializer"] = INITIALISERS[resolved.weight_init.kind]
+            arguments[f"{kind}_regularizer"] = self.regulariser(resolved.regularised)
+        outputs = layer(use_bias=resolved.bias, **arguments)(inputs)
+        if resolved.norm:
+            outputs = self.batch_norm(outputs, resolved.gamma_init, "")
+        return self.activation(outputs, resolved.activation)
+
+    def _padded(self, inputs: Any, window: Window) -> Any:
+        # Of a max pool too, as Keras's own nets do: it comes behind a ReLU.
+        if window.margins is None:
+            return inputs
+        return self._layers.ZeroPadding2D((window.margins, window.margins))(inputs)
+
+
+def _arguments(window: Window) -> dict[str, Any]:
+    return {
+        "kernel_size": window.kernel,
+        "strides": window.stride,
+        "padding": window.scheme.lower(),
+    }

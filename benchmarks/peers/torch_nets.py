@@ -8,17 +8,28 @@ windows lie one px aside of TensorFlow's. Weights begin as PyTorch begins them.
 Imports no TensorFlow: `trainer.nets.blocks` and the tables need none.
 """
 
-from collections.abc import Iterable
-from functools import singledispatchmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import fx, nn
 from torch.nn import functional
 
-from trainer.nets import blocks
+from trainer.nets import blocks, primitives
+from trainer.nets.primitives import Defaults, Settings, Shape, Window
+from trainer.nets.sizes import Sizes
 
-# As `trainer.nets.block_ops` has it.
-LEAKY_SLOPE = 0.02
+ACTIVATIONS: dict[primitives.Activation, Callable[[], nn.Module]] = {
+    "relu": nn.ReLU,
+    "relu6": nn.ReLU6,
+    "leaky_relu": lambda: nn.LeakyReLU(primitives.LEAKY_SLOPE),
+    "sigmoid": nn.Sigmoid,
+    "hard_sigmoid": nn.Hardsigmoid,
+    "swish": nn.SiLU,
+    "hard_swish": nn.Hardswish,
+    "tanh": nn.Tanh,
+}
 
 
 def build(spec: blocks.NetSpec, *, num_classes: int, image_size_px: int) -> nn.Module:
@@ -33,9 +44,10 @@ def build(spec: blocks.NetSpec, *, num_classes: int, image_size_px: int) -> nn.M
       Module from float32 [batch, channels, image_size_px, image_size_px] to logits,
       [batch, num_classes].
     """
-    shape: blocks.Shape = (image_size_px, image_size_px, spec.channels)
-    body, shape = _Converter(spec).fold(spec.blocks, shape)
-    return nn.Sequential(*body, nn.Linear(shape[-1], num_classes))
+    layers = TorchLayers(spec.defaults)
+    images = layers.input((image_size_px, image_size_px, spec.channels))
+    outputs = blocks.fold(spec.blocks, layers, images)
+    return layers.module(spec.logits(num_classes).add(layers, outputs, "logits"))
 
 
 def count_trainable(module: nn.Module) -> int:
@@ -47,204 +59,180 @@ def count_trainable(module: nn.Module) -> int:
     )
 
 
-class Branches(nn.Module):
-    """Parallel branches over one input, joined in channels."""
+@dataclass(frozen=True)
+class Value:
+    """A value in the traced net; `shape` is one image's, channels last as in the tables."""
 
-    def __init__(self, branches: Iterable[nn.Module]) -> None:
-        super().__init__()
-        self.branches = nn.ModuleList(branches)
-
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        return torch.cat([branch(inputs) for branch in self.branches], dim=1)
+    tensor: fx.Proxy
+    shape: Shape
 
 
-class Residual(nn.Module):
-    """A body, scaled, plus a shortcut around it, then an activation."""
+class TorchLayers(primitives.Layers[Value]):
+    """Writes the forward pass of a module, with the modules that it calls."""
 
-    def __init__(
+    def __init__(self, defaults: Defaults) -> None:
+        super().__init__(defaults)
+        self._sizes = Sizes(defaults)
+        self._graph = fx.Graph()
+        self._tracer = fx.proxy.GraphAppendingTracer(self._graph)
+        self._modules: dict[str, nn.Module] = {}
+
+    def input(self, shape: Shape) -> Value:
+        """The images; the first call."""
+        return self._value(self._graph.placeholder("images"), shape)
+
+    def module(self, outputs: Value) -> nn.Module:
+        """The net up to `outputs`."""
+        self._graph.output(outputs.tensor.node)
+        for node in self._graph.nodes:
+            module = self._modules.get(str(node.target))
+            if isinstance(module, nn.ReLU | nn.ReLU6 | nn.LeakyReLU):
+                # Where nothing else reads what it overwrites.
+                module.inplace = len(node.args[0].users) == 1
+        return fx.GraphModule(self._modules, self._graph)
+
+    def shape(self, inputs: Value) -> Shape:
+        return inputs.shape
+
+    def conv(
         self,
-        body: nn.Module,
-        shortcut: nn.Module,
-        activation: nn.Module,
-        scale: float,
-    ) -> None:
-        super().__init__()
-        self.body = body
-        self.shortcut = shortcut
-        self.activation = activation
-        self.scale = scale
-
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        outputs = self.body(inputs)
-        if self.scale != 1:
-            outputs = outputs * self.scale
-        return self.activation(outputs + self.shortcut(inputs))
-
-
-class PaddedIdentity(nn.Module):
-    """Every `stride`-th px, with channels of zeros before and behind."""
-
-    def __init__(self, stride: int, before: int, behind: int) -> None:
-        super().__init__()
-        self.stride = stride
-        self.channels = (0, 0, 0, 0, before, behind)
-
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        taken = inputs[:, :, :: self.stride, :: self.stride]
-        return functional.pad(taken, self.channels)
-
-
-class _Converter:
-    """Makes the modules of blocks, following the shape of one image through them."""
-
-    def __init__(self, spec: blocks.NetSpec) -> None:
-        self._defaults = spec.defaults
-
-    def fold(
-        self, table: tuple[blocks.Block, ...], shape: blocks.Shape
-    ) -> tuple[nn.Sequential, blocks.Shape]:
-        """All blocks of `table` in turn, and the shape behind them."""
-        modules = []
-        for block in table:
-            modules.append(self.make(block, shape))
-            shape = block.output_shape(shape)
-        return nn.Sequential(*modules), shape
-
-    @singledispatchmethod
-    def make(self, block: blocks.Block, shape: blocks.Shape) -> nn.Module:
-        """The module of `block` for images of `shape`."""
-        raise TypeError(f"there is no PyTorch module for blocks of {type(block)}")
-
-    @make.register
-    def _conv(self, block: blocks.Conv, shape: blocks.Shape) -> nn.Module:
+        inputs: Value,
+        filters: int,
+        window: Window,
+        settings: Settings,
+        name: str,
+    ) -> Value:
         convolution = nn.Conv2d(
-            shape[2],
-            block.filters,
-            block.kernel,
-            stride=block.stride,
-            padding=_padding(block.kernel, block.padding),
-            bias=self._has_bias(block),
+            inputs.shape[2],
+            filters,
+            window.sides,
+            window.stride,
+            _padding(window),
+            bias=self.resolved(settings).bias,
         )
-        return nn.Sequential(convolution, *self._behind(block, block.filters))
+        shape = (*window.places(inputs.shape), filters)
+        outputs = self._call(convolution, inputs, shape)
+        return self._behind(outputs, settings)
 
-    @make.register
-    def _separable_conv(
-        self, block: blocks.SeparableConv, shape: blocks.Shape
-    ) -> nn.Module:
-        depth = shape[2] * block.depth_multiplier
+    def depthwise_conv(
+        self,
+        inputs: Value,
+        multiplier: int,
+        filters: int | None,
+        window: Window,
+        settings: Settings,
+        name: str,
+    ) -> Value:
+        channels = inputs.shape[2]
         depthwise = nn.Conv2d(
-            shape[2],
-            depth,
-            block.kernel,
-            stride=block.stride,
-            padding=_padding(block.kernel, block.padding),
-            groups=shape[2],
-            bias=False,
-        )
-        pointwise = nn.Conv2d(depth, block.filters, 1, bias=self._has_bias(block))
-        behind = self._behind(block, block.filters)
-        return nn.Sequential(depthwise, pointwise, *behind)
-
-    @make.register
-    def _dense(self, block: blocks.Dense, shape: blocks.Shape) -> nn.Module:
-        linear = nn.Linear(shape[0], block.units, bias=self._has_bias(block))
-        return nn.Sequential(linear, *self._behind(block, block.units, maps=False))
-
-    @make.register
-    def _pool(self, block: blocks.Pool, shape: blocks.Shape) -> nn.Module:
-        sides = blocks.kernel_sides(block.kernel)
-        is_even = block.padding == "SAME" and sides[0] % 2 == 0
-        padding = (0, 0) if is_even else _padding(block.kernel, block.padding)
-        if block.kind == "max":
-            return nn.MaxPool2d(sides, block.stride, padding, ceil_mode=is_even)
-        return nn.AvgPool2d(
-            sides, block.stride, padding, ceil_mode=is_even, count_include_pad=False
-        )
-
-    @make.register
-    def _mixed(self, block: blocks.Mixed, shape: blocks.Shape) -> nn.Module:
-        return Branches(self.fold(branch, shape)[0] for branch in block.branches)
-
-    @make.register
-    def _residual(self, block: blocks.Residual, shape: blocks.Shape) -> nn.Module:
-        body, output_shape = self.fold(block.body, shape)
-        missing = output_shape[2] - shape[2]
-        shortcut: nn.Module = nn.Identity()
-        if block.shortcut == "projection":
-            projection = blocks.Conv(
-                output_shape[2], 1, stride=block.stride, activation="linear"
-            )
-            shortcut = self.make(projection, shape)
-        elif missing or block.stride > 1:
-            before = missing // 2 if block.shortcut == "pad_symmetric" else 0
-            shortcut = PaddedIdentity(block.stride, before, missing - before)
-        activation = _activation(block.activation or self._defaults.activation)
-        return Residual(body, shortcut, activation, self._defaults.residual_scale)
-
-    @make.register
-    def _global_pool(self, block: blocks.GlobalPool, shape: blocks.Shape) -> nn.Module:
-        return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
-
-    @make.register
-    def _flatten(self, block: blocks.Flatten, shape: blocks.Shape) -> nn.Module:
-        return nn.Flatten()
-
-    @make.register
-    def _dropout(self, block: blocks.Dropout, shape: blocks.Shape) -> nn.Module:
-        kind = nn.Dropout2d if block.spatial else nn.Dropout
-        return kind(1 - block.keep_prob)
-
-    @make.register
-    def _batch_norm(self, block: blocks.BatchNorm, shape: blocks.Shape) -> nn.Module:
-        return self._norm(shape[-1], maps=len(shape) == 3)
-
-    @make.register
-    def _activate(self, block: blocks.Activate, shape: blocks.Shape) -> nn.Module:
-        return _activation(block.kind)
-
-    def _has_bias(self, block: blocks.Weighted) -> bool:
-        norm = self._defaults.norm if block.norm is None else block.norm
-        bias = self._defaults.bias if block.bias is None else block.bias
-        return not norm if bias is None else bias
-
-    def _behind(
-        self, block: blocks.Weighted, channels: int, *, maps: bool = True
-    ) -> list[nn.Module]:
-        modules: list[nn.Module] = []
-        if self._defaults.norm if block.norm is None else block.norm:
-            modules.append(self._norm(channels, maps=maps))
-        kind = block.activation or self._defaults.activation
-        if kind != "linear":
-            modules.append(_activation(kind))
-        return modules
-
-    def _norm(self, channels: int, *, maps: bool) -> nn.Module:
-        norm = (nn.BatchNorm2d if maps else nn.BatchNorm1d)(
             channels,
-            eps=self._defaults.norm_epsilon,
-            momentum=1 - self._defaults.norm_decay,
+            channels * multiplier,
+            window.sides,
+            window.stride,
+            _padding(window),
+            groups=channels,
+            bias=filters is None and self.resolved(settings).bias,
+        )
+        shape = (*window.places(inputs.shape), channels * multiplier)
+        outputs = self._call(depthwise, inputs, shape)
+        if filters is None:
+            return self._behind(outputs, settings)
+        return self.conv(outputs, filters, Window(1), settings, name)
+
+    def dense(self, inputs: Value, units: int, settings: Settings, name: str) -> Value:
+        linear = nn.Linear(inputs.shape[0], units, bias=self.resolved(settings).bias)
+        return self._behind(self._call(linear, inputs, (units,)), settings)
+
+    def batch_norm(self, inputs: Value, gamma_init: float | None, name: str) -> Value:
+        norm = (nn.BatchNorm2d if len(inputs.shape) == 3 else nn.BatchNorm1d)(
+            inputs.shape[-1],
+            eps=self.defaults.norm_epsilon,
+            momentum=1 - self.defaults.norm_decay,
         )
         # The fused kernel wants a factor; one that is not trained stays 1.
-        norm.weight.requires_grad_(self._defaults.norm_scale)
-        return norm
+        norm.weight.requires_grad_(self.defaults.norm_scale)
+        if gamma_init is not None:
+            nn.init.constant_(norm.weight, gamma_init)
+        return self._call(norm, inputs, inputs.shape)
+
+    def activation(self, inputs: Value, kind: primitives.Activation) -> Value:
+        if kind == "linear":
+            return inputs
+        return self._call(ACTIVATIONS[kind](), inputs, inputs.shape)
+
+    def pool(
+        self, inputs: Value, kind: Literal["max", "avg"], window: Window, name: str
+    ) -> Value:
+        is_even = window.padding == "SAME" and window.sides[0] % 2 == 0
+        settings: dict[str, Any] = {
+            "kernel_size": window.sides,
+            "stride": window.stride,
+            "padding": (0, 0) if is_even else _padding(window),
+            "ceil_mode": is_even,
+        }
+        pool = (
+            nn.MaxPool2d(**settings)
+            if kind == "max"
+            else nn.AvgPool2d(**settings, count_include_pad=False)
+        )
+        shape = self._sizes.pool(inputs.shape, kind, window, name)
+        return self._call(pool, inputs, shape)
+
+    def global_pool(self, inputs: Value, keep_dims: bool, name: str) -> Value:
+        channels = inputs.shape[2]
+        means = self._call(nn.AdaptiveAvgPool2d(1), inputs, (1, 1, channels))
+        return means if keep_dims else self.flatten(means, name)
+
+    def flatten(self, inputs: Value, name: str) -> Value:
+        shape = self._sizes.flatten(inputs.shape, name)
+        return self._call(nn.Flatten(), inputs, shape)
+
+    def dropout(
+        self, inputs: Value, keep_prob: float, is_spatial: bool, name: str
+    ) -> Value:
+        kind = nn.Dropout2d if is_spatial else nn.Dropout
+        return self._call(kind(1 - keep_prob), inputs, inputs.shape)
+
+    def subsample(self, inputs: Value, stride: int) -> Value:
+        shape = self._sizes.subsample(inputs.shape, stride)
+        return Value(inputs.tensor[:, :, ::stride, ::stride], shape)
+
+    def pad_channels(self, inputs: Value, before: int, behind: int) -> Value:
+        padded = functional.pad(inputs.tensor, (0, 0, 0, 0, before, behind))
+        return Value(padded, self._sizes.pad_channels(inputs.shape, before, behind))
+
+    def concat(self, inputs: Sequence[Value]) -> Value:
+        joined = torch.cat([value.tensor for value in inputs], dim=1)
+        return Value(joined, self._sizes.concat([value.shape for value in inputs]))
+
+    def add(self, shortcut: Value, body: Value, scale: float) -> Value:
+        scaled = body.tensor if scale == 1 else body.tensor * scale
+        return Value(scaled + shortcut.tensor, body.shape)
+
+    def multiply(self, inputs: Value, factors: Value) -> Value:
+        return Value(inputs.tensor * factors.tensor, inputs.shape)
+
+    def _call(self, module: nn.Module, inputs: Value, shape: Shape) -> Value:
+        name = f"layer{len(self._modules)}"
+        self._modules[name] = module
+        called = self._graph.call_module(name, (inputs.tensor.node,))
+        return self._value(called, shape)
+
+    def _value(self, node: fx.Node, shape: Shape) -> Value:
+        return Value(fx.Proxy(node, self._tracer), shape)
+
+    def _behind(self, outputs: Value, settings: Settings) -> Value:
+        resolved = self.resolved(settings)
+        if resolved.norm:
+            outputs = self.batch_norm(outputs, resolved.gamma_init, "")
+        return self.activation(outputs, resolved.activation)
 
 
-def _padding(kernel: blocks.Kernel, padding: blocks.Padding) -> tuple[int, int]:
-    if isinstance(padding, int):
-        return padding, padding
-    if padding == "VALID":
-        return 0, 0
-    height_px, width_px = blocks.kernel_sides(kernel)
-    if not height_px % 2 or not width_px % 2:
-        raise ValueError(f"no symmetric SAME padding for a kernel of {kernel} px")
-    return height_px // 2, width_px // 2
-
-
-def _activation(kind: blocks.Activation) -> nn.Module:
-    return {
-        "relu": lambda: nn.ReLU(inplace=True),
-        "leaky_relu": lambda: nn.LeakyReLU(LEAKY_SLOPE, inplace=True),
-        "sigmoid": nn.Sigmoid,
-        "tanh": nn.Tanh,
-        "linear": nn.Identity,
-    }[kind]()
+def _padding(window: Window) -> tuple[int, int]:
+    """Px on each side of height and width; half a kernel for SAME."""
+    height_px, width_px = window.sides
+    before, behind = window.margins or (0, 0)
+    is_same = window.padding == "SAME"
+    if before != behind or (is_same and not (height_px % 2 and width_px % 2)):
+        raise ValueError(f"no symmetric padding for {window}, {window.padding}")
+    return (height_px // 2, width_px // 2) if is_same else (before, behind)

@@ -8,8 +8,9 @@ import click
 from slimline import errors
 from slimline.cli import options, output
 from trainer.nets import geometry, registry
-from trainer.nets.blocks import NetSpec, Shape
+from trainer.nets.blocks import NetSpec
 from trainer.nets.geometry import Row
+from trainer.nets.primitives import Shape
 
 _NETS_HEADER = (
     "net",

@@ -1,9 +1,8 @@
 """The vocabulary of the net tables: blocks, and the spec that holds them.
 
-A block is a frozen dataclass that knows what it does to the shape of one image; what it
-does to a tensor is in `builder.py`. No TensorFlow here: tables print without loading it.
-
-Shapes are (height, width, channels) in px, or (units,) once there are no maps any more.
+A block is a frozen dataclass that describes itself by `add`, with the operations of
+`primitives.Layers`; a new one needs no other place. No TensorFlow here: tables print without
+loading it.
 """
 
 from __future__ import annotations
@@ -13,32 +12,22 @@ from dataclasses import dataclass, field
 from functools import reduce
 from typing import Literal
 
+from trainer.nets.primitives import HE_NORMAL as HE_NORMAL
+from trainer.nets.primitives import (
+    Activation,
+    Defaults,
+    Kernel,
+    Layers,
+    Padding,
+    Settings,
+    Tensor,
+    TooSmallError,
+    WeightInit,
+    Window,
+)
 from trainer.nets.published import Source
 
-Shape = tuple[int, ...]
-Kernel = int | tuple[int, int]
-# An integer pads so many zeros on each side: unlike SAME it centres the first window of a
-# strided convolution on the first px, for even sizes too.
-Padding = Literal["SAME", "VALID"] | int
-Activation = Literal["relu", "leaky_relu", "sigmoid", "tanh", "linear"]
 Shortcut = Literal["identity", "pad_after", "pad_symmetric", "projection"]
-ConvImpl = Literal["conv2d", "im2col"]
-
-
-class TooSmallError(ValueError):
-    """A map is smaller than what a block needs."""
-
-
-@dataclass(frozen=True)
-class WeightInit:
-    """How weights begin; `stddev` counts for 'truncated_normal' only."""
-
-    kind: Literal["he_normal", "xavier_uniform", "truncated_normal"]
-    stddev: float = 0.0
-
-
-HE_NORMAL = WeightInit("he_normal")
-XAVIER_UNIFORM = WeightInit("xavier_uniform")
 
 
 @dataclass(frozen=True)
@@ -48,8 +37,12 @@ class Block(ABC):
     name: str = field(default="", kw_only=True)
 
     @abstractmethod
-    def output_shape(self, shape: Shape) -> Shape:
-        """Shape of one image behind the block; TooSmallError if it does not fit."""
+    def add(self, layers: Layers[Tensor], inputs: Tensor, name: str) -> Tensor:
+        """Adds the block to `layers` under the scope `name`; what is behind it.
+
+        Raises:
+          TooSmallError: the maps of `inputs` are too small.
+        """
 
     def describe(self) -> str:
         """The block in a few words, for the layer table."""
@@ -57,14 +50,8 @@ class Block(ABC):
 
 
 @dataclass(frozen=True)
-class Weighted(Block):
+class Weighted(Settings, Block):
     """A block with weights. None takes the net's default (`Defaults`)."""
-
-    activation: Activation | None = field(default=None, kw_only=True)
-    norm: bool | None = field(default=None, kw_only=True)
-    bias: bool | None = field(default=None, kw_only=True)
-    weight_init: WeightInit | None = field(default=None, kw_only=True)
-    regularised: bool | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -76,11 +63,29 @@ class Conv(Weighted):
     stride: int = 1
     padding: Padding = "SAME"
 
-    def output_shape(self, shape: Shape) -> Shape:
-        return (*_windows(shape, self.kernel, self.stride, self.padding), self.filters)
+    def add(self, layers: Layers[Tensor], inputs: Tensor, name: str) -> Tensor:
+        window = Window(self.kernel, self.stride, self.padding)
+        return layers.conv(inputs, self.filters, window, self, name)
 
     def describe(self) -> str:
-        return f"conv {_window_text(self.kernel, self.stride)}"
+        return f"conv {Window(self.kernel, self.stride)}"
+
+
+@dataclass(frozen=True)
+class DepthwiseConv(Weighted):
+    """Convolution of each channel by itself to `multiplier` maps; batch norm, activation."""
+
+    kernel: Kernel
+    stride: int = 1
+    padding: Padding = "SAME"
+    multiplier: int = 1
+
+    def add(self, layers: Layers[Tensor], inputs: Tensor, name: str) -> Tensor:
+        window = Window(self.kernel, self.stride, self.padding)
+        return layers.depthwise_conv(inputs, self.multiplier, None, window, self, name)
+
+    def describe(self) -> str:
+        return f"depthwise conv {Window(self.kernel, self.stride)}"
 
 
 @dataclass(frozen=True)
@@ -93,30 +98,41 @@ class SeparableConv(Weighted):
     filters: int
     kernel: Kernel
     stride: int = 1
-    padding: Literal["SAME", "VALID"] = "SAME"
+    padding: Padding = "SAME"
     depth_multiplier: int = 1
 
-    def output_shape(self, shape: Shape) -> Shape:
-        return (*_windows(shape, self.kernel, self.stride, self.padding), self.filters)
+    def add(self, layers: Layers[Tensor], inputs: Tensor, name: str) -> Tensor:
+        window = Window(self.kernel, self.stride, self.padding)
+        return layers.depthwise_conv(
+            inputs, self.depth_multiplier, self.filters, window, self, name
+        )
 
     def describe(self) -> str:
-        return f"separable conv {_window_text(self.kernel, self.stride)}"
+        return f"separable conv {Window(self.kernel, self.stride)}"
 
 
 @dataclass(frozen=True)
 class Pool(Block):
-    """Maximum or mean of a window; the mean counts px of the map only, not its padding."""
+    """Maximum or mean of a window, over px of the map only, never of its padding.
+
+    After a ReLU the maximum is also that of a map padded with zeros.
+    """
 
     kind: Literal["max", "avg"]
     kernel: Kernel
     stride: int = 1
-    padding: Literal["SAME", "VALID"] = "SAME"
+    padding: Padding = "SAME"
 
-    def output_shape(self, shape: Shape) -> Shape:
-        return (*_windows(shape, self.kernel, self.stride, self.padding), shape[2])
+    def __post_init__(self) -> None:
+        if self.kind == "avg" and not isinstance(self.padding, str):
+            raise ValueError("a mean pool takes SAME or VALID, no padding by hand")
+
+    def add(self, layers: Layers[Tensor], inputs: Tensor, name: str) -> Tensor:
+        window = Window(self.kernel, self.stride, self.padding)
+        return layers.pool(inputs, self.kind, window, name)
 
     def describe(self) -> str:
-        return f"{self.kind} pool {_window_text(self.kernel, self.stride)}"
+        return f"{self.kind} pool {Window(self.kernel, self.stride)}"
 
 
 @dataclass(frozen=True)
@@ -125,11 +141,16 @@ class Mixed(Block):
 
     branches: tuple[tuple[Block, ...], ...]
 
-    def output_shape(self, shape: Shape) -> Shape:
-        outputs = [fold_shape(branch, shape) for branch in self.branches]
-        if len({output[:2] for output in outputs}) != 1:
-            raise TooSmallError(f"branches of {self.name!r} end in {outputs}")
-        return (*outputs[0][:2], sum(output[2] for output in outputs))
+    def add(self, layers: Layers[Tensor], inputs: Tensor, name: str) -> Tensor:
+        outputs = []
+        with layers.scope(name):
+            for place, branch in enumerate(self.branches, 1):
+                with layers.scope(f"branch_{place}"):
+                    outputs.append(fold(branch, layers, inputs))
+            shapes = [layers.shape(output) for output in outputs]
+            if len({shape[:2] for shape in shapes}) != 1:
+                raise TooSmallError(f"branches of {name!r} end in {shapes}")
+            return layers.concat(outputs)
 
     def describe(self) -> str:
         return f"{len(self.branches)} branches"
@@ -137,43 +158,106 @@ class Mixed(Block):
 
 @dataclass(frozen=True)
 class Residual(Block):
-    """`body`, scaled, plus a shortcut around it, then `activation`.
+    """`body`, times `scale`, plus a shortcut around it, then `activation`.
 
-    The scale is the net's (`Defaults.residual_scale`). Shortcuts: 'identity'; 'pad_after'
-    and 'pad_symmetric' take every `stride`-th px and add zero channels, behind or on both
-    sides, up to the depth of the body; 'projection' is a 1x1 convolution with batch norm
-    where the net has it, linear.
+    Where the net has a scale for all (`Defaults.residual_scale`), that one counts.
+
+    Shortcuts: 'identity'; 'pad_after' and 'pad_symmetric' add zero channels, behind or on
+    both sides, up to the depth of the body; all three take every `stride`-th px.
+    'projection' is a 1x1 convolution with batch norm where the net has it, linear. Any other
+    is given by its own blocks.
+
+    `entry` comes before body and shortcut, except a shortcut without weights: the batch norm
+    and activation of a pre-activated unit (He et al., arXiv:1603.05027).
     """
 
     body: tuple[Block, ...]
-    shortcut: Shortcut = "identity"
+    shortcut: Shortcut | tuple[Block, ...] = "identity"
     stride: int = 1
     activation: Activation | None = None
+    scale: float = 1.0
+    entry: tuple[Block, ...] = ()
 
-    def output_shape(self, shape: Shape) -> Shape:
-        output = fold_shape(self.body, shape)
-        skipped = _windows(shape, 1, self.stride, "SAME")
-        grows = self.shortcut != "identity" and output[2] >= shape[2]
-        if output[:2] != skipped or not (
-            grows or self.shortcut == "projection" or output == shape
-        ):
-            raise ValueError(
-                f"residual {self.name!r}: the {self.shortcut} shortcut of {shape} does not "
-                f"fit the body's {output}"
+    def add(self, layers: Layers[Tensor], inputs: Tensor, name: str) -> Tensor:
+        with layers.scope(name):
+            entered = fold(self.entry, layers, inputs)
+            body = fold(self.body, layers, entered)
+            channels = layers.shape(body)[2]
+            if self.shortcut == "projection":
+                projection = Conv(channels, 1, self.stride, activation="linear")
+                shortcut = projection.add(layers, entered, "shortcut")
+            elif isinstance(self.shortcut, tuple):
+                shortcut = fold(self.shortcut, layers, entered)
+            else:
+                shortcut = self._identity(layers, inputs, channels)
+            if layers.shape(shortcut) != layers.shape(body):
+                raise ValueError(
+                    f"residual {name!r}: the {self.shortcut} shortcut of "
+                    f"{layers.shape(inputs)} does not fit the body's {layers.shape(body)}"
+                )
+            scale = layers.defaults.residual_scale or self.scale
+            outputs = layers.add(shortcut, body, scale)
+            return layers.activation(
+                outputs, self.activation or layers.defaults.activation
             )
-        return output
+
+    def _identity(
+        self, layers: Layers[Tensor], inputs: Tensor, channels: int
+    ) -> Tensor:
+        if self.stride > 1:
+            inputs = layers.subsample(inputs, self.stride)
+        missing = channels - layers.shape(inputs)[2]
+        if self.shortcut == "identity" or missing <= 0:
+            return inputs
+        before = missing // 2 if self.shortcut == "pad_symmetric" else 0
+        return layers.pad_channels(inputs, before, missing - before)
 
     def describe(self) -> str:
-        layers = f"residual, {len(self.body)} layers"
-        return layers + (f" /{self.stride}" if self.stride > 1 else "")
+        text = f"residual, {len(self.body)} layers"
+        return text + (f" /{self.stride}" if self.stride > 1 else "")
+
+
+@dataclass(frozen=True)
+class SqueezeExcite(Block):
+    """Scales each channel by a factor that two layers make of the means of all channels.
+
+    The first has `filters` units and `activation`, the second a unit a channel and `gate`.
+    Both are 1x1 convolutions with bias and without batch norm.
+
+    Reference: Hu et al., arXiv:1709.01507.
+    """
+
+    filters: int
+    activation: Activation = "relu"
+    gate: Activation = "sigmoid"
+
+    def add(self, layers: Layers[Tensor], inputs: Tensor, name: str) -> Tensor:
+        channels = layers.shape(inputs)[2]
+        with layers.scope(name):
+            outputs = layers.global_pool(inputs, True, "means")
+            for layer, filters, activation in (
+                ("reduce", self.filters, self.activation),
+                ("expand", channels, self.gate),
+            ):
+                conv = Conv(filters, 1, activation=activation, norm=False, bias=True)
+                outputs = conv.add(layers, outputs, layer)
+            return layers.multiply(inputs, outputs)
+
+    def describe(self) -> str:
+        return f"squeeze and excite, {self.filters} units"
 
 
 @dataclass(frozen=True)
 class GlobalPool(Block):
-    """Mean over height and width: [height, width, channels] -> [channels]."""
+    """Mean over height and width: [height, width, channels] -> [channels].
 
-    def output_shape(self, shape: Shape) -> Shape:
-        return (shape[2],)
+    With `keep_dims` -> [1, 1, channels].
+    """
+
+    keep_dims: bool = False
+
+    def add(self, layers: Layers[Tensor], inputs: Tensor, name: str) -> Tensor:
+        return layers.global_pool(inputs, self.keep_dims, name)
 
     def describe(self) -> str:
         return "global average pool"
@@ -183,8 +267,8 @@ class GlobalPool(Block):
 class Flatten(Block):
     """[height, width, channels] -> [height * width * channels]."""
 
-    def output_shape(self, shape: Shape) -> Shape:
-        return (reduce(lambda left, right: left * right, shape),)
+    def add(self, layers: Layers[Tensor], inputs: Tensor, name: str) -> Tensor:
+        return layers.flatten(inputs, name)
 
 
 @dataclass(frozen=True)
@@ -193,8 +277,8 @@ class Dense(Weighted):
 
     units: int
 
-    def output_shape(self, shape: Shape) -> Shape:
-        return (*shape[:-1], self.units)
+    def add(self, layers: Layers[Tensor], inputs: Tensor, name: str) -> Tensor:
+        return layers.dense(inputs, self.units, self, name)
 
 
 @dataclass(frozen=True)
@@ -207,8 +291,8 @@ class Dropout(Block):
     keep_prob: float
     spatial: bool = False
 
-    def output_shape(self, shape: Shape) -> Shape:
-        return shape
+    def add(self, layers: Layers[Tensor], inputs: Tensor, name: str) -> Tensor:
+        return layers.dropout(inputs, self.keep_prob, self.spatial, name)
 
     def describe(self) -> str:
         return f"{'spatial ' if self.spatial else ''}dropout, keep {self.keep_prob}"
@@ -218,8 +302,12 @@ class Dropout(Block):
 class BatchNorm(Block):
     """Batch norm alone, for nets that put it elsewhere than before the activation."""
 
-    def output_shape(self, shape: Shape) -> Shape:
-        return shape
+    gamma_init: float | None = None
+
+    def add(self, layers: Layers[Tensor], inputs: Tensor, name: str) -> Tensor:
+        if not layers.defaults.allows_norm:
+            return inputs
+        return layers.batch_norm(inputs, self.gamma_init, name)
 
     def describe(self) -> str:
         return "batch norm"
@@ -231,8 +319,8 @@ class Activate(Block):
 
     kind: Activation
 
-    def output_shape(self, shape: Shape) -> Shape:
-        return shape
+    def add(self, layers: Layers[Tensor], inputs: Tensor, name: str) -> Tensor:
+        return layers.activation(inputs, self.kind)
 
     def describe(self) -> str:
         return self.kind
@@ -245,30 +333,6 @@ class Logits:
     weight_init: WeightInit | None = None
     bias: float = 0.0
     regularised: bool | None = None
-
-
-@dataclass(frozen=True)
-class Defaults:
-    """What a net's blocks share; becomes the arg scope.
-
-    `bias` None means a bias where there is no batch norm to take it away again.
-    `regularised` says whether weights bear the L2 loss; biases and batch norm never do.
-    `residual_scale` multiplies the bodies of residual blocks; below 1 it steadies wide
-    ones (Szegedy et al., arXiv:1602.07261, section 3.3).
-    `conv_impl` computes convolutions by TensorFlow's kernel or by patches and a matrix
-    product, with the same variables and results.
-    """
-
-    weight_init: WeightInit = XAVIER_UNIFORM
-    activation: Activation = "relu"
-    norm: bool = True
-    bias: bool | None = None
-    norm_decay: float = 0.9
-    norm_epsilon: float = 1e-5
-    norm_scale: bool = True
-    regularised: bool = True
-    residual_scale: float = 1.0
-    conv_impl: ConvImpl = "conv2d"
 
 
 @dataclass(frozen=True)
@@ -289,8 +353,20 @@ class NetSpec:
     reference: str
     blocks: tuple[Block, ...]
     head: Logits = Logits()
-    defaults: Defaults = Defaults()
+    defaults: Defaults = field(default_factory=Defaults)
     sources: tuple[Source, ...] = ()
+
+    def logits(self, num_classes: int) -> Dense:
+        """The head for so many classes."""
+        return Dense(
+            num_classes,
+            activation="linear",
+            norm=False,
+            bias=True,
+            bias_init=self.head.bias,
+            weight_init=self.head.weight_init,
+            regularised=self.head.regularised,
+        )
 
 
 def named(blocks: tuple[Block, ...]) -> list[tuple[str, Block]]:
@@ -301,38 +377,8 @@ def named(blocks: tuple[Block, ...]) -> list[tuple[str, Block]]:
     ]
 
 
-def fold_shape(blocks: tuple[Block, ...], shape: Shape) -> Shape:
-    """Shape of one image behind all `blocks` in turn."""
-    return reduce(lambda carried, block: block.output_shape(carried), blocks, shape)
-
-
-def kernel_sides(kernel: Kernel) -> tuple[int, int]:
-    """Height and width of a kernel in px."""
-    return (kernel, kernel) if isinstance(kernel, int) else kernel
-
-
-def _windows(
-    shape: Shape, kernel: Kernel, stride: int, padding: Padding
-) -> tuple[int, int]:
-    height, width = kernel_sides(kernel)
-    return (
-        _window_count(shape[0], height, stride, padding),
-        _window_count(shape[1], width, stride, padding),
+def fold(blocks: tuple[Block, ...], layers: Layers[Tensor], inputs: Tensor) -> Tensor:
+    """Adds all `blocks` in turn; what is behind the last."""
+    return reduce(
+        lambda carried, row: row[1].add(layers, carried, row[0]), named(blocks), inputs
     )
-
-
-def _window_count(size_px: int, kernel_px: int, stride: int, padding: Padding) -> int:
-    # With SAME a stride over a single px runs, but has nothing to halve.
-    if size_px < stride:
-        raise TooSmallError(f"stride {stride} over {size_px} px")
-    if padding == "SAME":
-        return -(-size_px // stride)
-    padded_px = size_px + (0 if padding == "VALID" else 2 * padding)
-    if padded_px < kernel_px:
-        raise TooSmallError(f"kernel of {kernel_px} px over {padded_px} px")
-    return (padded_px - kernel_px) // stride + 1
-
-
-def _window_text(kernel: Kernel, stride: int) -> str:
-    height, width = kernel_sides(kernel)
-    return f"{height}x{width}" + (f" /{stride}" if stride > 1 else "")

@@ -8,7 +8,6 @@ import tf_slim as slim
 
 from schema import errors
 from trainer import layers
-from trainer.nets import block_ops
 from trainer.nets.blocks import NetSpec, named
 from trainer.nets.geometry import (
     check_image_size,
@@ -17,6 +16,7 @@ from trainer.nets.geometry import (
     layer_rows,
     smallest_input_px,
 )
+from trainer.nets.slim_layers import SlimLayers, default_scope
 
 __all__ = ["build", "count_parameters", "layer_rows", "smallest_input_px"]
 
@@ -64,32 +64,20 @@ def build(
     """
     _check(spec, images, num_classes, is_training, weight_decay)
     check_rows(spec, frozen)
-    context = block_ops.Context(spec.defaults, weight_decay)
+    slim_layers = SlimLayers(spec.defaults, weight_decay)
     if is_training and seed is None:
         seed = tf.random.uniform([2], maxval=tf.int64.max, dtype=tf.int64)
     end_points: dict[str, tf.Tensor] = {}
     with (
         tf.compat.v1.variable_scope(spec.name),
-        slim.arg_scope(
-            block_ops.default_scope(context, is_training, seed, norm_by_batch)
-        ),
+        slim.arg_scope(default_scope(spec.defaults, is_training, seed, norm_by_batch)),
     ):
         outputs = images
         for name, block in named(spec.blocks):
             with slim.arg_scope(_norm_scope(name, frozen)):
-                outputs = block_ops.apply(block, outputs, name, context)
+                outputs = block.add(slim_layers, outputs, name)
             end_points[name] = outputs
-        logits = slim.fully_connected(
-            outputs,
-            num_classes,
-            activation_fn=None,
-            normalizer_fn=None,
-            biases_initializer=tf.compat.v1.constant_initializer(spec.head.bias),
-            scope="logits",
-            **block_ops.weight_arguments(
-                spec.head.weight_init, spec.head.regularised, context
-            ),
-        )
+        logits = spec.logits(num_classes).add(slim_layers, outputs, "logits")
     end_points["logits"] = logits
     return logits, end_points
 

@@ -6,15 +6,9 @@ from functools import cache
 
 from schema import errors
 from trainer import lookup
-from trainer.nets.blocks import (
-    Dense,
-    NetSpec,
-    Shape,
-    TooSmallError,
-    fold_shape,
-    named,
-)
-from trainer.nets.cost import Cost, cost
+from trainer.nets.blocks import NetSpec, fold, named
+from trainer.nets.primitives import Shape, TooSmallError
+from trainer.nets.sizes import Cost, Sizes, measure
 
 LARGEST_TRIED_PX = 1024
 
@@ -46,15 +40,11 @@ def layer_rows(
     shape: Shape = (size_px, size_px, spec.channels if channels is None else channels)
     rows = [Row("images", "input", shape, Cost())]
     for name, block in named(spec.blocks):
-        block_cost = cost(block, shape, spec.defaults)
-        shape = block.output_shape(shape)
-        rows.append(Row(name, block.describe(), shape, block_cost))
-    classes = spec.num_classes if num_classes is None else num_classes
-    head = Dense(classes, norm=False, bias=True)
-    logits = Row(
-        "logits", "dense, linear", (classes,), cost(head, shape, spec.defaults)
-    )
-    return [*rows, logits]
+        shape, cost = measure(block, shape, spec.defaults)
+        rows.append(Row(name, block.describe(), shape, cost))
+    head = spec.logits(spec.num_classes if num_classes is None else num_classes)
+    shape, cost = measure(head, shape, spec.defaults)
+    return [*rows, Row("logits", "dense, linear", shape, cost)]
 
 
 @cache
@@ -70,7 +60,7 @@ def smallest_input_px(spec: NetSpec) -> int:
     """
     for size_px in range(1, LARGEST_TRIED_PX + 1):
         try:
-            fold_shape(spec.blocks, (size_px, size_px, spec.channels))
+            fold(spec.blocks, Sizes(spec.defaults), (size_px, size_px, spec.channels))
         except TooSmallError:
             continue
         return size_px

@@ -1,16 +1,19 @@
+from typing import get_args
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from schema import errors
+from serving.local_server import ops
 from trainer.nets import builder, registry
 from trainer.nets.blocks import (
     Activate,
     BatchNorm,
-    Block,
     Conv,
     Defaults,
     Dense,
+    DepthwiseConv,
     Dropout,
     Flatten,
     GlobalPool,
@@ -20,8 +23,10 @@ from trainer.nets.blocks import (
     Pool,
     Residual,
     SeparableConv,
+    SqueezeExcite,
     WeightInit,
 )
+from trainer.nets.primitives import Activation
 
 PLAIN = Defaults(norm=False, activation="linear")
 
@@ -121,6 +126,58 @@ def test_separable_conv():
     assert variables["toy/block/pointwise_weights"] == (1, 1, 4, 1)
 
 
+def test_depthwise_conv():
+    images = np.ones((1, 1, 1, 2), np.float32) * [2.0, 3.0]
+    block = DepthwiseConv(1, multiplier=2, name="block")
+    table = spec(block, Flatten(), channels=2)
+    values = {"depthwise_weights": [[[[1, 10], [100, 1000]]]]}
+    assert run(table, images, **values).ravel().tolist() == [3, 21, 301, 3001]
+    assert names_of(table)[0]["toy/block/depthwise_weights"] == (1, 1, 2, 2)
+    table = spec(block, Flatten(), channels=2, defaults=Defaults())
+    names = {f"toy/block/{n}" for n in ("BatchNorm/beta", "BatchNorm/gamma")}
+    assert names < set(names_of(table)[0])
+    assert "toy/block/biases" not in names_of(table)[0]
+
+
+def test_padding_before_and_behind():
+    kernel = np.zeros((2, 2, 1, 1), np.float32)
+    kernel[1, 1] = 1.0
+    for block in (
+        Conv(1, 2, 2, (1, 0), bias=False, name="block"),
+        DepthwiseConv(2, 2, (1, 0), bias=False, name="block"),
+    ):
+        outputs = run(
+            spec(block, Flatten()),
+            grid([1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12], [13, 14, 15, 16]),
+            **{"block/weights": kernel, "depthwise_weights": kernel},
+        )
+        assert outputs[0, :, :, 0].tolist() == [[1, 3], [9, 11]]
+
+
+def test_max_pool_leaves_out_the_padding():
+    table = spec(Pool("max", 3, 2, 1, name="block"), Flatten())
+    outputs = run(table, grid([-1, -2], [-3, -4]))
+    assert outputs.ravel().tolist() == [-1]
+    with pytest.raises(ValueError, match="no padding by hand"):
+        Pool("avg", 3, 2, 1)
+
+
+def test_squeeze_and_excite():
+    images = np.array([[[1.0, 2.0], [3.0, 6.0]]], np.float32)[None]
+    block = SqueezeExcite(1, gate="linear", name="block")
+    table = spec(block, Flatten(), channels=2)
+    values = {
+        "reduce/weights": [[[[1], [2]]]],
+        "reduce/biases": 0.5,
+        "expand/weights": [[[[1, 10]]]],
+        "expand/biases": [-0.5, 5.0],
+    }
+    # Means 2 and 4: 2 + 2 * 4 + 0.5 = 10.5, then 10 and 110.
+    assert run(table, images, **values).ravel().tolist() == [10, 220, 30, 660]
+    names = {name.removeprefix("toy/block/") for name in names_of(table)[0]}
+    assert set(values) < names
+
+
 def test_im2col_in_place_of_the_kernel():
     images = np.random.default_rng(1).normal(size=(2, 9, 9, 3))
     weights = np.random.default_rng(2).normal(size=(3, 3, 3, 5))
@@ -178,11 +235,47 @@ def test_residual_scales_its_body_only():
     assert run(table, grid([3]), **values).ravel().tolist() == [3 + 0.25 * 8 * 3]
 
 
+def test_a_scale_of_the_net_takes_the_place_of_the_blocks_own():
+    body = (Conv(1, 1, bias=False),)
+    table = spec(Residual(body, scale=0.5, name="block"), Flatten())
+    assert run(table, grid([2])).ravel().tolist() == [2 + 0.5 * 2]
+    net = Defaults(norm=False, activation="linear", residual_scale=0.25)
+    table = spec(Residual(body, scale=0.5, name="block"), Flatten(), defaults=net)
+    assert run(table, grid([2])).ravel().tolist() == [2 + 0.25 * 2]
+
+
+def test_identity_takes_every_second_px():
+    body = (Conv(1, 1, 2, bias=False),)
+    table = spec(Residual(body, stride=2, name="block"), Flatten())
+    outputs = run(table, grid([1, 2, 3], [4, 5, 6], [7, 8, 9]), weights=0.0)
+    assert outputs.ravel().tolist() == [1, 3, 7, 9]
+
+
+@pytest.mark.parametrize(
+    ("shortcut", "expected"),
+    [("identity", -3 + 0), ((Conv(1, 1, bias=False, name="skip"),), 0 + 0)],
+    ids=["identity", "weights"],
+)
+def test_a_shortcut_with_weights_begins_behind_the_entry(shortcut, expected):
+    entry = (BatchNorm(name="preact"), Activate("relu", name="relu"))
+    block = Residual((Conv(1, 1, bias=False),), shortcut, entry=entry, name="block")
+    table = spec(block, Flatten())
+    values = {"moving_mean": 0.0, "beta": 0.0}
+    assert run(table, grid([-3]), **values).item() == expected
+    names = {"toy/block/preact/gamma", "toy/block/conv_1/weights"}
+    assert names < set(names_of(table)[0])
+
+
 def test_residual_projects():
     body = (Conv(3, 1, bias=False),)
     table = spec(Residual(body, "projection", name="block"), Flatten())
     values = {"conv_1/weights": 2.0, "shortcut/weights": 10.0, "shortcut/biases": 0.5}
     assert run(table, grid([1]), **values).ravel().tolist() == [12.5] * 3
+
+
+def test_global_pool_may_keep_its_axes():
+    table = spec(GlobalPool(keep_dims=True, name="block"), Flatten())
+    assert run(table, grid([1, 2], [3, 6])).tolist() == [[[[3]]]]
 
 
 def test_global_pool_and_dense():
@@ -194,8 +287,12 @@ def test_global_pool_and_dense():
     ("kind", "expected"),
     [
         ("relu", 0.0),
+        ("relu6", 0.0),
         ("leaky_relu", -0.02),
         ("sigmoid", 0.268941),
+        ("hard_sigmoid", 1 / 3),
+        ("swish", -0.268941),
+        ("hard_swish", -1 / 3),
         ("tanh", -0.761594),
         ("linear", -1.0),
     ],
@@ -203,6 +300,38 @@ def test_global_pool_and_dense():
 def test_activate(kind, expected):
     outputs = run(spec(Activate(kind, name="block"), Flatten()), grid([-1]))
     assert outputs.item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_activations_that_end():
+    for kind, expected in (("relu6", 6.0), ("hard_sigmoid", 1.0), ("hard_swish", 7.0)):
+        outputs = run(spec(Activate(kind, name="block"), Flatten()), grid([7]))
+        assert outputs.item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_local_server_allows_what_activations_need():
+    kinds = [Activate(kind) for kind in get_args(Activation)]
+    with tf.Graph().as_default() as graph:
+        builder.build(spec(*kinds, Flatten()), tf.zeros([1, 4, 4, 1]), 2, False)
+        needed = {operation.type for operation in graph.get_operations()}
+    assert needed - ops.ALLOWED == set(), "see serving/local_server/ops.py"
+
+
+def test_factors_of_batch_norm_may_begin_at_zero():
+    table = spec(
+        Conv(2, 1, norm=True, gamma_init=0.0),
+        Conv(2, 1, norm=True, bias=True, gamma_init=0.5),
+        BatchNorm(0.25),
+        Flatten(),
+    )
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        builder.build(table, tf.zeros([1, 4, 4, 1]), 2, is_training=True)
+        session.run(tf.compat.v1.global_variables_initializer())
+        gammas = [v for v in tf.compat.v1.global_variables() if "gamma" in v.op.name]
+        assert [value.tolist() for value in session.run(gammas)] == [
+            [0, 0],
+            [0.5, 0.5],
+            [0.25, 0.25],
+        ]
 
 
 def test_batch_norm_alone():
@@ -226,15 +355,6 @@ def test_spatial_dropout_takes_whole_maps():
     maps = run(table, images, is_training=True).transpose(0, 3, 1, 2).reshape(400, 9)
     assert (maps == maps[:, :1]).all()
     assert 0.4 < (maps[:, 0] > 0).mean() < 0.6
-
-
-def test_unknown_block():
-    class Strange(Block):
-        def output_shape(self, shape):
-            return shape
-
-    with pytest.raises(TypeError, match=r"no function for blocks of .*Strange"):
-        run(spec(Strange()), grid([1]))
 
 
 # Defaults, and blocks that depart from them.

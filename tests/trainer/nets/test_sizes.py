@@ -3,8 +3,8 @@ import pytest
 from trainer.nets.blocks import (
     BatchNorm,
     Conv,
-    Defaults,
     Dense,
+    DepthwiseConv,
     Dropout,
     Flatten,
     GlobalPool,
@@ -12,8 +12,10 @@ from trainer.nets.blocks import (
     Pool,
     Residual,
     SeparableConv,
+    SqueezeExcite,
 )
-from trainer.nets.cost import Cost, cost
+from trainer.nets.primitives import Defaults
+from trainer.nets.sizes import Cost, measure
 
 PLAIN = Defaults(norm=False)
 
@@ -31,6 +33,9 @@ PLAIN = Defaults(norm=False)
             3 * 3 * 8 + 8 * 5 + 5,
             (3 * 3 * 8 + 8 * 5) * 4 * 3,
         ),
+        (DepthwiseConv(3, 2), 3 * 3 * 2 + 2, 3 * 3 * 2 * 4 * 3),
+        (DepthwiseConv(3, multiplier=2, norm=True), 36 + 8, 36 * 8 * 6),
+        (SqueezeExcite(5), (2 * 5 + 5) + (5 * 2 + 2), 20),
         (Mixed(((Conv(5, 1),), (Conv(3, 1), Conv(4, 1)))), 15 + 9 + 16, 28 * 48),
         (Residual((Conv(2, 1),)), 6, 4 * 48),
         (Residual((Conv(3, 1, 2),), "projection", 2), 18, 12 * 12),
@@ -45,10 +50,10 @@ PLAIN = Defaults(norm=False)
 )
 def test_by_hand(block, parameters, multiply_adds):
     """Over 8 x 6 px of two channels."""
-    assert cost(block, (8, 6, 2), PLAIN) == Cost(parameters, multiply_adds)
+    assert measure(block, (8, 6, 2), PLAIN)[1] == Cost(parameters, multiply_adds)
 
 
 def test_batch_norm_without_scale_has_one_parameter_a_channel():
     defaults = Defaults(norm_scale=False)
-    assert cost(BatchNorm(), (8, 6, 2), defaults).parameters == 2
-    assert cost(Conv(5, 1), (8, 6, 2), defaults).parameters == 10 + 5
+    assert measure(BatchNorm(), (8, 6, 2), defaults)[1].parameters == 2
+    assert measure(Conv(5, 1), (8, 6, 2), defaults)[1].parameters == 10 + 5

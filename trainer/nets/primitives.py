@@ -1,0 +1,281 @@
+"""The few operations that all blocks are made of, and what interprets them.
+
+A block says what it is once, in `Block.add`, with the methods of `Layers`. Each interpreter
+makes something else of it: `sizes.py` shapes and costs, `slim_layers.py` a graph, and the
+peers of the benchmarks models of Keras and PyTorch. No TensorFlow here.
+
+Shapes are (height, width, channels) in px, or (units,) once there are no maps any more.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Generic, Literal, TypeVar
+
+Shape = tuple[int, ...]
+Kernel = int | tuple[int, int]
+# An integer pads so many zeros on each side, a pair so many before and behind: unlike SAME
+# both say where the first window of a strided convolution lies, for even sizes too.
+Padding = Literal["SAME", "VALID"] | int | tuple[int, int]
+Activation = Literal[
+    "relu",
+    "relu6",
+    "leaky_relu",
+    "sigmoid",
+    "hard_sigmoid",
+    "swish",
+    "hard_swish",
+    "tanh",
+    "linear",
+]
+ConvImpl = Literal["conv2d", "im2col"]
+# Slope of the leaky ReLU below zero: that of the system whose nets use it.
+LEAKY_SLOPE = 0.02
+
+Tensor = TypeVar("Tensor")
+
+
+class TooSmallError(ValueError):
+    """A map is smaller than what a block needs."""
+
+
+@dataclass(frozen=True)
+class WeightInit:
+    """How weights begin; `stddev` counts for 'truncated_normal' only."""
+
+    kind: Literal["he_normal", "xavier_uniform", "truncated_normal"]
+    stddev: float = 0.0
+
+
+HE_NORMAL = WeightInit("he_normal")
+XAVIER_UNIFORM = WeightInit("xavier_uniform")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a layer with weights may decide for itself; None takes the net's `Defaults`.
+
+    `bias` None, there too, means a bias where there is no batch norm to take it away again.
+    `bias_init` is what biases begin with, `gamma_init` the factors of batch norm: 0 in the
+    last layer of a residual body makes the block begin as its shortcut.
+    """
+
+    activation: Activation | None = field(default=None, kw_only=True)
+    norm: bool | None = field(default=None, kw_only=True)
+    bias: bool | None = field(default=None, kw_only=True)
+    weight_init: WeightInit | None = field(default=None, kw_only=True)
+    regularised: bool | None = field(default=None, kw_only=True)
+    bias_init: float | None = field(default=None, kw_only=True)
+    gamma_init: float | None = field(default=None, kw_only=True)
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """The settings of a layer with the net's defaults filled in."""
+
+    activation: Activation
+    norm: bool
+    bias: bool
+    weight_init: WeightInit
+    regularised: bool
+    bias_init: float | None
+    gamma_init: float | None
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What a net's blocks share.
+
+    `bias` None means a bias where there is no batch norm to take it away again.
+    `regularised` says whether weights bear the L2 loss; biases and batch norm never do.
+    `residual_scale` multiplies the bodies of residual blocks, in place of the scales they
+    have of their own; below 1 it steadies wide ones (Szegedy et al., arXiv:1602.07261,
+    section 3.3).
+    `conv_impl` computes convolutions by TensorFlow's kernel or by patches and a matrix
+    product, with the same variables and results.
+    `allows_norm` False takes every batch norm out of the net, whatever its blocks say.
+    """
+
+    weight_init: WeightInit = XAVIER_UNIFORM
+    activation: Activation = "relu"
+    norm: bool = True
+    bias: bool | None = None
+    norm_decay: float = 0.9
+    norm_epsilon: float = 1e-5
+    norm_scale: bool = True
+    regularised: bool = True
+    residual_scale: float | None = None
+    conv_impl: ConvImpl = "conv2d"
+    allows_norm: bool = True
+
+
+@dataclass(frozen=True)
+class Window:
+    """What a convolution or a pool looks at, and how far it steps."""
+
+    kernel: Kernel
+    stride: int = 1
+    padding: Padding = "SAME"
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Height and width of the kernel in px."""
+        return (
+            (self.kernel, self.kernel) if isinstance(self.kernel, int) else self.kernel
+        )
+
+    @property
+    def margins(self) -> tuple[int, int] | None:
+        """Px of padding before and behind, of both axes; None with SAME and VALID."""
+        if isinstance(self.padding, str):
+            return None
+        return (
+            (self.padding, self.padding)
+            if isinstance(self.padding, int)
+            else self.padding
+        )
+
+    @property
+    def scheme(self) -> Literal["SAME", "VALID"]:
+        """How the map is padded, once any margins have been added to it."""
+        return self.padding if isinstance(self.padding, str) else "VALID"
+
+    def places(self, shape: Shape) -> tuple[int, int]:
+        """Windows from top to bottom and from left to right; TooSmallError if none fits."""
+        height_px, width_px = self.sides
+        return self._places(shape[0], height_px), self._places(shape[1], width_px)
+
+    def _places(self, size_px: int, kernel_px: int) -> int:
+        # With SAME a stride over a single px runs, but has nothing to halve.
+        if size_px < self.stride:
+            raise TooSmallError(f"stride {self.stride} over {size_px} px")
+        if self.padding == "SAME":
+            return -(-size_px // self.stride)
+        padded_px = size_px + sum(self.margins or ())
+        if padded_px < kernel_px:
+            raise TooSmallError(f"kernel of {kernel_px} px over {padded_px} px")
+        return (padded_px - kernel_px) // self.stride + 1
+
+    def __str__(self) -> str:
+        height, width = self.sides
+        return f"{height}x{width}" + (f" /{self.stride}" if self.stride > 1 else "")
+
+
+class Layers(ABC, Generic[Tensor]):
+    """Adds layers to whatever an interpreter makes of a net.
+
+    A `Tensor` is the interpreter's own kind of value, of [batch, height, width, channels]
+    or [batch, units]. Layers with weights end in bias or batch norm and activation, as
+    their `settings` have it. `name` is the layer's scope.
+    """
+
+    def __init__(self, defaults: Defaults) -> None:
+        self.defaults = defaults
+
+    def resolved(self, settings: Settings) -> Resolved:
+        """`settings` with the net's defaults filled in."""
+        defaults = self.defaults
+        norm = defaults.norm if settings.norm is None else settings.norm
+        norm = norm and defaults.allows_norm
+        bias = defaults.bias if settings.bias is None else settings.bias
+        regularised = settings.regularised
+        return Resolved(
+            settings.activation or defaults.activation,
+            norm,
+            not norm if bias is None else bias,
+            settings.weight_init or defaults.weight_init,
+            defaults.regularised if regularised is None else regularised,
+            settings.bias_init,
+            settings.gamma_init,
+        )
+
+    def scope(self, name: str) -> AbstractContextManager[object]:
+        """Layers added within belong to `name`."""
+        return nullcontext()
+
+    @abstractmethod
+    def shape(self, inputs: Tensor) -> Shape:
+        """Shape of one image."""
+
+    @abstractmethod
+    def conv(
+        self,
+        inputs: Tensor,
+        filters: int,
+        window: Window,
+        settings: Settings,
+        name: str,
+    ) -> Tensor:
+        """Convolution."""
+
+    @abstractmethod
+    def depthwise_conv(
+        self,
+        inputs: Tensor,
+        multiplier: int,
+        filters: int | None,
+        window: Window,
+        settings: Settings,
+        name: str,
+    ) -> Tensor:
+        """Convolution of each channel to `multiplier` maps, then 1x1 to `filters` if any.
+
+        Bias, batch norm and activation come once, at the end.
+        """
+
+    @abstractmethod
+    def dense(
+        self, inputs: Tensor, units: int, settings: Settings, name: str
+    ) -> Tensor:
+        """Fully connected over the last axis."""
+
+    @abstractmethod
+    def batch_norm(self, inputs: Tensor, gamma_init: float | None, name: str) -> Tensor:
+        """Batch norm over all axes but the last; factors begin at 1 by default."""
+
+    @abstractmethod
+    def activation(self, inputs: Tensor, kind: Activation) -> Tensor:
+        """Activation."""
+
+    @abstractmethod
+    def pool(
+        self, inputs: Tensor, kind: Literal["max", "avg"], window: Window, name: str
+    ) -> Tensor:
+        """Maximum or mean of each window; padding does not count."""
+
+    @abstractmethod
+    def global_pool(self, inputs: Tensor, keep_dims: bool, name: str) -> Tensor:
+        """Mean over height and width, which `keep_dims` keeps as axes of 1."""
+
+    @abstractmethod
+    def flatten(self, inputs: Tensor, name: str) -> Tensor:
+        """All of an image in one axis, channels last."""
+
+    @abstractmethod
+    def dropout(
+        self, inputs: Tensor, keep_prob: float, is_spatial: bool, name: str
+    ) -> Tensor:
+        """Zeroes values, or whole maps, in training only."""
+
+    @abstractmethod
+    def subsample(self, inputs: Tensor, stride: int) -> Tensor:
+        """Every `stride`-th px of both axes, from the first."""
+
+    @abstractmethod
+    def pad_channels(self, inputs: Tensor, before: int, behind: int) -> Tensor:
+        """Maps of zeros on both sides."""
+
+    @abstractmethod
+    def concat(self, inputs: Sequence[Tensor]) -> Tensor:
+        """Maps joined in channels."""
+
+    @abstractmethod
+    def add(self, shortcut: Tensor, body: Tensor, scale: float) -> Tensor:
+        """`shortcut` plus `scale` times `body`."""
+
+    @abstractmethod
+    def multiply(self, inputs: Tensor, factors: Tensor) -> Tensor:
+        """Product; `factors` may have axes of 1 for height and width."""

@@ -1,0 +1,202 @@
+"""What blocks add to a graph, by layers of tf-slim."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import Any, Literal
+
+import tensorflow as tf
+import tf_slim as slim
+
+from trainer import layers
+from trainer.nets import primitives
+from trainer.nets.primitives import Defaults, Settings, Shape, WeightInit, Window
+
+ACTIVATIONS: dict[str, Callable[[tf.Tensor], tf.Tensor] | None] = {
+    "relu": tf.nn.relu,
+    "relu6": tf.nn.relu6,
+    "leaky_relu": partial(tf.nn.leaky_relu, alpha=primitives.LEAKY_SLOPE),
+    "sigmoid": tf.nn.sigmoid,
+    "hard_sigmoid": layers.hard_sigmoid,
+    # tf.nn.silu brings a function of its own into the graph.
+    "swish": lambda inputs: inputs * tf.nn.sigmoid(inputs),
+    "hard_swish": lambda inputs: inputs * layers.hard_sigmoid(inputs),
+    "tanh": tf.nn.tanh,
+    "linear": None,
+}
+
+CONVOLUTIONS = {"conv2d": slim.conv2d, "im2col": layers.im2col_conv2d}
+
+
+def default_scope(
+    defaults: Defaults,
+    is_training: bool,
+    seed: tf.Tensor | None,
+    norm_by_batch: bool = False,
+) -> dict[str, Any]:
+    """The arg scope of a net: how its batch norm and dropout work."""
+    with (
+        slim.arg_scope(
+            [layers.batch_norm],
+            is_training=is_training or norm_by_batch,
+            decay=defaults.norm_decay,
+            epsilon=defaults.norm_epsilon,
+            scale=defaults.norm_scale,
+        ),
+        slim.arg_scope([layers.dropout], is_training=is_training, seed=seed) as scope,
+    ):
+        return scope
+
+
+class SlimLayers(primitives.Layers[tf.Tensor]):
+    """Adds to the current graph, within `default_scope`."""
+
+    def __init__(self, defaults: Defaults, weight_decay: float) -> None:
+        super().__init__(defaults)
+        self._weight_decay = weight_decay
+
+    def scope(self, name: str) -> AbstractContextManager[object]:
+        return tf.compat.v1.variable_scope(name)
+
+    def shape(self, inputs: tf.Tensor) -> Shape:
+        return tuple(inputs.shape.as_list()[1:])
+
+    def conv(
+        self,
+        inputs: tf.Tensor,
+        filters: int,
+        window: Window,
+        settings: Settings,
+        name: str,
+    ) -> tf.Tensor:
+        return CONVOLUTIONS[self.defaults.conv_impl](
+            _padded(inputs, window),
+            filters,
+            window.sides,
+            stride=window.stride,
+            padding=window.scheme,
+            scope=name,
+            **self._arguments(settings),
+        )
+
+    def depthwise_conv(
+        self,
+        inputs: tf.Tensor,
+        multiplier: int,
+        filters: int | None,
+        window: Window,
+        settings: Settings,
+        name: str,
+    ) -> tf.Tensor:
+        return slim.separable_conv2d(
+            _padded(inputs, window),
+            filters,
+            window.sides,
+            depth_multiplier=multiplier,
+            stride=window.stride,
+            padding=window.scheme,
+            scope=name,
+            **self._arguments(settings),
+        )
+
+    def dense(
+        self, inputs: tf.Tensor, units: int, settings: Settings, name: str
+    ) -> tf.Tensor:
+        return slim.fully_connected(
+            inputs, units, scope=name, **self._arguments(settings)
+        )
+
+    def batch_norm(
+        self, inputs: tf.Tensor, gamma_init: float | None, name: str
+    ) -> tf.Tensor:
+        return layers.batch_norm(inputs, scope=name, **_factors(gamma_init))
+
+    def activation(self, inputs: tf.Tensor, kind: primitives.Activation) -> tf.Tensor:
+        activate = ACTIVATIONS[kind]
+        return inputs if activate is None else activate(inputs)
+
+    def pool(
+        self, inputs: tf.Tensor, kind: Literal["max", "avg"], window: Window, name: str
+    ) -> tf.Tensor:
+        pool = slim.max_pool2d if kind == "max" else slim.avg_pool2d
+        return pool(
+            _padded(inputs, window, inputs.dtype.min),
+            window.sides,
+            stride=window.stride,
+            padding=window.scheme,
+            scope=name,
+        )
+
+    def global_pool(self, inputs: tf.Tensor, keep_dims: bool, name: str) -> tf.Tensor:
+        return tf.reduce_mean(inputs, axis=[1, 2], keepdims=keep_dims, name=name)
+
+    def flatten(self, inputs: tf.Tensor, name: str) -> tf.Tensor:
+        return slim.flatten(inputs, scope=name)
+
+    def dropout(
+        self, inputs: tf.Tensor, keep_prob: float, is_spatial: bool, name: str
+    ) -> tf.Tensor:
+        return layers.dropout(inputs, keep_prob, is_spatial=is_spatial, scope=name)
+
+    def subsample(self, inputs: tf.Tensor, stride: int) -> tf.Tensor:
+        # The px of a strided slice; its kernels for bfloat16 take ten times as long.
+        return tf.nn.max_pool2d(inputs, 1, stride, "SAME")
+
+    def pad_channels(self, inputs: tf.Tensor, before: int, behind: int) -> tf.Tensor:
+        return tf.pad(inputs, [[0, 0], [0, 0], [0, 0], [before, behind]])
+
+    def concat(self, inputs: Sequence[tf.Tensor]) -> tf.Tensor:
+        return tf.concat(inputs, axis=3)
+
+    def add(self, shortcut: tf.Tensor, body: tf.Tensor, scale: float) -> tf.Tensor:
+        return shortcut + (body if scale == 1 else scale * body)
+
+    def multiply(self, inputs: tf.Tensor, factors: tf.Tensor) -> tf.Tensor:
+        return inputs * factors
+
+    def _arguments(self, settings: Settings) -> dict[str, Any]:
+        """Arguments of a slim layer with weights."""
+        resolved = self.resolved(settings)
+        arguments = {
+            "activation_fn": ACTIVATIONS[resolved.activation],
+            "weights_initializer": _initializer(resolved.weight_init),
+            "weights_regularizer": layers.l2_regularizer(self._weight_decay)
+            if resolved.regularised and self._weight_decay > 0
+            else None,
+            "biases_initializer": _bias_initializer(resolved.bias_init)
+            if resolved.bias
+            else None,
+            "normalizer_fn": None,
+        }
+        if resolved.norm:
+            # slim leaves the bias out wherever there is a normalizer.
+            normalizer = layers.bias_batch_norm if resolved.bias else layers.batch_norm
+            factors = _factors(resolved.gamma_init)
+            arguments["normalizer_fn"] = partial(normalizer, **factors)
+        return arguments
+
+
+def _padded(inputs: tf.Tensor, window: Window, value: float = 0.0) -> tf.Tensor:
+    """`inputs` with the margins of `window` around the maps, filled with `value`."""
+    if window.margins is None:
+        return inputs
+    axis = list(window.margins)
+    return tf.pad(inputs, [[0, 0], axis, axis, [0, 0]], constant_values=value)
+
+
+def _factors(gamma_init: float | None) -> dict[str, float]:
+    return {} if gamma_init is None else {"gamma_init": gamma_init}
+
+
+def _bias_initializer(value: float | None) -> Callable[..., tf.Tensor]:
+    if value is None:
+        return tf.compat.v1.zeros_initializer()
+    return tf.compat.v1.constant_initializer(value)
+
+
+def _initializer(weight_init: WeightInit) -> Callable[..., tf.Tensor]:
+    if weight_init.kind == "truncated_normal":
+        return tf.compat.v1.truncated_normal_initializer(stddev=weight_init.stddev)
+    if weight_init.kind == "he_normal":
+        return tf.compat.v1.variance_scaling_initializer(2.0, "fan_in")
+    return slim.xavier_initializer()
