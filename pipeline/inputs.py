@@ -133,6 +133,10 @@ def check(config: PipelineConfig) -> None:
     geometry.check_rows(spec, config.train.warm_start_exclude)
     if config.train.warm_start not in ("", BLESSED):
         checkpoints.checkpoint_in(config.train.warm_start)
+        # TensorFlow takes seconds to import; only a comparison of weights needs it here.
+        from trainer import warm_start
+
+        warm_start.check(config.trainer)
     schedules.check(config.schedule, config.train.learning_rate)
     limits.check(config.trainer)
     sampling.check(config.train)

@@ -87,9 +87,7 @@ def build_training(
         logits = _towers(images, num_classes, config, global_step, towers)
     if train.warm_start:
         # Before the averages, which begin with the values of their variables.
-        warm_start.initialise(
-            slim.get_model_variables(), train.warm_start, train.warm_start_exclude
-        )
+        warm_start.initialise(slim.get_model_variables(), train)
     losses.cross_entropy(labels, logits, train.label_smoothing, class_weights)
     loss = optimizers.total_loss(train)
     rate = v1.placeholder_with_default(

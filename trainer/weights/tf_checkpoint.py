@@ -57,8 +57,24 @@ def read_with_note(path: pathlib.Path) -> tuple[Tensors, str]:
         except Refused:
             raise
         except _ERRORS as error:
-            reason = getattr(error, "message", None) or str(error)
-            raise Refused(f"it is damaged ({reason.splitlines()[0]})") from error
+            raise _damaged(error) from error
+
+
+def shapes_in(checkpoint: str) -> dict[str, list[int]]:
+    """Shapes of all tensors in a checkpoint by name, slots and averages included.
+
+    Args:
+      checkpoint: see `trainer.weights.checkpoints.checkpoint_in`.
+
+    Raises:
+      ConfigError: it is damaged.
+    """
+    with tensors.refusing(pathlib.Path(checkpoint), KIND):
+        try:
+            reader = tf.train.load_checkpoint(checkpoint)
+            return dict(reader.get_variable_to_shape_map())
+        except _ERRORS as error:
+            raise _damaged(error) from error
 
 
 def locate(path: pathlib.Path) -> pathlib.Path:
@@ -110,3 +126,8 @@ def _choose(reader: Any, size: int) -> tuple[dict[str, str], bool]:
         needed_bytes += math.prod(shape) * kind.size
     tensors.check_total(needed_bytes, size)
     return dict(sorted(chosen.items())), bool(averaged)
+
+
+def _damaged(error: Exception) -> Refused:
+    reason = getattr(error, "message", None) or str(error) or type(error).__name__
+    return Refused(f"it is damaged ({reason.splitlines()[0]})")
