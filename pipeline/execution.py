@@ -50,7 +50,7 @@ from schema import (
     versions,
 )
 from schema.errors import ConfigError
-from trainer import history, input_pipeline, unfinished
+from trainer import history, input_pipeline, unfinished, warm_start
 
 _LOGGER = logging.getLogger("slimline.run")
 _PROGRESS = logging.getLogger("slimline.progress")
@@ -171,6 +171,8 @@ def _execute(
     # A file that nobody can read would end the run at its push.
     models_config.read(root / versions.SERVING_FOLDER)
     configured, config = config, _with_blessed_weights(config, resolved, root)
+    if config.train.warm_start:
+        warm_start.check(config.trainer, len(resolved.contract.labels))
     runner = ObservedRunner(describe, _run_id(run_folder))
     with lock(root, config.name), noting_training_folder(run_folder):
         pipeline = create_pipeline(config, resolved, root, use_cache, deploys)

@@ -141,6 +141,10 @@ def check(config: PipelineConfig) -> None:
         _check_weights(config)
     if config.train.warm_start not in ("", BLESSED):
         checkpoints.checkpoint_in(config.train.warm_start)
+        # TensorFlow takes seconds to import; only a comparison of weights needs it here.
+        from trainer import warm_start
+
+        warm_start.check(config.trainer)
     schedules.check(config.schedule, config.train.learning_rate)
     limits.check(config.trainer)
     sampling.check(config.train)

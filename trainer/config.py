@@ -190,7 +190,12 @@ class TrainConfig:
         " version of this model",
     )
     warm_start_exclude: tuple[str, ...] = setting(
-        (), "rows of the net that begin anew all the same, as [logits]"
+        (), "layers to initialise from scratch all the same, as [logits]"
+    )
+    warm_start_partial: bool = setting(
+        False,
+        "restore what fits of warm_start and initialise the rest from scratch; false"
+        " refuses weights that do not fit all layers",
     )
     freeze: tuple[str, ...] = setting(
         (), "rows of the net that are not trained, as [conv1, group1]"

@@ -74,7 +74,7 @@ def build_training(
     towers: Sequence[str] = ("",),
     class_weights: np.ndarray | None = None,
     *,
-    start: warm_start.Start = warm_start.FROM_SCRATCH,
+    start: warm_start.Start | None = None,
     is_loss_scaled: bool = False,
 ) -> TrainingGraph:
     """Loss, update and moving average in the default graph.
@@ -87,7 +87,7 @@ def build_training(
       towers: devices among which the batch is shared (`trainer.devices`).
       class_weights: how much an image of each class counts, float32 [num_classes];
         None: all alike.
-      start: where the variables get their first values.
+      start: where the variables get their first values; None: from `train.warm_start`.
       is_loss_scaled: for float16, whose gradients would vanish otherwise.
     """
     train = config.train
@@ -95,11 +95,11 @@ def build_training(
         global_step = v1.train.get_or_create_global_step()
     with gradients.for_hardware(train):
         logits = _towers(images, num_classes, config, global_step, towers)
+    if start is None:
+        start = warm_start.start_of(train)
     if start.checkpoint:
         # Before the averages, which start with the values of their variables.
-        warm_start.initialise(
-            slim.get_model_variables(), start.checkpoint, start.excluded
-        )
+        warm_start.initialise(slim.get_model_variables(), start)
     losses.cross_entropy(labels, logits, train.label_smoothing, class_weights)
     loss = optimizers.total_loss(train)
     rate = v1.placeholder_with_default(

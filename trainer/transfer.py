@@ -24,7 +24,6 @@ from trainer.config import TrainConfig, TrainerConfig
 from trainer.evaluation import Measurement
 from trainer.input_pipeline import Split
 from trainer.nets import builder
-from trainer.weights import checkpoints as locating
 from trainer.weights import store
 
 _LOGGER = logging.getLogger("slimline.train")
@@ -47,25 +46,26 @@ def start_of(
     Raises:
       ConfigError: there are no such weights.
     """
+    if not train.weights:
+        start = warm_start.start_of(train)
+        if not start.checkpoint:
+            return start
+        fingerprint = checkpoints.digest(start.checkpoint)
+        return dataclasses.replace(start, fingerprint=fingerprint)
+    published = store.load(train.weights)
     excluded = train.warm_start_exclude
-    if train.weights:
-        published = store.load(train.weights)
-        if tuple(published.manifest.labels or ()) != tuple(labels):
-            excluded = (*excluded, builder.CLASS_LAYER)
-        folder = run_dir / START_FOLDER
-        folder.mkdir(exist_ok=True)
-        checkpoint = str(folder / "weights")
-        checkpoints.write_values(checkpoint, published.arrays)
-        return warm_start.Start(
-            checkpoint,
-            excluded,
-            published.manifest.sha256,
-            dataclasses.asdict(published.manifest),
-        )
-    if train.warm_start:
-        checkpoint = locating.checkpoint_in(train.warm_start)
-        return warm_start.Start(checkpoint, excluded, checkpoints.digest(checkpoint))
-    return warm_start.FROM_SCRATCH
+    if published.manifest.labels != tuple(labels):
+        excluded = (*excluded, builder.CLASS_LAYER)
+    folder = run_dir / START_FOLDER
+    folder.mkdir(exist_ok=True)
+    checkpoint = str(folder / "weights")
+    checkpoints.write_values(checkpoint, published.arrays)
+    return warm_start.Start(
+        checkpoint,
+        excluded,
+        fingerprint=published.manifest.sha256,
+        about=dataclasses.asdict(published.manifest),
+    )
 
 
 def fit_head(

@@ -1,17 +1,22 @@
-"""Begins a training with the weights of another one."""
+"""Starts a training from the weights of another one."""
 
 import dataclasses
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
 import tensorflow.compat.v1 as v1
+import tf_slim as slim
 
 from schema.errors import ConfigError
-from trainer.weights import checkpoints
+from trainer.config import TrainConfig, TrainerConfig
+from trainer.nets import builder, variants
+from trainer.weights import checkpoints, tf_checkpoint
 
 _LOGGER = logging.getLogger("slimline.train")
+_SHOWN = 4
+Shapes = Mapping[str, Sequence[int]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,13 +25,15 @@ class Start:
 
     Attributes:
       checkpoint: as a Saver takes it; '' initialises all from scratch.
-      excluded: rows of the net that are initialised from scratch all the same.
+      excluded: layers that are initialised from scratch all the same.
+      is_partial: whether the checkpoint may lack others.
       fingerprint: SHA-256 of what the checkpoint was made from.
       about: name, source, hash and licence of published weights, fit for JSON.
     """
 
     checkpoint: str = ""
     excluded: tuple[str, ...] = ()
+    is_partial: bool = False
     fingerprint: str = ""
     about: dict[str, Any] | None = None
 
@@ -34,50 +41,139 @@ class Start:
 FROM_SCRATCH = Start()
 
 
-def initialise(
-    variables: Iterable[tf.Variable], path: str, excluded: Sequence[str]
-) -> int:
-    """Lets `variables` of the default graph begin with the values in a checkpoint.
+def start_of(train: TrainConfig) -> Start:
+    """What `train.warm_start` and its companions mean.
 
-    A variable keeps its own beginning where it is excluded or where the checkpoint holds
-    none of its name and shape, as the logits after a change of classes. The log tells
-    which.
+    Raises:
+      ConfigError: there is no such checkpoint.
+    """
+    if not train.warm_start:
+        return FROM_SCRATCH
+    return Start(
+        checkpoints.checkpoint_in(train.warm_start),
+        train.warm_start_exclude,
+        train.warm_start_partial,
+    )
+
+
+def initialise(variables: Iterable[tf.Variable], start: Start) -> int:
+    """Lets `variables` of the default graph start with the values in a checkpoint.
+
+    Excluded layers are initialised from scratch, and where `start.is_partial` also what the
+    checkpoint does not hold by name and shape. The log says which.
 
     Args:
       variables: of a net, '<net>/<row>/...'.
-      path: see `trainer.weights.checkpoints`.
-      excluded: rows of the net, as 'logits' or 'group3'.
+      start: with a checkpoint.
 
     Returns:
-      How many begin with values of the checkpoint.
+      How many are restored.
 
     Raises:
-      ConfigError: no variable does, so it is another net's.
+      ConfigError: as for `check`.
     """
-    checkpoint = checkpoints.checkpoint_in(path)
-    shapes = tf.train.load_checkpoint(checkpoint).get_variable_to_shape_map()
-    taken, left = {}, []
-    for variable in variables:
-        name = variable.op.name
-        is_fitting = shapes.get(name) == variable.shape.as_list()
-        if is_fitting and not is_under(name, excluded):
-            taken[name] = variable
-        else:
-            left.append(name)
-    if not taken:
-        raise ConfigError(
-            f"the weights in {path} are those of another net (train.warm_start)",
-            found=", ".join(sorted({name.partition("/")[0] for name in shapes})),
-            expected=left[0].partition("/")[0] if left else "",
-        )
-    v1.train.init_from_checkpoint(checkpoint, taken)
-    _LOGGER.info("%d variables begin with the values in %s", len(taken), checkpoint)
-    if left:
-        _LOGGER.info("these begin anew: %s", ", ".join(left))
-    return len(taken)
+    by_name = {variable.op.name: variable for variable in variables}
+    shapes = {name: variable.shape.as_list() for name, variable in by_name.items()}
+    restored = _choose(shapes, start)
+    v1.train.init_from_checkpoint(
+        start.checkpoint, {name: by_name[name] for name in restored}
+    )
+    _LOGGER.info(
+        "restored %d of %d variables from %s",
+        len(restored),
+        len(shapes),
+        start.checkpoint,
+    )
+    fresh = [name for name in shapes if name not in restored]
+    if fresh:
+        _LOGGER.info("initialised from scratch: %s", ", ".join(fresh))
+    return len(restored)
+
+
+def check(config: TrainerConfig, num_classes: int | None = None) -> None:
+    """Compares the net with the checkpoint that it is to start from, before a run.
+
+    Args:
+      config: with a `train.warm_start` that names a checkpoint.
+      num_classes: of the dataset; None where it is not known yet, which leaves the class
+        layer out of the comparison.
+
+    Raises:
+      ConfigError: there is no checkpoint, it cannot be read, or it does not hold all
+        variables of the net but those of excluded layers, by name and shape;
+        with `train.warm_start_partial`, it holds none.
+    """
+    start = start_of(config.train)
+    if num_classes is None:
+        excluded = (*start.excluded, builder.CLASS_LAYER)
+        start = dataclasses.replace(start, excluded=excluded)
+    _choose(_shapes_of_net(config, num_classes or 2), start)
 
 
 def is_under(name: str, rows: Sequence[str]) -> bool:
     """Whether the variable '<net>/<row>/...' belongs to one of `rows` or lies below one."""
     _, _, inner = name.partition("/")
     return any(inner == row or inner.startswith(f"{row}/") for row in rows)
+
+
+def _shapes_of_net(config: TrainerConfig, num_classes: int) -> Shapes:
+    side_px = config.image_size_px
+    with tf.Graph().as_default():
+        images = tf.zeros([1, side_px, side_px, config.preprocessing.channels])
+        spec = variants.spec_of(config.model)
+        builder.build(spec, images, num_classes, is_training=False)
+        return {
+            variable.op.name: variable.shape.as_list()
+            for variable in slim.get_model_variables()
+        }
+
+
+def _choose(shapes: Shapes, start: Start) -> list[str]:
+    """Names of the variables to restore."""
+    there = tf_checkpoint.shapes_in(start.checkpoint)
+    wanted = [name for name in shapes if not is_under(name, start.excluded)]
+    fitting = [name for name in wanted if there.get(name) == list(shapes[name])]
+    if len(fitting) < len(wanted) and not (start.is_partial and fitting):
+        raise _misfit(shapes, there, wanted, fitting, start.checkpoint)
+    return fitting
+
+
+def _misfit(
+    shapes: Shapes,
+    there: Shapes,
+    wanted: Sequence[str],
+    fitting: Sequence[str],
+    path: str,
+) -> ConfigError:
+    if not fitting:
+        return ConfigError(
+            f"the weights in {path} are those of another net (train.warm_start)",
+            found=", ".join(sorted({name.partition("/")[0] for name in there})),
+            expected=wanted[0].partition("/")[0],
+        )
+    misfits = [name for name in wanted if name not in fitting]
+    if all(
+        is_under(name, [builder.CLASS_LAYER])
+        and list(there.get(name, ()))[:-1] == shapes[name][:-1]
+        for name in misfits
+    ):
+        return ConfigError(
+            f"the weights in {path} are for another number of classes (train.warm_start)",
+            found=f"{there[misfits[0]][-1]} classes",
+            expected=f"{shapes[misfits[0]][-1]}",
+            tip="--set 'train.warm_start_exclude=[logits]' initialises the class layer from"
+            " scratch",
+        )
+    listed = ", ".join(
+        f"{name} (has shape {there[name]}, not {list(shapes[name])})"
+        if name in there
+        else f"{name} (missing)"
+        for name in misfits[:_SHOWN]
+    )
+    return ConfigError(
+        f"the weights in {path} fit {len(fitting)} of the {len(wanted)} variables to"
+        " restore (train.warm_start)",
+        found=listed + (", ..." if len(misfits) > _SHOWN else ""),
+        tip="train.warm_start_exclude names layers to initialise from scratch;"
+        " train.warm_start_partial=true restores what fits",
+    )

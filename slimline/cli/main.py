@@ -28,6 +28,7 @@ COMMANDS = {
     "models": "List pushed versions and say which is live.",
     "experiments": "List the experiments, or the settings of one.",
     "nets": "List the nets, or show the layers of one.",
+    "weights": "Import published weights; list, show and remove them.",
     "schedule": "Train on a schedule, or on every new span.",
     "control": "Steer a training while it runs.",
     "plot-rate": "Draw the learning rate of an experiment.",

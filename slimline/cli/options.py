@@ -223,6 +223,16 @@ def complete_nets(
     return [name for name in registry.NETS if name.startswith(incomplete)]
 
 
+def complete_weights(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[str]:
+    """Names of weights that begin with `incomplete`."""
+    from trainer.weights import store
+
+    names = [manifest.name for manifest in store.all_manifests()]
+    return [name for name in names if name.startswith(incomplete)]
+
+
 def complete_runs(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[str]:

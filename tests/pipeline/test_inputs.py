@@ -6,6 +6,7 @@ import pathlib
 
 import PIL.Image
 import pytest
+import tensorflow as tf
 
 from components.image_example_gen import fingerprint
 from pipeline import digits, experiments, inputs
@@ -167,6 +168,17 @@ def test_a_schedule_that_cannot_be() -> None:
 def test_a_warm_start_that_cannot_be(train: dict, sentence: str) -> None:
     config = changed(experiments.digits_resnet_20(), train=train)
     with pytest.raises(ConfigError, match=sentence):
+        inputs.check(config)
+
+
+def test_a_warm_start_of_another_net(tmp_path: pathlib.Path) -> None:
+    path = str(tmp_path / "other.ckpt")
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        tf.compat.v1.get_variable("vgg_16/conv1/weights", initializer=tf.zeros([3]))
+        session.run(tf.compat.v1.global_variables_initializer())
+        tf.compat.v1.train.Saver().save(session, path)
+    config = changed(experiments.digits_resnet_20(), train={"warm_start": path})
+    with pytest.raises(ConfigError, match="are those of another net"):
         inputs.check(config)
 
 

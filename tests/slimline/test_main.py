@@ -71,6 +71,7 @@ def test_the_package_imports_nothing_heavy():
         ["models"],
         ["nets"],
         ["run", "--print-config"],
+        ["weights", "list"],
     ],
     ids=" ".join,
 )

@@ -1,6 +1,7 @@
 """A training that begins with the weights of another, whole or in part."""
 
 import dataclasses
+import pathlib
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import tensorflow as tf
 import tf_slim as slim
 
 from schema.errors import ConfigError
-from trainer import graphs
+from trainer import graphs, warm_start
 from trainer.config import (
     ModelConfig,
     PreprocessingConfig,
@@ -79,14 +80,91 @@ def test_excluded_rows_begin_anew(source):
         np.testing.assert_array_equal(values[name], wanted[name], err_msg=name)
 
 
-def test_another_number_of_classes_gets_a_new_head(source, caplog):
+def test_another_number_of_classes_needs_a_word(source, caplog):
     path, expected = source
+    with pytest.raises(ConfigError, match="for another number of classes") as info:
+        values_of(with_train(warm_start=path), classes=5)
+    assert (info.value.found, info.value.expected) == ("2 classes", "5")
+    assert "warm_start_exclude=[logits]" in info.value.tip
+    config = with_train(warm_start=path, warm_start_exclude=("logits",))
     with caplog.at_level("INFO", "slimline.train"):
-        values, _, _ = values_of(with_train(warm_start=path), classes=5)
+        values, model, _ = values_of(config, classes=5)
     assert values["resnet_20/logits/weights"].shape == (64, 5)
     name = "resnet_20/group3/unit3/conv_2/weights"
     np.testing.assert_array_equal(values[name], expected[name])
-    assert "these begin anew: resnet_20/logits/" in caplog.text
+    sentence = f"restored {len(model) - 2} of {len(model)} variables from {path}"
+    assert sentence in caplog.text
+    assert "initialised from scratch: resnet_20/logits/" in caplog.text
+
+
+@pytest.fixture
+def two_biases(tmp_path):
+    """A checkpoint of other names, in which a single variable fits by chance."""
+    path = str(tmp_path / "other.ckpt")
+    with tf.Graph().as_default(), v1.Session() as session:
+        v1.get_variable("resnet_20/logits/biases", initializer=tf.fill([2], 7.0))
+        v1.get_variable("resnet_v1_20/conv1/weights", initializer=tf.zeros([3, 3]))
+        session.run(v1.global_variables_initializer())
+        v1.train.Saver().save(session, path)
+    return path
+
+
+def test_a_chance_fit_is_a_sentence(two_biases):
+    with pytest.raises(ConfigError, match=r"fit 1 of the \d+ variables") as info:
+        values_of(with_train(warm_start=two_biases))
+    assert "resnet_20/conv1/weights (missing)" in info.value.found
+    assert "train.warm_start_partial=true" in info.value.tip
+
+
+def test_a_part_is_restored_where_that_is_asked_for(two_biases, caplog):
+    config = with_train(warm_start=two_biases, warm_start_partial=True)
+    with caplog.at_level("INFO", "slimline.train"):
+        values, model, _ = values_of(config)
+    np.testing.assert_array_equal(values["resnet_20/logits/biases"], [7.0, 7.0])
+    assert f"restored 1 of {len(model)} variables" in caplog.text
+
+
+def test_shapes_are_compared_before_a_run(source):
+    path, _ = source
+    config = with_train(warm_start=path)
+    warm_start.check(config)
+    warm_start.check(config, 2)
+    with pytest.raises(ConfigError, match="another number of classes"):
+        warm_start.check(config, 3)
+    model = ModelConfig(net="resnet_20", batch_norm=False)
+    with pytest.raises(ConfigError, match="variables to restore") as info:
+        warm_start.check(dataclasses.replace(config, model=model))
+    assert "resnet_20/conv1/biases (missing)" in info.value.found
+    size = PreprocessingConfig(resize_px=8, crop_px=8, channels=3)
+    with pytest.raises(ConfigError) as info:
+        warm_start.check(dataclasses.replace(config, preprocessing=size))
+    assert "has shape [3, 3, 1, 16], not [3, 3, 3, 16]" in info.value.found
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_the_index_and_v1_checkpoints_are_sources_too(tmp_path, version):
+    path = str(tmp_path / "model.ckpt")
+    with tf.Graph().as_default(), v1.Session() as session:
+        graphs.build_inference(tf.constant(IMAGES), 2, CONFIG)
+        variables = slim.get_model_variables()
+        session.run(v1.global_variables_initializer())
+        session.run([variable.assign_add(variable + 3.0) for variable in variables])
+        expected = session.run({v.op.name: v for v in variables})
+        form = {1: v1.train.SaverDef.V1, 2: v1.train.SaverDef.V2}[version]
+        v1.train.Saver(variables, write_version=form).save(session, path)
+    given = path if version == 1 else f"{path}.index"
+    values, model, _ = values_of(with_train(warm_start=given))
+    assert model == expected.keys()
+    for name in model:
+        np.testing.assert_array_equal(values[name], expected[name], err_msg=name)
+
+
+def test_a_damaged_checkpoint_is_a_sentence(source, tmp_path):
+    path = tmp_path / "model.ckpt.index"
+    content = pathlib.Path(f"{source[0]}.index").read_bytes()
+    path.write_bytes(content[:-100])
+    with pytest.raises(ConfigError, match="as a TensorFlow checkpoint"):
+        warm_start.check(with_train(warm_start=str(path)))
 
 
 def test_frozen_rows_stand_still(source):

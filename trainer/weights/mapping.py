@@ -193,9 +193,7 @@ def _rename(
             continue
         candidates = []
         for candidate in _by_layout(name, array, source.layout, norms):
-            for pattern, replacement in source.rules:
-                candidate = re.sub(pattern, replacement, candidate)
-            candidates.append(candidate)
+            candidates.append(source.renamed(candidate))
         renamed[name] = tuple(candidates)
     return renamed
 

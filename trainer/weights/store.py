@@ -251,25 +251,32 @@ def add(
     return _write(manifest, mapped.arrays)
 
 
-def remove(name: str) -> Manifest:
-    """Deletes weights from the store; returns what they were.
-
-    Raises:
-      ConfigError: there are none of that name, or they are built in.
-    """
-    manifest = find(name) if name not in _stored_names() else None
-    if manifest is not None:
+def check_removable(name: str) -> None:
+    """Raises ConfigError if there are no weights `name` in the store, or built-in ones."""
+    if name not in _stored_names():
+        manifest = find(name)
         raise ConfigError(
             f"the weights {name!r} are built in and cannot be removed",
             found=manifest.source,
         )
-    with contextlib.suppress(ConfigError):
-        manifest = _read_manifest(name)
-    # Out of sight at once, then deleted: nobody finds half of it.
-    doomed = pathlib.Path(tempfile.mkdtemp(prefix=".removed-", dir=folder()))
-    (folder() / name).rename(doomed / name)
-    shutil.rmtree(doomed)
-    return manifest or _unreadable(name)
+
+
+def remove(name: str) -> None:
+    """Deletes weights from the store, damaged ones too.
+
+    Raises:
+      ConfigError: there are none of that name, or they are built in.
+    """
+    check_removable(name)
+    try:
+        # Out of sight at once, then deleted: nobody finds half of it.
+        doomed = pathlib.Path(tempfile.mkdtemp(prefix=".removed-", dir=folder()))
+        (folder() / name).rename(doomed / name)
+        shutil.rmtree(doomed)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot delete the weights {name!r}: {error.strerror or error}"
+        ) from error
 
 
 def count_parameters(arrays: Mapping[str, np.ndarray]) -> int:
@@ -368,22 +375,6 @@ def _read_manifest(name: str) -> Manifest:
         ) from error
     return dataclasses.replace(
         manifest, name=name, is_built_in=False, preprocessing=as_json(preprocessing)
-    )
-
-
-def _unreadable(name: str) -> Manifest:
-    return Manifest(
-        name=name,
-        net="",
-        source="",
-        format="",
-        origin="",
-        sha256="",
-        licence=LICENCE_UNKNOWN,
-        labels=(),
-        num_classes=0,
-        parameters=0,
-        preprocessing={},
     )
 
 

@@ -7,6 +7,7 @@ optimizers and scalars such as `global_step` belong to no net and are left out.
 
 import math
 import pathlib
+from typing import Any
 
 import tensorflow as tf
 
@@ -16,6 +17,16 @@ from trainer.weights.tensors import Refused, Tensors
 KIND = "a TensorFlow checkpoint"
 AVERAGE = "/ExponentialMovingAverage"
 AVERAGES_TAKEN = "moving averages of the weights"
+# What TensorFlow's reader raises for a damaged file, besides its own errors.
+_ERRORS = (
+    tf.errors.OpError,
+    IndexError,
+    KeyError,
+    MemoryError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 _OBJECTS = "_CHECKPOINTABLE_OBJECT_GRAPH"
 
 
@@ -45,9 +56,25 @@ def read_with_note(path: pathlib.Path) -> tuple[Tensors, str]:
             }, AVERAGES_TAKEN if has_averages else ""
         except Refused:
             raise
-        except (tf.errors.OpError, ValueError, RuntimeError, TypeError) as error:
-            reason = getattr(error, "message", None) or str(error)
-            raise Refused(f"it is damaged ({reason.splitlines()[0]})") from error
+        except _ERRORS as error:
+            raise _damaged(error) from error
+
+
+def shapes_in(checkpoint: str) -> dict[str, list[int]]:
+    """Shapes of all tensors in a checkpoint by name, slots and averages included.
+
+    Args:
+      checkpoint: see `trainer.weights.checkpoints.checkpoint_in`.
+
+    Raises:
+      ConfigError: it is damaged.
+    """
+    with tensors.refusing(pathlib.Path(checkpoint), KIND):
+        try:
+            reader = tf.train.load_checkpoint(checkpoint)
+            return dict(reader.get_variable_to_shape_map())
+        except _ERRORS as error:
+            raise _damaged(error) from error
 
 
 def locate(path: pathlib.Path) -> pathlib.Path:
@@ -74,9 +101,7 @@ def locate(path: pathlib.Path) -> pathlib.Path:
     return inside[0]
 
 
-def _choose(
-    reader: tf.train.CheckpointReader, size: int
-) -> tuple[dict[str, str], bool]:
+def _choose(reader: Any, size: int) -> tuple[dict[str, str], bool]:
     """Name of the variable -> name of the tensor to take for it."""
     shapes = reader.get_variable_to_shape_map()
     types = reader.get_variable_to_dtype_map()
@@ -101,3 +126,8 @@ def _choose(
         needed_bytes += math.prod(shape) * kind.size
     tensors.check_total(needed_bytes, size)
     return dict(sorted(chosen.items())), bool(averaged)
+
+
+def _damaged(error: Exception) -> Refused:
+    reason = getattr(error, "message", None) or str(error) or type(error).__name__
+    return Refused(f"it is damaged ({reason.splitlines()[0]})")

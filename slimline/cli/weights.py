@@ -1,0 +1,221 @@
+"""slimline weights: published weights, imported into a store or built in."""
+
+import dataclasses
+import pathlib
+import sys
+
+import click
+
+from slimline import errors
+from slimline.cli import options, output
+from trainer.weights import store
+from trainer.weights.store import Manifest
+
+MAX_LABELS_BYTES = 2**22
+_HEADINGS = (
+    "name",
+    "net",
+    "classes",
+    "parameters",
+    "format",
+    "licence",
+    "imported (UTC)",
+)
+_LABEL_WIDTH = 15
+_name = click.argument("name", metavar="NAME", shell_complete=options.complete_weights)
+
+
+@click.group(short_help="Import published weights; list, show and remove them.")
+def command() -> None:
+    """Import published weights to start a training from; list, show and remove them.
+
+    They are kept in $SLIMLINE_WEIGHTS, or in slimline/weights in the user's cache folder.
+    """
+
+
+@command.command("import", short_help="Import a file of weights.")
+@click.argument("source", metavar="SOURCE")
+@click.option(
+    "--net",
+    required=True,
+    metavar="NET",
+    shell_complete=options.complete_nets,
+    help="Net that the weights belong to; slimline nets lists them.",
+)
+@click.option("--name", default="", help="Name in the store; the net's by default.")
+@click.option("--licence", default="", help="Licence of the weights, for the record.")
+@click.option(
+    "--labels",
+    "labels_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=pathlib.Path),
+    help="Text file with a class name per line, in the order of the weights.",
+)
+@click.option(
+    "--origin",
+    default="",
+    help="Publisher of the weights, where they fit the forms of several.",
+)
+@options.output_options
+def import_command(
+    source: str,
+    net: str,
+    name: str,
+    licence: str,
+    labels_file: pathlib.Path | None,
+    origin: str,
+    is_json: bool,
+    is_quiet: bool,
+) -> int:
+    """Import the weights in SOURCE into the store.
+
+    SOURCE is a PyTorch state dict (.pth), a .safetensors file, Keras weights (.h5,
+    .weights.h5) or a TensorFlow checkpoint. Its content decides how it is read. Nothing in
+    it is run.
+    """
+    manifest = store.add(
+        source,
+        net,
+        name=name,
+        licence=licence,
+        labels=_read_labels(labels_file) if labels_file else (),
+        origin=origin,
+    )
+    document = {"imported": dataclasses.asdict(manifest)}
+    text = f"imported {manifest.source}\n\n{_facts(manifest)}"
+    output.emit(text, document, is_json=is_json, is_quiet=is_quiet)
+    return errors.DONE
+
+
+@command.command("list", short_help="List all weights.")
+@options.output_options
+def list_command(is_json: bool, is_quiet: bool) -> int:
+    """List the weights in the store and those that are built in."""
+    found = store.all_manifests()
+    rows = [
+        (
+            manifest.name,
+            manifest.net,
+            f"{manifest.num_classes:,}" if manifest.num_classes else "none",
+            f"{manifest.parameters:,}",
+            manifest.format,
+            manifest.licence,
+            _imported(manifest),
+        )
+        for manifest in found
+    ]
+    text = output.columns([_HEADINGS, *rows], numbers=("classes", "parameters"))
+    if not found:
+        text = f"no weights in {store.folder()}: slimline weights import adds some"
+    document = {"weights": [dataclasses.asdict(manifest) for manifest in found]}
+    output.emit(text, document, is_json=is_json, is_quiet=is_quiet)
+    return errors.DONE
+
+
+@command.command("show", short_help="Show where weights come from.")
+@_name
+@options.output_options
+def show_command(name: str, is_json: bool, is_quiet: bool) -> int:
+    """Show source, licence and expected images of the weights called NAME."""
+    manifest = store.find(name)
+    document = {"weights": dataclasses.asdict(manifest)}
+    output.emit(_facts(manifest), document, is_json=is_json, is_quiet=is_quiet)
+    return errors.DONE
+
+
+@command.command("remove", short_help="Delete weights from the store.")
+@_name
+@click.option(
+    "--yes", "is_sure", is_flag=True, help="Do not ask; needed without a terminal."
+)
+@options.output_options
+def remove_command(name: str, is_sure: bool, is_json: bool, is_quiet: bool) -> int:
+    """Delete the weights called NAME from the store. Their source is not touched."""
+    store.check_removable(name)
+    if not (is_sure or _agrees(name)):
+        click.echo("nothing was deleted", err=True)
+        return errors.INTERRUPTED
+    store.remove(name)
+    text = f"deleted the weights '{name}'"
+    output.emit(text, {"removed": name}, is_json=is_json, is_quiet=is_quiet)
+    return errors.DONE
+
+
+def _read_labels(path: pathlib.Path) -> list[str]:
+    """Lines of a text file; blank ones at its end do not count.
+
+    Raises:
+      ConfigError: it is not text, or too long to be labels.
+    """
+    try:
+        if path.stat().st_size > MAX_LABELS_BYTES:
+            raise errors.ConfigError(f"{path} is too long for a list of labels")
+        lines = path.read_text(encoding="utf-8").rstrip().splitlines()
+    except UnicodeDecodeError as error:
+        raise errors.ConfigError(f"{path} is not text in UTF-8") from error
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise errors.ConfigError(f"cannot read {path}: {reason}") from error
+    labels = [line.strip() for line in lines]
+    if not all(labels):
+        raise errors.ConfigError(
+            f"{path} has an empty line", expected="a class name per line"
+        )
+    return labels
+
+
+def _facts(manifest: Manifest) -> str:
+    classes = f"{manifest.num_classes:,}" if manifest.num_classes else "no class layer"
+    labels = ", ".join(manifest.labels[:3])
+    if len(manifest.labels) > 3:
+        labels += ", ..."
+    facts = {
+        "name": manifest.name,
+        "net": manifest.net,
+        "source": manifest.source,
+        "format": f"{manifest.format}, as published by {manifest.origin}",
+        "sha256": manifest.sha256,
+        "licence": manifest.licence,
+        "classes": f"{classes} ({labels})" if labels else classes,
+        "parameters": f"{manifest.parameters:,}",
+        "images": _images(manifest),
+        "imported": _imported(manifest),
+        "note": manifest.note,
+    }
+    return "\n".join(
+        f"{label:<{_LABEL_WIDTH}}{text}" for label, text in facts.items() if text
+    )
+
+
+def _images(manifest: Manifest) -> str:
+    """'224 px of 256, bicubic, (x - 127) / 128'."""
+    expected = manifest.preprocessing
+    size = f"{expected['crop_px']} px of {expected['resize_px']}"
+    values = expected["standardise"]
+    if values == "fixed":
+        mean, deviation = (_numbers(expected[key]) for key in ("mean", "deviation"))
+        values = f"(x - {mean}) / {deviation}"
+    return f"{size}, {expected['interpolation']}, {values}"
+
+
+def _numbers(values: tuple[float, ...]) -> str:
+    listed = ", ".join(f"{value:g}" for value in values)
+    return listed if len(values) == 1 else f"[{listed}]"
+
+
+def _imported(manifest: Manifest) -> str:
+    if manifest.is_built_in:
+        return "built in"
+    return manifest.imported_at[:16].replace("T", " ")
+
+
+def _agrees(name: str) -> bool:
+    """Asks on a terminal.
+
+    Raises:
+      ConfigError: there is none to ask on.
+    """
+    if not sys.stdin.isatty():
+        raise errors.ConfigError(
+            f"this deletes the weights '{name}'", tip="--yes does it unasked"
+        )
+    return click.confirm(f"delete the weights '{name}'?", err=True)
