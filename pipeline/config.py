@@ -67,6 +67,9 @@ class DataConfig:
     test_fraction: Fraction = setting(
         0.15, "share of each class cut from train for test where the data bring no test"
     )
+    split_seed: NonNegativeInt = setting(
+        0, "another value cuts other images from train for eval and test"
+    )
     max_unreadable_share: Share = setting(
         0.01, "the run fails when a larger share of the images cannot be read"
     )

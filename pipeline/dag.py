@@ -93,6 +93,7 @@ def create_pipeline(
         window_spans=config.data.window_spans,
         eval_fraction=config.data.eval_fraction,
         test_fraction=config.data.test_fraction,
+        split_seed=config.data.split_seed,
         max_unreadable_share=config.data.max_unreadable_share,
         channels=config.preprocessing.channels,
         source_fingerprint=fingerprint.source("schema", "components.image_example_gen"),

@@ -274,6 +274,34 @@ def folder() -> PipelineConfig:
     )
 
 
+def cifar10_transfer() -> PipelineConfig:
+    """EfficientNet-Lite0 with published weights, fine-tuned on CIFAR-10 at 96 px.
+
+    Run: slimline run cifar10_transfer --data ARCHIVE.
+    """
+    return PipelineConfig(
+        name="cifar10_transfer",
+        data=DataConfig(contract="cifar10", eval_fraction=0.04),
+        preprocessing=PreprocessingConfig(resize_px=96, crop_px=96),
+        augmentation=AugmentationConfig(
+            flip_left_right=True, pad_crop_px=8, fill="edge"
+        ),
+        train=TrainConfig(
+            weights="efficientnet_lite0",
+            fit_head=True,
+            batch_size=64,
+            epochs=6,
+            optimizer="nesterov",
+            learning_rate=0.02,
+            weight_decay=2e-5,
+            ema_decay=0.998,
+            label_smoothing=0.1,
+        ),
+        schedule=ScheduleConfig(warmup_epochs=0.3),
+        evaluation=EvaluationConfig(min_top_1=0.9),
+    )
+
+
 def photos() -> PipelineConfig:
     """EfficientNet-Lite0 with published weights on images of your own.
 
@@ -310,6 +338,7 @@ EXPERIMENTS: dict[str, Callable[[], PipelineConfig]] = {
     "caltech_ablation": caltech_ablation,
     "folder": folder,
     "photos": photos,
+    "cifar10_transfer": cifar10_transfer,
 }
 
 

@@ -36,6 +36,7 @@ _READ_BY = {
         "data.format",
         "data.eval_fraction",
         "data.test_fraction",
+        "data.split_seed",
         "data.max_unreadable_share",
         "preprocessing.channels",
     ),

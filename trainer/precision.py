@@ -14,6 +14,9 @@ from tensorflow.core.protobuf import rewriter_config_pb2
 
 from schema.errors import ConfigError
 
+# Above this share of depthwise convolutions float32 is faster: oneDNN has no fast gradients
+# for them in bfloat16 (EfficientNet-Lite0 at 128 px, `benchmarks/README.md`).
+MAX_DEPTHWISE_SHARE = 0.15
 AUTO, FLOAT32, BFLOAT16, FLOAT16 = "auto", "float32", "bfloat16", "float16"
 # Where Linux lists what the processor can do. Either flag means products of bfloat16 in
 # hardware; without one they are emulated, slower than float32.
@@ -27,6 +30,8 @@ def resolve(
     wanted: str,
     gpus: Sequence[Mapping[str, Any]] = (),
     cpu_facts: pathlib.Path = CPU_FACTS,
+    *,
+    depthwise_share: float = 0.0,
 ) -> tuple[str, str]:
     """The precision to train with, and the reason in words.
 
@@ -37,6 +42,7 @@ def resolve(
       gpus: those that the training uses, each as
         `tf.config.experimental.get_device_details` tells of it; () on the CPU.
       cpu_facts: file in the form of /proc/cpuinfo; one that is missing knows no flags.
+      depthwise_share: share of the net's convolutions that are depthwise.
 
     Raises:
       ConfigError: TensorFlow has no pass for that format on such a device.
@@ -59,6 +65,8 @@ def resolve(
         if all(gpu.get("compute_capability", (0, 0)) >= TENSOR_CORES for gpu in gpus):
             return FLOAT16, "the GPU has tensor cores"
         return FLOAT32, "the GPU has no tensor cores"
+    if depthwise_share > MAX_DEPTHWISE_SHARE:
+        return FLOAT32, "gradients of depthwise convolutions are slow in bfloat16"
     flags = _cpu_flags(cpu_facts)
     native = [flag for flag in NATIVE_FLAGS if flag in flags]
     if native:

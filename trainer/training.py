@@ -33,7 +33,7 @@ from trainer import (
 from trainer.config import TrainConfig, TrainerConfig
 from trainer.control import Control
 from trainer.input_pipeline import Split
-from trainer.nets import builder, variants
+from trainer.nets import builder, geometry, variants
 from trainer.plan import make_plan
 
 _LOGGER = logging.getLogger("slimline.train")
@@ -115,7 +115,9 @@ def train(
         return _head_only(config, num_classes, store, state)
     towers = devices.choose(config.train)
     chosen, reason = precision.resolve(
-        config.train.precision, devices.gpu_details(config.train)
+        config.train.precision,
+        devices.gpu_details(config.train),
+        depthwise_share=geometry.depthwise_share(variants.spec_of(config.model)),
     )
     _LOGGER.info("computing in %s: %s", chosen, reason)
     plan = make_plan(config.train, train_split.num_examples)

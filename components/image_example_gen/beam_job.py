@@ -189,7 +189,9 @@ class _AssignSplits(steps.RefusingDoFn):
             return
         try:
             acceptance.check_readable(index, job.max_unreadable_share)
-            rule = splits.assign(index.rows, job.eval_fraction, job.test_fraction)
+            rule = splits.assign(
+                index.rows, job.eval_fraction, job.test_fraction, job.split_seed
+            )
             acceptance.check_splits(rule)
         except DataError as error:
             self._refuse(error)

@@ -20,6 +20,7 @@ class ImageExampleGenSpec(component_spec.ComponentSpec):
         "window_spans": component_spec.ExecutionParameter(type=int),
         "eval_fraction": component_spec.ExecutionParameter(type=float),
         "test_fraction": component_spec.ExecutionParameter(type=float),
+        "split_seed": component_spec.ExecutionParameter(type=int),
         "max_unreadable_share": component_spec.ExecutionParameter(type=float),
         "channels": component_spec.ExecutionParameter(type=int),
         "output_shards": component_spec.ExecutionParameter(type=int),
@@ -59,6 +60,7 @@ class ImageExampleGen(base_beam_component.BaseBeamComponent):
         window_spans: Any = 1,
         eval_fraction: Any = 0.1,
         test_fraction: Any = 0.1,
+        split_seed: Any = 0,
         max_unreadable_share: Any = 0.01,
         channels: Any = 3,
         output_shards: Any = 0,
@@ -80,6 +82,7 @@ class ImageExampleGen(base_beam_component.BaseBeamComponent):
             named.
           eval_fraction: float, share of train cut for eval where the data have none.
           test_fraction: float, the same for test.
+          split_seed: int, another draw of both for every value.
           max_unreadable_share: float, share of images that may be left out as unreadable.
           channels: int, 1 or 3; raw formats must agree, image files stay as they are.
           output_shards: int, files a split; 0 means 4 for train and 1 for the others.
@@ -95,6 +98,7 @@ class ImageExampleGen(base_beam_component.BaseBeamComponent):
                 window_spans=window_spans,
                 eval_fraction=eval_fraction,
                 test_fraction=test_fraction,
+                split_seed=split_seed,
                 max_unreadable_share=max_unreadable_share,
                 channels=channels,
                 output_shards=output_shards,

@@ -113,6 +113,7 @@ def _make_job(
         labels=_read_labels(input_dict),
         eval_fraction=exec_properties["eval_fraction"],
         test_fraction=exec_properties["test_fraction"],
+        split_seed=int(exec_properties.get("split_seed") or 0),
         max_unreadable_share=exec_properties["max_unreadable_share"],
         shards={split: shards or DEFAULT_SHARDS[split] for split in features.SPLITS},
         output_uri=output_uri,

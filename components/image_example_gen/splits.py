@@ -60,6 +60,7 @@ class Assignment(NamedTuple):
       duplicates_dropped: copies left out because a more important split has them.
       duplicates_kept: further copies within one split.
       label_conflicts: different images of which copies carry different classes.
+      seed: of the order in which images are cut from train.
     """
 
     test_until: dict[str, bytes]
@@ -69,6 +70,7 @@ class Assignment(NamedTuple):
     duplicates_dropped: int
     duplicates_kept: int
     label_conflicts: int
+    seed: int = 0
 
     def split_of(self, digest: bytes, split: str, text: str) -> str:
         """Split of an image; '' for a copy that is left out."""
@@ -77,15 +79,19 @@ class Assignment(NamedTuple):
             return ""
         if _PRIORITY[winner]:
             return winner
-        if digest <= self.test_until.get(decisive_text, b""):
+        place = _place(digest, self.seed)
+        if place <= self.test_until.get(decisive_text, b""):
             return features.TEST
-        if digest <= self.eval_until.get(decisive_text, b""):
+        if place <= self.eval_until.get(decisive_text, b""):
             return features.EVAL
         return features.TRAIN
 
 
 def assign(
-    rows: Iterable[Row], eval_fraction: float, test_fraction: float
+    rows: Iterable[Row],
+    eval_fraction: float,
+    test_fraction: float,
+    seed: int = 0,
 ) -> Assignment:
     """Assignment of all images; the order of `rows` does not matter.
 
@@ -97,6 +103,7 @@ def assign(
     Args:
       eval_fraction: share of train for eval, in [0, 1); used when eval is missing.
       test_fraction: share of train for test, in [0, 1); used when test is missing.
+      seed: another order of the images for every value.
     """
     copies: dict[bytes, list[Row]] = defaultdict(list)
     for row in rows:
@@ -112,7 +119,7 @@ def assign(
         if len(group) > 1:
             repeated[digest] = (decisive.split, decisive.text)
         if not _PRIORITY[decisive.split]:
-            train_digests[decisive.text].append(digest)
+            train_digests[decisive.text].append(_place(digest, seed))
 
     sizes = {text: len(digests) for text, digests in train_digests.items()}
     tests = {text: _share(test_share, size, size - 1) for text, size in sizes.items()}
@@ -133,7 +140,7 @@ def assign(
             test_until[text] = digests[tests[text] - 1]
         if evals[text]:
             eval_until[text] = digests[tests[text] + evals[text] - 1]
-    rule = Assignment(test_until, eval_until, repeated, {}, 0, 0, 0)
+    rule = Assignment(test_until, eval_until, repeated, {}, 0, 0, 0, seed)
     return _count(rule, copies)
 
 
@@ -141,6 +148,11 @@ def _share(fraction: float, images: int, at_most: int) -> int:
     if not fraction or images < MIN_IMAGES_TO_CUT:
         return 0
     return max(0, min(at_most, max(1, int(fraction * images + 0.5))))
+
+
+def _place(digest: bytes, seed: int) -> bytes:
+    """Where an image comes in the order of its class."""
+    return digest_of(seed.to_bytes(8, "big") + digest) if seed else digest
 
 
 def _take_one(cut: dict[str, int], sizes: dict[str, int]) -> None:

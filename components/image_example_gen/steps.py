@@ -18,6 +18,7 @@ class Job:
       plan: the source, and how to read it.
       labels: classes of the contract, in label order.
       eval_fraction: share of train for eval. test_fraction: the same for test.
+      split_seed: another draw of both for every value.
       max_unreadable_share: unreadable images per image, at most.
       shards: split -> number of files.
       output_uri: folder of the artifact.
@@ -28,6 +29,7 @@ class Job:
     labels: tuple[str, ...]
     eval_fraction: float
     test_fraction: float
+    split_seed: int
     max_unreadable_share: float
     shards: dict[str, int]
     output_uri: str

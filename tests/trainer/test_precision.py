@@ -11,6 +11,7 @@ from pipeline import experiments
 from schema.errors import ConfigError
 from trainer import precision, training
 from trainer.input_pipeline import Split
+from trainer.nets import geometry, registry
 
 
 @pytest.mark.parametrize(
@@ -27,6 +28,25 @@ def test_auto_looks_at_the_processor(tmp_path, flags, chosen, reason):
     assert precision.resolve("auto", (), facts) == (chosen, reason)
     for wanted in ("float32", "bfloat16"):
         assert precision.resolve(wanted, (), facts) == (wanted, "as the setting asks")
+
+
+def test_nets_of_depthwise_convolutions_compute_in_float32(tmp_path):
+    facts = tmp_path / "cpuinfo"
+    facts.write_text("flags: amx_bf16\n")
+    shares = {
+        name: geometry.depthwise_share(registry.find(name))
+        for name in ("efficientnet_lite0", "efficientnet_b0", "inception_v2")
+    }
+    assert shares["efficientnet_lite0"] == pytest.approx(16 / (16 + 15 + 16 + 2))
+    chosen = {
+        name: precision.resolve("auto", (), facts, depthwise_share=share)[0]
+        for name, share in shares.items()
+    }
+    assert chosen == {
+        "efficientnet_lite0": "float32",
+        "efficientnet_b0": "float32",
+        "inception_v2": "bfloat16",
+    }
 
 
 def test_a_machine_that_says_nothing_computes_in_float32(tmp_path):

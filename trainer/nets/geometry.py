@@ -67,6 +67,13 @@ def smallest_input_px(spec: NetSpec) -> int:
     raise ValueError(f"no input up to {LARGEST_TRIED_PX} px fits the net {spec.name!r}")
 
 
+def depthwise_share(spec: NetSpec) -> float:
+    """Share of a net's convolutions that are depthwise."""
+    sizes = Sizes(spec.defaults)
+    fold(spec.blocks, sizes, (spec.image_size_px, spec.image_size_px, spec.channels))
+    return sizes.depthwise_convolutions / max(sizes.convolutions, 1)
+
+
 def check_image_size(spec: NetSpec, height_px: int, width_px: int) -> None:
     """Raises ConfigError if an image of that size is too small for the net."""
     smallest_px = smallest_input_px(spec)

@@ -52,6 +52,8 @@ class Sizes(Layers[Shape]):
         super().__init__(defaults)
         self.parameters = 0
         self.multiply_adds = 0
+        self.convolutions = 0
+        self.depthwise_convolutions = 0
 
     def shape(self, inputs: Shape) -> Shape:
         return inputs
@@ -59,6 +61,7 @@ class Sizes(Layers[Shape]):
     def conv(
         self, inputs: Shape, filters: int, window: Window, settings: Settings, name: str
     ) -> Shape:
+        self.convolutions += 1
         outputs = (*window.places(inputs), filters)
         return self._add(outputs, prod(window.sides) * inputs[2] * filters, settings)
 
@@ -71,6 +74,8 @@ class Sizes(Layers[Shape]):
         settings: Settings,
         name: str,
     ) -> Shape:
+        self.convolutions += 1
+        self.depthwise_convolutions += 1
         maps = inputs[2] * multiplier
         outputs = (*window.places(inputs), filters or maps)
         weights = (prod(window.sides) + (filters or 0)) * maps

@@ -21,6 +21,7 @@ def test_spec():
         "window_spans": 1,
         "eval_fraction": 0.2,
         "test_fraction": 0.1,
+        "split_seed": 0,
         "max_unreadable_share": 0.01,
         "channels": 3,
         "output_shards": 3,

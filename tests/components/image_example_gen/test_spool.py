@@ -33,6 +33,7 @@ def job_of(plan, folder) -> steps.Job:
         labels=("cat", "dog"),
         eval_fraction=0.1,
         test_fraction=0.1,
+        split_seed=0,
         max_unreadable_share=0.0,
         shards={},
         output_uri=str(folder),
