@@ -103,6 +103,67 @@ NAMES = [
         "block1a/squeeze/reduce/weights",
     ),
     ("efficientnet_b0", "timm", "classifier/weights", "logits/weights"),
+    (
+        "mobilenet_v1_025",
+        "tensorflow",
+        "MobilenetV1/Conv2d_1_depthwise/depthwise_weights",
+        "block1/depthwise/depthwise_weights",
+    ),
+    (
+        "mobilenet_v1",
+        "tensorflow",
+        "MobilenetV1/Conv2d_13_pointwise/BatchNorm/gamma",
+        "block13/pointwise/BatchNorm/gamma",
+    ),
+    (
+        "mobilenet_v1",
+        "tensorflow",
+        "MobilenetV1/Logits/Conv2d_1c_1x1/biases",
+        "logits/biases",
+    ),
+    (
+        "mobilenet_v2",
+        "tensorflow",
+        "MobilenetV2/expanded_conv_3/expand/weights",
+        "block3/expand/weights",
+    ),
+    (
+        "mobilenet_v2",
+        "tensorflow",
+        "MobilenetV2/expanded_conv/project/BatchNorm/beta",
+        "block0/project/BatchNorm/beta",
+    ),
+    (
+        "mobilenet_v2",
+        "tensorflow",
+        "MobilenetV2/Conv_1/BatchNorm/moving_mean",
+        "head/BatchNorm/moving_mean",
+    ),
+    (
+        "mobilenet_v3_large",
+        "tensorflow",
+        "MobilenetV3/expanded_conv_3/squeeze_excite/Conv_1/biases",
+        "block3/squeeze/expand/biases",
+    ),
+    (
+        "mobilenet_v3_large",
+        "tensorflow",
+        "MobilenetV3/expanded_conv/depthwise/depthwise_weights",
+        "block0/depthwise/depthwise_weights",
+    ),
+    (
+        "mobilenet_v3_large",
+        "tensorflow",
+        "MobilenetV3/Logits/Conv2d_1c_1x1/weights",
+        "logits/weights",
+    ),
+    (
+        "mobilenet_v3_large",
+        "keras",
+        "Conv/BatchNorm/BatchNorm/gamma",
+        "stem/BatchNorm/gamma",
+    ),
+    ("mobilenet_v3_large", "keras", "Logits/biases", "logits/biases"),
     ("efficientnet_b0", "timm", "bn2/BatchNorm/gamma", "head/BatchNorm/gamma"),
 ]
 
