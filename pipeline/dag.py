@@ -26,6 +26,7 @@ from pipeline.config import BulkInferenceConfig, InfraConfig, PipelineConfig
 from schema import features, signatures
 from schema.contract import Contract
 from trainer.config import as_json
+from trainer.weights import store
 
 # The model server of the TensorFlow that trains, and how many Examples it is asked.
 TF_SERVING_TAG = "2.16.1"
@@ -139,6 +140,7 @@ def create_pipeline(
         run_fn="trainer.task.run_fn",
         config=as_json(config.trainer),
         source_fingerprint=fingerprint.source("schema", "trainer"),
+        weights_fingerprint=store.fingerprint(config.train.weights),
         train_split=features.TRAIN,
         eval_split=features.EVAL,
         steps=run_values.steps,

@@ -51,6 +51,7 @@ from schema import (
 )
 from schema.errors import ConfigError
 from trainer import history, input_pipeline, unfinished, warm_start
+from trainer.weights import store
 
 _LOGGER = logging.getLogger("slimline.run")
 _PROGRESS = logging.getLogger("slimline.progress")
@@ -171,7 +172,7 @@ def _execute(
     # A file that nobody can read would end the run at its push.
     models_config.read(root / versions.SERVING_FOLDER)
     configured, config = config, _with_blessed_weights(config, resolved, root)
-    if config.train.warm_start:
+    if config.train.weights and not store.is_published(config.train.weights):
         warm_start.check(config.trainer, len(resolved.contract.labels))
     runner = ObservedRunner(describe, _run_id(run_folder))
     with lock(root, config.name), noting_training_folder(run_folder):
@@ -211,12 +212,12 @@ def _run_id(run_folder: pathlib.Path) -> str:
 def _with_blessed_weights(
     config: PipelineConfig, resolved: inputs.Inputs, root: pathlib.Path
 ) -> PipelineConfig:
-    """`train.warm_start=blessed` as the folder of the version that is live.
+    """`train.weights=blessed` as the folder of the version that is live.
 
     Raises:
       ConfigError: none was pushed yet.
     """
-    if config.train.warm_start != inputs.BLESSED:
+    if config.train.weights != store.BLESSED:
         return config
     model_name = config.serving.model_name or resolved.name
     folder = root / versions.SERVING_FOLDER / model_name
@@ -224,9 +225,9 @@ def _with_blessed_weights(
     if live is None:
         raise ConfigError(
             f"no model '{model_name}' was pushed yet to start from",
-            tip="leave train.warm_start out for the first run",
+            tip="leave train.weights out for the first run",
         )
-    train = dataclasses.replace(config.train, warm_start=str(folder / str(live)))
+    train = dataclasses.replace(config.train, weights=str(folder / str(live)))
     return dataclasses.replace(config, train=train)
 
 

@@ -18,8 +18,6 @@ from trainer.weights import checkpoints, store
 
 _PROGRESS = logging.getLogger("slimline.progress")
 
-# Value of train.warm_start that means the version that is live.
-BLESSED = "blessed"
 # Words beside a token that name no data set: 'span-{SPAN}', 'v{VERSION}'.
 _PLAIN_WORDS = frozenset({"", "day", "date", "span", "v", "ver", "version"})
 ARCHIVE_SUFFIX = re.compile(r"\.(tar|tar\.gz|tgz|tar\.xz|txz|zip)$", re.IGNORECASE)
@@ -135,12 +133,12 @@ def check(config: PipelineConfig) -> None:
     spec = registry.find(config.model.net)
     geometry.check_image_size(spec, size_px, size_px)
     geometry.check_rows(spec, config.train.freeze)
-    geometry.check_rows(spec, config.train.warm_start_exclude)
+    geometry.check_rows(spec, config.train.weights_exclude)
     head_settings.check(config.train)
-    if config.train.weights:
+    if store.is_published(config.train.weights):
         _check_weights(config)
-    if config.train.warm_start not in ("", BLESSED):
-        checkpoints.checkpoint_in(config.train.warm_start)
+    elif config.train.weights not in ("", store.BLESSED):
+        checkpoints.checkpoint_in(config.train.weights)
         # TensorFlow takes seconds to import; only a comparison of weights needs it here.
         from trainer import warm_start
 

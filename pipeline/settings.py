@@ -163,7 +163,7 @@ def _with_weights(
       origins: of its values; those that come from the weights are changed to say so.
       weaker: origins of values that give way to those of the weights.
     """
-    if not config.train.weights:
+    if not store.is_published(config.train.weights):
         return config
     manifest = store.find(config.train.weights)
     expected = {"model.net": manifest.net, "model.image_size_px": 0} | {

@@ -7,7 +7,6 @@ the state that is no variable, and is written last. A reader takes the newest re
 """
 
 import dataclasses
-import glob
 import hashlib
 import json
 import logging
@@ -185,15 +184,6 @@ def write_values(path: str, values: Mapping[str, np.ndarray]) -> None:
         shape_and_slices=[""] * len(values),
         tensors=list(values.values()),
     )
-
-
-def digest(path: str) -> str:
-    """SHA-256 of the files of a checkpoint."""
-    prefix = pathlib.Path(path)
-    found = hashlib.sha256()
-    for file in sorted(prefix.parent.glob(f"{glob.escape(prefix.name)}*")):
-        found.update(_sha256(file).encode())
-    return found.hexdigest()
 
 
 def _sha256(path: pathlib.Path) -> str:

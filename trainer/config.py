@@ -184,24 +184,21 @@ class TrainConfig:
     devices: PositiveInt = setting(
         1, "GPUs (or CPU devices) that share each batch, a tower each"
     )
-    warm_start: str = setting(
+    weights: str = setting(
         "",
-        "weights to begin with: a pushed version, a checkpoint, or 'blessed' for the live"
-        " version of this model",
+        "weights to start from: a name of slimline weights list, a pushed version, a"
+        " checkpoint, or 'blessed' for the live version of this model",
     )
-    warm_start_exclude: tuple[str, ...] = setting(
+    weights_exclude: tuple[str, ...] = setting(
         (), "layers to initialise from scratch all the same, as [logits]"
     )
-    warm_start_partial: bool = setting(
+    weights_partial: bool = setting(
         False,
-        "restore what fits of warm_start and initialise the rest from scratch; false"
+        "restore what fits of train.weights and initialise the rest from scratch; false"
         " refuses weights that do not fit all layers",
     )
     freeze: tuple[str, ...] = setting(
         (), "rows of the net that are not trained, as [conv1, group1]"
-    )
-    weights: str = setting(
-        "", "published weights to start from; slimline weights list names them"
     )
     fit_head: bool = setting(
         False,

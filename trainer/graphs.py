@@ -87,7 +87,7 @@ def build_training(
       towers: devices among which the batch is shared (`trainer.devices`).
       class_weights: how much an image of each class counts, float32 [num_classes];
         None: all alike.
-      start: where the variables get their first values; None: from `train.warm_start`.
+      start: where the variables get their first values; None: from `train.weights`.
       is_loss_scaled: for float16, whose gradients would vanish otherwise.
     """
     train = config.train

@@ -10,7 +10,7 @@ def check(train: TrainConfig) -> None:
     Raises:
       ConfigError: it is to be fitted on a net without weights, or nothing is to be trained.
     """
-    if train.fit_head and not (train.weights or train.warm_start):
+    if train.fit_head and not train.weights:
         raise ConfigError(
             "setting 'train.fit_head' needs weights to compute features with",
             tip="--set train.weights=NAME; slimline weights list names them",

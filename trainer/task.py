@@ -12,6 +12,7 @@ import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
 
 from schema import contract, durable
+from schema.errors import ConfigError
 from trainer import (
     export,
     features,
@@ -36,7 +37,8 @@ def run_fn(fn_args: FnArgs) -> None:
 
     Args:
       fn_args: `custom_config` holds `{'config': TrainerConfig as a dict,
-        'source_fingerprint': of the code}`.
+        'source_fingerprint': of the code, 'weights_fingerprint': of the weights to start
+        from}`.
     """
     config = from_json(TrainerConfig, fn_args.custom_config["config"])
     labels = contract.read_labels(pathlib.Path(fn_args.schema_path))
@@ -47,6 +49,13 @@ def run_fn(fn_args: FnArgs) -> None:
         cache_bytes = 0  # each image is looked at once
     eval_split = input_pipeline.load_split(fn_args.eval_files, transform, cache_bytes)
     start = transfer.start_of(config.train, labels, run_dir)
+    expected = fn_args.custom_config.get("weights_fingerprint") or start.fingerprint
+    if start.fingerprint != expected:
+        raise ConfigError(
+            f"the weights '{config.train.weights}' have changed since the run was set up",
+            found=start.fingerprint,
+            expected=expected,
+        )
     result = training.train(
         config,
         input_pipeline.load_split(fn_args.train_files, transform, cache_bytes),

@@ -46,14 +46,12 @@ def start_of(
     Raises:
       ConfigError: there are no such weights.
     """
-    if not train.weights:
+    if not store.is_published(train.weights):
         start = warm_start.start_of(train)
-        if not start.checkpoint:
-            return start
-        fingerprint = checkpoints.digest(start.checkpoint)
+        fingerprint = store.fingerprint(train.weights)
         return dataclasses.replace(start, fingerprint=fingerprint)
     published = store.load(train.weights)
-    excluded = train.warm_start_exclude
+    excluded = train.weights_exclude
     if published.manifest.labels != tuple(labels):
         excluded = (*excluded, builder.CLASS_LAYER)
     folder = run_dir / START_FOLDER
@@ -63,7 +61,7 @@ def start_of(
     return warm_start.Start(
         checkpoint,
         excluded,
-        fingerprint=published.manifest.sha256,
+        fingerprint=store.fingerprint(train.weights),
         about=dataclasses.asdict(published.manifest),
     )
 

@@ -42,17 +42,17 @@ FROM_SCRATCH = Start()
 
 
 def start_of(train: TrainConfig) -> Start:
-    """What `train.warm_start` and its companions mean.
+    """What `train.weights` and its companions mean.
 
     Raises:
       ConfigError: there is no such checkpoint.
     """
-    if not train.warm_start:
+    if not train.weights:
         return FROM_SCRATCH
     return Start(
-        checkpoints.checkpoint_in(train.warm_start),
-        train.warm_start_exclude,
-        train.warm_start_partial,
+        checkpoints.checkpoint_in(train.weights),
+        train.weights_exclude,
+        train.weights_partial,
     )
 
 
@@ -94,14 +94,14 @@ def check(config: TrainerConfig, num_classes: int | None = None) -> None:
     """Compares the net with the checkpoint that it is to start from, before a run.
 
     Args:
-      config: with a `train.warm_start` that names a checkpoint.
+      config: with a `train.weights` that names a checkpoint.
       num_classes: of the dataset; None where it is not known yet, which leaves the class
         layer out of the comparison.
 
     Raises:
       ConfigError: there is no checkpoint, it cannot be read, or it does not hold all
         variables of the net but those of excluded layers, by name and shape;
-        with `train.warm_start_partial`, it holds none.
+        with `train.weights_partial`, it holds none.
     """
     start = start_of(config.train)
     if num_classes is None:
@@ -147,7 +147,7 @@ def _misfit(
 ) -> ConfigError:
     if not fitting:
         return ConfigError(
-            f"the weights in {path} are those of another net (train.warm_start)",
+            f"the weights in {path} are those of another net (train.weights)",
             found=", ".join(sorted({name.partition("/")[0] for name in there})),
             expected=wanted[0].partition("/")[0],
         )
@@ -158,10 +158,10 @@ def _misfit(
         for name in misfits
     ):
         return ConfigError(
-            f"the weights in {path} are for another number of classes (train.warm_start)",
+            f"the weights in {path} are for another number of classes (train.weights)",
             found=f"{there[misfits[0]][-1]} classes",
             expected=f"{shapes[misfits[0]][-1]}",
-            tip="--set 'train.warm_start_exclude=[logits]' initialises the class layer from"
+            tip="--set 'train.weights_exclude=[logits]' initialises the class layer from"
             " scratch",
         )
     listed = ", ".join(
@@ -172,8 +172,8 @@ def _misfit(
     )
     return ConfigError(
         f"the weights in {path} fit {len(fitting)} of the {len(wanted)} variables to"
-        " restore (train.warm_start)",
+        " restore (train.weights)",
         found=listed + (", ..." if len(misfits) > _SHOWN else ""),
-        tip="train.warm_start_exclude names layers to initialise from scratch;"
-        " train.warm_start_partial=true restores what fits",
+        tip="train.weights_exclude names layers to initialise from scratch;"
+        " train.weights_partial=true restores what fits",
     )

@@ -92,6 +92,7 @@ class NetTrainer(base_component.BaseComponent):
         run_fn: str,
         config: Mapping[str, Any],
         source_fingerprint: str,
+        weights_fingerprint: str,
         train_split: str,
         eval_split: str,
         steps: Any = 0,
@@ -106,6 +107,8 @@ class NetTrainer(base_component.BaseComponent):
           run_fn: dotted path of the training function.
           config: a `trainer.config.TrainerConfig` as a dict.
           source_fingerprint: of the training code, for the cache.
+          weights_fingerprint: of the weights that training starts from, for the cache; ''
+            where there are none, or none on this machine.
           train_split: trained on.
           eval_split: selected by.
           steps: int or RuntimeParameter, over `train.steps`; 0 leaves that.
@@ -124,6 +127,7 @@ class NetTrainer(base_component.BaseComponent):
                     {
                         _CONFIG_KEY: dict(config),
                         "source_fingerprint": source_fingerprint,
+                        "weights_fingerprint": weights_fingerprint,
                     }
                 ),
                 steps=steps,

@@ -368,7 +368,7 @@ class Controller:
         if found.span is not None:
             settings["data.span"] = str(found.span)
         if self._schedule.is_warm and self._with.has_live_model():
-            settings["train.warm_start"] = "blessed"
+            settings["train.weights"] = "blessed"
         return settings
 
 

@@ -311,10 +311,10 @@ def _check(given: Given) -> None:
             found=f"data.span={config.data.span} ({resolved.origins['data.span']})",
             tip="slimline run trains on a given one",
         )
-    if given.is_warm and config.train.warm_start:
+    if given.is_warm and config.train.weights:
         raise errors.ConfigError(
-            "--warm-start and the setting train.warm_start say two things",
-            found=f"train.warm_start={config.train.warm_start}",
+            "--warm-start and the setting train.weights say two things",
+            found=f"train.weights={config.train.weights}",
         )
     is_pattern = spans.is_pattern(config.data.path)
     if given.on_new_span and not is_pattern:

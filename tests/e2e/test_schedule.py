@@ -79,7 +79,7 @@ def test_nights(spans, tmp_path: pathlib.Path, capfd) -> None:
     assert (code, row["state"], row["span"]) == (0, rows.DONE, 3), third
     assert row["pushed_version"] > version
     config = json.loads((root / row["run"] / "config.json").read_text())["settings"]
-    assert config["train.warm_start"]["value"] == "blessed"
+    assert config["train.weights"]["value"] == "blessed"
     assert config["data.span"]["value"] == 3
     summary = json.loads((root / row["run"] / "summary.json").read_text())
     assert summary["baseline_version"] == version

@@ -22,7 +22,7 @@ def test_a_report_that_fails_is_logged_and_fails_nothing(tmp_path, caplog):
 def blessed():
     """The default experiment, to be started from the blessed weights."""
     config = experiments.tiny(experiments.digits_resnet_20())
-    train = dataclasses.replace(config.train, warm_start="blessed")
+    train = dataclasses.replace(config.train, weights="blessed")
     return dataclasses.replace(config, train=train)
 
 
@@ -35,11 +35,11 @@ def test_blessed_weights_are_those_that_are_live(blessed, tmp_path):
         (serving / "digits" / version).mkdir(parents=True)
         (serving / "digits" / version / "saved_model.pb").touch()
     found = execution._with_blessed_weights(blessed, resolved, tmp_path)
-    assert found.train.warm_start == str(serving / "digits" / "7")
+    assert found.train.weights == str(serving / "digits" / "7")
     pinned = models_config.Entry((6,), {"stable": 6})
     models_config.write(serving, {"digits": pinned})
     found = execution._with_blessed_weights(blessed, resolved, tmp_path)
-    assert found.train.warm_start == str(serving / "digits" / "6")
+    assert found.train.weights == str(serving / "digits" / "6")
 
 
 def test_a_file_of_models_that_nobody_can_read_ends_the_run_at_once(blessed, tmp_path):

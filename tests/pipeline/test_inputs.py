@@ -160,9 +160,9 @@ def test_a_schedule_that_cannot_be() -> None:
 @pytest.mark.parametrize(
     ("train", "sentence"),
     [
-        ({"warm_start": "nowhere"}, "no weights in nowhere"),
+        ({"weights": "nowhere"}, "no weights in nowhere"),
         ({"freeze": ("group_1",)}, "'resnet_20' has no row 'group_1'"),
-        ({"warm_start_exclude": ("logit",)}, "'resnet_20' has no row 'logit'"),
+        ({"weights_exclude": ("logit",)}, "'resnet_20' has no row 'logit'"),
     ],
 )
 def test_a_warm_start_that_cannot_be(train: dict, sentence: str) -> None:
@@ -177,15 +177,13 @@ def test_a_warm_start_of_another_net(tmp_path: pathlib.Path) -> None:
         tf.compat.v1.get_variable("vgg_16/conv1/weights", initializer=tf.zeros([3]))
         session.run(tf.compat.v1.global_variables_initializer())
         tf.compat.v1.train.Saver().save(session, path)
-    config = changed(experiments.digits_resnet_20(), train={"warm_start": path})
+    config = changed(experiments.digits_resnet_20(), train={"weights": path})
     with pytest.raises(ConfigError, match="are those of another net"):
         inputs.check(config)
 
 
 def test_blessed_is_looked_up_later() -> None:
-    inputs.check(
-        changed(experiments.digits_resnet_20(), train={"warm_start": "blessed"})
-    )
+    inputs.check(changed(experiments.digits_resnet_20(), train={"weights": "blessed"}))
 
 
 @pytest.fixture

@@ -177,8 +177,8 @@ def test_a_clock_that_was_wrong_is_told(tick, call, tmp_path) -> None:
         ([*CRON, "--set", "data.span=3"], "takes the newest span by itself"),
         ([*CRON, "--on-push", " "], "a command or an address is empty"),
         (
-            [*CRON, "--warm-start", "--set", "train.warm_start=blessed"],
-            "--warm-start and the setting train.warm_start say two things",
+            [*CRON, "--warm-start", "--set", "train.weights=blessed"],
+            "--warm-start and the setting train.weights say two things",
         ),
         ([*CRON, "--set", "model.net=resnet_19"], "resnet_19"),
     ],

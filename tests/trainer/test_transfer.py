@@ -42,7 +42,7 @@ CONFIG = TrainerConfig(
         batch_size=8,
         epochs=0,
         fit_head=True,
-        warm_start="given",
+        weights="given/path",
         ema_decay=0.9,
         learning_rate=0.001,
     ),
@@ -254,7 +254,7 @@ def test_few_images_are_cross_validated(split, start, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"warm_start": ""}, "'train.fit_head' needs weights"),
+        ({"weights": ""}, "'train.fit_head' needs weights"),
         ({"fit_head": False}, "'train.epochs' is 0"),
         ({"head_weight_decays": ()}, "'train.head_weight_decays' is empty"),
     ],

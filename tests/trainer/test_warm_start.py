@@ -61,7 +61,7 @@ def source(tmp_path_factory):
 
 def test_all_variables_and_their_averages_begin_with_those_of_the_checkpoint(source):
     path, expected = source
-    values, model, _ = values_of(with_train(warm_start=path), seed=99)
+    values, model, _ = values_of(with_train(weights=path), seed=99)
     for name in model:
         np.testing.assert_array_equal(values[name], expected[name], err_msg=name)
         average = values[f"{name}/ExponentialMovingAverage"]
@@ -70,7 +70,7 @@ def test_all_variables_and_their_averages_begin_with_those_of_the_checkpoint(sou
 
 def test_excluded_rows_begin_anew(source):
     path, expected = source
-    config = with_train(warm_start=path, warm_start_exclude=("logits", "group3"))
+    config = with_train(weights=path, weights_exclude=("logits", "group3"))
     fresh, model, _ = values_of(CONFIG, seed=99)
     values, _, _ = values_of(config, seed=99)
     for name in model:
@@ -83,10 +83,10 @@ def test_excluded_rows_begin_anew(source):
 def test_another_number_of_classes_needs_a_word(source, caplog):
     path, expected = source
     with pytest.raises(ConfigError, match="for another number of classes") as info:
-        values_of(with_train(warm_start=path), classes=5)
+        values_of(with_train(weights=path), classes=5)
     assert (info.value.found, info.value.expected) == ("2 classes", "5")
-    assert "warm_start_exclude=[logits]" in info.value.tip
-    config = with_train(warm_start=path, warm_start_exclude=("logits",))
+    assert "weights_exclude=[logits]" in info.value.tip
+    config = with_train(weights=path, weights_exclude=("logits",))
     with caplog.at_level("INFO", "slimline.train"):
         values, model, _ = values_of(config, classes=5)
     assert values["resnet_20/logits/weights"].shape == (64, 5)
@@ -111,13 +111,13 @@ def two_biases(tmp_path):
 
 def test_a_chance_fit_is_a_sentence(two_biases):
     with pytest.raises(ConfigError, match=r"fit 1 of the \d+ variables") as info:
-        values_of(with_train(warm_start=two_biases))
+        values_of(with_train(weights=two_biases))
     assert "resnet_20/conv1/weights (missing)" in info.value.found
-    assert "train.warm_start_partial=true" in info.value.tip
+    assert "train.weights_partial=true" in info.value.tip
 
 
 def test_a_part_is_restored_where_that_is_asked_for(two_biases, caplog):
-    config = with_train(warm_start=two_biases, warm_start_partial=True)
+    config = with_train(weights=two_biases, weights_partial=True)
     with caplog.at_level("INFO", "slimline.train"):
         values, model, _ = values_of(config)
     np.testing.assert_array_equal(values["resnet_20/logits/biases"], [7.0, 7.0])
@@ -126,7 +126,7 @@ def test_a_part_is_restored_where_that_is_asked_for(two_biases, caplog):
 
 def test_shapes_are_compared_before_a_run(source):
     path, _ = source
-    config = with_train(warm_start=path)
+    config = with_train(weights=path)
     warm_start.check(config)
     warm_start.check(config, 2)
     with pytest.raises(ConfigError, match="another number of classes"):
@@ -153,7 +153,7 @@ def test_the_index_and_v1_checkpoints_are_sources_too(tmp_path, version):
         form = {1: v1.train.SaverDef.V1, 2: v1.train.SaverDef.V2}[version]
         v1.train.Saver(variables, write_version=form).save(session, path)
     given = path if version == 1 else f"{path}.index"
-    values, model, _ = values_of(with_train(warm_start=given))
+    values, model, _ = values_of(with_train(weights=given))
     assert model == expected.keys()
     for name in model:
         np.testing.assert_array_equal(values[name], expected[name], err_msg=name)
@@ -164,13 +164,13 @@ def test_a_damaged_checkpoint_is_a_sentence(source, tmp_path):
     content = pathlib.Path(f"{source[0]}.index").read_bytes()
     path.write_bytes(content[:-100])
     with pytest.raises(ConfigError, match="as a TensorFlow checkpoint"):
-        warm_start.check(with_train(warm_start=str(path)))
+        warm_start.check(with_train(weights=str(path)))
 
 
 def test_frozen_rows_stand_still(source):
     path, expected = source
     config = with_train(
-        warm_start=path, freeze=("conv1", "group1", "group2"), weight_decay=0.1
+        weights=path, freeze=("conv1", "group1", "group2"), weight_decay=0.1
     )
     _, _, all_updates = values_of(CONFIG)
     values, model, updates = values_of(config, updates=2)
@@ -188,14 +188,14 @@ def test_a_saved_model_is_a_source_too(source, tmp_path):
     for ending in (".index", ".data-00000-of-00001"):
         with open(path + ending, "rb") as file:  # noqa: PTH123
             (folder / f"variables{ending}").write_bytes(file.read())
-    values, _, _ = values_of(with_train(warm_start=str(tmp_path / "17")), seed=99)
+    values, _, _ = values_of(with_train(weights=str(tmp_path / "17")), seed=99)
     name = "resnet_20/conv1/weights"
     np.testing.assert_array_equal(values[name], expected[name])
 
 
 def test_weights_of_another_net_are_a_sentence(source):
     config = dataclasses.replace(
-        with_train(warm_start=source[0]), model=ModelConfig(net="mlp_bn")
+        with_train(weights=source[0]), model=ModelConfig(net="mlp_bn")
     )
     with pytest.raises(ConfigError, match="those of another net") as info:
         values_of(config)

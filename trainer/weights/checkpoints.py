@@ -25,7 +25,7 @@ def checkpoint_in(path: str) -> str:
     found = find(pathlib.Path(path))
     if found is None:
         raise ConfigError(
-            f"no weights in {path} to start from (train.warm_start)",
+            f"no weights in {path} to start from (train.weights)",
             expected="a pushed version, a SavedModel, or a checkpoint 'model.ckpt-N'",
         )
     return str(found)

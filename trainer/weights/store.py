@@ -8,6 +8,7 @@ manifests needs no TensorFlow.
 import contextlib
 import dataclasses
 import datetime
+import hashlib
 import importlib.metadata
 import json
 import os
@@ -26,9 +27,11 @@ from schema.errors import ConfigError
 from trainer import lookup
 from trainer.config import PreprocessingConfig, as_json, from_json
 from trainer.nets import registry
-from trainer.weights import opening, safetensors
+from trainer.weights import checkpoints, opening, safetensors
 from trainer.weights.tensors import Tensors
 
+# Value of train.weights that means the version that is live.
+BLESSED = "blessed"
 MANIFEST_FILE = "manifest.json"
 WEIGHTS_FILE = "weights.safetensors"
 LICENCE_UNKNOWN = "unknown"
@@ -175,6 +178,33 @@ def find(name: str) -> Manifest:
         expected=f"one of {', '.join(known)}" if known else "",
         tip=f"{guess}slimline weights list shows what there is",
     )
+
+
+def is_published(weights: str) -> bool:
+    """Whether a value of `train.weights` is the name of weights, not a path or 'blessed'.
+
+    A name that nothing bears is one, too, where there is no such file: `find` tells of it.
+    """
+    if weights in ("", BLESSED) or os.sep in weights:
+        return False
+    is_known = weights in BUILT_IN or weights in _stored_names()
+    return is_known or checkpoints.find(pathlib.Path(weights)) is None
+
+
+def fingerprint(weights: str) -> str:
+    """SHA-256 of what a value of `train.weights` means; '' for none, or none here.
+
+    Raises:
+      ConfigError: there are no weights of that name.
+    """
+    if is_published(weights):
+        manifest = find(weights)
+        return manifest.weights_sha256 or manifest.sha256
+    checkpoint = checkpoints.find(pathlib.Path(weights)) if weights else None
+    if checkpoint is None:
+        return ""
+    digests = [opening.sha256(file) for file in checkpoints.files_of(checkpoint)]
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def load(name: str) -> Weights:

@@ -34,7 +34,7 @@ def test_nights(stage) -> None:
     assert (first.data, first.span, first.run) == ("span 1", 1, "2026-11-26_0300_run-1")
     assert stage.runner.orders[0].settings == {
         "data.span": "1",
-        "train.warm_start": "blessed",
+        "train.weights": "blessed",
     }
     stage.clock.go(days=1)
     (second,) = controller.tick().rows
