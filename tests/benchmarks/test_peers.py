@@ -14,7 +14,7 @@ from trainer.nets import builder, registry
 
 ROOT = pathlib.Path(__file__).parents[2]
 # Of every kind of block one; hw_net has batch norm and activations of their own.
-NETS = ("resnet_20", "resnet_50", "inception_v2", "hw_net")
+NETS = ("resnet_20", "resnet_50", "inception_v2", "hw_net", "mobilenet_v3_large")
 
 COUNT = """
 import sys

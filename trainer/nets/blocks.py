@@ -221,24 +221,25 @@ class Residual(Block):
 class SqueezeExcite(Block):
     """Scales each channel by a factor that two layers make of the means of all channels.
 
-    The first has `filters` units and `activation`, the second a unit a channel and `gate`.
-    Both are 1x1 convolutions with bias and without batch norm.
+    The first has `filters` units and `activation`, the net's by default; the second a unit a
+    channel and `gate`. Both are 1x1 convolutions with bias and without batch norm.
 
     Reference: Hu et al., arXiv:1709.01507.
     """
 
     filters: int
-    activation: Activation = "relu"
+    activation: Activation | None = None
     gate: Activation = "sigmoid"
 
     def add(self, layers: Layers[Tensor], inputs: Tensor, name: str) -> Tensor:
         channels = layers.shape(inputs)[2]
         with layers.scope(name):
             outputs = layers.global_pool(inputs, True, "means")
-            for layer, filters, activation in (
+            layer_settings: tuple[tuple[str, int, Activation | None], ...] = (
                 ("reduce", self.filters, self.activation),
                 ("expand", channels, self.gate),
-            ):
+            )
+            for layer, filters, activation in layer_settings:
                 conv = Conv(filters, 1, activation=activation, norm=False, bias=True)
                 outputs = conv.add(layers, outputs, layer)
             return layers.multiply(inputs, outputs)

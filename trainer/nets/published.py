@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,6 +10,12 @@ from trainer.config import PreprocessingConfig
 
 # Order of axes and last part of a tensor's name: tf-slim's checkpoints, Keras, PyTorch.
 Layout = Literal["slim", "keras", "pytorch"]
+# A regular expression and its replacement.
+Rule = tuple[str, str]
+# Mean and deviation of pixels: what torchvision and others use for ImageNet, by channel,
+# and what brings 0..255 to -1..1.
+IMAGENET = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
+HALF = ((127.5,), (127.5,))
 
 
 @dataclass(frozen=True)
@@ -19,7 +26,12 @@ class Source:
     `_bn1.running_mean` becomes `_bn1/BatchNorm/moving_mean`, Keras's `conv1/kernel` becomes
     `conv1/weights`. Then each rule is applied in turn with `re.sub` to the whole name, and
     the result is the name of a variable below the net's scope, as in
-    `block1a/depthwise/BatchNorm/moving_mean`.
+    `block1a/depthwise/BatchNorm/moving_mean`. `renamed` is this second step.
+
+    Nets of several stages may number their units in other ways. Where the rules leave a
+    number in angle brackets, it becomes stage and unit as in `block1a`: `block<3>` is the
+    fourth unit of the net, `block<2.0>` the first of the third stage, both `block3a` in a
+    net of 1, 2 and more units.
 
     Attributes:
       layout: order of the axes and names of the last part.
@@ -32,12 +44,54 @@ class Source:
         turned round when they are imported.
       flattened_maps: shape (height, width, channels) of the maps in front of the first dense
         layer where the source flattens channels first; empty elsewhere.
+      stages: number of units of each stage; the net's table sets it.
     """
 
     layout: Layout
     origin: str
-    rules: tuple[tuple[str, str], ...]
+    rules: tuple[Rule, ...]
     preprocessing: PreprocessingConfig
     ignored: tuple[str, ...] = ()
     reversed_channels: bool = False
     flattened_maps: tuple[int, ...] = ()
+    stages: tuple[int, ...] = ()
+
+    def renamed(self, name: str) -> str:
+        """Our name of a variable, from that which the layout made of a foreign one."""
+        for pattern, replacement in self.rules:
+            name = re.sub(pattern, replacement, name)
+        return re.sub(r"<(\d{1,3})(?:\.(\d{1,3}))?>", self._place, name)
+
+    def _place(self, numbers: re.Match[str]) -> str:
+        places = [
+            (stage, unit)
+            for stage, units in enumerate(self.stages)
+            for unit in range(units)
+        ]
+        first, second = numbers.groups()
+        if second is not None:
+            place = (int(first), int(second))
+        elif int(first) < len(places):
+            place = places[int(first)]
+        else:
+            return numbers[0]
+        stage, unit = place
+        return f"{stage + 1}{chr(ord('a') + unit)}" if place in places else numbers[0]
+
+
+def fixed(
+    resize_px: int,
+    crop_px: int,
+    mean: tuple[float, ...],
+    deviation: tuple[float, ...],
+    interpolation: Literal["bilinear", "bicubic"] = "bicubic",
+) -> PreprocessingConfig:
+    """Images of `crop_px` a side, standardised by fixed numbers."""
+    return PreprocessingConfig(
+        resize_px,
+        crop_px,
+        interpolation=interpolation,
+        standardise="fixed",
+        mean=mean,
+        deviation=deviation,
+    )

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
+from math import prod
 from typing import Any, Literal
 
 import tensorflow as tf
@@ -88,6 +89,13 @@ class SlimLayers(primitives.Layers[tf.Tensor]):
         settings: Settings,
         name: str,
     ) -> tf.Tensor:
+        arguments = self._arguments(settings)
+        if filters is None:
+            # TensorFlow counts all channels as inputs of a filter, which sees one.
+            weight_init = self.resolved(settings).weight_init
+            arguments["weights_initializer"] = _initializer(
+                weight_init, prod(window.sides)
+            )
         return slim.separable_conv2d(
             _padded(inputs, window),
             filters,
@@ -96,7 +104,7 @@ class SlimLayers(primitives.Layers[tf.Tensor]):
             stride=window.stride,
             padding=window.scheme,
             scope=name,
-            **self._arguments(settings),
+            **arguments,
         )
 
     def dense(
@@ -194,9 +202,17 @@ def _bias_initializer(value: float | None) -> Callable[..., tf.Tensor]:
     return tf.compat.v1.constant_initializer(value)
 
 
-def _initializer(weight_init: WeightInit) -> Callable[..., tf.Tensor]:
+def _initializer(
+    weight_init: WeightInit, inputs: int | None = None
+) -> Callable[..., tf.Tensor]:
+    """`inputs` is how many values a filter sees, where the weights' shape does not tell."""
     if weight_init.kind == "truncated_normal":
         return tf.compat.v1.truncated_normal_initializer(stddev=weight_init.stddev)
     if weight_init.kind == "he_normal":
+        if inputs is not None:
+            return tf.compat.v1.truncated_normal_initializer(stddev=(2 / inputs) ** 0.5)
         return tf.compat.v1.variance_scaling_initializer(2.0, "fan_in")
+    if inputs is not None:
+        limit = (3 / inputs) ** 0.5
+        return tf.compat.v1.random_uniform_initializer(-limit, limit)
     return slim.xavier_initializer()

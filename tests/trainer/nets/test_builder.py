@@ -463,6 +463,25 @@ def test_weight_init(weight_init, variance, largest):
         assert abs(weights).max() <= largest * 1.0001
 
 
+@pytest.mark.parametrize(
+    ("weight_init", "variance"),
+    [
+        # Cut at two standard deviations, the variance shrinks by 0.774.
+        (WeightInit("he_normal"), 2 / 9 * 0.774),
+        (WeightInit("xavier_uniform"), 1 / 9),
+    ],
+    ids=lambda value: getattr(value, "kind", None),
+)
+def test_a_depthwise_filter_begins_as_one_of_few_inputs(weight_init, variance):
+    table = spec(DepthwiseConv(3, weight_init=weight_init), Flatten(), channels=900)
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        tf.compat.v1.set_random_seed(1)
+        builder.build(table, tf.zeros([1, 4, 4, 900]), 2, is_training=True)
+        session.run(tf.compat.v1.global_variables_initializer())
+        weights = session.run(tf.compat.v1.trainable_variables()[0])
+    assert weights.var() == pytest.approx(variance, rel=0.05)
+
+
 def test_norm_settings_reach_the_layer():
     defaults = Defaults(norm_decay=0.5, norm_epsilon=3.0, norm_scale=False)
     table = spec(Conv(1, 1, name="block"), Flatten(), defaults=defaults, size_px=1)
