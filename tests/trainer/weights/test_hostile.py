@@ -85,7 +85,7 @@ def test_malicious_state_dicts(name, tmp_path, monkeypatch):
     assert events == []
     assert "\n" not in error.message
     if words:
-        with pytest.raises(ConfigError, match=words):
+        with pytest.raises(ConfigError, match=words or "."):
             pytorch.read(path)
     assert peak_bytes <= 2 * len(content) + tensors.SLACK_BYTES
     assert [file.name for file in tmp_path.iterdir()] == ["net.pth"]
@@ -123,7 +123,7 @@ def test_lying_safetensors(name, tmp_path):
     assert error is not None
     assert events == []
     assert "\n" not in error.message
-    with pytest.raises(ConfigError, match=words):
+    with pytest.raises(ConfigError, match=words or "."):
         safetensors.read(path)
     assert peak_bytes <= 2 * len(content) + tensors.SLACK_BYTES
 
@@ -138,7 +138,7 @@ def test_lying_h5(name, tmp_path):
     path = tmp_path / "net.h5"
     write(path)
     tracemalloc.start()
-    with pytest.raises(ConfigError, match=words) as info:
+    with pytest.raises(ConfigError, match=words or ".") as info:
         keras_h5.read(path)
     _, peak_bytes = tracemalloc.get_traced_memory()
     tracemalloc.stop()
