@@ -191,10 +191,8 @@ def _rename(
             continue
         if source.layout == "pytorch" and name.rpartition(".")[2] == _PYTORCH_COUNTER:
             continue
-        candidates = []
-        for candidate in _by_layout(name, array, source.layout, norms):
-            candidates.append(source.renamed(candidate))
-        renamed[name] = tuple(candidates)
+        candidates = _by_layout(name, array, source.layout, norms)
+        renamed[name] = tuple(map(source.renamed, candidates))
     return renamed
 
 
