@@ -160,7 +160,8 @@ def test_a_schedule_that_cannot_be() -> None:
 @pytest.mark.parametrize(
     ("train", "sentence"),
     [
-        ({"weights": "nowhere"}, "no weights in nowhere"),
+        ({"weights": "no/where"}, "no weights in no/where"),
+        ({"weights": "nowhere"}, "no weights 'nowhere'"),
         ({"freeze": ("group_1",)}, "'resnet_20' has no row 'group_1'"),
         ({"weights_exclude": ("logit",)}, "'resnet_20' has no row 'logit'"),
     ],

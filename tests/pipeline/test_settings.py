@@ -5,7 +5,7 @@ import pytest
 from pipeline import experiments, settings
 from pipeline.config import PipelineConfig
 from schema.errors import ConfigError
-from trainer.config import known_keys
+from trainer.config import PreprocessingConfig, as_json, flatten, known_keys
 
 NAME = "digits_resnet_20"
 
@@ -24,10 +24,57 @@ def write(tmp_path, text):
 @pytest.mark.parametrize("name", experiments.EXPERIMENTS)
 def test_experiment_alone_is_itself(name):
     resolved = settings.resolve(name, environment={})
-    assert resolved.config == experiments.find(name)
+    own = flatten(as_json(experiments.find(name)))
+    from_weights = {
+        key for key, origin in resolved.origins.items() if origin == "train.weights"
+    }
+    assert bool(from_weights) == bool(resolved.config.train.weights)
+    for key, value in resolved.values().items():
+        assert value == own[key] or key in from_weights
     assert resolved.changes() == []
     assert set(resolved.origins) == set(known_keys(PipelineConfig))
-    assert set(resolved.origins.values()) == {"default", "experiment"}
+    assert set(resolved.origins.values()) <= {"default", "experiment", "train.weights"}
+
+
+def test_weights_bring_their_net_and_preprocessing():
+    resolved = settings.resolve("photos", environment={})
+    config = resolved.config
+    assert config.model.net == "efficientnet_lite0"
+    assert config.preprocessing == PreprocessingConfig(
+        resize_px=256,
+        crop_px=224,
+        interpolation="bicubic",
+        standardise="fixed",
+        mean=(127.0,),
+        deviation=(128.0,),
+    )
+    assert resolved.origins["model.net"] == "train.weights"
+
+
+def test_what_a_person_sets_counts_for_more_than_the_weights():
+    resolved = settings.resolve(
+        "photos", environment={}, assignments=["preprocessing.crop_px=192"]
+    )
+    assert resolved.config.preprocessing.crop_px == 192
+    assert resolved.config.preprocessing.resize_px == 256
+    assert resolved.changes() == ["preprocessing.crop_px 224 -> 192"]
+
+
+def test_weights_that_a_person_names_count_for_more_than_the_experiment():
+    resolved = settings.resolve(
+        "custom_hw_net",
+        environment={},
+        assignments=["train.weights=efficientnet_lite0"],
+    )
+    assert resolved.config.model.net == "efficientnet_lite0"
+    assert resolved.config.preprocessing.standardise == "fixed"
+    assert resolved.config.trainer.image_size_px == 224
+
+
+def test_unknown_weights_name_the_nearest():
+    with pytest.raises(ConfigError, match="no weights 'efficientnet_lite1'") as caught:
+        resolve("train.weights=efficientnet_lite1")
+    assert "did you mean 'efficientnet_lite0'" in caught.value.tip
 
 
 def test_every_setting_has_help():
@@ -105,7 +152,7 @@ def test_text_is_read_by_the_type_of_the_field(assignment, key, value):
         ("train.batch_size=true", "a valid integer"),
         ("train.batch_size=__import__('os')", "a valid integer"),
         ("train.epochs=inf", "a finite number"),
-        ("train.epochs=nan", "greater than 0"),
+        ("train.epochs=nan", "greater than or equal to 0"),
         ("train.epochs=", "a valid number"),
         ("augmentation.rot90=perhaps", "a valid boolean"),
         (
