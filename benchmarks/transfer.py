@@ -71,7 +71,8 @@ def measure(
         settings.append(f"data.split_seed={seed}")
     else:
         data = write_draw(read(archive), count, seed, folder / "photos")
-    command = [sys.executable, "-m", "slimline.cli.main", "run", "photos"]
+    slimline = pathlib.Path(sys.executable).with_name("slimline")
+    command = [str(slimline), "run", "photos"]
     command += ["--data", str(data), "--root", "runs", "--json", "-q"]
     for setting in settings:
         command += ["--set", setting]

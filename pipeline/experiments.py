@@ -171,7 +171,7 @@ def mnist_mlp_bn() -> PipelineConfig:
 def custom_hw_net() -> PipelineConfig:
     """The ten-layer net of the two custom data sets, at 100 px.
 
-    Run: slimline data init PATH, then slimline run custom_hw_net --data PATH. Expect: on 16
+    Run: slimline run custom_hw_net --data PATH. Expect: on 16
     classes of Caltech-101 with --set train.steps=120 --set train.ema_decay=0.95 test top-1
     0.819 in 2:44 on 2 CPU cores with AMX, 2026-11-25, with 600 steps and 0.99 test 0.931,
     2026-11-26; all 10,000 steps are not measured yet. Crop, optimizer, batch, averages and
@@ -204,7 +204,7 @@ def custom_hw_net() -> PipelineConfig:
 def caltech_classics() -> PipelineConfig:
     """AlexNet, or another of the classics, on folders of photographs at 112 px.
 
-    Run: slimline data init PATH, then slimline sweep caltech_classics --data PATH for all
+    Run: slimline sweep caltech_classics --data PATH for all
     eight. Expect: not measured yet in full. The system that compared them takes 224 px:
     --set preprocessing.resize_px=224 --set preprocessing.crop_px=224; here it is half of
     that, which costs a quarter.
@@ -215,7 +215,7 @@ def caltech_classics() -> PipelineConfig:
 def caltech_ablation() -> PipelineConfig:
     """The CNN with all tricks, or another of the ablation, on photographs at 112 px.
 
-    Run: slimline data init PATH, then slimline sweep caltech_ablation --data PATH for all
+    Run: slimline sweep caltech_ablation --data PATH for all
     eight. Expect: on 16 classes of Caltech-101 with --set train.steps=30 test top-1 0.626
     for cnn_leaky, 0.348 for cnn_all_tricks, 0.135 for cnn_sigmoid, some ten minutes for
     the eight on 2 CPU cores with AMX, other work beside it, 2026-11-25; in all 60 epochs
@@ -248,11 +248,12 @@ def _photographs(name: str, net: str) -> PipelineConfig:
 
 
 def folder() -> PipelineConfig:
-    """ResNet-20 at 64 px on images of your own.
+    """ResNet-20 at 64 px on images of your own, learned from scratch.
 
-    Run: slimline data init PATH, then slimline run folder --data PATH. Expect: on 16
-    classes of Caltech-101 (1,732 photos) test top-1 0.795 in 7:44 on 2 CPU cores,
-    2026-11-22.
+    `photos` starts from published weights: FOLDER_GAIN.
+
+    Run: slimline run folder --data PATH. Expect: on 16 classes of Caltech-101 (1,732
+    photos) test top-1 0.795 in 7:44 on 2 CPU cores, 2026-11-22.
     """
     return PipelineConfig(
         name="folder",
