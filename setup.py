@@ -39,6 +39,7 @@ REQUIRED = [
     "PyYAML>=6",
     "requests>=2.31",
     "rich>=13.7",
+    "scipy>=1.11",  # fits the class layer; intervals
     "scikit-learn>=1.4",  # the bundled handwritten digits of the default experiment
     "setuptools<81",  # the tensorboard command imports pkg_resources, gone in 81
     "tenacity>=8.3",
