@@ -191,8 +191,9 @@ class Residual(Block):
             else:
                 shortcut = self._identity(layers, inputs, channels)
             if layers.shape(shortcut) != layers.shape(body):
+                kind = self.shortcut if isinstance(self.shortcut, str) else "given"
                 raise ValueError(
-                    f"residual {name!r}: the {self.shortcut} shortcut of "
+                    f"residual {name!r}: the {kind} shortcut of "
                     f"{layers.shape(inputs)} does not fit the body's {layers.shape(body)}"
                 )
             scale = layers.defaults.residual_scale or self.scale
