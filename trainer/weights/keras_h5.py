@@ -162,13 +162,16 @@ def _names(places: list[_Place], layers: dict[str, str]) -> dict[str, str]:
 
 
 def _named(path: str) -> str:
-    """'conv1/kernel' of 'conv1/conv1/kernel:0'."""
-    layer, _, rest = path.partition("/")
-    last = rest.rpartition("/")[2].removesuffix(":0")
+    """'conv1/kernel' of 'conv1/conv1/kernel:0'; names of layers may have slashes."""
+    *folders, last = path.split("/")
+    half = len(folders) // 2
+    is_doubled = half > 0 and folders[:half] == folders[half:]
+    layer = "/".join(folders[:half] if is_doubled else folders[:1])
+    last = last.removesuffix(":0")
     old = _KERAS_1.fullmatch(last)
     if old and last.startswith(layer):
         last = _KERAS_1_KINDS[old["kind"]]
-    if not last:
+    if not layer or not last:
         raise Refused(f"the tensor {shown(path)} belongs to no layer")
     return f"{layer}/{last}"
 

@@ -358,7 +358,7 @@ def _containers() -> dict[str, tuple[bytes, str]]:
     )
     made["a deflated pickle of marks"] = (
         zipped(
-            b"\x80\x02" + b"(" * 2**25,
+            b"\x80\x02" + b"(" * 2**21,
             compression=zipfile.ZIP_DEFLATED,
         ),
         "take more memory",

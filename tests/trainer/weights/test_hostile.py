@@ -98,7 +98,7 @@ def test_mutants_of_state_dicts(tmp_path, torch_files):
     path = tmp_path / "net.pth"
     refused = 0
     for content in (torch_files.legacy_bytes(state), torch_files.zip_bytes(state)):
-        for _ in range(1_500):
+        for _ in range(500):
             mutant = bytearray(content)
             for place in random.integers(len(mutant), size=random.integers(1, 5)):
                 mutant[place] = random.integers(256)
@@ -107,7 +107,7 @@ def test_mutants_of_state_dicts(tmp_path, torch_files):
             assert events == []
             assert peak_bytes <= tensors.SLACK_BYTES
             refused += error is not None
-    assert refused > 1_500
+    assert refused > 500
 
 
 def test_lying_safetensors_are_enough():
