@@ -26,6 +26,7 @@ KERAS = Source(
         (r"^conv1_(conv|bn)/", "conv1/"),
         (r"^conv(\d)_block(\d+)_0_(conv|bn)/", r"conv\1/unit\2/shortcut/"),
         (r"^conv(\d)_block(\d+)_(\d)_(conv|bn)/", r"conv\1/unit\2/conv_\3/"),
+        (r"^(conv.*)/biases$", r"\1/BiasAdd/biases"),
         (r"^predictions/", "logits/"),
     ),
     MEANS_224,
