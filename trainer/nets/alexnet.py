@@ -1,4 +1,4 @@
-"""AlexNet in one tower, without local response normalisation."""
+"""AlexNet in one tower, without local response normalisation: two published forms."""
 
 from trainer.nets.blocks import (
     HE_NORMAL,
@@ -10,6 +10,8 @@ from trainer.nets.blocks import (
     NetSpec,
     Pool,
 )
+from trainer.nets.published import Source
+from trainer.nets.slim_form import MEANS_224
 
 ALEXNET = NetSpec(
     "alexnet",
@@ -34,5 +36,40 @@ ALEXNET = NetSpec(
         Dropout(0.5, name="dropout6"),
         Dense(4096, name="fc7"),
         Dropout(0.5, name="dropout7"),
+    ),
+)
+
+# The second paper's, with fewer filters; conv1 and the pools are not padded.
+ALEXNET_SLIM = NetSpec(
+    "alexnet_slim",
+    family="alexnet",
+    image_size_px=224,
+    channels=3,
+    num_classes=1000,
+    parameters=50_303_912,
+    reference="Krizhevsky, arXiv:1404.5997, as tf-slim's alexnet_v2",
+    defaults=Defaults(norm=False),
+    blocks=(
+        Conv(64, 11, 4, "VALID", name="conv1"),  # 54 x 54 x 64
+        Pool("max", 3, 2, "VALID", name="pool1"),  # 26 x 26 x 64
+        Conv(192, 5, name="conv2"),  # 26 x 26 x 192
+        Pool("max", 3, 2, "VALID", name="pool2"),  # 12 x 12 x 192
+        Conv(384, 3, name="conv3"),  # 12 x 12 x 384
+        Conv(384, 3, name="conv4"),  # 12 x 12 x 384
+        Conv(256, 3, name="conv5"),  # 12 x 12 x 256
+        Pool("max", 3, 2, "VALID", name="pool5"),  # 5 x 5 x 256
+        Flatten(name="flatten"),  # 6400
+        Dense(4096, name="fc6"),
+        Dropout(0.5, name="dropout6"),
+        Dense(4096, name="fc7"),
+        Dropout(0.5, name="dropout7"),
+    ),
+    sources=(
+        Source(
+            "slim",
+            "tf-slim",
+            ((r"^alexnet_v2/", ""), (r"^fc8/", "logits/")),
+            MEANS_224,
+        ),
     ),
 )

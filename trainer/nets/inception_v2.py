@@ -1,5 +1,6 @@
 """Inception-v2, the batch-normalised Inception."""
 
+from dataclasses import replace
 from typing import Literal
 
 from trainer.nets.blocks import (
@@ -13,6 +14,7 @@ from trainer.nets.blocks import (
     Pool,
     SeparableConv,
 )
+from trainer.nets.slim_form import INCEPTION, ONES_224, inception_source
 
 
 def module(
@@ -43,8 +45,13 @@ def module(
     return Mixed(tuple(branches), name=name)
 
 
-def inception_v2(name: str, parameters: int, *, projection4: int) -> NetSpec:
-    """The corrected table; `projection4` filters project the pools of 4c and 4d."""
+def inception_v2(
+    name: str, parameters: int, *, projection4: int, first_norm: bool = True
+) -> NetSpec:
+    """The corrected table; `projection4` filters project the pools of 4c and 4d.
+
+    Without `first_norm` layer 1 has a bias in place of batch norm.
+    """
     p4 = projection4
     return NetSpec(
         name,
@@ -57,7 +64,7 @@ def inception_v2(name: str, parameters: int, *, projection4: int) -> NetSpec:
         defaults=Defaults(norm_decay=0.998, norm_epsilon=0.001, norm_scale=False),
         blocks=(
             SeparableConv(
-                64, 7, 2, depth_multiplier=8, name="layer1"
+                64, 7, 2, depth_multiplier=8, norm=first_norm, name="layer1"
             ),  # 112 x 112 x 64
             Pool("max", 3, 2, name="layer2"),  # 56 x 56 x 64
             Conv(64, 1, name="layer3"),  # 56 x 56 x 64
@@ -85,5 +92,10 @@ def inception_v2(name: str, parameters: int, *, projection4: int) -> NetSpec:
 
 
 INCEPTION_V2 = inception_v2("inception_v2", 10_253_762, projection4=128)
-# The paper's own width of 576, kept by tf-slim's net.
-INCEPTION_V2_SLIM = inception_v2("inception_v2_slim", 10_163_586, projection4=96)
+# The paper's own width of 576. The count is that of a net with batch norm in layer 1: there
+# are as many biases as there would be offsets.
+INCEPTION_V2_SLIM = replace(
+    inception_v2("inception_v2_slim", 10_163_586, projection4=96, first_norm=False),
+    defaults=INCEPTION,
+    sources=(inception_source("InceptionV2", ONES_224),),
+)

@@ -39,6 +39,11 @@ class Source:
       rules: pairs of a regular expression and its replacement.
       ignored: regular expressions of foreign names, before any step, that belong to no layer
         of the net, such as auxiliary classifiers.
+      ordered: regular expression of layers, after the rules, that their order alone tells
+        apart: Keras's `conv2d_7`, whose count may start anywhere, or tf-slim's
+        `Mixed_5b/Branch_1/Conv2d_0a_1x1`. Sorted by name, numbers by value, they are the
+        layers of the net that no other name reaches, in the order of the graph; weights,
+        biases and the parts of batch norm each by themselves.
       preprocessing: the images that these weights expect.
       reversed_channels: the first convolution expects blue, green, red; its weights are
         turned round when they are imported.
@@ -52,6 +57,7 @@ class Source:
     rules: tuple[Rule, ...]
     preprocessing: PreprocessingConfig
     ignored: tuple[str, ...] = ()
+    ordered: str = ""
     reversed_channels: bool = False
     flattened_maps: tuple[int, ...] = ()
     stages: tuple[int, ...] = ()

@@ -14,8 +14,38 @@ from trainer.nets.blocks import (
     NetSpec,
     Pool,
 )
+from trainer.nets.published import Source
+from trainer.nets.slim_form import IMAGENET_224, MEANS_224
 
 FILTERS = (64, 128, 256, 512, 512)
+# The convolutions bear other numbers everywhere; their order is the same.
+SLIM = Source(
+    "slim",
+    "tf-slim",
+    ((r"^vgg_\d+/", ""), (r"^fc8/", "logits/")),
+    MEANS_224,
+    ordered=r"conv\d/conv\d_\d",
+)
+KERAS = Source(
+    "keras",
+    "keras.applications",
+    ((r"^fc1/", "fc6/"), (r"^fc2/", "fc7/"), (r"^predictions/", "logits/")),
+    MEANS_224,
+    ordered=r"block\d_conv\d",
+    reversed_channels=True,
+)
+TORCHVISION = Source(
+    "pytorch",
+    "torchvision",
+    (
+        (r"^classifier/0/", "fc6/"),
+        (r"^classifier/3/", "fc7/"),
+        (r"^classifier/6/", "logits/"),
+    ),
+    IMAGENET_224,
+    ordered=r"features/\d+",
+    flattened_maps=(7, 7, 512),
+)
 
 
 def vgg(
@@ -23,6 +53,7 @@ def vgg(
     convolutions: tuple[int, ...],
     parameters: int,
     norm_behind: tuple[int, ...] = (),
+    sources: tuple[Source, ...] = (),
 ) -> NetSpec:
     """Net with so many convolutions in its five groups; the sizes are those at 224 px.
 
@@ -60,10 +91,12 @@ def vgg(
             Dense(4096, name="fc7"),
             Dropout(0.5, name="dropout7"),
         ),
+        sources=sources,
     )
 
 
-VGG_13 = vgg("vgg_13", (2, 2, 2, 2, 2), parameters=129_016_400)
-VGG_16 = vgg("vgg_16", (2, 2, 3, 3, 3), parameters=134_326_096)
-VGG_19 = vgg("vgg_19", (2, 2, 4, 4, 4), parameters=139_635_792)
+SOURCES = (SLIM, KERAS, TORCHVISION)
+VGG_13 = vgg("vgg_13", (2, 2, 2, 2, 2), 129_016_400)
+VGG_16 = vgg("vgg_16", (2, 2, 3, 3, 3), 134_326_096, sources=SOURCES)
+VGG_19 = vgg("vgg_19", (2, 2, 4, 4, 4), 139_635_792, sources=SOURCES)
 VGG_13_BN = vgg("vgg_13_bn", (2, 2, 2, 2, 2), 129_017_680, norm_behind=(4, 9))

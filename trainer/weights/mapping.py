@@ -25,6 +25,8 @@ LOGITS = "logits/"
 SHOWN = 4
 DEPTHWISE = "depthwise_weights"
 _NORM = "BatchNorm/"
+_LAYER = re.compile(rf"(.*?)/((?:{_NORM})?[^/]+)")
+_NUMBER = re.compile(r"([0-9]{1,9})")
 # Last part of a foreign name -> ours, where the layer is no batch norm, and where it is.
 _KERAS = {
     "kernel": "weights",
@@ -138,6 +140,7 @@ def _attempt(
     names = _rename(foreign, source)
     classes = _count_classes(foreign, names)
     shapes = expected_shapes(spec, max(classes, 2))
+    names |= _in_order(names, shapes, source.ordered)
     first_kernel = _first(shapes, lambda shape: len(shape) == 4)
     first_dense = _first(shapes, lambda shape: len(shape) == 2)
     arrays: Tensors = {}
@@ -194,6 +197,49 @@ def _rename(
         candidates = _by_layout(name, array, source.layout, norms)
         renamed[name] = tuple(map(source.renamed, candidates))
     return renamed
+
+
+def _in_order(
+    names: Mapping[str, Sequence[str]],
+    shapes: Mapping[str, tuple[int, ...]],
+    ordered: str,
+) -> dict[str, tuple[str, ...]]:
+    """Foreign name -> variable, for the layers that `Source.ordered` describes.
+
+    Where there are more of a kind on one side, its last ones stay without a partner.
+    """
+    if not ordered:
+        return {}
+    pattern = re.compile(ordered)
+    reached = _targets(names, shapes)
+    foreign: dict[str, list[tuple[str, str]]] = {}
+    for name, candidates in names.items():
+        layer, kind = _split(candidates[0])
+        if candidates[0] not in reached and pattern.fullmatch(layer):
+            foreign.setdefault(kind, []).append((layer, name))
+    ours: dict[str, list[str]] = {}
+    for name in shapes:
+        if name not in reached and not name.startswith(LOGITS):
+            ours.setdefault(_split(name)[1], []).append(name)
+    return {
+        name: (target,)
+        for kind, found in foreign.items()
+        for (_, name), target in zip(
+            sorted(found, key=_by_number), ours.get(kind, ()), strict=False
+        )
+    }
+
+
+def _split(name: str) -> tuple[str, str]:
+    """Layer and last part of a name of ours: 'conv1' and 'BatchNorm/beta'."""
+    parts = _LAYER.fullmatch(name)
+    return (parts[1], parts[2]) if parts else (name, "")
+
+
+def _by_number(found: tuple[str, str]) -> list[str | int]:
+    """Sorts by the name of the layer, numbers in it by value."""
+    parts = _NUMBER.split(found[0])
+    return [int(part) if place % 2 else part for place, part in enumerate(parts)]
 
 
 def _norm_layers(foreign: Iterable[str], layout: Layout) -> set[str]:

@@ -165,6 +165,21 @@ NAMES = [
     ),
     ("mobilenet_v3_large", "keras", "Logits/biases", "logits/biases"),
     ("efficientnet_b0", "timm", "bn2/BatchNorm/gamma", "head/BatchNorm/gamma"),
+    # Its sister with fewer units is compared in test_slim_peers.py.
+    (
+        "resnet_v1_101",
+        "tf-slim",
+        "resnet_v1_101/block3/unit_23/bottleneck_v1/conv3/BatchNorm/beta",
+        "group3/unit23/conv_3/BatchNorm/beta",
+    ),
+    (
+        "resnet_v1_101",
+        "tf-slim",
+        "resnet_v1_101/block4/unit_1/bottleneck_v1/shortcut/weights",
+        "group4/unit1/shortcut/weights",
+    ),
+    ("resnet_v1_101", "tf-slim", "resnet_v1_101/conv1/weights", "conv1/weights"),
+    ("resnet_v1_101", "tf-slim", "resnet_v1_101/logits/biases", "logits/biases"),
 ]
 
 

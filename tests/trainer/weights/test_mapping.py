@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from schema.errors import ConfigError
 from trainer.config import PreprocessingConfig
+from trainer.nets import registry
 from trainer.nets.blocks import Conv, Dense, Flatten, NetSpec, SeparableConv
 from trainer.nets.published import Source
 from trainer.weights import mapping, opening
@@ -187,3 +188,110 @@ def test_a_net_without_rules_for_the_layout() -> None:
     with pytest.raises(ConfigError, match="no rules for these weights") as info:
         mapping.convert(opened({}, "keras_h5"), spec)
     assert info.value.expected == "torchvision (pytorch)"
+
+
+ROW = NetSpec(
+    "row",
+    family="test",
+    image_size_px=8,
+    channels=3,
+    num_classes=5,
+    parameters=0,
+    reference="",
+    blocks=(
+        *(Conv(4, 3, name=name) for name in ("stem", "a", "b", "named", "c")),
+        Flatten(),
+    ),
+)
+IN_ORDER = {
+    "rules": ((r"^own(_bn)?/", "named/"), (r"^predictions/", "logits/")),
+    "ordered": r"(conv2d|batch_normalization)(_\d+)?",
+}
+
+
+def by_number(values: dict[str, np.ndarray], first: int) -> dict[str, np.ndarray]:
+    """As Keras names them, counting from `first`; 0 has no number."""
+    foreign = {}
+    unnamed = ("stem", "a", "b", "c")
+    for name, value in values.items():
+        layer, _, last = name.partition("/")
+        number = first + unnamed.index(layer) if layer in unnamed else 0
+        suffix = f"_{number}" if number else ""
+        kind = last.removeprefix("BatchNorm/").replace("weights", "kernel")
+        if layer == "named":
+            foreign[f"own/{kind}" if kind == "kernel" else f"own_bn/{kind}"] = value
+        elif layer == "logits":
+            foreign[f"predictions/{kind.replace('biases', 'bias')}"] = value
+        elif kind == "kernel":
+            foreign[f"conv2d{suffix}/kernel"] = value
+        else:
+            foreign[f"batch_normalization{suffix}/{kind}"] = value
+    return foreign
+
+
+@pytest.mark.parametrize("first", [0, 1, 7, 98])
+def test_layers_by_their_order(first: int) -> None:
+    # From 7 and 98 on, the order of the text is another one than that of the numbers.
+    spec = with_source(ROW, "keras", **IN_ORDER)
+    values = values_of(spec)
+    foreign = by_number(values, first)
+    shuffled = dict(sorted(foreign.items(), reverse=True))
+    mapped = mapping.convert(opened(shuffled, "keras_h5"), spec)
+    assert mapped.arrays.keys() == {f"row/{name}" for name in values}
+    for name, value in values.items():
+        np.testing.assert_array_equal(mapped.arrays[f"row/{name}"], value, name)
+
+
+def test_too_many_and_too_few_layers_by_order_are_named() -> None:
+    spec = with_source(ROW, "keras", **IN_ORDER)
+    foreign = by_number(values_of(spec), 1)
+    more = foreign | {"conv2d_5/kernel": foreign["conv2d_4/kernel"]}
+    with pytest.raises(ConfigError) as info:
+        mapping.convert(opened(more, "keras_h5"), spec)
+    assert info.value.found == "1 left over: conv2d_5/kernel (conv2d_5/weights)"
+    del foreign["conv2d_2/kernel"]
+    with pytest.raises(ConfigError) as info:
+        mapping.convert(opened(foreign, "keras_h5"), spec)
+    assert info.value.found == "1 missing: c/weights"
+    foreign["other_2/kernel"] = foreign["conv2d_4/kernel"]
+    with pytest.raises(ConfigError, match="not those of the net") as info:
+        mapping.convert(opened(foreign, "keras_h5"), spec)
+    assert "1 left over: other_2/kernel (other_2/weights)" in info.value.found
+
+
+def test_vgg_of_torchvision() -> None:
+    """PyTorch flattens channels first; layers without weights have numbers too."""
+    convolutions = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
+    dense = {"fc6": "classifier.0", "fc7": "classifier.3", "logits": "classifier.6"}
+    (source,) = (s for s in registry.find("vgg_16").sources if s.layout == "pytorch")
+    spec = dataclasses.replace(
+        registry.find("vgg_16"),
+        image_size_px=64,
+        sources=(dataclasses.replace(source, flattened_maps=(2, 2, 512)),),
+    )
+    assert source.flattened_maps == (7, 7, 512)
+    layers = {f"conv{n}": f"features.{k}" for n, k in enumerate(convolutions, 1)}
+    foreign, expected = {}, {}
+    for place, (name, shape) in enumerate(mapping.expected_shapes(spec, 5).items()):
+        layer, last = name.split("/")
+        value = np.full(shape, place, np.float32)
+        theirs = (layers | dense)[layer]
+        if last == "biases":
+            foreign[f"{theirs}.bias"] = value
+        elif layer in dense:
+            rows = np.arange(shape[0], dtype=np.float32)[:, None]
+            value += rows if layer == "fc6" else 0
+            inputs = shape[0]
+            if layer == "fc6":
+                turned = value.reshape(2, 2, 512, -1).transpose(3, 2, 0, 1)
+                foreign[f"{theirs}.weight"] = turned.reshape(-1, inputs)
+            else:
+                foreign[f"{theirs}.weight"] = value.T
+        else:
+            foreign[f"{theirs}.weight"] = value.transpose(3, 2, 0, 1)
+        expected[f"vgg_16/{name}"] = value
+    mapped = mapping.convert(opened(foreign), spec)
+    assert mapped.source.origin == "torchvision"
+    assert mapped.arrays.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_array_equal(mapped.arrays[name], value, name)
