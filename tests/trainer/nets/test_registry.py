@@ -113,8 +113,6 @@ SIBLINGS = {
     "mobilenet_v2": "mobilenet_v2_035",
     "mobilenet_v2_050": "mobilenet_v2_035",
     "mobilenet_v2_140": "mobilenet_v2_035",
-    "resnet_32": "resnet_20",
-    "resnet_56": "resnet_20",
     "resnet_v1_101": "resnet_v1_50",
 }
 # Nets quick enough to build and train whenever a file is saved.
