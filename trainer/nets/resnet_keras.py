@@ -14,6 +14,7 @@ from trainer.nets.blocks import (
     NetSpec,
     Pool,
     Residual,
+    Shortcut,
 )
 from trainer.nets.published import Source
 from trainer.nets.slim_form import MEANS_224
@@ -41,7 +42,7 @@ def group(name: str, filters: int, units: int, stride: int = 2) -> tuple[Block, 
         step = stride if place == 1 else 1
         last = Conv(4 * filters, 1, activation="linear")
         body = (Conv(filters, 1, step), Conv(filters, 3), last)
-        shortcut = "projection" if place == 1 else "identity"
+        shortcut: Shortcut = "projection" if place == 1 else "identity"
         rows.append(Residual(body, shortcut, step, name=f"{name}/unit{place}"))
     return tuple(rows)
 

@@ -115,10 +115,3 @@ def test_logits_are_those_of_keras(name, tmp_path):
         np.abs(theirs[0] - theirs[1]).max() / largest,
     )
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-4 * largest)
-
-
-@pytest.mark.parametrize("name", ["inception_resnet_v2_slim", "inception_v3"])
-def test_keras_numbers_the_layers_of_inception(name):
-    """What `Source.ordered` is for: no name, only a number that may start anywhere."""
-    (source,) = (s for s in registry.find(name).sources if s.layout == "keras")
-    assert source.ordered == r"(conv2d|batch_normalization)(_\d+)?"
