@@ -9,7 +9,8 @@ an earlier run's statistics.
 import dataclasses
 import json
 import pathlib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tensorflow_metadata.proto.v0 import anomalies_pb2
@@ -28,6 +29,7 @@ from tfx.types import (
 )
 
 from components.example_validator import distances, profile
+from components.image_example_gen import splits
 from schema import data_profile, durable, features, models_config
 from schema.errors import DataError
 
@@ -83,7 +85,10 @@ class Executor(stock_executor.Executor):
         anomalies = artifact_utils.get_single_instance(
             output_dict[standard_component_specs.ANOMALIES_KEY]
         )
-        _refuse_anomalies(anomalies)
+        statistics = artifact_utils.get_single_instance(
+            input_dict[standard_component_specs.STATISTICS_KEY]
+        )
+        _refuse_anomalies(anomalies, statistics)
         limits = distances.Limits(**json.loads(exec_properties[LIMITS_KEY]))
         output = artifact_utils.get_single_instance(output_dict[PROFILE_KEY])
         profiles = _profiles(input_dict, limits)
@@ -109,7 +114,17 @@ class Executor(stock_executor.Executor):
         return result
 
 
-def _refuse_anomalies(artifact: types.Artifact) -> None:
+def _refuse_anomalies(artifact: types.Artifact, statistics: types.Artifact) -> None:
+    """Raises DataError where a split has anomalies.
+
+    A class with too few images for every split may be missing from eval and test.
+    """
+    images = {
+        split: profile.classes(
+            stats_artifact_utils.load_statistics(statistics, split).proto()
+        )
+        for split in artifact_utils.decode_split_names(artifact.split_names)
+    }
     sentences = []
     for split in artifact_utils.decode_split_names(artifact.split_names):
         path = (
@@ -118,6 +133,8 @@ def _refuse_anomalies(artifact: types.Artifact) -> None:
         )
         with fileio.open(path, "rb") as file:
             anomalies = anomalies_pb2.Anomalies.FromString(file.read())
+        if split != features.TRAIN and _lacks_rare_classes_only(split, images):
+            _forgive_missing_classes(anomalies)
         sentences += [f"{split}: {words}" for words in in_words(anomalies)]
     if sentences:
         raise DataError(
@@ -126,6 +143,36 @@ def _refuse_anomalies(artifact: types.Artifact) -> None:
             tip="mend the data, or look at them with `slimline data inspect` and"
             " change the contract's schema.pbtxt and labels.txt on purpose",
         )
+
+
+def _lacks_rare_classes_only(
+    split: str, images: Mapping[str, Mapping[str, float]]
+) -> bool:
+    """Whether each class missing from `split` has too few images to be cut into splits.
+
+    Args:
+      split: name.
+      images: split -> class -> images.
+    """
+    totals: Counter[str] = Counter()
+    for by_class in images.values():
+        totals.update(by_class)
+    missing = totals.keys() - images[split].keys()
+    return all(totals[name] < splits.MIN_IMAGES_TO_CUT for name in missing)
+
+
+def _forgive_missing_classes(anomalies: anomalies_pb2.Anomalies) -> None:
+    """Removes the anomaly that class names are missing."""
+    if features.TEXT not in anomalies.anomaly_info:
+        return
+    reasons = anomalies.anomaly_info[features.TEXT].reason
+    kept = [
+        reason
+        for reason in reasons
+        if reason.type != anomalies_pb2.AnomalyInfo.FEATURE_TYPE_LOW_UNIQUE
+    ]
+    del reasons[:]
+    reasons.extend(kept)
 
 
 def _profiles(

@@ -56,9 +56,11 @@ def _min_top_1(measured: Mapping[str, Any], limits: Limits) -> Rule:
     crossed = measured.get("cross_validation")
     if crossed and measured["images"] < limits.min_test_images:
         top_1 = crossed["top_1"]
+        count = measured["images"]
+        few = "1 test image is" if count == 1 else f"{count} test images are"
         how = (
             f" by {crossed['folds']}-fold cross-validation on {crossed['images']} images,"
-            f" since {measured['images']} test images are too few to judge by"
+            f" since {few} too few to judge by"
         )
     is_kept = top_1 >= required
     sentence = (

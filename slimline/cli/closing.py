@@ -270,7 +270,8 @@ def _metrics(
     told = []
     for name in sorted(metrics, key=_place):
         if name == "example_count":
-            told.append(f"{metrics[name]:,.0f} images")
+            images = "image" if metrics[name] == 1 else "images"
+            told.append(f"{metrics[name]:,.0f} {images}")
         elif name == "calibration_error":
             told.append(f"calibration error {metrics[name]:.4f}")
         elif name == "cross_entropy" or name.startswith("top_"):

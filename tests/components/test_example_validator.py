@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ feature {
   name: "image/class/text" type: BYTES domain: "class"
   presence { min_fraction: 1.0 min_count: 1 }
   shape {}
+  unique_constraints { min: 2 max: 2 }
 }
 feature {
   name: "image/height" type: INT int_domain { min: 8 max: 8 }
@@ -38,11 +40,8 @@ datasets {
         num_non_missing: 10 min_num_values: 1 max_num_values: 1 avg_num_values: 1.0
         tot_num_values: 10
       }
-      unique: 2
-      rank_histogram {
-        buckets { label: "cat" sample_count: 9 }
-        buckets { label: "%s" sample_count: 1 }
-      }
+      unique: %d
+      rank_histogram { %s }
     }
   }
   features {
@@ -61,29 +60,44 @@ datasets {
 
 @pytest.fixture
 def validate(tmp_path: pathlib.Path, new_fakes):
-    """Function (class_name, largest_px, **limits) that validates a split `train`."""
+    """Function (class_name, largest_px, **limits) that validates.
 
-    def run(class_name: str, largest_px: int, **limits: float) -> pathlib.Path:
+    A split `train` has ten images, one of them of `class_name`; `others` gives further
+    splits, name -> class -> images.
+    """
+
+    def run(
+        class_name: str,
+        largest_px: int,
+        others: Mapping[str, Mapping[str, int]] = {},
+        **limits: float,
+    ) -> pathlib.Path:
+        splits = {"train": {"cat": 9, class_name: 1}, **others}
         schema = standard_artifacts.Schema()
         schema.uri = str(tmp_path / "schema")
         pathlib.Path(schema.uri).mkdir()
         (tmp_path / "schema" / "schema.pbtxt").write_text(SCHEMA)
         statistics = standard_artifacts.ExampleStatistics()
         statistics.uri = str(tmp_path / "statistics")
-        split = tmp_path / "statistics" / "Split-train"
-        split.mkdir(parents=True)
-        message = text_format.Parse(
-            STATISTICS % (class_name, largest_px),
-            statistics_pb2.DatasetFeatureStatisticsList(),
-        )
-        (split / "FeatureStats.pb").write_bytes(message.SerializeToString())
+        for name, classes in splits.items():
+            split = tmp_path / "statistics" / f"Split-{name}"
+            split.mkdir(parents=True)
+            buckets = " ".join(
+                f'buckets {{ label: "{label}" sample_count: {count} }}'
+                for label, count in classes.items()
+            )
+            message = text_format.Parse(
+                STATISTICS % (len(classes), buckets, largest_px),
+                statistics_pb2.DatasetFeatureStatisticsList(),
+            )
+            (split / "FeatureStats.pb").write_bytes(message.SerializeToString())
         examples = standard_artifacts.Examples()
         examples.uri = str(tmp_path / "examples")
         write_examples(
             tmp_path / "examples" / "Split-train", new_fakes(0).pixels([0] * 4, 8, 6, 3)
         )
-        for artifact in (statistics, examples):
-            artifact.split_names = artifact_utils.encode_split_names(["train"])
+        examples.split_names = artifact_utils.encode_split_names(["train"])
+        statistics.split_names = artifact_utils.encode_split_names([*splits])
         anomalies = standard_artifacts.ExampleAnomalies()
         anomalies.uri = str(tmp_path / "anomalies")
         output = standard_artifacts.ExampleStatistics()
@@ -133,6 +147,34 @@ def test_a_wrong_size_is_named(validate) -> None:
         validate("dog", 9)
     assert "train: image/height: " in caught.value.found
     assert "9" in caught.value.found
+
+
+def test_a_class_too_rare_to_be_cut_may_be_missing_from_eval_and_test(validate) -> None:
+    root = validate("dog", 8, {"eval": {"cat": 3}, "test": {"cat": 4, "dog": 1}})
+    assert (root / "profile" / "Split-train").is_dir()
+
+
+def test_a_class_with_enough_images_may_not_be_missing(validate) -> None:
+    with pytest.raises(DataError, match="break their contract") as caught:
+        validate("dog", 8, {"eval": {"cat": 3}, "test": {"cat": 3, "dog": 2}})
+    assert caught.value.found == (
+        "eval: image/class/text: Expected at least 2 unique values but found only 1."
+    )
+
+
+def test_a_class_may_not_be_missing_from_train(validate) -> None:
+    with pytest.raises(DataError) as caught:
+        validate("cat", 8, {"eval": {"cat": 3, "dog": 1}})
+    assert caught.value.found == (
+        "train: image/class/text: Expected at least 2 unique values but found only 1."
+    )
+
+
+def test_what_else_is_wrong_with_a_small_split_is_told(validate) -> None:
+    with pytest.raises(DataError) as caught:
+        validate("dog", 9, {"eval": {"cat": 3}})
+    assert "eval: image/height: " in caught.value.found
+    assert "unique" not in caught.value.found
 
 
 def test_classes_are_named_first() -> None:

@@ -167,3 +167,10 @@ def test_the_rule_carries_the_figure_of_the_cross_validation() -> None:
     found = measured(cross_validation=CROSSED, images=29)
     rule = gate.judge(found, gate.Limits(0.85, min_test_images=30))[0]
     assert (rule.name, rule.figure, rule.limit) == ("min_top_1", 0.84, 0.85)
+
+
+def test_a_single_test_image() -> None:
+    found = measured(cross_validation=CROSSED, images=1)
+    assert sentences(found, min_test_images=30)[0][0].endswith(
+        "on 50 images, since 1 test image is too few to judge by"
+    )
