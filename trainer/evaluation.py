@@ -12,6 +12,10 @@ from trainer.config import TrainerConfig
 from trainer.input_pipeline import Split
 
 
+# Relative difference of two figures of the same weights, computed in another order.
+ROUNDING = 1e-6
+
+
 @dataclasses.dataclass(frozen=True)
 class Measurement:
     """One exact pass over a split.
@@ -29,11 +33,10 @@ class Measurement:
     cross_entropy: float
 
     def is_better_than(self, other: "Measurement | None") -> bool:
-        """Higher top-1; of equal ones the lower cross-entropy."""
-        return other is None or (self.top_1, -self.cross_entropy) > (
-            other.top_1,
-            -other.cross_entropy,
-        )
+        """Higher top-1; of equal ones the lower cross-entropy, by more than rounding."""
+        if other is None or self.top_1 != other.top_1:
+            return other is None or self.top_1 > other.top_1
+        return self.cross_entropy < other.cross_entropy * (1 - ROUNDING)
 
 
 class EvalSession(contextlib.AbstractContextManager["EvalSession"]):
