@@ -11,7 +11,6 @@ from trainer import graphs
 from trainer.config import TrainerConfig
 from trainer.input_pipeline import Split
 
-
 # Relative difference of two figures of the same weights, computed in another order.
 ROUNDING = 1e-6
 
