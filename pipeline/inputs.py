@@ -111,8 +111,9 @@ def check(config: PipelineConfig) -> None:
 
     Raises:
       ConfigError: an unknown net, sizes that do not fit each other or the net, a
-        schedule, an augmentation or a floor that cannot be, classes balanced twice, or
-        a check of the served model that cannot run here.
+        schedule, an augmentation or a floor that cannot be, classes balanced twice, a
+        check of the served model that cannot run here, or no contract and
+        `data.init_contract` off.
       DataError: there is nothing at `data.path`.
     """
     preprocessing = config.preprocessing
@@ -155,6 +156,8 @@ def check(config: PipelineConfig) -> None:
             f"no data at {config.data.path}",
             expected="a folder or an archive (.tar, .tar.gz, .tar.xz, .zip)",
         )
+    if config.data.path and not config.data.init_contract:
+        _find_contract(config, _given_path(config))
 
 
 def _check_weights(config: PipelineConfig) -> None:

@@ -146,7 +146,12 @@ def _headline(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         (
             "net",
             wording.visible(summary["net"]),
-            f"{summary['parameters']:,} parameters, {summary['steps']:,} steps",
+            f"{summary['parameters']:,} parameters, "
+            + (
+                f"{summary['steps']:,} steps"
+                if summary["steps"]
+                else "class layer only"
+            ),
         ),
         (
             "time",

@@ -39,14 +39,14 @@ class PreprocessingConfig:
     )
     crop_px: PositiveInt = setting(32, "side of the central square that is kept")
     channels: Literal[1, 3] = setting(3, "1 for gray, 3 for colour")
-    interpolation: Literal["bilinear", "bicubic"] = setting(
-        "bilinear", "how pixels are resized, always with anti-aliasing"
-    )
     standardise: Literal["per_image", "dataset", "minus_one_to_one", "fixed"] = setting(
         "per_image",
         "zero mean and unit variance of each image (per_image), by channel mean and"
         " variance of the train split (dataset), 0..255 to -1..1 (minus_one_to_one), or by"
         " preprocessing.mean and preprocessing.deviation (fixed)",
+    )
+    interpolation: Literal["bilinear", "bicubic"] = setting(
+        "bilinear", "how pixels are resized, always with anti-aliasing"
     )
     mean: tuple[float, ...] = setting(
         (0.0,),

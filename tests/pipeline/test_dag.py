@@ -2,7 +2,9 @@
 
 import dataclasses
 import json
+import pathlib
 
+import numpy as np
 import pytest
 from tfx.dsl.compiler import compiler
 from tfx.proto.orchestration import pipeline_pb2
@@ -10,7 +12,10 @@ from tfx.proto.orchestration import pipeline_pb2
 from pipeline import dag, engines, experiments
 from pipeline.config import BulkInferenceConfig, InfraConfig
 from schema import contract
-from trainer.config import TrainerConfig
+from trainer.config import PreprocessingConfig, TrainConfig, TrainerConfig
+from trainer.nets import registry
+from trainer.nets.published import Source
+from trainer.weights import mapping, safetensors, store
 
 EDGES = {
     "contract": set(),
@@ -139,6 +144,40 @@ def test_the_gate_looks_at_test_and_the_trainer_does_not() -> None:
     train = parameters(compiled, "train")
     assert json.loads(train["train_args"])["splits"] == ["train"]
     assert json.loads(train["eval_args"])["splits"] == ["eval"]
+
+
+def test_other_weights_of_the_same_name_train_anew(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TFX compares properties, and the name of the weights stays."""
+    images = PreprocessingConfig(resize_px=32, crop_px=32)
+    spec = dataclasses.replace(
+        registry.NETS["lenet_5"], sources=(Source("slim", "somebody", (), images),)
+    )
+    monkeypatch.setitem(registry.NETS, "lenet_5", spec)
+    monkeypatch.setenv(store.VARIABLE, str(tmp_path / "store"))
+    random = np.random.default_rng(0)
+    found = []
+    for _ in range(2):
+        with (tmp_path / "lenet.safetensors").open("wb") as file:
+            shapes = mapping.expected_shapes(spec, 10).items()
+            safetensors.write(
+                file,
+                {name: random.random(shape, np.float32) for name, shape in shapes},
+            )
+        store.add(tmp_path / "lenet.safetensors", "lenet_5", name="mine")
+        train = TrainConfig(weights="mine")
+        compiled = compile_pipeline("digits_resnet_20", train=train)
+        found.append(
+            {component: parameters(compiled, component) for component in EDGES}
+        )
+        store.remove("mine")
+    first, second = found
+    assert [name for name in EDGES if first[name] != second[name]] == ["train"]
+    configs = [json.loads(one["train"]["custom_config"]) for one in found]
+    fingerprints = [config.pop("weights_fingerprint") for config in configs]
+    assert configs[0] == configs[1]
+    assert fingerprints[0] != fingerprints[1]
 
 
 def test_thresholds_do_not_reach_the_trainer() -> None:

@@ -59,8 +59,9 @@ def test_no_contract_yet(
     with pytest.raises(
         ConfigError, match=r"no data contract for 'my-cats.v2'"
     ) as caught:
-        inputs.resolve(config, tmp_path)
+        inputs.check(config)  # before a run gets its folder
     assert "slimline data init" in caught.value.tip
+    assert [path.name for path in tmp_path.iterdir()] == ["My Cats.v2"]
 
 
 def test_the_first_run_writes_the_contract(

@@ -15,6 +15,7 @@ from components.model_evaluator import predictions
 from report import building, pictures, run_data
 from schema import run_files
 from schema.errors import ConfigError
+from trainer import history
 
 MAX_BYTES = 5_000_000
 HOSTILE = (
@@ -179,6 +180,74 @@ def test_curves_say_where_they_begin_and_end(page):
     )
     assert "Learning rate over the steps. train: from 0.09998 to 0." in text
     assert "eval, averaged weights: from 0.2628 to 0.931" in text
+
+
+START = {
+    "name": "mine",
+    "source": "<b>mine</b>.h5",
+    "licence": "MIT",
+    "sha256": "0123456789abcdef" * 4,
+}
+
+
+def with_heads(run, **changes):
+    """The made-up run as one that fitted two class layers."""
+    run.write()
+    for decay, loss, top_1, cross_entropy in (
+        (0.1, 0.0432, 0.9, 0.2511),
+        (0.01, 0.0123, 0.95, 0.1987),
+    ):
+        history.heads(run.folder).append(
+            {
+                "weight_decay": decay,
+                "loss": loss,
+                "eval_top_1": top_1,
+                "eval_cross_entropy": cross_entropy,
+            }
+        )
+    summary = json.loads((run.folder / run_files.SUMMARY_FILE).read_text())
+    summary |= {"start": START, "head_top_1": 0.95} | changes
+    (run.folder / run_files.SUMMARY_FILE).write_text(json.dumps(summary))
+    return render(run)
+
+
+def test_a_class_layer_alone_is_told_with_all_that_were_fitted(new_run, tmp_path):
+    run = new_run(tmp_path, images=24)
+    page = with_heads(run, steps=0, best_step=0, weights="raw", eval_top_1=0.95)
+    (run.folder / history.LOSSES_FILE).unlink()
+    text = section(page, "curves")
+    assert text.startswith(
+        "Curves Started from the published weights mine of <b>mine</b>.h5 (licence MIT,"
+        f" SHA-256 {START['sha256']} )."
+    )
+    assert "<b>mine</b>.h5" not in page
+    assert (
+        "The net resnet_20 was frozen, and its class layer fitted on the features of all"
+        " training images with each weight decay below; the best on eval was taken: top-1"
+        " 0.9500."
+    ) in text
+    assert "0.1000 0.0432 0.2511 0.9000 0.0100 0.0123 0.1987 0.9500" in text
+    assert "steps" not in text
+    # Nothing is amiss without losses of steps.
+    assert "gone" not in section(render(run), "curves")
+
+
+def test_fine_tuning_after_the_class_layer_is_told_with_both_figures(new_run, tmp_path):
+    text = section(with_heads(new_run(tmp_path, images=24)), "curves")
+    assert "the best on eval was taken: top-1 0.9500." in text
+    assert (
+        "Then the net was trained for 1,000 steps; the weights of step 950 were exported:"
+        " eval top-1 0.9312, averaged weights."
+    ) in text
+
+
+def test_fine_tuning_that_made_it_worse_says_what_was_exported(new_run, tmp_path):
+    run = new_run(tmp_path, images=24)
+    page = with_heads(run, best_step=0, weights="raw", eval_top_1=0.95)
+    assert (
+        "Then the net was trained for 1,000 steps; the class layer above stayed best on"
+        " eval and was exported: eval top-1 0.9500, raw weights."
+    ) in section(page, "curves")
 
 
 def test_the_matrix_holds_every_image(page, made_up):

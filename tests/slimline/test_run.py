@@ -390,6 +390,53 @@ def test_summary_names_the_quarantine(make_summary) -> None:
     )
 
 
+START = {
+    "name": "mine",
+    "source": "mine.h5",
+    "licence": "MIT",
+    "sha256": "0123456789abcdef" * 4,
+}
+
+
+def test_summary_of_a_class_layer_alone(make_summary) -> None:
+    crossed = {"top_1": 0.95, "low": 0.7512, "high": 0.9989, "images": 20, "folds": 5}
+    summary = make_summary(
+        RUN,
+        steps=0,
+        best_step=0,
+        weights="raw",
+        head_top_1=0.985,
+        start=START,
+        cross_validation=crossed,
+    )
+    lines = closing.describe(summary, pathlib.Path("runs")).splitlines()
+    assert "weights   mine (mine.h5, licence MIT, SHA-256 0123456789ab…)" in lines
+    assert (
+        "training  class layer only, on features of the frozen net: eval top-1 0.9850"
+        in lines
+    )
+    assert (
+        "crossed   top-1 0.9500 [0.751, 0.999] by 5-fold cross-validation on 20 images of"
+        " train and eval" in lines
+    )
+
+
+def test_summary_of_fine_tuning_has_both_figures(make_summary) -> None:
+    summary = make_summary(RUN, head_top_1=0.97, start=START)
+    told = closing.describe(summary, pathlib.Path("runs"))
+    assert (
+        "training  840 steps, best at 800: eval top-1 0.9850 (EMA weights);"
+        " class layer alone 0.9700\n"
+    ) in told
+    assert "crossed" not in told
+
+
+def test_summary_of_a_net_from_nothing_has_neither(make_summary) -> None:
+    told = closing.describe(make_summary(RUN), pathlib.Path("runs"))
+    assert "eval top-1 0.9850 (EMA weights)\n" in told
+    assert "\nweights" not in told
+
+
 INFRA_REFUSED = {
     "passed": False,
     "infra_rules": [

@@ -196,6 +196,7 @@ def test_fine_tuning_goes_on_from_the_head(split, start, tmp_path):
     rows = list(history.read(history.measurements(tmp_path / "run")))
     assert [row["step"] for row in rows] == [0, 2, 4]
     assert rows[0]["eval_top_1_raw"] == rows[0]["eval_top_1_ema"] == 1.0
+    assert history.head_top_1(tmp_path / "run") == 1.0
     assert rows[1]["loss"] < 0.5  # from scratch it is about log(2)
     best = min(
         min(row["eval_cross_entropy_raw"], row["eval_cross_entropy_ema"])

@@ -15,8 +15,8 @@ def row(content: object, text: str, split: str = "", key: str = "") -> splits.Ro
     return splits.Row(digest, split, text, key or f"{text}/{content}", False, 8, 8)
 
 
-def places(rows, eval_fraction=0.1, test_fraction=0.2):
-    rule = splits.assign(rows, eval_fraction, test_fraction)
+def places(rows, eval_fraction=0.1, test_fraction=0.2, seed=0):
+    rule = splits.assign(rows, eval_fraction, test_fraction, seed)
     return rule, {r.key: rule.split_of(r.digest, r.split, r.text) for r in rows}
 
 
@@ -43,6 +43,61 @@ def test_small_classes_keep_training_images(count, expected):
     rule, _ = places([row(i, "cat") for i in range(count)], 0.01, 0.01)
     counts = tuple(rule.images[split].get("cat", 0) for split in features.SPLITS)
     assert counts == expected
+
+
+def test_classes_too_small_to_be_cut_still_fill_every_split():
+    rows = [row(f"{text}{i}", text) for text in ("cat", "dog") for i in range(2)]
+    rule, _ = places(rows)
+    assert rule.images == {
+        "train": {"cat": 1, "dog": 1},
+        "eval": {"dog": 1},
+        "test": {"cat": 1},
+    }
+
+
+def test_of_a_small_class_no_image_is_taken_where_another_is_cut():
+    rows = [
+        row(f"{text}{i}", text)
+        for text, n in (("cat", 3), ("dog", 2))
+        for i in range(n)
+    ]
+    rule, _ = places(rows)
+    assert rule.images == {
+        "train": {"cat": 1, "dog": 2},
+        "eval": {"cat": 1},
+        "test": {"cat": 1},
+    }
+
+
+def test_a_split_that_is_not_asked_for_takes_no_image():
+    rows = [row(f"{text}{i}", text) for text in ("cat", "dog") for i in range(2)]
+    rule, _ = places(rows, eval_fraction=0.0)
+    assert rule.images == {
+        "train": {"cat": 1, "dog": 2},
+        "eval": {},
+        "test": {"cat": 1},
+    }
+
+
+def test_another_seed_cuts_other_images_and_as_many():
+    rows = three_classes()
+    first, by_first = places(rows, seed=1)
+    second, by_second = places(rows, seed=2)
+    _, unseeded = places(rows)
+    assert first.images == second.images == places(rows)[0].images
+    for one, other in ((by_first, by_second), (by_first, unseeded)):
+        assert sum(one[key] != other[key] for key in one) > 10
+    assert places(list(reversed(rows)), seed=1) == (first, by_first)
+
+
+def test_a_seed_leaves_official_splits_and_copies_together():
+    rows = [row(f"a{i}", "cat", "train") for i in range(20)]
+    rows += [row(f"a{i}", "cat", "train", f"copy/{i}") for i in range(20)]
+    rows += [row(f"b{i}", "cat", "test") for i in range(7)]
+    rule, placed = places(rows, seed=5)
+    assert rule.images["test"] == {"cat": 7}
+    assert rule.images["eval"] == {"cat": 4}
+    assert all(placed[f"cat/a{i}"] == placed[f"copy/{i}"] for i in range(20))
 
 
 def test_large_fractions_leave_one_for_training():

@@ -133,3 +133,37 @@ def test_a_rule_carries_figure_limit_and_baseline() -> None:
     assert (rules[0].name, rules[0].figure, rules[0].limit) == ("min_top_1", 0.9, 0.85)
     assert rules[1].figure == pytest.approx(0.004)
     assert (rules[1].limit, rules[1].baseline) == (-0.005, 0.896)
+
+
+CROSSED = {"top_1": 0.84, "low": 0.7, "high": 0.93, "images": 50, "folds": 5}
+BY_CROSSING = (
+    " by 5-fold cross-validation on 50 images, since 29 test images are too few to judge"
+    " by"
+)
+
+
+@pytest.mark.parametrize(
+    ("figures", "limits", "sentence", "is_kept"),
+    [
+        # Test says 0.9, the cross-validation 0.84.
+        ({"images": 29}, {"min_top_1": 0.8, "min_test_images": 30},
+         f"top-1 0.8400 ≥ 0.8000 required{BY_CROSSING}", True),
+        ({"images": 29}, {"min_top_1": 0.85, "min_test_images": 30},
+         f"top-1 0.8400, required 0.8500{BY_CROSSING}", False),
+        ({"images": 30}, {"min_top_1": 0.85, "min_test_images": 30}, *FIRST),
+        ({"images": 29}, {"min_top_1": 0.85, "min_test_images": 0}, *FIRST),
+        ({"images": 29, "cross_validation": None},
+         {"min_top_1": 0.85, "min_test_images": 30}, *FIRST),
+    ],
+)  # fmt: skip
+def test_few_test_images_are_judged_by_cross_validation(
+    figures: dict[str, Any], limits: dict[str, Any], sentence: str, is_kept: bool
+) -> None:
+    found = measured(**{"cross_validation": CROSSED} | figures)
+    assert sentences(found, **limits)[0] == (sentence, is_kept)
+
+
+def test_the_rule_carries_the_figure_of_the_cross_validation() -> None:
+    found = measured(cross_validation=CROSSED, images=29)
+    rule = gate.judge(found, gate.Limits(0.85, min_test_images=30))[0]
+    assert (rule.name, rule.figure, rule.limit) == ("min_top_1", 0.84, 0.85)

@@ -20,7 +20,7 @@ from trainer.config import (
     TrainerConfig,
 )
 from trainer.nets import builder, geometry, registry
-from trainer.nets.blocks import fold
+from trainer.nets.blocks import Pool, fold
 from trainer.nets.sizes import Sizes
 
 KEYS = tf.compat.v1.GraphKeys
@@ -104,16 +104,21 @@ RATE = 0.01
 # Where rounding shows more than elsewhere: few channels, and after a handful of steps moving
 # averages that are still far from the batch's statistics.
 ROUNDING = {"mobilenet_v2_035": 3e-5}
-# Nets quick enough to build and train whenever a file is saved.
-QUICK = {"resnet_20", "mlp_bn", "lenet_5"}
-
-# Big nets whose layers and defaults are those of another one, which is trained in their
-# place.
-SISTERS = {
+# Nets made of the same kinds of blocks, but for pools, as another one, which is trained and exported in
+# their place.
+SIBLINGS = {
     "inception_resnet_v2_slim": "inception_resnet_v2",
     "inception_v4_slim": "inception_v3",
+    **{f"efficientnet_lite{n}": "efficientnet_lite0" for n in range(1, 5)},
+    "mobilenet_v1": "mobilenet_v1_025",
+    "mobilenet_v1_050": "mobilenet_v1_025",
+    "mobilenet_v2": "mobilenet_v2_035",
+    "mobilenet_v2_050": "mobilenet_v2_035",
+    "mobilenet_v2_140": "mobilenet_v2_035",
     "resnet_v1_101": "resnet_v1_50",
 }
+# Nets quick enough to build and train whenever a file is saved.
+QUICK = {"resnet_20", "mlp_bn", "lenet_5"}
 
 BATCH = 8
 STEPS = 40
@@ -122,9 +127,7 @@ NETS = [
     pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
     for name in sorted(registry.NETS)
 ]
-
-
-TRAINED = [param for param in NETS if param.values[0] not in SISTERS]
+TRAINED = [param for param in NETS if param.values[0] not in SIBLINGS]
 
 
 def two_colours(spec, seed, size_px):
@@ -311,6 +314,15 @@ def fake_of(make_fake):
         return made[size_px, channels]
 
     return find
+
+
+@pytest.mark.parametrize(("name", "other"), SIBLINGS.items())
+def test_siblings_have_the_same_kinds_of_blocks(name, other):
+    def kinds(name):
+        return {type(block) for block in registry.find(name).blocks} - {Pool}
+
+    assert other not in SIBLINGS
+    assert kinds(name) == kinds(other)
 
 
 def test_every_net_is_in_the_table():

@@ -174,3 +174,26 @@ def test_the_manifest_can_be_read_by_others(source, folder) -> None:
     added = store.add(source, "lenet_5")
     text = (folder / "lenet_5" / "manifest.json").read_text(encoding="utf-8")
     assert json.loads(text)["sha256"] == added.sha256
+
+
+def test_other_weights_of_the_same_name_have_another_fingerprint(
+    source, values, tmp_path
+) -> None:
+    store.add(source, "lenet_5", name="mine")
+    first = store.fingerprint("mine")
+    store.remove("mine")
+    store.add(source, "lenet_5", name="mine", licence="MIT")
+    assert store.fingerprint("mine") == first  # the same weights
+    store.remove("mine")
+    values["logits/biases"][3] += 1
+    other = tmp_path / "other.safetensors"
+    with other.open("wb") as file:
+        safetensors.write(file, values)
+    store.add(other, "lenet_5", name="mine")
+    assert store.fingerprint("mine") != first
+
+
+def test_fingerprints_of_what_is_no_name(tmp_path) -> None:
+    assert store.fingerprint("") == store.fingerprint(store.BLESSED) == ""
+    with pytest.raises(ConfigError, match="no weights 'nothing'"):
+        store.fingerprint("nothing")
