@@ -108,10 +108,4 @@ def test_logits_are_those_of_keras(name, tmp_path):
     largest = np.abs(theirs).max()
     assert np.abs(theirs[0] - theirs[1]).max() > 0.01 * largest
     ours = run_ours(spec, mapped.arrays, images)
-    print(
-        "ERR",
-        name,
-        np.abs(ours - theirs).max() / largest,
-        np.abs(theirs[0] - theirs[1]).max() / largest,
-    )
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-4 * largest)

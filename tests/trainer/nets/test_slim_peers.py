@@ -144,11 +144,6 @@ def run_ours(spec, arrays, images: np.ndarray, is_training: bool = False):
 def assert_equal(ours: np.ndarray, theirs: np.ndarray) -> None:
     """Within 1e-4 of the largest logit, which differs from image to image."""
     largest = np.abs(theirs).max()
-    print(
-        "ERR",
-        np.abs(ours - theirs).max() / largest,
-        np.abs(theirs[0] - theirs[1]).max() / largest,
-    )
     assert np.abs(theirs[0] - theirs[1]).max() > 0.01 * largest
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-4 * largest)
 
