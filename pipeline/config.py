@@ -115,7 +115,8 @@ class EvaluationConfig:
     min_test_images: NonNegativeInt = setting(
         30,
         "with fewer test images min_top_1 is held against a cross-validation of the class"
-        " layer over the other images (train.fit_head, up to 1,000 images)",
+        " layer over the other images (train.fit_head, up to 1,000 images), and"
+        " max_top_1_drop counts only what is beyond noise",
     )
     floors: tuple[str, ...] = setting(
         (), "lowest top-1 of single slices, as [class:cat=0.8, colour:gray=0.7]"

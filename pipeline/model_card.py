@@ -123,6 +123,16 @@ def _metrics(found: Mapping[str, Any]) -> str:
                 _number(before[name]) if name in before else "",
             )
         )
+    if crossed := found.get("cross_validation"):
+        rows.append(
+            (
+                f"top_1, {crossed['folds']}-fold cross-validation on"
+                f" {crossed['images']} images of train and eval",
+                _number(crossed["top_1"]),
+                f"{_number(crossed['low'])} to {_number(crossed['high'])}",
+                "",
+            )
+        )
     return _table(rows)
 
 

@@ -23,7 +23,7 @@ class Limits:
         95 % interval of their difference.
       min_class_recall: of every class.
       min_test_images: with fewer images the result of a cross-validation, where there is
-        one, is judged by `min_top_1` instead.
+        one, is judged by `min_top_1` instead, and a drop counts only beyond noise.
       floors: 'trait:value' -> lowest top-1 of that slice, as {'class:cat': 0.8}.
     """
 
@@ -82,6 +82,14 @@ def _change(measured: Mapping[str, Any], limits: Limits) -> Rule:
         f"{change:+.4f} against version {measured['baseline_version']}"
         f" ({baseline:.4f}, ± {margin:.4f})"
     )
+    if measured["images"] < limits.min_test_images:
+        # One image is a drop of several points: only what is beyond noise counts.
+        high = measured["differences"]["top_1"]["high"]
+        words = "no drop" if high >= -allowed else "a drop"
+        sentence = (
+            f"{compared}, {words} beyond noise on {measured['images']} test images"
+        )
+        return Rule(name, sentence, high >= -allowed, change, -allowed, baseline)
     if change >= -allowed:
         sentence = f"{compared}, a drop of {allowed:.4f} is allowed"
         return Rule(name, sentence, True, change, -allowed, baseline)

@@ -9,6 +9,7 @@ from components.model_evaluator import gate
 
 def measured(top_1: float = 0.9, **changes: Any) -> dict[str, Any]:
     return {
+        "images": 1000,
         "metrics": {"top_1": top_1},
         "baseline_metrics": None,
         "baseline_version": None,
@@ -167,6 +168,19 @@ def test_the_rule_carries_the_figure_of_the_cross_validation() -> None:
     found = measured(cross_validation=CROSSED, images=29)
     rule = gate.judge(found, gate.Limits(0.85, min_test_images=30))[0]
     assert (rule.name, rule.figure, rule.limit) == ("min_top_1", 0.84, 0.85)
+
+
+@pytest.mark.parametrize(
+    ("high", "words", "is_kept"), [(0.17, "no drop", True), (-0.1, "a drop", False)]
+)
+def test_a_drop_on_few_test_images_counts_beyond_noise(
+    high: float, words: str, is_kept: bool
+) -> None:
+    found = measured(0.75, images=6, **against(0.9, -0.5, high))
+    rule = gate.judge(found, gate.Limits(max_top_1_drop=0.02, min_test_images=30))[1]
+    assert rule.is_kept == is_kept
+    assert rule.sentence.endswith(f", {words} beyond noise on 6 test images")
+    assert not gate.judge(found, gate.Limits(max_top_1_drop=0.02))[1].is_kept
 
 
 def test_a_single_test_image() -> None:
