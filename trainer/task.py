@@ -6,6 +6,7 @@ TFX reloads this module, so it holds functions only.
 import dataclasses
 import json
 import pathlib
+import shutil
 from typing import Any
 
 import tensorflow_transform as tft
@@ -68,6 +69,7 @@ def run_fn(fn_args: FnArgs) -> None:
             _feature_causes(config, start, fn_args),
         ),
     )
+    shutil.rmtree(run_dir / transfer.START_FOLDER, ignore_errors=True)
     # Before the export: it loads the Transform graph into a graph of its own, and
     # `transform` cannot be applied outside of that any more.
     recorded = recording.record(
