@@ -131,11 +131,19 @@ def check(config: PipelineConfig) -> None:
             tip=f"--set preprocessing.resize_px={size_px}"
             f" --set preprocessing.crop_px={size_px}",
         )
+    for name in ("mean", "deviation"):
+        values = getattr(preprocessing, name)
+        if len(values) not in (1, preprocessing.channels):
+            raise ConfigError(
+                f"setting 'preprocessing.{name}' does not fit the channels",
+                found=f"{len(values)} numbers",
+                expected=f"1, or {preprocessing.channels}: one a channel",
+            )
     spec = registry.find(config.model.net)
     geometry.check_image_size(spec, size_px, size_px)
     geometry.check_rows(spec, config.train.freeze)
     geometry.check_rows(spec, config.train.weights_exclude)
-    head_settings.check(config.train)
+    head_settings.check(config.trainer)
     if store.is_published(config.train.weights):
         _check_weights(config)
     elif config.train.weights not in ("", store.BLESSED):
@@ -168,6 +176,19 @@ def _check_weights(config: PipelineConfig) -> None:
             found=f"model.net {config.model.net}",
             expected=manifest.net,
             tip=f"--set model.net={manifest.net}",
+        )
+    channels = manifest.preprocessing["channels"]
+    if config.preprocessing.channels != channels:
+        raise ConfigError(
+            f"the weights {config.train.weights!r} expect {channels} channels",
+            found=f"preprocessing.channels {config.preprocessing.channels}",
+            tip="gray images are read as colour, too; leave preprocessing.channels out",
+        )
+    if not config.model.batch_norm:
+        raise ConfigError(
+            f"the weights {config.train.weights!r} are those of the net with batch norm",
+            found="model.batch_norm false",
+            expected="true",
         )
 
 

@@ -150,7 +150,7 @@ def _headline(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
             + (
                 f"{summary['steps']:,} steps"
                 if summary["steps"]
-                else "class layer only"
+                else "class layer fitted"
             ),
         ),
         (

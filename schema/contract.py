@@ -12,7 +12,7 @@ import pathlib
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
-from schema import features
+from schema import durable, features
 from schema.errors import ConfigError, DataError
 
 ROOT = pathlib.Path(__file__).parent
@@ -82,10 +82,10 @@ def load(folder: pathlib.Path) -> Contract:
 def save(contract: Contract, folder: pathlib.Path) -> None:
     """Writes both files of `contract` into `folder`, which is made where missing."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / SCHEMA_FILE).write_text(contract.schema_pbtxt, encoding="utf-8")
-    (folder / LABELS_FILE).write_text(
-        "".join(f"{label}\n" for label in contract.labels), encoding="utf-8"
-    )
+    labels = "".join(f"{label}\n" for label in contract.labels)
+    durable.write_text(folder / LABELS_FILE, labels)
+    # Last: a folder with a schema counts as a contract.
+    durable.write_text(folder / SCHEMA_FILE, contract.schema_pbtxt)
 
 
 def parse_schema(schema_pbtxt: str, origin: str) -> schema_pb2.Schema:

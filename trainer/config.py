@@ -358,6 +358,10 @@ def from_json(kind: type[Config], values: Mapping[str, Any]) -> Config:
 
 def _check_number(key: str, value: Any, field: dataclasses.Field) -> None:
     """Refuses what pydantic would turn into a number: true as 1, and infinity."""
+    if isinstance(value, (list, tuple)):
+        for one in value:
+            _check_number(key, one, field)
+        return
     if isinstance(value, bool) and field.type is not bool:
         raise _misfit(key, value, "not true or false", field)
     try:

@@ -61,7 +61,11 @@ class Cache:
         folder = self.root / key
         folder.mkdir(parents=True, exist_ok=True)
         folder.touch()  # the youngest are kept
-        others = [path for path in self.root.iterdir() if path.name != key]
+        others = [
+            path
+            for path in self.root.iterdir()
+            if path.name != key and any(path.glob("*.npy"))
+        ]
         others.sort(key=lambda path: path.stat().st_mtime, reverse=True)
         for path in others[KEPT:]:
             shutil.rmtree(path, ignore_errors=True)

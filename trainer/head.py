@@ -38,6 +38,8 @@ class Examples:
 
 def joined(parts: Sequence[Examples]) -> Examples:
     """All examples of `parts`, in their order."""
+    if len(parts) == 1:
+        return parts[0]
     return Examples(
         np.concatenate([part.features for part in parts]),
         np.concatenate([part.labels for part in parts]),
@@ -96,8 +98,8 @@ def fit(
       label_smoothing: share of each target that is spread over all classes alike.
     """
     scale = max(float(np.sqrt(np.mean(np.square(examples.features)))), MIN_SCALE)
-    features = examples.features / np.float32(scale)
-    units = features.shape[1]
+    features, units = examples.features, examples.features.shape[1]
+    unit = np.float32(1 / scale)
     targets = np.full(
         [len(features), num_classes], label_smoothing / num_classes, np.float32
     )
@@ -109,10 +111,11 @@ def fit(
 
     def loss(parameters: np.ndarray, weight_decay: float) -> tuple[float, np.ndarray]:
         weights, biases = _unpack(parameters, units, num_classes)
-        log_probabilities = _log_softmax(features @ weights + biases)
+        # The weights are scaled in place of the features, which would be copied.
+        log_probabilities = _log_softmax(features @ (unit * weights) + biases)
         value = -float((shares * targets * log_probabilities).sum(dtype=np.float64))
         error = shares * (np.exp(log_probabilities) - targets)
-        gradient = features.T @ error + np.float32(weight_decay) * weights
+        gradient = unit * (features.T @ error) + np.float32(weight_decay) * weights
         penalty = float(np.square(weights, dtype=np.float64).sum()) * weight_decay / 2
         flat = np.concatenate([gradient.ravel(), error.sum(axis=0)])
         return value + penalty, flat.astype(np.float64)
@@ -130,9 +133,7 @@ def fit(
         parameters = found.x
         weights, biases = _unpack(parameters, units, num_classes)
         penalty = float(np.square(weights, dtype=np.float64).sum()) * weight_decay / 2
-        yield Head(
-            weights / np.float32(scale), biases, weight_decay, found.fun - penalty
-        )
+        yield Head(unit * weights, biases, weight_decay, found.fun - penalty)
 
 
 def cross_validate(

@@ -1,15 +1,35 @@
 """Which trainings fit the class layer alone. No TensorFlow: settings are checked with it."""
 
 from schema.errors import ConfigError
-from trainer.config import TrainConfig
+from trainer.config import AugmentationConfig, TrainConfig, TrainerConfig
+
+CLASS_LAYER = "logits"
 
 
-def check(train: TrainConfig) -> None:
+def check(config: TrainerConfig) -> None:
     """Finds settings of the class layer that contradict each other.
 
     Raises:
-      ConfigError: it is to be fitted on a net without weights, or nothing is to be trained.
+      ConfigError: it is to be fitted on a net without weights or with a part of them, or on
+        views that are all alike; or nothing is to be trained.
     """
+    train = config.train
+    is_part = train.weights_partial or set(train.weights_exclude) - {CLASS_LAYER}
+    if train.fit_head and is_part:
+        raise ConfigError(
+            "setting 'train.fit_head' computes features with all of the weights",
+            found="train.weights_exclude or train.weights_partial",
+            tip="--set train.fit_head=false trains a net that starts from a part of them",
+        )
+    is_augmented = (
+        config.augmentation != AugmentationConfig()
+        or config.image_size_px < config.preprocessing.crop_px
+    )
+    if train.fit_head and train.head_views and not is_augmented:
+        raise ConfigError(
+            "setting 'train.head_views' asks for augmented views, and nothing augments",
+            tip="--set augmentation.flip_left_right=true, or leave out train.head_views",
+        )
     if train.fit_head and not train.weights:
         raise ConfigError(
             "setting 'train.fit_head' needs weights to compute features with",

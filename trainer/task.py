@@ -90,8 +90,7 @@ def run_fn(fn_args: FnArgs) -> None:
     )
     model = pathlib.Path(fn_args.serving_model_dir)
     warm_up.add(model, recorded)
-    if result.best.step == 0:
-        transfer.add_cross_validation(run_dir, model)
+    transfer.add_cross_validation(run_dir, model)
     durable.write_text(
         run_dir / history.RESULT_FILE,
         json.dumps(

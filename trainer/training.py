@@ -93,6 +93,10 @@ def train(
     store = checkpoints.CheckpointStore(run_dir / "checkpoints")
     newest = store.latest()
     store.sweep()
+    is_head_only = head_settings.is_head_only(config.train)
+    if not is_head_only:
+        # Refuses a batch larger than the split before features are computed.
+        plan = make_plan(config.train, train_split.num_examples)
     if newest is None and config.train.fit_head:
         transfer.fit_head(
             config,
@@ -111,7 +115,7 @@ def train(
     state = (
         hooks.State() if newest is None else hooks.State.from_json(store.state(newest))
     )
-    if head_settings.is_head_only(config.train):
+    if is_head_only:
         return _head_only(config, num_classes, store, state)
     towers = devices.choose(config.train)
     chosen, reason = precision.resolve(
@@ -120,7 +124,6 @@ def train(
         depthwise_share=geometry.depthwise_share(variants.spec_of(config.model)),
     )
     _LOGGER.info("computing in %s: %s", chosen, reason)
-    plan = make_plan(config.train, train_split.num_examples)
     schedule = schedules.make(
         config.schedule,
         base_rate=config.train.learning_rate,

@@ -156,7 +156,7 @@ def add_cross_validation(run_dir: pathlib.Path, model: pathlib.Path) -> None:
 
     Args:
       run_dir: folder of a training that `fit_head` began.
-      model: exported with the class layer of `fit_head`.
+      model: the exported SavedModel.
     """
     file = run_dir / signatures.CROSS_VALIDATION_FILE
     if file.is_file():

@@ -140,8 +140,8 @@ def _refuse_anomalies(artifact: types.Artifact, statistics: types.Artifact) -> N
         raise DataError(
             "the data break their contract",
             found=_first(sentences),
-            tip="mend the data, or look at them with `slimline data inspect` and"
-            " change the contract's schema.pbtxt and labels.txt on purpose",
+            tip="mend the data; or, where the contract is out of date, write it again with"
+            " `slimline data init PATH --force` and look at the difference",
         )
 
 

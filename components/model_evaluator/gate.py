@@ -59,8 +59,8 @@ def _min_top_1(measured: Mapping[str, Any], limits: Limits) -> Rule:
         count = measured["images"]
         few = "1 test image is" if count == 1 else f"{count} test images are"
         how = (
-            f" by {crossed['folds']}-fold cross-validation on {crossed['images']} images,"
-            f" since {few} too few to judge by"
+            f" by {crossed['folds']}-fold cross-validation of the class layer on"
+            f" {crossed['images']} images, since {few} too few to judge by"
         )
     is_kept = top_1 >= required
     sentence = (
@@ -84,10 +84,11 @@ def _change(measured: Mapping[str, Any], limits: Limits) -> Rule:
     )
     if measured["images"] < limits.min_test_images:
         # One image is a drop of several points: only what is beyond noise counts.
-        high = measured["differences"]["top_1"]["high"]
-        words = "no drop" if high >= -allowed else "a drop"
+        low, high = (measured["differences"]["top_1"][end] for end in ("low", "high"))
         sentence = (
-            f"{compared}, {words} beyond noise on {measured['images']} test images"
+            f"{change:+.4f} against version {measured['baseline_version']} ({baseline:.4f});"
+            f" on {measured['images']} test images that may be anything from {low:+.4f} to"
+            f" {high:+.4f}, a drop of {allowed:.4f} is allowed"
         )
         return Rule(name, sentence, high >= -allowed, change, -allowed, baseline)
     if change >= -allowed:

@@ -122,7 +122,7 @@ def _cross_validation(summary: "Summary") -> dict[str, str]:
     if not crossed:
         return {}
     return {
-        "crossed": f"top-1 {crossed['top_1']:.4f} [{crossed['low']:.3f},"
+        "validated": f"top-1 {crossed['top_1']:.4f} [{crossed['low']:.3f},"
         f" {crossed['high']:.3f}] by {crossed['folds']}-fold cross-validation on"
         f" {crossed['images']} images of train and eval"
     }

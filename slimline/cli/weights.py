@@ -99,7 +99,7 @@ def list_command(is_json: bool, is_quiet: bool) -> int:
             f"{manifest.parameters:,}",
             manifest.format,
             manifest.licence,
-            _imported(manifest),
+            manifest.note if manifest.note == store.DAMAGED else _imported(manifest),
         )
         for manifest in found
     ]

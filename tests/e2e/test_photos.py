@@ -160,7 +160,7 @@ def test_few_test_images_are_judged_by_cross_validation(first) -> None:
     assert first.summary["verdict"][0] == sentence
     assert f"gate      passed: {sentence}; " in first.out
     assert (
-        f"crossed   top-1 {crossed['top_1']:.4f} [{crossed['low']:.3f},"
+        f"validated top-1 {crossed['top_1']:.4f} [{crossed['low']:.3f},"
         f" {crossed['high']:.3f}] by 5-fold cross-validation on 18 images of train and eval"
     ) in first.out
 

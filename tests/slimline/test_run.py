@@ -416,7 +416,7 @@ def test_summary_of_a_class_layer_alone(make_summary) -> None:
         in lines
     )
     assert (
-        "crossed   top-1 0.9500 [0.751, 0.999] by 5-fold cross-validation on 20 images of"
+        "validated top-1 0.9500 [0.751, 0.999] by 5-fold cross-validation on 20 images of"
         " train and eval" in lines
     )
 
@@ -428,7 +428,7 @@ def test_summary_of_fine_tuning_has_both_figures(make_summary) -> None:
         "training  840 steps, best at 800: eval top-1 0.9850 (EMA weights);"
         " class layer alone 0.9700\n"
     ) in told
-    assert "crossed" not in told
+    assert "validated" not in told
 
 
 def test_summary_of_a_net_from_nothing_has_neither(make_summary) -> None:

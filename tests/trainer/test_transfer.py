@@ -258,8 +258,30 @@ def test_few_images_are_cross_validated(split, start, tmp_path):
         ({"weights": ""}, "'train.fit_head' needs weights"),
         ({"fit_head": False}, "'train.epochs' is 0"),
         ({"head_weight_decays": ()}, "'train.head_weight_decays' is empty"),
+        ({"weights_exclude": ("group3",)}, "with all of the weights"),
+        ({"weights_partial": True}, "with all of the weights"),
     ],
 )
 def test_settings_that_contradict_each_other(changes, message):
     with pytest.raises(ConfigError, match=message):
-        head_settings.check(with_train(**changes).train)
+        head_settings.check(with_train(**changes))
+
+
+def test_views_need_an_augmentation():
+    head_settings.check(with_train(head_views=2))
+    plain = dataclasses.replace(CONFIG, augmentation=AugmentationConfig())
+    head_settings.check(plain)
+    with pytest.raises(ConfigError, match="nothing augments"):
+        head_settings.check(
+            dataclasses.replace(
+                with_train(head_views=2), augmentation=AugmentationConfig()
+            )
+        )
+
+
+def test_a_batch_too_large_is_refused_before_features_are_computed(
+    split, start, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(features.Extractor, "_compute", lambda *_: 1 / 0)
+    with pytest.raises(ConfigError, match=r"'train\.batch_size' is larger"):
+        trained(with_train(steps=2, batch_size=64), split, start, tmp_path / "run")

@@ -33,12 +33,16 @@ def checkpoint_in(path: str) -> str:
 
 def find(path: pathlib.Path) -> pathlib.Path | None:
     """The checkpoint's prefix, or the file of a V1 checkpoint; None where there is none."""
-    if path.name.endswith(INDEX) and path.is_file():
-        return path.with_name(path.name.removesuffix(INDEX))
-    for candidate in (path / SAVED_MODEL_VARIABLES, path):
-        if candidate.with_name(f"{candidate.name}{INDEX}").is_file():
-            return candidate
-    return path if is_table(path) else None
+    try:
+        if path.name.endswith(INDEX) and path.is_file():
+            return path.with_name(path.name.removesuffix(INDEX))
+        for candidate in (path / SAVED_MODEL_VARIABLES, path):
+            index = candidate.parent / f"{candidate.name}{INDEX}"
+            if candidate.name and index.is_file():
+                return candidate
+        return path if is_table(path) else None
+    except OSError:  # a name too long for a file
+        return None
 
 
 def is_table(path: pathlib.Path) -> bool:

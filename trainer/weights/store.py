@@ -34,6 +34,7 @@ from trainer.weights.tensors import Tensors
 BLESSED = "blessed"
 MANIFEST_FILE = "manifest.json"
 WEIGHTS_FILE = "weights.safetensors"
+DAMAGED = "damaged: its manifest cannot be read"
 LICENCE_UNKNOWN = "unknown"
 VARIABLE = "SLIMLINE_WEIGHTS"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
@@ -151,11 +152,13 @@ def folder() -> pathlib.Path:
 
 
 def all_manifests() -> list[Manifest]:
-    """Manifests of all weights by name; those of damaged folders are left out."""
+    """Manifests of all weights by name; a damaged one has its name and a note only."""
     found = {manifest.name: manifest for manifest in _built_in_manifests()}
     for name in _stored_names():
-        with contextlib.suppress(ConfigError):
+        try:
             found[name] = _read_manifest(name)
+        except ConfigError:
+            found[name] = _damaged(name)
     return [found[name] for name in sorted(found)]
 
 
@@ -248,13 +251,14 @@ def add(
       ConfigError: an unknown net, a name that is taken or no name, a file that is refused,
         tensors that do not fit the net, or another number of labels than classes.
     """
-    from trainer.weights import mapping
-
     spec = registry.find(net)
     name = name or net
     _check_name(name)
     path = pathlib.Path(source).expanduser().absolute()
     opened = opening.read(path)
+    # Loads TensorFlow, so only after what is refused without it.
+    from trainer.weights import mapping
+
     mapped = mapping.convert(opened, spec, origin)
     _check_finite(path, mapped.arrays)
     if labels and len(labels) != mapped.num_classes:
@@ -283,7 +287,8 @@ def add(
 
 def check_removable(name: str) -> None:
     """Raises ConfigError if there are no weights `name` in the store, or built-in ones."""
-    if name not in _stored_names():
+    is_stored = bool(_NAME.fullmatch(name)) and (folder() / name).is_dir()
+    if not is_stored:
         manifest = find(name)
         raise ConfigError(
             f"the weights {name!r} are built in and cannot be removed",
@@ -330,7 +335,12 @@ def _check_name(name: str) -> None:
             f"{name!r} is no name for weights",
             expected="up to 64 small letters, digits, '_', '-' and '.'",
         )
-    if name in _stored_names():
+    if name == BLESSED:
+        raise ConfigError(
+            f"the name {name!r} means the live version of a model",
+            tip="--name gives another name",
+        )
+    if (folder() / name).exists():
         raise ConfigError(
             f"there are weights {name!r} already",
             tip=f"--name gives another name; slimline weights remove {name} deletes them",
@@ -397,7 +407,10 @@ def _read_manifest(name: str) -> Manifest:
         values = json.loads(path.read_text(encoding="utf-8"))
         manifest = pydantic.TypeAdapter(Manifest).validate_python(values)
         preprocessing = from_json(PreprocessingConfig, manifest.preprocessing)
-    except (OSError, ValueError) as error:
+        registry.find(manifest.net)
+        if as_json(preprocessing).keys() != manifest.preprocessing.keys():
+            raise ValueError("preprocessing is not whole")
+    except (OSError, ValueError, RecursionError, ConfigError) as error:
         raise ConfigError(
             f"the manifest of the weights {name!r} cannot be read",
             found=str(path),
@@ -405,6 +418,23 @@ def _read_manifest(name: str) -> Manifest:
         ) from error
     return dataclasses.replace(
         manifest, name=name, is_built_in=False, preprocessing=as_json(preprocessing)
+    )
+
+
+def _damaged(name: str) -> Manifest:
+    return Manifest(
+        name=name,
+        net="",
+        source="",
+        format="",
+        origin="",
+        sha256="",
+        licence=LICENCE_UNKNOWN,
+        labels=(),
+        num_classes=0,
+        parameters=0,
+        preprocessing={},
+        note=DAMAGED,
     )
 
 
