@@ -88,7 +88,7 @@ def train(
 
     Raises:
       ConfigError: the batch is larger than the train split.
-      TrainError: the loss is not a number, or no checkpoint in `run_dir` is whole.
+      TrainError: loss became NaN, or no checkpoint in `run_dir` is whole.
     """
     store = checkpoints.CheckpointStore(run_dir / "checkpoints")
     newest = store.latest()
@@ -299,7 +299,7 @@ def _run(
     except v1.train.NanLossDuringTrainingError as error:
         rate = train_config.learning_rate
         raise TrainError(
-            "the loss is not a number any more",
+            "loss became NaN",
             found=f"learning rate {rate}",
             tip=f"--set train.learning_rate={rate / 10}",
         ) from error

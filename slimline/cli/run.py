@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     "--no-init",
     "is_uninitialised",
     is_flag=True,
-    help="Fail where the data have no contract yet, instead of writing it.",
+    help="Fail if the data has no contract yet, instead of writing one.",
 )
 @options.root_option
 @options.running_options

@@ -94,7 +94,7 @@ def test_a_member_that_fails_does_not_hold_up_the_others(house):
         train=dataclasses.replace(broken.train, learning_rate=1e30, steps=40),
     )
     _, rows = run(house, members)
-    assert rows[0].note.startswith("failed: the loss is not a number")
+    assert rows[0].note.startswith("failed: loss became NaN")
     assert rows[1].note == ""
     assert rows[1].steps == 4
 

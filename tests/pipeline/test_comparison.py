@@ -11,7 +11,7 @@ from trainer import history
 ROWS = [
     Row("one", "resnet_20", 269_722, 40, 20, 0.75, 0.7, 0.9, 12.5),
     Row("two", "resnet_32", 464_154, 40, 40, 0.8, 0.65, 1.1, 20.0),
-    Row("three", "lenet", note="failed: the loss is not a number any more | really"),
+    Row("three", "lenet", note="failed: loss became NaN | really"),
 ]
 
 

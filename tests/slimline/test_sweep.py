@@ -35,7 +35,7 @@ def sweep_execution(monkeypatch, emit):
             net = config.model.net
             row = Row(member, net, 1234, 30, 20, 0.5 + place / 100, 0.9, 1.1, 7.0)
             if member in fake.failing:
-                row = Row(member, net, note="failed: the loss is not a number any more")
+                row = Row(member, net, note="failed: loss became NaN")
             rows.append(row)
             emit("member_finished", **fields, detail="eval top-1 0.5")
         comparison.write(run_folder, rows, {row.member: run_folder for row in rows})
@@ -91,7 +91,7 @@ def test_a_member_that_failed_ends_with_1_and_says_why(call, sweep_execution, im
     sweep_execution.failing = {"cnn_bn"}
     code, out, err = call("sweep", "caltech_ablation", "--data", images)
     assert code == 1
-    assert "failed: the loss is not a number any more" in out
+    assert "failed: loss became NaN" in out
     assert "best on eval: cnn_all_tricks" in out
     assert "error: 1 of 8 members failed: cnn_bn\n" in err
     assert "log.txt has the stacks" in err
@@ -104,7 +104,7 @@ def test_a_member_that_failed_ends_with_1_and_says_why(call, sweep_execution, im
     told = json.loads(out)
     assert code == told["error"]["exit_code"] == 1
     assert told["error"]["kind"] == "train"
-    assert told["error"]["found"] == "failed: the loss is not a number any more"
+    assert told["error"]["found"] == "failed: loss became NaN"
     assert len(told["rows"]) == 8
 
 
