@@ -52,6 +52,7 @@ def metrics(data: RunData) -> dict[str, Any]:
     return {
         "images": values.get("example_count"),
         "baseline_version": found.get("baseline_version"),
+        "cross_validation": found.get("cross_validation"),
         "rows": [
             {
                 "name": wording.metric(name),

@@ -122,6 +122,23 @@ def test_without_a_baseline_there_are_no_columns_for_it(new_run, tmp_path):
     text = section(render(run), "metrics")
     assert "There was no earlier model to compare with." in text
     assert "Difference" not in text
+    assert "cross-validation" not in text
+
+
+def test_a_cross_validation_stands_beside_the_metrics(new_run, tmp_path):
+    run = new_run(tmp_path, images=24, has_baseline=False)
+    run.verdict["cross_validation"] = {
+        "top_1": 0.875,
+        "low": 0.69,
+        "high": 0.9566,
+        "images": 24,
+        "folds": 5,
+    }
+    run.write()
+    assert (
+        "A 5-fold cross-validation of the class layer on the 24 images of train and eval"
+        " has top-1 0.8750, 95 % interval 0.6900 to 0.9566."
+    ) in section(render(run), "metrics")
 
 
 def test_data_with_what_was_left_out(page):
