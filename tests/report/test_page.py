@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.model_evaluator import predictions
+from components.model_evaluator import gate, predictions
 from report import building, pictures, run_data
 from schema import run_files
 from schema.errors import ConfigError
@@ -127,6 +127,7 @@ def test_without_a_baseline_there_are_no_columns_for_it(new_run, tmp_path):
 
 def test_a_cross_validation_stands_beside_the_metrics(new_run, tmp_path):
     run = new_run(tmp_path, images=24, has_baseline=False)
+    run.write()
     run.verdict["cross_validation"] = {
         "top_1": 0.875,
         "low": 0.69,
@@ -134,7 +135,8 @@ def test_a_cross_validation_stands_beside_the_metrics(new_run, tmp_path):
         "images": 24,
         "folds": 5,
     }
-    run.write()
+    file = run.evaluation / gate.VERDICT_FILE
+    file.write_text(json.dumps(run.verdict))
     assert (
         "A 5-fold cross-validation of the class layer on the 24 images of train and eval"
         " has top-1 0.8750, 95 % interval 0.6900 to 0.9566."
