@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from slimline import errors
+from slimline import capture, errors
 from slimline.cli import options, output
 from trainer.weights import store
 from trainer.weights.store import Manifest
@@ -72,14 +72,12 @@ def import_command(
     .weights.h5) or a TensorFlow checkpoint. Its content decides how it is read. Nothing in
     it is run.
     """
-    manifest = store.add(
-        source,
-        net,
-        name=name,
-        licence=licence,
-        labels=_read_labels(labels_file) if labels_file else (),
-        origin=origin,
-    )
+    labels = _read_labels(labels_file) if labels_file else ()
+    # TensorFlow, which builds the net, writes to the terminal.
+    with capture.discard():
+        manifest = store.add(
+            source, net, name=name, licence=licence, labels=labels, origin=origin
+        )
     document = {"imported": dataclasses.asdict(manifest)}
     text = f"imported {manifest.source}\n\n{_facts(manifest)}"
     output.emit(text, document, is_json=is_json, is_quiet=is_quiet)

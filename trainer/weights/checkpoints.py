@@ -27,6 +27,7 @@ def checkpoint_in(path: str) -> str:
         raise ConfigError(
             f"no weights in {path} to start from (train.weights)",
             expected="a pushed version, a SavedModel, or a checkpoint 'model.ckpt-N'",
+            tip="slimline weights import FILE --net NET reads files of other systems",
         )
     return str(found)
 

@@ -13,7 +13,7 @@ from schema.errors import ConfigError
 from trainer.config import PreprocessingConfig
 from trainer.nets import registry
 from trainer.nets.published import Source
-from trainer.weights import mapping, opening, safetensors, store
+from trainer.weights import checkpoints, mapping, opening, safetensors, store
 
 SPEC = dataclasses.replace(
     registry.NETS["lenet_5"],
@@ -118,14 +118,60 @@ def test_a_changed_file_is_not_loaded(source, folder) -> None:
         store.load("lenet_5")
 
 
-def test_a_manifest_that_is_none(source, folder) -> None:
+def _without(key):
+    def change(manifest):
+        del manifest["preprocessing"][key]
+        return json.dumps(manifest)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda manifest: "{}",
+        lambda manifest: "[" * 100_000,
+        lambda manifest: json.dumps(manifest | {"net": "lenet_55"}),
+        lambda manifest: json.dumps(
+            manifest | {"preprocessing": manifest["preprocessing"] | {"mean": [1e999]}}
+        ),
+        _without("crop_px"),
+    ],
+    ids=["empty", "nested", "net", "infinite", "part"],
+)
+def test_a_manifest_that_is_none(source, folder, change) -> None:
     store.add(source, "lenet_5")
-    (folder / "lenet_5" / "manifest.json").write_text("{}")
-    assert all(m.is_built_in for m in store.all_manifests())
+    path = folder / "lenet_5" / "manifest.json"
+    path.write_text(change(json.loads(path.read_text())))
+    (damaged,) = [m for m in store.all_manifests() if not m.is_built_in]
+    assert (damaged.name, damaged.note) == ("lenet_5", store.DAMAGED)
     with pytest.raises(ConfigError, match="manifest of the weights 'lenet_5' cannot"):
         store.load("lenet_5")
     store.remove("lenet_5")
     assert list(folder.iterdir()) == []
+
+
+def test_a_folder_without_a_manifest_can_be_removed(source, folder) -> None:
+    (folder / "half").mkdir(parents=True)
+    with pytest.raises(ConfigError, match="there are weights 'half' already"):
+        store.add(source, "lenet_5", name="half")
+    store.remove("half")
+    store.add(source, "lenet_5", name="half")
+
+
+def test_the_word_for_the_live_version_is_no_name(source, folder) -> None:
+    with pytest.raises(ConfigError, match="means the live version"):
+        store.add(source, "lenet_5", name="blessed")
+
+
+@pytest.mark.parametrize("weights", [".", "/", "a" * 300, "ünlü"])
+def test_odd_values_are_no_checkpoint(weights) -> None:
+    if store.is_published(weights):
+        with pytest.raises(ConfigError, match="there are no weights"):
+            store.find(weights)
+    else:
+        with pytest.raises(ConfigError, match="no weights in"):
+            checkpoints.checkpoint_in(weights)
 
 
 def test_numbers_that_are_none_are_refused(tmp_path, values, folder) -> None:
