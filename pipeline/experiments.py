@@ -250,7 +250,7 @@ def _photographs(name: str, net: str) -> PipelineConfig:
 def folder() -> PipelineConfig:
     """ResNet-20 at 64 px on images of your own, learned from scratch.
 
-    `photos` starts from published weights: FOLDER_GAIN.
+    `photos` starts from published weights and reaches 0.997 on the images below.
 
     Run: slimline run folder --data PATH. Expect: on 16 classes of Caltech-101 (1,732
     photos) test top-1 0.795 in 7:44 on 2 CPU cores, 2026-11-22.
@@ -278,7 +278,9 @@ def folder() -> PipelineConfig:
 def cifar10_transfer() -> PipelineConfig:
     """EfficientNet-Lite0 with published weights, fine-tuned on CIFAR-10 at 96 px.
 
-    Run: slimline run cifar10_transfer --data ARCHIVE.
+    Run: slimline run cifar10_transfer --data ARCHIVE. Expect: not measured in full yet; with
+    --set train.epochs=3 eval top-1 stands at 0.922 after half of the steps, 2 CPU cores with
+    AMX, 2026-11-30. The class layer alone reaches 0.840 on eval.
     """
     return PipelineConfig(
         name="cifar10_transfer",
@@ -308,6 +310,9 @@ def photos() -> PipelineConfig:
 
     Run: slimline run photos --data PATH. The net stays as it was published and its class
     layer is fitted on your images; --set train.epochs=5 trains the whole net afterwards.
+    Expect: on 16 classes of Caltech-101 (1,732 photos) test top-1 0.997, the mean of five
+    splits (0.985 on the one of data.split_seed 0), in 1:12 on 2 CPU cores with AMX,
+    2026-11-30.
     """
     return PipelineConfig(
         name="photos",

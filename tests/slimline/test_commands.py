@@ -447,7 +447,7 @@ def test_data_init_writes_a_contract_once(call, flowers):
     labels = pathlib.Path("schema/flowers/labels.txt")
     assert labels.read_text(encoding="utf-8") == "rose\ntulip\n"
     assert pathlib.Path("schema/flowers/schema.pbtxt").is_file()
-    assert out.endswith("slimline run folder --data flowers\n")
+    assert out.endswith("slimline run photos --data flowers\n")
     labels.write_text("mine\n", encoding="utf-8")
     code, _, err = call("data", "init", flowers)
     assert code == 2

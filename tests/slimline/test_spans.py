@@ -52,4 +52,4 @@ def test_init_names_the_contract_after_the_pattern(call, pattern, tmp_path) -> N
     code, out, _ = call("data", "init", pattern)
     assert code == 0
     assert (tmp_path / "schema" / "pets" / "labels.txt").read_text() == "cat\ndog\n"
-    assert "slimline run folder --data" in out and "{SPAN}" in out
+    assert "slimline run photos --data" in out and "{SPAN}" in out
