@@ -13,12 +13,14 @@ DOCUMENT = (PROJECT / "docs" / "systems.md").read_text(encoding="utf-8")
 
 @pytest.mark.parametrize("name", sorted(registry.NETS))
 def test_the_document_counts_as_the_tables_do(name):
-    (row,) = re.findall(rf"^\| `{name}` \|.*$", DOCUMENT, re.MULTILINE)
+    rows = re.findall(rf"^\| `{name}` \|.*$", DOCUMENT, re.MULTILINE)
+    assert rows
     layers = geometry.layer_rows(registry.NETS[name])
     parameters = sum(layer.cost.parameters for layer in layers)
     multiply_adds = sum(layer.cost.multiply_adds for layer in layers)
-    assert f"| {parameters:,} |" in row
-    assert f"| {multiply_adds / 1e6:,.1f} M |" in row
+    for row in rows:
+        assert f"| {parameters:,} |" in row
+        assert f"| {multiply_adds / 1e6:,.1f} M |" in row
 
 
 def test_every_fault_has_its_place_in_the_code():
