@@ -154,8 +154,8 @@ def test_few_test_images_are_judged_by_cross_validation(first) -> None:
     assert (crossed["images"], crossed["folds"]) == (18, 5)
     assert crossed["low"] <= crossed["top_1"] <= crossed["high"]
     sentence = (
-        f"top-1 {crossed['top_1']:.4f} ≥ 0.5000 required by 5-fold cross-validation on 18"
-        " images, since 6 test images are too few to judge by"
+        f"top-1 {crossed['top_1']:.4f} ≥ 0.5000 required by 5-fold cross-validation of"
+        " the class layer on 18 images, since 6 test images are too few to judge by"
     )
     assert first.summary["verdict"][0] == sentence
     assert f"gate      passed: {sentence}; " in first.out

@@ -4,7 +4,7 @@ A block says what it is once, in `Block.add`, with the methods of `Layers`. Each
 makes something else of it: `sizes.py` shapes and costs, `slim_layers.py` a graph, and the
 peers of the benchmarks models of Keras and PyTorch. No TensorFlow here.
 
-Shapes are (height, width, channels) in px, or (units,) once there are no maps any more.
+Shapes are (height, width, channels) in px, or (units,) behind a flatten or a global pool.
 """
 
 from __future__ import annotations
