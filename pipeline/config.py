@@ -169,6 +169,11 @@ class ServingConfig:
     model_name: str = setting(
         "", "folder under <root>/serving; empty means the name of the data set"
     )
+    force_push: str = setting(
+        "",
+        "why a model may replace a version that had to pass thresholds although its own"
+        " gate is open; kept in the history, --force-push sets it",
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -223,10 +228,16 @@ class PipelineConfig:
     """One experiment.
 
     Attributes:
-      name: experiment and TFX pipeline, [a-z0-9_].
+      name: of the experiment, [a-z0-9_].
+      is_tiny: the smallest form of it, whose models never stand beside real ones.
     """
 
     name: str = setting("", "name of the experiment")
+    is_tiny: bool = setting(
+        False,
+        "two steps with few pixels, to try the chain; --tiny sets it, and the model goes to"
+        " <model name>-tiny",
+    )
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     preprocessing: PreprocessingConfig = dataclasses.field(
         default_factory=PreprocessingConfig

@@ -183,6 +183,8 @@ def create_pipeline(
             infra_blessing=infra_check.outputs["blessing"],
             profile=check.outputs["profile"],
             serving_folder=locations.serving_folder,
+            is_gate_open=evaluation.limits(config.evaluation).is_open,
+            force_reason=config.serving.force_push,
             source_fingerprint=fingerprint.source("schema", "components.model_pusher"),
         ).with_id("push")
         components += [infra_check, push]

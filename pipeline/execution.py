@@ -171,6 +171,8 @@ def _execute(
     resolved = inputs.resolve(config, root)
     # A file that nobody can read would end the run at its push.
     models_config.read(root / versions.SERVING_FOLDER)
+    if deploys and part.reaches("push"):
+        pushed.check(config, root)
     configured, config = config, _with_blessed_weights(config, resolved, root)
     if config.train.weights and not store.is_published(config.train.weights):
         warm_start.check(config.trainer, len(resolved.contract.labels))
@@ -219,12 +221,11 @@ def _with_blessed_weights(
     """
     if config.train.weights != store.BLESSED:
         return config
-    model_name = config.serving.model_name or resolved.name
-    folder = root / versions.SERVING_FOLDER / model_name
+    folder = root / versions.SERVING_FOLDER / resolved.model_name
     live = models_config.live(folder)
     if live is None:
         raise ConfigError(
-            f"no model '{model_name}' was pushed yet to start from",
+            f"no model '{resolved.model_name}' was pushed yet to start from",
             tip="leave train.weights out for the first run",
         )
     train = dataclasses.replace(config.train, weights=str(folder / str(live)))
@@ -239,8 +240,7 @@ def create_pipeline(
     deploys: bool = True,
 ) -> tfx_pipeline.Pipeline:
     """The DAG of an experiment with everything below `root`, an absolute path."""
-    model_name = config.serving.model_name or resolved.name
-    serving_folder = root / versions.SERVING_FOLDER / model_name
+    serving_folder = root / versions.SERVING_FOLDER / resolved.model_name
     if not deploys:
         # Where there never is a model, so that none is compared with.
         serving_folder = root / config.name / versions.SERVING_FOLDER
@@ -415,6 +415,7 @@ def _summarise(config: PipelineConfig, done: _Done, total_seconds: float) -> Sum
         base=done.base or None,
         start=result.get("start"),
         head_top_1=result.get("head_top_1"),
+        is_gate_open=verdict.get("is_gate_open", False),
         cross_validation=verdict.get("cross_validation"),
     )
 

@@ -362,11 +362,12 @@ def tiny(config: PipelineConfig) -> PipelineConfig:
     """The same experiment at its smallest, for tests: 2 steps on images of few pixels.
 
     The net keeps its structure and every component runs; the gate is open, because two
-    steps teach nothing.
+    steps teach nothing, and the model is pushed to a name of its own.
     """
     size_px = max(8, geometry.smallest_input_px(registry.find(config.model.net)))
     return dataclasses.replace(
         config,
+        is_tiny=True,
         preprocessing=dataclasses.replace(
             config.preprocessing, resize_px=size_px, crop_px=size_px
         ),

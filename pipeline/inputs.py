@@ -9,7 +9,7 @@ import re
 from components.image_example_gen import fingerprint, spans
 from pipeline import digits, evaluation, infra
 from pipeline.config import PipelineConfig
-from schema import contract
+from schema import contract, versions
 from schema.errors import ConfigError, DataError
 from trainer import head_settings, sampling, schedules
 from trainer.augmentation import limits
@@ -28,7 +28,8 @@ class Inputs:
     """Resolved inputs of a run.
 
     Attributes:
-      name: of the data set; the pushed model bears it unless it is given another.
+      name: of the data set.
+      model_name: folder of the pushed model under the serving folder.
       path: images, absolute; a pattern where they come in spans.
       data_sets: what is read, one for each span of the window, the newest last.
       fingerprint: of their content.
@@ -36,6 +37,7 @@ class Inputs:
     """
 
     name: str
+    model_name: str
     path: pathlib.Path
     data_sets: tuple[spans.DataSet, ...]
     fingerprint: str
@@ -62,6 +64,7 @@ def resolve(config: PipelineConfig, root: pathlib.Path) -> Inputs:
     data_sets = find_data_sets(config, path)
     return Inputs(
         name=name,
+        model_name=model_name(config, path),
         path=path,
         data_sets=data_sets,
         fingerprint=fingerprint_of(data_sets),
@@ -100,10 +103,9 @@ def contract_for(
     Raises:
       ConfigError: there is none, or a floor of the gate is for a class that it lacks.
     """
-    name = config.data.contract or name_of(path)
     found = contract.load(_find_contract(config, path))
     evaluation.check(config.evaluation, found.labels)
-    return pathlib.PurePath(name).name, found
+    return data_set_name(config, path), found
 
 
 def check(config: PipelineConfig) -> None:
@@ -209,11 +211,16 @@ def model_name(config: PipelineConfig, path: pathlib.Path) -> str:
     """Folder of the pushed model under the serving folder.
 
     Args:
-      config: the experiment.
+      config: the experiment; its tiny form has a model of its own.
       path: of its data, or their pattern.
     """
-    name = config.data.contract or name_of(path)
-    return config.serving.model_name or pathlib.PurePath(name).name
+    name = config.serving.model_name or data_set_name(config, path)
+    return f"{name}{versions.TINY_SUFFIX}" if config.is_tiny else name
+
+
+def data_set_name(config: PipelineConfig, path: pathlib.Path) -> str:
+    """Name of the data set: of its contract, else of its folder or archive."""
+    return pathlib.PurePath(config.data.contract or name_of(path)).name
 
 
 def _given_path(config: PipelineConfig) -> pathlib.Path:
@@ -238,10 +245,20 @@ def data_path(config: PipelineConfig, root: pathlib.Path) -> pathlib.Path:
     Raises:
       ConfigError: no data given, and the experiment brings none.
     """
+    path = expected_path(config, root)
+    return path if config.data.path else digits.write_folders(path)
+
+
+def expected_path(config: PipelineConfig, root: pathlib.Path) -> pathlib.Path:
+    """As `data_path`, but writes nothing.
+
+    Raises:
+      ConfigError: no data given, and the experiment brings none.
+    """
     if config.data.path:
         return _given_path(config)
     if config.data.contract == digits.NAME:
-        return digits.write_folders((root / "data" / digits.NAME).resolve())
+        return (root / "data" / digits.NAME).resolve()
     raise ConfigError(
         f"experiment '{config.name}' needs images",
         tip="--data PATH with a folder or an archive; slimline data inspect PATH shows"

@@ -91,8 +91,9 @@ def compile_pipeline(config: PipelineConfig, target: Target) -> list[dict[str, A
     inputs.check(
         dataclasses.replace(config, data=dataclasses.replace(config.data, path=""))
     )
-    name, found = inputs.contract_for(config, pathlib.Path(config.data.path))
-    model_name = config.serving.model_name or name
+    path = pathlib.Path(config.data.path)
+    _, found = inputs.contract_for(config, path)
+    model_name = inputs.model_name(config, path)
     serving = target.serving_folder or f"{SHARED_FOLDER}/{versions.SERVING_FOLDER}"
     defaults = {
         DATA: config.data.path,

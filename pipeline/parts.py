@@ -68,6 +68,11 @@ class Part:
     def __bool__(self) -> bool:
         return bool(self.first or self.last)
 
+    def reaches(self, component: str) -> bool:
+        """Whether a component may run."""
+        place = COMPONENTS.index
+        return not self.last or place(component) <= place(self.last)
+
     def __str__(self) -> str:
         return f"{self.first or COMPONENTS[0]} to {self.last or 'the end'}"
 

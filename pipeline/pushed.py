@@ -1,8 +1,29 @@
-"""Where a pushed version stands: live or not, and what a rollback would go back to."""
+"""Whether a model may be pushed, and where a pushed version stands."""
 
 import pathlib
 
+from components.model_pusher import publishing
+from pipeline import evaluation, inputs
+from pipeline.config import PipelineConfig
 from schema import models_config, version_history, versions
+
+
+def check(config: PipelineConfig, root: pathlib.Path) -> None:
+    """Finds out before a run whether its model could be pushed.
+
+    Args:
+      config: the experiment.
+      root: of the runs.
+
+    Raises:
+      ConfigError: the gate is open, and the live version had to pass thresholds.
+    """
+    name = inputs.model_name(config, inputs.expected_path(config, root))
+    publishing.check_replacing(
+        root / versions.SERVING_FOLDER / name,
+        evaluation.limits(config.evaluation).is_open,
+        config.serving.force_push,
+    )
 
 
 def is_live(folder: pathlib.Path) -> bool:

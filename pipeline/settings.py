@@ -36,6 +36,7 @@ EXPERIMENT_ORIGIN = "experiment"
 TINY_ORIGIN = "--tiny"
 WEIGHTS_ORIGIN = "train.weights"
 NAME = "name"
+IS_TINY = "is_tiny"
 
 # Key, value as it came (text is parsed already), origin.
 _Item = tuple[str, Any, str]
@@ -336,6 +337,11 @@ def _check(key: str, value: Any, origin: str, own: PipelineConfig) -> Any:
             f"the name of experiment '{own.name}' is fixed ({origin})",
             found=str(value),
             tip="it names the folder of its artifacts; --root keeps runs apart",
+        )
+    if key == IS_TINY and value != own.is_tiny:
+        raise ConfigError(
+            f"setting '{key}' cannot be changed ({origin})",
+            tip="--tiny sets it, with all that belongs to it",
         )
     nested: dict[str, Any] = {}
     put(nested, key, value)

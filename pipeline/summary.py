@@ -53,6 +53,7 @@ class Summary:
       start: the published weights that training started from, as
         `trainer.weights.store.Manifest`, or None.
       head_top_1: top-1 on eval of the class layer fitted before training, or None.
+      is_gate_open: whether no threshold was set, so that any model would have passed.
       cross_validation: {top_1, low, high, images, folds} where images are few, or None.
     """
 
@@ -95,4 +96,5 @@ class Summary:
     base: str | None = None
     start: dict[str, Any] | None = None
     head_top_1: float | None = None
+    is_gate_open: bool = False
     cross_validation: dict[str, Any] | None = None

@@ -25,6 +25,7 @@ def verdict(data: RunData) -> dict[str, Any]:
         ]
     return {
         "has_passed": summary["passed"],
+        "open_gate": f"The gate is {gate.OPEN}." if summary.get("is_gate_open") else "",
         "what_followed": _what_followed(summary),
         "groups": [
             (

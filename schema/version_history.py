@@ -34,6 +34,7 @@ class Row:
       who: user@host.
       reason: in the words of the user, or ''.
       by: the run or the command that did it, or ''.
+      is_gate_open: of a push: whether nothing was required of the model.
     """
 
     time: str
@@ -43,6 +44,7 @@ class Row:
     who: str
     reason: str = ""
     by: str = ""
+    is_gate_open: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """The row as it stands in the file."""
@@ -54,15 +56,22 @@ class Row:
             "who": self.who,
             "reason": self.reason,
             "by": self.by,
+            "is_gate_open": self.is_gate_open,
         }
 
 
 def now(
-    action: str, version: int, former: int | None, *, reason: str = "", by: str = ""
+    action: str,
+    version: int,
+    former: int | None,
+    *,
+    reason: str = "",
+    by: str = "",
+    is_gate_open: bool = False,
 ) -> Row:
     """A row of this moment and this user."""
     time = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    return Row(time, action, version, former, _who(), reason, by)
+    return Row(time, action, version, former, _who(), reason, by, is_gate_open)
 
 
 def append(model_folder: pathlib.Path, row: Row) -> None:
@@ -90,6 +99,16 @@ def read(model_folder: pathlib.Path) -> list[Row]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     return list(_rows(data.split(b"\n")))
+
+
+def had_open_gate(model_folder: pathlib.Path, version: int) -> bool:
+    """Whether a version was pushed with nothing required of it; False if unknown."""
+    pushes = [
+        row
+        for row in read(model_folder)
+        if (row.action, row.version) == (PUSH, version)
+    ]
+    return bool(pushes) and pushes[-1].is_gate_open
 
 
 def previous(
@@ -147,6 +166,7 @@ def _rows(lines: Sequence[bytes]) -> Iterator[Row]:
                 who=str(found["who"]),
                 reason=str(found.get("reason", "")),
                 by=str(found.get("by", "")),
+                is_gate_open=bool(found.get("is_gate_open", False)),
             )
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             continue

@@ -115,8 +115,8 @@ def find_model(root: pathlib.Path, wanted: str | None = None) -> pathlib.Path:
     Args:
       root: folder of the runs; models lie in its `serving/`.
       wanted: 'cifar10' (its live version), 'cifar10@6', or the path of a model's or a
-        version's folder. None means the only model there is. A name goes before a path;
-        write './cifar10' for the folder.
+        version's folder. None means the only model there is, those of `--tiny` runs left
+        out. A name goes before a path; write './cifar10' for the folder.
 
     Raises:
       ConfigError: there is no such model, or None and several models.
@@ -148,6 +148,8 @@ def find_model(root: pathlib.Path, wanted: str | None = None) -> pathlib.Path:
 
 
 def _only_model(root: pathlib.Path, known: list[str]) -> pathlib.Path:
+    real = [name for name in known if not name.endswith(versions.TINY_SUFFIX)]
+    known = real or known
     if len(known) == 1:
         return _version_folder(root / versions.SERVING_FOLDER / known[0])
     if known:

@@ -63,7 +63,7 @@ def run(
     Raises:
       ConfigError, DataError, TrainError: what the caller can mend.
     """
-    from pipeline import engines, inputs, runs
+    from pipeline import engines, inputs, pushed, runs
     from pipeline import settings as pipeline_settings
     from slimline import session
 
@@ -75,6 +75,7 @@ def run(
     inputs.check(resolved.config)
     engines.check(resolved.config.engine)
     root = pathlib.Path(root)
+    pushed.check(resolved.config, root)
     folder = runs.create(root, resolved.values(), resolved.origins)
     return Run(session.execute(resolved, root, folder))
 

@@ -8,6 +8,7 @@ from schema.rule import Rule
 
 # What the evaluation artifact holds beside TFMA's files.
 VERDICT_FILE = "verdict.json"
+OPEN = "open: no threshold is set, so any model passes"
 # Name of the slices by class among the traits.
 CLASS = "class"
 
@@ -33,6 +34,17 @@ class Limits:
     min_class_recall: float = 0.0
     min_test_images: int = 0
     floors: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether any model passes."""
+        return (
+            self.min_top_1 <= 0
+            and self.max_top_1_drop >= 1
+            and not self.needs_real_gain
+            and not self.min_class_recall
+            and not self.floors
+        )
 
 
 def judge(measured: Mapping[str, Any], limits: Limits) -> list[Rule]:

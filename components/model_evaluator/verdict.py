@@ -91,7 +91,7 @@ def write(
 ) -> bool:
     """Judges, and writes figures and verdict into the artifact.
 
-    Beside the figures `verdict.json` holds `is_blessed`; `rules`, as `schema.rule.Rule`; their
+    Beside the figures `verdict.json` holds `is_blessed`; `is_gate_open`; `rules`, as `schema.rule.Rule`; their
     `sentences`; and `refusals`, those that speak against the model.
 
     Returns:
@@ -101,6 +101,7 @@ def write(
     refusals = [rule.sentence for rule in rules if not rule.is_kept]
     document = {
         "is_blessed": not refusals,
+        "is_gate_open": limits.is_open,
         "sentences": [rule.sentence for rule in rules],
         "refusals": refusals,
         "rules": [dataclasses.asdict(rule) for rule in rules],

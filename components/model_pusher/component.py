@@ -24,6 +24,8 @@ INFRA_BLESSING_KEY = "infra_blessing"
 PROFILE_KEY = "profile"
 PUSHED_MODEL_KEY = "pushed_model"
 SERVING_FOLDER_KEY = "serving_folder"
+GATE_OPEN_KEY = "is_gate_open"
+FORCE_REASON_KEY = "force_reason"
 FINGERPRINT_KEY = "source_fingerprint"
 
 
@@ -32,6 +34,8 @@ class ModelPusherSpec(component_spec.ComponentSpec):
 
     PARAMETERS = {
         SERVING_FOLDER_KEY: component_spec.ExecutionParameter(type=str),
+        GATE_OPEN_KEY: component_spec.ExecutionParameter(type=int),
+        FORCE_REASON_KEY: component_spec.ExecutionParameter(type=str),
         FINGERPRINT_KEY: component_spec.ExecutionParameter(type=str),
     }
     INPUTS = {
@@ -79,6 +83,8 @@ class Executor(stock_executor.Executor):
             folder,
             by=by,
             data_profile_file=_profile(input_dict),
+            is_gate_open=bool(exec_properties[GATE_OPEN_KEY]),
+            force_reason=exec_properties[FORCE_REASON_KEY],
         )
         _link(pathlib.Path(pushed_model.uri), folder / str(version))
         self._MarkPushed(
@@ -123,6 +129,8 @@ class ModelPusher(base_component.BaseComponent):
         serving_folder: str | RuntimeParameter,
         source_fingerprint: str,
         profile: types.BaseChannel | None = None,
+        is_gate_open: bool = False,
+        force_reason: str = "",
     ):
         """Makes the component.
 
@@ -133,6 +141,8 @@ class ModelPusher(base_component.BaseComponent):
           serving_folder: folder of the model's versions, `<serving>/<model name>`.
           source_fingerprint: of the code that pushes, for the cache.
           profile: of the data that the model was trained on, kept beside it.
+          is_gate_open: whether the gate requires nothing of the model.
+          force_reason: why it may replace a version of which something was required.
         """
         super().__init__(
             ModelPusherSpec(
@@ -140,6 +150,8 @@ class ModelPusher(base_component.BaseComponent):
                 model_blessing=model_blessing,
                 infra_blessing=infra_blessing,
                 serving_folder=serving_folder,
+                is_gate_open=int(is_gate_open),
+                force_reason=force_reason,
                 source_fingerprint=source_fingerprint,
                 profile=profile,
                 pushed_model=types.Channel(type=standard_artifacts.PushedModel),

@@ -2,13 +2,14 @@
 
 import contextlib
 import errno
+import functools
 import logging
 import os
 import pathlib
 import shutil
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from schema import (
     data_profile,
@@ -31,6 +32,8 @@ def publish(
     *,
     by: str = "",
     data_profile_file: pathlib.Path | None = None,
+    is_gate_open: bool = False,
+    force_reason: str = "",
 ) -> int:
     """Copies a SavedModel to a new version and makes it live; returns its number.
 
@@ -48,14 +51,24 @@ def publish(
       folder: of the model's versions, `<serving>/<model name>`.
       by: the run that pushes, for the history.
       data_profile_file: of the training data, to be kept beside the model.
+      is_gate_open: whether nothing was required of the model.
+      force_reason: why it may replace a version of which something was required; kept in
+        the history.
 
     Raises:
-      ConfigError: the folder cannot be written to, the disk is full, or `models.config`
-        cannot be read; nothing is pushed then.
+      ConfigError: the folder cannot be written to, the disk is full, `models.config`
+        cannot be read, or as `check_replacing`; nothing is pushed then.
     """
     serving_folder = folder.parent
     # Before the copy: a file that nobody can read would be found out too late.
     models_config.read(serving_folder)
+    row = functools.partial(
+        version_history.now,
+        version_history.PUSH,
+        reason=force_reason,
+        by=by,
+        is_gate_open=is_gate_open,
+    )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with models_config.lock(serving_folder):
@@ -70,9 +83,37 @@ def publish(
             for path in (*staging.rglob("*"), staging):
                 durable.sync(path)
             with models_config.lock(serving_folder):
-                return _make_live(staging, folder, by)
+                check_replacing(folder, is_gate_open, force_reason)
+                return _make_live(staging, folder, row)
     except OSError as error:
         raise _cannot_push(folder, model, error) from error
+
+
+def check_replacing(
+    folder: pathlib.Path, is_gate_open: bool, force_reason: str
+) -> None:
+    """Keeps a model of which nothing was required from replacing one that had to pass.
+
+    Args:
+      folder: of the model's versions.
+      is_gate_open: whether nothing is required of the new model.
+      force_reason: why it may go live all the same, or ''.
+
+    Raises:
+      ConfigError: it may not.
+    """
+    live = models_config.live(folder)
+    if not is_gate_open or force_reason or live is None:
+        return
+    if version_history.had_open_gate(folder, live):
+        return
+    raise ConfigError(
+        f"the gate is open, and version {live} of '{folder.name}' had to pass thresholds",
+        found="evaluation.min_top_1 0 and no limit on a drop: any model would replace it",
+        expected="a threshold, as --set evaluation.min_top_1=0.5",
+        tip="--force-push REASON replaces it all the same and keeps the reason in the"
+        " history; --set serving.model_name=NAME pushes beside it",
+    )
 
 
 @contextlib.contextmanager
@@ -85,8 +126,18 @@ def _staging(folder: pathlib.Path) -> Iterator[pathlib.Path]:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _make_live(staging: pathlib.Path, folder: pathlib.Path, by: str) -> int:
-    """Renames the copy, names it in `models.config`, and writes the history."""
+def _make_live(
+    staging: pathlib.Path,
+    folder: pathlib.Path,
+    row: Callable[[int, int | None], version_history.Row],
+) -> int:
+    """Renames the copy, names it in `models.config`, and writes the history.
+
+    Args:
+      staging: the copy.
+      folder: of the model's versions.
+      row: makes the row of the history from the version and the one live before.
+    """
     serving_folder, name = folder.parent, folder.name
     entries = models_config.read(serving_folder)
     entry = entries.get(name, models_config.Entry())
@@ -100,9 +151,8 @@ def _make_live(staging: pathlib.Path, folder: pathlib.Path, by: str) -> int:
     except OSError:
         (folder / str(version)).rename(staging)
         raise
-    row = version_history.now(version_history.PUSH, version, former, by=by)
     try:
-        version_history.append(folder, row)
+        version_history.append(folder, row(version, former))
     except OSError:
         # The version is live: a push that failed now would be made a second time.
         _LOGGER.warning("the push of %s is missing in its history", name, exc_info=True)

@@ -3,10 +3,12 @@
 import math
 import pathlib
 import shlex
+import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from components.infra_check import rules
+from components.model_evaluator import gate as model_gate
 from components.model_evaluator import scores
 from pipeline import parts, pushed, runs, trained
 from schema import run_files
@@ -38,7 +40,7 @@ def describe(summary: "Summary", root: pathlib.Path) -> str:
         **_cross_validation(summary),
         "weakest": _weakest(summary),
         "baseline": _baseline(summary),
-        "gate": f"{gate}: {'; '.join(summary.verdict)}",
+        "gate": _gate(summary, gate),
         **_infra(summary),
         "push": _push(summary),
         "time": " · ".join(
@@ -89,6 +91,13 @@ def describe_part(outcome: parts.Outcome) -> str:
             f"  {'log':<{_LABEL_WIDTH - 2}}{log}",
         ]
     )
+
+
+def _gate(summary: "Summary", verdict: str) -> str:
+    told = f"{verdict}: {'; '.join(summary.verdict)}"
+    if not summary.is_gate_open:
+        return told
+    return f"{output.paint(model_gate.OPEN, 'red', sys.stdout)}; {told}"
 
 
 def _part(summary: "Summary") -> dict[str, str]:

@@ -244,12 +244,7 @@ def command() -> None:
     show_default=True,
     help="2.1.0 is Kubeflow Pipelines, 2.0.0 Vertex AI.",
 )
-@click.option(
-    "--tiny",
-    "is_tiny",
-    is_flag=True,
-    help="Two steps with few pixels, to try the chain.",
-)
+@options.tiny_option
 @options.output_options
 def compile_command(
     experiment: str,

@@ -143,6 +143,16 @@ def plain_option(command: Command) -> Command:
     )(command)
 
 
+def tiny_option(command: Command) -> Command:
+    """--tiny, the smallest form of an experiment."""
+    return click.option(
+        "--tiny",
+        "is_tiny",
+        is_flag=True,
+        help="Two steps with few pixels, to try the chain; the model goes to <model>-tiny.",
+    )(command)
+
+
 def running_options(command: Command) -> Command:
     """--tiny, --no-cache, --dry-run, -v and --plain: how to run it."""
     for option in (
@@ -163,12 +173,7 @@ def running_options(command: Command) -> Command:
         click.option(
             "--no-cache", "is_uncached", is_flag=True, help="Run every component anew."
         ),
-        click.option(
-            "--tiny",
-            "is_tiny",
-            is_flag=True,
-            help="Two steps with few pixels, to try the chain.",
-        ),
+        tiny_option,
     ):
         command = option(command)
     return command

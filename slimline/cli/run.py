@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline import engines, experiments, inputs, parts, runs, settings
+from pipeline import engines, experiments, inputs, parts, pushed, runs, settings
 from slimline import errors, session
 from slimline.cli import closing, options, output, watching
 
@@ -42,6 +42,13 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Fail if the data has no contract yet, instead of writing one.",
 )
+@click.option(
+    "--force-push",
+    "force_reason",
+    metavar="REASON",
+    help="Let a model replace a version that had to pass thresholds although its own gate"
+    " is open; the history keeps the reason.",
+)
 @options.root_option
 @options.running_options
 @click.option(
@@ -61,6 +68,7 @@ def command(
     first: str | None,
     last: str | None,
     is_uninitialised: bool,
+    force_reason: str | None,
     root: pathlib.Path,
     is_tiny: bool,
     is_uncached: bool,
@@ -76,14 +84,16 @@ def command(
     EXPERIMENT is one of `slimline experiments`. The default needs no data of yours. Values:
     default < experiment < --config < environment (SLIMLINE_TRAIN__EPOCHS=30) < --set.
     """
+    if is_uninitialised:
+        assignments = (*assignments, "data.init_contract=false")
+    if force_reason is not None:
+        if not force_reason.strip():
+            raise click.UsageError("--force-push takes the reason, in words")
+        assignments = (*assignments, f"serving.force_push={force_reason}")
     resolved = settings.resolve(
         experiment,
         config_file=config_file,
-        assignments=(
-            (*assignments, "data.init_contract=false")
-            if is_uninitialised
-            else assignments
-        ),
+        assignments=assignments,
         data=data,
         engine=engine,
         engine_options=engine_options,
@@ -96,6 +106,8 @@ def command(
     inputs.check(resolved.config)
     engines.check(resolved.config.engine)
     parts.check(part)
+    if part.reaches("push"):
+        pushed.check(resolved.config, root)
     if is_dry:
         _print_plan(resolved, part, root, is_json, is_quiet)
         return errors.DONE

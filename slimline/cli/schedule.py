@@ -147,12 +147,7 @@ def _after_options(command: Command) -> Command:
             is_flag=True,
             help="Start training from the live model, where there is one.",
         ),
-        click.option(
-            "--tiny",
-            "is_tiny",
-            is_flag=True,
-            help="Two steps with few pixels, to try the chain.",
-        ),
+        options.tiny_option,
     ):
         command = option(command)
     return command

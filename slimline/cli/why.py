@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from components.model_evaluator import gate
 from pipeline import runs
 from slimline import errors
 from slimline.cli import closing, options, output
@@ -48,6 +49,8 @@ def describe(folder: pathlib.Path, summary: Mapping[str, Any]) -> str:
         earlier = runs.two_words(pathlib.Path(base))
         lines.append(f"  ran {summary['part']}; the rest is from {earlier}")
     lines += [_line(rule) for rule in summary.get("rules", ())]
+    if summary.get("is_gate_open"):
+        lines.append(f"  {output.paint(f'gate {gate.OPEN}', 'red', sys.stdout)}")
     if "rules" not in summary:
         # Runs from before rules were kept one by one.
         lines += [f"  {sentence}" for sentence in summary["verdict"]]

@@ -323,6 +323,7 @@ def push(
     model: pathlib.Path,
     is_blessed: bool,
     is_infra_blessed: bool | None = True,
+    is_gate_open: bool = False,
 ):
     artifact = standard_artifacts.Model()
     artifact.uri = str(tmp_path / "artifact")
@@ -345,7 +346,11 @@ def push(
     component.Executor(context).Do(
         inputs,
         {"pushed_model": [pushed]},
-        {"serving_folder": str(tmp_path / "serving" / "cats")},
+        {
+            "serving_folder": str(tmp_path / "serving" / "cats"),
+            "is_gate_open": int(is_gate_open),
+            "force_reason": "",
+        },
     )
     return pushed
 
@@ -358,6 +363,14 @@ def test_a_blessed_model_is_pushed(tmp_path: pathlib.Path, model: pathlib.Path) 
     assert (tmp_path / "pushed" / "saved_model.pb").read_bytes() == b"graph"
     (row,) = version_history.read(tmp_path / "serving" / "cats")
     assert (row.version, row.by) == (version, "quick-heron")
+
+
+def test_the_component_tells_the_history_of_an_open_gate(
+    tmp_path: pathlib.Path, model: pathlib.Path
+) -> None:
+    push(tmp_path, model, is_blessed=True, is_gate_open=True)
+    (row,) = version_history.read(tmp_path / "serving" / "cats")
+    assert row.is_gate_open
 
 
 @pytest.mark.parametrize(
@@ -373,3 +386,30 @@ def test_a_model_without_both_blessings_is_not_pushed(
     pushed = push(tmp_path, model, is_blessed, is_infra_blessed)
     assert not (tmp_path / "serving").exists()
     assert pushed.get_int_custom_property("pushed") == 0
+
+
+def test_an_open_gate_replaces_no_version_that_had_thresholds(
+    model: pathlib.Path, serving: pathlib.Path
+) -> None:
+    good = component.publish(model, serving)
+    with pytest.raises(ConfigError, match=f"gate is open, and version {good}"):
+        component.publish(model, serving, is_gate_open=True)
+    assert versions.numbers(serving) == [good]
+    forced = component.publish(
+        model, serving, is_gate_open=True, force_reason="the old one is broken"
+    )
+    assert models_config.live(serving) == forced
+    row = version_history.read(serving)[-1]
+    assert (row.version, row.reason) == (forced, "the old one is broken")
+    assert row.is_gate_open
+
+
+def test_an_open_gate_replaces_what_passed_an_open_gate(
+    model: pathlib.Path, serving: pathlib.Path
+) -> None:
+    first = component.publish(model, serving, is_gate_open=True)
+    second = component.publish(model, serving, is_gate_open=True)
+    assert version_history.had_open_gate(serving, first)
+    assert models_config.live(serving) == second
+    third = component.publish(model, serving)
+    assert not version_history.had_open_gate(serving, third)

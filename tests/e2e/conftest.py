@@ -36,6 +36,7 @@ class House:
         config = experiments.tiny(experiments.cifar10_resnet_20())
         return dataclasses.replace(
             config,
+            is_tiny=False,
             data=dataclasses.replace(
                 config.data,
                 path=str(self.data),

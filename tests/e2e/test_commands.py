@@ -9,7 +9,8 @@ import sys
 
 import pytest
 
-from schema import versions
+from components.model_pusher import publishing
+from schema import models_config, version_history, versions
 
 pytestmark = pytest.mark.e2e
 
@@ -264,3 +265,26 @@ def test_the_stock_tfx_command_runs_the_tiny_experiment(tmp_path: pathlib.Path) 
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert list((tmp_path / "runs/serving/digits").glob("*/saved_model.pb"))
+
+
+def test_a_tiny_run_leaves_the_live_model_as_it_is(tmp_path: pathlib.Path) -> None:
+    candidate = tmp_path / "candidate"
+    candidate.mkdir()
+    (candidate / versions.SAVED_MODEL_FILE).write_bytes(b"a model of top-1 0.985")
+    serving = tmp_path / "runs" / versions.SERVING_FOLDER
+    publishing.publish(candidate, serving / "digits", by="the night before")
+
+    def state() -> tuple[object, ...]:
+        files = sorted(path for path in (serving / "digits").rglob("*"))
+        return (
+            [(path, path.read_bytes()) for path in files if path.is_file()],
+            models_config.read(serving)["digits"],
+            version_history.read(serving / "digits"),
+        )
+
+    before = state()
+    done = call(["slimline", "run", "--tiny", "--plain"], tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "none: there was no model before this one" in done.stdout
+    assert models_config.live(serving / "digits-tiny") is not None
+    assert state() == before

@@ -61,7 +61,7 @@ def test_nights(spans, tmp_path: pathlib.Path, capfd) -> None:
     (row,) = first["rows"]
     assert (code, row["state"], row["span"]) == (0, rows.DONE, 1), first
     version = row["pushed_version"]
-    serving = root / versions.SERVING_FOLDER / "cifar10"
+    serving = root / versions.SERVING_FOLDER / "cifar10-tiny"
     assert data_profile.of_version(serving / version).is_file()
 
     code, drifted = tick(spans(2, is_dark=True))

@@ -229,3 +229,12 @@ def test_no_span_yet(two_spans: str) -> None:
     with pytest.raises(DataError, match="no span matches ") as caught:
         inputs.check(config)
     assert caught.value.found.endswith("digits: 1/, 2/")
+
+
+def test_a_tiny_model_never_has_the_name_of_a_real_one() -> None:
+    path = pathlib.Path("/images/cats.tar.gz")
+    config = experiments.folder()
+    named = changed(config, serving={"model_name": "pets"})
+    assert inputs.model_name(config, path) == "cats"
+    assert inputs.model_name(experiments.tiny(config), path) == "cats-tiny"
+    assert inputs.model_name(experiments.tiny(named), path) == "pets-tiny"

@@ -281,3 +281,12 @@ def test_unknown_experiment():
 def test_resolved_is_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         resolve().config.train.epochs = 3
+
+
+def test_only_the_flag_makes_an_experiment_tiny():
+    with pytest.raises(ConfigError, match="'is_tiny' cannot be changed"):
+        settings.resolve(NAME, assignments=["is_tiny=true"], environment={})
+    with pytest.raises(ConfigError, match="'is_tiny' cannot be changed"):
+        settings.resolve(
+            NAME, assignments=["is_tiny=false"], environment={}, is_tiny=True
+        )

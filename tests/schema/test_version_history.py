@@ -30,6 +30,7 @@ def test_a_row_comes_back_as_it_was_written(tmp_path) -> None:
         "who": row.who,
         "reason": 'bad on\n"night" shots é',
         "by": "me",
+        "is_gate_open": False,
     }
     assert json.loads(second)["from"] is None
 
@@ -86,3 +87,15 @@ def test_what_a_rollback_goes_back_to(tmp_path, rows, live, expected) -> None:
     for row in rows:
         version_history.append(tmp_path, version_history.now(*row))
     assert version_history.previous(tmp_path, live, [1, 2, 3, 4]) == expected
+
+
+def test_an_open_gate_is_remembered_of_the_newest_push_of_a_version(tmp_path) -> None:
+    assert not version_history.had_open_gate(tmp_path, 7)
+    push = version_history.now(PUSH, 7, None, is_gate_open=True)
+    version_history.append(tmp_path, push)
+    version_history.append(tmp_path, version_history.now(PROMOTE, 7, 6))
+    assert version_history.read(tmp_path)[0] == push
+    assert version_history.had_open_gate(tmp_path, 7)
+    assert not version_history.had_open_gate(tmp_path, 6)
+    version_history.append(tmp_path, version_history.now(PUSH, 7, None))
+    assert not version_history.had_open_gate(tmp_path, 7)

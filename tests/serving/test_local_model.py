@@ -136,6 +136,12 @@ def test_a_name_means_the_version_that_is_live(root):
     assert local_model.find_model(root, "cifar10@17") == folder / "17"
 
 
+def test_models_of_tiny_runs_are_taken_by_name_only(root):
+    tiny = add_model(root, "cifar10-tiny")
+    assert local_model.find_model(root).parent.name == "cifar10"
+    assert local_model.find_model(root, "cifar10-tiny") == tiny
+
+
 def test_find_by_path(root, monkeypatch):
     folder = root / "serving" / "cifar10"
     assert local_model.find_model(root, str(folder / "9")) == folder / "9"

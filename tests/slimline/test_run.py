@@ -8,6 +8,7 @@ import sys
 import pytest
 
 import slimline as sl
+from components.model_pusher import publishing
 from schema.errors import ConfigError, DataError, GateError, TrainError
 from slimline.cli import closing, main
 
@@ -497,3 +498,42 @@ def test_the_check_is_told_with_its_figures(call, execution):
     assert "infra     passed: loaded in 1.2 s; p99 latency 3.2 ms\n" in out
     execution.changes = {"infra_rules": []}
     assert "infra  " not in call("run")[1]
+
+
+OPEN_GATE = (
+    *("--set", "evaluation.min_top_1=0"),
+    *("--set", "evaluation.max_top_1_drop=1"),
+)
+
+
+def push_digits():
+    model = pathlib.Path("model")
+    model.mkdir()
+    (model / "saved_model.pb").touch()
+    return publishing.publish(model, pathlib.Path("runs/serving/digits"))
+
+
+def test_an_open_gate_is_refused_before_a_run_where_a_good_model_is_live(
+    call, execution
+):
+    version = push_digits()
+    code, _, err = call("run", *OPEN_GATE)
+    assert code == 2
+    assert err.startswith(
+        f"error: the gate is open, and version {version} of 'digits' had to pass"
+    )
+    assert "--force-push REASON" in err
+    assert not list(pathlib.Path("runs").glob("20*"))
+    # It pushes nothing, has a model of its own, or a reason.
+    assert call("run", *OPEN_GATE, "--to", "evaluate", "--dry-run")[0] == 0
+    assert call("run", "--tiny", "-q")[0] == 0
+    assert call("run", *OPEN_GATE, "--force-push", " ")[0] == 2
+    assert call("run", *OPEN_GATE, "--force-push", "the old one is broken", "-q")[0] == 0
+    config = execution.calls[-1][0]
+    assert config.serving.force_push == "the old one is broken"
+
+
+def test_an_open_gate_is_told(call, execution):
+    execution.changes = {"is_gate_open": True}
+    _, out, _ = call("run")
+    assert "gate      open: no threshold is set, so any model passes; passed: " in out

@@ -189,3 +189,20 @@ def test_a_single_test_image() -> None:
     assert sentences(found, min_test_images=30)[0][0].endswith(
         "on 50 images, since 1 test image is too few to judge by"
     )
+
+
+@pytest.mark.parametrize(
+    ("limits", "is_open"),
+    [
+        ({}, True),
+        ({"min_top_1": 0.1}, False),
+        ({"max_top_1_drop": 0.5}, False),
+        ({"needs_real_gain": True}, False),
+        ({"min_class_recall": 0.1}, False),
+        ({"floors": {"class:cat": 0.5}}, False),
+    ],
+)
+def test_a_gate_is_open_where_any_model_passes(
+    limits: dict[str, Any], is_open: bool
+) -> None:
+    assert gate.Limits(**limits).is_open is is_open
