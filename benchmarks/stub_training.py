@@ -86,17 +86,16 @@ class StubTraining:
             config,
             found.contract,
             dag.Locations(
-                pipeline_root=str(self._root / config.name),
+                pipeline_root=str(self._root / found.identity),
                 serving_folder=str(
-                    self._root
-                    / versions.SERVING_FOLDER
-                    / inputs.model_name(config, found.path)
+                    self._root / versions.SERVING_FOLDER / found.model_name
                 ),
                 input_path=str(found.path),
                 input_fingerprint=found.fingerprint,
                 input_spans=spans.pin(found.data_sets),
             ),
             engines.local(),
+            pipeline_name=found.identity,
             metadata_path=self._root / lineage.METADATA_FILE,
         )
         runner = ObservedRunner(lambda name, outputs: Outcome(""), folder.name)

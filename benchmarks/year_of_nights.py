@@ -18,7 +18,7 @@ from typing import Any
 import machine
 import stub_training
 
-from pipeline import experiments
+from pipeline import experiments, inputs
 from pipeline.scheduling import controller, data, ledger, owner, rows
 from pipeline.scheduling.cron import Cron
 from pipeline.scheduling.tidying import Tidying
@@ -77,6 +77,7 @@ def run(
     config = experiments.digits_resnet_20()
     place = dataclasses.replace(config.data, path=str(images / "{SPAN}"))
     config = dataclasses.replace(config, data=place)
+    identity = inputs.identity(config, images)
     clock = NightlyClock()
     opened = ledger.Ledger(root / ledger.FILE)
 
@@ -92,7 +93,7 @@ def run(
             runner=stub_training.StubTraining(config, root, clock),
             clock=clock,
             owner=owner.this(),
-            tidy=Tidying(opened, root, keep_runs, prune_versions),
+            tidy=Tidying(opened, root, identity, keep_runs, prune_versions),
         ),
     )
     looks.tick()

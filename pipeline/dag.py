@@ -65,6 +65,8 @@ def create_pipeline(
     contract: Contract,
     locations: Locations,
     beam_arguments: list[str],
+    *,
+    pipeline_name: str,
     metadata_path: pathlib.Path | None = None,
     use_cache: bool = True,
     deploys: bool = True,
@@ -77,6 +79,8 @@ def create_pipeline(
       contract: schema and labels of its data.
       locations: where it reads and writes.
       beam_arguments: engine of the Beam jobs (`pipeline.engines`).
+      pipeline_name: [a-z0-9][a-z0-9-]*, under which TFX finds what earlier runs left
+        (`inputs.identity`).
       metadata_path: SQLite file of ML Metadata; None where the orchestrator brings its
         own store.
       use_cache: False runs every component anew.
@@ -197,7 +201,7 @@ def create_pipeline(
             ).with_id("infer")
             components.append(infer)
     return tfx_pipeline.Pipeline(
-        pipeline_name=config.name.replace("_", "-"),
+        pipeline_name=pipeline_name,
         pipeline_root=locations.pipeline_root,
         components=components,
         enable_cache=use_cache,

@@ -74,7 +74,7 @@ def run(
 
     Args:
       config: the experiment.
-      root: TFX artifacts go to `<root>/<experiment>`, pushed models to
+      root: TFX artifacts go to `<root>/<identity>`, pushed models to
         `<root>/serving/<model name>`, metadata to `<root>/metadata.sqlite`.
       run_folder: existing folder of this run; history, summary and samples go there.
       origins: where each setting came from, for the log.
@@ -177,13 +177,13 @@ def _execute(
     if config.train.weights and not store.is_published(config.train.weights):
         warm_start.check(config.trainer, len(resolved.contract.labels))
     runner = ObservedRunner(describe, _run_id(run_folder))
-    with lock(root, config.name), noting_training_folder(run_folder):
+    with lock(root, resolved.identity), noting_training_folder(run_folder):
         pipeline = create_pipeline(config, resolved, root, use_cache, deploys)
         options = None
         if part:
             options = partial_runs.options(configured, part, pipeline, root)
         if not use_cache:
-            unfinished.forget(root / config.name / "train")
+            unfinished.forget(root / resolved.identity / "train")
         with engines.started(config.engine):
             runner.run(pipeline, options)
     base = (options and options.base_pipeline_run_id) or ""
@@ -243,18 +243,19 @@ def create_pipeline(
     serving_folder = root / versions.SERVING_FOLDER / resolved.model_name
     if not deploys:
         # Where there never is a model, so that none is compared with.
-        serving_folder = root / config.name / versions.SERVING_FOLDER
+        serving_folder = root / resolved.identity / versions.SERVING_FOLDER
     return dag.create_pipeline(
         config,
         resolved.contract,
         dag.Locations(
-            pipeline_root=str(root / config.name),
+            pipeline_root=str(root / resolved.identity),
             serving_folder=str(serving_folder),
             input_path=str(resolved.path),
             input_fingerprint=resolved.fingerprint,
             input_spans=spans.pin(resolved.data_sets),
         ),
         engines.arguments(config.engine),
+        pipeline_name=resolved.identity,
         metadata_path=root / lineage.METADATA_FILE,
         use_cache=use_cache,
         deploys=deploys,
@@ -340,13 +341,13 @@ def noting_training_folder(run_folder: pathlib.Path) -> Iterator[None]:
 
 
 def lock(root: pathlib.Path, name: str) -> filelock.AcquireReturnProxy:
-    """Keeps two runs of one experiment apart: they would share checkpoints and cache.
+    """Keeps two runs of one identity apart: they would share checkpoints and cache.
 
     Who holds it may take it again, as a sweep does for each of its members.
 
     Args:
       root: of the runs, absolute.
-      name: of the experiment.
+      name: `inputs.identity` of the runs.
 
     Raises:
       ConfigError: another run holds it.

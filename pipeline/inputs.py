@@ -20,6 +20,10 @@ _PROGRESS = logging.getLogger("slimline.progress")
 
 # Words beside a token that name no data set: 'span-{SPAN}', 'v{VERSION}'.
 _PLAIN_WORDS = frozenset({"", "day", "date", "span", "v", "ver", "version"})
+_PLAIN_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+# TFX takes no longer name of a pipeline.
+MAX_IDENTITY = 63
+_DIGEST_CHARACTERS = 8
 ARCHIVE_SUFFIX = re.compile(r"\.(tar|tar\.gz|tgz|tar\.xz|txz|zip)$", re.IGNORECASE)
 
 
@@ -30,6 +34,7 @@ class Inputs:
     Attributes:
       name: of the data set.
       model_name: folder of the pushed model under the serving folder.
+      identity: see `identity`.
       path: images, absolute; a pattern where they come in spans.
       data_sets: what is read, one for each span of the window, the newest last.
       fingerprint: of their content.
@@ -38,6 +43,7 @@ class Inputs:
 
     name: str
     model_name: str
+    identity: str
     path: pathlib.Path
     data_sets: tuple[spans.DataSet, ...]
     fingerprint: str
@@ -65,6 +71,7 @@ def resolve(config: PipelineConfig, root: pathlib.Path) -> Inputs:
     return Inputs(
         name=name,
         model_name=model_name(config, path),
+        identity=identity(config, path),
         path=path,
         data_sets=data_sets,
         fingerprint=fingerprint_of(data_sets),
@@ -216,6 +223,34 @@ def model_name(config: PipelineConfig, path: pathlib.Path) -> str:
     """
     name = config.serving.model_name or data_set_name(config, path)
     return f"{name}{versions.TINY_SUFFIX}" if config.is_tiny else name
+
+
+def identity(config: PipelineConfig, path: pathlib.Path) -> str:
+    """What runs share that train the same model on the same data set by one experiment.
+
+    Their lock, their folder of artifacts, their cache and their pipeline on Kubeflow bear
+    this name; runs of different names may go on side by side.
+
+    Args:
+      config: the experiment; its tiny form has a name of its own.
+      path: of its data, or their pattern.
+
+    Returns:
+      'photos-flowers', [a-z0-9-], at most `MAX_IDENTITY` characters. A digest ends it where
+      the words alone could be those of another model.
+    """
+    data_set = data_set_name(config, path)
+    model = config.serving.model_name or data_set
+    tail = versions.TINY_SUFFIX if config.is_tiny else ""
+    words = "-".join(dict.fromkeys((config.name, data_set, model)))
+    plain = re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")
+    is_exact = model == data_set and _PLAIN_NAME.fullmatch(data_set)
+    if not is_exact or len(plain + tail) > MAX_IDENTITY:
+        text = "\0".join((config.name, data_set, model))
+        digest = hashlib.sha256(text.encode()).hexdigest()[:_DIGEST_CHARACTERS]
+        room = MAX_IDENTITY - len(tail) - len(digest) - 1
+        plain = f"{plain[:room].rstrip('-')}-{digest}"
+    return plain + tail
 
 
 def data_set_name(config: PipelineConfig, path: pathlib.Path) -> str:

@@ -114,6 +114,7 @@ def compile_pipeline(config: PipelineConfig, target: Target) -> list[dict[str, A
             input_path=parameters[DATA],
             input_fingerprint="",
         ),
+        pipeline_name=inputs.identity(config, path),
         beam_arguments=_beam_arguments(config.engine),
         run_values=dag.RunValues(
             steps=parameters[STEPS], learning_rate=parameters[LEARNING_RATE]

@@ -1,7 +1,7 @@
 """The pipeline for the stock `tfx` command, on this machine.
 
     tfx pipeline create --engine=local --pipeline_path=$PWD/pipeline/local_runner.py
-    tfx run create --engine=local --pipeline_name=digits-resnet-20
+    tfx run create --engine=local --pipeline_name=digits-resnet-20-digits
 
 `SLIMLINE_EXPERIMENT`, `SLIMLINE_ROOT` and `SLIMLINE_TINY` choose what and where; settings
 come from `SLIMLINE_<SECTION>__<KEY>`. They hold at `create`, which writes the pipeline down.

@@ -1,6 +1,6 @@
 """Folders of runs: `<root>/<date>_<time>_<two words>/`, made once and never reused.
 
-Beside them in the root lie what runs share: `<experiment>/` (TFX artifacts), `serving/`,
+Beside them in the root lie what runs share: `<identity>/` (TFX artifacts), `serving/`,
 `data/` and `metadata.sqlite`. Only names of the pattern above are runs.
 """
 
@@ -204,9 +204,9 @@ def experiment_of(folder: pathlib.Path) -> str:
         return ""
 
 
-def lock_file(root: pathlib.Path, experiment: str) -> pathlib.Path:
-    """The file that a run of an experiment holds locked while it is under way."""
-    return root / f".{experiment}.lock"
+def lock_file(root: pathlib.Path, identity: str) -> pathlib.Path:
+    """The file that a run holds locked while it is under way; see `inputs.identity`."""
+    return root / f".{identity}.lock"
 
 
 def has_passed(folder: pathlib.Path) -> bool:

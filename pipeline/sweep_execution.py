@@ -5,7 +5,7 @@ import logging
 import pathlib
 from collections.abc import Mapping
 
-from pipeline import comparison, execution, runs
+from pipeline import comparison, execution, inputs, runs
 from pipeline.comparison import Row
 from pipeline.config import PipelineConfig
 from pipeline.summary import Summary
@@ -49,7 +49,10 @@ def run(
     rows: list[Row] = []
     root, run_folder = root.resolve(), run_folder.resolve()
     folders = {member: run_folder / runs.MEMBERS_FOLDER / member for member in members}
-    (name,) = {config.name for config in members.values()}
+    (name,) = {
+        inputs.identity(config, inputs.expected_path(config, root))
+        for config in members.values()
+    }
     # Between two members nobody else may begin; control finds the one that trains.
     with execution.lock(root, name), execution.noting_training_folder(run_folder):
         for place, (member, config) in enumerate(members.items(), 1):

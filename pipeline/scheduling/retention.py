@@ -46,7 +46,7 @@ class Pruned:
 
 def prune(
     root: pathlib.Path,
-    experiment: str,
+    identity: str,
     old_runs: Collection[str],
     gone_runs: Collection[str] = (),
 ) -> Pruned | None:
@@ -54,7 +54,7 @@ def prune(
 
     Args:
       root: of the runs.
-      experiment: whose artifacts lie in `<root>/<experiment>`.
+      identity: of the runs, whose artifacts lie in `<root>/<identity>`.
       old_runs: names of the runs to delete.
       gone_runs: names of those that were deleted before.
     """
@@ -62,11 +62,11 @@ def prune(
     if not old_runs or not (root / lineage.METADATA_FILE).is_file():
         return Pruned()
     lock = filelock.FileLock(
-        runs.lock_file(root, experiment), timeout=0, is_singleton=True
+        runs.lock_file(root, identity), timeout=0, is_singleton=True
     )
     try:
         with lock:
-            return _prune(root, root / experiment, set(old_runs), set(gone_runs))
+            return _prune(root, root / identity, set(old_runs), set(gone_runs))
     except filelock.Timeout:
         return None
 

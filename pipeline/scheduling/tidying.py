@@ -16,6 +16,7 @@ class Tidying:
     Attributes:
       ledger: names the runs.
       root: of the runs.
+      identity: of the runs, `inputs.identity`.
       keep_runs: runs of a pipeline whose artifacts stay, the one that has just ended
         included; 0 keeps all.
       prune_versions: deletes old versions of the model; they go first, so that what led
@@ -24,6 +25,7 @@ class Tidying:
 
     ledger: Ledger
     root: pathlib.Path
+    identity: str
     keep_runs: int
     prune_versions: Callable[[], None] = lambda: None
 
@@ -36,7 +38,7 @@ class Tidying:
         old = others[: max(0, len(others) - (self.keep_runs - 1))]
         pruned = retention.prune(
             self.root,
-            row.pipeline,
+            self.identity,
             {name for other in old for name in other.runs.split()},
             self.ledger.pruned_runs(row.pipeline),
         )

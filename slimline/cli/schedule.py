@@ -391,6 +391,7 @@ def _controller(
     root = given.root.resolve()
     path = inputs.data_path(config, root)
     model = root / versions.SERVING_FOLDER / inputs.model_name(config, path)
+    identity = inputs.identity(config, path)
     return controller.Controller(
         _schedule(given, resolved, is_forced=is_forced, looks_back=looks_back),
         controller.Surroundings(
@@ -401,8 +402,8 @@ def _controller(
             owner=owner.this(),
             hooks=_hooks(given),
             has_live_model=lambda: models_config.live(model) is not None,
-            is_busy=lambda: _is_busy(root, config.name),
-            tidy=_tidy(given, ledger, root, model.name),
+            is_busy=lambda: _is_busy(root, identity),
+            tidy=_tidy(given, ledger, root, identity, model.name),
         ),
     )
 
@@ -420,7 +421,7 @@ def _run_arguments(given: Given) -> list[str]:
 
 
 def _tidy(
-    given: Given, ledger: "Ledger", root: pathlib.Path, model_name: str
+    given: Given, ledger: "Ledger", root: pathlib.Path, identity: str, model_name: str
 ) -> "Callable[[Row], None]":
     """What deletes old versions and artifacts after a run."""
 
@@ -434,14 +435,14 @@ def _tidy(
         # The metadata store takes a second to load, which a look need not wait for.
         from pipeline.scheduling.tidying import Tidying
 
-        Tidying(ledger, root, given.keep_runs, prune_versions)(row)
+        Tidying(ledger, root, identity, given.keep_runs, prune_versions)(row)
 
     return tidy
 
 
-def _is_busy(root: pathlib.Path, experiment: str) -> bool:
-    """Whether a run holds the experiment that no schedule began."""
-    file = runs.lock_file(root, experiment)
+def _is_busy(root: pathlib.Path, identity: str) -> bool:
+    """Whether a run is under way that no schedule began."""
+    file = runs.lock_file(root, identity)
     if not file.exists():
         return False
     try:

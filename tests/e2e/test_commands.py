@@ -189,7 +189,7 @@ def test_a_killed_run_does_not_stand_in_the_way(tmp_path: pathlib.Path) -> None:
                 break
         second = call(["slimline", "run"], tmp_path)
         assert second.returncode == 2
-        assert "another run of 'digits_resnet_20' is under way" in second.stderr
+        assert "another run of 'digits-resnet-20-digits' is under way" in second.stderr
     finally:
         long_run.send_signal(signal.SIGKILL)
         long_run.wait()
@@ -254,17 +254,17 @@ def test_the_stock_tfx_command_runs_the_tiny_experiment(tmp_path: pathlib.Path) 
         **variables,
     )
     assert created.returncode == 0, created.stdout + created.stderr
-    assert '"digits-resnet-20" created successfully' in created.stdout
+    assert '"digits-resnet-20-digits-tiny" created successfully' in created.stdout
     ran = call(
         [
             *("tfx", "run", "create", "--engine=local"),
-            "--pipeline_name=digits-resnet-20",
+            "--pipeline_name=digits-resnet-20-digits-tiny",
         ],
         tmp_path,
         **variables,
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert list((tmp_path / "runs/serving/digits").glob("*/saved_model.pb"))
+    assert list((tmp_path / "runs/serving/digits-tiny").glob("*/saved_model.pb"))
 
 
 def test_a_tiny_run_leaves_the_live_model_as_it_is(tmp_path: pathlib.Path) -> None:

@@ -502,12 +502,14 @@ def test_a_new_class_stops_the_run_before_training(tmp_path, new_fakes) -> None:
     with pytest.raises(DataError, match="break their contract") as caught:
         execution.run(config, root=tmp_path / "runs", run_folder=folder, origins={})
     assert "ten" in caught.value.found
-    assert not (tmp_path / "runs" / config.name / "transform").exists()
+    (artifacts,) = (tmp_path / "runs").glob("digits-resnet-20-*")
+    assert (artifacts / "ingest").is_dir()
+    assert not (artifacts / "transform").exists()
 
 
 def test_two_runs_of_one_experiment_keep_apart(tmp_path) -> None:
     config = experiments.tiny(experiments.digits_resnet_20())
     folder = runs.create(tmp_path, as_json(config), {})
-    lock = filelock.FileLock(tmp_path / f".{config.name}.lock")
+    lock = filelock.FileLock(tmp_path / ".digits-resnet-20-digits-tiny.lock")
     with lock, pytest.raises(ConfigError, match="another run"):
         execution.run(config, root=tmp_path, run_folder=folder, origins={})

@@ -51,7 +51,7 @@ def test_two_nights_push_two_models_and_no_night_is_done_twice(
     spec = load(kubeflow, documents, tmp_path)
     platform = kubeflow.load_platform(tmp_path / "pipeline.yaml")
     backend = kubeflow.Backend(tmp_path)
-    images, served = tmp_path / "digits", tmp_path / "serving" / "mnist"
+    images, served = tmp_path / "digits", tmp_path / "serving" / "mnist-tiny"
 
     def night(time: str):
         slot = kubeflow_slots.to_send("nightly").replace("[[ScheduledTime]]", time)
@@ -83,7 +83,7 @@ def test_two_nights_push_two_models_and_no_night_is_done_twice(
     assert yaml.safe_load(trained)["steps"] == 3
     # What leaves a container names the bucket, not a folder of the container.
     blessed = second.metadata["evaluate", "blessing"]["current_model"]
-    assert blessed == "minio://pipelines/mnist-mlp-bn/run-2/train/model"
+    assert blessed == "minio://pipelines/mnist-mlp-bn-mnist-tiny/run-2/train/model"
     model = local_model.LocalModel.load(served)
     (prediction,) = model.predict([np.zeros((28, 28), np.uint8)])
     assert prediction.label in model.labels
@@ -145,7 +145,7 @@ def test_parameters_have_the_configured_defaults() -> None:
     declared = spec["root"]["inputDefinitions"]["parameters"]
     assert {name: value["defaultValue"] for name, value in declared.items()} == {
         "data": "/slimline/images",
-        "serving_folder": "/slimline/serving/mnist",
+        "serving_folder": "/slimline/serving/mnist-tiny",
         "steps": 0,
         "learning_rate": 0.0,
         "slot": "",

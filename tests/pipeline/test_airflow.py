@@ -63,6 +63,7 @@ def edges_of_the_pipeline() -> dict[str, set[str]]:
         contract.load(contract.find("digits")),
         dag.Locations("root", "root/serving/model", "data.tar", "f1"),
         engines.local(),
+        pipeline_name="a-pipeline",
     )
     return {
         node.pipeline_node.node_info.id: set(node.pipeline_node.upstream_nodes)

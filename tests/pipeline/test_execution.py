@@ -2,9 +2,10 @@ import dataclasses
 import logging
 import types
 
+import PIL.Image
 import pytest
 
-from pipeline import execution, experiments
+from pipeline import execution, experiments, inputs
 from schema import models_config
 from schema.errors import ConfigError
 
@@ -27,7 +28,7 @@ def blessed():
 
 
 def test_blessed_weights_are_those_that_are_live(blessed, tmp_path):
-    resolved = types.SimpleNamespace(name="digits")
+    resolved = types.SimpleNamespace(model_name="digits")
     with pytest.raises(ConfigError, match="no model 'digits' was pushed yet"):
         execution._with_blessed_weights(blessed, resolved, tmp_path)
     serving = tmp_path / "serving"
@@ -49,7 +50,7 @@ def test_a_file_of_models_that_nobody_can_read_ends_the_run_at_once(blessed, tmp
     (root / "serving" / "models.config").write_text("model_config_list {")
     with pytest.raises(ConfigError, match=r"cannot read .*models\.config"):
         execution.run(blessed, root=root, run_folder=run_folder, origins={})
-    assert not (root / blessed.name).exists()
+    assert {path.name for path in root.iterdir()} == {"serving", "a_run", "data"}
 
 
 def test_a_run_is_known_to_tfx_by_its_name(tmp_path):
@@ -57,3 +58,40 @@ def test_a_run_is_known_to_tfx_by_its_name(tmp_path):
     assert execution._run_id(run) == "2026-11-22_0201_quick-heron"
     member = run / "members" / "cnn_bn"
     assert execution._run_id(member) == "2026-11-22_0201_quick-heron.cnn_bn"
+
+
+def test_a_tiny_run_reads_and_writes_versions_of_its_own_model_only(tmp_path):
+    config = experiments.tiny(experiments.digits_resnet_20())
+    found = inputs.resolve(config, tmp_path)
+    pipeline = execution.create_pipeline(config, found, tmp_path)
+    folders = {
+        component.id: component.exec_properties["serving_folder"]
+        for component in pipeline.components
+        if "serving_folder" in component.exec_properties
+    }
+    assert folders.keys() == {"check", "baseline", "push"}
+    assert set(folders.values()) == {str(tmp_path / "serving" / "digits-tiny")}
+
+
+def test_two_data_sets_of_one_experiment_share_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    root = tmp_path / "runs"
+    pipelines = {}
+    for name in ("cats", "dogs"):
+        for label in ("old", "young"):
+            folder = tmp_path / name / label
+            folder.mkdir(parents=True)
+            PIL.Image.new("RGB", (40, 30), "white").save(folder / "1.png")
+        config = experiments.folder()
+        data = dataclasses.replace(config.data, path=str(tmp_path / name))
+        config = dataclasses.replace(config, data=data)
+        found = inputs.resolve(config, root)
+        pipelines[found.identity] = execution.create_pipeline(config, found, root)
+    cats, dogs = pipelines.values()
+    assert list(pipelines) == ["folder-cats", "folder-dogs"]
+    assert cats.pipeline_info.pipeline_name == "folder-cats"
+    assert cats.pipeline_info.pipeline_root == str(root / "folder-cats")
+    assert dogs.pipeline_info.pipeline_root == str(root / "folder-dogs")
+    root.mkdir(exist_ok=True)
+    with execution.lock(root, "folder-cats"), execution.lock(root, "folder-dogs"):
+        pass

@@ -3,6 +3,7 @@
 import dataclasses
 import logging
 import pathlib
+import re
 
 import PIL.Image
 import pytest
@@ -238,3 +239,38 @@ def test_a_tiny_model_never_has_the_name_of_a_real_one() -> None:
     assert inputs.model_name(config, path) == "cats"
     assert inputs.model_name(experiments.tiny(config), path) == "cats-tiny"
     assert inputs.model_name(experiments.tiny(named), path) == "pets-tiny"
+
+
+def test_the_identity_is_of_experiment_data_set_and_model() -> None:
+    def identity(path: str, **sections: dict) -> str:
+        return inputs.identity(
+            changed(experiments.folder(), **sections), pathlib.Path(path)
+        )
+
+    assert identity("/images/Cats & dogs.tar.gz") == "folder-cats-dogs"
+    assert identity("/elsewhere/cats-dogs") == "folder-cats-dogs"
+    others = [
+        identity("/images/cats"),
+        identity("/images/dogs"),
+        identity("/images/cats", serving={"model_name": "pets"}),
+        identity("/images/cats-pets"),
+        identity("/images/cats_pets"),
+        identity("/images/cats.pets"),
+        identity("/images/x", data={"contract": "/contracts/Cats"}),
+        identity(f"/images/{'long-' * 30}1"),
+        identity(f"/images/{'long-' * 30}2"),
+    ]
+    assert len(set(others)) == len(others)
+    assert all(re.fullmatch("[a-z0-9][a-z0-9-]{0,62}", name) for name in others)
+
+
+@pytest.mark.parametrize("name", experiments.EXPERIMENTS)
+def test_identities_of_experiments_differ(name: str) -> None:
+    """No name of an experiment begins another's, so that data sets cannot blur them."""
+    others = [other for other in experiments.EXPERIMENTS if other != name]
+    assert not any(other.startswith(f"{name}_") for other in others)
+    path = pathlib.Path("/images/flowers")
+    config = changed(experiments.find(name), data={"contract": ""})
+    words = name.replace("_", "-")
+    assert inputs.identity(config, path) == f"{words}-flowers"
+    assert inputs.identity(experiments.tiny(config), path) == f"{words}-flowers-tiny"

@@ -23,6 +23,7 @@ def test_the_components_are_those_of_the_pipeline() -> None:
         contract.load(contract.find("digits")),
         dag.Locations("root", "root/serving/model", "data.tar", "f1"),
         engines.local(),
+        pipeline_name="a-pipeline",
     )
     nodes = compiler.Compiler().compile(pipeline).nodes
     names = [node.pipeline_node.node_info.id for node in nodes]

@@ -314,12 +314,12 @@ def test_compile_and_submit(ask, call, kubeflow_api):
     lines = out.splitlines()
     assert lines[:5] == [
         "wrote      digits.yaml   (schema 2.1.0)",
-        "pipeline   digits-resnet-20, 10 tasks",
+        "pipeline   digits-resnet-20-digits-tiny, 10 tasks",
         "image      registry/slimline:1",
         "artifacts  where the server keeps them",
         "volume     slimline at /slimline",
     ]
-    assert "parameter  serving_folder=/slimline/serving/digits" in lines
+    assert "parameter  serving_folder=/slimline/serving/digits-tiny" in lines
     assert any(line.startswith("changed    train.batch_size ") for line in lines)
     assert lines[-1] == "next       slimline kubeflow submit digits.yaml"
 

@@ -528,7 +528,9 @@ def test_an_open_gate_is_refused_before_a_run_where_a_good_model_is_live(
     assert call("run", *OPEN_GATE, "--to", "evaluate", "--dry-run")[0] == 0
     assert call("run", "--tiny", "-q")[0] == 0
     assert call("run", *OPEN_GATE, "--force-push", " ")[0] == 2
-    assert call("run", *OPEN_GATE, "--force-push", "the old one is broken", "-q")[0] == 0
+    assert (
+        call("run", *OPEN_GATE, "--force-push", "the old one is broken", "-q")[0] == 0
+    )
     config = execution.calls[-1][0]
     assert config.serving.force_push == "the old one is broken"
 

@@ -233,7 +233,7 @@ def test_so_many_runs_are_kept(store: Store, stage) -> None:
         row, _ = stage.ledger.claim("cats", stage.new_owner(), stage.clock.now())
         row = stage.ledger.beat(row, f"night-{night}", stage.clock.now())
         if night == 3:
-            Tidying(stage.ledger, store.root, keep_runs=1)(row)
+            Tidying(stage.ledger, store.root, "cats", keep_runs=1)(row)
         stage.ledger.finish(row, rows.DONE, "", stage.clock.now())
         stage.clock.go(days=1)
     assert store.artifacts() == all_of("night-2", "night-3")
@@ -246,6 +246,6 @@ def test_zero_keeps_all(store: Store, stage) -> None:
     stage.ledger.plan("cats", [New("1", rows.CRON)], stage.clock.now())
     row, _ = stage.ledger.claim("cats", stage.new_owner(), stage.clock.now())
     called = []
-    Tidying(stage.ledger, store.root, 0, lambda: called.append(1))(row)
+    Tidying(stage.ledger, store.root, "cats", 0, lambda: called.append(1))(row)
     assert store.artifacts() == all_of("night-1", "night-2", "night-3")
     assert called == [1]
