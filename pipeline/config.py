@@ -118,6 +118,11 @@ class EvaluationConfig:
         " layer over the other images (train.fit_head, up to 1,000 images), and"
         " max_top_1_drop counts only what is beyond noise",
     )
+    beats_guessing: bool = setting(
+        True,
+        "refuse a model that is no better than one answer for all images, or never finds a"
+        " class of five test images or more",
+    )
     floors: tuple[str, ...] = setting(
         (), "lowest top-1 of single slices, as [class:cat=0.8, colour:gray=0.7]"
     )
@@ -129,6 +134,10 @@ class EvaluationConfig:
         "traits by which test is sliced, beside the class: longer side, gray or colour,"
         " file or folder the image came from",
     )
+
+
+# Lets every model through: for runs that deploy nothing, or try the chain.
+OPEN_GATE = EvaluationConfig(min_top_1=0.0, max_top_1_drop=1.0, beats_guessing=False)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -168,11 +168,11 @@ def _execute(
     for key, origin in sorted(origins.items()):
         _LOGGER.info("%s from %s", key, origin)
     root, run_folder = root.resolve(), run_folder.resolve()
-    resolved = inputs.resolve(config, root)
     # A file that nobody can read would end the run at its push.
     models_config.read(root / versions.SERVING_FOLDER)
     if deploys and part.reaches("push"):
         pushed.check(config, root)
+    resolved = inputs.resolve(config, root)
     configured, config = config, _with_blessed_weights(config, resolved, root)
     if config.train.weights and not store.is_published(config.train.weights):
         warm_start.check(config.trainer, len(resolved.contract.labels))
@@ -416,6 +416,7 @@ def _summarise(config: PipelineConfig, done: _Done, total_seconds: float) -> Sum
         base=done.base or None,
         start=result.get("start"),
         head_top_1=result.get("head_top_1"),
+        findings=list(result.get("findings", ())),
         is_gate_open=verdict.get("is_gate_open", False),
         cross_validation=verdict.get("cross_validation"),
     )

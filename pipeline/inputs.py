@@ -20,6 +20,7 @@ _PROGRESS = logging.getLogger("slimline.progress")
 
 # Words beside a token that name no data set: 'span-{SPAN}', 'v{VERSION}'.
 _PLAIN_WORDS = frozenset({"", "day", "date", "span", "v", "ver", "version"})
+_SCHEMA_FOLDER = "schema"
 _PLAIN_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 # TFX takes no longer name of a pipeline.
 MAX_IDENTITY = 63
@@ -64,12 +65,16 @@ def resolve(config: PipelineConfig, root: pathlib.Path) -> Inputs:
     """
     check(config)
     path = data_path(config, root)
-    if config.data.init_contract:
-        _init_contract(config, path)
-    name, found = contract_for(config, path)
     data_sets = find_data_sets(config, path)
+    folder = _find_contract(config, path, root)
+    if folder is None:
+        found = _make_contract(config, data_sets[-1].path)
+        evaluation.check(config.evaluation, found.labels)
+        _write_contract(found, _own_contract(path))
+    else:
+        _, found = contract_for(config, path, root)
     return Inputs(
-        name=name,
+        name=data_set_name(config, path),
         model_name=model_name(config, path),
         identity=identity(config, path),
         path=path,
@@ -77,6 +82,29 @@ def resolve(config: PipelineConfig, root: pathlib.Path) -> Inputs:
         fingerprint=fingerprint_of(data_sets),
         contract=found,
     )
+
+
+def look(config: PipelineConfig, root: pathlib.Path) -> None:
+    """Finds the mistakes that settings and names of files show; writes nothing.
+
+    Args:
+      config: the experiment.
+      root: of the runs.
+
+    Raises:
+      ConfigError: as `check`; no data given; or a contract that is missing or does not fit
+        the settings.
+      DataError: there is nothing at `data.path`, or it holds no data set.
+    """
+    check(config)
+    path = expected_path(config, root)
+    if config.data.path:
+        # Takes seconds to load, which runs on data of the experiment's own are spared.
+        from components.image_example_gen import layouts
+
+        layouts.plan(str(find_data_sets(config, path)[-1].path), config.data.format)
+    if not config.data.init_contract or _find_contract(config, path, root):
+        contract_for(config, path, root)
 
 
 def find_data_sets(
@@ -103,14 +131,23 @@ def fingerprint_of(data_sets: tuple[spans.DataSet, ...]) -> str:
 
 
 def contract_for(
-    config: PipelineConfig, path: pathlib.Path
+    config: PipelineConfig, path: pathlib.Path, root: pathlib.Path | None = None
 ) -> tuple[str, contract.Contract]:
     """Name of the data set at `path`, which need not exist here, and its contract.
+
+    Args:
+      config: the experiment.
+      path: of its data.
+      root: of the runs; contracts are looked for in its `schema/` and in the one beside it,
+        too.
 
     Raises:
       ConfigError: there is none, or a floor of the gate is for a class that it lacks.
     """
-    found = contract.load(_find_contract(config, path))
+    folder = _find_contract(config, path, root)
+    if folder is None:
+        raise _no_contract(path)
+    found = contract.load(folder)
     evaluation.check(config.evaluation, found.labels)
     return data_set_name(config, path), found
 
@@ -174,7 +211,9 @@ def check(config: PipelineConfig) -> None:
             expected="a folder or an archive (.tar, .tar.gz, .tar.xz, .zip)",
         )
     if config.data.path and not config.data.init_contract:
-        _find_contract(config, _given_path(config))
+        path = _given_path(config)
+        if not _find_contract(config, path):
+            raise _no_contract(path)
 
 
 def _check_weights(config: PipelineConfig) -> None:
@@ -301,13 +340,43 @@ def expected_path(config: PipelineConfig, root: pathlib.Path) -> pathlib.Path:
     )
 
 
-def _find_contract(config: PipelineConfig, path: pathlib.Path) -> pathlib.Path:
+def _find_contract(
+    config: PipelineConfig, path: pathlib.Path, root: pathlib.Path | None = None
+) -> pathlib.Path | None:
+    """Folder of the contract of the data at `path`; None where they have none yet.
+
+    Raises:
+      ConfigError: `data.contract` names none, or the data bear the name of a packaged
+        contract, which may or may not be meant.
+    """
+    name = config.data.contract or name_of(path)
+    own = [place / name for place in _contract_places(root)]
+    own = [folder for folder in own if (folder / contract.SCHEMA_FILE).is_file()]
     if config.data.contract:
-        return contract.find(config.data.contract)
-    if found := _contract_by_name(path):
-        return found
+        return own[0] if own and name not in contract.names() else contract.find(name)
+    # A checkout's own `schema/` holds the packaged contracts.
+    own = [folder for folder in own if folder.resolve() != contract.ROOT / name]
+    if own:
+        return own[0]
+    if name in contract.names():
+        raise ConfigError(
+            f"which contract? the data are called '{name}', as one that slimline brings",
+            found=str(path),
+            expected=f"--set data.contract={name} for that one, or another name of the"
+            " folder or archive for data of your own",
+        )
+    return None
+
+
+def _contract_places(root: pathlib.Path | None) -> list[pathlib.Path]:
+    """Folders with contracts: of the working folder, of the root, and beside the root."""
+    places = [] if root is None else [root, root.resolve().parent]
+    return [place / _SCHEMA_FOLDER for place in (pathlib.Path(), *places)]
+
+
+def _no_contract(path: pathlib.Path) -> ConfigError:
     name = name_of(path)
-    raise ConfigError(
+    return ConfigError(
         f"no data contract for '{name}'",
         expected=f"schema/{name}/ with {contract.SCHEMA_FILE} and {contract.LABELS_FILE}",
         tip=f"slimline data init {path} writes them after a look at the data;"
@@ -315,37 +384,26 @@ def _find_contract(config: PipelineConfig, path: pathlib.Path) -> pathlib.Path:
     )
 
 
-def _contract_by_name(path: pathlib.Path) -> pathlib.Path | None:
-    name = name_of(path)
-    for candidate in (str(_own_contract(path)), name):
-        try:
-            return contract.find(candidate)
-        except ConfigError:
-            continue
-    return None
-
-
 def _own_contract(path: pathlib.Path) -> pathlib.Path:
     """Folder of the contract that `slimline data init` writes."""
-    return pathlib.Path("schema") / name_of(path)
+    return pathlib.Path(_SCHEMA_FOLDER) / name_of(path)
 
 
-def _init_contract(config: PipelineConfig, path: pathlib.Path) -> None:
-    """Writes the contract of data that have none, after a look at them."""
-    if config.data.contract or _contract_by_name(path):
-        return
+def _make_contract(config: PipelineConfig, path: pathlib.Path) -> contract.Contract:
+    """The contract of data that have none, after a look at them."""
     # Loads TensorFlow, whose decoder has the last word on images.
     from components.image_example_gen import inspection
 
-    newest = find_data_sets(config, path)[-1].path
-    made = inspection.make_contract(inspection.inspect(str(newest), config.data.format))
-    folder = _own_contract(path)
+    return inspection.make_contract(inspection.inspect(str(path), config.data.format))
+
+
+def _write_contract(made: contract.Contract, folder: pathlib.Path) -> None:
     try:
         contract.save(made, folder)
     except OSError as error:
         raise ConfigError(
             f"cannot write the data contract to {folder}: {error.strerror or error}",
-            tip=f"slimline data init {path} --output DIR writes it elsewhere",
+            tip="slimline data init PATH --output DIR writes it elsewhere",
         ) from error
     _PROGRESS.info(
         "contract_written",

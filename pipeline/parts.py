@@ -71,7 +71,9 @@ class Part:
     def reaches(self, component: str) -> bool:
         """Whether a component may run."""
         place = COMPONENTS.index
-        return not self.last or place(component) <= place(self.last)
+        is_early = bool(self.first) and place(component) < place(self.first)
+        is_late = bool(self.last) and place(component) > place(self.last)
+        return not is_early and not is_late
 
     def __str__(self) -> str:
         return f"{self.first or COMPONENTS[0]} to {self.last or 'the end'}"

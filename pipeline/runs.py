@@ -195,6 +195,26 @@ def read_summary(folder: pathlib.Path) -> dict[str, Any]:
         ) from error
 
 
+def model_folder(folder: pathlib.Path) -> pathlib.Path:
+    """The SavedModel of a finished run: the version that it pushed, else what it trained.
+
+    Raises:
+      ConfigError: the run did not end, or its model is not there any more.
+    """
+    summary = read_summary(folder)
+    if summary["pushed_path"]:
+        return pathlib.Path(summary["pushed_path"])
+    uris = summary.get("artifacts", {}).get("train", {}).get("model", ())
+    for uri in uris:
+        trained = pathlib.Path(uri) / run_files.SERVED_FOLDER
+        if trained.is_dir():
+            return trained
+    raise ConfigError(
+        f"run '{folder.name}' pushed no model, and what it trained is gone",
+        found=", ".join(uris),
+    )
+
+
 def experiment_of(folder: pathlib.Path) -> str:
     """Name of the experiment that a run was begun for; '' where its settings are gone."""
     try:

@@ -53,6 +53,8 @@ class Summary:
       start: the published weights that training started from, as
         `trainer.weights.store.Manifest`, or None.
       head_top_1: top-1 on eval of the class layer fitted before training, or None.
+      findings: of the training, in sentences: moving averages that have not converged, a
+        batch that did not fit.
       is_gate_open: whether no threshold was set, so that any model would have passed.
       cross_validation: {top_1, low, high, images, folds} where images are few, or None.
     """
@@ -96,5 +98,6 @@ class Summary:
     base: str | None = None
     start: dict[str, Any] | None = None
     head_top_1: float | None = None
+    findings: list[str] = dataclasses.field(default_factory=list)
     is_gate_open: bool = False
     cross_validation: dict[str, Any] | None = None

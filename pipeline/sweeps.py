@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline import experiments
-from pipeline.config import EvaluationConfig, PipelineConfig
+from pipeline.config import OPEN_GATE, PipelineConfig
 from pipeline.settings import put
 from schema.errors import ConfigError
 from trainer import lookup
@@ -96,9 +96,7 @@ def configs(
                 found=f"{key}={given[key]}",
                 tip=f"slimline run {base.name} --set {key}={given[key]} trains that one",
             )
-    open_gate = dataclasses.replace(
-        base, evaluation=EvaluationConfig(min_top_1=0.0, max_top_1_drop=1.0)
-    )
+    open_gate = dataclasses.replace(base, evaluation=OPEN_GATE)
     return {
         member: _with(open_gate, settings)
         for member, settings in members.items()

@@ -10,11 +10,10 @@ from PIL import Image
 
 from report import thumbnails
 from report.run_data import RunData
+from schema import run_files
 from schema.errors import SlimlineError
 from trainer import explaining
 
-# As TFX's path_utils.serving_model_path names it, whose module takes seconds to load.
-SERVED_FOLDER = "Format-Serving"
 # Red, green and blue from no evidence to most, at equal distances: matplotlib's `plasma`,
 # whose lightness rises evenly, so that it reads without colour vision too.
 COLOURS = ((13, 8, 135), (126, 3, 168), (204, 71, 120), (248, 149, 64), (240, 249, 33))
@@ -94,7 +93,7 @@ def _model_folder(data: RunData) -> pathlib.Path | None:
     trained = data.uri("train", "model")
     pushed = data.summary.get("pushed_path")
     candidates = [
-        trained / SERVED_FOLDER if trained else None,
+        trained / run_files.SERVED_FOLDER if trained else None,
         pathlib.Path(pushed) if pushed else None,
     ]
     return next((each for each in candidates if each and each.is_dir()), None)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from components.model_evaluator import gate
+from components.model_evaluator import gate, scores
 from report import drawing, run_data, wording
 from report.run_data import RunData
 
@@ -25,6 +25,7 @@ def verdict(data: RunData) -> dict[str, Any]:
         ]
     return {
         "has_passed": summary["passed"],
+        "findings": summary.get("findings") or [],
         "open_gate": f"The gate is {gate.OPEN}." if summary.get("is_gate_open") else "",
         "what_followed": _what_followed(summary),
         "groups": [
@@ -133,6 +134,8 @@ def _headline(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     low, high = summary.get("intervals", {}).get("top_1", (None, None))
     images = sum(summary["images"].values())
     interval = f"95 % interval {low:.4f} to {high:.4f}" if low is not None else ""
+    always = wording.visible(scores.majority_in_words(summary["per_class"]))
+    interval = "; ".join(filter(None, (interval, always)))
     return [
         ("top-1 on test", wording.figure(found["top_1"]), interval),
         (

@@ -8,3 +8,6 @@ REPORT_FILE = "report.html"
 DATA_CHECK_FILE = "data_check.json"
 # All settings of a member; config.json of the sweep has those that the members share.
 MEMBER_SETTINGS_FILE = "settings.json"
+# The SavedModel in the artifact of a training, as TFX's path_utils.serving_model_path names
+# it, whose module takes seconds to load.
+SERVED_FOLDER = "Format-Serving"

@@ -72,9 +72,9 @@ def run(
         data=None if data is None else os.fspath(data),
         settings=settings,
     )
-    inputs.check(resolved.config)
-    engines.check(resolved.config.engine)
     root = pathlib.Path(root)
+    inputs.look(resolved.config, root)
+    engines.check(resolved.config.engine)
     pushed.check(resolved.config, root)
     folder = runs.create(root, resolved.values(), resolved.origins)
     return Run(session.execute(resolved, root, folder))
@@ -138,21 +138,24 @@ def compare(*names: str, root: str | os.PathLike[str] = "runs") -> "Comparison":
 
 
 def load(
-    name_or_path: str | os.PathLike[str] | None = None,
+    name_or_path: str | os.PathLike[str] | Run | None = None,
     root: str | os.PathLike[str] = "runs",
 ) -> "LocalModel":
-    """A pushed model.
+    """A model: a pushed one, or that of a run, also where it was refused.
 
     Args:
-      name_or_path: 'cifar10' (live version), 'cifar10@6', or the folder of a SavedModel;
-        None for the only model under `root`.
+      name_or_path: 'cifar10' (live version), 'cifar10@6', the folder of a SavedModel, or
+        what `run` returned; None for the only model under `root`.
       root: folder of the runs.
 
     Raises:
       ConfigError: there is no such model.
     """
+    from pipeline import runs
     from serving import local_model
 
+    if isinstance(name_or_path, Run):
+        return local_model.LocalModel.load(runs.model_folder(name_or_path.folder))
     wanted = None if name_or_path is None else os.fspath(name_or_path)
     return local_model.LocalModel.load(
         local_model.find_model(pathlib.Path(root), wanted)

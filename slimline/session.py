@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import pathlib
+import shutil
 import sys
 import time
 import traceback
@@ -121,12 +122,27 @@ def _prepared(
     listener: Listener | None,
     logs_everything: bool,
 ) -> Iterator[None]:
-    """The log is in place, and the engine starts: TensorFlow may load meanwhile."""
-    with (
-        watched(folder, listener, logs_everything),
-        engines.started(resolved.config.engine),
-    ):
-        yield
+    """The log is in place, and the engine starts: TensorFlow may load meanwhile.
+
+    A run that is refused before its first component leaves no folder: nothing has run.
+    """
+    heard: set[str] = set()
+
+    def listen(name: str, fields: Mapping[str, Any]) -> None:
+        heard.add(name)
+        if listener is not None:
+            listener(name, fields)
+
+    try:
+        with (
+            watched(folder, listen, logs_everything),
+            engines.started(resolved.config.engine),
+        ):
+            yield
+    except errors.SlimlineError:
+        if "component_started" not in heard:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 @contextlib.contextmanager

@@ -148,6 +148,9 @@ class TrainConfig:
         "passes over the train split; 0, with train.fit_head, trains the class layer only",
     )
     steps: NonNegativeInt = setting(0, "updates; 0 means by epochs")
+    min_steps: NonNegativeInt = setting(
+        0, "updates at least, where they go by epochs: few images make short epochs"
+    )
     optimizer: Literal[
         "momentum", "nesterov", "adam", "adamw", "rmsprop", "gradient_descent"
     ] = setting("momentum", "rule that turns gradients into updates")

@@ -21,8 +21,30 @@ class Plan:
     measure_steps: int
 
 
+def fit_batch(train_config: TrainConfig, num_examples: int) -> tuple[TrainConfig, str]:
+    """The settings with a batch that fits the train split.
+
+    A batch larger than the split becomes a quarter of it, at least an image a device.
+
+    Returns:
+      The settings, and a sentence where they were changed, else ''.
+    """
+    batch_size, devices = train_config.batch_size, train_config.devices
+    if batch_size <= num_examples:
+        return train_config, ""
+    fitting = max(1, num_examples // (4 * devices)) * devices
+    return (
+        dataclasses.replace(train_config, batch_size=fitting),
+        f"train has {num_examples} images, fewer than a batch of {batch_size}: trained with"
+        f" batches of {fitting}",
+    )
+
+
 def make_plan(train_config: TrainConfig, num_examples: int) -> Plan:
     """Steps of a training on `num_examples` images.
+
+    Where `train.min_steps` makes a training longer than its epochs, eval is measured as
+    many times as in these.
 
     Raises:
       ConfigError: the batch is larger than the split.
@@ -35,10 +57,15 @@ def make_plan(train_config: TrainConfig, num_examples: int) -> Plan:
             tip=f"--set train.batch_size={max(1, num_examples // 4)}",
         )
     per_epoch = num_examples // batch_size
+    total = max(1, train_config.steps or round(train_config.epochs * per_epoch))
+    stretch = 1.0
+    if not train_config.steps and total < train_config.min_steps:
+        stretch = train_config.min_steps / total
+        total = train_config.min_steps
     return Plan(
         steps_per_epoch=per_epoch,
-        total_steps=max(
-            1, train_config.steps or round(train_config.epochs * per_epoch)
+        total_steps=total,
+        measure_steps=max(
+            1, round(train_config.eval_every_epochs * per_epoch * stretch)
         ),
-        measure_steps=max(1, round(train_config.eval_every_epochs * per_epoch)),
     )

@@ -34,7 +34,7 @@ from trainer.config import TrainConfig, TrainerConfig
 from trainer.control import Control
 from trainer.input_pipeline import Split
 from trainer.nets import builder, geometry, variants
-from trainer.plan import make_plan
+from trainer.plan import fit_batch, make_plan
 
 _LOGGER = logging.getLogger("slimline.train")
 
@@ -52,7 +52,8 @@ class TrainingResult:
       parameters: trainable parameters of the net.
       seconds: spent on it, over all its parts.
       resumed_at: step of the checkpoint that this training went on from; 0 for none.
-      findings: what is wrong with the moving averages, in sentences.
+      findings: what is wrong with the moving averages, and what did not fit the images, in
+        sentences.
     """
 
     best: evaluation.Measurement
@@ -87,7 +88,7 @@ def train(
     two counts, and the best checkpoint is kept. The test split is never looked at.
 
     Raises:
-      ConfigError: the batch is larger than the train split.
+      ConfigError: train has fewer images than there are devices.
       TrainError: loss became NaN, or no checkpoint in `run_dir` is whole.
     """
     store = checkpoints.CheckpointStore(run_dir / "checkpoints")
@@ -95,7 +96,9 @@ def train(
     store.sweep()
     is_head_only = head_settings.is_head_only(config.train)
     if not is_head_only:
-        # Refuses a batch larger than the split before features are computed.
+        # Before features are computed: it may refuse.
+        fitted, told = fit_batch(config.train, train_split.num_examples)
+        config = dataclasses.replace(config, train=fitted)
         plan = make_plan(config.train, train_split.num_examples)
     if newest is None and config.train.fit_head:
         transfer.fit_head(
@@ -184,7 +187,10 @@ def train(
         parameters=parameters,
         seconds=state.seconds,
         resumed_at=first_step,
-        findings=_findings(config, eval_split, num_classes, store, measure),
+        findings=(
+            *([told] if told else ()),
+            *_findings(config, eval_split, num_classes, store, measure),
+        ),
     )
 
 

@@ -4,11 +4,14 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from components.model_evaluator import scores
 from schema.rule import Rule
 
 # What the evaluation artifact holds beside TFMA's files.
 VERDICT_FILE = "verdict.json"
 OPEN = "open: no threshold is set, so any model passes"
+# With so many test images a class that is never found is no accident.
+FOUND_IMAGES = 5
 # Name of the slices by class among the traits.
 CLASS = "class"
 
@@ -25,6 +28,8 @@ class Limits:
       min_class_recall: of every class.
       min_test_images: with fewer images the result of a cross-validation, where there is
         one, is judged by `min_top_1` instead, and a drop counts only beyond noise.
+      beats_guessing: whether a model must be better than one answer for all images, and
+        must find every class of `FOUND_IMAGES` test images or more at least once.
       floors: 'trait:value' -> lowest top-1 of that slice, as {'class:cat': 0.8}.
     """
 
@@ -33,6 +38,7 @@ class Limits:
     needs_real_gain: bool = False
     min_class_recall: float = 0.0
     min_test_images: int = 0
+    beats_guessing: bool = False
     floors: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     @property
@@ -42,6 +48,7 @@ class Limits:
             self.min_top_1 <= 0
             and self.max_top_1_drop >= 1
             and not self.needs_real_gain
+            and not self.beats_guessing
             and not self.min_class_recall
             and not self.floors
         )
@@ -55,6 +62,8 @@ def judge(measured: Mapping[str, Any], limits: Limits) -> list[Rule]:
       limits: what must be reached.
     """
     rules = [_min_top_1(measured, limits), _change(measured, limits)]
+    if limits.beats_guessing:
+        rules += _guessing(measured, rules[0].figure)
     if limits.needs_real_gain and measured["differences"]:
         rules.append(_real_gain(measured))
     if limits.min_class_recall:
@@ -81,6 +90,36 @@ def _min_top_1(measured: Mapping[str, Any], limits: Limits) -> Rule:
         else f"top-1 {top_1:.4f}, required {required:.4f}{how}"
     )
     return Rule("min_top_1", sentence, is_kept, top_1, required)
+
+
+def _guessing(measured: Mapping[str, Any], top_1: float | None) -> Iterator[Rule]:
+    """Whether a model has learned more than which class is the commonest.
+
+    Args:
+      measured: the figures.
+      top_1: the one that `min_top_1` is held against.
+    """
+    name = "beats_guessing"
+    label, share = scores.majority(measured["per_class"])
+    if top_1 is not None and share:
+        is_kept = top_1 > share
+        told = f"{share:.4f} of the images are '{label}'"
+        sentence = (
+            f"top-1 {top_1:.4f} > {share:.4f}, the share of '{label}'"
+            if is_kept
+            else f"top-1 {top_1:.4f} is no better than one answer for all: {told}"
+        )
+        # Of classes of about one size nobody asks.
+        if not is_kept or scores.majority_in_words(measured["per_class"]):
+            yield Rule(name, sentence, is_kept, top_1, share)
+    missed = [
+        f"'{label}' ({row['support']:,.0f} images)"
+        for label, row in measured["per_class"].items()
+        if row["support"] >= FOUND_IMAGES and not row["recall"]
+    ]
+    if missed:
+        more = f" and {len(missed) - 1} more" if len(missed) > 1 else ""
+        yield Rule(name, f"never found: {missed[0]}{more}", False, 0.0, 0.0)
 
 
 def _change(measured: Mapping[str, Any], limits: Limits) -> Rule:

@@ -63,6 +63,29 @@ def weakest(by_class: Mapping[str, Mapping[str, float]]) -> tuple[str, float] | 
     return (label, recall) if recalls else None
 
 
+def majority(by_class: Mapping[str, Mapping[str, float]]) -> tuple[str, float]:
+    """The class with most images and its share of all: what one answer for all would get.
+
+    ('', 0.0) without images.
+    """
+    supports = {label: row["support"] for label, row in by_class.items()}
+    total = sum(supports.values())
+    if not total:
+        return "", 0.0
+    label = max(supports, key=lambda name: supports[name])
+    return label, supports[label] / total
+
+
+def majority_in_words(by_class: Mapping[str, Mapping[str, float]]) -> str:
+    """What one answer for all images would get, where that is much; else ''.
+
+    Much is more than half as much again as classes of equal size would give.
+    """
+    label, share = majority(by_class)
+    tested = sum(1 for row in by_class.values() if row["support"])
+    return f"always '{label}' {share:.4f}" if share * tested > 1.5 else ""
+
+
 def reliability(confidence: np.ndarray, hits: np.ndarray) -> list[dict[str, Any]]:
     """How often the model is right when it is so sure, in bins of equal width.
 

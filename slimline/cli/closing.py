@@ -36,7 +36,9 @@ def describe(summary: "Summary", root: pathlib.Path) -> str:
         "net": f"{summary.net}, {summary.parameters:,} parameters",
         **_start(summary),
         "training": _training(summary),
-        "test": _metrics(summary.metrics, summary.intervals),
+        **({"warning": "; ".join(summary.findings)} if summary.findings else {}),
+        "test": _metrics(summary.metrics, summary.intervals)
+        + _majority(summary.per_class),
         **_cross_validation(summary),
         "weakest": _weakest(summary),
         "baseline": _baseline(summary),
@@ -209,8 +211,8 @@ def _lower_bar(rule: Mapping[str, Any]) -> str:
     match rule["name"]:
         case "max_top_1_drop":
             return f"evaluation.max_top_1_drop={math.ceil(-figure * 1000) / 1000:.3f}"
-        case "needs_real_gain":
-            return "evaluation.needs_real_gain=false"
+        case "needs_real_gain" | "beats_guessing" as name:
+            return f"evaluation.{name}=false"
         case "min_top_1" | "min_class_recall" as name:
             return f"evaluation.{name}={math.floor(figure * 100) / 100:.2f}"
     return ""
@@ -288,6 +290,12 @@ def _metrics(
                 f"{name.replace('_', '-')} {with_margin(name, metrics, intervals)}"
             )
     return " · ".join(told)
+
+
+def _majority(per_class: Mapping[str, Mapping[str, float]]) -> str:
+    """What one answer for all images would reach, beside what the model does."""
+    told = scores.majority_in_words(per_class)
+    return f" · {told}" if told else ""
 
 
 def with_margin(

@@ -50,7 +50,8 @@ def command(
     """Draw the learning rate of EXPERIMENT over its training into a PNG."""
     config = settings.resolve(experiment, assignments=assignments).config
     count = images or _images_of_newest_run(root, experiment) or USUAL_IMAGES
-    length = plan.make_plan(config.train, count)
+    fitted, _ = plan.fit_batch(config.train, count)
+    length = plan.make_plan(fitted, count)
     schedule = schedules.make(
         config.schedule,
         base_rate=config.train.learning_rate,

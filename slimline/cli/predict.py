@@ -3,7 +3,7 @@
 import os
 import pathlib
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -56,7 +56,7 @@ MAX_EXPLAINED = 64
     "--run",
     "run_name",
     metavar="RUN",
-    help="Take the model that RUN pushed ('latest' is one) and, without FILES, classify"
+    help="Take the model of RUN ('latest' is one), also one that was refused, and, without FILES, classify"
     " its sample images from the test split.",
 )
 @options.root_option
@@ -150,10 +150,13 @@ def command(
     if output_path is None and (is_forced or is_plain):
         raise click.UsageError("--force and --plain belong to --output")
     truth: dict[str, str] = {}
+    is_served = True
     if run_name is not None:
         if model is not None:
             raise click.UsageError("--model and --run both name a model; give one")
-        model, truth = _of_run(root, run_name)
+        model, truth, is_served = _of_run(root, run_name)
+        if not is_served and not is_quiet:
+            click.echo(f"run '{run_name}' pushed no model: not served", err=True)
         files = files or tuple(truth)
     if not files:
         raise click.UsageError("give image files, or --run for its samples")
@@ -170,21 +173,20 @@ def command(
             is_json=is_json,
             is_quiet=is_quiet,
         )
-    for file in files:
-        if pathlib.Path(file).is_dir():
-            raise errors.ConfigError(
-                f"{file} is a folder",
-                expected="image files",
-                tip=f"{file}/*.png; --output NAME.csv takes a folder and writes a table",
-            )
-        if not pathlib.Path(file).exists():
-            raise errors.DataError(f"cannot read image {file}: there is no such file")
+    given, (files, refused) = files, _readable(files, is_decoded=server is None)
+    if not files:
+        raise next(iter(refused.values()))
     if is_explained and len(files) > MAX_EXPLAINED:
         raise errors.ConfigError(
             f"--explain draws at most {MAX_EXPLAINED} images",
             found=f"{len(files)} files",
         )
     if server is not None:
+        if run_name is not None and model is not None and not is_served:
+            raise errors.ConfigError(
+                f"run '{run_name}' pushed no model: no server has it",
+                tip="without --server its model is looked at here",
+            )
         if run_name is not None and model is not None:
             # The folder of a version; its server knows it by name and number.
             model = "@".join(pathlib.Path(model).parts[-2:])
@@ -216,6 +218,9 @@ def command(
             }
             for file, prediction in zip(files, predictions, strict=True)
         ],
+        "unreadable": [
+            {"file": file, "reason": error.message} for file, error in refused.items()
+        ],
     }
     rows = [_row("file", "true", "class", "score", "next" if top > 1 else "", truth)]
     rows += [
@@ -232,8 +237,60 @@ def command(
     text = output.columns(rows)
     if is_explained:
         text += f"\n{output.short_path(str(picture))}"
-    output.emit(text, document, is_json=is_json, is_quiet=is_quiet)
-    return errors.DONE
+    return output.emit_outcome(
+        text,
+        document,
+        _failure(refused, len(given)),
+        is_json=is_json,
+        is_quiet=is_quiet,
+    )
+
+
+def _readable(
+    files: Sequence[str], *, is_decoded: bool
+) -> tuple[tuple[str, ...], dict[str, errors.SlimlineError]]:
+    """The files that a model can be asked about, and why it cannot about the others.
+
+    Args:
+      files: as given.
+      is_decoded: False leaves damaged pixels to a server.
+    """
+    readable: list[str] = []
+    refused: dict[str, errors.SlimlineError] = {}
+    with capture.discard():  # TensorFlow speaks while it loads
+        from serving import encoding
+
+        for file in files:
+            if pathlib.Path(file).is_dir():
+                refused[file] = errors.ConfigError(
+                    f"{file} is a folder",
+                    expected="image files",
+                    tip=f"{file}/*.png; --output NAME.csv takes a folder and writes a"
+                    " table",
+                )
+                continue
+            try:
+                if not pathlib.Path(file).exists():
+                    raise errors.DataError(
+                        f"cannot read image {file}: there is no such file"
+                    )
+                encoding.encode(file, file, is_decoded=is_decoded)
+                readable.append(file)
+            except errors.DataError as error:
+                refused[file] = error
+    return tuple(readable), refused
+
+
+def _failure(
+    refused: Mapping[str, errors.SlimlineError], count: int
+) -> errors.DataError | None:
+    """The error behind the answers, where some of the files got none."""
+    if not refused:
+        return None
+    return errors.DataError(
+        f"{len(refused)} of {count} files got no answer",
+        found="; ".join(error.message for error in refused.values()),
+    )
 
 
 def _predict(
@@ -359,13 +416,13 @@ def _row(
     return (file, *([true] if truth else []), best, score, others)
 
 
-def _of_run(root: pathlib.Path, run_name: str) -> tuple[str, dict[str, str]]:
-    """Folder of the model that a run pushed, and its sample images by true class."""
+def _of_run(root: pathlib.Path, run_name: str) -> tuple[str, dict[str, str], bool]:
+    """Folder of a run's model, its sample images by true class, whether it was pushed."""
     folder = runs.find(root, run_name)
     summary = runs.read_summary(folder)
-    if not summary["pushed_path"]:
-        raise errors.ConfigError(f"run '{folder.name}' pushed no model")
     samples = summary["sample_images"].items()
-    return summary["pushed_path"], {
-        output.short_path(path): true for path, true in samples
-    }
+    return (
+        str(runs.model_folder(folder)),
+        {output.short_path(path): true for path, true in samples},
+        bool(summary["pushed_path"]),
+    )

@@ -319,7 +319,8 @@ def _check(given: Given) -> None:
             expected="--data with {SPAN}, or {YYYY}, {MM} and {DD}",
         )
     if config.data.path:
-        inputs.contract_for(config, inputs.data_path(config, given.root))
+        path = inputs.data_path(config, given.root)
+        inputs.contract_for(config, path, given.root)
     if is_pattern:
         spans.check_pattern(config.data.path)
         # The first span may be yet to come.

@@ -29,6 +29,7 @@ def command(run_name: str, root: pathlib.Path, is_json: bool, is_quiet: bool) ->
         "passed": summary["passed"],
         "rules": summary.get("rules", []),
         "infra_rules": summary.get("infra_rules", []),
+        "findings": summary.get("findings", []),
         "pushed_version": summary.get("pushed_version"),
     }
     output.emit(describe(folder, summary), document, is_json=is_json, is_quiet=is_quiet)
@@ -49,6 +50,7 @@ def describe(folder: pathlib.Path, summary: Mapping[str, Any]) -> str:
         earlier = runs.two_words(pathlib.Path(base))
         lines.append(f"  ran {summary['part']}; the rest is from {earlier}")
     lines += [_line(rule) for rule in summary.get("rules", ())]
+    lines += [f"  ! {sentence}" for sentence in summary.get("findings", ())]
     if summary.get("is_gate_open"):
         lines.append(f"  {output.paint(f'gate {gate.OPEN}', 'red', sys.stdout)}")
     if "rules" not in summary:

@@ -12,7 +12,7 @@ import sys
 import pytest
 
 from pipeline import execution, runs, sweep_execution
-from pipeline.config import EvaluationConfig
+from pipeline.config import OPEN_GATE
 from schema.errors import ConfigError
 from trainer.config import as_json
 
@@ -28,8 +28,7 @@ def house(make_house):
 
 def members_of(house, **train):
     config = house.config(steps=4, **train)
-    open_gate = EvaluationConfig(min_top_1=0.0, max_top_1_drop=1.0)
-    config = dataclasses.replace(config, evaluation=open_gate)
+    config = dataclasses.replace(config, evaluation=OPEN_GATE)
     return {
         net: dataclasses.replace(
             config, model=dataclasses.replace(config.model, net=net)

@@ -50,7 +50,7 @@ def test_a_file_of_models_that_nobody_can_read_ends_the_run_at_once(blessed, tmp
     (root / "serving" / "models.config").write_text("model_config_list {")
     with pytest.raises(ConfigError, match=r"cannot read .*models\.config"):
         execution.run(blessed, root=root, run_folder=run_folder, origins={})
-    assert {path.name for path in root.iterdir()} == {"serving", "a_run", "data"}
+    assert {path.name for path in root.iterdir()} == {"serving", "a_run"}
 
 
 def test_a_run_is_known_to_tfx_by_its_name(tmp_path):

@@ -274,3 +274,57 @@ def test_identities_of_experiments_differ(name: str) -> None:
     words = name.replace("_", "-")
     assert inputs.identity(config, path) == f"{words}-flowers"
     assert inputs.identity(experiments.tiny(config), path) == f"{words}-flowers-tiny"
+
+
+def photos_in(folder: pathlib.Path) -> str:
+    for name in ("tabby", "siamese"):
+        (folder / name).mkdir(parents=True)
+        PIL.Image.new("RGB", (40, 30), "white").save(folder / name / "1.png")
+    return str(folder)
+
+
+def test_a_packaged_contract_is_never_taken_for_data_of_the_same_name(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = changed(
+        experiments.folder(), data={"path": photos_in(tmp_path / "digits")}
+    )
+    with pytest.raises(ConfigError, match="which contract") as caught:
+        inputs.look(config, tmp_path / "runs")
+    assert "--set data.contract=digits" in caught.value.expected
+    chosen = changed(config, data={"contract": "digits"})
+    assert len(inputs.contract_for(chosen, tmp_path / "digits")[1].labels) == 10
+
+
+@pytest.mark.parametrize("place", ["", "runs", "elsewhere"])
+def test_a_contract_is_found_by_name_here_and_from_the_root(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """The root is elsewhere/runs; its schema/ counts, and the one beside it."""
+    monkeypatch.chdir(tmp_path)
+    root = tmp_path / "elsewhere" / "runs"
+    base = {"": tmp_path, "runs": root, "elsewhere": root.parent}[place]
+    saved = base / "schema" / "cats"
+    contract.save(contract.load(contract.find("digits")), saved)
+    path = tmp_path / "cats"
+    for config in (
+        changed(experiments.folder(), data={"contract": "cats"}),
+        experiments.folder(),
+    ):
+        name, found = inputs.contract_for(config, path, root)
+        assert (name, found.labels) == ("cats", tuple("0123456789"))
+
+
+def test_no_contract_is_written_where_the_run_is_refused(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = changed(
+        experiments.folder(),
+        data={"path": photos_in(tmp_path / "cats")},
+        evaluation={"floors": ("class:persian=0.5",)},
+    )
+    with pytest.raises(ConfigError, match="names a class 'persian'"):
+        inputs.resolve(config, tmp_path / "runs")
+    assert not (tmp_path / "schema").exists()

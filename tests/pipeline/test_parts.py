@@ -86,3 +86,17 @@ def test_an_outcome_is_kept(tmp_path) -> None:
     )
     parts.write(tmp_path, outcome)
     assert parts.read(tmp_path) == outcome
+
+
+@pytest.mark.parametrize(
+    ("part", "reaches"),
+    [
+        (parts.Part(), True),
+        (parts.Part("push"), True),
+        (parts.Part("infer"), False),
+        (parts.Part(last="push"), True),
+        (parts.Part("train", "evaluate"), False),
+    ],
+)
+def test_which_parts_push(part: parts.Part, reaches: bool) -> None:
+    assert part.reaches("push") is reaches

@@ -11,6 +11,7 @@ from PIL import Image
 
 from components.model_evaluator import predictions
 from report import building, heat_maps, pictures, run_data
+from schema import run_files
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +21,7 @@ def explained(new_run, write_maps_model, tmp_path_factory):
     run = new_run(root, passes=False)
     model = root / "digits" / "train" / "model" / "6"
     model.mkdir(parents=True)
-    write_maps_model(model / heat_maps.SERVED_FOLDER, run.classes)
+    write_maps_model(model / run_files.SERVED_FOLDER, run.classes)
     run.artifacts = {"train": {"model": [str(model)]}}
     run.write()
     return run, building.render(run_data.read(run.folder))

@@ -121,14 +121,19 @@ def emit():
 
 @pytest.fixture
 def execution(monkeypatch, make_summary, emit):
-    """A pipeline that only reports; `act` is called in its midst, `changes` its outcome."""
+    """A pipeline that only reports; `act` is called in its midst, `changes` its outcome.
+
+    `resolve` is called before the first component.
+    """
     fake = types.ModuleType("pipeline.execution")
     fake.calls = []
     fake.changes = {}
     fake.act = lambda: None
+    fake.resolve = lambda: None
 
     def run(config, *, root, run_folder, origins, use_cache=True):
         fake.calls.append((config, root, run_folder, origins, use_cache))
+        fake.resolve()
         for component in COMPONENTS:
             emit("component_started", component=component)
             if component == "train":

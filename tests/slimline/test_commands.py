@@ -246,8 +246,44 @@ def test_predict_with_a_run_that_pushed_nothing(call, model):
     code, _, err = call("predict", "--run", "latest")
     assert (code, err) == (
         2,
-        "error: run '2026-11-22_0201_quick-heron' pushed no model\n",
+        "error: run '2026-11-22_0201_quick-heron' pushed no model, and what it trained is"
+        " gone\n",
     )
+
+
+def test_a_refused_model_can_be_looked_at_and_is_not_served(call, model):
+    trained = pathlib.Path("runs/digits/train/model/3/Format-Serving").absolute()
+    trained.mkdir(parents=True)
+    (trained / "saved_model.pb").touch()
+    artifacts = {"train": {"model": [str(trained.parent)]}}
+    write_summary("2026-11-22_0201_quick-heron", pushed_path=None, artifacts=artifacts)
+    code, out, err = call("predict", "--run", "latest")
+    assert (code, err) == (0, "run 'latest' pushed no model: not served\n")
+    assert "cat" in out
+    assert model == [trained]
+    code, _, err = call("predict", "--run", "latest", "--server", "localhost:1")
+    assert code == 2
+    assert "no server has it" in err
+
+
+def test_what_can_be_read_is_answered_and_the_rest_is_listed(call, model):
+    write_image(pathlib.Path("a.png"))
+    pathlib.Path("broken.png").write_bytes(b"no image")
+    pathlib.Path("folder").mkdir()
+    given = ("broken.png", "folder", "a.png", "none.png")
+    code, out, err = call("predict", *given)
+    assert code == 4
+    assert [line.split()[0] for line in out.splitlines()] == ["file", "a.png"]
+    assert err.startswith("error: 3 of 4 files got no answer\n")
+    for text in ("broken.png", "folder is a folder", "none.png: there is no such file"):
+        assert text in err
+    code, out, _ = call("predict", *given, "--json")
+    document = json.loads(out)
+    assert code == document["error"]["exit_code"] == 4
+    assert [row["file"] for row in document["predictions"]] == ["a.png"]
+    assert [row["file"] for row in document["unreadable"]] == [
+        *("broken.png", "folder", "none.png")
+    ]
 
 
 def test_predict_with_a_run_that_never_ended(call, model):

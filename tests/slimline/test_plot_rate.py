@@ -30,7 +30,6 @@ def test_a_picture_and_its_figures(call, tmp_path, monkeypatch):
     [
         (["--set", "schedule.name=piecewise"], "does not rise"),
         (["--set", "schedule.name=cosin"], "schedule.name"),
-        (["--images", "3"], "'train.batch_size' is larger"),
         (["--output", "none/rate.png"], "cannot write none/rate.png"),
     ],
 )

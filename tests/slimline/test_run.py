@@ -69,18 +69,28 @@ def test_a_run_without_a_terminal(call, execution, components):
     assert "slimline predict runs/" in out
 
 
-def test_the_pipeline_gets_what_was_asked(call, execution):
-    call("run", "folder", "--data", ".", "--root", "here", "--tiny", "--no-cache")
+@pytest.fixture
+def flowers(tmp_path):
+    """Names of images in class folders, as far as a look before a run goes."""
+    for name in ("rose", "tulip"):
+        folder = tmp_path / "flowers" / name
+        folder.mkdir(parents=True)
+        (folder / "1.jpg").touch()
+    return "flowers"
+
+
+def test_the_pipeline_gets_what_was_asked(call, execution, flowers):
+    call("run", "folder", "--data", flowers, "--root", "here", "--tiny", "--no-cache")
     ((config, root, folder, origins, use_cache),) = execution.calls
     assert config.name == "folder"
-    assert config.data.path == "."
+    assert config.data.path == flowers
     assert config.train.steps == 2
     assert root == pathlib.Path("here")
     assert folder.parent == root
     assert origins["data.path"] == "--data"
     assert not use_cache
     record = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    assert record["settings"]["data.path"] == {"value": ".", "origin": "--data"}
+    assert record["settings"]["data.path"] == {"value": flowers, "origin": "--data"}
 
 
 def test_root_comes_from_the_environment(call, execution, monkeypatch):
@@ -270,6 +280,10 @@ def test_interrupted(call, execution):
     ("arguments", "code", "message"),
     [
         (["folder", "--data", "none"], 4, "error: no data at none\n"),
+        (["none/"], 4, "error: no data at none/\n"),
+        (["none.tar.gz"], 4, "error: no data at none.tar.gz\n"),
+        (["photos"], 2, "error: experiment 'photos' needs images\n"),
+        (["foldr"], 2, "error: unknown experiment 'foldr'\n"),
         (["--set", "model.net=resnet_21"], 2, "error: unknown net 'resnet_21'\n"),
     ],
 )
@@ -503,6 +517,7 @@ def test_the_check_is_told_with_its_figures(call, execution):
 OPEN_GATE = (
     *("--set", "evaluation.min_top_1=0"),
     *("--set", "evaluation.max_top_1_drop=1"),
+    *("--set", "evaluation.beats_guessing=false"),
 )
 
 
@@ -539,3 +554,62 @@ def test_an_open_gate_is_told(call, execution):
     execution.changes = {"is_gate_open": True}
     _, out, _ = call("run")
     assert "gate      open: no threshold is set, so any model passes; passed: " in out
+
+
+@pytest.mark.parametrize(
+    "words", [["--data", "flowers"], ["flowers"], ["flowers/"], ["./flowers"]]
+)
+def test_own_images_are_taken_for_photos_and_it_is_said(
+    call, execution, flowers, words
+):
+    code, _, err = call("run", *words)
+    assert code == 0, err
+    assert err.startswith("experiment photos, for images of your own;")
+    config = execution.calls[-1][0]
+    assert (config.name, config.data.path) == ("photos", words[-1])
+
+
+def test_a_known_set_is_asked_about(call, execution):
+    folder = pathlib.Path("cifar-10-batches-bin")
+    folder.mkdir()
+    for name in [
+        *(f"data_batch_{number}.bin" for number in range(1, 6)),
+        "test_batch.bin",
+    ]:
+        (folder / name).touch()
+    code, _, err = call("run", folder)
+    assert code == 2
+    assert err.startswith(
+        f"error: which experiment? {folder} holds CIFAR-10 by its layout"
+    )
+    assert f"slimline run cifar10_resnet_20 --data {folder}" in err
+    assert call("run", "photos", "--data", folder, "-q")[0] == 0
+    assert not pathlib.Path("schema").exists()
+
+
+def test_data_without_images_leave_no_run_behind(call, execution):
+    pathlib.Path("empty").mkdir()
+    code, _, err = call("run", "empty")
+    assert (code, err) == (4, err)
+    assert "empty is empty" in err
+    assert not pathlib.Path("runs").exists()
+
+
+def test_a_run_refused_before_its_first_component_leaves_nothing(call, execution):
+    execution.resolve = raising(DataError("one class only"))
+    assert call("run", "-q")[0] == 4
+    assert not list(pathlib.Path("runs").glob("20*"))
+
+
+def test_the_end_tells_warnings_and_what_one_answer_for_all_would_reach(make_summary):
+    summary = make_summary(
+        RUN,
+        findings=["the averages lag"],
+        per_class={
+            "cat": {"recall": 1.0, "support": 35},
+            "dog": {"recall": 0.5, "support": 5},
+        },
+    )
+    text = closing.describe(summary, RUN.parent)
+    assert "warning   the averages lag\n" in text
+    assert " · always 'cat' 0.8750\n" in text

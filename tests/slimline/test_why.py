@@ -154,3 +154,12 @@ def test_runs(call, root, make_run):
     assert by_run[broken.name].split()[1:] == ["not", "finished"]
     rows = json.loads(call("runs", "--json")[1])["runs"]
     assert [row["run"] for row in rows] == [passed.name, refused.name, broken.name]
+
+
+def test_why_tells_an_open_gate_and_warnings_of_the_training(call, make_run):
+    warning = "train has 12 images, fewer than a batch of 64: trained with batches of 3"
+    make_run(is_gate_open=True, findings=[warning])
+    _, out, _ = call("why")
+    assert f"  ! {warning}\n" in out
+    assert "  gate open: no threshold is set, so any model passes\n" in out
+    assert json.loads(call("why", "--json")[1])["findings"] == [warning]

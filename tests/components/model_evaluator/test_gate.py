@@ -89,6 +89,13 @@ def test_a_gain_smaller_than_the_interval_is_no_gain(
     assert len(sentences(figures)) == 2
 
 
+def test_classes_of_one_size_are_no_news() -> None:
+    even = measured(0.9, per_class=per_class(cat=(50, 0.9), dog=(50, 0.9)))
+    assert len(sentences(even, beats_guessing=True)) == 2
+    bad = measured(0.5, per_class=per_class(cat=(50, 0.5), dog=(50, 0.5)))
+    assert [kept for _, kept in sentences(bad, beats_guessing=True)][2:] == [False]
+
+
 def test_the_first_model_needs_no_gain() -> None:
     assert len(sentences(measured(), needs_real_gain=True)) == 2
 
@@ -198,6 +205,7 @@ def test_a_single_test_image() -> None:
         ({"min_top_1": 0.1}, False),
         ({"max_top_1_drop": 0.5}, False),
         ({"needs_real_gain": True}, False),
+        ({"beats_guessing": True}, False),
         ({"min_class_recall": 0.1}, False),
         ({"floors": {"class:cat": 0.5}}, False),
     ],
@@ -206,3 +214,41 @@ def test_a_gate_is_open_where_any_model_passes(
     limits: dict[str, Any], is_open: bool
 ) -> None:
     assert gate.Limits(**limits).is_open is is_open
+
+
+def per_class(**rows: tuple[int, float]) -> dict[str, dict[str, float]]:
+    return {
+        label: {"support": support, "recall": recall}
+        for label, (support, recall) in rows.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("top_1", "by_class", "told"),
+    [
+        (
+            0.753,
+            per_class(cat=(60, 0.95), dog=(35, 0.5), emu=(4, 0.0)),
+            [("top-1 0.7530 > 0.6061, the share of 'cat'", True)],
+        ),
+        (
+            20 / 33,
+            per_class(cat=(20, 1.0), dog=(9, 0.0), emu=(4, 0.0)),
+            [
+                (
+                    "top-1 0.6061 is no better than one answer for all:"
+                    " 0.6061 of the images are 'cat'",
+                    False,
+                ),
+                ("never found: 'dog' (9 images)", False),
+            ],
+        ),
+    ],
+)
+def test_a_model_must_have_learned_more_than_the_commonest_class(
+    top_1: float, by_class: dict[str, dict[str, float]], told: list[tuple[str, bool]]
+) -> None:
+    figures = measured(top_1, per_class=by_class)
+    found = sentences(figures, beats_guessing=True)
+    assert found[2:] == told
+    assert len(sentences(figures)) == 2
