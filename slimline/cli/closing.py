@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from components.infra_check import rules
-from components.model_evaluator import scores
+from components.model_evaluator import gate, scores
 from pipeline import parts, pushed, runs, trained
 from schema import run_files
 from schema.errors import GateError, InfraError
@@ -311,9 +311,16 @@ def _weakest(summary: "Summary") -> str:
 
 
 def _baseline(summary: "Summary") -> str:
-    if not summary.baseline_metrics:
+    if not summary.baseline_version:
         return "none: there was no model before this one"
-    return f"version {summary.baseline_version}: {_metrics(summary.baseline_metrics)}"
+    figures = "not compared"
+    if summary.baseline_metrics:
+        figures = _metrics(summary.baseline_metrics)
+    if summary.classes and (changes := gate.changes_in_words(summary.classes)):
+        figures += (
+            f" on {summary.classes['images']:,} images of shared classes ({changes})"
+        )
+    return f"version {summary.baseline_version}: {figures}"
 
 
 def _push(summary: "Summary") -> str:
