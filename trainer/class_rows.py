@@ -2,7 +2,7 @@
 
 import logging
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -73,15 +73,15 @@ def _by_name(
 
 
 def _tell(before: Sequence[str], labels: Sequence[str]) -> None:
-    kept = sum(name in before for name in labels)
-    changes: Mapping[str, list[str]] = {
-        "initialised from scratch": [name for name in labels if name not in before],
-        "dropped": [name for name in before if name not in labels],
+    kept = set(before) & set(labels)
+    changes = {
+        "initialised from scratch": [name for name in labels if name not in kept],
+        "dropped": [name for name in before if name not in kept],
     }
     _LOGGER.info(
         "; ".join(
             [
-                f"kept {kept} of {len(before)} class rows by name",
+                f"kept {len(kept)} of {len(before)} class rows by name",
                 *(
                     f"{title}: {class_names.listed(names)}"
                     for title, names in changes.items()

@@ -40,10 +40,11 @@ class Changes:
 
 def changes(labels: Sequence[str], before: Sequence[str]) -> Changes:
     """The changes from the class list `before` to `labels`."""
+    now_known, known_before = set(labels), set(before)
     return Changes(
-        shared=tuple(label for label in labels if label in before),
-        added=tuple(label for label in labels if label not in before),
-        removed=tuple(label for label in before if label not in labels),
+        shared=tuple(label for label in labels if label in known_before),
+        added=tuple(label for label in labels if label not in known_before),
+        removed=tuple(label for label in before if label not in now_known),
     )
 
 

@@ -179,7 +179,7 @@ def _compared(
     table: pd.DataFrame, labels: Sequence[str], changes: classes.Changes | None
 ) -> pd.DataFrame:
     """The images on which a baseline can be compared: those of classes that it knows."""
-    shared = changes.shared if changes else ()
+    shared = set(changes.shared) if changes else set()
     numbers = [number for number, name in enumerate(labels) if name in shared]
     return table[table[predictions.LABEL].isin(numbers)]
 
