@@ -144,8 +144,7 @@ def _class_changes(found: Mapping[str, Any]) -> str:
     return (
         f"\n\nThe classes are not those of version {found['baseline_version']}"
         f" ({_cell(changes)}). The figures before are those of the"
-        f" {classes['images']:,} images of the {len(classes['shared'])} classes that both"
-        " models know."
+        f" {classes['images']:,} images of classes that both models know."
     )
 
 

@@ -313,14 +313,14 @@ def _weakest(summary: "Summary") -> str:
 def _baseline(summary: "Summary") -> str:
     if not summary.baseline_version:
         return "none: there was no model before this one"
-    figures = "not compared"
-    if summary.baseline_metrics:
-        figures = _metrics(summary.baseline_metrics)
+    version, changed = f"version {summary.baseline_version}", ""
+    if not summary.baseline_metrics:
+        return f"{version}: not compared"
     if summary.classes and (changes := gate.changes_in_words(summary.classes)):
-        figures += (
+        changed = (
             f" on {summary.classes['images']:,} images of shared classes ({changes})"
         )
-    return f"version {summary.baseline_version}: {figures}"
+    return f"{version}: {_metrics(summary.baseline_metrics)}{changed}"
 
 
 def _push(summary: "Summary") -> str:

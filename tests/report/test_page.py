@@ -144,7 +144,7 @@ def test_classes_that_came_and_went_stand_beside_the_comparison(new_run, tmp_pat
     page = rewritten(run, classes=changed)
     text = section(page, "metrics")
     assert "measured on the 17 images of the 2 classes that both models know" in text
-    assert "New, without a baseline: auk, <b>owl. Gone: emu." in text
+    assert "New, without a baseline: auk , <b>owl . Gone: emu ." in text
     assert "<bdi>&lt;b&gt;owl</bdi>" in page
 
 
@@ -350,7 +350,7 @@ def test_classes_the_worst_first(page, made_up):
 def test_classes_without_test_images_are_named_and_not_the_worst(new_run, tmp_path):
     run = new_run(tmp_path, images=24, classes=[f"class {n}" for n in range(26)])
     text = section(rewritten(run), "classes")
-    assert "Without test images, and left out: class 24, class 25." in text
+    assert "Without test images, and left out: class 24 , class 25 ." in text
     assert text.count("class 24") == 1
 
 
