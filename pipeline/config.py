@@ -112,6 +112,11 @@ class EvaluationConfig:
     min_class_recall: Share = setting(
         0.0, "lowest recall of any class that is let through"
     )
+    class_changes: Literal["allow", "ask", "refuse"] = setting(
+        "ask",
+        "what to do with a model whose classes are not those of the live one: push it"
+        " (allow), push it only with slimline run --accept-classes (ask), or never (refuse)",
+    )
     min_test_images: NonNegativeInt = setting(
         30,
         "with fewer test images min_top_1 is held against a cross-validation of the class"

@@ -21,6 +21,7 @@ def limits(evaluation: EvaluationConfig) -> gate.Limits:
         needs_real_gain=evaluation.needs_real_gain,
         min_class_recall=evaluation.min_class_recall,
         min_test_images=evaluation.min_test_images,
+        class_changes=evaluation.class_changes,
         floors=dict(_floor(text, evaluation) for text in evaluation.floors),
     )
 

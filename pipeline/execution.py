@@ -398,6 +398,7 @@ def _summarise(config: PipelineConfig, done: _Done, total_seconds: float) -> Sum
         baseline_metrics=verdict["baseline_metrics"],
         baseline_version=verdict["baseline_version"],
         differences=verdict["differences"],
+        classes=verdict.get("classes"),
         per_class=verdict["per_class"],
         most_confused=scores.most_confused(verdict["confusion"], verdict["labels"]),
         rules=verdict["rules"],

@@ -141,13 +141,20 @@ def _contender(folder: pathlib.Path, wanted: str) -> Contender:
 
 
 def _difference(run: Contender, first: Contender) -> Difference:
-    tables = []
+    tables, class_lists = [], []
     for contender in (run, first):
         table = _predictions(contender)
         if isinstance(table, str):
             return Difference(run.name, first.name, table)
-        tables.append(table)
-    table, other = tables
+        class_lists.append(list(contender.summary["per_class"]))
+        tables.append(_with_names(table, class_lists[-1]))
+    shared = set.intersection(*map(set, class_lists))
+    if not shared:
+        return Difference(run.name, first.name, "no class in common to compare")
+    table, other = (
+        table[table[predictions.LABEL].isin(shared)].reset_index(drop=True)
+        for table in tables
+    )
     columns = [predictions.KEY, predictions.LABEL]
     if not table[columns].equals(other[columns]):
         return Difference(
@@ -155,12 +162,30 @@ def _difference(run: Contender, first: Contender) -> Difference:
             first.name,
             "not tested on the same images, so the gap between the figures says little",
         )
-    return _paired(run.name, first.name, table, other)
+    of_shared = (
+        ""
+        if all(set(class_list) == shared for class_list in class_lists)
+        else f" of the {len(shared)} classes that both know"
+    )
+    return _paired(run.name, first.name, table, other, of_shared)
+
+
+def _with_names(table: pd.DataFrame, class_list: Sequence[str]) -> pd.DataFrame:
+    """Predictions with class names for label numbers, which each run has its own of."""
+    names = dict(enumerate(class_list))
+    columns = (predictions.LABEL, predictions.PREDICTED)
+    return table.assign(**{column: table[column].map(names) for column in columns})
 
 
 def _paired(
-    name: str, against: str, table: pd.DataFrame, other: pd.DataFrame
+    name: str,
+    against: str,
+    table: pd.DataFrame,
+    other: pd.DataFrame,
+    of_shared: str,
 ) -> Difference:
+    if table.empty:
+        return Difference(name, against, f"no test image{of_shared}")
     hits, other_hits = predictions.hits(table), predictions.hits(other)
     low, high = intervals.of_paired_shares(hits, other_hits)
     value = float(hits.mean() - other_hits.mean())
@@ -168,7 +193,7 @@ def _paired(
     is_real = low > 0 or high < 0
     figures = (
         f"top-1 {value:+.4f}, 95 % interval [{low:+.4f}, {high:+.4f}] on"
-        f" {len(hits):,} images, McNemar p {p_value:.2g}"
+        f" {len(hits):,} images{of_shared}, McNemar p {p_value:.2g}"
     )
     if is_real:
         words = f"{'better' if value > 0 else 'worse'} than {against}"

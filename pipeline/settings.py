@@ -126,6 +126,26 @@ def resolve(
     return Resolved(config, origins, own)
 
 
+def accepting_classes(resolved: Resolved) -> Resolved:
+    """`resolved` for a run that may push a model whose classes are not the live one's.
+
+    Raises:
+      ConfigError: `evaluation.class_changes` is 'refuse'.
+    """
+    key, evaluation = "evaluation.class_changes", resolved.config.evaluation
+    if evaluation.class_changes == "refuse":
+        raise ConfigError(
+            f"--accept-classes, but {key} is 'refuse' ({resolved.origins[key]})",
+            tip=f"--set {key}=ask leaves it to the flag",
+        )
+    accepting = dataclasses.replace(evaluation, class_changes="allow")
+    return dataclasses.replace(
+        resolved,
+        config=dataclasses.replace(resolved.config, evaluation=accepting),
+        origins={**resolved.origins, key: "--accept-classes"},
+    )
+
+
 def engine(name: str | None, options: Sequence[str] = ()) -> EngineConfig:
     """The engine of a command that runs no experiment; the environment counts, too.
 

@@ -28,7 +28,8 @@ class Summary:
       data_fingerprint: of the content of the images' folder or archive.
       metrics: of the candidate on test (docs/evaluation.md).
       intervals: 95 % intervals of some of them, name -> [low, high].
-      baseline_metrics: of the last blessed model, or None.
+      baseline_metrics: of the last blessed model, on the test images of classes that it
+        knows, or None.
       baseline_version: its version, or None.
       differences: to the baseline on the same images, name -> {difference, low, high}, or
         None.
@@ -54,6 +55,8 @@ class Summary:
         `trainer.weights.store.Manifest`, or None.
       head_top_1: top-1 on eval of the class layer fitted before training, or None.
       cross_validation: {top_1, low, high, images, folds} where images are few, or None.
+      classes: {shared, added, removed, images}: what became of the classes since the
+        baseline, and the test images on which the two were compared; None without one.
     """
 
     run: str
@@ -96,3 +99,4 @@ class Summary:
     start: dict[str, Any] | None = None
     head_top_1: float | None = None
     cross_validation: dict[str, Any] | None = None
+    classes: dict[str, Any] | None = None

@@ -59,7 +59,7 @@ def make(
     profile = Profile()
     data_set = profile.datasets.add(name=found.name, num_examples=found.num_examples)
     for feature in found.features:
-        if list(feature.path.step) == [features.TEXT]:
+        if _holds_classes(feature):
             data_set.features.append(feature)
     measured = np.array(list(_measure(files, sample_images)), np.float64)
     for name, values in zip(MEASURED, measured.reshape(-1, 4).T, strict=True):
@@ -78,13 +78,44 @@ def read(path: pathlib.Path) -> Profile | None:
     return profile if len(profile.datasets) == 1 else None
 
 
+def of_shared_classes(*profiles: Profile) -> tuple[Profile, ...]:
+    """Copies without the counts of classes that not all of `profiles` have."""
+    shared = set.intersection(*(set(classes(profile)) for profile in profiles))
+    copies = []
+    for profile in profiles:
+        copy = Profile()
+        copy.CopyFrom(profile)
+        features_of = copy.datasets[0].features
+        for feature in [each for each in features_of if _holds_classes(each)]:
+            buckets = feature.string_stats.rank_histogram.buckets
+            kept = [bucket for bucket in buckets if bucket.label in shared]
+            del buckets[:]
+            buckets.extend(kept)
+            if not kept:
+                features_of.remove(feature)
+        copies.append(copy)
+    return tuple(copies)
+
+
 def classes(profile: Profile) -> dict[str, float]:
     """Images of each class."""
     for feature in profile.datasets[0].features:
-        if list(feature.path.step) == [features.TEXT]:
+        if _holds_classes(feature):
             buckets = feature.string_stats.rank_histogram.buckets
             return {bucket.label: bucket.sample_count for bucket in buckets}
     return {}
+
+
+def missing_classes(profile: Profile, labels: Sequence[str]) -> list[str]:
+    """Those of `labels` that no image has.
+
+    Of more classes than TFDV lists, 1,000, these may be too many, where one is missing.
+    """
+    for feature in profile.datasets[0].features:
+        if _holds_classes(feature) and feature.string_stats.unique >= len(labels):
+            return []
+    counts = classes(profile)
+    return [label for label in labels if not counts.get(label)]
 
 
 def mean(profile: Profile, name: str) -> float:
@@ -93,6 +124,10 @@ def mean(profile: Profile, name: str) -> float:
         if list(feature.path.step) == [name]:
             return feature.num_stats.mean
     return 0.0
+
+
+def _holds_classes(feature: statistics_pb2.FeatureNameStatistics) -> bool:
+    return list(feature.path.step) == [features.TEXT]
 
 
 def _measure(

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from components.infra_check import rules
-from components.model_evaluator import scores
+from components.model_evaluator import gate, scores
 from pipeline import parts, pushed, runs, trained
 from schema import run_files
 from schema.errors import GateError, InfraError
@@ -311,9 +311,16 @@ def _weakest(summary: "Summary") -> str:
 
 
 def _baseline(summary: "Summary") -> str:
-    if not summary.baseline_metrics:
+    if not summary.baseline_version:
         return "none: there was no model before this one"
-    return f"version {summary.baseline_version}: {_metrics(summary.baseline_metrics)}"
+    version, changed = f"version {summary.baseline_version}", ""
+    if not summary.baseline_metrics:
+        return f"{version}: not compared"
+    if summary.classes and (changes := gate.changes_in_words(summary.classes)):
+        changed = (
+            f" on {summary.classes['images']:,} images of shared classes ({changes})"
+        )
+    return f"{version}: {_metrics(summary.baseline_metrics)}{changed}"
 
 
 def _push(summary: "Summary") -> str:

@@ -42,6 +42,13 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Fail if the data has no contract yet, instead of writing one.",
 )
+@click.option(
+    "--accept-classes",
+    "accepts_classes",
+    is_flag=True,
+    help="Let the gate pass a model whose classes are not those of the live one"
+    " (evaluation.class_changes=ask refuses it).",
+)
 @options.root_option
 @options.running_options
 @click.option(
@@ -61,6 +68,7 @@ def command(
     first: str | None,
     last: str | None,
     is_uninitialised: bool,
+    accepts_classes: bool,
     root: pathlib.Path,
     is_tiny: bool,
     is_uncached: bool,
@@ -89,6 +97,8 @@ def command(
         engine_options=engine_options,
         is_tiny=is_tiny,
     )
+    if accepts_classes:
+        resolved = settings.accepting_classes(resolved)
     part = parts.Part(first or "", last or "")
     if prints_config:
         _print_config(resolved, is_json, is_quiet)

@@ -239,6 +239,25 @@ def test_tiny_is_below_the_other_layers():
     assert resolved.changes() == ["train.steps 2 -> 5"]
 
 
+def test_accepting_classes_is_said_where_settings_come_from():
+    resolved = settings.resolve("folder", environment={})
+    key = "evaluation.class_changes"
+    assert resolved.values()[key] == "ask"
+    accepting = settings.accepting_classes(resolved)
+    assert accepting.values()[key] == "allow"
+    assert accepting.origins[key] == "--accept-classes"
+    assert f"{key} ask -> allow" in accepting.changes()
+
+
+def test_what_is_refused_for_good_is_not_accepted_by_a_flag():
+    refusing = settings.resolve(
+        "folder", environment={}, assignments=["evaluation.class_changes=refuse"]
+    )
+    with pytest.raises(ConfigError, match="--accept-classes, but") as info:
+        settings.accepting_classes(refusing)
+    assert "(--set)" in str(info.value)
+
+
 def test_name_is_fixed():
     assert resolve(f"name={NAME}").config.name == NAME
     with pytest.raises(ConfigError, match=r"the name of experiment .* is fixed"):

@@ -290,6 +290,12 @@ def test_dry_run_writes_nothing(call, execution):
     assert call("run", "--dry-run", "-q") == (0, "", "")
 
 
+def test_classes_are_accepted_for_one_run(call):
+    _, out, _ = call("run", "--print-config", "--accept-classes")
+    rows = [line.split() for line in out.splitlines()]
+    assert ["evaluation.class_changes", "allow", "--accept-classes"] in rows
+
+
 def test_print_config_tells_values_and_origins(call):
     _, out, _ = call("run", "--print-config", "--set", "train.epochs=3")
     assert re.search(r"^train\.epochs +3 +--set$", out, re.MULTILINE)
@@ -381,6 +387,20 @@ def test_summary_counts_images_of_each_class(make_summary) -> None:
         make_summary(RUN, images_per_class=many), pathlib.Path("runs")
     )
     assert "from 1/1/1 of c00 to 20/20/20 of c19" in told
+
+
+def test_summary_says_on_what_other_classes_were_compared(make_summary) -> None:
+    changed = {"shared": ["3", "7"], "added": ["auk"], "removed": [], "images": 54}
+    told = closing.describe(make_summary(RUN, classes=changed), pathlib.Path("runs"))
+    assert (
+        "baseline  version 6: top-1 0.9800 · cross-entropy 0.0600 on 54 images of shared"
+        " classes (new, without a baseline: auk)\n"
+    ) in told
+    nothing = make_summary(
+        RUN, classes=changed | {"shared": [], "images": 0}, baseline_metrics=None
+    )
+    told = closing.describe(nothing, pathlib.Path("runs"))
+    assert "baseline  version 6: not compared\n" in told
 
 
 def test_summary_names_the_quarantine(make_summary) -> None:
