@@ -34,8 +34,8 @@ class TarSource:
         self.unreadable: dict[str, str] = {}
 
     def names(self) -> Iterator[str]:
-        for member in self.members():
-            yield member.name
+        for name, _, _ in self._pass():
+            yield name
 
     def members(self, wanted: Iterable[str] | None = None) -> Iterator[Member]:
         if wanted is not None:

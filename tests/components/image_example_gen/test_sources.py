@@ -85,6 +85,18 @@ def test_says_that_nothing_is_there(tmp_path):
     assert "--data" in caught.value.tip
 
 
+def test_says_that_it_has_no_permission(unprivileged):
+    folder, as_nobody = unprivileged
+    (folder / "closed").mkdir()
+    (folder / "closed" / "a.zip").touch()
+    (folder / "closed").chmod(0)
+    (folder / "b.zip").touch(mode=0)
+    with as_nobody():
+        for name in ("closed", "closed/a.zip", "b.zip"):
+            with pytest.raises(DataError, match=r"cannot read .*: Permission denied"):
+                list(opening.open_source(folder / name).names())
+
+
 BAD_NAMES = [
     "../x.png", "/abs/x.png", "a/../../b.png", "C:/x.png", "c:x.png", "a\\..\\b.png",
     "..", "a/..", "cat/\u202egnp.exe", "cat/\x07.png", "cat/\n.png", "x" * 300 + ".png",
