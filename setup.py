@@ -53,6 +53,9 @@ DATA = [
     "cleanvision>=0.3.7",
 ]
 
+# With it, ingest and prediction read HEIC; without, they say how to convert it.
+HEIC = ["pillow-heif>=0.18"]
+
 DEVELOPMENT = [
     *DATA,
     "hypothesis>=6.100",
@@ -89,7 +92,7 @@ setuptools.setup(
     license="Apache-2.0",
     python_requires=">=3.11,<3.12",
     install_requires=REQUIRED,
-    extras_require={"data": DATA, "dev": DEVELOPMENT},
+    extras_require={"data": DATA, "heic": HEIC, "dev": DEVELOPMENT},
     packages=[
         package
         for top in PACKAGES

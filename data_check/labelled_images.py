@@ -19,7 +19,7 @@ class LabelledImage(NamedTuple):
       split: 'train', 'eval', 'test', or 'all' where the data have no splits.
       key: its path or place in the source.
       text: its class as the data spell it; its number where it has no name.
-      encoded: JPEG, PNG, BMP, GIF or WebP, not yet checked.
+      encoded: a file as it is, not yet checked.
     """
 
     split: str

@@ -185,7 +185,7 @@ class Client:
         """A prediction for each image, in order, as `LocalModel.predict` gives it.
 
         Args:
-          images: each a path, encoded bytes (JPEG, PNG, BMP, GIF, WebP), a PIL image, or a
+          images: each a path, encoded bytes (JPEG, PNG, GIF, TIFF, ...), a PIL image, or a
             uint8 array [height, width] or [height, width, channels].
           top: how many classes to give, at most all.
 

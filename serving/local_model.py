@@ -63,7 +63,7 @@ class LocalModel:
         """A prediction for each image, in order.
 
         Args:
-          images: each a path, encoded bytes (JPEG, PNG, BMP, GIF, WebP), a PIL image, or a
+          images: each a path, encoded bytes (JPEG, PNG, GIF, TIFF, ...), a PIL image, or a
             uint8 array [height, width] or [height, width, channels].
           top: how many classes to give, at most all.
 

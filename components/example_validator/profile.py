@@ -16,7 +16,7 @@ import tensorflow as tf
 from PIL import Image
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
-from schema import features, images
+from schema import features
 
 # Means and standard deviations of the gray values of an image, 0 to 1.
 BRIGHTNESS = "image/brightness"
@@ -28,6 +28,7 @@ MEASURED = (features.HEIGHT, features.WIDTH, BRIGHTNESS, CONTRAST)
 SAMPLE_IMAGES = 2000
 # Larger JPEGs are decoded to about this size: means of gray values need no more.
 _DRAFT_PX = 128
+_PILLOW = ("JPEG", "PNG")
 _GRAY = np.linspace(0.0, 1.0, 21)
 # A contrast above one half is impossible: half of the pixels black, half white.
 _CONTRAST = np.linspace(0.0, 0.5, 21)
@@ -152,11 +153,16 @@ def _measure(
 
 def _gray(encoded: bytes) -> np.ndarray:
     """Gray values 0 to 255 [height, width], of a large JPEG in a smaller size."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # ingest has judged the image already
-        with Image.open(io.BytesIO(encoded), formats=images.ACCEPTED) as image:
-            image.draft("L", (_DRAFT_PX, _DRAFT_PX))
-            return np.asarray(image.convert("L"), np.float64)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # ingest has judged the image already
+            with Image.open(io.BytesIO(encoded), formats=_PILLOW) as image:
+                image.draft("L", (_DRAFT_PX, _DRAFT_PX))
+                return np.asarray(image.convert("L"), np.float64)
+    # Some images that training decodes are refused by Pillow, in many ways.
+    except Exception:
+        colours = tf.io.decode_image(encoded, channels=3)
+        return tf.image.rgb_to_grayscale(colours).numpy()[..., 0].astype(np.float64)
 
 
 def _add(

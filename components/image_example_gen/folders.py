@@ -65,7 +65,7 @@ def read_image(
     except MemberTooLarge as error:
         return records.Unreadable(key, str(error))
     except OSError as error:
-        return records.Unreadable(key, f"cannot be read: {error.strerror}")
+        return records.Unreadable(key, error.strerror or str(error))
     return records.ImageFile(split, key, word, may_be_index, data, member.name)
 
 

@@ -5,7 +5,7 @@ import pathlib
 from collections import Counter, defaultdict
 
 from components.image_example_gen import contracts, layouts, reading, records
-from schema import features, images
+from schema import features, images, spelling
 from schema.contract import Contract
 from schema.errors import DataError
 
@@ -65,7 +65,8 @@ def inspect(path: str, input_format: str = layouts.AUTO) -> Inspection:
 
     Raises:
       ConfigError: the format is unknown.
-      DataError: nothing readable is there, or the data break their format.
+      DataError: nothing readable is there, the data break their format, or two classes
+        look alike.
     """
     plan = layouts.plan(path, input_format)
     counts: dict[str, Counter[str]] = defaultdict(Counter)
@@ -102,6 +103,7 @@ def inspect(path: str, input_format: str = layouts.AUTO) -> Inspection:
             found="; ".join(f"{key}: {reason}" for key, reason in unreadable[:3]),
         )
     labels = order_classes(numbers)
+    spelling.check_classes(labels)
     return Inspection(
         path=str(pathlib.Path(path)),
         format=plan.layout.format,

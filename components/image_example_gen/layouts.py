@@ -3,7 +3,7 @@
 import dataclasses
 import pathlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Protocol
 
 from components.image_example_gen import cifar, folders, idx, lists, records
@@ -16,6 +16,7 @@ AUTO = "auto"
 FORMATS = (*(variant.format for variant in cifar.VARIANTS), "idx", "folder", "list")
 # Up to this many names of a tar are unpacked before a format of few files is decided.
 _EARLY_NAMES = 64
+_MAX_NAMED = 3
 
 
 class Layout(Protocol):
@@ -51,12 +52,14 @@ class Plan:
       layout: how the images lie in them.
       units: parts to be read apart; (None,) for a tar, which is read from its start.
       ignored: files that no unit holds; those of a tar are met when it is read.
+      unreadable: files and folders in the units that cannot be read, with the reason.
     """
 
     source: Source
     layout: Layout
     units: tuple[tuple[str, ...] | None, ...]
     ignored: tuple[str, ...]
+    unreadable: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def read(
         self, unit: tuple[str, ...] | None
@@ -68,7 +71,15 @@ class Plan:
         Raises:
           DataError: the part breaks its format.
         """
-        return self.layout.read(self.source.members(unit))
+        wanted = unit
+        if unit is not None:
+            wanted = tuple(name for name in unit if name not in self.unreadable)
+            for name in unit:
+                if name in self.unreadable:
+                    yield records.Unreadable(name, self.unreadable[name])
+        litter: set[str] = set()
+        yield from self.layout.read(_clean(self.source.members(wanted), litter))
+        yield from map(records.Ignored, sorted(litter))
 
     @property
     def is_random_access(self) -> bool:
@@ -97,20 +108,37 @@ def plan(path: str, input_format: str = AUTO) -> Plan:
             expected=", ".join((AUTO, *FORMATS)),
         )
     source = opening.open_source(path)
-    layout, names = _find(source, input_format)
+    litter: set[str] = set()
+    layout, names = _find(source, input_format, litter)
     if not source.is_random_access:
         return Plan(source, layout, (None,), ())
     units = layout.units(names)
     used = {name for unit in units for name in unit}
     if isinstance(layout, lists.ListLayout):
         used.update(layout.files)
-    ignored = tuple(name for name in names if name not in used)
-    return Plan(source, layout, tuple(units), ignored)
+    ignored = sorted(litter.union(name for name in names if name not in used))
+    units += folders.chunks(sorted(source.unreadable))
+    return Plan(source, layout, tuple(units), tuple(ignored), source.unreadable)
 
 
-def _find(source: Source, input_format: str) -> tuple[Layout, list[str]]:
+def _clean(members: Iterable[Member], litter: set[str]) -> Iterator[Member]:
+    """The members that are no litter; the others are added to `litter`."""
+    for member in members:
+        if found := image_names.litter_in(member.name):
+            litter.add(found)
+        else:
+            yield member
+
+
+def _find(
+    source: Source, input_format: str, litter: set[str]
+) -> tuple[Layout, list[str]]:
+    """The layout, and the names of all files but the `litter`, which is filled."""
     names: list[str] = []
     for name in source.names():
+        if found := image_names.litter_in(name):
+            litter.add(found)
+            continue
         names.append(name)
         # A tar of batches need not be unpacked to its end to be recognised.
         if not source.is_random_access and len(names) <= _EARLY_NAMES:
@@ -119,24 +147,25 @@ def _find(source: Source, input_format: str) -> tuple[Layout, list[str]]:
                 return early, names
     layout: Layout | None = _find_raw(names, input_format)
     if layout is None and input_format in (AUTO, "list"):
-        layout = lists.find(set(names), lambda wanted: _contents(source, wanted))
+        layout = lists.find(
+            {*names, *source.unreadable}, lambda wanted: _contents(source, wanted)
+        )
     if layout is None and input_format in (AUTO, "folder"):
         layout = folders.find(names)
     if layout is None:
-        raise _nothing_found(source.path, names, input_format)
+        raise _nothing_found(source, names, input_format)
     return layout, names
 
 
 def _find_raw(
     names: list[str], input_format: str
 ) -> cifar.CifarLayout | idx.IdxLayout | None:
-    clean = {name for name in names if not image_names.is_litter(name)}
     variants = [
         variant for variant in cifar.VARIANTS if input_format in (AUTO, variant.format)
     ]
-    if layout := cifar.find(clean, variants):
+    if layout := cifar.find(set(names), variants):
         return layout
-    return idx.find(clean) if input_format in (AUTO, "idx") else None
+    return idx.find(set(names)) if input_format in (AUTO, "idx") else None
 
 
 def _contents(source: Source, wanted: list[str]) -> dict[str, bytes]:
@@ -149,9 +178,14 @@ def _contents(source: Source, wanted: list[str]) -> dict[str, bytes]:
     return {name: found[name] for name in wanted}
 
 
-def _nothing_found(
-    path: pathlib.Path, names: list[str], input_format: str
-) -> DataError:
+def _nothing_found(source: Source, names: list[str], input_format: str) -> DataError:
+    path = source.path
+    if not names and source.unreadable:
+        found = [f"{name}: {why}" for name, why in sorted(source.unreadable.items())]
+        more = f"; and {len(found) - _MAX_NAMED:,} more" * (len(found) > _MAX_NAMED)
+        return DataError(
+            f"nothing in {path} can be read", found="; ".join(found[:_MAX_NAMED]) + more
+        )
     if not names:
         return DataError(
             f"{path} is empty",

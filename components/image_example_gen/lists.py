@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from components.image_example_gen import folders, records, splits
 from components.image_example_gen.sources.source import Member
-from schema import image_names
+from schema import image_names, spelling
 from schema.errors import DataError
 
 MAX_NAMED = 3
@@ -121,7 +121,7 @@ def find(
 
 def _parse(file: str, data: bytes) -> list[tuple[str, Entry]]:
     try:
-        text = data.decode("utf-8-sig")
+        text = spelling.normalise(data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise DataError(
             f"{file} is not text: {error.reason} at byte {error.start:,}",

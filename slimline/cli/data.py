@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from schema import image_names
 from slimline import capture, errors
 from slimline.cli import augment, check, data_text, options, output
 
@@ -158,7 +159,10 @@ def _describe(found: "Inspection") -> str:
         data_text.listed(
             "unreadable", [f"{name}: {why}" for name, why in found.unreadable]
         ),
-        data_text.listed("ignored", list(found.ignored)),
+        data_text.listed(
+            "ignored",
+            [f"{name}: {image_names.why_ignored(name)}" for name in found.ignored],
+        ),
         f"{'copies':<11}{found.duplicates:,} images equal an earlier one,"
         f" {found.duplicates_across_splits:,} of them across splits,"
         f" {found.label_conflicts:,} with several classes",
