@@ -10,6 +10,7 @@ server = sl.connect("http://localhost:8501", "cifar10")
 server.predict(["cat.png"])
 """
 
+import importlib.metadata
 import logging
 import os
 import pathlib
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Run",
     "Sweep",
+    "__version__",
     "compare",
     "connect",
     "errors",
@@ -42,13 +44,29 @@ __all__ = [
 logging.getLogger("slimline").addHandler(logging.NullHandler())
 
 
+def __getattr__(name: str) -> str:
+    """Version of the installed slimline, read when it is asked for."""
+    if name == "__version__":
+        return importlib.metadata.version("slimline")
+    raise AttributeError(f"module 'slimline' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    """The API, without what this module needs itself."""
+    return sorted(__all__)
+
+
 def run(
     experiment: str,
     data: str | os.PathLike[str] | None = None,
     settings: Mapping[str, Any] | None = None,
     root: str | os.PathLike[str] = "runs",
+    *,
+    use_cache: bool = True,
 ) -> Run:
     """Trains, evaluates, gates and pushes one experiment; see `slimline run`.
+
+    A notebook shows its progress in one bar; logs are in `log.txt` of the run.
 
     Args:
       experiment: name of an experiment.
@@ -56,6 +74,7 @@ def run(
       settings: dotted key -> value, as {"train.epochs": 30}. They go before
         SLIMLINE_<SECTION>__<KEY> of the environment.
       root: folder of the runs.
+      use_cache: False runs every component anew.
 
     Returns:
       The outcome. A model that was refused is one too: `passed` is False then.
@@ -65,7 +84,7 @@ def run(
     """
     from pipeline import engines, inputs, runs
     from pipeline import settings as pipeline_settings
-    from slimline import session
+    from slimline import notebook, session
 
     resolved = pipeline_settings.resolve(
         experiment,
@@ -76,7 +95,11 @@ def run(
     engines.check(resolved.config.engine)
     root = pathlib.Path(root)
     folder = runs.create(root, resolved.values(), resolved.origins)
-    return Run(session.execute(resolved, root, folder))
+    with notebook.shown(folder) as listener:
+        summary = session.execute(
+            resolved, root, folder, listener=listener, use_cache=use_cache
+        )
+    return Run(summary)
 
 
 def sweep(
@@ -101,7 +124,7 @@ def sweep(
     """
     from pipeline import engines, inputs, runs, sweeps
     from pipeline import settings as pipeline_settings
-    from slimline import session
+    from slimline import notebook, session
 
     sweeps.find(name)
     resolved = pipeline_settings.resolve(
@@ -113,7 +136,8 @@ def sweep(
     engines.check(resolved.config.engine)
     root = pathlib.Path(root)
     folder = runs.create(root, resolved.values(), resolved.origins)
-    rows = session.execute_sweep(members, resolved, root, folder)
+    with notebook.shown(folder) as listener:
+        rows = session.execute_sweep(members, resolved, root, folder, listener=listener)
     return Sweep(folder, tuple(rows))
 
 
