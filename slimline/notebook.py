@@ -5,6 +5,7 @@ import html
 import pathlib
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -12,6 +13,8 @@ from pipeline import parts, runs
 from slimline import capture, session
 
 REDRAW_SECONDS = 0.25
+# Of the bar, each as wide as the others.
+STEPS = (*parts.COMPONENTS, "report")
 
 
 def is_here() -> bool:
@@ -32,20 +35,51 @@ def shown(folder: pathlib.Path) -> Iterator[session.Listener | None]:
     if not is_here():
         yield None
         return
-    from IPython import display
+    with capture.capture(folder / runs.LOG_FILE), _no_displays() as publisher:
+        bar = Bar(runs.two_words(folder), _redrawn_by(publisher))
+        yield bar.event
+        bar.finish()
 
-    with capture.capture(folder / runs.LOG_FILE):
-        handle = display.display(
-            display.HTML(""),
-            display_id=True,
-        )
-        bar = Bar(
-            runs.two_words(folder), lambda text: handle.update(display.HTML(text))
-        )
-        try:
-            yield bar.event
-        finally:
-            bar.close()
+
+@contextlib.contextmanager
+def without_noise() -> Iterator[None]:
+    """In a notebook, what libraries print vanishes inside; elsewhere nothing changes."""
+    if not is_here():
+        yield
+        return
+    with capture.discard(), _no_displays():
+        yield
+
+
+@contextlib.contextmanager
+def _no_displays() -> Iterator[Any]:
+    """Yields what shows things in the cell; libraries find one in its place that does not.
+
+    Beam would load scripts from the network into every notebook that it finds.
+    """
+    from IPython.core import displaypub
+
+    shell = sys.modules["IPython"].get_ipython()
+    publisher = shell.display_pub
+    shell.display_pub = displaypub.CapturingDisplayPublisher()
+    try:
+        yield publisher
+    finally:
+        shell.display_pub = publisher
+
+
+def _redrawn_by(publisher: Any) -> Callable[[str], None]:
+    """Function that shows HTML in the cell, in place of what it showed before."""
+    place = {"display_id": uuid.uuid4().hex}
+    is_drawn = False
+
+    def draw(text: str) -> None:
+        nonlocal is_drawn
+        data = {"text/html": text, "text/plain": "progress of a run"}
+        publisher.publish(data, transient=place, update=is_drawn)
+        is_drawn = True
+
+    return draw
 
 
 class Bar:
@@ -82,11 +116,11 @@ class Bar:
 
         match name:
             case "component_started":
-                self._done = float(parts.COMPONENTS.index(fields["component"]))
                 self._title, self._figures = fields["component"], ""
+                self._done = float(self._place(self._title))
             case "component_finished":
-                self._done = float(parts.COMPONENTS.index(fields["component"]) + 1)
                 self._figures = str(fields.get("detail") or "")
+                self._done = float(self._place(fields["component"]) + 1)
             case "component_failed":
                 self._figures = "failed"
             case "member_started":
@@ -101,9 +135,15 @@ class Bar:
         if name.startswith("component_") or self._is_due():
             self._redraw()
 
-    def close(self) -> None:
-        """Draws the last time."""
+    def finish(self) -> None:
+        """Draws the last time: all is done."""
+        self._done = float(len(STEPS))
+        self._title, self._figures = "finished", ""
         self._redraw()
+
+    def _place(self, component: str) -> int:
+        """How many steps come before a component; as many as are done for an unknown one."""
+        return STEPS.index(component) if component in STEPS else int(self._done)
 
     def _is_due(self) -> bool:
         return self._clock() - self._drawn >= REDRAW_SECONDS
@@ -112,7 +152,7 @@ class Bar:
         from slimline.cli import output
 
         self._drawn = self._clock()
-        share = self._done / len(parts.COMPONENTS)
+        share = self._done / len(STEPS)
         elapsed = output.duration(self._clock() - self._started)
         self._draw(
             '<div style="font-variant-numeric:tabular-nums">'

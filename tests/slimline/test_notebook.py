@@ -6,10 +6,10 @@ import re
 import sys
 import types
 
+import IPython
 import pytest
 
 import slimline as sl
-from pipeline import parts
 from slimline import notebook, session
 
 EVENTS = [
@@ -35,11 +35,11 @@ def test_bar_shows_how_far_a_run_is(drawn):
     bar = notebook.Bar("calm-otter", drawn.append, lambda: next(times))
     for name, fields in EVENTS:
         bar.event(name, fields)
-    bar.close()
-    place = parts.COMPONENTS.index("train")
-    count = len(parts.COMPONENTS)
+    bar.finish()
+    place = notebook.STEPS.index("train")
+    count = len(notebook.STEPS)
     shares = [0, 0, 0.5, 0.5, 0.99, 1, 1]
-    expected = [0.0, *(place + each for each in shares[1:])]
+    expected = [0.0, *(place + each for each in shares[1:-1]), count]
     assert list(map(share, drawn)) == pytest.approx(
         [each / count for each in expected], abs=1e-3
     )
@@ -59,29 +59,45 @@ def test_bar_is_not_redrawn_for_every_event(drawn):
 
 @pytest.fixture
 def cell(monkeypatch):
-    """A stand-in for IPython in a kernel; the list has what its display shows."""
+    """What IPython in a kernel was told to show: (HTML, place, whether it replaces)."""
     shown = []
 
-    def display(content, display_id):
-        shown.append(content)
-        return types.SimpleNamespace(update=lambda new: shown.__setitem__(0, new))
+    def publish(data, metadata=None, *, transient=None, update=False):
+        shown.append((data["text/html"], transient["display_id"], update))
 
-    module = types.ModuleType("IPython")
-    module.get_ipython = lambda: types.SimpleNamespace(kernel=object())
-    module.display = types.SimpleNamespace(display=display, HTML=str)
-    monkeypatch.setitem(sys.modules, "IPython", module)
-    return shown
+    publisher = types.SimpleNamespace(publish=publish)
+    shell = types.SimpleNamespace(kernel=object(), display_pub=publisher)
+    monkeypatch.setattr(IPython, "get_ipython", lambda: shell)
+    yield shown
+    assert shell.display_pub is publisher
 
 
-def test_a_run_in_a_notebook_has_one_display_and_its_log(cell, tmp_path, capsys):
+def test_a_run_in_a_notebook_has_one_bar_and_its_log(cell, tmp_path, capsys):
     with notebook.shown(tmp_path) as listener:
         for name, fields in EVENTS:
             listener(name, fields)
         print("a library", file=sys.stderr)
-    (text,) = cell
-    assert "&lt;best&gt;" in text
+        # As Beam does with a script.
+        IPython.get_ipython().display_pub.publish({"application/javascript": "load()"})
+    texts, places, are_updates = zip(*cell, strict=True)
+    assert len(set(places)) == 1
+    assert are_updates == (False, *[True] * (len(cell) - 1))
+    assert "finished" in texts[-1] and share(texts[-1]) == 1
     assert capsys.readouterr() == ("", "")
     assert "a library" in (tmp_path / "log.txt").read_text(encoding="utf-8")
+
+
+def test_a_run_that_breaks_off_leaves_its_bar_where_it_was(cell, tmp_path):
+    with pytest.raises(OSError, match="disk"), notebook.shown(tmp_path) as listener:
+        listener(*EVENTS[0])
+        raise OSError("disk on fire")
+    assert "train" in cell[-1][0] and share(cell[-1][0]) < 1
+
+
+def test_a_step_that_is_not_known_does_not_move_the_bar(drawn):
+    bar = notebook.Bar("calm-otter", drawn.append, lambda: 0.0)
+    bar.event("component_started", {"component": "polish"})
+    assert share(drawn[-1]) == 0 and "polish" in drawn[-1]
 
 
 def test_elsewhere_nothing_is_shown_or_redirected(monkeypatch, tmp_path, capsys):
