@@ -21,7 +21,9 @@ def test_a_card_changes_nothing_around_it(made_up):
     text = card.of_run(made_up.folder)
     style, body = re.search(r"<style>(.*)</style>(.*)</div>", text, re.DOTALL).groups()
     # All rules lie within that of the card, and nothing needs a script or an id.
-    assert style.startswith(".slimline {") and style.count("{") == style.count("}")
+    assert style.startswith(".slimline.slimline.slimline {") and style.count(
+        "{"
+    ) == style.count("}")
     assert ":root" not in style
     for word in ("<script", "<button", " id=", "<html", "<body"):
         assert word not in body
