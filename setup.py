@@ -59,7 +59,9 @@ HEIC = ["pillow-heif>=0.18"]
 DEVELOPMENT = [
     *DATA,
     "hypothesis>=6.100",
+    "ipykernel>=6.29",  # the kernel of docs/notebook.ipynb
     "mypy>=1.10",
+    "nbclient>=0.10",  # runs docs/notebook.ipynb
     "pytest>=8",
     "pytest-timeout>=2.3",
     "pytest-xdist>=3.6",
@@ -107,7 +109,12 @@ setuptools.setup(
         "report": ["templates/*"],
         "pipeline": ["scheduling/files/*"],
         "serving.local_server": ["page/*"],
-        "serving": ["*.conf", "docker-compose.yml", "kubernetes/*.yaml", "smoke.sh"],
+        "serving": [
+            "docker-compose.yml",
+            "kubernetes/*.*",
+            "kubernetes/*/*.*",
+            "smoke.sh",
+        ],
     },
     entry_points={"console_scripts": ["slimline=slimline.cli.main:main"]},
     classifiers=[

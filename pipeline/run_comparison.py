@@ -9,7 +9,7 @@ import pandas as pd
 
 from components.model_evaluator import intervals, predictions
 from pipeline import runs
-from report import run_settings
+from report import comparing, run_settings
 from schema.errors import ConfigError
 
 _MISSING = "-"
@@ -81,13 +81,33 @@ class Comparison:
         }
         return pd.DataFrame.from_dict(rows, orient="index")
 
+    def __repr__(self) -> str:
+        sentences = [f"{each.name}: {each.sentence}" for each in self.differences]
+        names = ", ".join(contender.name for contender in self.contenders)
+        return "\n".join([f"<Comparison of {names}>", *sentences])
 
-def compare(root: pathlib.Path, wanted: Sequence[str]) -> Comparison:
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the page's differences, figures, settings and curves."""
+        return comparing.to_card(*self.for_a_page())
+
+    def for_a_page(
+        self,
+    ) -> tuple[list[comparing.Run], dict[str, list[Any]], list[dict[str, Any]]]:
+        """Runs, settings and differences as `report.comparing` takes them."""
+        runs_of_page = [
+            comparing.Run(contender.name, contender.folder, contender.summary)
+            for contender in self.contenders
+        ]
+        differences = [dataclasses.asdict(each) for each in self.differences]
+        return runs_of_page, self.settings, differences
+
+
+def compare(root: pathlib.Path, wanted: Sequence[str | pathlib.Path]) -> Comparison:
     """Compares the runs that `wanted` means.
 
     Args:
       root: folder of the runs.
-      wanted: two or more, as `runs.find` takes them.
+      wanted: two or more: names, as `runs.find` takes them, or folders.
 
     Raises:
       ConfigError: fewer than two, or one is unknown, not finished, or given twice.
@@ -108,8 +128,8 @@ def compare(root: pathlib.Path, wanted: Sequence[str]) -> Comparison:
     )
 
 
-def _load(root: pathlib.Path, wanted: Sequence[str]) -> list[Contender]:
-    contenders = [_contender(runs.find(root, name), name) for name in wanted]
+def _load(root: pathlib.Path, wanted: Sequence[str | pathlib.Path]) -> list[Contender]:
+    contenders = [_contender(runs.find(root, each)) for each in wanted]
     names = [contender.name for contender in contenders]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ConfigError(
@@ -131,7 +151,7 @@ def _settings_that_differ(contenders: Sequence[Contender]) -> dict[str, list[Any
     }
 
 
-def _contender(folder: pathlib.Path, wanted: str) -> Contender:
+def _contender(folder: pathlib.Path) -> Contender:
     summary = runs.read_summary(folder)
     name = runs.two_words(folder)
     if folder.parent.name == runs.MEMBERS_FOLDER:

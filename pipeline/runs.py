@@ -102,17 +102,19 @@ def list_runs(root: pathlib.Path) -> list[pathlib.Path]:
     return sorted(folders, key=_age)
 
 
-def find(root: pathlib.Path, wanted: str) -> pathlib.Path:
+def find(root: pathlib.Path, wanted: str | pathlib.Path) -> pathlib.Path:
     """The run that `wanted` means.
 
     Args:
       root: folder of the runs.
       wanted: 'latest', 'latest:passed', a name, its two words, or a prefix of either that
-        fits one run only; of a sweep also 'run/member'.
+        fits one run only; of a sweep also 'run/member'. A `Path` is the folder itself.
 
     Raises:
       ConfigError: there is none, or more than one.
     """
+    if isinstance(wanted, pathlib.Path):
+        return _folder(wanted)
     name, _, member = wanted.partition("/")
     if member:
         return _member(find(root, name), member)
@@ -146,6 +148,20 @@ def find(root: pathlib.Path, wanted: str) -> pathlib.Path:
         found=f"{len(found)} runs, the last ones: {names}",
         expected=f"'{LATEST}', '{LATEST_PASSED}', a name, its two words, or a prefix",
     )
+
+
+def is_run(folder: pathlib.Path) -> bool:
+    """Whether a run or a member of a sweep left its files there."""
+    files = (CONFIG_FILE, MEMBER_SETTINGS_FILE, SUMMARY_FILE)
+    return any((folder / name).is_file() for name in files)
+
+
+def _folder(path: pathlib.Path) -> pathlib.Path:
+    if not is_run(path):
+        raise ConfigError(
+            f"{path} is not the folder of a run", expected=f"one with {CONFIG_FILE}"
+        )
+    return path
 
 
 def _member(sweep: pathlib.Path, member: str) -> pathlib.Path:

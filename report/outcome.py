@@ -9,6 +9,8 @@ from report import drawing, run_data, wording
 from report.run_data import RunData
 
 MAX_SLICES = 40
+# Heading of its rules.
+GATE = "Gate"
 
 
 def verdict(data: RunData) -> dict[str, Any]:
@@ -32,7 +34,7 @@ def verdict(data: RunData) -> dict[str, Any]:
                 [_rule(rule) for rule in found],
                 any(rule.get("baseline") is not None for rule in found),
             )
-            for title, found in (("Gate", rules), ("Served model", infra_rules))
+            for title, found in ((GATE, rules), ("Served model", infra_rules))
             if found
         ],
         "headline": _headline(summary),

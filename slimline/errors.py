@@ -9,6 +9,7 @@ from schema.errors import (
     SlimlineError,
     TrainError,
     find_user_error,
+    of_a_command,
 )
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "exit_code",
     "find_user_error",
     "kind",
+    "of_a_command",
 ]
 
 DONE = 0

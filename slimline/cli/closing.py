@@ -11,6 +11,7 @@ from components.model_evaluator import gate, scores
 from pipeline import parts, pushed, runs, trained
 from schema import run_files
 from schema.errors import GateError, InfraError
+from slimline import verdicts
 from slimline.cli import models_text, output
 from slimline.cli.options import DEFAULT_ROOT
 
@@ -19,14 +20,13 @@ if TYPE_CHECKING:
 
 _LABEL_WIDTH = 10
 MAX_CLASSES_TOLD = 10
-REFUSED = "was refused by the gate"
 
 
 def describe(summary: "Summary", root: pathlib.Path) -> str:
     """The closing summary, a line a fact."""
     words = runs.two_words(pathlib.Path(summary.folder))
-    verdict = outcome(summary.passed, summary.refusals, summary.infra_refusals)
-    gate = "refused" if verdict == REFUSED else "passed"
+    verdict = verdicts.outcome(summary.passed, summary.refusals, summary.infra_refusals)
+    gate = "refused" if verdict == verdicts.REFUSED else "passed"
     facts = {
         **_part(summary),
         "data": _data(summary),
@@ -130,17 +130,6 @@ def _cross_validation(summary: "Summary") -> dict[str, str]:
 
 def _words(run: str) -> str:
     return runs.two_words(pathlib.Path(run))
-
-
-def outcome(
-    passed: bool, refusals: Sequence[str], infra_refusals: Sequence[str]
-) -> str:
-    """What became of a model; a refusal by the gate goes before one by the other check."""
-    if passed:
-        return "passed"
-    if infra_refusals and not refusals:
-        return "failed the check of the served model"
-    return REFUSED
 
 
 def try_command(summary: "Summary", root: pathlib.Path) -> str:

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 import click
 
 from schema import image_names
-from slimline import capture, errors
+from slimline import capture, data, errors
 from slimline.cli import augment, check, data_text, options, output
 
 if TYPE_CHECKING:
     from components.image_example_gen.inspection import Inspection
     from components.image_example_gen.spans import DataSet
-    from schema.contract import Contract
 
 
 @click.group(short_help="Look at images, check them and write their contract.")
@@ -35,7 +34,9 @@ def inspect_command(path: str, input_format: str, is_json: bool, is_quiet: bool)
 
     Of a pattern, as flowers/{SPAN}, it shows the spans and what is seen in the newest.
     """
-    inspection = _inspect(path, input_format)
+    # TensorFlow, whose decoder has the last word on images, writes to the terminal.
+    with capture.discard():
+        inspection = data.inspect(path, input_format)
     found = _spans(path)
     document = {
         "inspection": dataclasses.asdict(inspection),
@@ -81,68 +82,35 @@ def init_command(
 
     Run it once; from then on the two files say which classes and sizes are right.
     """
-    from pipeline import inputs
     from schema import contract
 
-    is_default = folder is None
-    name = inputs.name_of(pathlib.Path(path).expanduser().resolve())
-    folder = folder or pathlib.Path("schema") / name
-    existing = [
-        folder / file
-        for file in (contract.SCHEMA_FILE, contract.LABELS_FILE)
-        if (folder / file).exists()
-    ]
-    if existing and not is_forced:
-        raise errors.ConfigError(
-            f"there is a contract in {folder} already",
-            found=", ".join(map(str, existing)),
-            tip="--force replaces it, --output DIR writes elsewhere",
+    # TensorFlow, whose decoder has the last word on images, writes to the terminal.
+    with capture.discard():
+        inspection, written = data.make_contract(
+            path, folder, input_format, replaces=is_forced
         )
-    inspection = _inspect(path, input_format)
-    made = _make_contract(inspection)
-    try:
-        contract.save(made, folder)
-    except OSError as error:
-        raise errors.ConfigError(
-            f"cannot write to {folder}: {error.strerror or error}",
-            tip="--output DIR writes elsewhere",
-        ) from error
+    made = contract.load(written)
     run = ["slimline", "run", "photos", "--data", path]
-    if not is_default:
+    if folder is not None:
         run += ["--set", f"data.contract={folder}"]
     text = "\n".join(
         [
             _describe(inspection),
             "",
-            f"wrote     {folder / contract.SCHEMA_FILE}",
-            f"          {folder / contract.LABELS_FILE}   (the order of the classes)",
+            f"wrote     {written / contract.SCHEMA_FILE}",
+            f"          {written / contract.LABELS_FILE}   (the order of the classes)",
             "",
             "next      look at both files, and commit them",
             f"          {shlex.join(run)}",
         ]
     )
     document = {
-        "contract": str(folder),
+        "contract": str(written),
         "labels": list(made.labels),
         "inspection": dataclasses.asdict(inspection),
     }
     output.emit(text, document, is_json=is_json, is_quiet=is_quiet)
     return errors.DONE
-
-
-def _inspect(path: str, input_format: str) -> "Inspection":
-    place = options.data_path(path)
-    # TensorFlow, whose decoder has the last word on images, writes to the terminal.
-    with capture.discard():
-        from components.image_example_gen import inspection
-
-        return inspection.inspect(place, input_format)
-
-
-def _make_contract(found: "Inspection") -> "Contract":
-    from components.image_example_gen import inspection
-
-    return inspection.make_contract(found)
 
 
 def _describe(found: "Inspection") -> str:

@@ -112,8 +112,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     flags = given[: given.index("--")] if "--" in given else given
+    with errors.of_a_command():
+        return _run(given, flags)
+
+
+def _run(given: Sequence[str], flags: Sequence[str]) -> int:
     try:
-        result = command.main(args=given, prog_name="slimline", standalone_mode=False)
+        result = command.main(
+            args=list(given), prog_name="slimline", standalone_mode=False
+        )
         return result if isinstance(result, int) else errors.DONE
     except (KeyboardInterrupt, click.Abort):
         click.echo(f"interrupted{_kept(flags)}", err=True)

@@ -1,13 +1,10 @@
 """Options that several commands share, and the completion of their values."""
 
-import os
 import pathlib
 from collections.abc import Callable
 from typing import Any
 
 import click
-
-from slimline import errors
 
 DEFAULT_ROOT = "runs"
 Command = Callable[..., Any]
@@ -172,28 +169,6 @@ def running_options(command: Command) -> Command:
     ):
         command = option(command)
     return command
-
-
-def data_path(path: str) -> str:
-    """The folder or archive that PATH means; of a pattern of spans the newest.
-
-    Raises:
-      ConfigError: the pattern cannot be read.
-      DataError: there is none, or it may not be read.
-    """
-    from components.image_example_gen import spans
-
-    place = spans.resolve(pathlib.Path(path).expanduser())[-1].path
-    if not os.path.exists(place):  # noqa: PTH110, pathlib raises below closed folders
-        raise errors.DataError(
-            f"no data at {path}",
-            expected="a folder or an archive (.tar, .tar.gz, .tar.xz, .zip)",
-        )
-    if not os.access(place, os.R_OK):
-        raise errors.DataError(
-            f"cannot read {path}", tip="its permissions do not let this user"
-        )
-    return str(place)
 
 
 def complete_sweeps(

@@ -113,6 +113,35 @@ def test_from_python(make_run):
         sl.compare(first)
 
 
+def test_from_python_runs_and_folders(make_run, make_summary):
+    folders = [
+        runs.find(pathlib.Path("runs"), make_run(seed, table(right)))
+        for seed, right in ((1, 380), (2, 300))
+    ]
+    first, second = (sl.Run(make_summary(folder)) for folder in folders)
+    words = [runs.two_words(folder) for folder in folders]
+    # Elsewhere than under their root: a folder says where it is.
+    comparison = sl.compare(first, second, root="elsewhere")
+    assert [each.name for each in comparison.contenders] == words
+    assert comparison == sl.compare(*folders) == sl.compare(first, words[1])
+    assert repr(comparison).splitlines() == [
+        f"<Comparison of {words[0]}, {words[1]}>",
+        f"{words[1]}: {comparison.differences[0].sentence}",
+    ]
+    with pytest.raises(sl.errors.ConfigError, match="not the folder of a run"):
+        sl.compare(first, pathlib.Path("runs"))
+
+
+def test_a_notebook_shows_the_page_in_a_cell(make_run):
+    names = make_run(1, table(380)), make_run(2, table(300))
+    text = sl.compare(*names)._repr_html_()
+    assert text.startswith('<div class="slimline">') and text.endswith("</div>")
+    assert f"worse than {names[0]}" in text
+    assert text.count("<polyline") == 6
+    # It stands in a page that is not ours.
+    assert "<html" not in text and ":root" not in text and "<script" not in text
+
+
 def test_other_test_images_are_not_paired(call, make_run):
     first, second = make_run(1, table(380)), make_run(2, table(380, seed=9))
     _, out, _ = call("compare", first, second)
