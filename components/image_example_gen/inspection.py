@@ -56,18 +56,18 @@ class Inspection:
     label_conflicts: int
 
 
-def inspect(path: str, input_format: str = layouts.AUTO) -> Inspection:
+def inspect(path: str, answers: layouts.Answers = layouts.Answers()) -> Inspection:
     """Reads and checks every image at `path`; writes nothing.
 
     Args:
       path: folder or archive.
-      input_format: 'auto' or one of `layouts.FORMATS`.
+      answers: what a person decided about the layout.
 
     Raises:
-      ConfigError: the format is unknown.
+      ConfigError: the format is unknown, or several readings fit.
       DataError: nothing readable is there, or the data break their format.
     """
-    plan = layouts.plan(path, input_format)
+    plan = layouts.plan(path, answers)
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     widths: Counter[int] = Counter()
     heights: Counter[int] = Counter()

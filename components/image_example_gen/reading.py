@@ -115,8 +115,7 @@ def _from_file(
     verdict = images.check_image(image.data)
     if verdict.reason:
         return records.Unreadable(image.key, verdict.reason)
-    find_class = classes.of_word if image.may_be_index else classes.of_name
-    label, text = find_class(image.word)
+    label, text = classes.of_name(image.word)
     row = splits.Row(
         splits.digest_of(image.data),
         image.split,

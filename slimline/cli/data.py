@@ -12,6 +12,7 @@ from slimline.cli import augment, check, data_text, options, output
 
 if TYPE_CHECKING:
     from components.image_example_gen.inspection import Inspection
+    from components.image_example_gen.layouts import Answers
     from components.image_example_gen.spans import DataSet
     from schema.contract import Contract
 
@@ -27,14 +28,20 @@ command.add_command(check.command)
 
 @command.command("inspect", short_help="Show what is seen at PATH; write nothing.")
 @click.argument("path", type=click.Path())
-@options.format_option
+@options.layout_options
 @options.output_options
-def inspect_command(path: str, input_format: str, is_json: bool, is_quiet: bool) -> int:
+def inspect_command(
+    path: str,
+    input_format: str | None,
+    assignments: tuple[str, ...],
+    is_json: bool,
+    is_quiet: bool,
+) -> int:
     """Show what is seen at PATH, a folder or an archive; write nothing.
 
     Of a pattern, as flowers/{SPAN}, it shows the spans and what is seen in the newest.
     """
-    inspection = _inspect(path, input_format)
+    inspection = _inspect(path, options.layout_answers(input_format, assignments))
     found = _spans(path)
     document = {
         "inspection": dataclasses.asdict(inspection),
@@ -66,13 +73,14 @@ def _spans(path: str) -> "list[DataSet]":
 @click.option(
     "--force", "is_forced", is_flag=True, help="Replace an existing contract."
 )
-@options.format_option
+@options.layout_options
 @options.output_options
 def init_command(
     path: str,
     folder: pathlib.Path | None,
     is_forced: bool,
-    input_format: str,
+    input_format: str | None,
+    assignments: tuple[str, ...],
     is_json: bool,
     is_quiet: bool,
 ) -> int:
@@ -97,7 +105,7 @@ def init_command(
             found=", ".join(map(str, existing)),
             tip="--force replaces it, --output DIR writes elsewhere",
         )
-    inspection = _inspect(path, input_format)
+    inspection = _inspect(path, options.layout_answers(input_format, assignments))
     made = _make_contract(inspection)
     try:
         contract.save(made, folder)
@@ -129,13 +137,13 @@ def init_command(
     return errors.DONE
 
 
-def _inspect(path: str, input_format: str) -> "Inspection":
+def _inspect(path: str, answers: "Answers") -> "Inspection":
     place = options.data_path(path)
     # TensorFlow, whose decoder has the last word on images, writes to the terminal.
     with capture.discard():
         from components.image_example_gen import inspection
 
-        return inspection.inspect(place, input_format)
+        return inspection.inspect(place, answers)
 
 
 def _make_contract(found: "Inspection") -> "Contract":

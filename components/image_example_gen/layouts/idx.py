@@ -11,11 +11,13 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from components.image_example_gen import datasets, records
+from components.image_example_gen.layouts.layout import Listing
 from components.image_example_gen.sources import limits
 from components.image_example_gen.sources.source import Member, read_data_file
 from schema import features
 from schema.errors import DataError
 
+FORMATS = ("idx",)
 MAX_SIDE_PX = 4096
 
 # train-images-idx3-ubyte.gz, t10k-labels.idx1-ubyte, emnist-letters-test-images-...
@@ -40,6 +42,14 @@ class IdxLayout:
     prefix: str
     format: str = "idx"
     channels: int = 1
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        name = self.prefix.rstrip("-_.")
+        return (f"MNIST-format files{f' of {name}' if name else ''}",)
+
+    def used(self) -> frozenset[str]:
+        return frozenset()
 
     def units(self, names: Iterable[str]) -> list[tuple[str, ...]]:
         """Parts that can be read apart: the images and labels of a split."""
@@ -94,14 +104,14 @@ class IdxLayout:
         return None
 
 
-def find(names: Iterable[str]) -> IdxLayout | None:
-    """The MNIST-format data set among `names`.
+def find(listing: Listing) -> IdxLayout | None:
+    """The MNIST-format data set among the files.
 
     Raises:
       DataError: there are several, as in EMNIST's archive of all kinds.
     """
     found = set()
-    for name in names:
+    for name in listing.clean:
         folder, base = posixpath.split(name)
         if match := _NAME.fullmatch(base):
             found.add((folder, match["prefix"]))

@@ -1,45 +1,27 @@
-"""What a source holds: its format, found from file names or given."""
+"""The plan of a source: its layout, and the parts that can be read apart."""
 
 import dataclasses
 import pathlib
 from collections import Counter
-from collections.abc import Iterator
-from typing import Protocol
+from collections.abc import Iterator, Sequence
 
-from components.image_example_gen import cifar, folders, idx, lists, records
+from components.image_example_gen.layouts import registry
+from components.image_example_gen.layouts.layout import (
+    AUTO,
+    Answers,
+    Found,
+    Layout,
+    Listing,
+)
 from components.image_example_gen.sources import opening
-from components.image_example_gen.sources.source import Member, Source, read_data_file
+from components.image_example_gen.sources.source import Source, read_data_file
 from schema import image_names
 from schema.errors import ConfigError, DataError
 
-AUTO = "auto"
-FORMATS = (*(variant.format for variant in cifar.VARIANTS), "idx", "folder", "list")
 # Up to this many names of a tar are unpacked before a format of few files is decided.
 _EARLY_NAMES = 64
-
-
-class Layout(Protocol):
-    """How the images lie in a source.
-
-    Attributes:
-      format: one of FORMATS.
-      channels: of raw pixels; 0 where every file has its own.
-    """
-
-    @property
-    def format(self) -> str: ...
-    @property
-    def channels(self) -> int: ...
-
-    def units(self, names: list[str]) -> list[tuple[str, ...]]:
-        """Parts of a source with random access that can be read apart."""
-
-    def read(
-        self, members: Iterator[Member]
-    ) -> Iterator[
-        records.PixelBatch | records.ImageFile | records.Unreadable | records.Ignored
-    ]:
-        """The images among `members`."""
+# Files that say something about the images; those of a tar are read in one pass.
+_TEXT_SUFFIXES = (".csv", ".tsv", ".txt", ".json", ".jsonl")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,11 +40,7 @@ class Plan:
     units: tuple[tuple[str, ...] | None, ...]
     ignored: tuple[str, ...]
 
-    def read(
-        self, unit: tuple[str, ...] | None
-    ) -> Iterator[
-        records.PixelBatch | records.ImageFile | records.Unreadable | records.Ignored
-    ]:
+    def read(self, unit: tuple[str, ...] | None) -> Iterator[Found]:
         """Images of one part.
 
         Raises:
@@ -80,73 +58,69 @@ class Plan:
         return self.source.read(name, limit)
 
 
-def plan(path: str, input_format: str = AUTO) -> Plan:
+def plan(path: str, answers: Answers = Answers()) -> Plan:
     """Finds out what lies at `path`.
 
     Args:
       path: folder or archive.
-      input_format: one of FORMATS to look for just that, 'auto' to find it.
+      answers: the format to look for just that, and what else a person decided.
 
     Raises:
-      ConfigError: `input_format` is unknown.
+      ConfigError: the format is unknown, or several readings fit.
       DataError: there is nothing of that kind.
     """
-    if input_format not in (AUTO, *FORMATS):
+    if answers.format not in (AUTO, *registry.FORMATS):
         raise ConfigError(
-            f"unknown input format '{input_format}'",
-            expected=", ".join((AUTO, *FORMATS)),
+            f"unknown input format '{answers.format}'",
+            expected=", ".join((AUTO, *registry.FORMATS)),
         )
     source = opening.open_source(path)
-    layout, names = _find(source, input_format)
+    layout, names = _find(source, answers)
     if not source.is_random_access:
         return Plan(source, layout, (None,), ())
     units = layout.units(names)
-    used = {name for unit in units for name in unit}
-    if isinstance(layout, lists.ListLayout):
-        used.update(layout.files)
+    used = {name for unit in units for name in unit} | layout.used()
     ignored = tuple(name for name in names if name not in used)
     return Plan(source, layout, tuple(units), ignored)
 
 
-def _find(source: Source, input_format: str) -> tuple[Layout, list[str]]:
+def _find(source: Source, answers: Answers) -> tuple[Layout, list[str]]:
+    contents = _Contents(source)
     names: list[str] = []
     for name in source.names():
         names.append(name)
         # A tar of batches need not be unpacked to its end to be recognised.
         if not source.is_random_access and len(names) <= _EARLY_NAMES:
-            early = _find_raw(names, input_format)
-            if isinstance(early, cifar.CifarLayout):
+            listing = Listing(tuple(names), answers, contents.read)
+            if early := registry.find(listing, registry.EARLY):
                 return early, names
-    layout: Layout | None = _find_raw(names, input_format)
-    if layout is None and input_format in (AUTO, "list"):
-        layout = lists.find(set(names), lambda wanted: _contents(source, wanted))
-    if layout is None and input_format in (AUTO, "folder"):
-        layout = folders.find(names)
+    layout = registry.find(Listing(tuple(names), answers, contents.read))
     if layout is None:
-        raise _nothing_found(source.path, names, input_format)
+        raise _nothing_found(source.path, names, answers.format)
     return layout, names
 
 
-def _find_raw(
-    names: list[str], input_format: str
-) -> cifar.CifarLayout | idx.IdxLayout | None:
-    clean = {name for name in names if not image_names.is_litter(name)}
-    variants = [
-        variant for variant in cifar.VARIANTS if input_format in (AUTO, variant.format)
-    ]
-    if layout := cifar.find(clean, variants):
-        return layout
-    return idx.find(clean) if input_format in (AUTO, "idx") else None
+class _Contents:
+    """Content of small files; a tar is passed through once for all its texts."""
 
+    def __init__(self, source: Source):
+        self._source = source
+        self._read: dict[str, bytes] = {}
 
-def _contents(source: Source, wanted: list[str]) -> dict[str, bytes]:
-    members = source.members(wanted if source.is_random_access else None)
-    found = {
-        member.name: read_data_file(member)
-        for member in members
-        if member.name in wanted
-    }
-    return {name: found[name] for name in wanted}
+    def read(self, wanted: Sequence[str]) -> dict[str, bytes]:
+        """Content of the files called `wanted`."""
+        missing = [name for name in wanted if name not in self._read]
+        if missing and self._source.is_random_access:
+            self._keep(missing, missing)
+        elif missing:
+            self._keep(None, missing)
+        return {name: self._read[name] for name in wanted}
+
+    def _keep(self, asked: list[str] | None, missing: Sequence[str]) -> None:
+        for member in self._source.members(asked):
+            is_text = member.name.lower().endswith(_TEXT_SUFFIXES)
+            if member.name in missing or is_text:
+                self._read[member.name] = read_data_file(member)
 
 
 def _nothing_found(
