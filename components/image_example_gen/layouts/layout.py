@@ -50,7 +50,8 @@ class Recogniser(Protocol):
       FORMATS: the formats that it gives.
     """
 
-    FORMATS: tuple[str, ...]
+    @property
+    def FORMATS(self) -> tuple[str, ...]: ...
 
     def find(self, listing: "Listing") -> Layout | None:
         """The layout, or None where the files are not of that kind.

@@ -55,7 +55,7 @@ def find(listing: Listing) -> ListLayout | None:
     classes = folders.classes_of(listing)
     if not all(name in classes for name in listed):
         return None
-    entries = {
+    entries: dict[str, tuple[Entry, ...]] = {
         name: (Entry(split, classes[name]),) for name, (split, _) in listed.items()
     }
     said = ", ".join(f"{file} lists {split}" for file, split in lists.items())
