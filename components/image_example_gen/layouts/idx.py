@@ -36,20 +36,42 @@ _SPLITS = {
 
 @dataclasses.dataclass(frozen=True)
 class IdxLayout:
-    """IDX files of one data set in folder `root`; `prefix` tells EMNIST's kinds apart."""
+    """IDX files of one data set.
+
+    Attributes:
+      root: their folder.
+      prefix: tells EMNIST's kinds apart.
+      mapping: name of the file with the characters of the classes, '' for none.
+      class_names: character of each number, '' for a number that no class has; empty
+        where the numbers are the names.
+    """
 
     root: str
     prefix: str
+    mapping: str = ""
+    class_names: tuple[str, ...] = ()
     format: str = "idx"
     channels: int = 1
 
     @property
+    def is_transposed(self) -> bool:
+        """Whether rows and columns are exchanged, as in all of EMNIST's files."""
+        return "emnist" in self.prefix.lower()
+
+    @property
     def words(self) -> tuple[str, ...]:
         name = self.prefix.rstrip("-_.")
-        return (f"MNIST-format files{f' of {name}' if name else ''}",)
+        said = [f"MNIST-format files{f' of {name}' if name else ''}"]
+        if self.is_transposed:
+            said.append(
+                "EMNIST stores images with rows and columns exchanged; turned upright"
+            )
+        if self.mapping:
+            said.append(f"{self.mapping} has the characters of the classes")
+        return tuple(said)
 
     def used(self) -> frozenset[str]:
-        return frozenset()
+        return frozenset({self.mapping} - {""})
 
     def units(self, names: Iterable[str]) -> list[tuple[str, ...]]:
         """Parts that can be read apart: the images and labels of a split."""
@@ -84,7 +106,7 @@ class IdxLayout:
                 )
             half[kind] = (file, _decode(file, kind, _unpack(member)))
             if len(half) == 2:
-                yield from _pair(_SPLITS[split], *half["images"], *half["labels"])
+                yield from self._pair(_SPLITS[split], *half["images"], *half["labels"])
                 half.update(images=(half["images"][0], np.empty(0)))  # frees the pixels
         for split, half in halves.items():
             if len(half) == 1:
@@ -95,6 +117,31 @@ class IdxLayout:
                     expected=f"{self.prefix}{split}-{missing}-idx"
                     f"{1 if missing == 'labels' else 3}-ubyte[.gz] beside it",
                 )
+
+    def _pair(
+        self,
+        split: str,
+        images_file: str,
+        images: np.ndarray,
+        labels_file: str,
+        labels: np.ndarray,
+    ) -> Iterator[records.PixelBatch]:
+        if len(images) != len(labels):
+            raise DataError(
+                f"{images_file} and {labels_file} do not belong together",
+                found=f"{len(images):,} images, {len(labels):,} labels",
+            )
+        names = self.class_names
+        unknown = [
+            n for n in set(labels.tolist()) if names and not "".join(names[n : n + 1])
+        ]
+        if unknown:
+            raise DataError(
+                f"{labels_file} has classes that {self.mapping} does not name",
+                found=", ".join(map(str, sorted(unknown)[:6])),
+            )
+        pixels = images.transpose(0, 2, 1, 3) if self.is_transposed else images
+        return records.in_batches(split, images_file, labels, names, pixels)
 
     def _match(self, name: str) -> re.Match[str] | None:
         folder, base = posixpath.split(name)
@@ -123,7 +170,35 @@ def find(listing: Listing) -> IdxLayout | None:
             expected="one",
             tip="put the files of one of them into a folder of their own",
         )
-    return IdxLayout(*found.pop()) if found else None
+    if not found:
+        return None
+    folder, prefix = found.pop()
+    mapping = posixpath.join(folder, f"{prefix}mapping.txt")
+    if mapping not in listing.clean:
+        return IdxLayout(folder, prefix)
+    return IdxLayout(
+        folder, prefix, mapping, _characters(mapping, listing.read([mapping])[mapping])
+    )
+
+
+def _characters(file: str, data: bytes) -> tuple[str, ...]:
+    """Character of each class, from lines of its number and the codes of its characters.
+
+    Of a class with a capital and a small letter the first is its name.
+    """
+    names: dict[int, str] = {}
+    for line in data.decode("ascii", "replace").splitlines():
+        cells = line.split()
+        if not cells:
+            continue
+        if len(cells) < 2 or not all(cell.isdecimal() for cell in cells):
+            raise DataError(
+                f"{file} is no mapping of classes to characters",
+                found=line[:80],
+                expected="lines as '10 65': a number, and the code of its character",
+            )
+        names[int(cells[0])] = chr(int(cells[1]))
+    return tuple(names.get(number, "") for number in range(max(names, default=-1) + 1))
 
 
 def _unpack(member: Member) -> bytes:
@@ -174,18 +249,3 @@ def _decode(file: str, kind: str, data: bytes) -> np.ndarray:
             expected=f"1 to {MAX_SIDE_PX:,} a side",
         )
     return values.reshape(*shape, 1)
-
-
-def _pair(
-    split: str,
-    images_file: str,
-    images: np.ndarray,
-    labels_file: str,
-    labels: np.ndarray,
-) -> Iterator[records.PixelBatch]:
-    if len(images) != len(labels):
-        raise DataError(
-            f"{images_file} and {labels_file} do not belong together",
-            found=f"{len(images):,} images, {len(labels):,} labels",
-        )
-    return records.in_batches(split, images_file, labels, (), images)

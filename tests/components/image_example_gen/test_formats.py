@@ -129,7 +129,7 @@ CASES = {
         lambda f, d: f.idx(d, prefix="emnist-letters-", test_name="test"),
         "idx",
         IDX,
-        (6, 5, 1),
+        (5, 6, 1),
         DIGITS,
     ),
     "class folders": Case(
