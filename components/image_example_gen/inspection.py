@@ -4,7 +4,7 @@ import dataclasses
 import pathlib
 from collections import Counter, defaultdict
 
-from components.image_example_gen import contracts, layouts, reading, records
+from components.image_example_gen import contracts, layouts, outlook, reading, records
 from schema import features, images
 from schema.contract import Contract
 from schema.errors import DataError
@@ -29,6 +29,7 @@ class Inspection:
 
     Attributes:
       path: where. format: one of `layouts.FORMATS`.
+      words: the layout in sentences, with what it leaves out.
       images: split -> class -> images; the only split is 'all' where there are none.
       labels: classes in the order a contract would give them.
       channels: 1 if all images are gray, else 3.
@@ -43,6 +44,7 @@ class Inspection:
 
     path: str
     format: str
+    words: tuple[str, ...]
     images: dict[str, dict[str, int]]
     labels: tuple[str, ...]
     channels: int
@@ -54,6 +56,17 @@ class Inspection:
     duplicates: int
     duplicates_across_splits: int
     label_conflicts: int
+
+    @property
+    def troubles(self) -> tuple[str, ...]:
+        """What a run on these data will meet, in sentences."""
+        return outlook.troubles(
+            self.images,
+            self.labels,
+            unreadable=len(self.unreadable),
+            duplicates_across_splits=self.duplicates_across_splits,
+            label_conflicts=self.label_conflicts,
+        )
 
 
 def inspect(path: str, answers: layouts.Answers = layouts.Answers()) -> Inspection:
@@ -105,6 +118,7 @@ def inspect(path: str, answers: layouts.Answers = layouts.Answers()) -> Inspecti
     return Inspection(
         path=str(pathlib.Path(path)),
         format=plan.layout.format,
+        words=plan.layout.words,
         images={
             split: {text: counts[split][text] for text in labels if counts[split][text]}
             for split in sorted(counts)

@@ -3,7 +3,7 @@
 import dataclasses
 import pathlib
 import shlex
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -44,7 +44,7 @@ def inspect_command(
     inspection = _inspect(path, options.layout_answers(input_format, assignments))
     found = _spans(path)
     document = {
-        "inspection": dataclasses.asdict(inspection),
+        "inspection": _document(inspection),
         "spans": [
             {"span": data.span, "version": data.version, "path": str(data.path)}
             for data in found
@@ -115,6 +115,9 @@ def init_command(
             tip="--output DIR writes elsewhere",
         ) from error
     run = ["slimline", "run", "photos", "--data", path]
+    if input_format:
+        run += ["--set", f"data.format={input_format}"]
+    run += [word for assignment in assignments for word in ("--set", assignment)]
     if not is_default:
         run += ["--set", f"data.contract={folder}"]
     text = "\n".join(
@@ -131,7 +134,7 @@ def init_command(
     document = {
         "contract": str(folder),
         "labels": list(made.labels),
-        "inspection": dataclasses.asdict(inspection),
+        "inspection": _document(inspection),
     }
     output.emit(text, document, is_json=is_json, is_quiet=is_quiet)
     return errors.DONE
@@ -152,11 +155,15 @@ def _make_contract(found: "Inspection") -> "Contract":
     return inspection.make_contract(found)
 
 
+def _document(found: "Inspection") -> dict[str, Any]:
+    return dataclasses.asdict(found) | {"troubles": list(found.troubles)}
+
+
 def _describe(found: "Inspection") -> str:
     total = sum(sum(classes.values()) for classes in found.images.values())
     lines = [
         f"{found.path}",
-        f"layout    {found.format}",
+        *data_text.tree("layout", found.format, found.words),
         f"images    {total:,}, {len(found.labels)} classes,"
         f" {'gray' if found.channels == 1 else 'colour'}, {' and '.join(found.formats)}",
         data_text.sizes(found.width_px, found.height_px),
@@ -170,5 +177,7 @@ def _describe(found: "Inspection") -> str:
         f"{'copies':<11}{found.duplicates:,} images equal an earlier one,"
         f" {found.duplicates_across_splits:,} of them across splits,"
         f" {found.label_conflicts:,} with several classes",
+        *data_text.smallest(found.images, found.labels),
+        *data_text.tree("later", f"{len(found.troubles)} warnings", found.troubles),
     ]
     return "\n".join(lines)
