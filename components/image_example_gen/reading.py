@@ -126,6 +126,8 @@ def _from_file(
         verdict.width,
     )
     # Files that can be opened again need not wait in memory for their turn to be written.
-    is_read_again = is_random_access and verdict.encoded is image.data
+    is_read_again = (
+        is_random_access and bool(image.name) and verdict.encoded is image.data
+    )
     encoded = b"" if is_read_again else verdict.encoded
     return Record(row, label, verdict.format, encoded, image.name)

@@ -46,14 +46,14 @@ def in_batches(
 
 
 class ImageFile(NamedTuple):
-    """An image in a file of its own.
+    """An encoded image, in a file of its own or one of many in a file.
 
     Attributes:
       split: 'train', 'eval' or 'test' as the data set has it, '' where it has none.
       key: its path without the wrapping folder.
       word: class as the data set spells it.
       data: the encoded image.
-      name: its name in the source.
+      name: its name in the source; '' for one of many in a file.
     """
 
     split: str

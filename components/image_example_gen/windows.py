@@ -100,7 +100,8 @@ def _named(found: Any, span: str) -> Any:
     if isinstance(found, records.PixelBatch):
         return found._replace(file=f"{span}/{found.file}")
     if isinstance(found, records.ImageFile):
-        return found._replace(key=f"{span}/{found.key}", name=f"{span}/{found.name}")
+        name = f"{span}/{found.name}" if found.name else ""
+        return found._replace(key=f"{span}/{found.key}", name=name)
     if isinstance(found, records.Unreadable):
         return found._replace(key=f"{span}/{found.key}")
     return found._replace(name=f"{span}/{found.name}")

@@ -178,6 +178,6 @@ def _describe(found: "Inspection") -> str:
         f" {found.duplicates_across_splits:,} of them across splits,"
         f" {found.label_conflicts:,} with several classes",
         *data_text.smallest(found.images, found.labels),
-        *data_text.tree("later", f"{len(found.troubles)} warnings", found.troubles),
+        *(data_text.tree("later", "", found.troubles) if found.troubles else []),
     ]
     return "\n".join(lines)

@@ -96,9 +96,15 @@ def test_flat_train_and_test(zoo):
 
 
 def test_flat_train_beside_unlabelled_ones(zoo):
-    zoo.flat("train/", "ant_1", "bee_2")
+    zoo.flat("train/", "ant_1", "ant_2", "bee_2")
     zoo.flat("unlabeled/", "1")
     zoo.asks("train/, unlabeled/", "--set data.class_from=name")
+
+
+def test_flat_train_and_test_without_any_class(zoo):
+    zoo.flat("train/", "1", "2", "3")
+    zoo.flat("test/", "4")
+    zoo.asks("test/, train/", "--set data.class_from=folder")
 
 
 def test_kinds_with_the_same_classes(zoo):

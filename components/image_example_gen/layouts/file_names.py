@@ -1,16 +1,11 @@
 """Names that hold the class (`dog.12.jpg`): read so where a person says so, never guessed."""
 
-import posixpath
-import re
-
-from components.image_example_gen.layouts import split_names
+from components.image_example_gen.layouts import split_names, stems
 from components.image_example_gen.layouts.layout import Listing
 from components.image_example_gen.layouts.listed import Entry, ListLayout
 from schema.errors import DataError
 
 FORMATS = ("names",)
-# A class, then a number: dog.12, beagle_7, cat (1), cat-3.
-_NUMBERED = re.compile(r"(.*[^\W\d_])[ ._-]*\(?\d+\)?")
 
 
 def find(listing: Listing) -> ListLayout | None:
@@ -24,11 +19,10 @@ def find(listing: Listing) -> ListLayout | None:
     given = dict(listing.answers.splits)
     entries: dict[str, tuple[Entry, ...]] = {}
     for name in listing.images:
-        stem = posixpath.splitext(posixpath.basename(name))[0]
-        if match := _NUMBERED.fullmatch(stem):
+        if text := stems.class_of(name):
             parts = name.split("/")[:-1]
             splits = [given.get(part) or split_names.split_of(part) for part in parts]
-            entries[name] = (Entry(next(filter(None, splits), ""), match[1]),)
+            entries[name] = (Entry(next(filter(None, splits), ""), text),)
     if not entries:
         raise DataError(
             "no file name holds a class",

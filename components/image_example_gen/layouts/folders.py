@@ -5,7 +5,7 @@ import posixpath
 from collections.abc import Iterable, Iterator, Sequence
 
 from components.image_example_gen import records
-from components.image_example_gen.layouts import split_names
+from components.image_example_gen.layouts import split_names, stems
 from components.image_example_gen.layouts.layout import Listing, question, setting
 from components.image_example_gen.sources import limits
 from components.image_example_gen.sources.source import Member, MemberTooLarge
@@ -136,7 +136,7 @@ def find(listing: Listing) -> FolderLayout | None:
         which = "top folder" if index == 0 else "folder that an image lies in"
         words = (f"the {which} is the class, as data.class_from says", *left_out)
         return FolderLayout(root, places, words) if places else None
-    places, words = _Folders(rest, given).places()
+    places, words = _Folders(rest, given, listing.images).places()
     return FolderLayout(root, places, (*words, *left_out)) if places else None
 
 
@@ -175,10 +175,12 @@ class _Folders:
     Attributes:
       of: folder in the source -> its path below the root.
       given: splits that a person gave to names.
+      images: names of all image files.
     """
 
-    def __init__(self, of: dict[str, str], given: dict[str, str]):
+    def __init__(self, of: dict[str, str], given: dict[str, str], images: list[str]):
         self._of = of
+        self._images = images
         self._given = given
         self._direct = set(of.values())
 
@@ -323,14 +325,19 @@ class _Folders:
         return places, (said,)
 
     def _no_class(self, tops: Iterable[str]) -> ConfigError:
+        in_names = {text for name in self._images if (text := stems.class_of(name))}
+        by_name = (
+            [setting("data.class_from", "name") + f" (classes: {_few(in_names)})"]
+            if 1 < len(in_names) < len(self._images)
+            else []
+        )
         return question(
             "the folders look like splits or kinds of images, and hold no class folders",
             found=", ".join(f"{top}/" for top in sorted(tops)[:MAX_NAMED]),
             answers=[
-                setting("data.class_from", "name")
-                + " (the class is in the name, as dog.12.jpg)",
-                setting("data.class_from", "folder") + " (the folders are the classes)",
-                "put the images into class folders, or beside a table of files and classes",
+                *by_name,
+                setting("data.class_from", "folder") + f" (classes: {_few(tops)})",
+                "put the images into class folders, or add a table of files and classes",
             ],
         )
 

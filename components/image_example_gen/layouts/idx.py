@@ -5,15 +5,14 @@ import math
 import posixpath
 import re
 import struct
-import zlib
 from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 from components.image_example_gen import datasets, records
+from components.image_example_gen.layouts import unpacking
 from components.image_example_gen.layouts.layout import Listing
-from components.image_example_gen.sources import limits
-from components.image_example_gen.sources.source import Member, read_data_file
+from components.image_example_gen.sources.source import Member
 from schema import features
 from schema.errors import DataError
 
@@ -104,7 +103,7 @@ class IdxLayout:
                     found=f"{half[kind][0]} and {file}",
                     tip="keep one of the two",
                 )
-            half[kind] = (file, _decode(file, kind, _unpack(member)))
+            half[kind] = (file, _decode(file, kind, unpacking.unpack(member)))
             if len(half) == 2:
                 yield from self._pair(_SPLITS[split], *half["images"], *half["labels"])
                 half.update(images=(half["images"][0], np.empty(0)))  # frees the pixels
@@ -199,26 +198,6 @@ def _characters(file: str, data: bytes) -> tuple[str, ...]:
             )
         names[int(cells[0])] = chr(int(cells[1]))
     return tuple(names.get(number, "") for number in range(max(names, default=-1) + 1))
-
-
-def _unpack(member: Member) -> bytes:
-    limit = limits.LIMITS.data_file_bytes
-    data = read_data_file(member)
-    if not data.startswith(b"\x1f\x8b"):
-        return data
-    decoder = zlib.decompressobj(wbits=31)
-    try:
-        unpacked = decoder.decompress(data, limit)
-    except zlib.error as error:
-        raise DataError(f"{member.name} is damaged: {error}") from error
-    if decoder.unconsumed_tail:
-        raise DataError(f"{member.name} unpacks to more than {limit:,} bytes")
-    if not decoder.eof:
-        raise DataError(
-            f"{member.name} is incomplete: its gzip stream ends early",
-            tip="fetch the file again",
-        )
-    return unpacked
 
 
 def _decode(file: str, kind: str, data: bytes) -> np.ndarray:

@@ -141,4 +141,6 @@ def question(message: str, *, found: str, answers: Sequence[str]) -> ConfigError
       found: what the files show.
       answers: settings that decide, each with what it means.
     """
-    return ConfigError(message, found=found, tip="say which: " + "; or ".join(answers))
+    return ConfigError(
+        message, found=found, tip="\n    ".join(("say which:", *answers))
+    )

@@ -4,14 +4,17 @@ A new layout is a module with `FORMATS` and `find` (`layout.Recogniser`) and a l
 """
 
 from components.image_example_gen.layouts import (
+    arrays,
     cifar,
     cub,
     file_names,
     folders,
     idx,
     oxford_pets,
+    parquet,
     path_lists,
     tables,
+    tfrecords,
     tiny_imagenet,
 )
 from components.image_example_gen.layouts.layout import (
@@ -24,6 +27,9 @@ from components.image_example_gen.layouts.layout import (
 RECOGNISERS: tuple[Recogniser, ...] = (
     cifar,
     idx,
+    tfrecords,
+    parquet,
+    arrays,
     file_names,
     tiny_imagenet,
     cub,

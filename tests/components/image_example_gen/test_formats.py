@@ -187,7 +187,16 @@ def pixels_of(plan, record):
 
 
 def test_every_format_is_in_the_table():
-    in_the_zoo = {"names", "tiny_imagenet", "cub", "oxford_pets", "path_lists"}
+    in_the_zoo = {
+        "tfrecord",
+        "parquet",
+        "npz",
+        "names",
+        "tiny_imagenet",
+        "cub",
+        "oxford_pets",
+        "path_lists",
+    }
     here = {case.format for case in CASES.values()}
     assert here | in_the_zoo == set(layouts.FORMATS)
 
