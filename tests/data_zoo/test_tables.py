@@ -4,6 +4,9 @@ import json
 
 import pytest
 
+from components.image_example_gen import layouts
+from schema.errors import ConfigError
+
 ANTS = {"ant": 2, "bee": 1}
 FILES = ("a1", "a2", "b1")
 WORDS = ("ant", "ant", "bee")
@@ -293,3 +296,38 @@ def test_table_of_other_things_beside_class_folders(zoo):
     zoo.classes(ant=2, bee=1)
     zoo.text("prices.csv", "item,price", "box,3", "bag,4")
     zoo.reads({"": ANTS})
+
+
+def test_a_table_among_files_of_single_images(zoo):
+    write_images(zoo)
+    for number in range(101):
+        zoo.text(f"shots/{number}.json", '{"image": "img/a1.png", "label": "odd"}')
+    zoo.text("labels.csv", "image,label", "a1,ant", "a2,ant", "b1,bee")
+    zoo.reads({"": ANTS})
+
+
+def test_traffic_signs(zoo):
+    zoo.classes("Train/", **{"0": 2, "1": 1})
+    zoo.flat("Test/", "00000", "00001")
+    zoo.flat("Meta/", "0", "1")
+    header = "Width,Height,Roi.X1,Roi.Y1,ClassId,Path"
+    zoo.text(
+        "Train.csv",
+        header,
+        "4,4,1,1,0,Train/0/0.png",
+        "4,4,1,1,0,Train/0/1.png",
+        "4,4,1,1,1,Train/1/0.png",
+    )
+    zoo.text("Test.csv", header, "4,4,1,1,0,Test/00000.png", "4,4,1,1,1,Test/00001.png")
+    zoo.text("Meta.csv", "Path,ClassId,ShapeId", "Meta/0.png,0,1", "Meta/1.png,1,1")
+    zoo.reads(
+        {"train": {"0": 2, "1": 1}, "test": {"0": 1, "1": 1}},
+        splits=(("Meta.csv", "none"),),
+    )
+
+
+def test_a_column_that_no_table_has(zoo):
+    write_images(zoo)
+    zoo.text("labels.csv", "image,label", "a1,ant", "a2,ant", "b1,bee")
+    with pytest.raises(ConfigError, match="no table of images has the columns"):
+        layouts.plan(str(zoo.folder), layouts.Answers(label_column="species"))

@@ -8,7 +8,8 @@ from components.image_example_gen.layouts import split_names
 from components.image_example_gen.layouts.image_files import ImageFiles
 from components.image_example_gen.layouts.layout import Answers, question, setting
 from components.image_example_gen.layouts.rows import Table
-from schema.errors import ConfigError, DataError
+from schema import image_names
+from schema.errors import DataError
 
 _LABELS = frozenset(
     [
@@ -26,6 +27,8 @@ _LABELS = frozenset(
         "tag",
         "choice",
         "classificationannotation.displayname",
+        "classid",
+        "class_id",
     ]
 )
 _PATHS = frozenset(
@@ -101,8 +104,10 @@ class Columns:
 def find(table: Table, images: ImageFiles, answers: Answers) -> Columns | None:
     """The columns of a table of images; None where it is some other table.
 
+    A table without a column that a person named is some other one.
+
     Raises:
-      ConfigError: a column that was asked for is missing, or several may hold the classes.
+      ConfigError: several columns may hold the classes.
       DataError: rows of the one-hot form have no class or several.
     """
     if table.has_header and any(
@@ -110,7 +115,8 @@ def find(table: Table, images: ImageFiles, answers: Answers) -> Columns | None:
         for cell in table.header
     ):
         table = table.without_header()
-    if not table.rows:
+    known = {name.lower() for name in table.header}
+    if not table.rows or not answers.columns() <= known:
         return None
     found = _find_path(table, images, answers)
     if found is None:
@@ -125,10 +131,10 @@ def find(table: Table, images: ImageFiles, answers: Answers) -> Columns | None:
     return Columns(table, path, files, labels, splits, said)
 
 
-def speaks_of_images(table: Table) -> bool:
-    """Whether the header has a column for files and one for classes."""
+def speaks_of_images(table: Table, answers: Answers) -> bool:
+    """Whether the header has a column for files and one for classes, and all asked for."""
     names = {name.lower() for name in table.header}
-    return bool(names & _PATHS) and bool(names & _LABELS)
+    return bool(names & _PATHS and names & _LABELS) and answers.columns() <= names
 
 
 def says_labels(columns: Columns) -> bool:
@@ -151,26 +157,18 @@ def _folder(table: Table) -> str:
     return posixpath.dirname(table.file)
 
 
-def _named(table: Table, wanted: str, what: str) -> int | None:
+def _named(table: Table, wanted: str) -> int | None:
     """Index of the column that a person named; None where nobody did."""
-    if not wanted:
-        return None
     names = [name.lower() for name in table.header]
-    if wanted.lower() not in names:
-        raise ConfigError(
-            f"{table.file} has no column '{wanted}' for the {what}",
-            found=", ".join(table.header),
-            tip=f"set data.columns.{what} to one of them",
-        )
-    return names.index(wanted.lower())
+    return names.index(wanted.lower()) if wanted else None
 
 
 def _find_path(
     table: Table, images: ImageFiles, answers: Answers
 ) -> tuple[int, list[tuple[str, ...]]] | None:
-    named = _named(table, answers.path_column, "path")
+    named = _named(table, answers.path_column)
     asked = range(len(table.header)) if named is None else (named,)
-    best: tuple[int, int, int] | None = None
+    best: tuple[int, int, bool, bool, int] | None = None
     files: list[tuple[str, ...]] = []
     for index in asked:
         cells = table.column(index)
@@ -180,14 +178,20 @@ def _find_path(
         are_numbers = all(cell.isdecimal() for cell in cells)
         if not distinct or (are_numbers and 2 * distinct < len(cells)):
             continue
-        score = (distinct, sum(map(bool, found)), -index)
+        score = (
+            distinct,
+            sum(map(bool, found)),
+            any(map(image_names.is_image_name, cells)),
+            table.header[index].lower() in _PATHS,
+            -index,
+        )
         if best is None or score > best:
             best, files = score, found
-    return None if best is None else (-best[2], files)
+    return None if best is None else (-best[-1], files)
 
 
 def _find_split(table: Table, path: int, answers: Answers) -> int | None:
-    named = _named(table, answers.split_column, "split")
+    named = _named(table, answers.split_column)
     if named is not None:
         return named
     for index, name in enumerate(table.header):
@@ -204,7 +208,7 @@ def _find_labels(
     table: Table, path: int, split: int | None, images: ImageFiles, answers: Answers
 ) -> tuple[list[str], str]:
     """The class of each row, and the words for where it stands."""
-    named = _named(table, answers.label_column, "label")
+    named = _named(table, answers.label_column)
     if named is not None:
         return table.column(named), f"'{table.header[named]}' the classes"
     open_columns = [

@@ -89,6 +89,11 @@ class Answers:
         splits = tuple((name, split) for name, split in values.pop("splits", ()))
         return cls(**values, splits=splits)
 
+    def columns(self) -> set[str]:
+        """Names of columns that a person gave, in lower case."""
+        given = (self.path_column, self.label_column, self.split_column)
+        return {name.lower() for name in given if name}
+
     def to_json(self) -> str:
         """A text that an execution property can carry."""
         return json.dumps(dataclasses.asdict(self))

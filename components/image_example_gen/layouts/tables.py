@@ -1,7 +1,9 @@
 """Images named in tables and lists: CSV, TSV, JSON, or `path label` a line."""
 
 import dataclasses
+import itertools
 import posixpath
+from collections import defaultdict
 from collections.abc import Iterable
 
 from components.image_example_gen.layouts import (
@@ -24,7 +26,7 @@ from schema.errors import ConfigError, DataError
 
 FORMATS = ("list",)
 MAX_NAMED = 3
-# More text files than this belong to single images.
+# More files of one kind than this belong to single images.
 MAX_TABLES = 100
 _TABLE_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl")
 _LIST_STEMS = frozenset(["labels", "list", "annotations"])
@@ -55,8 +57,6 @@ def find(listing: Listing) -> ListLayout | None:
     if listing.answers.class_from != AUTO or not listing.images:
         return None
     names = _candidates(listing)
-    if len(names) > MAX_TABLES:
-        return None
     images = image_files.ImageFiles(listing.images)
     read: dict[str, _Read] = {}
     passed_over = []
@@ -65,6 +65,12 @@ def find(listing: Listing) -> ListLayout | None:
             read[file] = found
         else:
             passed_over.append(f"{file} names none of the images and is passed over")
+    if not read and listing.answers.columns():
+        raise ConfigError(
+            "no table of images has the columns that data.columns names",
+            found=", ".join(sorted(names)[:MAX_NAMED]) or "no table",
+            expected=", ".join(sorted(listing.answers.columns())),
+        )
     if not read:
         return None
     _check_folders(listing, read)
@@ -103,11 +109,13 @@ def is_table_name(name: str) -> bool:
 
 
 def _candidates(listing: Listing) -> list[str]:
-    return sorted(
-        name
-        for name in listing.clean
-        if is_table_name(name) and not listing.is_left_out(name)
-    )
+    """Files that may be tables, of each kind as many as a data set can have."""
+    by_suffix: dict[str, list[str]] = defaultdict(list)
+    for name in sorted(listing.clean):
+        if is_table_name(name) and not listing.is_left_out(name):
+            by_suffix[posixpath.splitext(name)[1].lower()].append(name)
+    kept = (names for names in by_suffix.values() if len(names) <= MAX_TABLES)
+    return sorted(itertools.chain.from_iterable(kept))
 
 
 def _read(
@@ -120,7 +128,7 @@ def _read(
         table = _split_at_blanks(file, data, images)
         found = columns.find(table, images, listing.answers) if table else None
     if table is None or found is None:
-        if table and columns.speaks_of_images(table):
+        if table and columns.speaks_of_images(table, listing.answers):
             raise _missing(file, [f"line {table.lines[0]}: {table.rows[0][0]}"])
         return None
     return _entries(found, listing)
