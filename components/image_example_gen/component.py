@@ -42,8 +42,7 @@ class ImageExampleGenSpec(component_spec.ComponentSpec):
 class ImageExampleGen(base_beam_component.BaseBeamComponent):
     """Reads a folder or an archive of labelled images.
 
-    CIFAR-10 and CIFAR-100 (binary and python layout), MNIST-format IDX, class folders and
-    list files are recognised. The output artifact is what TFX's own ExampleGens give, and
+    Their layouts are those of `layouts.registry`. The output artifact is what TFX's own ExampleGens give, and
     holds `summary.json` and `quarantine.jsonl` besides.
     """
 
