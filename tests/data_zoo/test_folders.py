@@ -118,6 +118,11 @@ def test_kinds_with_the_same_classes(zoo):
     )
     zoo.reads({"": ANTS}, splits=(("grayscale", "none"), ("segmented", "none")))
     zoo.reads({"": {"ant": 9, "bee": 6}}, class_from="parent")
+    zoo.reads(
+        {"train": ANTS, "test": {"ant": 6, "bee": 4}},
+        class_from="parent",
+        splits=(("color", "train"), ("grayscale", "test"), ("segmented", "test")),
+    )
 
 
 def test_images_and_masks(zoo):

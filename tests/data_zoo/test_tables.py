@@ -278,6 +278,33 @@ def test_table_beside_class_folders_with_one_other_column(zoo):
     zoo.reads({"": ANTS}, format="folder")
 
 
+def test_table_of_some_images_in_class_folders(zoo):
+    zoo.classes(ant=2, bee=1)
+    zoo.text("checked.csv", "file,label", "ant/0.png,ant", "bee/0.png,bee")
+    zoo.asks("1 of 3 images", "data.format=folder", "data.format=list")
+    zoo.reads({"": ANTS}, format="folder")
+    zoo.reads({"": {"ant": 1, "bee": 1}}, format="list")
+
+
+def test_two_columns_of_files(zoo):
+    zoo.flat("", "l1", "l2", "r1", "r2")
+    zoo.text("eyes.csv", "left,right,label", "l1.png,r1.png,ill", "l2.png,r2.png,well")
+    zoo.asks(
+        "left, right", "--set data.columns.path=left", "--set data.columns.path=right"
+    )
+    zoo.reads({"": {"ill": 1, "well": 1}}, path_column="right")
+
+
+@pytest.mark.parametrize(
+    "text", [",,", "{", "[1, 2]", '{"a": 1}', "", "a,b", "great dane"]
+)
+def test_other_files_called_like_tables(zoo, text):
+    zoo.classes(ant=2, bee=1)
+    for name in ("a.csv", "a.json", "a.jsonl", "train.txt", "labels.txt", "list.txt"):
+        zoo.text(name, text)
+    zoo.reads({"": ANTS})
+
+
 def test_tables_that_disagree(zoo):
     write_images(zoo)
     zoo.text("one.csv", "path,label", "a1.png,ant", "a2.png,ant", "b1.png,bee")

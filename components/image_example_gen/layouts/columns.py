@@ -134,7 +134,8 @@ def find(table: Table, images: ImageFiles, answers: Answers) -> Columns | None:
 def speaks_of_images(table: Table, answers: Answers) -> bool:
     """Whether the header has a column for files and one for classes, and all asked for."""
     names = {name.lower() for name in table.header}
-    return bool(names & _PATHS and names & _LABELS) and answers.columns() <= names
+    is_one = bool(table.rows and names & _PATHS and names & _LABELS)
+    return is_one and answers.columns() <= names
 
 
 def says_labels(columns: Columns) -> bool:
@@ -166,28 +167,39 @@ def _named(table: Table, wanted: str) -> int | None:
 def _find_path(
     table: Table, images: ImageFiles, answers: Answers
 ) -> tuple[int, list[tuple[str, ...]]] | None:
+    """The column that names the most files, and what each of its cells may name."""
     named = _named(table, answers.path_column)
-    asked = range(len(table.header)) if named is None else (named,)
-    best: tuple[int, int, bool, bool, int] | None = None
-    files: list[tuple[str, ...]] = []
-    for index in asked:
+    fits: dict[int, tuple[int, int, bool]] = {}
+    files: dict[int, list[tuple[str, ...]]] = {}
+    for index in range(len(table.header)) if named is None else (named,):
         cells = table.column(index)
         found = images.column(cells, _folder(table))
         distinct = len(set(found) - {()})
         # A class number may be the name of an image file, too: '7' and 7.png.
         are_numbers = all(cell.isdecimal() for cell in cells)
-        if not distinct or (are_numbers and 2 * distinct < len(cells)):
-            continue
-        score = (
-            distinct,
-            sum(map(bool, found)),
-            any(map(image_names.is_image_name, cells)),
-            table.header[index].lower() in _PATHS,
-            -index,
+        if distinct and not (are_numbers and 2 * distinct < len(cells)):
+            are_names = any(map(image_names.is_image_name, cells))
+            fits[index] = (distinct, sum(map(bool, found)), are_names)
+            files[index] = found
+    if not fits:
+        return None
+    best = max(
+        fits,
+        key=lambda index: (fits[index], table.header[index].lower() in _PATHS, -index),
+    )
+    rivals = [
+        index
+        for index in fits
+        if fits[index] == fits[best] and fits[best][2] and files[index] != files[best]
+    ]
+    if rivals:
+        names = [table.header[index] for index in (best, *rivals)]
+        raise question(
+            f"several columns of {table.file} name different files",
+            found=", ".join(names),
+            answers=[setting("data.columns.path", name) for name in names],
         )
-        if best is None or score > best:
-            best, files = score, found
-    return None if best is None else (-best[-1], files)
+    return best, files[best]
 
 
 def _find_split(table: Table, path: int, answers: Answers) -> int | None:

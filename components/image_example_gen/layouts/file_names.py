@@ -20,9 +20,8 @@ def find(listing: Listing) -> ListLayout | None:
     entries: dict[str, tuple[Entry, ...]] = {}
     for name in listing.images:
         if text := stems.class_of(name):
-            parts = name.split("/")[:-1]
-            splits = [given.get(part) or split_names.split_of(part) for part in parts]
-            entries[name] = (Entry(next(filter(None, splits), ""), text),)
+            split = split_names.of_path(name.split("/")[:-1], given)
+            entries[name] = (Entry(split, text),)
     if not entries:
         raise DataError(
             "no file name holds a class",

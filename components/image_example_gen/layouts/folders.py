@@ -2,6 +2,7 @@
 
 import dataclasses
 import posixpath
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
 from components.image_example_gen import records
@@ -129,11 +130,13 @@ def find(listing: Listing) -> FolderLayout | None:
         if split == "none"
     )
     if answers.class_from in ("folder", "parent"):
-        index = 0 if answers.class_from == "folder" else -1
-        places = {
-            folder: ("", inner.split("/")[index]) for folder, inner in rest.items()
-        }
-        which = "top folder" if index == 0 else "folder that an image lies in"
+        is_top = answers.class_from == "folder"
+        places = {}
+        for folder, inner in rest.items():
+            *above, text = inner.split("/")
+            split = "" if is_top else split_names.of_path(above, given)
+            places[folder] = (split, inner.split("/")[0] if is_top else text)
+        which = "top folder" if is_top else "folder that an image lies in"
         words = (f"the {which} is the class, as data.class_from says", *left_out)
         return FolderLayout(root, places, words) if places else None
     places, words = _Folders(rest, given, listing.images).places()
@@ -183,6 +186,14 @@ class _Folders:
         self._images = images
         self._given = given
         self._direct = set(of.values())
+        children: dict[str, set[str]] = defaultdict(set)
+        for path in self._direct:
+            parts = path.split("/")
+            for depth, part in enumerate(parts):
+                children["/".join(parts[:depth])].add(part)
+        self._children = {
+            folder: frozenset(names) for folder, names in children.items()
+        }
 
     def places(self) -> tuple[dict[str, tuple[str, str]], tuple[str, ...]]:
         """Folder in the source -> split and class, and what was recognised."""
@@ -214,12 +225,7 @@ class _Folders:
 
     def _below(self, folder: str) -> frozenset[str]:
         """Names of the folders in `folder` ('' is the root)."""
-        prefix = f"{folder}/" if folder else ""
-        return frozenset(
-            path[len(prefix) :].split("/")[0]
-            for path in self._direct
-            if path.startswith(prefix)
-        )
+        return self._children.get(folder, frozenset())
 
     def _classes(
         self, inner: dict[str, tuple[str, str]], words: tuple[str, ...]

@@ -73,7 +73,11 @@ def narrow(found: Sequence[tuple[str, ...]], split: str) -> list[str] | None:
         *({posixpath.dirname(name) for name in row} for row in several)
     )
     if len(common) > 1 and split:
-        common = {folder for folder in common if _split_of_path(folder) == split}
+        common = {
+            folder
+            for folder in common
+            if split_names.of_path(folder.split("/"), {}) == split
+        }
     if len(common) != 1:
         return None
     (folder,) = common
@@ -82,10 +86,6 @@ def narrow(found: Sequence[tuple[str, ...]], split: str) -> list[str] | None:
         inside = [name for name in row if posixpath.dirname(name) == folder]
         chosen.append((inside or row or ("",))[0])
     return chosen
-
-
-def _split_of_path(folder: str) -> str:
-    return next(filter(None, map(split_names.split_of, folder.split("/"))), "")
 
 
 def _longest(names: list[str], path: str) -> tuple[str, ...]:

@@ -83,7 +83,7 @@ def parse(file: str, data: bytes) -> Table | None:
     """The table in a file of delimited text, JSON or JSON lines; None where none is in it.
 
     Raises:
-      DataError: the file is no text, or breaks the form that its name promises.
+      DataError: the file is no text, or breaks the form of CSV.
     """
     text, encoding = decode(file, data)
     words = () if encoding == "UTF-8" else (f"{file} is read as {encoding}",)
@@ -101,6 +101,8 @@ def parse(file: str, data: bytes) -> Table | None:
                 lines.append(reader.line_num)
     except csv.Error as error:
         raise DataError(f"{file} is not a table: {error}") from error
+    if not rows:
+        return None
     header, *rest = rows
     width = len(header)
     even = tuple((*row[:width], *[""] * (width - len(row))) for row in rest)
@@ -123,8 +125,8 @@ def _objects(file: str, text: str) -> list[Mapping[str, Any]]:
             found = [json.loads(line) for line in text.splitlines() if line.strip()]
         else:
             found = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{file} is not JSON: {error}") from error
+    except (ValueError, RecursionError):
+        return []  # some other file: tables of images are written by tools
     items = found if isinstance(found, list) else []
     return [item for item in items if isinstance(item, dict)]
 

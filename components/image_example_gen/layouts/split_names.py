@@ -1,7 +1,7 @@
 """The names that splits have in data sets."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from schema import features
 
@@ -71,6 +71,17 @@ def divide(name: str) -> tuple[str, str]:
         if word not in SPLIT_OF_NAME and word not in _NEUTRAL and not word.isdecimal()
     )
     return (rest, splits.pop()) if len(splits) == 1 else (name, "")
+
+
+def of_path(folders: Iterable[str], given: Mapping[str, str]) -> str:
+    """Split that the first of `folders` to be one stands for, '' for none.
+
+    Args:
+      folders: the parts of a path.
+      given: splits that a person gave to names.
+    """
+    splits = (given.get(folder) or split_of(folder) for folder in folders)
+    return next(filter(None, splits), "")
 
 
 def of_folders(

@@ -125,13 +125,11 @@ def _read(
     table = rows.parse(file, data)
     found = columns.find(table, images, listing.answers) if table else None
     if found is None and file.lower().endswith(".txt"):
-        table = _split_at_blanks(file, data, images)
-        found = columns.find(table, images, listing.answers) if table else None
-    if table is None or found is None:
-        if table and columns.speaks_of_images(table, listing.answers):
-            raise _missing(file, [f"line {table.lines[0]}: {table.rows[0][0]}"])
-        return None
-    return _entries(found, listing)
+        of_lines = _split_at_blanks(file, data, images)
+        found = columns.find(of_lines, images, listing.answers) if of_lines else None
+    if found is None and table and columns.speaks_of_images(table, listing.answers):
+        raise _missing(file, [f"line {table.lines[0]}: {table.rows[0][0]}"])
+    return _entries(found, listing) if found else None
 
 
 def _split_at_blanks(
@@ -146,8 +144,11 @@ def _split_at_blanks(
             path, _, word = line.strip().rpartition(" ")
             found.append((path.strip(), word))
             lines.append(number)
-    if not any(path for path, _ in found):
-        return None
+    if not any(
+        image_names.is_image_name(posixpath.basename(path)) or images.find(path, folder)
+        for path, _ in found
+    ):
+        return None  # names of classes, say
     for (path, word), number in zip(found, lines, strict=True):
         if not path:
             raise DataError(
@@ -160,7 +161,7 @@ def _split_at_blanks(
         for (path, _), number in zip(found, lines, strict=True)
         if not images.find(path, folder)
     ]
-    if missing and any(image_names.is_image_name(path) for path, _ in found):
+    if missing:
         raise _missing(file, missing)
     words = () if encoding == "UTF-8" else (f"{file} is read as {encoding}",)
     return rows.Table(file, ("path", "label"), tuple(found), tuple(lines), words)
@@ -250,11 +251,21 @@ def _merge(read: dict[str, _Read]) -> dict[str, tuple[Entry, ...]]:
 
 
 def _check_folders(listing: Listing, read: dict[str, _Read]) -> None:
-    """Asks where the folders are classes and a table has other ones, not called so."""
-    unsaid = [file for file, table in read.items() if not table.says_labels]
-    if not unsaid or listing.answers.format != AUTO or listing.answers.label_column:
+    """Asks where the folders are classes, and tables have other ones or only some images.
+
+    Other classes are right where their column is called so.
+    """
+    if listing.answers.format != AUTO or listing.answers.label_column:
         return
     in_folders = folders.classes_of(listing)
+    unlisted = set(in_folders).difference(*(table.entries for table in read.values()))
+    if unlisted and len(set(in_folders.values())) > 1:
+        raise question(
+            f"the images lie in class folders, and {', '.join(read)} names only some",
+            found=f"{len(unlisted):,} of {len(in_folders):,} images are in no table",
+            answers=[setting("data.format", "folder"), setting("data.format", "list")],
+        )
+    unsaid = [file for file, table in read.items() if not table.says_labels]
     listed = {
         name: entry.word
         for file in unsaid
