@@ -134,7 +134,7 @@ def _pairs(file: str, names: Iterable[str]) -> dict[str, tuple[str, str]]:
 
 def _open(file: str, data: bytes) -> "np.lib.npyio.NpzFile":
     try:
-        return np.load(io.BytesIO(data), allow_pickle=False)
+        return np.load(io.BytesIO(data))  # pickled objects are refused by default
     except (ValueError, OSError, zipfile.BadZipFile) as error:
         raise DataError(f"{file} is no .npz file: {error}") from error
 
