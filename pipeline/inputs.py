@@ -7,7 +7,7 @@ import pathlib
 import re
 
 from components.image_example_gen import fingerprint, spans
-from pipeline import digits, evaluation, infra
+from pipeline import answers, digits, evaluation, infra
 from pipeline.config import PipelineConfig
 from schema import contract
 from schema.errors import ConfigError, DataError
@@ -110,12 +110,13 @@ def check(config: PipelineConfig) -> None:
     """Finds the mistakes that show without a look into the data; writes nothing.
 
     Raises:
-      ConfigError: an unknown net, sizes that do not fit each other or the net, a
+      ConfigError: an unknown layout or net, sizes that do not fit each other or the net, a
         schedule, an augmentation or a floor that cannot be, classes balanced twice, a
         check of the served model that cannot run here, or no contract and
         `data.init_contract` off.
       DataError: there is nothing at `data.path`.
     """
+    answers.of(config.data)
     preprocessing = config.preprocessing
     if preprocessing.crop_px > preprocessing.resize_px:
         raise ConfigError(
@@ -286,7 +287,9 @@ def _init_contract(config: PipelineConfig, path: pathlib.Path) -> None:
     from components.image_example_gen import inspection
 
     newest = find_data_sets(config, path)[-1].path
-    made = inspection.make_contract(inspection.inspect(str(newest), config.data.format))
+    made = inspection.make_contract(
+        inspection.inspect(str(newest), answers.of(config.data))
+    )
     folder = _own_contract(path)
     try:
         contract.save(made, folder)

@@ -272,10 +272,22 @@ def _last_layer(
     for key, value in flatten(settings).items():
         yield key, value, "settings"
     for assignment in assignments:
-        key, text = _split(assignment, "--set", "train.epochs=30")
-        yield key, _parse(text, _field(key, "--set", own)), "--set"
+        yield from _assigned(*_split(assignment, "--set", "train.epochs=30"), own)
     if data is not None:
         yield "data.path", data, "--data"
+
+
+def _assigned(key: str, text: str, own: PipelineConfig) -> Iterator[_Item]:
+    """The setting of --set; a section takes several, as data.columns={path: id, label: x}."""
+    if key in _sections() and text.strip().startswith("{"):
+        try:
+            values = yaml.load(text, Loader=_StrictLoader)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"'{key}' of --set is no mapping", found=text) from error
+        for name, value in flatten(values).items():
+            yield f"{key}.{name}", value, "--set"
+        return
+    yield key, _parse(text, _field(key, "--set", own)), "--set"
 
 
 def _of_engine(

@@ -2,13 +2,14 @@
 
 import os
 import pathlib
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from slimline import errors
 
 if TYPE_CHECKING:
     from components.image_example_gen.inspection import Inspection
+    from components.image_example_gen.layouts import Answers
     from components.image_example_gen.records import Unreadable
     from data_check.findings import Findings
     from data_check.labelled_images import LabelledImage
@@ -17,30 +18,31 @@ if TYPE_CHECKING:
 
 __all__ = ["check", "init", "inspect"]
 
+Settings = Mapping[str, Any]
 
-def inspect(path: str | os.PathLike[str], input_format: str = "auto") -> "Inspection":
+
+def inspect(
+    path: str | os.PathLike[str], settings: Settings | None = None
+) -> "Inspection":
     """What is seen at `path`; writes nothing.
 
     Args:
       path: folder or archive; of a pattern of spans the newest is taken.
-      input_format: layout of the data, as in the setting data.format.
+      settings: about the layout, dotted key -> value, as {"data.format": "idx"}.
 
     Raises:
       ConfigError, DataError: there are no images, or they cannot be read.
     """
     from slimline import notebook
 
-    place = find(path)
     with notebook.without_noise():
-        from components.image_example_gen import inspection
-
-        return inspection.inspect(place, input_format)
+        return look(path, _answers(settings))
 
 
 def init(
     path: str | os.PathLike[str],
     output: str | os.PathLike[str] | None = None,
-    input_format: str = "auto",
+    settings: Settings | None = None,
     *,
     replaces: bool = False,
 ) -> pathlib.Path:
@@ -49,13 +51,13 @@ def init(
     Args:
       path: folder or archive.
       output: folder of the contract; None for schema/<name of the data>.
-      input_format: layout of the data, as in the setting data.format.
+      settings: about the layout, dotted key -> value, as {"data.format": "idx"}.
       replaces: an existing contract may go.
 
     Raises:
       ConfigError, DataError: there is a contract already, or the data cannot be read.
     """
-    _, folder = make_contract(path, output, input_format, replaces=replaces)
+    _, folder = make_contract(path, output, _answers(settings), replaces=replaces)
     return folder
 
 
@@ -63,7 +65,7 @@ def check(
     path: str | os.PathLike[str],
     run: str | pathlib.Path | None = None,
     root: str | os.PathLike[str] = "runs",
-    input_format: str = "auto",
+    settings: Settings | None = None,
 ) -> "Findings":
     """What is wrong with images and labels: hints, and nothing is changed.
 
@@ -71,7 +73,7 @@ def check(
       path: folder or archive.
       run: on these images, whose model doubts labels of its test images.
       root: folder of the runs.
-      input_format: layout of the data, as in the setting data.format.
+      settings: about the layout, dotted key -> value, as {"data.format": "idx"}.
 
     Raises:
       ConfigError, DataError: there are no images, or no such run.
@@ -79,20 +81,21 @@ def check(
     from slimline import notebook
 
     with notebook.without_noise():
-        return look_for_faults(path, run, root, input_format)
+        return look_for_faults(path, run, root, _answers(settings))
 
 
 def look_for_faults(
     path: str | os.PathLike[str],
     run: str | pathlib.Path | None,
     root: str | os.PathLike[str],
-    input_format: str,
+    answers: "Answers",
     watch: "Callable[[Images], Images]" = iter,
 ) -> "Findings":
     """See `check`.
 
     Args:
-      path, run, root, input_format: see `check`.
+      path, run, root: see `check`.
+      answers: about the layout.
       watch: sees each image on its way, to show progress.
     """
     from data_check import checking, labelled_images
@@ -102,14 +105,21 @@ def look_for_faults(
     if run is not None:
         summary = runs.read_summary(runs.find(pathlib.Path(root), run))
         (evaluation_uri,) = summary["artifacts"]["evaluate"]["evaluation"]
-    found = labelled_images.from_path(find(path), input_format)
+    found = labelled_images.from_path(find(path), answers)
     return checking.check(os.fspath(path), watch(found), evaluation_uri)
+
+
+def look(path: str | os.PathLike[str], answers: "Answers") -> "Inspection":
+    """See `inspect`; `answers` are about the layout."""
+    from components.image_example_gen import inspection
+
+    return inspection.inspect(find(path), answers)
 
 
 def make_contract(
     path: str | os.PathLike[str],
     output: str | os.PathLike[str] | None,
-    input_format: str,
+    answers: "Answers",
     *,
     replaces: bool,
 ) -> "tuple[Inspection, pathlib.Path]":
@@ -130,7 +140,7 @@ def make_contract(
             found=", ".join(map(str, existing)),
             tip="--force replaces it, --output DIR writes elsewhere",
         )
-    found = inspect(path, input_format)
+    found = look(path, answers)
     from components.image_example_gen import inspection
 
     made = inspection.make_contract(found)
@@ -142,6 +152,14 @@ def make_contract(
             tip="--output DIR writes elsewhere",
         ) from error
     return found, folder
+
+
+def _answers(settings: Settings | None) -> "Answers":
+    from pipeline import answers, experiments
+    from pipeline import settings as pipeline_settings
+
+    resolved = pipeline_settings.resolve(experiments.DEFAULT, settings=settings)
+    return answers.of(resolved.config.data)
 
 
 def find(path: str | os.PathLike[str]) -> str:

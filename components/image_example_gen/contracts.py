@@ -1,11 +1,18 @@
 """Makes a data set's contract: the schema that its Examples must keep."""
 
+import unicodedata
+from collections.abc import Iterable
+
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from schema import features
 from schema.contract import Contract
+from schema.errors import DataError
 
+MAX_NAMED = 5
+# Unicode: control, surrogate, line separator, paragraph separator.
+_UNFIT = frozenset(("Cc", "Cs", "Zl", "Zp"))
 _CLASS_DOMAIN = "class"
 _FORMAT_DOMAIN = "format"
 _HEADER = """\
@@ -32,7 +39,17 @@ def write_contract(
       labels: class names in label order.
       formats: 'jpeg' and 'png', whichever occur.
       height_px: smallest and largest height. width_px: the same for widths.
+
+    Raises:
+      DataError: a class has a name that `labels.txt` cannot hold.
     """
+    if bad := unfit_labels(labels):
+        raise DataError(
+            f"{len(bad)} class names are blank or hold control characters or line breaks",
+            found=", ".join(ascii(label) for label in bad[:MAX_NAMED]),
+            expected="names of one line, with a letter, digit or sign",
+            tip="rename the folders, or mend the labels in the table",
+        )
     schema = schema_pb2.Schema()
     schema.string_domain.add(name=_FORMAT_DOMAIN, value=formats)
     schema.string_domain.add(name=_CLASS_DOMAIN, value=labels)
@@ -52,6 +69,19 @@ def write_contract(
     _add(schema, features.KEY, schema_pb2.BYTES)
     header = _HEADER.format(domain=_CLASS_DOMAIN)
     return Contract(header + text_format.MessageToString(schema, as_utf8=True), labels)
+
+
+def unfit_labels(labels: Iterable[str]) -> list[str]:
+    """Names that no line of `labels.txt` can hold: blank, or with characters that no one sees.
+
+    They are control characters, line and paragraph separators, and bytes that were no UTF-8.
+    """
+    return [
+        label
+        for label in labels
+        if not label.strip()
+        or any(unicodedata.category(sign) in _UNFIT for sign in label)
+    ]
 
 
 def _add(schema: schema_pb2.Schema, name: str, kind: int) -> schema_pb2.Feature:

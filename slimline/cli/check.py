@@ -13,6 +13,7 @@ from slimline import capture, data, errors
 from slimline.cli import data_text, display, options, output
 
 if TYPE_CHECKING:
+    from components.image_example_gen.layouts import Answers
     from data_check.findings import Findings, Group, OddImage, Place
 
 T = TypeVar("T")
@@ -45,14 +46,15 @@ TITLES = {
     help="A run on these images: its model doubts labels of its test images.",
 )
 @options.root_option
-@options.format_option
+@options.layout_options
 @options.output_options
 def command(
     path: str,
     findings_path: pathlib.Path | None,
     run_name: str | None,
     root: pathlib.Path,
-    input_format: str,
+    input_format: str | None,
+    assignments: tuple[str, ...],
     is_json: bool,
     is_quiet: bool,
 ) -> int:
@@ -63,7 +65,8 @@ def command(
     of an odd size or shape; with --run also likely wrong labels. Findings are hints: the
     exit code is 0, and PATH is only read.
     """
-    findings = _check(path, run_name, root, input_format, is_quiet=is_quiet)
+    answers = options.layout_answers(input_format, assignments)
+    findings = _check(path, run_name, root, answers, is_quiet=is_quiet)
     document = {"findings": dataclasses.asdict(findings)}
     if findings_path:
         versioned = {"schema_version": output.SCHEMA_VERSION, **document}
@@ -169,7 +172,7 @@ def _check(
     path: str,
     run_name: str | None,
     root: pathlib.Path,
-    input_format: str,
+    answers: "Answers",
     *,
     is_quiet: bool,
 ) -> "Findings":
@@ -179,7 +182,7 @@ def _check(
         _open_progress(terminal.stderr, is_quiet=is_quiet) as shown,
     ):
         return data.look_for_faults(
-            path, run_name, root, input_format, lambda found: _counted(found, shown)
+            path, run_name, root, answers, lambda found: _counted(found, shown)
         )
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 import pathlib
 import shlex
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -27,19 +27,26 @@ command.add_command(check.command)
 
 @command.command("inspect", short_help="Show what is seen at PATH; write nothing.")
 @click.argument("path", type=click.Path())
-@options.format_option
+@options.layout_options
 @options.output_options
-def inspect_command(path: str, input_format: str, is_json: bool, is_quiet: bool) -> int:
+def inspect_command(
+    path: str,
+    input_format: str | None,
+    assignments: tuple[str, ...],
+    is_json: bool,
+    is_quiet: bool,
+) -> int:
     """Show what is seen at PATH, a folder or an archive; write nothing.
 
     Of a pattern, as flowers/{SPAN}, it shows the spans and what is seen in the newest.
     """
+    answers = options.layout_answers(input_format, assignments)
     # TensorFlow, whose decoder has the last word on images, writes to the terminal.
     with capture.discard():
-        inspection = data.inspect(path, input_format)
+        inspection = data.look(path, answers)
     found = _spans(path)
     document = {
-        "inspection": dataclasses.asdict(inspection),
+        "inspection": _document(inspection),
         "spans": [
             {"span": data.span, "version": data.version, "path": str(data.path)}
             for data in found
@@ -68,13 +75,14 @@ def _spans(path: str) -> "list[DataSet]":
 @click.option(
     "--force", "is_forced", is_flag=True, help="Replace an existing contract."
 )
-@options.format_option
+@options.layout_options
 @options.output_options
 def init_command(
     path: str,
     folder: pathlib.Path | None,
     is_forced: bool,
-    input_format: str,
+    input_format: str | None,
+    assignments: tuple[str, ...],
     is_json: bool,
     is_quiet: bool,
 ) -> int:
@@ -84,13 +92,17 @@ def init_command(
     """
     from schema import contract
 
+    answers = options.layout_answers(input_format, assignments)
     # TensorFlow, whose decoder has the last word on images, writes to the terminal.
     with capture.discard():
         inspection, written = data.make_contract(
-            path, folder, input_format, replaces=is_forced
+            path, folder, answers, replaces=is_forced
         )
     made = contract.load(written)
     run = ["slimline", "run", "photos", "--data", path]
+    if input_format:
+        run += ["--set", f"data.format={input_format}"]
+    run += [word for assignment in assignments for word in ("--set", assignment)]
     if folder is not None:
         run += ["--set", f"data.contract={folder}"]
     text = "\n".join(
@@ -107,17 +119,21 @@ def init_command(
     document = {
         "contract": str(written),
         "labels": list(made.labels),
-        "inspection": dataclasses.asdict(inspection),
+        "inspection": _document(inspection),
     }
     output.emit(text, document, is_json=is_json, is_quiet=is_quiet)
     return errors.DONE
+
+
+def _document(found: "Inspection") -> dict[str, Any]:
+    return dataclasses.asdict(found) | {"troubles": list(found.troubles)}
 
 
 def _describe(found: "Inspection") -> str:
     total = sum(sum(classes.values()) for classes in found.images.values())
     lines = [
         f"{found.path}",
-        f"layout    {found.format}",
+        *data_text.tree("layout", found.format, found.words),
         f"images    {total:,}, {len(found.labels)} classes,"
         f" {'gray' if found.channels == 1 else 'colour'}, {' and '.join(found.formats)}",
         data_text.sizes(found.width_px, found.height_px),
@@ -134,5 +150,7 @@ def _describe(found: "Inspection") -> str:
         f"{'copies':<11}{found.duplicates:,} images equal an earlier one,"
         f" {found.duplicates_across_splits:,} of them across splits,"
         f" {found.label_conflicts:,} with several classes",
+        *data_text.smallest(found.images, found.labels),
+        *(data_text.tree("later", "", found.troubles) if found.troubles else []),
     ]
     return "\n".join(lines)

@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from pipeline import experiments, settings
+from pipeline import answers, experiments, settings
 from pipeline.config import PipelineConfig
 from schema.errors import ConfigError
 from trainer.config import PreprocessingConfig, as_json, flatten, known_keys
@@ -300,3 +300,44 @@ def test_unknown_experiment():
 def test_resolved_is_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         resolve().config.train.epochs = 3
+
+
+def test_a_section_may_be_given_as_a_mapping():
+    found = settings.resolve(
+        "folder",
+        assignments=["data.columns={path: file name, label: dx}"],
+        environment={},
+    )
+    assert found.config.data.columns.path == "file name"
+    assert found.config.data.columns.label == "dx"
+    assert found.origins["data.columns.label"] == "--set"
+    with pytest.raises(ConfigError, match=r"unknown setting 'data.columns.lable'"):
+        settings.resolve("folder", assignments=["data.columns={lable: dx}"])
+    with pytest.raises(ConfigError, match="is no mapping"):
+        settings.resolve("folder", assignments=["data.columns={path: [}"])
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("data.format=tiff", "'data.format' names no layout"),
+        ("data.splits=[exam]", "'data.splits' has 'exam'"),
+        ("data.splits=[exam=later]", "'data.splits' has 'exam=later'"),
+    ],
+)
+def test_answers_about_the_layout_are_checked(assignment, message):
+    config = settings.resolve("folder", assignments=[assignment], environment={}).config
+    with pytest.raises(ConfigError, match=message):
+        answers.of(config.data)
+
+
+def test_answers_travel_as_text():
+    config = settings.resolve(
+        "folder",
+        assignments=["data.splits=[exam=test, a=b=none]", "data.class_from=parent"],
+        environment={},
+    ).config
+    given = answers.of(config.data)
+    assert given.splits == (("exam", "test"), ("a=b", "none"))
+    assert type(given).from_json(given.to_json()) == given
+    assert type(given).from_json("") == type(given)()

@@ -1,46 +1,29 @@
-"""What a source holds: its format, found from file names or given."""
+"""The plan of a source: its layout, and the parts that can be read apart."""
 
 import dataclasses
 import pathlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Protocol
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from components.image_example_gen import cifar, folders, idx, lists, records
+from components.image_example_gen import records
+from components.image_example_gen.layouts import folders, registry
+from components.image_example_gen.layouts.layout import (
+    AUTO,
+    Answers,
+    Found,
+    Layout,
+    Listing,
+)
 from components.image_example_gen.sources import opening
 from components.image_example_gen.sources.source import Member, Source, read_data_file
 from schema import image_names
 from schema.errors import ConfigError, DataError
 
-AUTO = "auto"
-FORMATS = (*(variant.format for variant in cifar.VARIANTS), "idx", "folder", "list")
 # Up to this many names of a tar are unpacked before a format of few files is decided.
 _EARLY_NAMES = 64
 _MAX_NAMED = 3
-
-
-class Layout(Protocol):
-    """How the images lie in a source.
-
-    Attributes:
-      format: one of FORMATS.
-      channels: of raw pixels; 0 where every file has its own.
-    """
-
-    @property
-    def format(self) -> str: ...
-    @property
-    def channels(self) -> int: ...
-
-    def units(self, names: list[str]) -> list[tuple[str, ...]]:
-        """Parts of a source with random access that can be read apart."""
-
-    def read(
-        self, members: Iterator[Member]
-    ) -> Iterator[
-        records.PixelBatch | records.ImageFile | records.Unreadable | records.Ignored
-    ]:
-        """The images among `members`."""
+# Files that say something about the images; those of a tar are read in one pass.
+_TEXT_SUFFIXES = (".csv", ".tsv", ".txt", ".json", ".jsonl")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,11 +44,7 @@ class Plan:
     ignored: tuple[str, ...]
     unreadable: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
-    def read(
-        self, unit: tuple[str, ...] | None
-    ) -> Iterator[
-        records.PixelBatch | records.ImageFile | records.Unreadable | records.Ignored
-    ]:
+    def read(self, unit: tuple[str, ...] | None) -> Iterator[Found]:
         """Images of one part.
 
         Raises:
@@ -91,31 +70,29 @@ class Plan:
         return self.source.read(name, limit)
 
 
-def plan(path: str, input_format: str = AUTO) -> Plan:
+def plan(path: str, answers: Answers = Answers()) -> Plan:
     """Finds out what lies at `path`.
 
     Args:
       path: folder or archive.
-      input_format: one of FORMATS to look for just that, 'auto' to find it.
+      answers: the format to look for just that, and what else a person decided.
 
     Raises:
-      ConfigError: `input_format` is unknown.
+      ConfigError: the format is unknown, or several readings fit.
       DataError: there is nothing of that kind.
     """
-    if input_format not in (AUTO, *FORMATS):
+    if answers.format not in (AUTO, *registry.FORMATS):
         raise ConfigError(
-            f"unknown input format '{input_format}'",
-            expected=", ".join((AUTO, *FORMATS)),
+            f"unknown input format '{answers.format}'",
+            expected=", ".join((AUTO, *registry.FORMATS)),
         )
     source = opening.open_source(path)
     litter: set[str] = set()
-    layout, names = _find(source, input_format, litter)
+    layout, names = _find(source, answers, litter)
     if not source.is_random_access:
         return Plan(source, layout, (None,), ())
     units = layout.units(names)
-    used = {name for unit in units for name in unit}
-    if isinstance(layout, lists.ListLayout):
-        used.update(layout.files)
+    used = {name for unit in units for name in unit} | layout.used()
     ignored = sorted(litter.union(name for name in names if name not in used))
     units += folders.chunks(sorted(source.unreadable))
     return Plan(source, layout, tuple(units), tuple(ignored), source.unreadable)
@@ -131,9 +108,10 @@ def _clean(members: Iterable[Member], litter: set[str]) -> Iterator[Member]:
 
 
 def _find(
-    source: Source, input_format: str, litter: set[str]
+    source: Source, answers: Answers, litter: set[str]
 ) -> tuple[Layout, list[str]]:
     """The layout, and the names of all files but the `litter`, which is filled."""
+    contents = _Contents(source)
     names: list[str] = []
     for name in source.names():
         if found := image_names.litter_in(name):
@@ -142,40 +120,37 @@ def _find(
         names.append(name)
         # A tar of batches need not be unpacked to its end to be recognised.
         if not source.is_random_access and len(names) <= _EARLY_NAMES:
-            early = _find_raw(names, input_format)
-            if isinstance(early, cifar.CifarLayout):
+            listing = Listing(tuple(names), answers, contents.read)
+            if early := registry.find(listing, registry.EARLY):
                 return early, names
-    layout: Layout | None = _find_raw(names, input_format)
-    if layout is None and input_format in (AUTO, "list"):
-        layout = lists.find(
-            {*names, *source.unreadable}, lambda wanted: _contents(source, wanted)
-        )
-    if layout is None and input_format in (AUTO, "folder"):
-        layout = folders.find(names)
+    listing = Listing(tuple(names), answers, contents.read, tuple(source.unreadable))
+    layout = registry.find(listing)
     if layout is None:
-        raise _nothing_found(source, names, input_format)
+        raise _nothing_found(source, names, answers.format)
     return layout, names
 
 
-def _find_raw(
-    names: list[str], input_format: str
-) -> cifar.CifarLayout | idx.IdxLayout | None:
-    variants = [
-        variant for variant in cifar.VARIANTS if input_format in (AUTO, variant.format)
-    ]
-    if layout := cifar.find(set(names), variants):
-        return layout
-    return idx.find(set(names)) if input_format in (AUTO, "idx") else None
+class _Contents:
+    """Content of small files; a tar is passed through once for all its texts."""
 
+    def __init__(self, source: Source):
+        self._source = source
+        self._read: dict[str, bytes] = {}
 
-def _contents(source: Source, wanted: list[str]) -> dict[str, bytes]:
-    members = source.members(wanted if source.is_random_access else None)
-    found = {
-        member.name: read_data_file(member)
-        for member in members
-        if member.name in wanted
-    }
-    return {name: found[name] for name in wanted}
+    def read(self, wanted: Sequence[str]) -> dict[str, bytes]:
+        """Content of the files called `wanted`."""
+        missing = [name for name in wanted if name not in self._read]
+        if missing and self._source.is_random_access:
+            self._keep(missing, missing)
+        elif missing:
+            self._keep(None, missing)
+        return {name: self._read[name] for name in wanted}
+
+    def _keep(self, asked: list[str] | None, missing: Sequence[str]) -> None:
+        for member in self._source.members(asked):
+            is_text = member.name.lower().endswith(_TEXT_SUFFIXES)
+            if member.name in missing or is_text:
+                self._read[member.name] = read_data_file(member)
 
 
 def _nothing_found(source: Source, names: list[str], input_format: str) -> DataError:
