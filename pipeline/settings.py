@@ -283,7 +283,7 @@ def _assigned(key: str, text: str, own: PipelineConfig) -> Iterator[_Item]:
         try:
             values = yaml.load(text, Loader=_StrictLoader)
         except yaml.YAMLError as error:
-            raise ConfigError(f"'{key}' of --set is no mapping", found=text) from error
+            raise ConfigError(f"'{key}' is no mapping", found=text) from error
         for name, value in flatten(values).items():
             yield f"{key}.{name}", value, "--set"
         return

@@ -11,8 +11,9 @@ _KEYWORDS = {
     "model": "model",
     "keep": "keep",
     "ca-file": "ca_file",
-    "format": "input_format",
+    "format": 'settings={"data.format": "..."}',
     "run": "run",
+    "accept-classes": 'settings={"evaluation.class_changes": "allow"}',
     "force": "replaces=True",
     "no-cache": "use_cache=False",
 }
@@ -24,14 +25,14 @@ _OF_A_MODEL = "promote|canary|rollback|prune|verify|history"
 VERBS = "goes|lists|looks|makes|names|reads|says|shows|starts|trains|writes|and|or"
 _WORD = rf"(?!(?:{VERBS})\b)[^\s,;:()`-][^\s,;()`]*"
 _VALUE = r"(?:\[[^]]*\]|[^\s,;()`']+)"
-_ASSIGNMENT = rf"--(?:set|engine-option) (?:'[^']*'|{_VALUE})"
+_ASSIGNMENT = rf"--(?:set|engine-option) (?:'[^']*'|(?=[^\s,;()`']+=){_VALUE})"
 _FLAG = rf"--(?:{'|'.join(_KEYWORDS)})\b(?: (?:[A-Z]+|\d+)\b)?"
 _CALL = re.compile(
     rf"\bslimline (?:models (?P<method>{_OF_A_MODEL})|(?P<name>{_LISTS}|{_COMMANDS})\b)"
     rf"(?P<word> {_WORD})?(?P<flags>(?: (?:{_ASSIGNMENT}|{_FLAG}))*)"
 )
 _ASSIGNMENTS = re.compile(rf"{_ASSIGNMENT}(?: {_ASSIGNMENT})*")
-_ONE_ASSIGNMENT = re.compile(rf"--(set|engine-option) (?:'([^']*)'|({_VALUE}))")
+_ONE_ASSIGNMENT = re.compile(rf"--(set|engine-option) (?:'([^']*)'|(?=[^\s,;()`']+=)({_VALUE}))")
 _ONE_FLAG = re.compile(rf"--({'|'.join(_KEYWORDS)})\b(?: ([A-Z]+|\d+)\b)?")
 
 
