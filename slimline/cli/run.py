@@ -42,6 +42,14 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Fail if the data has no contract yet, instead of writing one.",
 )
+@click.option(
+    "--group",
+    default="",
+    envvar="SLIMLINE_GROUP",
+    metavar="NAME",
+    help="Label runs that belong together, as the tasks of one Airflow run: --from then"
+    " takes earlier results of this group alone, and all of them read the same span.",
+)
 @options.root_option
 @options.running_options
 @click.option(
@@ -61,6 +69,7 @@ def command(
     first: str | None,
     last: str | None,
     is_uninitialised: bool,
+    group: str,
     root: pathlib.Path,
     is_tiny: bool,
     is_uncached: bool,
@@ -76,6 +85,9 @@ def command(
     EXPERIMENT is one of `slimline experiments`. The default needs no data of yours. Values:
     default < experiment < --config < environment (SLIMLINE_TRAIN__EPOCHS=30) < --set.
     """
+    span = runs.span_of_group(root, group, experiment) if group else None
+    if span is not None:
+        assignments = (*assignments, f"data.span={span}")
     resolved = settings.resolve(
         experiment,
         config_file=config_file,
@@ -99,7 +111,7 @@ def command(
     if is_dry:
         _print_plan(resolved, part, root, is_json, is_quiet)
         return errors.DONE
-    folder = runs.create(root, resolved.values(), resolved.origins)
+    folder = runs.create(root, resolved.values(), resolved.origins, group=group)
     with watching.shown(
         folder,
         resolved,
