@@ -169,6 +169,8 @@ def _execute(
         _LOGGER.info("%s from %s", key, origin)
     root, run_folder = root.resolve(), run_folder.resolve()
     resolved = inputs.resolve(config, root)
+    if (span := resolved.data_sets[-1].span) is not None:
+        runs.note_span(run_folder, span)
     # A file that nobody can read would end the run at its push.
     models_config.read(root / versions.SERVING_FOLDER)
     configured, config = config, _with_blessed_weights(config, resolved, root)
@@ -179,7 +181,8 @@ def _execute(
         pipeline = create_pipeline(config, resolved, root, use_cache, deploys)
         options = None
         if part:
-            options = partial_runs.options(configured, part, pipeline, root)
+            group = runs.group_of(run_folder)
+            options = partial_runs.options(configured, part, pipeline, root, group)
         if not use_cache:
             unfinished.forget(root / config.name / "train")
         with engines.started(config.engine):

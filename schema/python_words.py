@@ -32,7 +32,9 @@ _CALL = re.compile(
     rf"(?P<word> {_WORD})?(?P<flags>(?: (?:{_ASSIGNMENT}|{_FLAG}))*)"
 )
 _ASSIGNMENTS = re.compile(rf"{_ASSIGNMENT}(?: {_ASSIGNMENT})*")
-_ONE_ASSIGNMENT = re.compile(rf"--(set|engine-option) (?:'([^']*)'|(?=[^\s,;()`']+=)({_VALUE}))")
+_ONE_ASSIGNMENT = re.compile(
+    rf"--(set|engine-option) (?:'([^']*)'|(?=[^\s,;()`']+=)({_VALUE}))"
+)
 _ONE_FLAG = re.compile(rf"--({'|'.join(_KEYWORDS)})\b(?: ([A-Z]+|\d+)\b)?")
 
 

@@ -49,6 +49,14 @@ if TYPE_CHECKING:
     help="Let the gate pass a model whose classes are not those of the live one"
     " (evaluation.class_changes=ask refuses it).",
 )
+@click.option(
+    "--group",
+    default="",
+    envvar="SLIMLINE_GROUP",
+    metavar="NAME",
+    help="Label runs that belong together, as the tasks of one Airflow run: --from then"
+    " takes earlier results of this group alone, and all of them read the same span.",
+)
 @options.root_option
 @options.running_options
 @click.option(
@@ -69,6 +77,7 @@ def command(
     last: str | None,
     is_uninitialised: bool,
     accepts_classes: bool,
+    group: str,
     root: pathlib.Path,
     is_tiny: bool,
     is_uncached: bool,
@@ -84,6 +93,9 @@ def command(
     EXPERIMENT is one of `slimline experiments`. The default needs no data of yours. Values:
     default < experiment < --config < environment (SLIMLINE_TRAIN__EPOCHS=30) < --set.
     """
+    span = runs.span_of_group(root, group, experiment) if group else None
+    if span is not None:
+        assignments = (*assignments, f"data.span={span}")
     resolved = settings.resolve(
         experiment,
         config_file=config_file,
@@ -109,7 +121,7 @@ def command(
     if is_dry:
         _print_plan(resolved, part, root, is_json, is_quiet)
         return errors.DONE
-    folder = runs.create(root, resolved.values(), resolved.origins)
+    folder = runs.create(root, resolved.values(), resolved.origins, group=group)
     with watching.shown(
         folder,
         resolved,

@@ -3,6 +3,7 @@ import logging
 import os
 import pathlib
 import re
+import signal
 import sys
 
 import pytest
@@ -263,6 +264,23 @@ def test_interrupted(call, execution):
     code, out, err = call("run", "-q")
     assert (code, out) == (130, "")
     assert err.lstrip().startswith("interrupted: finished components are kept")
+
+
+def test_terminated(call, execution):
+    """SIGTERM, as Kubernetes, Slurm and Airflow send it; a second one changes nothing."""
+
+    def act(*values, **named):
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            signal.raise_signal(signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    execution.act = act
+    code, out, err = call("run", "-q")
+    assert (code, out) == (143, "")
+    assert err.lstrip().startswith("terminated: finished components are kept")
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import yaml
 from kubernetes import client
 
 from pipeline import scheduling
+from pipeline.scheduling import owner
 from pipeline.scheduling.cron import Cron
 from slimline.cli import main
 
@@ -41,6 +42,11 @@ def cronjob() -> client.V1CronJob:
 def test_kubernetes_runs_one_at_a_time(cronjob: client.V1CronJob) -> None:
     assert (cronjob.api_version, cronjob.kind) == ("batch/v1", "CronJob")
     assert cronjob.spec.concurrency_policy == "Forbid"
+    # A slot that another process holds (exit code 75) is tried again until after its lease.
+    job = cronjob.spec.job_template.spec
+    assert job.template.spec.restart_policy == "OnFailure"
+    waited = sum(10 * 2**attempt for attempt in range(job.backoff_limit))
+    assert waited > owner.LEASE.total_seconds()
     assert re.fullmatch(r"[a-z0-9-]{1,52}", cronjob.metadata.name)
 
 
