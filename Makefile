@@ -22,6 +22,8 @@ $(VENV)/.installed: requirements.lock setup.py scripts/install.sh
 test: install
 	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || \
 		echo "note: no Chromium, the report is not opened in one (Debian: apt install chromium)" >&2
+	@command -v promtool >/dev/null || \
+		echo "note: no promtool, the alert rules are not checked (Debian: apt install prometheus)" >&2
 	pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=25
 
 lint: install

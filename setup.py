@@ -53,10 +53,15 @@ DATA = [
     "cleanvision>=0.3.7",
 ]
 
+# With it, ingest and prediction read HEIC; without, they say how to convert it.
+HEIC = ["pillow-heif>=0.18"]
+
 DEVELOPMENT = [
     *DATA,
     "hypothesis>=6.100",
+    "ipykernel>=6.29",  # the kernel of docs/notebook.ipynb
     "mypy>=1.10",
+    "nbclient>=0.10",  # runs docs/notebook.ipynb
     "pytest>=8",
     "pytest-timeout>=2.3",
     "pytest-xdist>=3.6",
@@ -89,7 +94,7 @@ setuptools.setup(
     license="Apache-2.0",
     python_requires=">=3.11,<3.12",
     install_requires=REQUIRED,
-    extras_require={"data": DATA, "dev": DEVELOPMENT},
+    extras_require={"data": DATA, "heic": HEIC, "dev": DEVELOPMENT},
     packages=[
         package
         for top in PACKAGES
@@ -104,7 +109,12 @@ setuptools.setup(
         "report": ["templates/*"],
         "pipeline": ["scheduling/files/*"],
         "serving.local_server": ["page/*"],
-        "serving": ["*.conf", "docker-compose.yml", "kubernetes/*.yaml", "smoke.sh"],
+        "serving": [
+            "docker-compose.yml",
+            "kubernetes/*.*",
+            "kubernetes/*/*.*",
+            "smoke.sh",
+        ],
     },
     entry_points={"console_scripts": ["slimline=slimline.cli.main:main"]},
     classifiers=[

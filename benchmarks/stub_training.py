@@ -6,7 +6,7 @@ ones; a night of it takes seconds.
 
 import json
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from tfx.dsl.compiler import compiler
@@ -20,7 +20,7 @@ from components.model_pusher.publishing import publish
 from pipeline import dag, engines, inputs, lineage, runs
 from pipeline.config import PipelineConfig
 from pipeline.observed_runner import ObservedRunner, Outcome
-from pipeline.scheduling import orders, rows
+from pipeline.scheduling import rows
 from pipeline.scheduling.clock import Clock
 from schema import versions
 from trainer.config import as_json, flatten
@@ -67,14 +67,19 @@ def _push(
 
 
 class StubTraining:
-    """A runner of schedules (`orders.Runner`) whose runs compute nothing."""
+    """A runner of schedules (`rows.Runner`) whose runs compute nothing."""
 
     def __init__(self, config: PipelineConfig, root: pathlib.Path, clock: Clock):
         self._config = config
         self._root = root
         self._clock = clock
 
-    def run(self, order: orders.Order, beat: Callable[[str], None]) -> orders.Outcome:
+    def run(
+        self,
+        row: rows.Row,
+        settings: Mapping[str, str],
+        beat: Callable[[str], None],
+    ) -> rows.Outcome:
         """See base class."""
         config = self._config
         folder = runs.create(
@@ -104,13 +109,13 @@ class StubTraining:
             (folder / name).write_text("x" * size)
         (pushed,) = runner.results["push"].outputs["pushed_model"]
         version = pushed.get_string_custom_property("pushed_version")
-        return orders.Outcome(rows.DONE, "the stub passed", 0, version)
+        return rows.Outcome(rows.DONE, "the stub passed", 0, version)
 
-    def outcome(self, order: orders.Order) -> orders.Outcome | None:
+    def outcome(self, row: rows.Row) -> rows.Outcome | None:
         """See base class."""
         return None
 
-    def forget(self, order: orders.Order) -> None:
+    def forget(self, row: rows.Row) -> None:
         """See base class."""
 
 

@@ -10,9 +10,9 @@ import time
 import apache_beam as beam
 from tfx.types import artifact_utils, standard_artifacts
 
-from components.model_evaluator import analysis, component, gate, verdict
+from components.model_evaluator import analysis, classes, component, gate, verdict
 from pipeline import engines
-from schema import features, signatures
+from schema import class_names, features
 
 
 def main(model: str, examples: str, baseline: str = "") -> None:
@@ -22,11 +22,11 @@ def main(model: str, examples: str, baseline: str = "") -> None:
     artifact.split_names = artifact_utils.encode_split_names(list(features.SPLITS))
     artifact.set_string_custom_property("payload_format", "FORMAT_TF_EXAMPLE")
     artifact.set_string_custom_property("file_format", "tfrecords_gzip")
-    labels = pathlib.Path(model, "assets", signatures.LABELS_ASSET)
-    settings = analysis.Settings(tuple(labels.read_text("utf-8").splitlines()))
-    models = {analysis.CANDIDATE: model}
+    settings = analysis.Settings(class_names.of_model(pathlib.Path(model)))
+    models, live = {analysis.CANDIDATE: model}, None
     if baseline:
         models[analysis.BASELINE] = baseline
+        live = classes.Baseline("0", class_names.of_model(pathlib.Path(baseline)))
     with tempfile.TemporaryDirectory() as folder:
         start, cpu_start = time.perf_counter(), time.process_time()
         analysis.run(
@@ -35,8 +35,9 @@ def main(model: str, examples: str, baseline: str = "") -> None:
             settings,
             pathlib.Path(folder),
             lambda: beam.Pipeline(argv=engines.local()),
+            live.labels if live else (),
         )
-        measured = verdict.measure(folder, settings, "0" if baseline else None)
+        measured = verdict.measure(folder, settings, live)
         verdict.write(folder, measured, gate.Limits())
         times = {
             "seconds": time.perf_counter() - start,

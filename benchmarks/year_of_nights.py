@@ -19,9 +19,8 @@ import machine
 import stub_training
 
 from pipeline import experiments, inputs
-from pipeline.scheduling import controller, data, ledger, owner, rows
+from pipeline.scheduling import clock, controller, data, ledger, retention, rows
 from pipeline.scheduling.cron import Cron
-from pipeline.scheduling.tidying import Tidying
 from serving import models
 
 PICTURE = machine.ROOT / "docs" / "results" / "year_of_nights.png"
@@ -30,7 +29,7 @@ QUIET_NIGHT = 7
 _MEGABYTE = 1e6
 
 
-class NightlyClock:
+class NightlyClock(clock.Clock):
     """Stands at two in the morning until it is told to go on."""
 
     def __init__(self) -> None:
@@ -78,22 +77,22 @@ def run(
     place = dataclasses.replace(config.data, path=str(images / "{SPAN}"))
     config = dataclasses.replace(config, data=place)
     identity = inputs.identity(config, images)
-    clock = NightlyClock()
+    nightly = NightlyClock()
     opened = ledger.Ledger(root / ledger.FILE)
 
-    def prune_versions() -> None:
+    def tidy(row: rows.Row) -> None:
         if "digits" in models.names(root):
             models.find(root, "digits").prune(keep_versions)
+        retention.tidy(opened, root, identity, keep_runs, row)
 
     looks = controller.Controller(
         controller.Schedule(config.name, "settings", Cron("0 3 * * *")),
         controller.Surroundings(
             ledger=opened,
             source=data.ConfiguredSource(config, root, settle_seconds=0),
-            runner=stub_training.StubTraining(config, root, clock),
-            clock=clock,
-            owner=owner.this(),
-            tidy=Tidying(opened, root, identity, keep_runs, prune_versions),
+            runner=stub_training.StubTraining(config, root, nightly),
+            clock=nightly,
+            tidy=tidy,
         ),
     )
     looks.tick()
@@ -101,7 +100,7 @@ def run(
     for night in range(1, nights + 1):
         if night % QUIET_NIGHT:
             stub_training.write_span(images, night)
-        clock.sleep(datetime.timedelta(days=1).total_seconds())
+        nightly.sleep(datetime.timedelta(days=1).total_seconds())
         start = time.perf_counter()
         (row,) = looks.tick().rows
         seconds = time.perf_counter() - start

@@ -19,7 +19,7 @@ class LabelledImage(NamedTuple):
       split: 'train', 'eval', 'test', or 'all' where the data have no splits.
       key: its path or place in the source.
       text: its class as the data spell it; its number where it has no name.
-      encoded: JPEG, PNG, BMP, GIF or WebP, not yet checked.
+      encoded: a file as it is, not yet checked.
     """
 
     split: str
@@ -29,19 +29,19 @@ class LabelledImage(NamedTuple):
 
 
 def from_path(
-    path: str, input_format: str = layouts.AUTO
+    path: str, answers: layouts.Answers = layouts.Answers()
 ) -> Iterator[LabelledImage | records.Unreadable]:
     """Images of a folder or an archive, as ingest would read them.
 
     Args:
       path: folder or archive.
-      input_format: 'auto' or one of `layouts.FORMATS`.
+      answers: what a person decided about the layout.
 
     Raises:
-      ConfigError: the format is unknown.
+      ConfigError: the format is unknown, or several readings fit.
       DataError: nothing of that kind is there, or the data break their format.
     """
-    plan = layouts.plan(path, input_format)
+    plan = layouts.plan(path, answers)
     for found in itertools.chain.from_iterable(map(plan.read, plan.units)):
         if isinstance(found, records.PixelBatch):
             yield from _from_pixels(found)
@@ -92,11 +92,9 @@ def _from_pixels(batch: records.PixelBatch) -> Iterator[LabelledImage]:
 
 
 def _from_file(image: records.ImageFile) -> LabelledImage:
-    text = image.word
-    if image.may_be_index:
-        # As the other looks at data spell it, where no contract gives it a name.
-        _, text = records.Classes(()).of_word(text)
-    return LabelledImage(image.split or inspection.ALL, image.key, text, image.data)
+    return LabelledImage(
+        image.split or inspection.ALL, image.key, image.word, image.data
+    )
 
 
 def _from_example(split: str, example: tf.train.Example) -> LabelledImage:

@@ -6,16 +6,21 @@ own (`make airflow-env`), and say there
     SLIMLINE_COMMAND            the command in the project's environment; 'slimline'
     SLIMLINE_EXPERIMENT         'digits_resnet_20'
     SLIMLINE_ROOT               folder of runs and models, absolute
+    SLIMLINE_FOLDER             project's folder, in which tasks run: contracts are found
+                                there, and relative paths begin there; the parent of
+                                SLIMLINE_ROOT, without it the checkout that was linked
     SLIMLINE_DATA               folder or archive of the images
     SLIMLINE_AIRFLOW_SCHEDULE   cron expression or '@daily'; without it started by hand
     SLIMLINE_TINY               1 to try the chain
 
 Settings are SLIMLINE_<SECTION>__<KEY> for the command. A model that the gate refuses fails
-`evaluate`, and `push` does not run.
+`evaluate`, and `push` does not run. A task that is cleared takes what it reads from the
+tasks of its own DAG run, whatever has run since, and the same span of the data.
 """
 
 import datetime
 import os
+import pathlib
 import shlex
 from collections.abc import Mapping
 
@@ -58,6 +63,8 @@ def make_dag(environment: Mapping[str, str]) -> DAG:
         component: BashOperator(
             task_id=component,
             bash_command=_command(environment, experiment, component),
+            cwd=_folder(environment),
+            env={"SLIMLINE_GROUP": "{{ run_id }}"},
             append_env=True,
             dag=dag,
         )
@@ -67,6 +74,14 @@ def make_dag(environment: Mapping[str, str]) -> DAG:
         for name in upstream:
             tasks[name] >> tasks[component]
     return dag
+
+
+def _folder(environment: Mapping[str, str]) -> str:
+    if folder := environment.get("SLIMLINE_FOLDER"):
+        return folder
+    if root := environment.get("SLIMLINE_ROOT"):
+        return str(pathlib.Path(root).parent)
+    return str(pathlib.Path(__file__).resolve().parents[1])
 
 
 def _command(environment: Mapping[str, str], experiment: str, component: str) -> str:

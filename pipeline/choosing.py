@@ -5,7 +5,7 @@ import pathlib
 
 from components.image_example_gen import spans
 from pipeline import experiments, inputs
-from schema.errors import ConfigError
+from schema.errors import ConfigError, DataError
 
 OWN_IMAGES = "photos"
 # Layouts that one published data set has -> its name, and the experiment for it.
@@ -42,7 +42,6 @@ def choose(experiment: str | None, data: str | None) -> Choice:
     Raises:
       ConfigError: the data are of a set that has an experiment, so that `photos` may not be
         meant.
-      DataError: the data are in no known layout.
     """
     if experiment is not None and (data is not None or not _is_path(experiment)):
         return Choice(experiment, data)
@@ -71,7 +70,10 @@ def _ask_of_known(data: str, place: pathlib.Path) -> None:
     # Takes seconds to load, which a command with an experiment is spared.
     from components.image_example_gen import layouts
 
-    found = layouts.plan(str(place)).layout.format
+    try:
+        found = layouts.plan(str(place)).layout.format
+    except (ConfigError, DataError):
+        return  # `inputs.look` says it, unless the settings have the answer
     if found in KNOWN:
         name, experiment = KNOWN[found]
         raise ConfigError(

@@ -18,21 +18,18 @@ from trainer.config import (
     setting,
 )
 
-InputFormat = Literal[
-    "auto",
-    "cifar10_binary",
-    "cifar10_python",
-    "cifar100_binary",
-    "cifar100_python",
-    "idx",
-    "folder",
-    "list",
-]
-
-
 EngineName = Literal["local", "multiprocess", "portable", "flink", "spark", "dataflow"]
 Trait = Literal["size", "colour", "source"]
 Split = Literal["train", "eval", "test"]
+
+
+@dataclasses.dataclass(frozen=True)
+class ColumnsConfig:
+    """Columns of the table that lists the images; empty ones are looked for."""
+
+    path: str = setting("", "column that names the image files")
+    label: str = setting("", "column with the classes")
+    split: str = setting("", "column with the splits")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +57,20 @@ class DataConfig:
         "where the data have no contract yet, write it to schema/<name of the data> after a"
         " look at them; false makes that an error, as --no-init does",
     )
-    format: InputFormat = setting("auto", "layout of the data; auto looks at it")
+    format: str = setting(
+        "auto", "layout of the data, a name from docs/data.md; auto looks at it"
+    )
+    class_from: Literal["auto", "folder", "parent", "name"] = setting(
+        "auto",
+        "what an image's class is: its top folder (folder), the folder it lies in (parent),"
+        " or its own name before the number (name)",
+    )
+    splits: tuple[str, ...] = setting(
+        (),
+        "splits of folders, or of words in a table, that auto does not know, as"
+        " [holdout_2=test, extra=train, drafts=none]; none leaves the images out",
+    )
+    columns: ColumnsConfig = dataclasses.field(default_factory=ColumnsConfig)
     eval_fraction: Fraction = setting(
         0.1, "share of each class cut from train for eval where the data bring no eval"
     )
@@ -111,6 +121,11 @@ class EvaluationConfig:
     )
     min_class_recall: Share = setting(
         0.0, "lowest recall of any class that is let through"
+    )
+    class_changes: Literal["allow", "ask", "refuse"] = setting(
+        "ask",
+        "what to do with a model whose classes are not those of the live one: push it"
+        " (allow), push it only with slimline run --accept-classes (ask), or never (refuse)",
     )
     min_test_images: NonNegativeInt = setting(
         30,

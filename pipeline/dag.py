@@ -21,7 +21,7 @@ from components.model_evaluator import analysis
 from components.model_evaluator.component import ModelEvaluator
 from components.model_pusher.component import ModelPusher
 from components.net_trainer.component import NetTrainer
-from pipeline import evaluation, fingerprint, infra
+from pipeline import answers, evaluation, fingerprint, infra
 from pipeline.config import BulkInferenceConfig, InfraConfig, PipelineConfig
 from schema import features, signatures
 from schema.contract import Contract
@@ -93,6 +93,7 @@ def create_pipeline(
         contract=schema,
         input_path=locations.input_path,
         input_format=config.data.format,
+        input_answers=answers.of(config.data).to_json(),
         input_fingerprint=locations.input_fingerprint,
         input_spans=locations.input_spans,
         window_spans=config.data.window_spans,

@@ -21,6 +21,7 @@ def with_all(
     root: pathlib.Path,
     pipeline_name: str,
     needed: Sequence[str],
+    group: str = "",
 ) -> list[pathlib.Path]:
     """Folders of the runs in which all of the components ended well, the newest first.
 
@@ -30,12 +31,15 @@ def with_all(
         of sweeps.
       pipeline_name: TFX's.
       needed: names of components.
+      group: only runs with this label count; '' for all.
 
     Raises:
       ConfigError: there is none.
     """
     complete, newest = [], ""
     for folder in reversed(runs.list_runs(root)):
+        if group and runs.group_of(folder) != group:
+            continue
         done = executions(store, folder.name, pipeline_name)
         lacking = [name for name in needed if name not in done]
         if done and not lacking:
@@ -45,7 +49,8 @@ def with_all(
     if not complete:
         raise ConfigError(
             "no earlier run has all that this part needs",
-            found=newest or f"no run of this experiment in {root}",
+            found=newest
+            or f"no run of this experiment{f' in group {group}' if group else ''} in {root}",
             tip="without --from, what is done already comes from the cache",
         )
     return complete

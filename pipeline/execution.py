@@ -173,6 +173,8 @@ def _execute(
     if deploys and part.reaches("push"):
         pushed.check(config, root)
     resolved = inputs.resolve(config, root)
+    if (span := resolved.data_sets[-1].span) is not None:
+        runs.note_span(run_folder, span)
     configured, config = config, _with_blessed_weights(config, resolved, root)
     if config.train.weights and not store.is_published(config.train.weights):
         warm_start.check(config.trainer, len(resolved.contract.labels))
@@ -181,7 +183,8 @@ def _execute(
         pipeline = create_pipeline(config, resolved, root, use_cache, deploys)
         options = None
         if part:
-            options = partial_runs.options(configured, part, pipeline, root)
+            group = runs.group_of(run_folder)
+            options = partial_runs.options(configured, part, pipeline, root, group)
         if not use_cache:
             unfinished.forget(root / resolved.identity / "train")
         with engines.started(config.engine):
@@ -399,6 +402,7 @@ def _summarise(config: PipelineConfig, done: _Done, total_seconds: float) -> Sum
         baseline_metrics=verdict["baseline_metrics"],
         baseline_version=verdict["baseline_version"],
         differences=verdict["differences"],
+        classes=verdict.get("classes"),
         per_class=verdict["per_class"],
         most_confused=scores.most_confused(verdict["confusion"], verdict["labels"]),
         rules=verdict["rules"],

@@ -7,7 +7,7 @@ import pathlib
 import re
 
 from components.image_example_gen import fingerprint, spans
-from pipeline import digits, evaluation, infra
+from pipeline import answers, digits, evaluation, infra
 from pipeline.config import PipelineConfig
 from schema import contract, versions
 from schema.errors import ConfigError, DataError
@@ -102,7 +102,8 @@ def look(config: PipelineConfig, root: pathlib.Path) -> None:
         # Takes seconds to load, which runs on data of the experiment's own are spared.
         from components.image_example_gen import layouts
 
-        layouts.plan(str(find_data_sets(config, path)[-1].path), config.data.format)
+        newest = find_data_sets(config, path)[-1].path
+        layouts.plan(str(newest), answers.of(config.data))
     if not config.data.init_contract or _find_contract(config, path, root):
         contract_for(config, path, root)
 
@@ -156,12 +157,13 @@ def check(config: PipelineConfig) -> None:
     """Finds the mistakes that show without a look into the data; writes nothing.
 
     Raises:
-      ConfigError: an unknown net, sizes that do not fit each other or the net, a
+      ConfigError: an unknown layout or net, sizes that do not fit each other or the net, a
         schedule, an augmentation or a floor that cannot be, classes balanced twice, a
         check of the served model that cannot run here, or no contract and
         `data.init_contract` off.
       DataError: there is nothing at `data.path`.
     """
+    answers.of(config.data)
     preprocessing = config.preprocessing
     if preprocessing.crop_px > preprocessing.resize_px:
         raise ConfigError(
@@ -394,7 +396,9 @@ def _make_contract(config: PipelineConfig, path: pathlib.Path) -> contract.Contr
     # Loads TensorFlow, whose decoder has the last word on images.
     from components.image_example_gen import inspection
 
-    return inspection.make_contract(inspection.inspect(str(path), config.data.format))
+    return inspection.make_contract(
+        inspection.inspect(str(path), answers.of(config.data))
+    )
 
 
 def _write_contract(made: contract.Contract, folder: pathlib.Path) -> None:

@@ -44,7 +44,7 @@ class Target:
       pipeline_root: bucket folder of the artifacts (minio://, s3://, gs://); '' leaves it
         to the backend's default.
       serving_folder: of the models, on a volume; '' is `/slimline/serving`.
-      kubernetes: volumes and resources.
+      kubernetes: volumes, resources, nodes and retries.
       schema_version: '2.1.0' for Kubeflow, '2.0.0' for Vertex AI.
     """
 
@@ -142,12 +142,13 @@ def compile_pipeline(config: PipelineConfig, target: Target) -> list[dict[str, A
     # The backend's cache compares parameters, not files: images may change in their place.
     spec["root"]["dag"]["tasks"][INGEST]["cachingOptions"] = {}
     kubernetes_settings.set_resources(spec, target.kubernetes)
+    kubernetes_settings.set_retries(spec, target.kubernetes)
     platform = kubernetes_settings.platform_spec(spec, target.kubernetes)
     if is_vertex:
         if platform:
             raise ConfigError(
-                "Vertex AI mounts no volumes",
-                tip="the buckets are mounted there, gs://BUCKET as /gcs/BUCKET",
+                "Vertex AI takes no volumes, tolerations, node selectors or pull secrets",
+                tip="buckets are mounted there, gs://BUCKET as /gcs/BUCKET",
             )
         return [job]
     return [spec, platform] if platform else [spec]

@@ -25,7 +25,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pipeline.scheduling import ledger, rows
-from pipeline.scheduling.clock import SystemClock, in_words
+from pipeline.scheduling.clock import Clock, in_words
 from pipeline.scheduling.ledger import Ledger, LostClaim
 from schema.errors import ConfigError, SlimlineError
 
@@ -107,10 +107,22 @@ def claim(slot: Slot) -> None:
       ConfigError: the ledger cannot be used.
     """
     with _opened(slot) as opened:
-        row = opened.claim_for_run(
-            PREFIX + slot.schedule, slot.moment, slot.run, OPEN, SystemClock().now()
+        now = Clock().now()
+        taken = rows.Row(
+            PREFIX + slot.schedule,
+            slot.moment,
+            rows.KUBEFLOW,
+            rows.RUNNING,
+            OPEN,
+            attempts=1,
+            runs=slot.run,
+            started=in_words(now),
+            owner=slot.run,
         )
-    if row.run != slot.run:
+        # Whether such a run lives cannot be told from here, so the slot stays its own.
+        opened.plan([taken], now)
+        row = opened.find(taken.pipeline, taken.slot)
+    if row is not None and row.run != slot.run:
         raise SlimlineError(
             f"slot {slot.moment} of schedule '{slot.schedule}' belongs to run {row.run},"
             f" so run {slot.run} ends here"
@@ -133,8 +145,13 @@ def settle(slot: Slot, output: dict[str, Any]) -> None:
         with _opened(slot) as opened:
             row = opened.find(PREFIX + slot.schedule, slot.moment)
             if row and row.run == slot.run and row.state == rows.RUNNING:
-                now = SystemClock().now()
-                opened.finish(row, state, reason, now, pushed_version=version)
+                opened.update(
+                    row,
+                    state=state,
+                    reason=reason,
+                    finished=in_words(Clock().now()),
+                    pushed_version=version,
+                )
     except (SlimlineError, LostClaim) as error:
         _LOGGER.warning("slot %s stays open in the ledger: %s", slot.moment, error)
 

@@ -81,7 +81,7 @@ def render(version: pathlib.Path, steps: Sequence[Step]) -> str:
     parts = [
         f"# Model card: {version.parent.name}, version {version.name}",
         _what_it_is(by_name, found),
-        "## Figures on the test split\n\n" + _metrics(found),
+        "## Figures on the test split\n\n" + _metrics(found) + _class_changes(found),
         "## Gate\n\n" + _list(found.get("sentences", ())),
         "## Where it is weak\n\n" + _weaknesses(found),
         "## Lineage\n\n" + _lineage(steps),
@@ -134,6 +134,18 @@ def _metrics(found: Mapping[str, Any]) -> str:
             )
         )
     return _table(rows)
+
+
+def _class_changes(found: Mapping[str, Any]) -> str:
+    """Why the figures before are not those of the whole split, where they are not."""
+    classes = found.get("classes")
+    if not classes or not (changes := gate.changes_in_words(classes)):
+        return ""
+    return (
+        f"\n\nThe classes are not those of version {found['baseline_version']}"
+        f" ({_cell(changes)}). The figures before are those of the"
+        f" {classes['images']:,} images of classes that both models know."
+    )
 
 
 def _weaknesses(found: Mapping[str, Any]) -> str:

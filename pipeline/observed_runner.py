@@ -6,6 +6,7 @@ with events around each launch.
 
 import dataclasses
 import logging
+import pathlib
 import time
 from collections.abc import Callable
 from typing import Any
@@ -25,7 +26,7 @@ from tfx.orchestration.portable import (
 from tfx.proto.orchestration import pipeline_pb2
 from tfx.types import artifact_utils
 
-from pipeline import earlier_runs, run_contexts
+from pipeline import earlier_runs, run_contexts, whole_artifacts
 
 _PROGRESS = logging.getLogger("slimline.progress")
 
@@ -162,6 +163,9 @@ class ObservedRunner(tfx_runner.IrBasedRunner):
     ) -> ComponentResult:
         name = node.node_info.id
         start = time.monotonic()
+        root = pipeline.runtime_spec.pipeline_root.field_value.string_value
+        with metadata.Metadata(connection) as handle:
+            whole_artifacts.drop_incomplete(handle, pathlib.Path(root) / name)
         info = launcher.Launcher(
             pipeline_node=node,
             mlmd_connection=metadata.Metadata(connection),
@@ -177,7 +181,12 @@ class ObservedRunner(tfx_runner.IrBasedRunner):
             store = handle.store
             (execution,) = store.get_executions_by_id([info.execution_id])
             outputs = _outputs_of(store, info.execution_id)
-        is_cached = execution.last_known_state == metadata_store_pb2.Execution.CACHED
+            is_cached = (
+                execution.last_known_state == metadata_store_pb2.Execution.CACHED
+            )
+            if not is_cached:
+                made = (artifact for made in outputs.values() for artifact in made)
+                whole_artifacts.note(handle, made)
         return ComponentResult(outputs, seconds, is_cached)
 
 

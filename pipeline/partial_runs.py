@@ -22,6 +22,7 @@ def options(
     part: parts.Part,
     pipeline: tfx_pipeline.Pipeline,
     root: pathlib.Path,
+    group: str = "",
 ) -> tfx_pipeline.RunOptions:
     """Options with which a runner runs a part.
 
@@ -30,6 +31,7 @@ def options(
       part: which components, not all.
       pipeline: the whole of it.
       root: of the runs.
+      group: the earlier run must have this label; '' for any.
 
     Raises:
       ConfigError: there is no such part, or no earlier run with what it needs; or a setting
@@ -52,7 +54,7 @@ def options(
     needed = _needed(nodes)
     base = ""
     if needed:
-        base = _find_base(config, pipeline, root, needed).name
+        base = _find_base(config, pipeline, root, needed, group).name
     return tfx_pipeline.RunOptions(
         from_nodes=first, to_nodes=last, base_pipeline_run_id=base or None
     )
@@ -84,6 +86,7 @@ def _find_base(
     pipeline: tfx_pipeline.Pipeline,
     root: pathlib.Path,
     needed: list[str],
+    group: str,
 ) -> pathlib.Path:
     """The newest run that has what is needed, made with the same settings.
 
@@ -91,7 +94,7 @@ def _find_base(
     """
     with metadata.Metadata(pipeline.metadata_connection_config) as handle:
         candidates = earlier_runs.with_all(
-            handle.store, root, pipeline.pipeline_info.pipeline_name, needed
+            handle.store, root, pipeline.pipeline_info.pipeline_name, needed, group
         )
     values = flatten(json.loads(json.dumps(as_json(config))))
     for folder in candidates:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from components.model_evaluator import intervals, predictions
 from pipeline import runs
-from report import run_settings
+from report import comparing, run_settings
 from schema.errors import ConfigError
 
 _MISSING = "-"
@@ -81,13 +81,33 @@ class Comparison:
         }
         return pd.DataFrame.from_dict(rows, orient="index")
 
+    def __repr__(self) -> str:
+        sentences = [f"{each.name}: {each.sentence}" for each in self.differences]
+        names = ", ".join(contender.name for contender in self.contenders)
+        return "\n".join([f"<Comparison of {names}>", *sentences])
 
-def compare(root: pathlib.Path, wanted: Sequence[str]) -> Comparison:
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the page's differences, figures, settings and curves."""
+        return comparing.to_card(*self.for_a_page())
+
+    def for_a_page(
+        self,
+    ) -> tuple[list[comparing.Run], dict[str, list[Any]], list[dict[str, Any]]]:
+        """Runs, settings and differences as `report.comparing` takes them."""
+        runs_of_page = [
+            comparing.Run(contender.name, contender.folder, contender.summary)
+            for contender in self.contenders
+        ]
+        differences = [dataclasses.asdict(each) for each in self.differences]
+        return runs_of_page, self.settings, differences
+
+
+def compare(root: pathlib.Path, wanted: Sequence[str | pathlib.Path]) -> Comparison:
     """Compares the runs that `wanted` means.
 
     Args:
       root: folder of the runs.
-      wanted: two or more, as `runs.find` takes them.
+      wanted: two or more: names, as `runs.find` takes them, or folders.
 
     Raises:
       ConfigError: fewer than two, or one is unknown, not finished, or given twice.
@@ -108,8 +128,8 @@ def compare(root: pathlib.Path, wanted: Sequence[str]) -> Comparison:
     )
 
 
-def _load(root: pathlib.Path, wanted: Sequence[str]) -> list[Contender]:
-    contenders = [_contender(runs.find(root, name), name) for name in wanted]
+def _load(root: pathlib.Path, wanted: Sequence[str | pathlib.Path]) -> list[Contender]:
+    contenders = [_contender(runs.find(root, each)) for each in wanted]
     names = [contender.name for contender in contenders]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ConfigError(
@@ -131,7 +151,7 @@ def _settings_that_differ(contenders: Sequence[Contender]) -> dict[str, list[Any
     }
 
 
-def _contender(folder: pathlib.Path, wanted: str) -> Contender:
+def _contender(folder: pathlib.Path) -> Contender:
     summary = runs.read_summary(folder)
     name = runs.two_words(folder)
     if folder.parent.name == runs.MEMBERS_FOLDER:
@@ -141,13 +161,20 @@ def _contender(folder: pathlib.Path, wanted: str) -> Contender:
 
 
 def _difference(run: Contender, first: Contender) -> Difference:
-    tables = []
+    tables, class_lists = [], []
     for contender in (run, first):
         table = _predictions(contender)
         if isinstance(table, str):
             return Difference(run.name, first.name, table)
-        tables.append(table)
-    table, other = tables
+        class_lists.append(list(contender.summary["per_class"]))
+        tables.append(_with_names(table, class_lists[-1]))
+    shared = set.intersection(*map(set, class_lists))
+    if not shared:
+        return Difference(run.name, first.name, "no class in common to compare")
+    table, other = (
+        table[table[predictions.LABEL].isin(shared)].reset_index(drop=True)
+        for table in tables
+    )
     columns = [predictions.KEY, predictions.LABEL]
     if not table[columns].equals(other[columns]):
         return Difference(
@@ -155,12 +182,30 @@ def _difference(run: Contender, first: Contender) -> Difference:
             first.name,
             "not tested on the same images, so the gap between the figures says little",
         )
-    return _paired(run.name, first.name, table, other)
+    of_shared = (
+        ""
+        if all(set(class_list) == shared for class_list in class_lists)
+        else f" of the {len(shared)} classes that both know"
+    )
+    return _paired(run.name, first.name, table, other, of_shared)
+
+
+def _with_names(table: pd.DataFrame, class_list: Sequence[str]) -> pd.DataFrame:
+    """Predictions with class names for label numbers, which each run has its own of."""
+    names = dict(enumerate(class_list))
+    columns = (predictions.LABEL, predictions.PREDICTED)
+    return table.assign(**{column: table[column].map(names) for column in columns})
 
 
 def _paired(
-    name: str, against: str, table: pd.DataFrame, other: pd.DataFrame
+    name: str,
+    against: str,
+    table: pd.DataFrame,
+    other: pd.DataFrame,
+    of_shared: str,
 ) -> Difference:
+    if table.empty:
+        return Difference(name, against, f"no test image{of_shared}")
     hits, other_hits = predictions.hits(table), predictions.hits(other)
     low, high = intervals.of_paired_shares(hits, other_hits)
     value = float(hits.mean() - other_hits.mean())
@@ -168,7 +213,7 @@ def _paired(
     is_real = low > 0 or high < 0
     figures = (
         f"top-1 {value:+.4f}, 95 % interval [{low:+.4f}, {high:+.4f}] on"
-        f" {len(hits):,} images, McNemar p {p_value:.2g}"
+        f" {len(hits):,} images{of_shared}, McNemar p {p_value:.2g}"
     )
     if is_real:
         words = f"{'better' if value > 0 else 'worse'} than {against}"

@@ -19,12 +19,16 @@ from schema.errors import ConfigError
 CONFIG_FILE = run_files.CONFIG_FILE
 LOG_FILE = run_files.LOG_FILE
 SUMMARY_FILE = run_files.SUMMARY_FILE
+# Names the span that the run reads.
+SPAN_FILE = "span"
 # Names the folder in which the Trainer of the run works, or worked.
 TRAINING_FOLDER_FILE = "training_folder"
 # Folders of a sweep's members.
 MEMBERS_FOLDER = "members"
 # All settings of a member; config.json of the sweep has those that the members share.
 MEMBER_SETTINGS_FILE = run_files.MEMBER_SETTINGS_FILE
+# TFX names files by patterns below the root, and Beam knows no way to escape them.
+_PATTERN_CHARACTERS = frozenset("[]*?")
 LATEST = "latest"
 LATEST_PASSED = "latest:passed"
 ATTEMPTS = 200
@@ -55,6 +59,7 @@ def create(
     values: Mapping[str, Any],
     origins: Mapping[str, str],
     *,
+    group: str = "",
     now: datetime.datetime | None = None,
     words: random.Random | None = None,
 ) -> pathlib.Path:
@@ -64,13 +69,21 @@ def create(
       root: made where missing.
       values: dotted key -> value.
       origins: dotted key -> where the value came from.
+      group: label of runs that belong together, as the tasks of one Airflow run.
       now: UTC, for the name.
       words: source of the two words; the system's randomness by default, because a seeded
         one would give every run the same name.
 
     Raises:
-      ConfigError: `root` cannot be written to.
+      ConfigError: `root` cannot be written to, or its path reads as a pattern.
     """
+    if patterns := _PATTERN_CHARACTERS & set(str(root.absolute())):
+        raise ConfigError(
+            f"the path of the runs holds {' '.join(sorted(patterns))}",
+            found=str(root.absolute()),
+            expected="a path without [ ] * and ?, which Beam and TFX take for a pattern",
+            tip="--root DIR puts runs elsewhere",
+        )
     now = now or datetime.datetime.now(datetime.UTC)
     words = words or random.SystemRandom()
     try:
@@ -78,6 +91,7 @@ def create(
         folder = _make_folder(root, now.strftime("%Y-%m-%d_%H%M"), words)
         record = {
             "created": now.isoformat(timespec="seconds"),
+            **({"group": group} if group else {}),
             "settings": {
                 key: {"value": value, "origin": origins.get(key, "")}
                 for key, value in sorted(values.items())
@@ -102,17 +116,19 @@ def list_runs(root: pathlib.Path) -> list[pathlib.Path]:
     return sorted(folders, key=_age)
 
 
-def find(root: pathlib.Path, wanted: str) -> pathlib.Path:
+def find(root: pathlib.Path, wanted: str | pathlib.Path) -> pathlib.Path:
     """The run that `wanted` means.
 
     Args:
       root: folder of the runs.
       wanted: 'latest', 'latest:passed', a name, its two words, or a prefix of either that
-        fits one run only; of a sweep also 'run/member'.
+        fits one run only; of a sweep also 'run/member'. A `Path` is the folder itself.
 
     Raises:
       ConfigError: there is none, or more than one.
     """
+    if isinstance(wanted, pathlib.Path):
+        return _folder(wanted)
     name, _, member = wanted.partition("/")
     if member:
         return _member(find(root, name), member)
@@ -146,6 +162,20 @@ def find(root: pathlib.Path, wanted: str) -> pathlib.Path:
         found=f"{len(found)} runs, the last ones: {names}",
         expected=f"'{LATEST}', '{LATEST_PASSED}', a name, its two words, or a prefix",
     )
+
+
+def is_run(folder: pathlib.Path) -> bool:
+    """Whether a run or a member of a sweep left its files there."""
+    files = (CONFIG_FILE, MEMBER_SETTINGS_FILE, SUMMARY_FILE)
+    return any((folder / name).is_file() for name in files)
+
+
+def _folder(path: pathlib.Path) -> pathlib.Path:
+    if not is_run(path):
+        raise ConfigError(
+            f"{path} is not the folder of a run", expected=f"one with {CONFIG_FILE}"
+        )
+    return path
 
 
 def _member(sweep: pathlib.Path, member: str) -> pathlib.Path:
@@ -218,10 +248,48 @@ def model_folder(folder: pathlib.Path) -> pathlib.Path:
 def experiment_of(folder: pathlib.Path) -> str:
     """Name of the experiment that a run was begun for; '' where its settings are gone."""
     try:
-        record = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-        return str(record["settings"]["name"]["value"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return str(_record(folder)["settings"]["name"]["value"])
+    except (KeyError, TypeError):
         return ""
+
+
+def group_of(folder: pathlib.Path) -> str:
+    """Label that a run was given; '' for none."""
+    return str(_record(folder).get("group", ""))
+
+
+def in_group(root: pathlib.Path, group: str, experiment: str) -> list[pathlib.Path]:
+    """Runs of an experiment with a label, the newest first; with '' all of them."""
+    return [
+        folder
+        for folder in reversed(list_runs(root))
+        if (not group or group_of(folder) == group)
+        and experiment_of(folder) == experiment
+    ]
+
+
+def note_span(folder: pathlib.Path, span: int) -> None:
+    """Writes down which span a run reads."""
+    durable.write_text(folder / SPAN_FILE, f"{span}\n")
+
+
+def span_of_group(root: pathlib.Path, group: str, experiment: str) -> int | None:
+    """The span that the runs of a group read; None where none has read any."""
+    for folder in in_group(root, group, experiment):
+        try:
+            return int((folder / SPAN_FILE).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+    return None
+
+
+def _record(folder: pathlib.Path) -> dict[str, Any]:
+    """What `create` wrote; {} where it is gone."""
+    try:
+        record = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
 
 
 def lock_file(root: pathlib.Path, identity: str) -> pathlib.Path:

@@ -127,6 +127,26 @@ def resolve(
     return Resolved(config, origins, own)
 
 
+def accepting_classes(resolved: Resolved) -> Resolved:
+    """`resolved` for a run that may push a model whose classes are not the live one's.
+
+    Raises:
+      ConfigError: `evaluation.class_changes` is 'refuse'.
+    """
+    key, evaluation = "evaluation.class_changes", resolved.config.evaluation
+    if evaluation.class_changes == "refuse":
+        raise ConfigError(
+            f"--accept-classes, but {key} is 'refuse' ({resolved.origins[key]})",
+            tip=f"--set {key}=ask leaves it to the flag",
+        )
+    accepting = dataclasses.replace(evaluation, class_changes="allow")
+    return dataclasses.replace(
+        resolved,
+        config=dataclasses.replace(resolved.config, evaluation=accepting),
+        origins={**resolved.origins, key: "--accept-classes"},
+    )
+
+
 def engine(name: str | None, options: Sequence[str] = ()) -> EngineConfig:
     """The engine of a command that runs no experiment; the environment counts, too.
 
@@ -253,10 +273,22 @@ def _last_layer(
     for key, value in flatten(settings).items():
         yield key, value, "settings"
     for assignment in assignments:
-        key, text = _split(assignment, "--set", "train.epochs=30")
-        yield key, _parse(text, _field(key, "--set", own)), "--set"
+        yield from _assigned(*_split(assignment, "--set", "train.epochs=30"), own)
     if data is not None:
         yield "data.path", data, "--data"
+
+
+def _assigned(key: str, text: str, own: PipelineConfig) -> Iterator[_Item]:
+    """The setting of --set; a section takes several, as data.columns={path: id, label: x}."""
+    if key in _sections() and text.strip().startswith("{"):
+        try:
+            values = yaml.load(text, Loader=_StrictLoader)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"'{key}' is no mapping", found=text) from error
+        for name, value in flatten(values).items():
+            yield f"{key}.{name}", value, "--set"
+        return
+    yield key, _parse(text, _field(key, "--set", own)), "--set"
 
 
 def _of_engine(
@@ -341,7 +373,8 @@ def _check(key: str, value: Any, origin: str, own: PipelineConfig) -> Any:
     if key == IS_TINY and value != own.is_tiny:
         raise ConfigError(
             f"setting '{key}' cannot be changed ({origin})",
-            tip="--tiny sets it, with all that belongs to it",
+            tip="the option 'tiny' of the command line sets it, with all that belongs to"
+            " it",
         )
     nested: dict[str, Any] = {}
     put(nested, key, value)

@@ -28,7 +28,8 @@ class Summary:
       data_fingerprint: of the content of the images' folder or archive.
       metrics: of the candidate on test (docs/evaluation.md).
       intervals: 95 % intervals of some of them, name -> [low, high].
-      baseline_metrics: of the last blessed model, or None.
+      baseline_metrics: of the last blessed model, on the test images of classes that it
+        knows, or None.
       baseline_version: its version, or None.
       differences: to the baseline on the same images, name -> {difference, low, high}, or
         None.
@@ -57,6 +58,8 @@ class Summary:
         batch that did not fit.
       is_gate_open: whether no threshold was set, so that any model would have passed.
       cross_validation: {top_1, low, high, images, folds} where images are few, or None.
+      classes: {shared, added, removed, images}: what became of the classes since the
+        baseline, and the test images on which the two were compared; None without one.
     """
 
     run: str
@@ -101,3 +104,4 @@ class Summary:
     findings: list[str] = dataclasses.field(default_factory=list)
     is_gate_open: bool = False
     cross_validation: dict[str, Any] | None = None
+    classes: dict[str, Any] | None = None

@@ -7,11 +7,12 @@ from typing import Any
 
 import markupsafe
 
-from report import drawing, page, wording
+from report import card, drawing, page, wording
 from schema import durable
 from trainer import history
 
 PAGE = "comparison.html.jinja"
+DIFFERENCE = "difference.html.jinja"
 # Kinds of lines in the style sheet.
 KINDS = 6
 
@@ -56,16 +57,35 @@ def build(
         .render(
             style=markupsafe.Markup(style),
             policy=page.policy(style),
-            names=[run.name for run in runs],
-            summaries=[run.summary for run in runs],
-            rows=_metrics(runs),
-            settings=settings,
-            differences=[_difference(each) for each in differences],
-            panels=_curves(runs),
+            **_context(runs, settings, differences),
         )
     )
     durable.write_text(path, text)
     return path
+
+
+def to_card(
+    runs: Sequence[Run],
+    settings: Mapping[str, Sequence[Any]],
+    differences: Sequence[Mapping[str, Any]],
+) -> str:
+    """The same for a cell of a notebook, as HTML; the arguments are those of `build`."""
+    return card.render(DIFFERENCE, **_context(runs, settings, differences))
+
+
+def _context(
+    runs: Sequence[Run],
+    settings: Mapping[str, Sequence[Any]],
+    differences: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+    return {
+        "names": [run.name for run in runs],
+        "summaries": [run.summary for run in runs],
+        "rows": _metrics(runs),
+        "settings": settings,
+        "differences": [_difference(each) for each in differences],
+        "panels": _curves(runs),
+    }
 
 
 def _metrics(runs: Sequence[Run]) -> list[tuple[str, list[Any]]]:

@@ -9,6 +9,8 @@ from report import drawing, run_data, wording
 from report.run_data import RunData
 
 MAX_SLICES = 40
+# Heading of its rules.
+GATE = "Gate"
 
 
 def verdict(data: RunData) -> dict[str, Any]:
@@ -34,7 +36,7 @@ def verdict(data: RunData) -> dict[str, Any]:
                 [_rule(rule) for rule in found],
                 any(rule.get("baseline") is not None for rule in found),
             )
-            for title, found in (("Gate", rules), ("Served model", infra_rules))
+            for title, found in ((GATE, rules), ("Served model", infra_rules))
             if found
         ],
         "headline": _headline(summary),
@@ -48,12 +50,15 @@ def metrics(data: RunData) -> dict[str, Any]:
     intervals = found.get("intervals") or {}
     before = found.get("baseline_metrics") or {}
     differences = found.get("differences") or {}
+    changed = found.get("classes") or {}
     names = sorted(
         (name for name in values if name != "example_count"), key=wording.metric_place
     )
     return {
         "images": values.get("example_count"),
         "baseline_version": found.get("baseline_version"),
+        "is_compared": bool(differences),
+        "changed": changed if changed.get("added") or changed.get("removed") else None,
         "cross_validation": found.get("cross_validation"),
         "rows": [
             {
@@ -73,8 +78,13 @@ def metrics(data: RunData) -> dict[str, Any]:
 def classes(data: RunData) -> dict[str, Any]:
     """Precision, recall and F1 of each class, the worst first; slices by trait."""
     found = data.verdict or data.summary
+    untested = gate.untested(found["per_class"])
     rows = sorted(
-        ({"name": name, **figures} for name, figures in found["per_class"].items()),
+        (
+            {"name": name, **figures}
+            for name, figures in found["per_class"].items()
+            if name not in untested
+        ),
         key=lambda row: (row["f1"], row["recall"], row["name"]),
     )
     most = max((row["support"] for row in rows), default=0)
@@ -85,6 +95,7 @@ def classes(data: RunData) -> dict[str, Any]:
     ]
     return {
         "rows": rows,
+        "untested": untested,
         "most": most,
         "slices": [
             (trait, values[:MAX_SLICES], max(0, len(values) - MAX_SLICES))

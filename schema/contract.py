@@ -12,7 +12,7 @@ import pathlib
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
-from schema import durable, features
+from schema import durable, features, spelling
 from schema.errors import ConfigError, DataError
 
 ROOT = pathlib.Path(__file__).parent
@@ -119,7 +119,7 @@ def read_labels(schema_file: pathlib.Path) -> tuple[str, ...]:
 
 def _read(path: pathlib.Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return spelling.normalise(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read {path}: {error}") from error
 

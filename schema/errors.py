@@ -1,8 +1,27 @@
 """Errors that are a user's to mend; the command shows them as sentences, without a stack.
 
 They live in the lowest package so that every part can raise them; `slimline.errors` is
-their public address.
+their public address. Their sentences name flags and commands; `str(error)`, which a traceback
+shows, names the arguments and functions of the Python API instead, except in a command.
 """
+
+import contextlib
+from collections.abc import Iterator
+
+from schema import python_words
+
+_is_command = False
+
+
+@contextlib.contextmanager
+def of_a_command() -> Iterator[None]:
+    """Inside, `str(error)` names flags: a command is running, not code that imports us."""
+    global _is_command
+    before, _is_command = _is_command, True
+    try:
+        yield
+    finally:
+        _is_command = before
 
 
 class SlimlineError(Exception):
@@ -29,7 +48,8 @@ class SlimlineError(Exception):
         for name in ("found", "expected", "tip"):
             if value := getattr(self, name):
                 lines.append(f"  {name}: {value}")
-        return "\n".join(lines)
+        text = "\n".join(lines)
+        return text if _is_command else python_words.in_python(text)
 
     def __reduce__(self) -> tuple:
         return _rebuild, (type(self), self.args)

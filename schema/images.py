@@ -1,45 +1,55 @@
 """One verdict on encoded images, and PNG encoding of raw pixels.
 
-Pillow reads the header, so that size and kind are known before anything is unpacked;
-TensorFlow's decoder has the last word, because it is the one that training and serving
-use.
+TensorFlow's decoder has the last word on every kind it reads, because it is the one that
+training and serving use; the header is read before, so that size and kind are known before
+anything is unpacked. Other kinds become PNG, with Pillow.
 """
 
+import contextlib
 import dataclasses
+import functools
 import io
 import struct
 import warnings
 import zlib
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from schema import image_header
+
 MAX_FILE_BYTES = 64 << 20
 MAX_PIXELS = 50_000_000
 MAX_SIDE_PX = 16_384
+# GIFs of more pixels in all their frames are read by Pillow, which unpacks the first only.
+_MAX_GIF_PIXELS = 8 * MAX_PIXELS
 
-# What Pillow may try to open. Its JPEG reader also gives MPO, a JPEG with a second picture
-# behind it, as phones write it; TensorFlow reads the first.
-ACCEPTED = ("JPEG", "PNG", "BMP", "GIF", "WEBP")
-# What a served model takes.
-SERVED = ("JPEG", "PNG")
-KEPT = {"JPEG": "jpeg", "MPO": "jpeg", "PNG": "png"}
+# What a served model takes, and the formats of Examples.
+KEPT = {image_header.JPEG: "jpeg", image_header.PNG: "png"}
 KEPT_FORMATS = ("jpeg", "png")
+# What becomes PNG.
+_TRANSCODED = ("BMP", "GIF", "WEBP", "TIFF", "AVIF", "HEIF")
+_READ = "JPEG, PNG, BMP, GIF, WebP, TIFF and AVIF are"
 
-# Names for what people most often try instead.
+# Names for what people most often try instead, by the bytes at a place.
 _OTHER_KINDS = (
-    (b"II*\x00", "TIFF"),
-    (b"MM\x00*", "TIFF"),
-    (b"8BPS", "Photoshop"),
-    (b"%PDF", "PDF"),
-    (b"<svg", "SVG"),
-    (b"<?xml", "XML"),
-    (b"<!DOCTYPE", "HTML"),
-    (b"<html", "HTML"),
+    (0, b"8BPS", "Photoshop"),
+    (0, b"%PDF", "PDF"),
+    (0, b"<svg", "SVG"),
+    (0, b"<?xml", "XML"),
+    (0, b"<!DOCTYPE", "HTML"),
+    (0, b"<html", "HTML"),
+    (4, b"jP  ", "JPEG 2000"),
 )
+_TIFF = (b"II*\x00", b"MM\x00*")
+_HEIC = tuple(b"ftyp" + brand for brand in (b"hei", b"hev", b"mif1", b"msf1"))
+_AVIF = b"ftypavi"
+_HOW_TO_CONVERT = "convert it to JPEG or PNG: magick mogrify -format png FILE"
 _GRAY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F")
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+# Gray values beyond 8 bits: nobody but the owner knows which of them is white.
+_DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "F")
 _PNG_COLOUR_TYPES = {1: 0, 3: 2}
 _PNG_FILTER_SUB = 1
 # Small images gain little from more effort, and training reads them once a run.
@@ -66,7 +76,11 @@ class Verdict:
 
 
 def check_image(data: bytes) -> Verdict:
-    """Verdict on an encoded image: JPEG, PNG, BMP, GIF (first frame) or WebP.
+    """Verdict on an encoded image.
+
+    JPEG and PNG are readable where TensorFlow's decoder reads them; so are GIF (first
+    frame) and BMP in true colour, which become PNG. Other BMP, WebP, TIFF of one page and 8
+    bits, AVIF, and HEIC where `pillow-heif` is installed, become PNG with Pillow.
 
     Never raises on bad bytes and never allocates for an image beyond the limits
     (`MAX_FILE_BYTES`, `MAX_PIXELS`, `MAX_SIDE_PX`). Images that end early are refused,
@@ -88,20 +102,22 @@ def _check(data: bytes, *, is_decoded: bool) -> Verdict:
         return Verdict("the file is empty")
     if len(data) > MAX_FILE_BYTES:
         return Verdict(f"{len(data):,} bytes, at most {MAX_FILE_BYTES:,} are read")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # Pillow warns of sizes refused below anyway
-            with Image.open(io.BytesIO(data), formats=ACCEPTED) as image:
-                return _check_open_image(image, data, is_decoded)
-    except Image.DecompressionBombError:
-        return Verdict(f"more than {MAX_PIXELS:,} pixels")
-    except Image.UnidentifiedImageError:
-        return Verdict(_describe_unknown(data))
-    # Pillow's parsers raise whatever a damaged header leads them to.
-    except Exception as error:
-        return Verdict(f"damaged image: {type(error).__name__} {error}"[:200])
+    kind = image_header.kind_of(data)
+    if kind in KEPT:
+        header = read_header(data)
+        if header.reason:
+            return Verdict(header.reason)
+        if is_decoded and _decode(data, header.channels) is None:
+            return Verdict(_damaged(kind))
+        return Verdict(
+            "", data, header.format, header.height, header.width, header.channels
+        )
+    pixels = None
+    if is_decoded and _is_read_by_tensorflow(kind, data):
+        pixels = _decode(data, 3)
+        if pixels is None:
+            return Verdict(f"damaged image: {kind} data are broken or end early")
+    return _transcode(data, pixels)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,60 +126,130 @@ class Header:
 
     Attributes:
       reason: why the image is refused before it is decoded, or ''. It repeats nothing of
-        the bytes.
-      pixels: in all; 0 where it is refused.
+        the bytes. All else is 0 or '' where it is refused.
+      format: 'jpeg' or 'png'.
+      height: px. width: px. channels: 1 for gray, 3 for colour, alpha not counted.
     """
 
     reason: str = ""
-    pixels: int = 0
+    format: str = ""
+    height: int = 0
+    width: int = 0
+    channels: int = 0
 
 
-def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> Header:
+def read_header(data: bytes, max_pixels: int | None = None) -> Header:
     """Header of an image as a served model takes it; never raises on bad bytes.
 
     Of an image that passes, `check_image` could only say that its data are damaged.
 
     Args:
       data: encoded image, whole.
-      max_pixels: most pixels in all.
+      max_pixels: most pixels in all; None for `MAX_PIXELS`.
     """
-    try:
-        # Not within catch_warnings, which changes the whole process: servers call this in
-        # threads. Pillow warns of sizes that are refused here.
-        with Image.open(io.BytesIO(data), formats=SERVED) as image:
-            reason = check_size(*image.size, max_pixels)
-            return Header(reason, 0 if reason else image.width * image.height)
-    except Image.DecompressionBombError:
-        return Header(f"more than {max_pixels:,} pixels")
-    except Image.UnidentifiedImageError:
+    kind = image_header.kind_of(data)
+    if kind not in KEPT:
         return Header("neither JPEG nor PNG")
-    # Pillow's parsers raise whatever a damaged header leads them to.
-    except Exception:
-        return Header("damaged image")
+    found = image_header.read(data)
+    if found is None:
+        return Header(_damaged(kind))
+    if reason := check_size(found.width, found.height, max_pixels):
+        return Header(reason)
+    return Header("", KEPT[kind], found.height, found.width, found.channels)
 
 
-def _check_open_image(image: Image.Image, data: bytes, is_decoded: bool) -> Verdict:
-    if reason := check_size(*image.size):
-        return Verdict(reason)
-    channels = channels_of(image)
-    kind = image.format or ""
-    if kind in KEPT:
-        encoded, kept = data, KEPT[kind]
-    else:
-        encoded, kept = to_png(image), "png"
-    if not is_decoded:
-        return Verdict("", encoded, kept, image.height, image.width, channels)
+def _damaged(kind: str) -> str:
+    return f"{kind} data are damaged or end early"
+
+
+def _is_read_by_tensorflow(kind: str, data: bytes) -> bool:
+    """Whether TensorFlow decides about a file that is not kept as it is."""
+    if kind == image_header.GIF:
+        return image_header.gif_pixels(data) <= _MAX_GIF_PIXELS
+    return kind == image_header.BMP and image_header.is_true_colour_bmp(data)
+
+
+def _decode(data: bytes, channels: int) -> Any:
+    """The image as a tensor, uint8 [height, width, channels]; None where it is damaged."""
     import tensorflow as tf
 
     try:
         # The same operation as in the Transform graph, so that both agree.
         with tf.device("/cpu:0"):
-            shape = tf.io.decode_image(
-                encoded, channels=channels, expand_animations=False
-            ).shape
+            return tf.io.decode_image(data, channels=channels, expand_animations=False)
     except tf.errors.OpError:
-        return Verdict(f"{kind} data are damaged or end early")
-    return Verdict("", encoded, kept, int(shape[0]), int(shape[1]), channels)
+        return None
+
+
+def _transcode(data: bytes, pixels: Any) -> Verdict:
+    """PNG of what Pillow reads; else of `pixels`, where they are given."""
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns of sizes refused below anyway.
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data), formats=_pillow_formats()) as image:
+                reason = check_size(*image.size) or _check_kind(image)
+                if not reason:
+                    return _png_verdict(to_png(image), *image.size, channels_of(image))
+    except Image.DecompressionBombError:
+        reason = f"more than {MAX_PIXELS:,} pixels"
+    except Image.UnidentifiedImageError:
+        reason = _describe_unknown(data)
+    # Pillow's parsers raise whatever a damaged header leads them to.
+    except Exception as error:
+        reason = f"damaged image: {type(error).__name__} {error}"[:200]
+    if pixels is None:
+        return Verdict(reason)
+    height, width, channels = pixels.shape
+    if too_large := check_size(width, height):
+        return Verdict(too_large)
+    return _png_verdict(
+        next(encode_pngs(pixels.numpy()[None])), width, height, channels
+    )
+
+
+def _png_verdict(encoded: bytes, width: int, height: int, channels: int) -> Verdict:
+    return Verdict("", encoded, "png", height, width, channels)
+
+
+@functools.cache
+def _pillow_formats() -> tuple[str, ...]:
+    """Formats that become PNG, of those that this Pillow reads."""
+    Image.init()
+    with contextlib.suppress(ImportError):
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+    return tuple(name for name in _TRANSCODED if name in Image.OPEN)
+
+
+def _check_kind(image: Image.Image) -> str:
+    """Why an image that Pillow opened is left out for what it is, or ''."""
+    if image.mode in _DEEP_MODES:
+        return f"{image.format} of more than 8 bits a channel: {_HOW_TO_CONVERT}"
+    if image.format == "TIFF" and (pages := getattr(image, "n_frames", 1)) > 1:
+        return f"TIFF of {pages:,} pages: {_HOW_TO_CONVERT}, a file a page"
+    return ""
+
+
+def _describe_unknown(data: bytes) -> str:
+    if data[4:].startswith(_HEIC):
+        return (
+            "HEIC is read where pillow-heif is installed (pip install pillow-heif);"
+            f" or {_HOW_TO_CONVERT}"
+        )
+    if data[4:].startswith(_AVIF):
+        return f"AVIF is read by Pillow 11.3 and newer; or {_HOW_TO_CONVERT}"
+    if data.startswith(_TIFF):
+        return (
+            "TIFF is not accepted unless it is whole and has one page of 8-bit gray or"
+            f" colour; {_HOW_TO_CONVERT}"
+        )
+    start = data[:64].lstrip().lower()
+    for place, magic, kind in _OTHER_KINDS:
+        if start.startswith(magic.lower(), place):
+            return f"{kind} is not accepted ({_READ}); {_HOW_TO_CONVERT}"
+    return f"not an image: it starts with {data[:8]!r}"
 
 
 def check_size(width: int, height: int, max_pixels: int | None = None) -> str:
@@ -192,13 +278,6 @@ def to_png(image: Image.Image) -> bytes:
     return next(encode_pngs(pixels.reshape(1, height, width, channels)))
 
 
-def _describe_unknown(data: bytes) -> str:
-    for magic, kind in _OTHER_KINDS:
-        if data.lstrip()[: len(magic)].lower() == magic.lower():
-            return f"{kind} is not accepted (JPEG, PNG, BMP, GIF and WebP are)"
-    return f"not an image: it starts with {data[:8]!r}"
-
-
 def encode_pngs(pixels: np.ndarray) -> Iterator[bytes]:
     """PNG of each image in a batch; lossless, the same bytes for the same pixels.
 
@@ -217,7 +296,7 @@ def encode_pngs(pixels: np.ndarray) -> Iterator[bytes]:
     header = struct.pack(
         ">IIBBBBB", width, height, 8, _PNG_COLOUR_TYPES[channels], 0, 0, 0
     )
-    start = _PNG_SIGNATURE + _chunk(b"IHDR", header)
+    start = image_header.PNG_SIGNATURE + _chunk(b"IHDR", header)
     end = _chunk(b"IEND", b"")
     for image in rows:
         yield start + _chunk(b"IDAT", zlib.compress(image.tobytes(), _PNG_EFFORT)) + end

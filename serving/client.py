@@ -76,7 +76,9 @@ class Answer:
       predictions: one an image, in order.
       versions: that answered, rising: several where a new one was loaded meanwhile; ()
         where the server does not say, as TensorFlow Serving by REST.
-      labels: class names in label order; () where the answers leave it open.
+      labels: class names in label order; () where the answers leave it open, or where
+        versions with different ones answered. Each prediction names the classes of the
+        version that made it.
     """
 
     predictions: list[Prediction]
@@ -183,7 +185,7 @@ class Client:
         """A prediction for each image, in order, as `LocalModel.predict` gives it.
 
         Args:
-          images: each a path, encoded bytes (JPEG, PNG, BMP, GIF, WebP), a PIL image, or a
+          images: each a path, encoded bytes (JPEG, PNG, GIF, TIFF, ...), a PIL image, or a
             uint8 array [height, width] or [height, width, channels].
           top: how many classes to give, at most all.
 
@@ -204,15 +206,17 @@ class Client:
         spec = self._model()
         predictions: list[Prediction] = []
         versions: set[int] = set()
-        labels: tuple[str, ...] = ()
+        labels: set[tuple[str, ...]] = set()
         for rows in self._answers(spec, self._batches(images)):
             predictions += [
                 Prediction.of(classes[:top], scores[:top])
                 for classes, scores in zip(rows.classes, rows.scores, strict=True)
             ]
             versions |= set() if rows.version is None else {rows.version}
-            labels = labels or server_answers.labels_of(rows)
-        return Answer(predictions, tuple(sorted(versions)), labels)
+            labels.add(server_answers.labels_of(rows))
+        labels.discard(())
+        only = labels.pop() if len(labels) == 1 else ()
+        return Answer(predictions, tuple(sorted(versions)), only)
 
     def status(self) -> list[VersionStatus]:
         """State of each version of the model that the server knows, newest first.

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from schema import images
+from schema import file_tree, images
 from schema.errors import DataError
 
 
@@ -58,8 +58,7 @@ def _check(data: bytes, name: str, is_decoded: bool) -> bytes:
 def _read(path: pathlib.Path, name: str) -> bytes:
     try:
         # One byte more than allowed is enough for the verdict on a larger file.
-        with path.open("rb") as file:
-            return file.read(images.MAX_FILE_BYTES + 1)
+        return file_tree.read_file(path, images.MAX_FILE_BYTES + 1)
     except OSError as error:
         raise _refused(name, error.strerror or str(error)) from error
 

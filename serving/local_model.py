@@ -5,12 +5,11 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-from schema import models_config, signatures, versions
+from schema import class_names, models_config, signatures, versions
 from schema.errors import ConfigError
 from serving import encoding, prediction
 from serving.prediction import Prediction
 
-LABELS_ASSET = pathlib.PurePath("assets", signatures.LABELS_ASSET)
 # Bounds the memory of a call; larger batches are no faster on a CPU.
 BATCH_SIZE = 64
 
@@ -41,7 +40,7 @@ class LocalModel:
         """
         folder = _version_folder(pathlib.Path(path).expanduser())
         try:
-            text = (folder / LABELS_ASSET).read_text(encoding="utf-8")
+            labels = class_names.of_model(folder)
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(
                 f"the model in {folder} names no classes: {error}"
@@ -58,14 +57,13 @@ class LocalModel:
                 found=f"signatures {', '.join(sorted(loaded.signatures)) or 'none'}",
                 expected=signatures.PREDICT_IMAGES,
             )
-        labels = [line.rstrip("\r") for line in text.split("\n")]
-        return cls(folder, tuple(label for label in labels if label), loaded)
+        return cls(folder, labels, loaded)
 
     def predict(self, images: Sequence[Any], top: int = 5) -> list[Prediction]:
         """A prediction for each image, in order.
 
         Args:
-          images: each a path, encoded bytes (JPEG, PNG, BMP, GIF, WebP), a PIL image, or a
+          images: each a path, encoded bytes (JPEG, PNG, GIF, TIFF, ...), a PIL image, or a
             uint8 array [height, width] or [height, width, channels].
           top: how many classes to give, at most all.
 

@@ -15,6 +15,7 @@ from schema import durable, manifest, models_config, version_history, versions
 from schema.errors import ConfigError
 from schema.models_config import CANARY, STABLE, Entry
 from schema.version_history import Row
+from serving import notebook_html
 
 # States of a version; what servers do not load is kept.
 SERVED = "served"
@@ -134,6 +135,29 @@ class PushedModel:
         self.name = name
         self.folder = serving_folder / name
         self._serving_folder = serving_folder
+
+    def __repr__(self) -> str:
+        versions_there = self.list()
+        live = [str(each.version) for each in versions_there if each.is_live]
+        count = f"{len(versions_there)} version{'s' * (len(versions_there) != 1)}"
+        return (
+            f"<PushedModel {self.name}: {count}, {live[0] if live else 'none'} is live>"
+        )
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the versions, the newest first."""
+        rows = [
+            (
+                str(each.version),
+                f"{each.state}, live" if each.is_live else each.state,
+                each.pushed or "",
+                f"{each.size_bytes / 1e6:.1f} MB" if each.is_complete else "incomplete",
+                each.by,
+            )
+            for each in reversed(self.list())
+        ]
+        heads = ("version", "state", "pushed", "size", "by")
+        return notebook_html.table(self.name, heads, rows)
 
     def list(self) -> Sequence[Version]:
         """All versions, oldest first; also those that `models.config` names in vain."""

@@ -5,6 +5,8 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from serving import notebook_html
+
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
@@ -19,6 +21,13 @@ class Prediction:
     label: str
     score: float
     top: list[tuple[str, float]]
+
+    def __repr__(self) -> str:
+        return f"<Prediction {self.label!r} {self.score:.4f}>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the classes with their probabilities as bars."""
+        return notebook_html.bars(self.top)
 
     @classmethod
     def of(cls, classes: Sequence[str], scores: Sequence[float]) -> "Prediction":

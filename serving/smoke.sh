@@ -91,7 +91,7 @@ container=$(
         --cap-drop ALL --security-opt no-new-privileges \
         --publish 127.0.0.1::8500 --publish 127.0.0.1::8501 \
         --mount "type=bind,source=$serving,target=/models,readonly" \
-        --mount "type=bind,source=$here/batching.conf,target=/etc/batching.conf,readonly" \
+        --mount "type=bind,source=$here/kubernetes/batching.conf,target=/etc/batching.conf,readonly" \
         "$image" \
         --model_config_file=/models/models.config \
         --allow_version_labels_for_unavailable_models=true \

@@ -10,36 +10,60 @@ server = sl.connect("http://localhost:8501", "cifar10")
 server.predict(["cat.png"])
 """
 
+import importlib.metadata
 import logging
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from slimline import errors
+from slimline import data, errors
 from slimline.run_result import Run, Sweep
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from pipeline.run_comparison import Comparison
     from serving.batch_inference.running import Result
     from serving.client import Client
     from serving.local_model import LocalModel
     from serving.models import PushedModel
+    from slimline.origins import Lineage
+    from slimline.verdicts import Verdict
 
 __all__ = [
     "Run",
     "Sweep",
+    "__version__",
     "compare",
     "connect",
+    "data",
     "errors",
+    "experiments",
+    "lineage",
     "load",
     "models",
+    "nets",
     "predict",
     "run",
+    "runs",
     "sweep",
+    "why",
 ]
 
 logging.getLogger("slimline").addHandler(logging.NullHandler())
+
+
+def __getattr__(name: str) -> str:
+    """Version of the installed slimline, read when it is asked for."""
+    if name == "__version__":
+        return importlib.metadata.version("slimline")
+    raise AttributeError(f"module 'slimline' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    """The API, without what this module needs itself."""
+    return sorted(__all__)
 
 
 def run(
@@ -47,8 +71,12 @@ def run(
     data: str | os.PathLike[str] | None = None,
     settings: Mapping[str, Any] | None = None,
     root: str | os.PathLike[str] = "runs",
+    *,
+    use_cache: bool = True,
 ) -> Run:
     """Trains, evaluates, gates and pushes one experiment; see `slimline run`.
+
+    A notebook shows its progress in one bar; logs are in `log.txt` of the run.
 
     Args:
       experiment: name of an experiment.
@@ -56,6 +84,7 @@ def run(
       settings: dotted key -> value, as {"train.epochs": 30}. They go before
         SLIMLINE_<SECTION>__<KEY> of the environment.
       root: folder of the runs.
+      use_cache: False runs every component anew.
 
     Returns:
       The outcome. A model that was refused is one too: `passed` is False then.
@@ -65,7 +94,7 @@ def run(
     """
     from pipeline import engines, inputs, pushed, runs
     from pipeline import settings as pipeline_settings
-    from slimline import session
+    from slimline import notebook, session
 
     resolved = pipeline_settings.resolve(
         experiment,
@@ -73,11 +102,16 @@ def run(
         settings=settings,
     )
     root = pathlib.Path(root)
-    inputs.look(resolved.config, root)
+    with notebook.without_noise():  # of TensorFlow, which some layouts load
+        inputs.look(resolved.config, root)
     engines.check(resolved.config.engine)
     pushed.check(resolved.config, root)
     folder = runs.create(root, resolved.values(), resolved.origins)
-    return Run(session.execute(resolved, root, folder))
+    with notebook.shown(folder) as listener:
+        summary = session.execute(
+            resolved, root, folder, listener=listener, use_cache=use_cache
+        )
+    return Run(summary)
 
 
 def sweep(
@@ -102,7 +136,7 @@ def sweep(
     """
     from pipeline import engines, inputs, runs, sweeps
     from pipeline import settings as pipeline_settings
-    from slimline import session
+    from slimline import notebook, session
 
     sweeps.find(name)
     resolved = pipeline_settings.resolve(
@@ -114,16 +148,20 @@ def sweep(
     engines.check(resolved.config.engine)
     root = pathlib.Path(root)
     folder = runs.create(root, resolved.values(), resolved.origins)
-    rows = session.execute_sweep(members, resolved, root, folder)
+    with notebook.shown(folder) as listener:
+        rows = session.execute_sweep(members, resolved, root, folder, listener=listener)
     return Sweep(folder, tuple(rows))
 
 
-def compare(*names: str, root: str | os.PathLike[str] = "runs") -> "Comparison":
+def compare(
+    *wanted: Run | str | os.PathLike[str], root: str | os.PathLike[str] = "runs"
+) -> "Comparison":
     """Finished runs side by side; see `slimline compare`.
 
     Args:
-      *names: two runs or more: names, their two words, prefixes, or 'run/member' of a
-        sweep. The others are held against the first.
+      *wanted: two or more, each a `Run`, its folder as a `Path`, or a name: all of it, its
+        two words, a prefix, or 'run/member' of a sweep. The others are held against the
+        first.
       root: folder of the runs.
 
     Returns:
@@ -132,9 +170,114 @@ def compare(*names: str, root: str | os.PathLike[str] = "runs") -> "Comparison":
     Raises:
       ConfigError: fewer than two, or one is unknown, not finished, or given twice.
     """
-    from pipeline import run_comparison
+    from slimline import notebook
 
-    return run_comparison.compare(pathlib.Path(root), names)
+    with notebook.without_noise():
+        from pipeline import run_comparison
+
+        return run_comparison.compare(
+            pathlib.Path(root), [_wanted(each) for each in wanted]
+        )
+
+
+def runs(root: str | os.PathLike[str] = "runs") -> "pd.DataFrame":
+    """A row a run under `root`, the newest last, with verdict and figures; see `slimline runs`."""
+    import pandas as pd
+
+    from slimline import tables
+
+    names = ("run", "experiment", "verdict", "test_top_1", "eval_top_1")
+    columns = [*names, "seconds", "version"]
+    rows = tables.of_runs(pathlib.Path(root))
+    return pd.DataFrame(rows, columns=columns).set_index("run")
+
+
+def why(
+    run: Run | str | os.PathLike[str] = "latest",
+    root: str | os.PathLike[str] = "runs",
+) -> "Verdict":
+    """Why the gate passed or refused the model of a run; see `slimline why`.
+
+    Args:
+      run: a `Run`, its folder as a `Path`, or a name; the newest by default.
+      root: folder of the runs.
+
+    Raises:
+      ConfigError: there is no such run, or it did not end.
+    """
+    from slimline import verdicts
+
+    return verdicts.of_run(pathlib.Path(root), _wanted(run))
+
+
+def lineage(
+    target: Run | str | os.PathLike[str] = "latest",
+    root: str | os.PathLike[str] = "runs",
+) -> "Lineage":
+    """Where a model came from; see `slimline lineage`.
+
+    Args:
+      target: a run as in `why`, 'digits@17', or the folder of a version.
+      root: folder of the runs.
+
+    Raises:
+      ConfigError: there is no such target, or nothing is known of it.
+    """
+    from slimline import notebook, origins
+
+    with notebook.without_noise():
+        return origins.of_target(pathlib.Path(root), _wanted(target))
+
+
+def experiments(name: str | None = None) -> "pd.DataFrame":
+    """The experiments, or the settings of one; see `slimline experiments`.
+
+    Args:
+      name: of an experiment: a row a setting, with value and meaning. None: a row an
+        experiment.
+
+    Raises:
+      ConfigError: there is no such experiment.
+    """
+    import pandas as pd
+
+    from slimline import tables
+
+    if name is None:
+        return pd.DataFrame(tables.of_experiments()).set_index("name")
+    return pd.DataFrame.from_dict(tables.of_settings(name), orient="index")
+
+
+def nets(
+    name: str | None = None,
+    *,
+    image_size_px: int | None = None,
+    channels: int | None = None,
+    num_classes: int | None = None,
+) -> "pd.DataFrame":
+    """The nets, or the layers of one; see `slimline nets`.
+
+    Args:
+      name: of a net: a row a layer. None: a row a net, as its reference has it.
+      image_size_px, channels, num_classes: of the net `name`; the reference's where None.
+
+    Raises:
+      ConfigError: there is no such net, or it takes no such images.
+    """
+    import pandas as pd
+
+    from slimline import tables
+    from trainer.nets import geometry, registry
+
+    if name is None:
+        return pd.DataFrame(tables.of_nets()).set_index("name")
+    layers = geometry.layer_rows(
+        registry.find(name),
+        image_size_px=image_size_px,
+        channels=channels,
+        num_classes=num_classes,
+    )
+    return pd.DataFrame(map(tables.of_layer, layers)).set_index("name")
 
 
 def load(
@@ -153,13 +296,15 @@ def load(
     """
     from pipeline import runs
     from serving import local_model
+    from slimline import notebook
 
     if isinstance(name_or_path, Run):
-        return local_model.LocalModel.load(runs.model_folder(name_or_path.folder))
-    wanted = None if name_or_path is None else os.fspath(name_or_path)
-    return local_model.LocalModel.load(
-        local_model.find_model(pathlib.Path(root), wanted)
-    )
+        folder = runs.model_folder(name_or_path.folder)
+    else:
+        wanted = None if name_or_path is None else os.fspath(name_or_path)
+        folder = local_model.find_model(pathlib.Path(root), wanted)
+    with notebook.without_noise():
+        return local_model.LocalModel.load(folder)
 
 
 def connect(
@@ -273,3 +418,10 @@ def models(name: str, root: str | os.PathLike[str] = "runs") -> "PushedModel":
     from serving import models as pushed_models
 
     return pushed_models.find(pathlib.Path(root), name)
+
+
+def _wanted(run: Run | str | os.PathLike[str]) -> str | pathlib.Path:
+    """A run as `pipeline.runs.find` takes it."""
+    if isinstance(run, Run):
+        return run.folder
+    return run if isinstance(run, str) else pathlib.Path(run)

@@ -5,6 +5,7 @@ TensorFlow, abseil and Beam write there before any log setting holds, and from C
 
 import contextlib
 import dataclasses
+import io
 import os
 import pathlib
 import sys
@@ -57,7 +58,8 @@ def capture(log: pathlib.Path, *, is_echoed: bool = False) -> Iterator[Terminal]
         try:
             for number, _ in saved:
                 os.dup2(target, number)
-            yield terminal
+            with _diverted(target):
+                yield terminal
         finally:
             _flush()
             for number, copy in saved:
@@ -66,13 +68,64 @@ def capture(log: pathlib.Path, *, is_echoed: bool = False) -> Iterator[Terminal]
             os.close(target)
 
 
+@contextlib.contextmanager
+def _diverted(target: int) -> Iterator[None]:
+    """Sends Python's streams that are no descriptors, as in a notebook, to `target`."""
+    with os.fdopen(os.dup(target), "a", buffering=1, encoding="utf-8") as log:
+        stand_ins = {}
+        for name, number in (("stdout", 1), ("stderr", 2)):
+            stream = getattr(sys, name)
+            if not _is_descriptor(stream, number):
+                stand_ins[name] = _StandIn(stream, log)
+                setattr(sys, name, stand_ins[name])
+        try:
+            yield
+        finally:
+            for name, stand_in in stand_ins.items():
+                stand_in.end()
+                if getattr(sys, name) is stand_in:
+                    setattr(sys, name, stand_in.usual)
+
+
+class _StandIn(io.TextIOBase):
+    """Writes to a log, and once that has ended to the usual stream.
+
+    Handlers of `logging` keep the stream of the moment in which they were made.
+    """
+
+    def __init__(self, usual: TextIO, log: TextIO):
+        self.usual = usual
+        self._target = log
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        """Of the usual stream."""
+        return self.usual.encoding
+
+    def write(self, text: str) -> int:
+        """See base class."""
+        return self._target.write(text)
+
+    def flush(self) -> None:
+        """See base class."""
+        self._target.flush()
+
+    def end(self) -> None:
+        """From now on all goes to the usual stream."""
+        self.flush()
+        self._target = self.usual
+
+
+def _is_descriptor(stream: TextIO, number: int) -> bool:
+    try:
+        return stream.fileno() == number
+    except (OSError, ValueError):
+        return False
+
+
 def _keep(stream: TextIO, number: int, stack: contextlib.ExitStack) -> TextIO:
     """A stream to where `stream` goes now; one that is no descriptor stays as it is."""
-    try:
-        is_descriptor = stream.fileno() == number
-    except (OSError, ValueError):
-        is_descriptor = False
-    if not is_descriptor:
+    if not _is_descriptor(stream, number):
         return stream
     return stack.enter_context(
         os.fdopen(

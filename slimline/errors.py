@@ -9,6 +9,7 @@ from schema.errors import (
     SlimlineError,
     TrainError,
     find_user_error,
+    of_a_command,
 )
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "exit_code",
     "find_user_error",
     "kind",
+    "of_a_command",
 ]
 
 DONE = 0
@@ -31,7 +33,9 @@ USAGE_WRONG = 2
 GATE_REFUSED = 3
 DATA_REFUSED = 4
 SERVED_MODEL_FAILED = 5
+TEMPORARILY_FAILED = 75  # EX_TEMPFAIL of sysexits.h
 INTERRUPTED = 130
+TERMINATED = 143
 
 _CODES: dict[type[SlimlineError], int] = {
     ConfigError: USAGE_WRONG,

@@ -5,6 +5,7 @@ import pathlib
 from typing import TYPE_CHECKING
 
 from schema import run_files
+from schema.errors import ConfigError
 
 if TYPE_CHECKING:
     from pipeline.comparison import Row
@@ -41,6 +42,23 @@ class Run:
         """The page about the run, one HTML file."""
         return self.folder / run_files.REPORT_FILE
 
+    def __repr__(self) -> str:
+        summary = self.summary
+        verdict = "passed" if summary.passed else "refused"
+        return (
+            f"<Run {summary.run} of {summary.experiment}: {verdict},"
+            f" top-1 {summary.metrics['top_1']:.4f}>"
+        )
+
+    def _repr_html_(self) -> str | None:
+        """What a notebook shows: verdict, curves and confusion, as in the report."""
+        from report import card
+
+        try:
+            return card.of_run(self.folder)
+        except ConfigError:  # its files are gone, the figures in `summary` are not
+            return None
+
 
 @dataclasses.dataclass(frozen=True)
 class Sweep:
@@ -60,3 +78,6 @@ class Sweep:
         from pipeline import comparison
 
         return self.folder / comparison.TABLE_FILE
+
+    def __repr__(self) -> str:
+        return f"<Sweep of {len(self.rows)} in {self.folder}>"

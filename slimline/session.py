@@ -187,8 +187,12 @@ def _logging_to(log: pathlib.Path, is_everything: bool) -> Iterator[None]:
     handler.setFormatter(formatter)
     handler.addFilter(_add_details)
     target = logging.getLogger() if is_everything else _LOGGER
-    level = _LOGGER.level
+    level, was_propagated = _LOGGER.level, _LOGGER.propagate
+    others = _AsBefore(_LOGGER.getEffectiveLevel())
     target.addHandler(handler)
+    if not is_everything:
+        _LOGGER.addHandler(others)
+        _LOGGER.propagate = False
     _LOGGER.setLevel(min(level or logging.INFO, logging.INFO))
     if is_everything:
         # absl registers its own kind of logger, so it has to be asked, not `logging`.
@@ -199,8 +203,19 @@ def _logging_to(log: pathlib.Path, is_everything: bool) -> Iterator[None]:
         yield
     finally:
         _LOGGER.setLevel(level)
+        _LOGGER.propagate = was_propagated
+        _LOGGER.removeHandler(others)
         target.removeHandler(handler)
         handler.close()
+
+
+class _AsBefore(logging.Handler):
+    """Hands on what the program's own handlers would get without the log of the run."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """See base class."""
+        if _LOGGER.parent is not None:
+            _LOGGER.parent.callHandlers(record)
 
 
 def _add_details(record: logging.LogRecord) -> bool:

@@ -1,5 +1,6 @@
 """Tiny fake data sets in the real formats."""
 
+import contextlib
 import gzip
 import importlib.util
 import io
@@ -9,6 +10,7 @@ import pathlib
 import struct
 import sys
 import tarfile
+import tempfile
 import zipfile
 from collections.abc import Sequence
 from types import ModuleType
@@ -17,6 +19,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+NOBODY = 65534
 CIFAR10_NAMES = (
     "airplane automobile bird cat deer dog frog horse ship truck".split()  # noqa: SIM905
 )
@@ -227,6 +230,27 @@ def _python2(value: object) -> bytes:
             + b"tb"
         )
     raise TypeError(type(value).__name__)
+
+
+@pytest.fixture
+def unprivileged():
+    """A folder, and a context in which it is read without the permissions of root."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        folder.chmod(0o755)
+
+        @contextlib.contextmanager
+        def as_nobody():
+            if os.geteuid():
+                yield
+                return
+            os.seteuid(NOBODY)
+            try:
+                yield
+            finally:
+                os.seteuid(0)
+
+        yield folder, as_nobody
 
 
 @pytest.fixture

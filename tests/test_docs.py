@@ -8,7 +8,7 @@ import shlex
 import click
 import pytest
 
-from pipeline import experiments, settings
+from pipeline import choosing, settings
 from slimline.cli import main
 
 PROJECT = pathlib.Path(__file__).parents[1]
@@ -38,7 +38,8 @@ def test_slimline_commands_are_understood(arguments: list[str]) -> None:
         assert command is not None, name
     context = command.make_context(name, rest)
     if name == "run":
-        experiment = context.params.get("experiment") or experiments.DEFAULT
+        given = context.params.get("experiment"), context.params.get("data")
+        experiment = choosing.choose(*given).experiment
         assignments = [
             value for flag, value in itertools.pairwise(rest) if flag == "--set"
         ]

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow.compat.v1 as v1
 
-from schema import signatures
+from schema import class_names, signatures
 from schema.errors import ConfigError
 
 # Bounds the memory of a call; gradients keep the maps of a whole batch.
@@ -91,12 +91,10 @@ def explain(
 
 
 def _labels(folder: pathlib.Path) -> list[str]:
-    path = folder / "assets" / signatures.LABELS_ASSET
     try:
-        text = path.read_text(encoding="utf-8")
+        return list(class_names.of_model(folder))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"the model in {folder} names no classes: {error}") from error
-    return [line for line in text.split("\n") if line]
 
 
 def _load(session: v1.Session, folder: pathlib.Path) -> str:

@@ -18,6 +18,7 @@ from trainer import checkpoints, graphs, history
 from trainer.config import TrainConfig
 from trainer.control import Control
 from trainer.evaluation import EvalSession, Measurement
+from trainer.interruption import Held
 from trainer.plan import Plan
 from trainer.rates import Patience, Rate, RateState
 
@@ -104,6 +105,7 @@ class MeasureHook(v1.train.SessionRunHook):
         state: State,
         patience: Patience,
         control: Control,
+        held: Held,
     ):
         self.state = state
         self.last_step = 0
@@ -116,6 +118,7 @@ class MeasureHook(v1.train.SessionRunHook):
         self._train = train_config
         self._patience = patience
         self._control = control
+        self._held = held
         self._writer: Any = None
         self._seconds_before = state.seconds
         self._began_at = time.monotonic()
@@ -128,7 +131,8 @@ class MeasureHook(v1.train.SessionRunHook):
         """See base class."""
         del coord
         self.last_step = int(session.run(self._graph.global_step))
-        if self.last_step and not self.state.is_measured:
+        # Only where an unbroken training measures, or the two would end differently.
+        if self._is_due() and not self.state.is_measured:
             self._measure(session)
 
     def before_run(self, run_context: Any) -> v1.train.SessionRunArgs:
@@ -140,12 +144,21 @@ class MeasureHook(v1.train.SessionRunHook):
         """See base class."""
         self.last_step += 1
         self.state.loss, self.state.learning_rate = map(float, run_values.results)
-        is_due = self.last_step % self._plan.measure_steps == 0
-        is_last = self.last_step == self._plan.total_steps or self._control.wants_stop
-        if is_due or is_last:
+        if self._is_due() or self._control.wants_stop:
             self._measure(run_context.session)
-        elif self._control.wants_save:
+        elif self._control.wants_save or self._held.number:
             self._save(run_context.session)
+        if self._held.number:
+            _LOGGER.warning(
+                "interrupted: checkpoint of step %d written", self.last_step
+            )
+
+    def _is_due(self) -> bool:
+        """Whether eval is measured at this step."""
+        if not self.last_step:
+            return False
+        is_last = self.last_step == self._plan.total_steps
+        return is_last or self.last_step % self._plan.measure_steps == 0
 
     def _save(self, session: v1.Session) -> str:
         self._control.wants_save = False

@@ -22,6 +22,7 @@ from trainer import (
     history,
     hooks,
     input_pipeline,
+    interruption,
     precision,
     rates,
     sampling,
@@ -87,8 +88,11 @@ def train(
     eval split is measured with the raw and with the averaged weights; the better of the
     two counts, and the best checkpoint is kept. The test split is never looked at.
 
+    SIGINT and SIGTERM wait for the update under way and a checkpoint of it.
+
     Raises:
       ConfigError: train has fewer images than there are devices.
+      KeyboardInterrupt: it was interrupted; called again, it resumes.
       TrainError: loss became NaN, or no checkpoint in `run_dir` is whole.
     """
     store = checkpoints.CheckpointStore(run_dir / "checkpoints")
@@ -137,6 +141,7 @@ def train(
     control = Control(run_dir, state.rate)
     control.resume(first_step)
     with (
+        interruption.held() as held,
         tf.Graph().as_default(),
         evaluation.EvalSession(config, eval_split, num_classes) as eval_session,
     ):
@@ -158,6 +163,7 @@ def train(
             state,
             rates.Patience.of(config.schedule, config.train),
             control,
+            held,
         )
         _run(
             graph,
@@ -177,6 +183,7 @@ def train(
             config.train,
             towers,
             chosen,
+            held,
         )
     if state.best is None:
         raise TrainError("training ended before its first measurement")
@@ -277,6 +284,7 @@ def _run(
     train_config: TrainConfig,
     towers: Sequence[str],
     chosen: str,
+    held: interruption.Held,
 ) -> None:
     if any(towers):
         _LOGGER.info("a tower on each of %s", ", ".join(towers))
@@ -300,7 +308,11 @@ def _run(
             config=devices.configure(precision.session_config(chosen), towers),
         ) as session:
             # One that was over before it was broken off has nothing left to do here.
-            while measure.last_step < total_steps and not measure.state.is_over:
+            while (
+                measure.last_step < total_steps
+                and not measure.state.is_over
+                and not held.number
+            ):
                 session.run(graph.train_op)
     except v1.train.NanLossDuringTrainingError as error:
         rate = train_config.learning_rate

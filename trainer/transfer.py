@@ -13,6 +13,7 @@ import numpy as np
 from schema import durable, manifest, signatures
 from trainer import (
     checkpoints,
+    class_rows,
     features,
     head,
     history,
@@ -41,22 +42,30 @@ def start_of(
     """Where a training starts.
 
     Published weights are written to a checkpoint in `run_dir`. Their class layer is kept
-    where it is known to be for the same classes in the same order.
+    where it is known to be for the same classes in the same order. That of a model whose
+    class names lie beside it, as those of a pushed one, is rearranged by name
+    (`class_rows`), in a checkpoint in `run_dir`, too.
 
     Raises:
       ConfigError: there are no such weights.
     """
+    checkpoint = str(run_dir / START_FOLDER / "weights")
     if not store.is_published(train.weights):
         start = warm_start.start_of(train)
+        before = class_rows.labels_of(train.weights)
+        if before not in ((), tuple(labels)) and (
+            builder.CLASS_LAYER not in train.weights_exclude
+        ):
+            (run_dir / START_FOLDER).mkdir(exist_ok=True)
+            class_rows.write(checkpoint, start.checkpoint, before, labels)
+            start = dataclasses.replace(start, checkpoint=checkpoint)
         fingerprint = store.fingerprint(train.weights)
         return dataclasses.replace(start, fingerprint=fingerprint)
     published = store.load(train.weights)
     excluded = train.weights_exclude
     if published.manifest.labels != tuple(labels):
         excluded = (*excluded, builder.CLASS_LAYER)
-    folder = run_dir / START_FOLDER
-    folder.mkdir(exist_ok=True)
-    checkpoint = str(folder / "weights")
+    (run_dir / START_FOLDER).mkdir(exist_ok=True)
     checkpoints.write_values(checkpoint, published.arrays)
     return warm_start.Start(
         checkpoint,

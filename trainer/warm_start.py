@@ -10,6 +10,7 @@ import tensorflow.compat.v1 as v1
 import tf_slim as slim
 
 from schema.errors import ConfigError
+from trainer import class_rows
 from trainer.config import TrainConfig, TrainerConfig
 from trainer.nets import builder, variants
 from trainer.weights import checkpoints, tf_checkpoint
@@ -96,7 +97,8 @@ def check(config: TrainerConfig, num_classes: int | None = None) -> None:
     Args:
       config: with a `train.weights` that names a checkpoint.
       num_classes: of the dataset; None where it is not known yet, which leaves the class
-        layer out of the comparison.
+        layer out of the comparison, as do class names beside the weights: by these the
+        layer is rearranged (`class_rows`).
 
     Raises:
       ConfigError: there is no checkpoint, it cannot be read, or it does not hold all
@@ -104,7 +106,7 @@ def check(config: TrainerConfig, num_classes: int | None = None) -> None:
         with `train.weights_partial`, it holds none.
     """
     start = start_of(config.train)
-    if num_classes is None:
+    if num_classes is None or class_rows.labels_of(config.train.weights):
         excluded = (*start.excluded, builder.CLASS_LAYER)
         start = dataclasses.replace(start, excluded=excluded)
     _choose(_shapes_of_net(config, num_classes or 2), start)

@@ -9,8 +9,7 @@ an earlier run's statistics.
 import dataclasses
 import json
 import pathlib
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from tensorflow_metadata.proto.v0 import anomalies_pb2
@@ -29,8 +28,7 @@ from tfx.types import (
 )
 
 from components.example_validator import distances, profile
-from components.image_example_gen import splits
-from schema import data_profile, durable, features, models_config
+from schema import class_names, contract, data_profile, durable, features, models_config
 from schema.errors import DataError
 
 MAX_NAMED = 5
@@ -88,7 +86,11 @@ class Executor(stock_executor.Executor):
         statistics = artifact_utils.get_single_instance(
             input_dict[standard_component_specs.STATISTICS_KEY]
         )
-        _refuse_anomalies(anomalies, statistics)
+        schema = artifact_utils.get_single_uri(
+            input_dict[standard_component_specs.SCHEMA_KEY]
+        )
+        labels = contract.read_labels(pathlib.Path(schema) / contract.SCHEMA_FILE)
+        _refuse_anomalies(anomalies, statistics, labels)
         limits = distances.Limits(**json.loads(exec_properties[LIMITS_KEY]))
         output = artifact_utils.get_single_instance(output_dict[PROFILE_KEY])
         profiles = _profiles(input_dict, limits)
@@ -114,18 +116,18 @@ class Executor(stock_executor.Executor):
         return result
 
 
-def _refuse_anomalies(artifact: types.Artifact, statistics: types.Artifact) -> None:
-    """Raises DataError where a split has anomalies.
+def _refuse_anomalies(
+    artifact: types.Artifact, statistics: types.Artifact, labels: Sequence[str]
+) -> None:
+    """Raises DataError where a split has anomalies, or train lacks a class.
 
-    A class with too few images for every split may be missing from eval and test.
+    Eval and test may lack classes: small ones have no images to spare, and official splits
+    are what they are.
     """
-    images = {
-        split: profile.classes(
-            stats_artifact_utils.load_statistics(statistics, split).proto()
-        )
-        for split in artifact_utils.decode_split_names(artifact.split_names)
-    }
+    train = stats_artifact_utils.load_statistics(statistics, features.TRAIN).proto()
     sentences = []
+    if missing := profile.missing_classes(train, labels):
+        sentences.append(f"train: no image of {class_names.listed(missing)}")
     for split in artifact_utils.decode_split_names(artifact.split_names):
         path = (
             f"{artifact_utils.get_split_uri([artifact], split)}/"
@@ -133,8 +135,7 @@ def _refuse_anomalies(artifact: types.Artifact, statistics: types.Artifact) -> N
         )
         with fileio.open(path, "rb") as file:
             anomalies = anomalies_pb2.Anomalies.FromString(file.read())
-        if split != features.TRAIN and _lacks_rare_classes_only(split, images):
-            _forgive_missing_classes(anomalies)
+        _forgive_missing_classes(anomalies)
         sentences += [f"{split}: {words}" for words in in_words(anomalies)]
     if sentences:
         raise DataError(
@@ -145,24 +146,11 @@ def _refuse_anomalies(artifact: types.Artifact, statistics: types.Artifact) -> N
         )
 
 
-def _lacks_rare_classes_only(
-    split: str, images: Mapping[str, Mapping[str, float]]
-) -> bool:
-    """Whether each class missing from `split` has too few images to be cut into splits.
-
-    Args:
-      split: name.
-      images: split -> class -> images.
-    """
-    totals: Counter[str] = Counter()
-    for by_class in images.values():
-        totals.update(by_class)
-    missing = totals.keys() - images[split].keys()
-    return all(totals[name] < splits.MIN_IMAGES_TO_CUT for name in missing)
-
-
 def _forgive_missing_classes(anomalies: anomalies_pb2.Anomalies) -> None:
-    """Removes the anomaly that class names are missing."""
+    """Removes the anomaly that class names are missing: it says how many, not which.
+
+    Contracts that ask for it, by `unique_constraints`, do so of every split.
+    """
     if features.TEXT not in anomalies.anomaly_info:
         return
     reasons = anomalies.anomaly_info[features.TEXT].reason

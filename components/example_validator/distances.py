@@ -74,11 +74,15 @@ def between(
 ) -> list[Distance]:
     """Distances of all features that both profiles have, the farthest beyond first.
 
-    None where a side has fewer than MIN_IMAGES images.
+    Shares of classes are those among the images of classes that both have: that a class
+    came or went is no drift, the gate has a rule for it. None where a side has fewer than
+    MIN_IMAGES images.
     """
     sides = (baseline, current)
     if any(side.datasets[0].num_examples < MIN_IMAGES for side in sides):
         return []
+    baseline, current = profile.of_shared_classes(baseline, current)
+    sides = (baseline, current)
     found = tfdv.validate_statistics(
         current, _comparators(current), previous_statistics=baseline
     )

@@ -16,7 +16,7 @@ import tensorflow as tf
 from PIL import Image
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
-from schema import features, images
+from schema import features
 
 # Means and standard deviations of the gray values of an image, 0 to 1.
 BRIGHTNESS = "image/brightness"
@@ -28,6 +28,7 @@ MEASURED = (features.HEIGHT, features.WIDTH, BRIGHTNESS, CONTRAST)
 SAMPLE_IMAGES = 2000
 # Larger JPEGs are decoded to about this size: means of gray values need no more.
 _DRAFT_PX = 128
+_PILLOW = ("JPEG", "PNG")
 _GRAY = np.linspace(0.0, 1.0, 21)
 # A contrast above one half is impossible: half of the pixels black, half white.
 _CONTRAST = np.linspace(0.0, 0.5, 21)
@@ -59,7 +60,7 @@ def make(
     profile = Profile()
     data_set = profile.datasets.add(name=found.name, num_examples=found.num_examples)
     for feature in found.features:
-        if list(feature.path.step) == [features.TEXT]:
+        if _holds_classes(feature):
             data_set.features.append(feature)
     measured = np.array(list(_measure(files, sample_images)), np.float64)
     for name, values in zip(MEASURED, measured.reshape(-1, 4).T, strict=True):
@@ -78,13 +79,44 @@ def read(path: pathlib.Path) -> Profile | None:
     return profile if len(profile.datasets) == 1 else None
 
 
+def of_shared_classes(*profiles: Profile) -> tuple[Profile, ...]:
+    """Copies without the counts of classes that not all of `profiles` have."""
+    shared = set.intersection(*(set(classes(profile)) for profile in profiles))
+    copies = []
+    for profile in profiles:
+        copy = Profile()
+        copy.CopyFrom(profile)
+        features_of = copy.datasets[0].features
+        for feature in [each for each in features_of if _holds_classes(each)]:
+            buckets = feature.string_stats.rank_histogram.buckets
+            kept = [bucket for bucket in buckets if bucket.label in shared]
+            del buckets[:]
+            buckets.extend(kept)
+            if not kept:
+                features_of.remove(feature)
+        copies.append(copy)
+    return tuple(copies)
+
+
 def classes(profile: Profile) -> dict[str, float]:
     """Images of each class."""
     for feature in profile.datasets[0].features:
-        if list(feature.path.step) == [features.TEXT]:
+        if _holds_classes(feature):
             buckets = feature.string_stats.rank_histogram.buckets
             return {bucket.label: bucket.sample_count for bucket in buckets}
     return {}
+
+
+def missing_classes(profile: Profile, labels: Sequence[str]) -> list[str]:
+    """Those of `labels` that no image has.
+
+    Of more classes than TFDV lists, 1,000, these may be too many, where one is missing.
+    """
+    for feature in profile.datasets[0].features:
+        if _holds_classes(feature) and feature.string_stats.unique >= len(labels):
+            return []
+    counts = classes(profile)
+    return [label for label in labels if not counts.get(label)]
 
 
 def mean(profile: Profile, name: str) -> float:
@@ -93,6 +125,10 @@ def mean(profile: Profile, name: str) -> float:
         if list(feature.path.step) == [name]:
             return feature.num_stats.mean
     return 0.0
+
+
+def _holds_classes(feature: statistics_pb2.FeatureNameStatistics) -> bool:
+    return list(feature.path.step) == [features.TEXT]
 
 
 def _measure(
@@ -117,11 +153,16 @@ def _measure(
 
 def _gray(encoded: bytes) -> np.ndarray:
     """Gray values 0 to 255 [height, width], of a large JPEG in a smaller size."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # ingest has judged the image already
-        with Image.open(io.BytesIO(encoded), formats=images.ACCEPTED) as image:
-            image.draft("L", (_DRAFT_PX, _DRAFT_PX))
-            return np.asarray(image.convert("L"), np.float64)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # ingest has judged the image already
+            with Image.open(io.BytesIO(encoded), formats=_PILLOW) as image:
+                image.draft("L", (_DRAFT_PX, _DRAFT_PX))
+                return np.asarray(image.convert("L"), np.float64)
+    # Some images that training decodes are refused by Pillow, in many ways.
+    except Exception:
+        colours = tf.io.decode_image(encoded, channels=3)
+        return tf.image.rgb_to_grayscale(colours).numpy()[..., 0].astype(np.float64)
 
 
 def _add(

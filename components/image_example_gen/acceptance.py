@@ -1,7 +1,7 @@
 """When data are refused that could be read: too few images, classes or readable files."""
 
 from components.image_example_gen import splits
-from schema import features
+from schema import features, spelling
 from schema.errors import DataError
 
 MIN_CLASSES = 2
@@ -38,9 +38,10 @@ def check_splits(rule: splits.Assignment) -> None:
     """Checks that a classifier can be trained and judged on the splits.
 
     Raises:
-      DataError: there is one class only, or a split is empty.
+      DataError: there is one class only, two look alike, or a split is empty.
     """
     classes = {text for counts in rule.images.values() for text in counts}
+    spelling.check_classes(sorted(classes))
     if len(classes) < MIN_CLASSES:
         raise DataError(
             "the data have one class only",

@@ -15,6 +15,7 @@ class ImageExampleGenSpec(component_spec.ComponentSpec):
     PARAMETERS: dict[str, Any] = {
         "input_path": component_spec.ExecutionParameter(type=str),
         "input_format": component_spec.ExecutionParameter(type=str),
+        "input_answers": component_spec.ExecutionParameter(type=str),
         "input_fingerprint": component_spec.ExecutionParameter(type=str),
         "input_spans": component_spec.ExecutionParameter(type=str),
         "window_spans": component_spec.ExecutionParameter(type=int),
@@ -41,8 +42,7 @@ class ImageExampleGenSpec(component_spec.ComponentSpec):
 class ImageExampleGen(base_beam_component.BaseBeamComponent):
     """Reads a folder or an archive of labelled images.
 
-    CIFAR-10 and CIFAR-100 (binary and python layout), MNIST-format IDX, class folders and
-    list files are recognised. The output artifact is what TFX's own ExampleGens give, and
+    Their layouts are those of `layouts.registry`. The output artifact is what TFX's own ExampleGens give, and
     holds `summary.json` and `quarantine.jsonl` besides.
     """
 
@@ -55,6 +55,7 @@ class ImageExampleGen(base_beam_component.BaseBeamComponent):
         input_path: Any,
         *,
         input_format: Any = layouts.AUTO,
+        input_answers: Any = "",
         input_fingerprint: Any = "",
         input_spans: Any = "",
         window_spans: Any = 1,
@@ -74,6 +75,8 @@ class ImageExampleGen(base_beam_component.BaseBeamComponent):
           input_path: str, folder or archive, or a pattern of them with `{SPAN}` or a date
             (`spans`).
           input_format: str, 'auto' or one of `layouts.FORMATS`.
+          input_answers: str, what else a person decided about the layout
+            (`layouts.Answers.to_json`); its format gives way to `input_format`.
           input_fingerprint: str, of the contents (`fingerprint.fingerprint`); TFX's cache
             compares properties, not files.
           input_spans: str, which spans of the pattern to read (`spans.pin`); '' takes the
@@ -93,6 +96,7 @@ class ImageExampleGen(base_beam_component.BaseBeamComponent):
                 contract=contract,
                 input_path=input_path,
                 input_format=input_format,
+                input_answers=input_answers,
                 input_fingerprint=input_fingerprint,
                 input_spans=input_spans,
                 window_spans=window_spans,

@@ -1,16 +1,24 @@
 """Makes a data set's contract: the schema that its Examples must keep."""
 
+import unicodedata
+from collections.abc import Iterable
+
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from schema import features
 from schema.contract import Contract
+from schema.errors import DataError
 
+MAX_NAMED = 5
+# Unicode: control, surrogate, line separator, paragraph separator.
+_UNFIT = frozenset(("Cc", "Cs", "Zl", "Zp"))
 _CLASS_DOMAIN = "class"
 _FORMAT_DOMAIN = "format"
 _HEADER = """\
 # The contract of a data set. An image that breaks it stops the run before training.
-# The string domain '{domain}' lists the classes in label order, as labels.txt does.
+# The string domain '{domain}' lists the classes in label order, as labels.txt does; each
+# must have an image in train.
 """
 
 
@@ -23,14 +31,25 @@ def write_contract(
 ) -> Contract:
     """Contract of a data set.
 
-    Every feature is required, once an Example, as a scalar. An unknown class and an
-    absent one are anomalies, as are sizes out of range and formats not listed.
+    Every feature is required, once an Example, as a scalar. An unknown class is an anomaly,
+    as are sizes out of range and formats not listed. That train has every class is
+    ExampleValidator's own rule: a schema could only ask it of every split alike.
 
     Args:
       labels: class names in label order.
       formats: 'jpeg' and 'png', whichever occur.
       height_px: smallest and largest height. width_px: the same for widths.
+
+    Raises:
+      DataError: a class has a name that `labels.txt` cannot hold.
     """
+    if bad := unfit_labels(labels):
+        raise DataError(
+            f"{len(bad)} class names are blank or hold control characters or line breaks",
+            found=", ".join(ascii(label) for label in bad[:MAX_NAMED]),
+            expected="names of one line, with a letter, digit or sign",
+            tip="rename the folders, or mend the labels in the table",
+        )
     schema = schema_pb2.Schema()
     schema.string_domain.add(name=_FORMAT_DOMAIN, value=formats)
     schema.string_domain.add(name=_CLASS_DOMAIN, value=labels)
@@ -46,12 +65,23 @@ def write_contract(
     ):
         feature = _add(schema, name, schema_pb2.INT)
         feature.int_domain.min, feature.int_domain.max = smallest, largest
-    text = _add(schema, features.TEXT, schema_pb2.BYTES)
-    text.domain = _CLASS_DOMAIN
-    text.unique_constraints.min = text.unique_constraints.max = len(labels)
+    _add(schema, features.TEXT, schema_pb2.BYTES).domain = _CLASS_DOMAIN
     _add(schema, features.KEY, schema_pb2.BYTES)
     header = _HEADER.format(domain=_CLASS_DOMAIN)
     return Contract(header + text_format.MessageToString(schema, as_utf8=True), labels)
+
+
+def unfit_labels(labels: Iterable[str]) -> list[str]:
+    """Names that no line of `labels.txt` can hold: blank, or with characters that no one sees.
+
+    They are control characters, line and paragraph separators, and bytes that were no UTF-8.
+    """
+    return [
+        label
+        for label in labels
+        if not label.strip()
+        or any(unicodedata.category(sign) in _UNFIT for sign in label)
+    ]
 
 
 def _add(schema: schema_pb2.Schema, name: str, kind: int) -> schema_pb2.Feature:

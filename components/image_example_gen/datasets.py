@@ -28,6 +28,11 @@ class RawFormat:
     num_test: int
 
     @property
+    def title(self) -> str:
+        """Name as its authors write it."""
+        return self.name.upper().replace("CIFAR", "CIFAR-")
+
+    @property
     def pixel_bytes(self) -> int:
         return self.height * self.width * self.channels
 

@@ -1,5 +1,6 @@
 """TFX executor of ImageExampleGen: properties and artifacts around the Beam job."""
 
+import dataclasses
 import logging
 import uuid
 from typing import Any
@@ -105,7 +106,9 @@ def _make_job(
     input_dict: dict[str, list[types.Artifact]],
     output_uri: str,
 ) -> steps.Job:
-    plan = windows.plan(data_sets, exec_properties["input_format"])
+    answers = layouts.Answers.from_json(exec_properties.get("input_answers") or "")
+    answers = dataclasses.replace(answers, format=exec_properties["input_format"])
+    plan = windows.plan(data_sets, answers)
     _check_channels(plan.layout, exec_properties["channels"])
     shards = exec_properties.get("output_shards") or 0
     return steps.Job(

@@ -3,8 +3,10 @@
 import hashlib
 import os
 import pathlib
+from typing import cast
 
 from components.image_example_gen.sources import opening
+from components.image_example_gen.sources.folder import FolderSource
 from schema import image_names
 from schema.errors import DataError
 
@@ -15,28 +17,44 @@ def fingerprint(path: str | os.PathLike[str]) -> str:
     """SHA-256 in hex over the contents at `path`.
 
     Of a file its bytes; of a folder the sorted relative paths with the digest of each
-    file. Where the data lie, when they were written and hidden files do not count, so a
-    copy has the fingerprint of its original.
+    file, or of the reason why it cannot be read. Where the data lie, when they were written
+    and hidden files do not count, so a copy has the fingerprint of its original.
 
     Raises:
-      DataError: nothing is there, or a file cannot be read.
+      DataError: nothing is there, or it cannot be read.
     """
     where = pathlib.Path(path).expanduser()
     try:
         if where.is_file():
             return _digest(where).hex()
-        source = opening.open_source(where)
+        # Whatever is no file is a folder, or refused.
+        source = cast(FolderSource, opening.open_source(where))
         total = hashlib.sha256()
         for name in source.names():
-            if image_names.is_litter(name):
-                continue
-            encoded = name.encode("utf-8", "surrogateescape")
-            # The length keeps two names from running into one another.
-            total.update(len(encoded).to_bytes(8, "big") + encoded)
-            total.update(_digest(where / name))
+            if not image_names.is_litter(name):
+                _add(total, name, _digest_or_reason(source.where(name)))
+        for name, reason in sorted(source.unreadable.items()):
+            _add(total, name, _digest_of_reason(reason))
         return total.hexdigest()
     except OSError as error:
         raise DataError(f"cannot read {error.filename}: {error.strerror}") from error
+
+
+def _add(total: "hashlib._Hash", name: str, digest: bytes) -> None:
+    encoded = name.encode("utf-8", "surrogateescape")
+    # The length keeps two names from running into one another.
+    total.update(len(encoded).to_bytes(8, "big") + encoded + digest)
+
+
+def _digest_or_reason(path: pathlib.Path) -> bytes:
+    try:
+        return _digest(path)
+    except OSError as error:
+        return _digest_of_reason(error.strerror or str(error))
+
+
+def _digest_of_reason(reason: str) -> bytes:
+    return hashlib.sha256(reason.encode()).digest()
 
 
 def _digest(path: pathlib.Path) -> bytes:

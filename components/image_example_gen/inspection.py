@@ -4,8 +4,8 @@ import dataclasses
 import pathlib
 from collections import Counter, defaultdict
 
-from components.image_example_gen import contracts, layouts, reading, records
-from schema import features, images
+from components.image_example_gen import contracts, layouts, outlook, reading, records
+from schema import features, images, spelling
 from schema.contract import Contract
 from schema.errors import DataError
 
@@ -29,6 +29,7 @@ class Inspection:
 
     Attributes:
       path: where. format: one of `layouts.FORMATS`.
+      words: the layout in sentences, with what it leaves out.
       images: split -> class -> images; the only split is 'all' where there are none.
       labels: classes in the order a contract would give them.
       channels: 1 if all images are gray, else 3.
@@ -43,6 +44,7 @@ class Inspection:
 
     path: str
     format: str
+    words: tuple[str, ...]
     images: dict[str, dict[str, int]]
     labels: tuple[str, ...]
     channels: int
@@ -55,19 +57,31 @@ class Inspection:
     duplicates_across_splits: int
     label_conflicts: int
 
+    @property
+    def troubles(self) -> tuple[str, ...]:
+        """What a run on these data will meet, in sentences."""
+        return outlook.troubles(
+            self.images,
+            self.labels,
+            unreadable=len(self.unreadable),
+            duplicates_across_splits=self.duplicates_across_splits,
+            label_conflicts=self.label_conflicts,
+        )
 
-def inspect(path: str, input_format: str = layouts.AUTO) -> Inspection:
+
+def inspect(path: str, answers: layouts.Answers = layouts.Answers()) -> Inspection:
     """Reads and checks every image at `path`; writes nothing.
 
     Args:
       path: folder or archive.
-      input_format: 'auto' or one of `layouts.FORMATS`.
+      answers: what a person decided about the layout.
 
     Raises:
-      ConfigError: the format is unknown.
-      DataError: nothing readable is there, or the data break their format.
+      ConfigError: the format is unknown, or several readings fit.
+      DataError: nothing readable is there, the data break their format, or two classes
+        look alike.
     """
-    plan = layouts.plan(path, input_format)
+    plan = layouts.plan(path, answers)
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     widths: Counter[int] = Counter()
     heights: Counter[int] = Counter()
@@ -102,9 +116,11 @@ def inspect(path: str, input_format: str = layouts.AUTO) -> Inspection:
             found="; ".join(f"{key}: {reason}" for key, reason in unreadable[:3]),
         )
     labels = order_classes(numbers)
+    spelling.check_classes(labels)
     return Inspection(
         path=str(pathlib.Path(path)),
         format=plan.layout.format,
+        words=plan.layout.words,
         images={
             split: {text: counts[split][text] for text in labels if counts[split][text]}
             for split in sorted(counts)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from components.image_example_gen import records, splits, windows
-from schema import images
+from schema import images, spelling
 
 PROGRESS_SECONDS = 1.0
 
@@ -115,8 +115,7 @@ def _from_file(
     verdict = images.check_image(image.data)
     if verdict.reason:
         return records.Unreadable(image.key, verdict.reason)
-    find_class = classes.of_word if image.may_be_index else classes.of_name
-    label, text = find_class(image.word)
+    label, text = classes.of_name(spelling.normalise(image.word))
     row = splits.Row(
         splits.digest_of(image.data),
         image.split,
@@ -127,6 +126,8 @@ def _from_file(
         verdict.width,
     )
     # Files that can be opened again need not wait in memory for their turn to be written.
-    is_read_again = is_random_access and verdict.encoded is image.data
+    is_read_again = (
+        is_random_access and bool(image.name) and verdict.encoded is image.data
+    )
     encoded = b"" if is_read_again else verdict.encoded
     return Record(row, label, verdict.format, encoded, image.name)

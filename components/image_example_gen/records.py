@@ -46,21 +46,19 @@ def in_batches(
 
 
 class ImageFile(NamedTuple):
-    """An image in a file of its own.
+    """An encoded image, in a file of its own or one of many in a file.
 
     Attributes:
       split: 'train', 'eval' or 'test' as the data set has it, '' where it has none.
       key: its path without the wrapping folder.
       word: class as the data set spells it.
-      may_be_index: a number in `word` may be a class number and not a name.
       data: the encoded image.
-      name: its name in the source.
+      name: its name in the source; '' for one of many in a file.
     """
 
     split: str
     key: str
     word: str
-    may_be_index: bool
     data: bytes
     name: str
 
@@ -105,9 +103,3 @@ class Classes:
         if not self._are_digits and 0 <= index < len(self._labels):
             return index, self._labels[index]
         return self.of_name(str(index))
-
-    def of_word(self, word: str) -> tuple[int, str]:
-        """Label and text of a word from a list: a name, else a class number."""
-        if word not in self._label_of and word.isdecimal():
-            return self.of_index(int(word))
-        return self.of_name(word)

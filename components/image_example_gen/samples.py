@@ -22,14 +22,16 @@ class Sample(NamedTuple):
     encoded: bytes
 
 
-def draw(path: str, input_format: str, count: int, seed: int) -> list[Sample]:
+def draw(
+    path: str, count: int, seed: int, answers: layouts.Answers = layouts.Answers()
+) -> list[Sample]:
     """Readable images of as many classes as `count` allows.
 
     Args:
       path: folder or archive.
-      input_format: 'auto' or one of `layouts.FORMATS`.
       count: images wanted.
       seed: decides about the order in which parts of the source are read.
+      answers: what a person decided about the layout.
 
     Returns:
       At most `count`, ordered by class; fewer where there are not as many images.
@@ -38,7 +40,7 @@ def draw(path: str, input_format: str, count: int, seed: int) -> list[Sample]:
       ConfigError: the format is unknown.
       DataError: nothing readable is there, or the data break their format.
     """
-    plan = layouts.plan(path, input_format)
+    plan = layouts.plan(path, answers)
     units = list(plan.units)
     random.Random(seed).shuffle(units)
     chosen: dict[str, Sample] = {}

@@ -10,17 +10,6 @@ import apache_beam as beam
 from components.image_example_gen import records
 from schema import features
 
-# Names of split folders and list files, in lower case.
-SPLIT_OF_NAME = {
-    "train": features.TRAIN,
-    "training": features.TRAIN,
-    "val": features.EVAL,
-    "valid": features.EVAL,
-    "validation": features.EVAL,
-    "eval": features.EVAL,
-    "test": features.TEST,
-    "testing": features.TEST,
-}
 # An image that lies in two official splits stays in the one where it could do harm if it
 # were trained on.
 _PRIORITY = {"": 0, features.TRAIN: 0, features.EVAL: 1, features.TEST: 2}

@@ -69,14 +69,16 @@ class Window:
 Images = layouts.Plan | Window
 
 
-def plan(data_sets: Sequence[DataSet], input_format: str = layouts.AUTO) -> Images:
+def plan(
+    data_sets: Sequence[DataSet], answers: layouts.Answers = layouts.Answers()
+) -> Images:
     """Finds out what lies in each of the data sets.
 
     Raises:
-      ConfigError: `input_format` is unknown.
+      ConfigError: the format is unknown, or several readings fit.
       DataError: one of them holds nothing of that kind, or they lie in different layouts.
     """
-    plans = [layouts.plan(str(data.path), input_format) for data in data_sets]
+    plans = [layouts.plan(str(data.path), answers) for data in data_sets]
     if len(plans) == 1:
         return plans[0]
     kinds = {(found.layout.format, found.layout.channels) for found in plans}
@@ -98,7 +100,8 @@ def _named(found: Any, span: str) -> Any:
     if isinstance(found, records.PixelBatch):
         return found._replace(file=f"{span}/{found.file}")
     if isinstance(found, records.ImageFile):
-        return found._replace(key=f"{span}/{found.key}", name=f"{span}/{found.name}")
+        name = f"{span}/{found.name}" if found.name else ""
+        return found._replace(key=f"{span}/{found.key}", name=name)
     if isinstance(found, records.Unreadable):
         return found._replace(key=f"{span}/{found.key}")
     return found._replace(name=f"{span}/{found.name}")

@@ -18,7 +18,7 @@ from typing import Any
 import tensorflow as tf
 import tensorflow.compat.v1 as v1
 
-from schema import durable, features, recorded, signatures
+from schema import class_names, durable, features, recorded, signatures
 
 # Names of the stages; sentences put them after 'while' and before 'failed'.
 STARTING = "starting"
@@ -135,11 +135,10 @@ def _write(file: pathlib.Path, findings: Mapping[str, Any]) -> None:
 
 
 def _labels(model: pathlib.Path) -> list[str] | None:
-    path = model / "assets" / signatures.LABELS_ASSET
-    if not path.is_file():
+    try:
+        return list(class_names.of_model(model))
+    except FileNotFoundError:
         return None
-    lines = path.read_text(encoding="utf-8").split("\n")
-    return [line.rstrip("\r") for line in lines if line.strip()]
 
 
 def _tensors(infos: Mapping[str, Any]) -> dict[str, list[Any]]:

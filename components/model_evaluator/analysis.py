@@ -3,14 +3,14 @@
 import dataclasses
 import json
 import pathlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import apache_beam as beam
 import numpy as np
 import tensorflow_model_analysis as tfma
 
-from components.model_evaluator import predictions, slices, traits
+from components.model_evaluator import classes, predictions, slices, traits
 from schema import features, signatures
 
 CANDIDATE = "candidate"
@@ -86,6 +86,7 @@ def run(
     settings: Settings,
     folder: pathlib.Path,
     make_pipeline: Callable[[], beam.Pipeline],
+    baseline_labels: Sequence[str] = (),
 ) -> None:
     """Evaluates; TFMA's files and the table of predictions go into `folder`.
 
@@ -95,6 +96,7 @@ def run(
       settings: what is measured.
       folder: of the evaluation artifact.
       make_pipeline: a Beam pipeline with the engine's arguments.
+      baseline_labels: class names of the baseline, in its label order.
     """
     has_baseline = BASELINE in models
     config = eval_config(settings, has_baseline)
@@ -111,8 +113,17 @@ def run(
     extractors = [
         tfma.extractors.FeaturesExtractor(config),
         tfma.extractors.PredictionsExtractor(config, shared_models),
-        _traits_extractor(settings.traits),
+        _extractor("ExtractTraits", _with_traits, settings.traits),
     ]
+    if has_baseline:
+        extractors.append(
+            _extractor(
+                "AlignBaseline",
+                _with_aligned_baseline,
+                settings.labels,
+                baseline_labels,
+            )
+        )
     keep: dict[str, dict[str, Any]] = {
         tfma.FEATURES_KEY: {
             name: {}
@@ -198,8 +209,10 @@ def _images(batch: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         yield dict(zip(example, values, strict=True))
 
 
-def _traits_extractor(names: tuple[str, ...]) -> tfma.extractors.Extractor:
-    return tfma.extractors.Extractor("ExtractTraits", beam.Map(_with_traits, names))
+def _extractor(
+    name: str, function: Callable[..., dict[str, Any]], *arguments: Any
+) -> tfma.extractors.Extractor:
+    return tfma.extractors.Extractor(name, beam.Map(function, *arguments))
 
 
 def _with_traits(batch: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
@@ -212,6 +225,17 @@ def _with_traits(batch: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any
         for name in names
     }
     return batch | {tfma.FEATURES_KEY: batch[tfma.FEATURES_KEY] | found}
+
+
+def _with_aligned_baseline(
+    batch: dict[str, Any], labels: Sequence[str], before: Sequence[str]
+) -> dict[str, Any]:
+    """A batch with the baseline's probabilities under the candidate's label numbers."""
+    found = batch[tfma.PREDICTIONS_KEY]
+    baseline = found[BASELINE]
+    aligned = classes.align(baseline[signatures.PROBABILITIES], labels, before)
+    baseline = baseline | {signatures.PROBABILITIES: aligned}
+    return batch | {tfma.PREDICTIONS_KEY: found | {BASELINE: baseline}}
 
 
 def _metric(class_name: str, name: str, **settings: object) -> tfma.MetricConfig:

@@ -26,7 +26,8 @@ from tfx.types import artifact_utils, component_spec, standard_artifacts
 from tfx.utils import io_utils, path_utils
 
 from components.baseline_model import component as baseline_model
-from components.model_evaluator import analysis, gate, verdict
+from components.model_evaluator import analysis, classes, gate, verdict
+from schema import class_names
 
 EXAMPLES_KEY = "examples"
 MODEL_KEY = "model"
@@ -82,11 +83,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         candidate = artifact_utils.get_single_instance(input_dict[MODEL_KEY])
         baseline = artifact_utils.get_single_instance(input_dict[BASELINE_KEY])
         models = {analysis.CANDIDATE: path_utils.serving_model_path(candidate.uri)}
-        version = None
-        if baseline.get_int_custom_property(baseline_model.EXISTS_PROPERTY):
-            version = baseline.get_string_custom_property(
-                baseline_model.VERSION_PROPERTY
-            )
+        live = _baseline(baseline)
+        if live and classes.changes(settings.labels, live.labels).shared:
             models[analysis.BASELINE] = path_utils.serving_model_path(baseline.uri)
         uri = artifact_utils.get_single_uri(output_dict[EVALUATION_KEY])
         analysis.run(
@@ -97,9 +95,10 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             settings,
             pathlib.Path(uri),
             self._make_beam_pipeline,
+            live.labels if live else (),
         )
         measured = verdict.measure(
-            uri, settings, version, pathlib.Path(models[analysis.CANDIDATE])
+            uri, settings, live, pathlib.Path(models[analysis.CANDIDATE])
         )
         is_blessed = verdict.write(uri, measured, limits)
         _bless(
@@ -113,6 +112,19 @@ def _settings(text: str) -> analysis.Settings:
     return analysis.Settings(
         **{name: tuple(values) for name, values in json.loads(text).items()}
     )
+
+
+def _baseline(artifact: types.Artifact) -> classes.Baseline | None:
+    """What BaselineModel fetched, with the class names that it brings along."""
+    if not artifact.get_int_custom_property(baseline_model.EXISTS_PROPERTY):
+        return None
+    version = artifact.get_string_custom_property(baseline_model.VERSION_PROPERTY)
+    folder = pathlib.Path(path_utils.serving_model_path(artifact.uri))
+    try:
+        return classes.Baseline(version, class_names.of_model(folder))
+    except (OSError, UnicodeDecodeError):
+        # Foreign models may lack the asset. The gate says that nothing was compared.
+        return classes.Baseline(version, ())
 
 
 def _read(

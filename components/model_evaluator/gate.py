@@ -5,15 +5,20 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from components.model_evaluator import scores
+from schema import class_names
 from schema.rule import Rule
 
 # What the evaluation artifact holds beside TFMA's files.
 VERDICT_FILE = "verdict.json"
-OPEN = "open: no threshold is set, so any model passes"
+OPEN = "open: no threshold is set, so any accuracy passes"
 # With so many test images a class that is never found is no accident.
 FOUND_IMAGES = 5
 # Name of the slices by class among the traits.
 CLASS = "class"
+# What the gate does with a model whose class list is not that of the live one.
+ALLOW = "allow"
+ASK = "ask"
+REFUSE = "refuse"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +36,8 @@ class Limits:
       beats_guessing: whether a model must be better than one answer for all images, and
         must find every class of `FOUND_IMAGES` test images or more at least once.
       floors: 'trait:value' -> lowest top-1 of that slice, as {'class:cat': 0.8}.
+      class_changes: ALLOW, ASK or REFUSE, for classes that came or went. The gate refuses
+        for ASK as for REFUSE; a run that was told to accept the changes has ALLOW instead.
     """
 
     min_top_1: float = 0.0
@@ -40,10 +47,11 @@ class Limits:
     min_test_images: int = 0
     beats_guessing: bool = False
     floors: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    class_changes: str = ALLOW
 
     @property
     def is_open(self) -> bool:
-        """Whether any model passes."""
+        """Whether a model passes whatever its figures; `class_changes` is about names."""
         return (
             self.min_top_1 <= 0
             and self.max_top_1_drop >= 1
@@ -64,12 +72,37 @@ def judge(measured: Mapping[str, Any], limits: Limits) -> list[Rule]:
     rules = [_min_top_1(measured, limits), _change(measured, limits)]
     if limits.beats_guessing:
         rules += _guessing(measured, rules[0].figure)
+    rules += _class_changes(measured, limits.class_changes)
     if limits.needs_real_gain and measured["differences"]:
         rules.append(_real_gain(measured))
     if limits.min_class_recall:
         rules.append(_weakest_class(measured, limits.min_class_recall))
     rules += _floors(measured, limits.floors)
+    rules += _untested(measured)
     return rules
+
+
+def changes_in_words(classes: Mapping[str, Any]) -> str:
+    """Which classes came and went, as 'new, without a baseline: auk; gone: emu', or ''.
+
+    Args:
+      classes: as `verdict.measure` gives them.
+    """
+    parts = {"new, without a baseline": classes["added"], "gone": classes["removed"]}
+    return "; ".join(
+        f"{title}: {class_names.listed(names)}"
+        for title, names in parts.items()
+        if names
+    )
+
+
+def untested(per_class: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """Names of the classes without a test image.
+
+    Args:
+      per_class: class name -> figures, as `verdict.measure` gives them.
+    """
+    return [name for name, row in per_class.items() if not row["support"]]
 
 
 def _min_top_1(measured: Mapping[str, Any], limits: Limits) -> Rule:
@@ -125,21 +158,19 @@ def _guessing(measured: Mapping[str, Any], top_1: float | None) -> Iterator[Rule
 def _change(measured: Mapping[str, Any], limits: Limits) -> Rule:
     name, allowed = "max_top_1_drop", limits.max_top_1_drop
     if not measured["differences"]:
-        return Rule(name, "no earlier model to compare with", True, limit=allowed)
-    baseline = measured["baseline_metrics"]["top_1"]
-    change = measured["metrics"]["top_1"] - baseline
-    margin = _margin(measured["differences"]["top_1"])
-    compared = (
-        f"{change:+.4f} against version {measured['baseline_version']}"
-        f" ({baseline:.4f}, ± {margin:.4f})"
-    )
-    if measured["images"] < limits.min_test_images:
+        return Rule(name, _not_compared(measured), True, limit=allowed)
+    classes, difference = measured["classes"], measured["differences"]["top_1"]
+    baseline, change = measured["baseline_metrics"]["top_1"], difference["difference"]
+    against = f"{change:+.4f} against version {measured['baseline_version']}"
+    shared = _of_shared_classes(classes)
+    compared = f"{against} ({baseline:.4f}, ± {_margin(difference):.4f}){shared}"
+    if classes["images"] < limits.min_test_images:
         # One image is a drop of several points: only what is beyond noise counts.
-        low, high = (measured["differences"]["top_1"][end] for end in ("low", "high"))
+        low, high = difference["low"], difference["high"]
         sentence = (
-            f"{change:+.4f} against version {measured['baseline_version']} ({baseline:.4f});"
-            f" on {measured['images']} test images that may be anything from {low:+.4f} to"
-            f" {high:+.4f}, a drop of {allowed:.4f} is allowed"
+            f"{against} ({baseline:.4f}){shared}; on {classes['images']} test images that"
+            f" may be anything from {low:+.4f} to {high:+.4f}, a drop of {allowed:.4f} is"
+            " allowed"
         )
         return Rule(name, sentence, high >= -allowed, change, -allowed, baseline)
     if change >= -allowed:
@@ -147,6 +178,53 @@ def _change(measured: Mapping[str, Any], limits: Limits) -> Rule:
         return Rule(name, sentence, True, change, -allowed, baseline)
     sentence = f"{compared}, more than the allowed drop of {allowed:.4f}"
     return Rule(name, sentence, False, change, -allowed, baseline)
+
+
+def _not_compared(measured: Mapping[str, Any]) -> str:
+    version, classes = measured["baseline_version"], measured["classes"]
+    if not classes:
+        return "no earlier model to compare with"
+    if classes["shared"]:
+        why = "no test image has a class that both know"
+    elif classes["removed"]:
+        why = "the two models have no class in common"
+    else:
+        why = "its classes are unknown, assets/labels.txt cannot be read"
+    return f"not compared with version {version}: {why}"
+
+
+def _of_shared_classes(classes: Mapping[str, Any]) -> str:
+    """On what two models were compared, where that is not the whole split."""
+    if not changes_in_words(classes):
+        return ""
+    count = len(classes["shared"])
+    known = "the class" if count == 1 else f"the {count} classes"
+    return f" on {classes['images']:,} images of {known} that both know"
+
+
+def _untested(measured: Mapping[str, Any]) -> Iterator[Rule]:
+    """Names the classes of which no rule can say anything."""
+    if names := untested(measured["per_class"]):
+        yield Rule(
+            "untested_classes",
+            f"no test image of {class_names.listed(names)}: top-k, macro figures, recall and"
+            " floors of classes leave "
+            + ("it" if len(names) == 1 else f"these {len(names)}")
+            + " out",
+            True,
+        )
+
+
+def _class_changes(measured: Mapping[str, Any], policy: str) -> Iterator[Rule]:
+    classes = measured["classes"]
+    if not classes or not (changes := changes_in_words(classes)):
+        return
+    sentence = f"the classes are not those of version {measured['baseline_version']} ({changes})"
+    if policy == ASK:
+        sentence += ", slimline run --accept-classes accepts that"
+    elif policy == REFUSE:
+        sentence += ", which evaluation.class_changes=refuse forbids"
+    yield Rule("class_changes", sentence, policy == ALLOW)
 
 
 def _real_gain(measured: Mapping[str, Any]) -> Rule:
@@ -184,6 +262,8 @@ def _floors(measured: Mapping[str, Any], floors: Mapping[str, float]) -> Iterato
     for slice_name, floor in floors.items():
         trait, _, value = slice_name.partition(":")
         name = f"floors {slice_name}"
+        if trait == CLASS and value in untested(measured["per_class"]):
+            continue
         row = measured["slices"].get(trait, {}).get(value)
         if row is None:
             sentence = f"no test image has {trait} '{value}', a floor is set for it"

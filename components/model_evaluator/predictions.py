@@ -39,7 +39,8 @@ def schema(trait_names: Sequence[str], has_baseline: bool) -> pa.Schema:
     (the largest probability), `label_probability` float32, `label_rank` int32 (1: no
     class is more probable than the true one), `probabilities` list of float32 [num_classes]; a string
     `trait_<name>` for each trait; and with a baseline the first four once more under the
-    names `baseline_...`.
+    names `baseline_...`, under the candidate's label numbers; classes that only the
+    baseline knows are numbered on from there (`classes.align`).
     """
     columns: list[tuple[str, pa.DataType]] = [(KEY, pa.string()), (LABEL, pa.int32())]
     columns += _OF_A_MODEL
@@ -62,7 +63,7 @@ def row(
       example: features of the image, name -> array of one value.
       trait_names: traits among them.
       probabilities: of the candidate, float32 [num_classes].
-      baseline: of the baseline, or None.
+      baseline: of the baseline, as `classes.align` gives them, or None.
     """
     label = int(example[features.LABEL][0])
     values: dict[str, Any] = {

@@ -36,9 +36,10 @@ def per_class(
 
 
 def macro(by_class: dict[str, dict[str, float]]) -> dict[str, float]:
-    """Means over the classes, each counting the same: macro_precision and so on."""
+    """Means over the classes with images, each counting the same: macro_precision etc."""
+    rows = [row for row in by_class.values() if row["support"]]
     return {
-        f"macro_{name}": float(np.mean([row[name] for row in by_class.values()]))
+        f"macro_{name}": float(np.mean([row[name] for row in rows]))
         for name in ("precision", "recall", "f1")
     }
 

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import tensorflow_model_analysis as tfma
 
 from components.model_evaluator import (
     analysis,
+    classes,
     gate,
     intervals,
     predictions,
@@ -19,11 +20,14 @@ from components.model_evaluator import (
 )
 from schema import durable, features, manifest, signatures
 
+# What a comparison gives where there is nothing to compare.
+NOTHING = {"baseline_metrics": None, "differences": None}
+
 
 def measure(
     evaluation_uri: str,
     settings: analysis.Settings,
-    baseline_version: str | None,
+    baseline: classes.Baseline | None,
     model: pathlib.Path | None = None,
 ) -> dict[str, Any]:
     """Figures of an evaluation.
@@ -31,21 +35,28 @@ def measure(
     Args:
       evaluation_uri: folder that `analysis.run` filled.
       settings: what was measured.
-      baseline_version: version compared with, or None.
+      baseline: model that is live, or None.
       model: the candidate's SavedModel, which may hold the result of a cross-validation.
 
     Returns:
       `labels`; `images`, how many were measured; `cross_validation` (None without one),
-      {top_1, low, high, images, folds}; `metrics` and `baseline_metrics` (None without a baseline), name -> value
-      over the whole split; `intervals`, name -> 95 % interval; `baseline_version`;
-      `differences`, name -> {difference, low, high}, paired, candidate less baseline;
+      {top_1, low, high, images, folds}; `metrics`, name -> value over the whole split;
+      `intervals`, name -> 95 % interval; `baseline_version`; `classes` (None without a
+      baseline), {shared, added, removed, images}, the names as `classes.Changes` and the
+      number of images of shared classes; on these images, and None where there are none,
+      `baseline_metrics`, name -> value, and `differences`, name -> {difference, low, high},
+      paired, candidate less baseline;
       `per_class`, class name -> {precision, recall, f1, support}; `slices`, 'class' or
       trait -> value -> {top_1, cross_entropy, example_count and so on}; `confusion`, rows
       true, columns predicted; `reliability`, bins of confidence.
     """
-    has_baseline = baseline_version is not None
     table = predictions.read(evaluation_uri)
-    result = _load(evaluation_uri, analysis.CANDIDATE if has_baseline else None)
+    changes = classes.changes(settings.labels, baseline.labels) if baseline else None
+    compared = _compared(table, settings.labels, changes)
+    is_measured = changes is not None and bool(changes.shared)
+    result = tfma.load_eval_result(
+        evaluation_uri, model_name=analysis.CANDIDATE if is_measured else None
+    )
     confusion = _confusion(result, len(settings.labels))
     by_class = scores.per_class(confusion, settings.labels)
     bins = scores.reliability(
@@ -59,11 +70,13 @@ def measure(
         "cross_validation": _cross_validation(model) if model else None,
         "metrics": metrics,
         "intervals": _intervals(table, metrics),
-        "baseline_version": baseline_version,
-        "baseline_metrics": (
-            _overall(_load(evaluation_uri, analysis.BASELINE)) if has_baseline else None
+        "baseline_version": baseline.version if baseline else None,
+        "classes": (
+            {**dataclasses.asdict(changes), "images": len(compared)}
+            if changes
+            else None
         ),
-        "differences": _differences(table, metrics) if has_baseline else None,
+        **(compare(compared, metrics, len(baseline.labels)) if baseline else NOTHING),
         "per_class": by_class,
         "slices": _slices(result),
         "confusion": confusion.tolist(),
@@ -110,10 +123,6 @@ def write(
     text = json.dumps(document, ensure_ascii=False) + "\n"
     durable.write_text(pathlib.Path(evaluation_uri) / gate.VERDICT_FILE, text)
     return not refusals
-
-
-def _load(evaluation_uri: str, model_name: str | None) -> tfma.EvalResult:
-    return tfma.load_eval_result(evaluation_uri, model_name=model_name)
 
 
 def _overall(result: tfma.EvalResult) -> dict[str, float]:
@@ -167,31 +176,59 @@ def _intervals(
     return found
 
 
-def _differences(
-    table: pd.DataFrame, metrics: Mapping[str, float]
-) -> dict[str, dict[str, float]]:
-    found = {}
+def _compared(
+    table: pd.DataFrame, labels: Sequence[str], changes: classes.Changes | None
+) -> pd.DataFrame:
+    """The images on which a baseline can be compared: those of classes that it knows."""
+    shared = set(changes.shared) if changes else set()
+    numbers = [number for number, name in enumerate(labels) if name in shared]
+    return table[table[predictions.LABEL].isin(numbers)]
+
+
+def compare(
+    table: pd.DataFrame, metrics: Collection[str], num_classes: int
+) -> dict[str, Any]:
+    """Candidate and baseline on the same images.
+
+    Each model answers with its full class list, as it does when it is served: an answer
+    that the other model does not know counts as wrong, like any other.
+
+    Args:
+      table: predictions of both.
+      metrics: names; of them top-k is compared, where the baseline has more classes than
+        k, and cross-entropy besides.
+      num_classes: of the baseline.
+
+    Returns:
+      `baseline_metrics` and `differences`, as `measure`; NOTHING for an empty table.
+    """
+    if table.empty:
+        return NOTHING
+    values, differences = {}, {}
     for name, k in _top_metrics(metrics):
+        if 1 < k >= num_classes:
+            continue
         hits = predictions.hits(table, k)
         other_hits = predictions.hits(table, k, predictions.BASELINE_PREFIX)
-        found[name] = _difference(
+        values[name] = float(other_hits.mean())
+        differences[name] = _difference(
             float(hits.mean() - other_hits.mean()),
             intervals.of_paired_shares(hits, other_hits),
         )
-    changes = _cross_entropy(table, "") - _cross_entropy(
-        table, predictions.BASELINE_PREFIX
-    )
-    found[analysis.CROSS_ENTROPY] = _difference(
+    losses = _cross_entropy(table, predictions.BASELINE_PREFIX)
+    values[analysis.CROSS_ENTROPY] = float(losses.mean())
+    changes = _cross_entropy(table, "") - losses
+    differences[analysis.CROSS_ENTROPY] = _difference(
         float(changes.mean()), intervals.of_mean(changes)
     )
-    return found
+    return {"baseline_metrics": values, "differences": differences}
 
 
 def _difference(value: float, interval: intervals.Interval) -> dict[str, float]:
     return {"difference": value, "low": interval[0], "high": interval[1]}
 
 
-def _top_metrics(metrics: Mapping[str, float]) -> list[tuple[str, int]]:
+def _top_metrics(metrics: Iterable[str]) -> list[tuple[str, int]]:
     """('top_5', 5) of each top-k accuracy that was measured."""
     return [
         (name, int(name.removeprefix("top_")))

@@ -2,28 +2,17 @@
 
 import datetime
 import time
-from typing import Protocol
 
 
-class Clock(Protocol):
-    """Where all of scheduling takes the time from."""
+class Clock:
+    """The clock of this machine, from which all of scheduling takes the time."""
 
     def now(self) -> datetime.datetime:
         """The time in UTC."""
-
-    def sleep(self, seconds: float) -> None:
-        """Waits."""
-
-
-class SystemClock:
-    """The clock of this machine."""
-
-    def now(self) -> datetime.datetime:
-        """See base class."""
         return datetime.datetime.now(datetime.UTC)
 
     def sleep(self, seconds: float) -> None:
-        """See base class."""
+        """Waits."""
         time.sleep(max(0.0, seconds))
 
 

@@ -10,19 +10,20 @@ import os
 import pathlib
 import signal
 import subprocess
-from collections.abc import Callable, Sequence
+import urllib.parse
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pipeline import runs
-from pipeline.scheduling import owner
-from pipeline.scheduling.orders import Interrupted, Order, Outcome, state_of
-from pipeline.scheduling.rows import FAILED
+from pipeline.scheduling import ledger, owner
+from pipeline.scheduling.rows import DONE, FAILED, REFUSED, Interrupted, Outcome, Row
 from schema.errors import ConfigError
 
-FOLDER = ".schedule"  # in the root of the runs: what commands under way print
 STOP_SECONDS = 90.0
 LOOK_SECONDS = 2.0
-_INTERRUPTED = 130
+# The contract of the command line (docs/cli.md).
+_STATES = {0: DONE, 3: REFUSED, 4: REFUSED, 5: REFUSED}
+_INTERRUPTED = (130, 143)  # by SIGINT, by SIGTERM
 _SET_PARENT_DEATH_SIGNAL = 1  # prctl(2)
 
 
@@ -30,73 +31,73 @@ class CommandRunner:
     """Runs `COMMAND run EXPERIMENT ... --json`."""
 
     def __init__(
-        self, command: Sequence[str], arguments: Sequence[str], root: pathlib.Path
+        self,
+        command: Sequence[str],
+        experiment: str,
+        arguments: Sequence[str],
+        root: pathlib.Path,
     ):
         """Makes the runner.
 
         Args:
           command: the program, as ['slimline'].
+          experiment: its name.
           arguments: of every run, as ['--set', 'train.epochs=3'].
           root: of the runs.
         """
-        self._command = list(command)
-        self._arguments = list(arguments)
         self._root = root.resolve()
+        self._experiment = experiment
+        self._command = [*command, "run", experiment, "--root", str(self._root)]
+        self._command += arguments
 
-    def run(self, order: Order, beat: Callable[[str], None]) -> Outcome:
+    def run(
+        self, row: Row, settings: Mapping[str, str], beat: Callable[[str], None]
+    ) -> Outcome:
         """See base class."""
-        path = self._path(order)
+        path = self._path(row)
         before = set(runs.list_runs(self._root))
-        arguments = [
-            *self._command,
-            "run",
-            order.pipeline,
-            "--root",
-            str(self._root),
-            *self._arguments,
-        ]
-        for key, value in order.settings.items():
-            arguments += ["--set", f"{key}={value}"]
-        arguments += ["--plain", "--json"]
+        words = list(self._command)
+        for key, value in settings.items():
+            words += ["--set", f"{key}={value}"]
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("wb") as output:
                 process = subprocess.Popen(
-                    arguments,
+                    [*words, "--group", _group(row), "--plain", "--json"],
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     preexec_fn=_die_with_parent(os.getpid()),
                 )
         except OSError as error:
             raise ConfigError(
-                f"cannot start {self._command[0]}: {error.strerror or error}"
+                f"cannot start {words[0]}: {error.strerror or error}"
             ) from error
         try:
-            code = self._wait(process, order, before, beat)
+            code = self._wait(process, row, before, beat)
         except BaseException:
             _stop(process)
             raise
-        if code == _INTERRUPTED:
+        if code in _INTERRUPTED:
             raise Interrupted("the run was interrupted")
-        return self.outcome(order) or _without_result(code)
+        return self.outcome(row) or _without_result(code)
 
-    def outcome(self, order: Order) -> Outcome | None:
+    def outcome(self, row: Row) -> Outcome | None:
         """See base class."""
         try:
-            document = json.loads(self._path(order).read_text(encoding="utf-8"))
+            document = json.loads(self._path(row).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
         outcome = read_outcome(document)
-        return None if outcome.exit_code == _INTERRUPTED else outcome
+        return None if outcome.exit_code in _INTERRUPTED else outcome
 
-    def forget(self, order: Order) -> None:
+    def forget(self, row: Row) -> None:
         """See base class."""
-        self._path(order).unlink(missing_ok=True)
+        self._path(row).unlink(missing_ok=True)
 
     def _wait(
         self,
         process: subprocess.Popen,
-        order: Order,
+        row: Row,
         before: set[pathlib.Path],
         beat: Callable[[str], None],
     ) -> int:
@@ -105,56 +106,55 @@ class CommandRunner:
         while True:
             try:
                 seconds = owner.HEARTBEAT_SECONDS if name else LOOK_SECONDS
-                code = process.wait(timeout=seconds)
+                code: int | None = process.wait(timeout=seconds)
             except subprocess.TimeoutExpired:
-                name = name or self._find_run(order, before)
-                beat(name)
-                continue
-            if not name:
-                beat(self._find_run(order, before))
-            return code
+                code = None
+            name = name or self._find_run(row, before)
+            beat(name)
+            if code is not None:
+                return code
 
-    def _find_run(self, order: Order, before: set[pathlib.Path]) -> str:
-        """Name of the folder that a run of this experiment has made since `before`."""
+    def _find_run(self, row: Row, before: set[pathlib.Path]) -> str:
+        """Name of the folder that the run of a slot has made since `before`."""
         for folder in reversed(runs.list_runs(self._root)):
-            if folder not in before and runs.experiment_of(folder) == order.pipeline:
+            if folder not in before and runs.group_of(folder) == _group(row):
                 return folder.name
         return ""
 
-    def _path(self, order: Order) -> pathlib.Path:
-        return self._root / FOLDER / f"{order.pipeline}-{order.row}.json"
+    def _path(self, row: Row) -> pathlib.Path:
+        name = urllib.parse.quote(row.pipeline, safe="")
+        return self._root / ledger.FOLDER / f"{name}-{row.id}.json"
 
 
 def read_outcome(document: dict[str, Any]) -> Outcome:
     """The outcome in what `slimline run --json` prints."""
     error = document.get("error")
-    summary = document.get("summary") or {}
     if error is None:
-        pushed = summary.get("pushed_version")
+        summary = document.get("summary") or {}
         reason = "; ".join(summary.get("verdict", ()))
         if summary.get("is_cached"):
             reason = f"served from the cache: {reason}"
-        return Outcome("done", reason, 0, pushed)
+        return Outcome(DONE, reason, 0, summary.get("pushed_version"))
     code = int(error["exit_code"])
-    reason = error["message"]
-    if error.get("found"):
-        reason += f": {error['found']}"
-    return Outcome(state_of(code), reason, code)
+    found = f": {error['found']}" if error.get("found") else ""
+    return Outcome(_STATES.get(code, FAILED), error["message"] + found, code)
+
+
+def _group(row: Row) -> str:
+    """Label of the runs of a slot, one an attempt."""
+    return f"{row.pipeline}, slot {row.slot}"
 
 
 def _without_result(code: int) -> Outcome:
-    if code < 0:
-        how = f"signal {signal.Signals(-code).name}"
-    else:
-        how = f"exit code {code}, and no result"
-    return Outcome(FAILED, f"the run ended with {how}", code)
+    how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+    return Outcome(FAILED, f"the run ended with {how} and no result", code)
 
 
 def _stop(process: subprocess.Popen) -> None:
-    """Ends a run so that it goes on later: it leaves its checkpoint when interrupted."""
+    """Ends a run so that it can resume: interrupted, it leaves a checkpoint."""
     if process.poll() is not None:
         return
-    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)
     try:
         process.wait(timeout=STOP_SECONDS)
     except subprocess.TimeoutExpired:

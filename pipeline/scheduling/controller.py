@@ -3,8 +3,10 @@
 import contextlib
 import dataclasses
 import datetime
+import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from typing import Any
 
 from components.image_example_gen import spans
 from pipeline.scheduling import rows
@@ -12,10 +14,8 @@ from pipeline.scheduling.clock import Clock, in_words
 from pipeline.scheduling.cron import Cron
 from pipeline.scheduling.data import Data, NotSettled, Source
 from pipeline.scheduling.hooks import Hooks
-from pipeline.scheduling.ledger import Ledger, LostClaim
-from pipeline.scheduling.orders import Interrupted, Order, Outcome, Runner
-from pipeline.scheduling.owner import Owner
-from pipeline.scheduling.rows import New, Row
+from pipeline.scheduling.ledger import MAX_TRIES, Ledger, LostClaim
+from pipeline.scheduling.rows import Interrupted, Outcome, Row, Runner
 from schema.errors import ConfigError, DataError
 
 # Which of the slots are run that were not begun in time: no scheduler was there, or the one
@@ -23,14 +23,16 @@ from schema.errors import ConfigError, DataError
 SKIP = "skip"
 ONCE = "once"
 ALL = "all"
-MISSED = (SKIP, ONCE, ALL)
 # So many of them get a row; earlier ones share one.
 MAX_MISSED = 1000
-# A failed run of a new span is tried so often; a slot of a cron expression has the next.
-MAX_TRIES = 3
+# A slot whose scheduler died so often is given up: it may be what kills them.
+MAX_ATTEMPTS = 5
 # Between two looks at data on their way, or at a run that is under way.
 AGAIN_SECONDS = 60.0
+# The clock may be set, or the machine sleep: so long at most between two looks at it.
+NAP_SECONDS = 30.0
 # Exit codes of the command (docs/cli.md).
+_FAILED = 1
 _WRONG_SETTING = 2
 _NO_DATA = 4
 _LOGGER = logging.getLogger("slimline.schedule")
@@ -41,7 +43,7 @@ class Schedule:
     """When to train what.
 
     Attributes:
-      pipeline: name of the experiment.
+      pipeline: identity of the schedule (`data.identity`).
       settings_key: equal where its settings are (`data.settings_key`).
       cron: when; None trains on every new span as it comes.
       missed: what becomes of slots that were not begun in time: none is run (SKIP), the
@@ -68,12 +70,7 @@ class Surroundings:
     """What a controller works with.
 
     Attributes:
-      ledger: of the root.
-      source: of the data.
-      runner: who runs.
-      clock: the time.
-      owner: this process.
-      hooks: whom to tell.
+      ledger, source, runner, clock, hooks: of the schedule.
       has_live_model: whether there is a model to start from.
       is_busy: whether a run that no schedule began holds the experiment.
       tidy: deletes what is old; takes the row whose run has just ended.
@@ -83,7 +80,6 @@ class Surroundings:
     source: Source
     runner: Runner
     clock: Clock
-    owner: Owner
     hooks: Hooks = dataclasses.field(default_factory=Hooks)
     has_live_model: Callable[[], bool] = lambda: False
     is_busy: Callable[[], bool] = lambda: False
@@ -99,7 +95,7 @@ class Look:
       planned: slots that were written down.
       waits_for: why something was not begun, or ''.
       is_soon: whether that may be over in AGAIN_SECONDS.
-      fault: of the data of a schedule by spans, as that there are none.
+      fault: why the span data could not be read.
     """
 
     rows: tuple[Row, ...] = ()
@@ -114,10 +110,10 @@ class Controller:
 
     def __init__(self, schedule: Schedule, surroundings: Surroundings):
         self._schedule = schedule
-        self._ledger = surroundings.ledger
         self._with = surroundings
+        self._ledger = surroundings.ledger
 
-    def due(self) -> tuple[New, ...]:
+    def due(self) -> tuple[Row, ...]:
         """Slots that the next look would write down; writes nothing.
 
         Raises:
@@ -126,12 +122,10 @@ class Controller:
         """
         now = self._with.clock.now()
         if self._schedule.is_forced:
-            return (New(f"{in_words(now)} forced", rows.FORCED),)
+            return (self._new(f"{in_words(now)} forced", rows.FORCED),)
         if self._schedule.cron is None:
             return self._due_by_span(now)
-        known = self._ledger.schedules().get(self._schedule.pipeline)
-        since = known.since if known else self._first_since(now)
-        return self._due_by_cron(self._schedule.cron, since, now)
+        return self._due_by_cron(self._schedule.cron, now)
 
     def tick(self) -> Look:
         """Writes down what is due and works it off.
@@ -140,97 +134,77 @@ class Controller:
           ConfigError: the ledger cannot be used, or the pattern of the spans not be read.
           KeyboardInterrupt: a run was stopped; its slot stays planned.
         """
-        pipeline = self._schedule.pipeline
-        now = self._with.clock.now()
-        cron = self._schedule.cron
-        self._ledger.register(
-            pipeline,
-            self._first_since(now),
-            cron=cron.expression if cron else "",
-            timezone=cron.timezone if cron else "",
+        schedule, now = self._schedule, self._with.clock.now()
+        zone = (
+            (schedule.cron.expression, schedule.cron.timezone) if schedule.cron else ()
         )
-        waits_for, is_soon, planned, fault = "", False, 0, None
+        self._ledger.register(schedule.pipeline, self._first_since(now), *zone)
+        look = Look()
         try:
-            due = self.due()
-            planned = self._ledger.plan(pipeline, due, now)
-            self._plan_again(due)
+            look = Look(planned=self._ledger.plan(self.due(), now))
         except DataError as error:
             # One who stays waits: the first span may be yet to come.
-            waits_for, fault = _in_short(error), error
+            look = Look(waits_for=_in_short(error), fault=error)
         except NotSettled as error:
-            waits_for, is_soon = str(error), True
+            look = Look(waits_for=str(error), is_soon=True)
         done: list[Row] = []
-        while True:
-            row, busy = self._ledger.claim(
-                pipeline, self._with.owner, self._with.clock.now()
-            )
+        waits_for = ""
+        while not waits_for:
+            row, busy = self._ledger.claim(schedule.pipeline, self._with.clock.now())
+            if busy is not None:
+                waits_for = f"slot {busy.slot} is being worked on"
             if row is None:
-                if busy is not None:
-                    waits_for, is_soon = f"slot {busy.slot} is being worked on", True
                 break
             try:
                 ended = self._work(row)
             except LostClaim:
                 waits_for = f"slot {row.slot} was taken over by another scheduler"
-                is_soon = True
                 _LOGGER.warning("%s", waits_for)
-                break
+                continue
             if ended.state == rows.PLANNED:
-                waits_for, is_soon = ended.reason, True
-                break
-            done.append(ended)
-        return Look(tuple(done), planned, waits_for, is_soon, fault)
+                waits_for = ended.reason
+            else:
+                done.append(ended)
+        if waits_for:
+            look = dataclasses.replace(look, waits_for=waits_for, is_soon=True)
+        return dataclasses.replace(look, rows=tuple(done))
 
     def next_look(self, look: Look, every_seconds: float) -> datetime.datetime:
-        """When to look again after a look.
-
-        Args:
-          look: the last one.
-          every_seconds: between two looks for a new span.
-        """
+        """When to look again after a look; `every_seconds` is between two for a new span."""
         now = self._with.clock.now()
-        soon = now + datetime.timedelta(seconds=AGAIN_SECONDS)
         if self._schedule.cron is None:
             later = now + datetime.timedelta(seconds=every_seconds)
         else:
             # Not from `now`: a slot may have come during the look.
             newest = self._ledger.newest_slot(self._schedule.pipeline)
             later = max(self._schedule.cron.next(newest or now), now)
+        soon = now + datetime.timedelta(seconds=AGAIN_SECONDS)
         return min(soon, later) if look.is_soon else later
 
-    def _due_by_cron(
-        self, cron: Cron, since: datetime.datetime, now: datetime.datetime
-    ) -> tuple[New, ...]:
-        newest = self._ledger.newest_slot(self._schedule.pipeline)
-        after = since if newest is None else newest
+    def _new(self, slot: str, kind: str, **values: Any) -> Row:
+        return Row(self._schedule.pipeline, slot, kind, **values)
+
+    def _due_by_cron(self, cron: Cron, now: datetime.datetime) -> tuple[Row, ...]:
+        known = self._ledger.schedules().get(self._schedule.pipeline)
+        since = datetime.datetime.fromisoformat(known["since"]) if known else None
+        after = self._ledger.newest_slot(self._schedule.pipeline) or since
+        after = after or self._first_since(now)
         found, has_earlier = cron.newest(after, now, MAX_MISSED)
-        if not found:
-            return ()
-        *earlier, last = found
         grace = datetime.timedelta(seconds=self._schedule.grace_seconds)
         new = []
-        for slot in earlier:
-            state, reason = rows.PLANNED, ""
-            if self._schedule.missed == ONCE:
-                state = rows.MISSED
-                reason = f"not begun in time, slot {in_words(last)} stands for it"
+        for number, slot in enumerate(found):
+            reason = ""
+            if has_earlier and number == 0:
+                reason = (
+                    f"this and all earlier ones since {in_words(after)} were not begun in"
+                    " time"
+                )
+            elif self._schedule.missed == ONCE and slot != found[-1]:
+                reason = f"not begun in time, slot {in_words(found[-1])} stands for it"
             elif self._schedule.missed == SKIP and now - slot > grace:
-                state = rows.MISSED
                 reason = f"not begun in time, but looked at {in_words(now)}"
-            new.append(New(in_words(slot), rows.CRON, state, reason))
-        if has_earlier:
-            first = new[0]
-            new[0] = dataclasses.replace(
-                first,
-                state=rows.MISSED,
-                reason=f"this and all earlier ones since {in_words(after)} were not begun"
-                " in time",
-            )
-        if self._schedule.missed == SKIP and now - last > grace:
-            reason = f"not begun in time, but looked at {in_words(now)}"
-            new.append(New(in_words(last), rows.CRON, rows.MISSED, reason))
-        else:
-            new.append(New(in_words(last), rows.CRON))
+            state = rows.MISSED if reason else rows.PLANNED
+            new.append(self._new(in_words(slot), rows.CRON, state=state, reason=reason))
         return tuple(new)
 
     def _first_since(self, now: datetime.datetime) -> datetime.datetime:
@@ -238,7 +212,7 @@ class Controller:
         seconds = self._schedule.grace_seconds if self._schedule.looks_back else 0.0
         return now - datetime.timedelta(seconds=seconds)
 
-    def _due_by_span(self, now: datetime.datetime) -> tuple[New, ...]:
+    def _due_by_span(self, now: datetime.datetime) -> tuple[Row, ...]:
         found = self._with.source.newest(now)
         if not found.arrival:
             raise ConfigError(
@@ -247,56 +221,62 @@ class Controller:
                 tip="--cron trains at given times",
             )
         row = self._ledger.find(self._schedule.pipeline, found.arrival)
-        if row is None or _may_be_tried_again(row):
-            return (New(found.arrival, rows.SPAN, data=found.name),)
-        return ()
-
-    def _plan_again(self, due: Sequence[New]) -> None:
-        """Plans those anew that have failed."""
-        for new in due:
-            row = self._ledger.find(self._schedule.pipeline, new.slot)
-            if new.kind == rows.SPAN and row is not None and _may_be_tried_again(row):
-                self._ledger.plan_again(row, f"again after: {row.reason}")
+        if row and (row.state != rows.FAILED or row.attempts >= MAX_TRIES):
+            return ()
+        return (self._new(found.arrival, rows.SPAN, data=found.name),)
 
     def _work(self, row: Row) -> Row:
         """Works off a slot that is ours; what cannot be begun yet is planned anew."""
+        current = row
         try:
-            ended = self._ended(row)
-        except (KeyboardInterrupt, SystemExit):
-            with contextlib.suppress(LostClaim):
-                self._ledger.put_off(row, "stopped, it goes on")
-            raise
-        if ended.state != rows.PLANNED:
-            self._tell(ended)
-        return ended
+            outcome = self._known_outcome(row)
+            if outcome is None:
+                current, settings = self._prepared(row)
+                if current.state != rows.RUNNING:
+                    return current
 
-    def _ended(self, row: Row) -> Row:
-        now = self._with.clock.now()
-        order = Order(row.pipeline, row.id)
-        # Whoever had it before may have died between the end of the run and its note.
-        is_known = row.attempts > 1 or bool(row.runs)
-        outcome = self._with.runner.outcome(order) if is_known else None
-        if outcome is not None:
-            return self._finish(row, outcome)
-        if self._with.is_busy():
-            reason = f"another run of '{row.pipeline}' is under way"
-            return self._ledger.put_off(row, reason)
-        is_begun = bool(row.runs) and row.span is not None
-        try:
-            # What was begun goes on with its span, and its training with its checkpoint.
-            found = self._with.source.newest(
-                now, row.span if is_begun and row.span is not None else spans.NEWEST
-            )
-        except NotSettled as error:
-            return self._ledger.put_off(row, str(error))
+                def beat(run: str) -> None:
+                    nonlocal current
+                    names = current.runs.split()
+                    names += [run] if run and run not in names else []
+                    moment = in_words(self._with.clock.now())
+                    current = self._ledger.update(
+                        current, heartbeat=moment, runs=" ".join(names)
+                    )
+
+                self._with.runner.forget(current)
+                outcome = self._with.runner.run(current, settings, beat)
+        except (Interrupted, NotSettled) as error:
+            return self._put_off(current, str(error))
         except (ConfigError, DataError) as error:
             code = _NO_DATA if isinstance(error, DataError) else _WRONG_SETTING
             outcome = Outcome(rows.FAILED, _in_short(error), code)
-            return self._finish(row, outcome)
+        except (KeyboardInterrupt, SystemExit):
+            with contextlib.suppress(LostClaim):
+                self._put_off(current, "stopped, it resumes")
+            raise
+        return self._finish(current, outcome)
+
+    def _known_outcome(self, row: Row) -> Outcome | None:
+        """How a slot's run ended under an owner who died before he wrote it down."""
+        is_known = row.attempts > 1 or bool(row.runs)
+        found = self._with.runner.outcome(row) if is_known else None
+        if found is None and row.attempts > MAX_ATTEMPTS:
+            reason = f"given up after {MAX_ATTEMPTS} attempts: {row.reason}"
+            return Outcome(rows.FAILED, reason, _FAILED)
+        return found
+
+    def _prepared(self, row: Row) -> tuple[Row, dict[str, str]]:
+        """A row with its data, and the settings of its run; or a row that does not run."""
+        if self._with.is_busy():
+            reason = f"another run of '{row.pipeline}' is under way"
+            return self._put_off(row, reason), {}
+        # What was begun resumes with its span, and its training from its checkpoint.
+        last = row.span if row.runs and row.span is not None else spans.NEWEST
+        found = self._with.source.newest(self._with.clock.now(), last)
         if row.kind == rows.SPAN and found.arrival != row.slot:
-            reason = f"{found.name} has come meanwhile"
-            return self._ledger.finish(row, rows.SKIPPED, reason, now)
-        row = self._ledger.note(
+            return self._skip(row, f"{found.name} has come meanwhile"), {}
+        row = self._ledger.update(
             row,
             data=found.name,
             data_key=found.key,
@@ -305,75 +285,99 @@ class Controller:
             version=found.version,
         )
         if row.kind != rows.FORCED and (reason := self._nothing_new(found)):
-            return self._ledger.finish(row, rows.SKIPPED, reason, now)
-        return self._run(
-            row, dataclasses.replace(order, settings=self._settings(found))
+            return self._skip(row, reason), {}
+        settings = {}
+        if found.span is not None:
+            settings["data.span"] = str(found.span)
+        if self._schedule.is_warm and self._with.has_live_model():
+            settings["train.weights"] = "blessed"
+        return row, settings
+
+    def _put_off(self, row: Row, reason: str) -> Row:
+        """Plans a running row anew, as if it had not been begun."""
+        attempts = row.attempts - 1
+        return self._ledger.update(
+            row, state=rows.PLANNED, reason=reason, attempts=attempts
         )
 
-    def _run(self, row: Row, order: Order) -> Row:
-        self._with.runner.forget(order)
-        running = row
-
-        def beat(run: str) -> None:
-            nonlocal running
-            running = self._ledger.beat(running, run, self._with.clock.now())
-
-        try:
-            outcome = self._with.runner.run(order, beat)
-        except Interrupted as error:
-            return self._ledger.put_off(running, str(error))
-        except ConfigError as error:
-            outcome = Outcome(rows.FAILED, _in_short(error), _WRONG_SETTING)
-        return self._finish(running, outcome)
+    def _skip(self, row: Row, reason: str) -> Row:
+        finished = in_words(self._with.clock.now())
+        return self._ledger.update(
+            row, state=rows.SKIPPED, reason=reason, finished=finished
+        )
 
     def _finish(self, row: Row, outcome: Outcome) -> Row:
-        """Writes down how a run ended, after what is old was deleted."""
+        """Writes down how a run ended, after what is old was deleted; tells of it."""
         try:
             self._with.tidy(row)
         except Exception:  # a run that has ended does not fail by what is left over
             _LOGGER.exception("what is old could not be deleted")
-        ended = self._ledger.finish(
-            row,
-            outcome.state,
-            outcome.reason,
-            self._with.clock.now(),
-            pushed_version=outcome.pushed_version,
-            exit_code=outcome.exit_code,
+        finished = in_words(self._with.clock.now())
+        ended = self._ledger.update(
+            row, **dataclasses.asdict(outcome), finished=finished
         )
-        self._with.runner.forget(Order(row.pipeline, row.id))
+        self._with.runner.forget(row)
+        told = self._with.hooks.tell(ended)
+        for notice in told:
+            if notice["error"]:
+                _LOGGER.warning("%(target)s was not told: %(error)s", notice)
+        if told:
+            notices = [{**notice, "time": finished} for notice in told]
+            self._ledger.write(
+                "UPDATE slots SET notices = ? WHERE id = ?",
+                (json.dumps([*json.loads(row.notices), *notices]), row.id),
+            )
         return ended
-
-    def _tell(self, row: Row) -> None:
-        """Tells those who want to know."""
-        for notice in self._with.hooks.tell(row, self._with.clock.now()):
-            if notice.error:
-                _LOGGER.warning("%s was not told: %s", notice.target, notice.error)
-            self._ledger.add_notice(notice)
 
     def _nothing_new(self, found: Data) -> str:
         """Why a run would come to what is known already, or ''."""
-        last = self._ledger.last_settled(self._schedule.pipeline)
-        if last is None or (last.data_key, last.settings_key) != (
-            found.key,
-            self._schedule.settings_key,
-        ):
+        # One query a state, each by the index: a look must not take longer every year.
+        newest = "pipeline = ? AND state = ? ORDER BY finished DESC, id DESC LIMIT 1"
+        settled = [
+            row
+            for state in (rows.DONE, rows.REFUSED)
+            for row in self._ledger.rows(newest, self._schedule.pipeline, state)
+        ]
+        last = max(settled, key=lambda row: (row.finished, row.id), default=None)
+        keys = (found.key, self._schedule.settings_key)
+        if last is None or (last.data_key, last.settings_key) != keys:
             return ""
         run = f" by {last.run}" if last.run else ""
         if last.state == rows.REFUSED:
             return f"nothing new: {found.name} was refused{run}: {last.reason}"
         return f"nothing new: {found.name} was trained on{run}"
 
-    def _settings(self, found: Data) -> dict[str, str]:
-        settings = {}
-        if found.span is not None:
-            settings["data.span"] = str(found.span)
-        if self._schedule.is_warm and self._with.has_live_model():
-            settings["train.weights"] = "blessed"
-        return settings
 
+def serve(
+    make_controller: Callable[[], Controller],
+    clock: Clock,
+    *,
+    every_seconds: float,
+    listener: Callable[[Look, datetime.datetime], None],
+    is_over: Callable[[], bool] = lambda: False,
+) -> None:
+    """Looks at a schedule until it is over, which by itself it never is.
 
-def _may_be_tried_again(row: Row) -> bool:
-    return row.state == rows.FAILED and row.attempts < MAX_TRIES
+    Args:
+      make_controller: called for each look: settings are read anew.
+      clock: the time.
+      every_seconds: between two looks for a new span.
+      listener: takes what a look came to, and when the next one is.
+      is_over: asked before each look.
+    """
+    while not is_over():
+        try:
+            controller = make_controller()
+            look = controller.tick()
+            moment = controller.next_look(look, every_seconds)
+        except ConfigError as error:
+            # A ledger that is locked, a file of settings that is being edited.
+            _LOGGER.error("%s", error)
+            look = Look(waits_for=error.message, is_soon=True)
+            moment = clock.now() + datetime.timedelta(seconds=AGAIN_SECONDS)
+        listener(look, moment)
+        while not is_over() and (left := (moment - clock.now()).total_seconds()) > 0:
+            clock.sleep(min(left, NAP_SECONDS))
 
 
 def _in_short(error: ConfigError | DataError) -> str:

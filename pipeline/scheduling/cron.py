@@ -16,13 +16,8 @@ import croniter
 from schema.errors import ConfigError
 
 ALIASES = (
-    "@hourly",
-    "@daily",
-    "@midnight",
-    "@weekly",
-    "@monthly",
-    "@annually",
-    "@yearly",
+    *("@hourly", "@daily", "@midnight", "@weekly"),
+    *("@monthly", "@annually", "@yearly"),
 )
 _FIELDS = 5
 # No zone has changed its offset by more than a day.
@@ -53,15 +48,12 @@ class Cron:
     timezone: str = "UTC"
 
     def __post_init__(self) -> None:
-        words = self.expression.split()
-        is_alias = self.expression in ALIASES
+        text = self.expression
         # R and H would draw other moments in each process.
-        is_plain = len(words) == _FIELDS and not _DRAWN.search(self.expression)
-        if not (is_alias or is_plain) or not croniter.croniter.is_valid(
-            self.expression
-        ):
+        is_plain = len(text.split()) == _FIELDS and not _DRAWN.search(text)
+        if not (text in ALIASES or is_plain) or not croniter.croniter.is_valid(text):
             raise ConfigError(
-                f"cannot read the cron expression '{self.expression}'",
+                f"cannot read the cron expression '{text}'",
                 expected="minute, hour, day, month and day of the week, as '0 3 * * *'"
                 f" or '*/15 8-18 * * mon-fri', or {', '.join(ALIASES)}",
             )
@@ -72,9 +64,8 @@ class Cron:
                 f"unknown time zone '{self.timezone}'",
                 expected="an IANA name, as UTC or Europe/Berlin",
             ) from error
-        start = datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC)
         try:
-            next(self._wall_times(start.replace(tzinfo=None)))
+            next(self._wall_times(datetime.datetime(2024, 1, 1)))
         except (croniter.CroniterError, StopIteration) as error:
             raise ConfigError(
                 f"the cron expression '{self.expression}' names no day that there is"
@@ -147,14 +138,9 @@ class Cron:
         """The moments in UTC that a time on the clock means."""
         first = wall.replace(tzinfo=zone).astimezone(datetime.UTC)
         yield first
-        if self._names_every_hour():
+        fields = self.expression.split()
+        if fields == ["@hourly"] or fields[1:2] == ["*"]:
             second = wall.replace(tzinfo=zone, fold=1).astimezone(datetime.UTC)
             # In the gap both are the same time by another clock, and fold=1 is the earlier.
             if second > first:
                 yield second
-
-    def _names_every_hour(self) -> bool:
-        words = self.expression.split()
-        return self.expression == "@hourly" or (
-            len(words) == _FIELDS and words[1] == "*"
-        )

@@ -9,7 +9,7 @@ import pathlib
 from typing import Protocol
 
 from components.image_example_gen import spans
-from pipeline import inputs
+from pipeline import experiments, inputs
 from pipeline.config import PipelineConfig
 from schema.errors import DataError
 from trainer.config import as_json
@@ -41,11 +41,7 @@ class Source(Protocol):
     """Where data come from."""
 
     def newest(self, now: datetime.datetime, last: int = spans.NEWEST) -> Data:
-        """What a run would read.
-
-        Args:
-          now: the time.
-          last: the newest span that counts; NEWEST sets no limit.
+        """What a run would read at a time, of the spans up to `last`.
 
         Raises:
           ConfigError, DataError: there are none, or they cannot be read.
@@ -53,57 +49,65 @@ class Source(Protocol):
         """
 
 
+@dataclasses.dataclass(frozen=True)
 class ConfiguredSource:
-    """The data of an experiment."""
+    """The data of an experiment.
 
-    def __init__(
-        self, config: PipelineConfig, root: pathlib.Path, settle_seconds: float
-    ):
-        """Makes the source.
+    Attributes:
+      config: the experiment; `data.path` may be a pattern of spans.
+      root: of the runs, for experiments that bring their own data.
+      settle_seconds: a span that was written to within the last so many seconds is still
+        on its way.
+    """
 
-        Args:
-          config: the experiment; `data.path` may be a pattern of spans.
-          root: of the runs, for experiments that bring their own data.
-          settle_seconds: a span that was written to within the last so many seconds is
-            still on its way.
-        """
-        self._config = config
-        self._root = root
-        self._settle = datetime.timedelta(seconds=settle_seconds)
+    config: PipelineConfig
+    root: pathlib.Path
+    settle_seconds: float
 
     def newest(self, now: datetime.datetime, last: int = spans.NEWEST) -> Data:
         """See base class."""
-        config = self._config
+        config = self.config
         if last != spans.NEWEST:
             limited = dataclasses.replace(config.data, span=last)
             config = dataclasses.replace(config, data=limited)
-        path = inputs.data_path(config, self._root)
+        path = inputs.data_path(config, self.root)
         if not spans.is_pattern(path) and not path.exists():
             raise DataError(f"no data at {path}")
         found = inputs.find_data_sets(config, path)
         newest = found[-1]
-        self._check_settled(newest, now)
+        age = now.timestamp() - _last_write(newest.path) if self.settle_seconds else -1
+        # A time ahead of ours is that of another clock.
+        if 0 <= age < self.settle_seconds:
+            raise NotSettled(
+                f"{newest.name or newest.path} was written to {age:.0f} s ago"
+            )
         if newest.span is None:
             return Data(str(path), inputs.fingerprint_of(found))
-        name = newest.name
-        if len(found) > 1:
-            earlier = ", ".join(
-                spans.label(data.span or 0, is_dated=data.is_dated)
-                for data in found[:-1]
-            )
-            name += f" with {earlier}"
+        earlier = ", ".join(
+            spans.label(data.span or 0, is_dated=data.is_dated) for data in found[:-1]
+        )
+        name = f"{newest.name} with {earlier}" if earlier else newest.name
         return Data(name, spans.pin(found), newest.name, newest.span, newest.version)
 
-    def _check_settled(self, data: spans.DataSet, now: datetime.datetime) -> None:
-        if not self._settle:
-            return
-        written = datetime.datetime.fromtimestamp(_last_write(data.path), datetime.UTC)
-        # A time ahead of ours is that of another clock.
-        if datetime.timedelta() <= now - written < self._settle:
-            raise NotSettled(
-                f"{data.name or data.path} was written to"
-                f" {(now - written).total_seconds():.0f} s ago"
-            )
+
+def identity(config: PipelineConfig, path: pathlib.Path) -> str:
+    """Name of a schedule: equal where `inputs.identity` is, and what `history` takes.
+
+    Args:
+      config: the experiment.
+      path: of its data, or their pattern.
+
+    Returns:
+      The experiment's name; with the data set, as in 'photos/flowers', where the
+      experiment itself names none, and with the model where that has another name.
+    """
+    own = experiments.find(config.name)
+    data_set = inputs.data_set_name(config, path)
+    model = inputs.model_name(config, path)
+    if own.data.contract and model == inputs.model_name(own, path):
+        return config.name
+    names = (config.name, data_set, *([model] if model != data_set else []))
+    return "/".join(names)
 
 
 def settings_key(config: PipelineConfig) -> str:
@@ -119,7 +123,7 @@ def _last_write(path: pathlib.Path) -> float:
     for folder, folders, files in os.walk(path):
         for name in (*folders, *files):
             try:
-                newest = max(newest, (pathlib.Path(folder) / name).stat().st_mtime)
+                newest = max(newest, os.lstat(os.path.join(folder, name)).st_mtime)  # noqa: PTH118
             except FileNotFoundError:
                 continue  # renamed or removed meanwhile
     return newest

@@ -4,7 +4,6 @@ What goes wrong in telling is written down and goes no further.
 """
 
 import dataclasses
-import datetime
 import json
 import os
 import shlex
@@ -14,17 +13,16 @@ from typing import Any
 
 import requests
 
-from pipeline.scheduling import clock
-from pipeline.scheduling.rows import DONE, FAILED, REFUSED, Notice, Row
+from pipeline.scheduling.rows import DONE, FAILED, REFUSED, Row
 from schema.errors import ConfigError
 
 FAILURE = "failure"
 REFUSAL = "refusal"
 PUSH = "push"
-EVENTS = (FAILURE, REFUSAL, PUSH)
 TIMEOUT_SECONDS = 15.0
 _MAX_ERROR = 300
 _ADDRESSES = ("http://", "https://")
+_WORDS = {FAILURE: "failed", REFUSAL: "was refused", PUSH: "pushed a model"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,47 +39,37 @@ class Hooks:
         for target in (target for listed in self.targets.values() for target in listed):
             _check(target)
 
-    def tell(self, row: Row, now: datetime.datetime) -> list[Notice]:
-        """Tells of a row that has ended; gives whom, and what went wrong."""
+    def tell(self, row: Row) -> list[dict[str, str]]:
+        """Tells of a row that has ended; gives event, target and error ('') of each."""
         event = event_of(row)
         return [
-            Notice(
-                row.pipeline,
-                row.slot,
-                event,
-                target,
-                clock.in_words(now),
-                _send(target, message(row, event)),
-            )
+            {
+                "event": event,
+                "target": target,
+                "error": _short(_send(target, message(row, event))),
+            }
             for target in self.targets.get(event, ())
         ]
 
 
 def event_of(row: Row) -> str:
     """The event that a row is, or ''."""
-    if row.state == FAILED:
-        return FAILURE
-    if row.state == REFUSED:
-        return REFUSAL
-    return PUSH if row.state == DONE and row.pushed_version else ""
+    if row.state == DONE:
+        return PUSH if row.pushed_version else ""
+    return {FAILED: FAILURE, REFUSED: REFUSAL}.get(row.state, "")
 
 
 def message(row: Row, event: str) -> dict[str, Any]:
     """What is told, as JSON; `text` is for chat programs that show no other field."""
-    names = {FAILURE: "failed", REFUSAL: "was refused", PUSH: "pushed a model"}
+    names = (
+        *("pipeline", "slot", "state", "reason", "data", "run"),
+        *("pushed_version", "started", "finished"),
+    )
     return {
         "schema_version": 1,
         "event": event,
-        "text": f"{row.pipeline}, slot {row.slot} {names[event]}: {row.reason}",
-        "pipeline": row.pipeline,
-        "slot": row.slot,
-        "state": row.state,
-        "reason": row.reason,
-        "data": row.data,
-        "run": row.run,
-        "pushed_version": row.pushed_version,
-        "started": row.started,
-        "finished": row.finished,
+        "text": f"{row.pipeline}, slot {row.slot} {_WORDS[event]}: {row.reason}",
+        **{name: getattr(row, name) for name in names},
     }
 
 
@@ -102,16 +90,16 @@ def _check(target: str) -> None:
 def _send(target: str, document: Mapping[str, Any]) -> str:
     """Why a target was not told, or ''."""
     try:
-        if target.startswith(_ADDRESSES):
-            answer = requests.post(
-                target, json=document, timeout=TIMEOUT_SECONDS, allow_redirects=False
-            )
-            return "" if answer.ok else f"answered {answer.status_code}"
-        return _run(target, document)
+        if not target.startswith(_ADDRESSES):
+            return _run(target, document)
+        answer = requests.post(
+            target, json=document, timeout=TIMEOUT_SECONDS, allow_redirects=False
+        )
+        return "" if answer.ok else f"answered {answer.status_code}"
     except requests.RequestException as error:
-        return _short(f"{type(error).__name__}: {error}")
+        return f"{type(error).__name__}: {error}"
     except (OSError, subprocess.SubprocessError) as error:
-        return _short(str(error))
+        return str(error)
 
 
 def _run(command: str, document: Mapping[str, Any]) -> str:
@@ -130,10 +118,9 @@ def _run(command: str, document: Mapping[str, Any]) -> str:
         timeout=TIMEOUT_SECONDS,
         check=False,
     )
-    if not ended.returncode:
-        return ""
     said = ended.stderr.decode(errors="replace").strip()
-    return _short(f"exit code {ended.returncode}{f': {said}' if said else ''}")
+    code = f"exit code {ended.returncode}{f': {said}' if said else ''}"
+    return code if ended.returncode else ""
 
 
 def _short(text: str) -> str:

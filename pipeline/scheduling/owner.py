@@ -1,72 +1,84 @@
-"""Who works on a slot, and whether he still lives."""
+"""Who works on a slot: a lock that the kernel drops with its process, and a heartbeat.
 
-import dataclasses
+On one machine the lock tells at once, in whatever container and under whatever process
+number. It says nothing of another machine, of another mount of a network file system, or
+where the file system knows no locks; there a heartbeat younger than LEASE does.
+"""
+
 import datetime
+import errno
+import fcntl
 import json
 import os
 import pathlib
 import socket
+import uuid
 
-# A scheduler on another machine, or in another container, shows that it lives by its
-# heartbeat; after so long without one it is taken for dead.
-LEASE = datetime.timedelta(minutes=10)
-HEARTBEAT_SECONDS = 60.0
+HEARTBEAT_SECONDS = 10.0
+LEASE = datetime.timedelta(seconds=50)
 _BOOT_ID = pathlib.Path("/proc/sys/kernel/random/boot_id")
 
 
-@dataclasses.dataclass(frozen=True)
-class Owner:
-    """A process, told from those that had its number before.
+class Lock:
+    """A file that one process holds locked while it works on the slots of a schedule.
 
     Attributes:
-      host: name of the machine or container.
-      boot: of its kernel, '' where the system does not say.
-      space: in which its number counts: containers number anew.
-      pid: its number.
-      started: when it was, in ticks of the kernel; '' where the system does not say.
+      place: where the lock is known: kernel and mount; '' where there are no locks.
     """
 
-    host: str
-    boot: str
-    space: str
-    pid: int
-    started: str
+    def __init__(self, path: pathlib.Path):
+        self.place = ""
+        self._path = path
+        self._file: int | None = None
 
-    def as_text(self) -> str:
-        """As the ledger keeps it."""
-        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+    def take(self) -> bool:
+        """False where another process has it; True where nobody can tell by the lock."""
+        self.drop()
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.drop()
+            return False
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
+                raise
+            return True
+        self.place = f"{_boot()} {os.fstat(self._file).st_dev}"
+        return True
 
-    @classmethod
-    def from_text(cls, text: str) -> "Owner":
-        """What `as_text` gave."""
-        return cls(**json.loads(text))
-
-    @property
-    def name(self) -> str:
-        """'process 4711 on host'."""
-        return f"process {self.pid} on {self.host}"
+    def drop(self) -> None:
+        """Lets go of it."""
+        if self._file is not None:
+            os.close(self._file)
+        self._file = None
 
 
-def this() -> Owner:
-    """This process."""
-    pid = os.getpid()
-    return Owner(socket.gethostname(), _boot(), _space(), pid, _started(pid) or "")
+def this(place: str) -> str:
+    """This process as text, unlike any other; `place` is that of its lock."""
+    return json.dumps(
+        {
+            "name": f"process {os.getpid()} on {socket.gethostname()}",
+            "place": place,
+            "token": uuid.uuid4().hex,
+        }
+    )
 
 
-def lives(owner: Owner, heartbeat: datetime.datetime, now: datetime.datetime) -> bool:
-    """Whether an owner works on, as far as can be told from here.
+def name_of(owner: str) -> str:
+    """'process 4711 on host'."""
+    values = json.loads(owner)
+    return values.get("name") or f"process {values['pid']} on {values['host']}"
 
-    Args:
-      owner: a process.
-      heartbeat: when it last gave one.
-      now: of the same kind.
-    """
-    here = this()
-    if owner.host == here.host and owner.boot != here.boot:
-        return False  # the machine was started anew
-    if (owner.host, owner.space) == (here.host, here.space):
-        return _started(owner.pid) == owner.started
-    # Its number says nothing here. A heartbeat far ahead is that of a clock gone wrong.
+
+def lives(
+    owner: str, heartbeat: datetime.datetime, place: str, now: datetime.datetime
+) -> bool:
+    """Whether an owner works on, seen from who holds the lock at `place`."""
+    if place and json.loads(owner).get("place") == place:
+        return False  # the lock is ours, so it is not his
+    # A heartbeat far ahead is that of a clock gone wrong.
     return abs(now - heartbeat) < LEASE
 
 
@@ -74,24 +86,4 @@ def _boot() -> str:
     try:
         return _BOOT_ID.read_text(encoding="ascii").strip()
     except OSError:
-        return ""
-
-
-def _space() -> str:
-    try:
-        return os.readlink("/proc/self/ns/pid")  # noqa: PTH115, no path but a name
-    except OSError:
-        return ""
-
-
-def _started(pid: int) -> str | None:
-    """When a process was started, in ticks; None where it is gone or a zombie."""
-    try:
-        stat = pathlib.Path(f"/proc/{pid}/stat").read_text(
-            encoding="utf-8", errors="replace"
-        )
-    except OSError:
-        return None
-    # Behind the name in brackets, which may hold blanks: state first, start as the 20th.
-    fields = stat.rpartition(")")[2].split()
-    return None if fields[0] in "ZX" else fields[19]
+        return socket.gethostname()

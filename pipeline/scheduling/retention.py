@@ -6,17 +6,20 @@ files exist, so they vanish at once, by a rename, before they are deleted.
 """
 
 import dataclasses
+import glob
 import logging
 import pathlib
 import shutil
 import uuid
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 
 import filelock
 from ml_metadata import metadata_store
 from ml_metadata.proto import metadata_store_pb2
 
 from pipeline import lineage, runs
+from pipeline.scheduling.ledger import Ledger
+from pipeline.scheduling.rows import RUNNING, Row
 from schema import durable, models_config, versions
 
 RUN_CONTEXT = "pipeline_run"
@@ -42,6 +45,38 @@ class Pruned:
     runs: tuple[str, ...] = ()
     artifacts: int = 0
     size_bytes: int = 0
+
+
+def tidy(
+    ledger: Ledger, root: pathlib.Path, identity: str, keep_runs: int, row: Row
+) -> None:
+    """Deletes the artifacts of old runs that a schedule has begun; others are left alone.
+
+    Args:
+      ledger: names the runs.
+      root: of the runs.
+      identity: of the runs, as in `prune`.
+      keep_runs: runs whose artifacts stay, that of `row` included; 0 keeps all.
+      row: its run has just ended, and it is still running.
+    """
+    if not keep_runs:
+        return
+    others = ledger.rows(
+        "pipeline = ? AND runs != '' AND is_pruned = 0 AND state != ?"
+        " ORDER BY started, id",
+        row.pipeline,
+        RUNNING,
+    )
+    old = others[: max(0, len(others) - (keep_runs - 1))]
+    gone = ledger.rows("pipeline = ? AND is_pruned = 1", row.pipeline)
+    pruned = prune(root, identity, _names(old), _names(gone))
+    if pruned is None:  # a run is under way: the next one tidies up
+        return
+    finished = set(pruned.runs)
+    ledger.write(
+        "UPDATE slots SET is_pruned = 1 WHERE id = ?",
+        *([other.id] for other in old if _names([other]) <= finished),
+    )
 
 
 def prune(
@@ -80,13 +115,11 @@ def _prune(
     count = size_bytes = 0
     for name in sorted(old):
         context = store.get_context_by_type_and_name(RUN_CONTEXT, name)
-        artifacts = store.get_artifacts_by_context(context.id) if context else []
         is_needed = False
-        for artifact in artifacts:
-            if artifact.state == _STATE.DELETED:
-                continue
+        for artifact in store.get_artifacts_by_context(context.id) if context else []:
             # What another run holds as well goes when that one does.
-            if not _runs_of(store, artifact.id) <= old | gone:
+            is_shared = not _runs_of(store, artifact.id) <= old | gone
+            if artifact.state == _STATE.DELETED or is_shared:
                 continue
             if artifact.id in needed:
                 is_needed = True
@@ -95,9 +128,13 @@ def _prune(
                 count += 1
         if is_needed:
             continue
-        if context:
-            _delete_workings(store.get_executions_by_context(context.id), folder)
-        _empty(root / name)
+        for execution in store.get_executions_by_context(context.id) if context else []:
+            # What TFX has put down for single executions.
+            for path in folder.glob(f"*/.system/executor_execution/{execution.id}"):
+                _remove(path)
+        for path in (root / name).glob("*"):
+            if path.name not in KEPT_FILES:
+                _remove(path)
         finished.append(name)
     if count:
         _LOGGER.info("deleted %d artifacts, %d bytes", count, size_bytes)
@@ -145,13 +182,15 @@ def _served(folder: pathlib.Path) -> Iterator[str]:
             yield str(folder / name / str(number))
 
 
+def _names(rows: Collection[Row]) -> set[str]:
+    """Names of the runs of some rows."""
+    return {name for row in rows for name in row.runs.split()}
+
+
 def _runs_of(store: metadata_store.MetadataStore, artifact: int) -> set[str]:
     """Names of the runs that made an artifact, or took it from the cache."""
-    return {
-        context.name
-        for context in store.get_contexts_by_artifact(artifact)
-        if context.type == RUN_CONTEXT
-    }
+    contexts = store.get_contexts_by_artifact(artifact)
+    return {context.name for context in contexts if context.type == RUN_CONTEXT}
 
 
 def _delete(
@@ -172,28 +211,9 @@ def _delete(
     return size_bytes
 
 
-def _delete_workings(
-    executions: Iterable[metadata_store_pb2.Execution], folder: pathlib.Path
-) -> None:
-    """Deletes what TFX has put down for single executions."""
-    numbers = {str(execution.id) for execution in executions}
-    for path in folder.glob("*/.system/executor_execution/*"):
-        if path.name in numbers:
-            _remove(path)
-
-
-def _empty(run_folder: pathlib.Path) -> None:
-    """Deletes what the folder of a run holds but KEPT_FILES."""
-    if not run_folder.is_dir():
-        return
-    for path in run_folder.iterdir():
-        if path.name not in KEPT_FILES:
-            _remove(path)
-
-
 def _remove(path: pathlib.Path) -> int:
     """Deletes a file, a link or a folder; what it was is never seen half."""
-    for left in path.parent.glob(f"{_HIDDEN_PREFIX}{path.name}-*"):
+    for left in path.parent.glob(f"{_HIDDEN_PREFIX}{glob.escape(path.name)}-*"):
         shutil.rmtree(left, ignore_errors=True)
     if path.is_symlink() or path.is_file():
         size_bytes = path.lstat().st_size
@@ -204,9 +224,8 @@ def _remove(path: pathlib.Path) -> int:
     size_bytes = sum(
         inner.lstat().st_size for inner in path.rglob("*") if not inner.is_dir()
     )
-    hidden = path.rename(
-        path.with_name(f"{_HIDDEN_PREFIX}{path.name}-{uuid.uuid4().hex}")
-    )
+    name = f"{_HIDDEN_PREFIX}{path.name}-{uuid.uuid4().hex}"
+    hidden = path.rename(path.with_name(name))
     durable.sync(path.parent)
     shutil.rmtree(hidden, ignore_errors=True)
     return size_bytes

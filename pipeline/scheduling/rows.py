@@ -1,7 +1,9 @@
-"""What the ledger of schedules keeps: slots, and who was told of them."""
+"""Slots of schedules: what is planned, who works on it, and what came of it."""
 
 import dataclasses
 import datetime
+from collections.abc import Callable, Mapping
+from typing import Protocol
 
 CRON = "cron"
 SPAN = "span"
@@ -15,57 +17,53 @@ FAILED = "failed"
 SKIPPED = "skipped"
 REFUSED = "refused"
 MISSED = "missed"
-STATES = (PLANNED, RUNNING, DONE, FAILED, SKIPPED, REFUSED, MISSED)
-# Of rows whose data were trained on, or would be refused again.
-SETTLED = (DONE, REFUSED)
+ENDED = (DONE, FAILED, SKIPPED, REFUSED, MISSED)
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A slot.
+    """A slot of a schedule, a row of the ledger.
 
     Attributes:
-      id: number in the ledger.
-      pipeline: name of the experiment, or 'kubeflow/' and that of a schedule there.
+      pipeline: identity of the schedule, or 'kubeflow/' and that of a schedule there.
       slot: a moment in UTC, ISO 8601, or the span that came.
       kind: CRON, SPAN, FORCED or KUBEFLOW.
-      state: one of STATES.
-      reason: of the state, in words.
+      state: PLANNED, RUNNING or one of ENDED. reason: of it, in words.
       attempts: how often its run was begun.
-      data: what it was for, in words, as 'span 7'.
-      data_key: equal where the data are.
+      data: what it was for, in words, as 'span 7'. data_key: equal where the data are.
       settings_key: equal where the settings are.
       span: newest one of the data. version: of that span.
       runs: names of the folders of its runs, one an attempt; on Kubeflow the run's id.
-      pushed_version: version that became live.
-      exit_code: of the command that ran.
+      pushed_version: version that became live. exit_code: of the command that ran.
       is_pruned: whether the artifacts of the runs were deleted.
-      planned: when. started: when its last attempt was. finished: when it had its state.
-      owner: who works on it, or did last, as text.
-      heartbeat: when he last showed that he lives.
+      planned, started, finished: when; started is that of the last attempt.
+      owner: who works on it, or did last. heartbeat: when he last showed that he lives.
+      notices: who was told, as JSON.
+      id: number in the ledger.
     """
 
-    id: int
     pipeline: str
     slot: str
     kind: str
-    state: str
-    reason: str
-    attempts: int
-    data: str
-    data_key: str
-    settings_key: str
-    span: int | None
-    version: int | None
-    runs: str
-    pushed_version: str | None
-    exit_code: int | None
-    is_pruned: bool
-    planned: str
-    started: str | None
-    finished: str | None
-    owner: str | None
-    heartbeat: str | None
+    state: str = PLANNED
+    reason: str = ""
+    attempts: int = 0
+    data: str = ""
+    data_key: str = ""
+    settings_key: str = ""
+    span: int | None = None
+    version: int | None = None
+    runs: str = ""
+    pushed_version: str | None = None
+    exit_code: int | None = None
+    is_pruned: bool = False
+    planned: str = ""
+    started: str | None = None
+    finished: str | None = None
+    owner: str | None = None
+    heartbeat: str | None = None
+    notices: str = "[]"
+    id: int = 0
 
     @property
     def run(self) -> str:
@@ -82,51 +80,44 @@ class Row:
 
 
 @dataclasses.dataclass(frozen=True)
-class New:
-    """A slot to be written down."""
-
-    slot: str
-    kind: str
-    state: str = PLANNED
-    reason: str = ""
-    data: str = ""
-
-
-@dataclasses.dataclass(frozen=True)
-class Notice:
-    """That somebody was told, or should have been.
+class Outcome:
+    """How a run ended.
 
     Attributes:
-      pipeline: name. slot: of the row.
-      event: 'failure', 'refusal' or 'push'.
-      target: command or address.
-      time: UTC.
-      error: why it did not reach him, or ''.
+      state: DONE, REFUSED or FAILED. reason: in words.
+      exit_code: of the command.
+      pushed_version: version that became live, or None.
     """
 
-    pipeline: str
-    slot: str
-    event: str
-    target: str
-    time: str
-    error: str
+    state: str
+    reason: str
+    exit_code: int
+    pushed_version: str | None = None
 
 
-@dataclasses.dataclass(frozen=True)
-class Registered:
-    """The schedule that a pipeline has.
+class Interrupted(Exception):
+    """The run was stopped from outside, and can resume."""
 
-    Attributes:
-      since: slots before it are none.
-      cron: expression, '' for a schedule by spans.
-      timezone: of the expression.
-    """
 
-    since: datetime.datetime
-    cron: str
-    timezone: str
+class Runner(Protocol):
+    """Who runs."""
 
-    @property
-    def in_words(self) -> str:
-        """'0 3 * * * (Europe/Berlin)' or 'every new span'."""
-        return f"{self.cron} ({self.timezone})" if self.cron else "every new span"
+    def run(
+        self, row: Row, settings: Mapping[str, str], beat: Callable[[str], None]
+    ) -> Outcome:
+        """Runs, and calls `beat` at least every HEARTBEAT_SECONDS meanwhile.
+
+        Args:
+          row: the slot.
+          settings: dotted key -> value, over those that the schedule was given.
+          beat: takes the name of the run's folder, '' before there is one.
+
+        Raises:
+          Interrupted: the run was stopped, and resumes when it is called again.
+        """
+
+    def outcome(self, row: Row) -> Outcome | None:
+        """How the run of a slot ended; None where it did not."""
+
+    def forget(self, row: Row) -> None:
+        """Drops what `outcome` tells."""

@@ -11,7 +11,7 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from schema import image_names
+from schema import file_tree, image_names
 from schema.errors import DataError
 
 LIST_SUFFIX = ".txt"
@@ -100,8 +100,11 @@ def _meant_by(word: str, listing: Listing) -> Iterator[File]:
     )
 
 
-def _is_image(parts: Sequence[str]) -> bool:
-    return image_names.is_image_name(parts[-1])
+def _is_image(kind: file_tree.Kind, parts: Sequence[str]) -> bool:
+    """Whether a file of a folder is listed; of what is broken nobody knows the kind."""
+    if kind is file_tree.Kind.FILE:
+        return image_names.is_image_name(parts[-1])
+    return kind is file_tree.Kind.BROKEN
 
 
 def _matching(pattern: str, listing: Listing) -> Iterator[File]:
@@ -115,7 +118,12 @@ def _matching(pattern: str, listing: Listing) -> Iterator[File]:
             f"there is no folder '{folder}'", found=f"the pattern {pattern}"
         )
     ignored = listing.ignored
-    yield from _walk(folder, listing, lambda found: _fits(found, wanted), depth)
+    yield from _walk(
+        folder,
+        listing,
+        lambda kind, parts: kind is not file_tree.Kind.LITTER and _fits(parts, wanted),
+        depth,
+    )
     # A pattern says what it means: files that do not fit are none that were passed over.
     listing.ignored = ignored
 
@@ -136,7 +144,7 @@ def _fits(parts: Sequence[str], pattern: Sequence[str]) -> bool:
 def _walk(
     folder: str,
     listing: Listing,
-    is_wanted: Callable[[Sequence[str]], bool],
+    is_wanted: Callable[[file_tree.Kind, Sequence[str]], bool],
     depth: int | None = None,
 ) -> Iterator[File]:
     """Files below `folder` that are wanted by the parts of their path from there.
@@ -144,41 +152,19 @@ def _walk(
     Args:
       folder: where to start.
       listing: counts what is passed over, takes folders that cannot be read.
-      is_wanted: of the parts of a path.
+      is_wanted: of what lies there, and the parts of its path.
       depth: how deep to go, 1 for the folder itself; None for any depth.
     """
-    # A stack of our own: folders may be nested deeper than Python calls may.
-    waiting: list[tuple[tuple[str, ...], frozenset[tuple[int, int]]]] = [
-        ((), frozenset())
-    ]
-    while waiting:
-        parts, above = waiting.pop()
-        path = str(pathlib.PurePath(folder, *parts))
-        try:
-            status = pathlib.Path(path).stat()
-            with os.scandir(path) as entries:
-                names = [entry.name for entry in entries]
-        except OSError as error:
-            listing.unreadable.append((path, error.strerror or str(error)))
-            continue
-        identity = (status.st_dev, status.st_ino)
-        if identity in above:
-            listing.unreadable.append((path, "a link to a folder above it"))
-            continue
-        for name in names:
-            if image_names.is_litter(name):
-                listing.ignored += 1
-                continue
-            inner = (*parts, name)
-            where = name if path == "." else os.path.join(path, name)  # noqa: PTH118
-            inner_status = _status(where)
-            if inner_status and stat.S_ISDIR(inner_status.st_mode):
-                if depth is None or len(inner) < depth:
-                    waiting.append((inner, above | {identity}))
-            elif is_wanted(inner):
-                yield _file(where, inner_status)
-            else:
-                listing.ignored += 1
+    start = str(pathlib.PurePath(folder))
+    prefix = "" if start == "." else os.path.join(start, "")  # noqa: PTH118
+    for kind, name, reason in file_tree.walk(start, depth):
+        path = prefix + name if name else start
+        if kind is file_tree.Kind.CLOSED:
+            listing.unreadable.append((path, reason))
+        elif is_wanted(kind, name.split("/")):
+            yield _file(path, _status(path))
+        else:
+            listing.ignored += 1
 
 
 def _file(path: str, status: os.stat_result | None) -> File:

@@ -8,7 +8,6 @@ batches are always the same, so that the same files give the same bytes.
 import dataclasses
 import os
 import pathlib
-import stat
 import time
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
@@ -18,7 +17,7 @@ import apache_beam as beam
 import tensorflow as tf
 from apache_beam.utils import shared
 
-from schema import images
+from schema import file_tree, images
 from schema.errors import SlimlineError
 from serving import local_model
 from serving.batch_inference import parts, rows
@@ -170,16 +169,9 @@ class ClassifyPart(beam.DoFn):
 
 
 def check_file(path: str) -> images.Verdict:
-    """Verdict on an image file; it never waits for a pipe or reads a device."""
+    """Verdict on an image file."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-        try:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                return images.Verdict("not a file")
-            with open(descriptor, "rb", closefd=False) as file:
-                data = file.read(images.MAX_FILE_BYTES + 1)
-        finally:
-            os.close(descriptor)
-    except (OSError, ValueError) as error:
-        return images.Verdict(getattr(error, "strerror", None) or str(error))
+        data = file_tree.read_file(path, images.MAX_FILE_BYTES + 1)
+    except OSError as error:
+        return images.Verdict(error.strerror or str(error))
     return images.check_image(data)

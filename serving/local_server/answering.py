@@ -204,7 +204,7 @@ class Answerer:
             header = images.read_header(data, limits.image_pixels)
             if header.reason:
                 raise errors.InvalidInput(f"instance {place}: {header.reason}")
-            pixels += header.pixels
+            pixels += header.width * header.height
         if pixels > limits.request_pixels:
             raise errors.TooLarge(
                 f"{pixels:,} pixels in all, at most {limits.request_pixels:,} are taken"

@@ -7,7 +7,6 @@ writes; where the thread is slow, requests are dropped and counted, and answers 
 import dataclasses
 import datetime
 import hashlib
-import io
 import logging
 import os
 import pathlib
@@ -18,7 +17,6 @@ import time
 from collections.abc import Sequence
 
 import tensorflow as tf
-from PIL import Image
 
 from schema import durable, features, images, signatures
 from schema.errors import ConfigError
@@ -171,20 +169,18 @@ class RequestSampler:
 
 def _example(asked: _Asked) -> bytes:
     encoded, answer = asked.encoded, asked.answer
-    with Image.open(io.BytesIO(encoded), formats=images.SERVED) as image:
-        width, height = image.size
-        kind = images.KEPT[image.format or ""]
+    header = images.read_header(encoded)
     texts = {
         features.ENCODED: encoded,
-        features.FORMAT: kind.encode(),
+        features.FORMAT: header.format.encode(),
         features.KEY: hashlib.sha256(encoded).hexdigest().encode(),
         features.TEXT: asked.label,
         MODEL: answer.name.encode(),
         TIME: asked.time.isoformat(timespec="seconds").encode(),
     }
     numbers = {
-        features.HEIGHT: height,
-        features.WIDTH: width,
+        features.HEIGHT: header.height,
+        features.WIDTH: header.width,
         VERSION: answer.version,
     }
     example = tf.train.Example()

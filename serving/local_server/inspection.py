@@ -15,8 +15,8 @@ import tensorflow.compat.v1 as v1
 from google.protobuf.message import DecodeError
 from grpc import StatusCode as Code
 
-from schema import manifest, recorded, signatures, versions
-from serving.local_server import loaded_model, ops, probe_inputs, sessions
+from schema import class_names, manifest, recorded, signatures, versions
+from serving.local_server import ops, probe_inputs, sessions
 
 # Stages, for the sentence about a check that did not end well: 'while ...'.
 READING = "its files were read"
@@ -136,7 +136,7 @@ def _read_meta_graph(folder: pathlib.Path) -> Any:
 def _read_class_names(folder: pathlib.Path) -> tuple[str, ...]:
     name = f"assets/{signatures.LABELS_ASSET}"
     try:
-        found = loaded_model.read_class_names(folder)
+        found = class_names.of_model(folder)
     except FileNotFoundError as error:
         raise Refused(Code.NOT_FOUND, f"{name} is missing") from error
     except (OSError, UnicodeDecodeError) as error:

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow.compat.v1 as v1
 
-from schema import signatures
+from schema import class_names
 from serving.local_server import errors, probe_inputs, sessions
 from serving.local_server.batching import Batcher, Outputs
 from serving.local_server.settings import Settings
@@ -46,7 +46,7 @@ class LoadedModel:
         """
         self.name = name
         self.version = int(folder.name)
-        self.class_names = read_class_names(folder)
+        self.class_names = class_names.of_model(folder)
         self._settings = settings
         self._batcher: Batcher | None = None
         inputs = probe_inputs.warm_up(folder)
@@ -149,14 +149,3 @@ class _Call:
         except _INPUT_ERRORS as error:
             raise errors.InvalidInput("the model cannot read the input") from error
         return dict(zip(self._names, values, strict=True))
-
-
-def read_class_names(folder: pathlib.Path) -> tuple[str, ...]:
-    """Class names in label order, from the assets of a version.
-
-    Raises:
-      OSError, UnicodeDecodeError: there is no such asset, or no text.
-    """
-    path = folder / "assets" / signatures.LABELS_ASSET
-    lines = path.read_text(encoding="utf-8").split("\n")
-    return tuple(line.rstrip("\r") for line in lines if line.strip())

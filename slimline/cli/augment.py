@@ -57,7 +57,7 @@ def command(
     A row is an image: first as evaluation sees it, then as training does, changed by
     the seed of the experiment.
     """
-    from pipeline import inputs, settings
+    from pipeline import answers, inputs, settings
 
     config = settings.resolve(
         experiment, config_file=config_file, assignments=assignments, data=data
@@ -70,7 +70,7 @@ def command(
         from trainer.augmentation import preview, recipe
 
         drawn = samples.draw(
-            str(images_path), config.data.format, count, config.train.seed
+            str(images_path), count, config.train.seed, answers.of(config.data)
         )
         grid = preview.preview(
             [sample.encoded for sample in drawn], config.trainer, variants

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import click
 
-from slimline import capture, errors
+from slimline import capture, data, errors
 from slimline.cli import data_text, display, options, output
 
 if TYPE_CHECKING:
+    from components.image_example_gen.layouts import Answers
     from data_check.findings import Findings, Group, OddImage, Place
 
 T = TypeVar("T")
@@ -45,14 +46,15 @@ TITLES = {
     help="A run on these images: its model doubts labels of its test images.",
 )
 @options.root_option
-@options.format_option
+@options.layout_options
 @options.output_options
 def command(
     path: str,
     findings_path: pathlib.Path | None,
     run_name: str | None,
     root: pathlib.Path,
-    input_format: str,
+    input_format: str | None,
+    assignments: tuple[str, ...],
     is_json: bool,
     is_quiet: bool,
 ) -> int:
@@ -63,8 +65,8 @@ def command(
     of an odd size or shape; with --run also likely wrong labels. Findings are hints: the
     exit code is 0, and PATH is only read.
     """
-    evaluation_uri = _find_evaluation(root, run_name) if run_name else None
-    findings = _check(path, input_format, evaluation_uri, is_quiet=is_quiet)
+    answers = options.layout_answers(input_format, assignments)
+    findings = _check(path, run_name, root, answers, is_quiet=is_quiet)
     document = {"findings": dataclasses.asdict(findings)}
     if findings_path:
         versioned = {"schema_version": output.SCHEMA_VERSION, **document}
@@ -166,27 +168,22 @@ def _title(kind: str) -> str:
     return TITLES.get(kind, kind)
 
 
-def _find_evaluation(root: pathlib.Path, run_name: str) -> str:
-    from pipeline import runs
-
-    summary = runs.read_summary(runs.find(root, run_name))
-    (uri,) = summary["artifacts"]["evaluate"]["evaluation"]
-    return uri
-
-
 def _check(
-    path: str, input_format: str, evaluation_uri: str | None, *, is_quiet: bool
+    path: str,
+    run_name: str | None,
+    root: pathlib.Path,
+    answers: "Answers",
+    *,
+    is_quiet: bool,
 ) -> "Findings":
-    place = options.data_path(path)
     # TensorFlow, whose decoder has the last word on images, writes to the terminal.
     with (
         capture.discard() as terminal,
         _open_progress(terminal.stderr, is_quiet=is_quiet) as shown,
     ):
-        from data_check import checking, labelled_images
-
-        found = labelled_images.from_path(place, input_format)
-        return checking.check(path, _counted(found, shown), evaluation_uri)
+        return data.look_for_faults(
+            path, run_name, root, answers, lambda found: _counted(found, shown)
+        )
 
 
 @contextlib.contextmanager

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from components.infra_check import rules
-from components.model_evaluator import gate as model_gate
-from components.model_evaluator import scores
+from components.model_evaluator import gate, scores
 from pipeline import parts, pushed, runs, trained
 from schema import run_files
 from schema.errors import GateError, InfraError
+from slimline import verdicts
 from slimline.cli import models_text, output
 from slimline.cli.options import DEFAULT_ROOT
 
@@ -21,14 +21,12 @@ if TYPE_CHECKING:
 
 _LABEL_WIDTH = 10
 MAX_CLASSES_TOLD = 10
-REFUSED = "was refused by the gate"
 
 
 def describe(summary: "Summary", root: pathlib.Path) -> str:
     """The closing summary, a line a fact."""
     words = runs.two_words(pathlib.Path(summary.folder))
-    verdict = outcome(summary.passed, summary.refusals, summary.infra_refusals)
-    gate = "refused" if verdict == REFUSED else "passed"
+    verdict = verdicts.outcome(summary.passed, summary.refusals, summary.infra_refusals)
     facts = {
         **_part(summary),
         "data": _data(summary),
@@ -42,7 +40,7 @@ def describe(summary: "Summary", root: pathlib.Path) -> str:
         **_cross_validation(summary),
         "weakest": _weakest(summary),
         "baseline": _baseline(summary),
-        "gate": _gate(summary, gate),
+        "gate": _gate(summary, verdict),
         **_infra(summary),
         "push": _push(summary),
         "time": " · ".join(
@@ -96,10 +94,11 @@ def describe_part(outcome: parts.Outcome) -> str:
 
 
 def _gate(summary: "Summary", verdict: str) -> str:
-    told = f"{verdict}: {'; '.join(summary.verdict)}"
+    words = "refused" if verdict == verdicts.REFUSED else "passed"
+    told = f"{words}: {'; '.join(summary.verdict)}"
     if not summary.is_gate_open:
         return told
-    return f"{output.paint(model_gate.OPEN, 'red', sys.stdout)}; {told}"
+    return f"{output.paint(gate.OPEN, 'red', sys.stdout)}; {told}"
 
 
 def _part(summary: "Summary") -> dict[str, str]:
@@ -141,17 +140,6 @@ def _cross_validation(summary: "Summary") -> dict[str, str]:
 
 def _words(run: str) -> str:
     return runs.two_words(pathlib.Path(run))
-
-
-def outcome(
-    passed: bool, refusals: Sequence[str], infra_refusals: Sequence[str]
-) -> str:
-    """What became of a model; a refusal by the gate goes before one by the other check."""
-    if passed:
-        return "passed"
-    if infra_refusals and not refusals:
-        return "failed the check of the served model"
-    return REFUSED
 
 
 def try_command(summary: "Summary", root: pathlib.Path) -> str:
@@ -328,9 +316,16 @@ def _weakest(summary: "Summary") -> str:
 
 
 def _baseline(summary: "Summary") -> str:
-    if not summary.baseline_metrics:
+    if not summary.baseline_version:
         return "none: there was no model before this one"
-    return f"version {summary.baseline_version}: {_metrics(summary.baseline_metrics)}"
+    version, changed = f"version {summary.baseline_version}", ""
+    if not summary.baseline_metrics:
+        return f"{version}: not compared"
+    if summary.classes and (changes := gate.changes_in_words(summary.classes)):
+        changed = (
+            f" on {summary.classes['images']:,} images of shared classes ({changes})"
+        )
+    return f"{version}: {_metrics(summary.baseline_metrics)}{changed}"
 
 
 def _push(summary: "Summary") -> str:

@@ -1,6 +1,5 @@
 """slimline compare: finished runs side by side."""
 
-import dataclasses
 import pathlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -49,17 +48,9 @@ def command(
 
     comparison = run_comparison.compare(root, run_names)
     contenders, changed = comparison.contenders, comparison.settings
-    differences = [dataclasses.asdict(each) for each in comparison.differences]
+    of_runs, _, differences = comparison.for_a_page()
     with output.writing(path):
-        comparing.build(
-            path,
-            [
-                comparing.Run(contender.name, contender.folder, contender.summary)
-                for contender in contenders
-            ],
-            changed,
-            differences,
-        )
+        comparing.build(path, of_runs, changed, differences)
     document = {
         "runs": [
             {

@@ -3,17 +3,17 @@
 import dataclasses
 import pathlib
 import shlex
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from slimline import capture, errors
+from schema import image_names
+from slimline import capture, data, errors
 from slimline.cli import augment, check, data_text, options, output
 
 if TYPE_CHECKING:
     from components.image_example_gen.inspection import Inspection
     from components.image_example_gen.spans import DataSet
-    from schema.contract import Contract
 
 
 @click.group(short_help="Look at images, check them and write their contract.")
@@ -27,17 +27,26 @@ command.add_command(check.command)
 
 @command.command("inspect", short_help="Show what is seen at PATH; write nothing.")
 @click.argument("path", type=click.Path())
-@options.format_option
+@options.layout_options
 @options.output_options
-def inspect_command(path: str, input_format: str, is_json: bool, is_quiet: bool) -> int:
+def inspect_command(
+    path: str,
+    input_format: str | None,
+    assignments: tuple[str, ...],
+    is_json: bool,
+    is_quiet: bool,
+) -> int:
     """Show what is seen at PATH, a folder or an archive; write nothing.
 
     Of a pattern, as flowers/{SPAN}, it shows the spans and what is seen in the newest.
     """
-    inspection = _inspect(path, input_format)
+    answers = options.layout_answers(input_format, assignments)
+    # TensorFlow, whose decoder has the last word on images, writes to the terminal.
+    with capture.discard():
+        inspection = data.look(path, answers)
     found = _spans(path)
     document = {
-        "inspection": dataclasses.asdict(inspection),
+        "inspection": _document(inspection),
         "spans": [
             {"span": data.span, "version": data.version, "path": str(data.path)}
             for data in found
@@ -66,13 +75,14 @@ def _spans(path: str) -> "list[DataSet]":
 @click.option(
     "--force", "is_forced", is_flag=True, help="Replace an existing contract."
 )
-@options.format_option
+@options.layout_options
 @options.output_options
 def init_command(
     path: str,
     folder: pathlib.Path | None,
     is_forced: bool,
-    input_format: str,
+    input_format: str | None,
+    assignments: tuple[str, ...],
     is_json: bool,
     is_quiet: bool,
 ) -> int:
@@ -80,75 +90,50 @@ def init_command(
 
     Run it once; from then on the two files say which classes and sizes are right.
     """
-    from pipeline import inputs
     from schema import contract
 
-    is_default = folder is None
-    name = inputs.name_of(pathlib.Path(path).expanduser().resolve())
-    folder = folder or pathlib.Path("schema") / name
-    existing = [
-        folder / file
-        for file in (contract.SCHEMA_FILE, contract.LABELS_FILE)
-        if (folder / file).exists()
-    ]
-    if existing and not is_forced:
-        raise errors.ConfigError(
-            f"there is a contract in {folder} already",
-            found=", ".join(map(str, existing)),
-            tip="--force replaces it, --output DIR writes elsewhere",
+    answers = options.layout_answers(input_format, assignments)
+    # TensorFlow, whose decoder has the last word on images, writes to the terminal.
+    with capture.discard():
+        inspection, written = data.make_contract(
+            path, folder, answers, replaces=is_forced
         )
-    inspection = _inspect(path, input_format)
-    made = _make_contract(inspection)
-    try:
-        contract.save(made, folder)
-    except OSError as error:
-        raise errors.ConfigError(
-            f"cannot write to {folder}: {error.strerror or error}",
-            tip="--output DIR writes elsewhere",
-        ) from error
+    made = contract.load(written)
     run = ["slimline", "run", "photos", "--data", path]
-    if not is_default:
+    if input_format:
+        run += ["--set", f"data.format={input_format}"]
+    run += [word for assignment in assignments for word in ("--set", assignment)]
+    if folder is not None:
         run += ["--set", f"data.contract={folder}"]
     text = "\n".join(
         [
             _describe(inspection),
             "",
-            f"wrote     {folder / contract.SCHEMA_FILE}",
-            f"          {folder / contract.LABELS_FILE}   (the order of the classes)",
+            f"wrote     {written / contract.SCHEMA_FILE}",
+            f"          {written / contract.LABELS_FILE}   (the order of the classes)",
             "",
             "next      look at both files, and commit them",
             f"          {shlex.join(run)}",
         ]
     )
     document = {
-        "contract": str(folder),
+        "contract": str(written),
         "labels": list(made.labels),
-        "inspection": dataclasses.asdict(inspection),
+        "inspection": _document(inspection),
     }
     output.emit(text, document, is_json=is_json, is_quiet=is_quiet)
     return errors.DONE
 
 
-def _inspect(path: str, input_format: str) -> "Inspection":
-    place = options.data_path(path)
-    # TensorFlow, whose decoder has the last word on images, writes to the terminal.
-    with capture.discard():
-        from components.image_example_gen import inspection
-
-        return inspection.inspect(place, input_format)
-
-
-def _make_contract(found: "Inspection") -> "Contract":
-    from components.image_example_gen import inspection
-
-    return inspection.make_contract(found)
+def _document(found: "Inspection") -> dict[str, Any]:
+    return dataclasses.asdict(found) | {"troubles": list(found.troubles)}
 
 
 def _describe(found: "Inspection") -> str:
     total = sum(sum(classes.values()) for classes in found.images.values())
     lines = [
         f"{found.path}",
-        f"layout    {found.format}",
+        *data_text.tree("layout", found.format, found.words),
         f"images    {total:,}, {len(found.labels)} classes,"
         f" {'gray' if found.channels == 1 else 'colour'}, {' and '.join(found.formats)}",
         data_text.sizes(found.width_px, found.height_px),
@@ -158,9 +143,14 @@ def _describe(found: "Inspection") -> str:
         data_text.listed(
             "unreadable", [f"{name}: {why}" for name, why in found.unreadable]
         ),
-        data_text.listed("ignored", list(found.ignored)),
+        data_text.listed(
+            "ignored",
+            [f"{name}: {image_names.why_ignored(name)}" for name in found.ignored],
+        ),
         f"{'copies':<11}{found.duplicates:,} images equal an earlier one,"
         f" {found.duplicates_across_splits:,} of them across splits,"
         f" {found.label_conflicts:,} with several classes",
+        *data_text.smallest(found.images, found.labels),
+        *(data_text.tree("later", "", found.troubles) if found.troubles else []),
     ]
     return "\n".join(lines)

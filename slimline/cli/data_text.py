@@ -34,6 +34,29 @@ def class_table(images: Mapping[str, Mapping[str, int]], labels: Sequence[str]) 
     )
 
 
+def tree(title: str, head: str, lines: Sequence[str]) -> list[str]:
+    """A title and what belongs to it, with a branch for each of `lines`."""
+    marks = ["├─"] * (len(lines) - 1) + ["└─"] * bool(lines)
+    branches = [
+        f"{'':<10}{mark} {line}" for mark, line in zip(marks, lines, strict=True)
+    ]
+    return [f"{title:<10}{head}", *branches]
+
+
+def smallest(
+    images: Mapping[str, Mapping[str, int]], labels: Sequence[str]
+) -> list[str]:
+    """The line with the smallest classes; none where all have as many images."""
+    sizes = sorted(
+        (sum(classes.get(label, 0) for classes in images.values()), label)
+        for label in labels
+    )
+    if sizes[0][0] == sizes[-1][0]:
+        return []
+    told = ", ".join(f"{label} ({size:,})" for size, label in sizes[:MAX_LISTED])
+    return [f"{'smallest':<10}{told}; the largest is {sizes[-1][1]} ({sizes[-1][0]:,})"]
+
+
 def listed(title: str, names: Sequence[str], count: str = "") -> str:
     """A title with the number of `names`, or `count`, and the first of them below it."""
     more = len(names) - MAX_LISTED

@@ -303,13 +303,24 @@ def moving_detail(
     fields: Mapping[str, Any], eval_top_1: float | None, elapsed: float
 ) -> str:
     """Progress of the component that runs: its share and figures, or the time so far."""
+    if not fields.get("total_steps"):
+        return "  ".join([*figures(fields), output.duration(elapsed)])
+    done = round(share(fields) * BAR_WIDTH)
+    bar = f"{'━' * done}{'╌' * (BAR_WIDTH - done)} {share(fields):4.0%}"
+    return "  ".join([bar, *figures(fields, eval_top_1)])
+
+
+def share(fields: Mapping[str, Any]) -> float:
+    """How much of its steps a component has done, 0 to 1; 0 where it counts none."""
     total = fields.get("total_steps")
-    if not total:
-        images = f"{fields['images']:,} images  " if "images" in fields else ""
-        return f"{images}{output.duration(elapsed)}"
-    share = min(fields.get("step", 0) / total, 1.0)
-    done = round(share * BAR_WIDTH)
-    parts = [f"{'━' * done}{'╌' * (BAR_WIDTH - done)} {share:4.0%}"]
+    return min(fields.get("step", 0) / total, 1.0) if total else 0.0
+
+
+def figures(fields: Mapping[str, Any], eval_top_1: float | None = None) -> list[str]:
+    """What a component that runs tells of itself."""
+    if not fields.get("total_steps"):
+        return [f"{fields['images']:,} images"] if "images" in fields else []
+    parts = []
     if "epoch" in fields:
         parts.append(f"epoch {fields['epoch']:.0f}")
     if "loss" in fields:
@@ -322,4 +333,4 @@ def moving_detail(
         parts.append(f"{fields['images_per_second']:,.0f} img/s{told}")
     if fields.get("seconds_left") is not None:
         parts.append(f"{output.duration(fields['seconds_left'])} left")
-    return "  ".join(parts)
+    return parts

@@ -203,7 +203,7 @@ def _gpu(asks: bool) -> Check:
     code = "import tensorflow as tf; print(len(tf.config.list_physical_devices('GPU')))"
     try:
         answer = subprocess.run(
-            [sys.executable, "-c", code],
+            [sys.executable, "-P", "-c", code],
             capture_output=True,
             text=True,
             timeout=GPU_SECONDS,

@@ -5,10 +5,8 @@ import inspect
 import click
 
 from pipeline import experiments, settings
-from pipeline.config import PipelineConfig
-from slimline import errors
+from slimline import errors, tables
 from slimline.cli import options, output
-from trainer.config import known_keys
 
 
 @click.command(short_help="List the experiments, or the settings of one.")
@@ -24,36 +22,22 @@ def command(name: str | None, is_json: bool, is_quiet: bool) -> int:
 
 
 def _list(is_json: bool, is_quiet: bool) -> None:
-    first_lines = {
-        name: (inspect.getdoc(function) or "").partition("\n")[0]
-        for name, function in experiments.EXPERIMENTS.items()
-    }
-    document = {
-        "experiments": [
-            {"name": name, "description": line} for name, line in first_lines.items()
-        ],
-        "default": experiments.DEFAULT,
-    }
-    text = output.columns(list(first_lines.items()))
+    rows = tables.of_experiments()
+    document = {"experiments": rows, "default": experiments.DEFAULT}
+    text = output.columns([(row["name"], row["description"]) for row in rows])
     output.emit(text, document, is_json=is_json, is_quiet=is_quiet)
 
 
 def _show(name: str, is_json: bool, is_quiet: bool) -> None:
-    # The experiment itself: neither the environment nor a file of this user's.
-    values = settings.resolve(name, environment={}).values()
-    keys = known_keys(PipelineConfig)
+    found = tables.of_settings(name)
     document = {
         "experiment": name,
         "description": inspect.getdoc(experiments.EXPERIMENTS[name]) or "",
-        "settings": {
-            key: {"value": values[key], "help": field.metadata["help"]}
-            for key, field in keys.items()
-        },
+        "settings": found,
     }
     rows = [("setting", "value", "meaning")]
     rows += [
-        (key, settings.show(values[key]), field.metadata["help"])
-        for key, field in keys.items()
+        (key, settings.show(each["value"]), each["help"]) for key, each in found.items()
     ]
     text = f"{document['description']}\n\n{output.columns(rows)}"
     output.emit(text, document, is_json=is_json, is_quiet=is_quiet)

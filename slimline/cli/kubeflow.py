@@ -226,16 +226,44 @@ def command() -> None:
     "--cpu",
     multiple=True,
     metavar="COMPONENT=QUANTITY",
-    help="Processors of a component, as train=4; may be repeated.",
+    help="Processors of a component, as train=4, or of all=1; may be repeated.",
 )
 @click.option(
     "--memory",
     multiple=True,
     metavar="COMPONENT=QUANTITY",
-    help="Memory of a component, as train=8Gi; may be repeated.",
+    help="Memory of a component, as train=8Gi, or of all=2Gi; may be repeated.",
 )
 @click.option(
     "--gpus", type=click.IntRange(min=0), default=0, help="GPUs of the Trainer."
+)
+@click.option(
+    "--toleration",
+    "tolerations",
+    multiple=True,
+    metavar="KEY[=VALUE][:EFFECT]",
+    help="Taint of nodes that every component tolerates; may be repeated.",
+)
+@click.option(
+    "--node-selector",
+    "node_selectors",
+    multiple=True,
+    metavar="[COMPONENT:]LABEL=VALUE",
+    help="Label of the nodes for a component, as train:pool=gpu, or for all of them; may be"
+    " repeated.",
+)
+@click.option(
+    "--pull-secret",
+    "pull_secrets",
+    multiple=True,
+    metavar="NAME",
+    help="Secret with which nodes pull the image; may be repeated.",
+)
+@click.option(
+    "--retries",
+    type=click.IntRange(min=0, max=10),
+    default=0,
+    help="How often to try a failed task again.",
 )
 @click.option(
     "--schema-version",
@@ -259,6 +287,10 @@ def compile_command(
     cpu: tuple[str, ...],
     memory: tuple[str, ...],
     gpus: int,
+    tolerations: tuple[str, ...],
+    node_selectors: tuple[str, ...],
+    pull_secrets: tuple[str, ...],
+    retries: int,
     schema_version: str,
     is_tiny: bool,
     is_json: bool,
@@ -286,7 +318,16 @@ def compile_command(
             image=image,
             pipeline_root=pipeline_root,
             serving_folder=serving_folder,
-            kubernetes=kubernetes_settings.from_text(volumes, cpu, memory, gpus),
+            kubernetes=kubernetes_settings.from_text(
+                volumes,
+                cpu,
+                memory,
+                gpus,
+                tolerations,
+                node_selectors,
+                pull_secrets,
+                retries,
+            ),
             schema_version=schema_version,
         )
         documents = kubeflow_runner.compile_pipeline(resolved.config, target)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline import runs
-from slimline import capture, errors
+from slimline import capture, errors, origins
 from slimline.cli import options, output
 
 if TYPE_CHECKING:
@@ -25,40 +25,20 @@ def command(target: str, root: pathlib.Path, is_json: bool, is_quiet: bool) -> i
 
     TARGET is a run (the newest by default), NAME@VERSION, or the folder of a version.
     """
+    # The metadata store and TensorFlow write to the terminal.
     with capture.discard():
-        title, steps = _find(target, root)
-        from pipeline import model_card
-
-        told = [model_card.sentence(step) for step in steps]
-    blocks = [_describe(step, text) for step, text in zip(steps, told, strict=True)]
+        found = origins.of_target(root, target)
+    rows = list(zip(found.steps, found.sentences, strict=True))
     document = {
-        "target": title,
+        "target": found.target,
         "steps": [
-            dataclasses.asdict(step) | {"sentence": text}
-            for step, text in zip(steps, told, strict=True)
+            dataclasses.asdict(step) | {"sentence": sentence} for step, sentence in rows
         ],
     }
-    text = "\n".join([title, *blocks])
+    blocks = [_describe(step, sentence) for step, sentence in rows]
+    text = "\n".join([found.target, *blocks])
     output.emit(text, document, is_json=is_json, is_quiet=is_quiet)
     return errors.DONE
-
-
-def _find(target: str, root: pathlib.Path) -> "tuple[str, tuple[Step, ...]]":
-    from pipeline import lineage
-    from serving import local_model
-
-    if "@" in target or pathlib.Path(target).is_dir():
-        folder = local_model.find_model(root, target)
-        return f"{folder.parent.name}@{folder.name}", lineage.of_version(root, folder)
-    folder = runs.find(root, target)
-    artifacts = runs.read_summary(folder)["artifacts"]
-    uris = [
-        uri
-        for outputs in artifacts.values()
-        for found in outputs.values()
-        for uri in found
-    ]
-    return folder.name, lineage.of_artifacts(root, uris)
 
 
 def _describe(step: "Step", sentence: str) -> str:

@@ -1,11 +1,14 @@
 """The `slimline` command: dispatch, and the end of every error."""
 
+import contextlib
 import importlib
 import importlib.metadata
 import json
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
@@ -87,7 +90,7 @@ def _print_version(context: click.Context, parameter: Any, is_wanted: bool) -> N
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="slimline COMMAND --help says more. Exit codes: 0 done, 1 run failed, 2 usage or"
     " setting wrong, 3 gate refused, 4 data refused, 5 served model failed its check,"
-    " 130 interrupted.",
+    " 75 busy, try again, 130 interrupted, 143 terminated.",
 )
 @click.option(
     "--version",
@@ -112,12 +115,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     flags = given[: given.index("--")] if "--" in given else given
+    with errors.of_a_command(), _terminable() as received:
+        return _run(given, flags, received)
+
+
+def _run(given: Sequence[str], flags: Sequence[str], received: Sequence[int]) -> int:
     try:
-        result = command.main(args=given, prog_name="slimline", standalone_mode=False)
+        result = command.main(
+            args=list(given), prog_name="slimline", standalone_mode=False
+        )
         return result if isinstance(result, int) else errors.DONE
     except (KeyboardInterrupt, click.Abort):
-        click.echo(f"interrupted{_kept(flags)}", err=True)
-        return errors.INTERRUPTED
+        how = "terminated" if received else "interrupted"
+        click.echo(f"{how}{_kept(flags)}", err=True)
+        return errors.TERMINATED if received else errors.INTERRUPTED
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return errors.USAGE_WRONG
@@ -125,6 +136,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _end(_as_config_error(error), flags)
     except Exception as error:  # the last resort of the whole program
         return _end(error, flags)
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[list[int]]:
+    """Ends what runs inside on SIGTERM as on Ctrl-C; a second one changes nothing.
+
+    Yields:
+      The signals received. Empty outside of the main thread, which alone gets them.
+    """
+    received: list[int] = []
+
+    def end(number: int, frame: Any) -> None:
+        del frame
+        received.append(number)
+        if len(received) == 1:
+            raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield received
+        return
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield received
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _kept(flags: Sequence[str]) -> str:

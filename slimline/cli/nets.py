@@ -1,11 +1,10 @@
 """slimline nets: the nets by name, and the layer table of one."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import click
 
-from slimline import errors
+from slimline import errors, tables
 from slimline.cli import options, output
 from trainer.nets import geometry, registry
 from trainer.nets.blocks import NetSpec
@@ -71,7 +70,7 @@ def command(
         )
         text = _describe(spec, layers)
         shown = [
-            _net_document(spec) | {"layers": [_layer_document(row) for row in layers]}
+            tables.of_net(spec) | {"layers": [tables.of_layer(row) for row in layers]}
         ]
     elif image_size_px or channels or num_classes:
         raise click.UsageError(
@@ -80,7 +79,7 @@ def command(
     else:
         rows = [_NETS_HEADER, *map(_net_row, registry.NETS.values())]
         text = output.columns(rows, _NUMBERS)
-        shown = [_net_document(spec) for spec in registry.NETS.values()]
+        shown = tables.of_nets()
     output.emit(text, {"nets": shown}, is_json=is_json, is_quiet=is_quiet)
     return errors.DONE
 
@@ -130,31 +129,6 @@ def _total(layers: Sequence[Row]) -> tuple[str, ...]:
         f"{sum(row.cost.parameters for row in layers):,}",
         _millions(sum(row.cost.multiply_adds for row in layers)),
     )
-
-
-def _net_document(spec: NetSpec) -> dict[str, Any]:
-    layers = geometry.layer_rows(spec)
-    return {
-        "name": spec.name,
-        "family": spec.family,
-        "image_size_px": spec.image_size_px,
-        "smallest_image_size_px": geometry.smallest_input_px(spec),
-        "channels": spec.channels,
-        "num_classes": spec.num_classes,
-        "parameters": spec.parameters,
-        "multiply_adds": sum(row.cost.multiply_adds for row in layers),
-        "reference": spec.reference,
-    }
-
-
-def _layer_document(row: Row) -> dict[str, Any]:
-    return {
-        "name": row.name,
-        "description": row.description,
-        "shape": list(row.shape),
-        "parameters": row.cost.parameters,
-        "multiply_adds": row.cost.multiply_adds,
-    }
 
 
 def _shape(shape: Shape) -> str:

@@ -1,13 +1,13 @@
 """Options that several commands share, and the completion of their values."""
 
-import os
 import pathlib
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from slimline import errors
+if TYPE_CHECKING:
+    from components.image_example_gen.layouts import Answers
 
 DEFAULT_ROOT = "runs"
 Command = Callable[..., Any]
@@ -62,15 +62,39 @@ def run_argument(command: Command) -> Command:
     )(command)
 
 
-def format_option(command: Command) -> Command:
-    """--format, the layout of a data set."""
-    return click.option(
-        "--format",
-        "input_format",
-        default="auto",
-        show_default=True,
-        help="Layout of the data, as in the setting data.format.",
-    )(command)
+def layout_options(command: Command) -> Command:
+    """--format and --set: the layout of a data set."""
+    for option in (
+        click.option(
+            "--set",
+            "assignments",
+            multiple=True,
+            metavar="KEY=VALUE",
+            shell_complete=complete_settings,
+            help="Decide about the layout, as data.columns.label=species; may be repeated.",
+        ),
+        click.option(
+            "--format",
+            "input_format",
+            help="Layout of the data, as in the setting data.format; auto by default.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def layout_answers(input_format: str | None, assignments: Sequence[str]) -> "Answers":
+    """What the options and the environment say about the layout of the data.
+
+    Raises:
+      ConfigError: an unknown layout or setting.
+    """
+    from pipeline import answers, experiments, settings
+
+    if input_format is not None:
+        assignments = [*assignments, f"data.format={input_format}"]
+    resolved = settings.resolve(experiments.DEFAULT, assignments=assignments)
+    return answers.of(resolved.config.data)
 
 
 def picture_option(default: str) -> Callable[[Command], Command]:
@@ -177,28 +201,6 @@ def running_options(command: Command) -> Command:
     ):
         command = option(command)
     return command
-
-
-def data_path(path: str) -> str:
-    """The folder or archive that PATH means; of a pattern of spans the newest.
-
-    Raises:
-      ConfigError: the pattern cannot be read.
-      DataError: there is none, or it may not be read.
-    """
-    from components.image_example_gen import spans
-
-    place = spans.resolve(pathlib.Path(path).expanduser())[-1].path
-    if not os.path.exists(place):  # noqa: PTH110, pathlib raises below closed folders
-        raise errors.DataError(
-            f"no data at {path}",
-            expected="a folder or an archive (.tar, .tar.gz, .tar.xz, .zip)",
-        )
-    if not os.access(place, os.R_OK):
-        raise errors.DataError(
-            f"cannot read {path}", tip="its permissions do not let this user"
-        )
-    return str(place)
 
 
 def complete_sweeps(

@@ -51,6 +51,21 @@ if TYPE_CHECKING:
     help="Let a model replace a version that had to pass thresholds although its own gate"
     " is open; the history keeps the reason.",
 )
+@click.option(
+    "--accept-classes",
+    "accepts_classes",
+    is_flag=True,
+    help="Let the gate pass a model whose classes are not those of the live one"
+    " (evaluation.class_changes=ask refuses it).",
+)
+@click.option(
+    "--group",
+    default="",
+    envvar="SLIMLINE_GROUP",
+    metavar="NAME",
+    help="Label runs that belong together, as the tasks of one Airflow run: --from then"
+    " takes earlier results of this group alone, and all of them read the same span.",
+)
 @options.root_option
 @options.running_options
 @click.option(
@@ -71,6 +86,8 @@ def command(
     last: str | None,
     is_uninitialised: bool,
     force_reason: str | None,
+    accepts_classes: bool,
+    group: str,
     root: pathlib.Path,
     is_tiny: bool,
     is_uncached: bool,
@@ -95,6 +112,9 @@ def command(
     start = time.monotonic()
     with capture.discard():  # libraries speak while they load
         choice = choosing.choose(experiment, data)
+    span = runs.span_of_group(root, group, choice.experiment) if group else None
+    if span is not None:
+        assignments = (*assignments, f"data.span={span}")
     resolved = settings.resolve(
         choice.experiment,
         config_file=config_file,
@@ -104,6 +124,8 @@ def command(
         engine_options=engine_options,
         is_tiny=is_tiny,
     )
+    if accepts_classes:
+        resolved = settings.accepting_classes(resolved)
     part = parts.Part(first or "", last or "")
     if prints_config:
         _print_config(resolved, is_json, is_quiet)
@@ -119,7 +141,7 @@ def command(
     if is_dry:
         _print_plan(resolved, part, root, is_json, is_quiet)
         return errors.DONE
-    folder = runs.create(root, resolved.values(), resolved.origins)
+    folder = runs.create(root, resolved.values(), resolved.origins, group=group)
     with watching.shown(
         folder,
         resolved,
@@ -195,12 +217,13 @@ def _print_plan(
     is_quiet: bool,
 ) -> None:
     config = resolved.config
+    identity = inputs.identity(config, inputs.expected_path(config, root))
     rows = [
         ("experiment", config.name),
         ("data", config.data.path or "the experiment's own"),
         ("contract", config.data.contract or "schema/<name of the data>"),
         ("net", config.model.net),
-        ("artifacts", str(root / config.name)),
+        ("artifacts", str(root / identity)),
         ("models", str(root / "serving")),
         ("engine", config.engine.name),
         *([("part", str(part))] if part else []),

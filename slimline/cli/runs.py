@@ -5,8 +5,7 @@ from typing import Any
 
 import click
 
-from pipeline import parts, runs
-from slimline import errors
+from slimline import errors, tables
 from slimline.cli import options, output
 
 # Of a row -> heading of its column.
@@ -27,7 +26,7 @@ _NUMBERS = ("test top-1", "eval top-1", "time")
 @options.output_options
 def command(root: pathlib.Path, is_json: bool, is_quiet: bool) -> int:
     """List the runs under --root, the newest last, with verdicts and figures."""
-    rows = [_row(folder) for folder in runs.list_runs(root)]
+    rows = tables.of_runs(root)
     if not rows:
         text = f"no runs in {root}: slimline run makes one"
     else:
@@ -35,31 +34,6 @@ def command(root: pathlib.Path, is_json: bool, is_quiet: bool) -> int:
         text = output.columns([list(_HEADINGS.values()), *cells], numbers=_NUMBERS)
     output.emit(text, {"runs": rows}, is_json=is_json, is_quiet=is_quiet)
     return errors.DONE
-
-
-def _row(folder: pathlib.Path) -> dict[str, Any]:
-    row: dict[str, Any] = {"run": folder.name, "experiment": None}
-    if (folder / runs.MEMBERS_FOLDER).is_dir():
-        members = sorted(path.name for path in (folder / runs.MEMBERS_FOLDER).iterdir())
-        return row | {"verdict": f"sweep of {len(members)}", "members": members}
-    if part := parts.read(folder):
-        return row | {
-            "experiment": part.experiment,
-            "verdict": part.part,
-            "seconds": part.total_seconds,
-        }
-    try:
-        summary = runs.read_summary(folder)
-    except errors.ConfigError:
-        return row | {"verdict": "not finished"}
-    return row | {
-        "experiment": summary["experiment"],
-        "verdict": "passed" if summary["passed"] else "refused",
-        "test_top_1": summary["metrics"]["top_1"],
-        "eval_top_1": summary["eval_top_1"],
-        "seconds": summary["total_seconds"],
-        "version": summary["pushed_version"],
-    }
 
 
 def _cell(name: str, value: Any) -> str:

@@ -3,11 +3,12 @@
 import contextlib
 import dataclasses
 import datetime
+import functools
 import pathlib
 import shlex
-import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import types
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -24,15 +25,93 @@ if TYPE_CHECKING:
     from pipeline.scheduling.ledger import Ledger
     from pipeline.scheduling.rows import Row
 
-# The program, as this process was started.
+# The program, as this process was started; -P: no module of the working folder hides ours.
 _COMMAND = (
-    sys.executable,
-    "-c",
+    *(sys.executable, "-P", "-c"),
     "import sys; from slimline.cli.main import main; sys.exit(main())",
 )
 BY = "slimline.schedule"
 _MINUTE_SECONDS = 60.0
+_TOLD = {
+    "failure": "failed",
+    "refusal": "was refused by the gate or a check",
+    "push": "pushed a model",
+}
 Command = Callable[..., Any]
+# Values of the options of `run` and `tick`, by name.
+Given = types.SimpleNamespace
+
+_shown = functools.partial(click.option, show_default=True)
+_OPTIONS: tuple[Callable[[Command], Command], ...] = (
+    click.option(
+        "--cron",
+        metavar="EXPRESSION",
+        help="When to train: minute, hour, day, month, day of the week, as '0 3 * * *'.",
+    ),
+    _shown("--timezone", default="UTC", help="Zone of --cron, as Europe/Berlin."),
+    click.option(
+        "--on-new-span", is_flag=True, help="Train on every new span of --data PATTERN."
+    ),
+    _shown(
+        "--missed",
+        type=click.Choice(["skip", "once", "all"]),
+        default="once",
+        help="What to run of slots that were not begun in time: none, the last, or all.",
+    ),
+    _shown(
+        "--grace",
+        "grace_minutes",
+        type=click.FloatRange(min=0),
+        default=15.0,
+        help="Start slots up to so many minutes late.",
+    ),
+    _shown(
+        "--settle",
+        "settle_seconds",
+        type=click.FloatRange(min=0),
+        default=60.0,
+        help="Leave a span alone that was written to within the last so many seconds.",
+    ),
+    options.settings_options,
+    options.tiny_option,
+    click.option(
+        "--warm-start",
+        "is_warm",
+        is_flag=True,
+        help="Start training from the live model, where there is one.",
+    ),
+    _shown(
+        "--keep-runs",
+        type=click.IntRange(min=0),
+        default=10,
+        help="Scheduled runs whose artifacts to keep; 0 keeps all.",
+    ),
+    _shown(
+        "--keep-versions",
+        type=click.IntRange(min=0),
+        default=10,
+        help="Versions of the model to keep, beside those served; 0 keeps all.",
+    ),
+    *(
+        click.option(
+            f"--on-{event}",
+            multiple=True,
+            metavar="COMMAND|URL",
+            help=f"Tell that a run {words}: JSON to the command's standard input, or by"
+            " POST; may be repeated.",
+        )
+        for event, words in _TOLD.items()
+    ),
+    options.root_option,
+    options.output_options,
+)
+
+
+def _options(command: Command) -> Command:
+    """What `run` and `tick` both take."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
 
 
 @click.group(short_help="Train on a schedule, or on every new span.")
@@ -40,146 +119,28 @@ def command() -> None:
     """Train on a schedule, or on every new span; tell what was done and what is next."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Given:
-    """What the options of `run` and `tick` say."""
-
-    experiment: str
-    data: str | None
-    assignments: tuple[str, ...]
-    config_file: pathlib.Path | None
-    root: pathlib.Path
-    is_tiny: bool
-    cron: str | None
-    timezone: str
-    on_new_span: bool
-    missed: str
-    grace_minutes: float
-    settle_seconds: float
-    is_warm: bool
-    keep_runs: int
-    keep_versions: int
-    on_failure: tuple[str, ...]
-    on_refusal: tuple[str, ...]
-    on_push: tuple[str, ...]
-
-
-def _when_options(command: Command) -> Command:
-    """When to train, and what becomes of what is late."""
-    for option in (
-        click.option(
-            "--settle",
-            "settle_seconds",
-            type=click.FloatRange(min=0),
-            default=60.0,
-            show_default=True,
-            help="Leave a span alone that was written to within the last so many seconds.",
-        ),
-        click.option(
-            "--grace",
-            "grace_minutes",
-            type=click.FloatRange(min=0),
-            default=15.0,
-            show_default=True,
-            help="So many minutes late a slot is not missed yet.",
-        ),
-        click.option(
-            "--missed",
-            type=click.Choice(["skip", "once", "all"]),
-            default="once",
-            show_default=True,
-            help="What to run of slots that were not begun in time: none, the last, or all.",
-        ),
-        click.option(
-            "--on-new-span",
-            "on_new_span",
-            is_flag=True,
-            help="Train on every new span of --data PATTERN.",
-        ),
-        click.option(
-            "--timezone",
-            default="UTC",
-            show_default=True,
-            help="Time zone of --cron, as Europe/Berlin.",
-        ),
-        click.option(
-            "--cron",
-            metavar="EXPRESSION",
-            help="When to train: minute, hour, day, month, day of the week, as '0 3 * * *'.",
-        ),
-    ):
-        command = option(command)
-    return command
-
-
-def _after_options(command: Command) -> Command:
-    """What to start from, what to keep, whom to tell."""
-    for name, event in (
-        ("--on-push", "pushed a model"),
-        ("--on-refusal", "was refused by the gate or a check"),
-        ("--on-failure", "failed"),
-    ):
-        command = click.option(
-            name,
-            multiple=True,
-            metavar="COMMAND|URL",
-            help=f"Tell that a run {event}: JSON to the command's standard input, or by"
-            " POST; may be repeated.",
-        )(command)
-    for option in (
-        click.option(
-            "--keep-versions",
-            type=click.IntRange(min=0),
-            default=10,
-            show_default=True,
-            help="Versions of the model to keep, beside those served; 0 keeps all.",
-        ),
-        click.option(
-            "--keep-runs",
-            type=click.IntRange(min=0),
-            default=10,
-            show_default=True,
-            help="Scheduled runs whose artifacts to keep; 0 keeps all.",
-        ),
-        click.option(
-            "--warm-start",
-            "is_warm",
-            is_flag=True,
-            help="Start training from the live model, where there is one.",
-        ),
-        options.tiny_option,
-    ):
-        command = option(command)
-    return command
-
-
 @command.command("run", short_help="Stay, and train when it is time.")
 @click.argument("experiment", shell_complete=options.complete_experiments)
-@_when_options
-@click.option(
+@_shown(
     "--every",
     "every_minutes",
     type=click.FloatRange(min=0.1),
     default=5.0,
-    show_default=True,
     help="Minutes between two looks for a new span.",
 )
-@options.settings_options
-@_after_options
-@options.root_option
-@options.output_options
+@_options
 def run_command(
     every_minutes: float, is_json: bool, is_quiet: bool, **values: Any
 ) -> int:
     """Stay, and train EXPERIMENT whenever it is time or a new span has come.
 
     Each run is a process of its own, as `slimline run` starts one. Stopped or killed, the
-    same command goes on with the slot that it was at.
+    same command resumes the slot that it was at.
     """
-    from pipeline.scheduling import service
-    from pipeline.scheduling.clock import SystemClock
+    from pipeline.scheduling import controller
+    from pipeline.scheduling.clock import Clock
 
-    given = Given(**values)
+    given = Given(**values, is_forced=False, looks_back=False)
     _check(given)
 
     def listen(look: "Look", moment: datetime.datetime) -> None:
@@ -187,10 +148,10 @@ def run_command(
             if not is_quiet or is_json:
                 click.echo(line)
 
-    with _ledger(given.root) as ledger, _ended_by_signal():
-        service.serve(
+    with _ledger(given.root) as ledger:
+        controller.serve(
             lambda: _controller(given, ledger),
-            SystemClock(),
+            Clock(),
             every_seconds=every_minutes * _MINUTE_SECONDS,
             listener=listen,
         )
@@ -199,7 +160,6 @@ def run_command(
 
 @command.command("tick", short_help="Look once, and train what is due.")
 @click.argument("experiment", shell_complete=options.complete_experiments)
-@_when_options
 @click.option(
     "--force",
     "is_forced",
@@ -209,23 +169,19 @@ def run_command(
 @click.option(
     "--dry-run", "is_dry", is_flag=True, help="Show what is due; write nothing."
 )
-@options.settings_options
-@_after_options
-@options.root_option
-@options.output_options
-def tick_command(
-    is_forced: bool, is_dry: bool, is_json: bool, is_quiet: bool, **values: Any
-) -> int:
+@_options
+def tick_command(is_dry: bool, is_json: bool, is_quiet: bool, **values: Any) -> int:
     """Look once whether EXPERIMENT is due, and train it then.
 
-    For a systemd timer, a line of cron, or a CronJob of Kubernetes.
+    For a systemd timer, a line of cron, or a CronJob of Kubernetes. Exit code 75: another
+    process works on the slot, or its data are on their way; look again.
     """
-    given = Given(**values)
+    given = Given(**values, looks_back=True)
     _check(given)
     if is_dry:
-        return _show_due(given, is_forced, is_json=is_json, is_quiet=is_quiet)
-    with _ledger(given.root) as ledger, _ended_by_signal():
-        look = _controller(given, ledger, is_forced=is_forced, looks_back=True).tick()
+        return _show_due(given, is_json=is_json, is_quiet=is_quiet)
+    with _ledger(given.root) as ledger:
+        look = _controller(given, ledger).tick()
     document = {
         "rows": [schedule_text.as_document(row) for row in look.rows],
         "planned": look.planned,
@@ -238,17 +194,13 @@ def tick_command(
             text, document, look.fault, is_json=is_json, is_quiet=is_quiet or not text
         )
     output.emit(text, document, is_json=is_json, is_quiet=is_quiet)
-    return _exit_code(look.rows)
+    return _exit_code(look)
 
 
 @command.command("history", short_help="List the slots with what came of them.")
 @click.argument("experiment", required=False)
-@click.option(
-    "--limit",
-    type=click.IntRange(min=1),
-    default=20,
-    show_default=True,
-    help="So many of the newest.",
+@_shown(
+    "--limit", type=click.IntRange(min=1), default=20, help="So many of the newest."
 )
 @click.option("--all", "lists_all", is_flag=True, help="All of them.")
 @options.root_option
@@ -263,13 +215,9 @@ def history_command(
 ) -> int:
     """List the slots, the newest last, with what came of them and who was told."""
     with _ledger(root, is_read_only=True) as ledger:
-        count = -1 if lists_all else limit
-        found = ledger.history(experiment, count)
-        told = ledger.notices(experiment, count)
-    document = {
-        "slots": [schedule_text.as_document(row) for row in found],
-        "notices": [dataclasses.asdict(notice) for notice in told],
-    }
+        found = ledger.history(experiment, -1 if lists_all else limit)
+    told = schedule_text.notices(found)
+    document = {"slots": list(map(schedule_text.as_document, found)), "notices": told}
     text = schedule_text.history(found, told)
     output.emit(text, document, is_json=is_json, is_quiet=is_quiet)
     return errors.DONE
@@ -280,10 +228,10 @@ def history_command(
 @options.output_options
 def status_command(root: pathlib.Path, is_json: bool, is_quiet: bool) -> int:
     """Say of each schedule under --root what is running, what was last and what is next."""
-    from pipeline.scheduling.clock import SystemClock
+    from pipeline.scheduling.clock import Clock
 
     with _ledger(root, is_read_only=True) as ledger:
-        states = schedule_text.states(ledger, SystemClock().now())
+        states = schedule_text.states(ledger, Clock().now())
     text = schedule_text.status(states)
     output.emit(text, {"schedules": states}, is_json=is_json, is_quiet=is_quiet)
     return errors.DONE
@@ -327,7 +275,7 @@ def _check(given: Given) -> None:
         data = dataclasses.replace(config.data, path="")
         config = dataclasses.replace(config, data=data)
     inputs.check(config)
-    _schedule(given, resolved)
+    _cron(given)
     _hooks(given)
 
 
@@ -342,69 +290,48 @@ def _resolve(given: Given) -> settings.Resolved:
     )
 
 
-def _schedule(
-    given: Given,
-    resolved: settings.Resolved,
-    *,
-    is_forced: bool = False,
-    looks_back: bool = False,
-) -> Any:
-    from pipeline.scheduling import controller, data
+def _cron(given: Given) -> Any:
     from pipeline.scheduling.cron import Cron
 
-    return controller.Schedule(
-        pipeline=resolved.config.name,
-        settings_key=data.settings_key(resolved.config),
-        cron=Cron(given.cron, given.timezone) if given.cron else None,
-        missed=given.missed,
-        grace_seconds=given.grace_minutes * _MINUTE_SECONDS,
-        is_warm=given.is_warm,
-        is_forced=is_forced,
-        looks_back=looks_back,
-    )
+    return Cron(given.cron, given.timezone) if given.cron else None
 
 
 def _hooks(given: Given) -> Any:
     from pipeline.scheduling import hooks
 
-    return hooks.Hooks(
-        {
-            hooks.FAILURE: given.on_failure,
-            hooks.REFUSAL: given.on_refusal,
-            hooks.PUSH: given.on_push,
-        }
-    )
+    return hooks.Hooks({event: getattr(given, f"on_{event}") for event in _TOLD})
 
 
-def _controller(
-    given: Given,
-    ledger: "Ledger",
-    *,
-    is_forced: bool = False,
-    looks_back: bool = False,
-) -> "Controller":
-    from pipeline.scheduling import controller, data, owner
-    from pipeline.scheduling.clock import SystemClock
+def _controller(given: Given, ledger: "Ledger") -> "Controller":
+    from pipeline.scheduling import controller, data
+    from pipeline.scheduling.clock import Clock
     from pipeline.scheduling.command_runner import CommandRunner
 
-    resolved = _resolve(given)
-    config = resolved.config
+    config = _resolve(given).config
     root = given.root.resolve()
     path = inputs.data_path(config, root)
     model = root / versions.SERVING_FOLDER / inputs.model_name(config, path)
     identity = inputs.identity(config, path)
     return controller.Controller(
-        _schedule(given, resolved, is_forced=is_forced, looks_back=looks_back),
+        controller.Schedule(
+            pipeline=data.identity(config, path),
+            settings_key=data.settings_key(config),
+            cron=_cron(given),
+            missed=given.missed,
+            grace_seconds=given.grace_minutes * _MINUTE_SECONDS,
+            is_warm=given.is_warm,
+            is_forced=given.is_forced,
+            looks_back=given.looks_back,
+        ),
         controller.Surroundings(
             ledger=ledger,
             source=data.ConfiguredSource(config, root, given.settle_seconds),
-            runner=CommandRunner(_COMMAND, _run_arguments(given), root),
-            clock=SystemClock(),
-            owner=owner.this(),
+            runner=CommandRunner(_COMMAND, config.name, _run_arguments(given), root),
+            clock=Clock(),
             hooks=_hooks(given),
             has_live_model=lambda: models_config.live(model) is not None,
             is_busy=lambda: _is_busy(root, identity),
-            tidy=_tidy(given, ledger, root, identity, model.name),
+            tidy=lambda row: _tidy(given, ledger, identity, model.name, row),
         ),
     )
 
@@ -422,33 +349,25 @@ def _run_arguments(given: Given) -> list[str]:
 
 
 def _tidy(
-    given: Given, ledger: "Ledger", root: pathlib.Path, identity: str, model_name: str
-) -> "Callable[[Row], None]":
-    """What deletes old versions and artifacts after a run."""
+    given: Given, ledger: "Ledger", identity: str, model: str, row: "Row"
+) -> None:
+    """Deletes old versions, and then the artifacts that led to them."""
+    # The metadata store takes a second to load, which a look need not wait for.
+    from pipeline.scheduling import retention
+    from serving import models
 
-    def prune_versions() -> None:
-        from serving import models
-
-        if given.keep_versions and model_name in models.names(root):
-            models.find(root, model_name).prune(given.keep_versions, by=BY)
-
-    def tidy(row: "Row") -> None:
-        # The metadata store takes a second to load, which a look need not wait for.
-        from pipeline.scheduling.tidying import Tidying
-
-        Tidying(ledger, root, identity, given.keep_runs, prune_versions)(row)
-
-    return tidy
+    if given.keep_versions and model in models.names(given.root):
+        models.find(given.root, model).prune(given.keep_versions, by=BY)
+    retention.tidy(ledger, given.root, identity, given.keep_runs, row)
 
 
 def _is_busy(root: pathlib.Path, identity: str) -> bool:
     """Whether a run is under way that no schedule began."""
     file = runs.lock_file(root, identity)
-    if not file.exists():
-        return False
     try:
-        with filelock.FileLock(file, timeout=0):
-            return False
+        if file.exists():
+            filelock.FileLock(file, timeout=0).acquire().lock.release()
+        return False
     except filelock.Timeout:
         return True
 
@@ -464,61 +383,49 @@ def _ledger(root: pathlib.Path, *, is_read_only: bool = False) -> "Iterator[Ledg
             expected=f"{ledger.FILE}, as slimline schedule run and tick write it",
             tip="--root DIR looks elsewhere",
         )
-    opened = ledger.Ledger(path, is_read_only=is_read_only)
-    try:
+    with contextlib.closing(ledger.Ledger(path, is_read_only=is_read_only)) as opened:
         yield opened
-    finally:
-        opened.close()
 
 
-@contextlib.contextmanager
-def _ended_by_signal() -> Iterator[None]:
-    """Ends what runs inside on SIGTERM as on Ctrl-C: it goes on later."""
-
-    def end(number: int, frame: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _show_due(given: Given, is_forced: bool, *, is_json: bool, is_quiet: bool) -> int:
+def _show_due(given: Given, *, is_json: bool, is_quiet: bool) -> int:
     from pipeline.scheduling import data, ledger
 
+    due: tuple[Row, ...] = ()
     waits_for = ""
-    due: Sequence[Any] = ()
     path = given.root / ledger.FILE
-    with contextlib.ExitStack() as stack:
-        if path.is_file():
-            opened = stack.enter_context(_ledger(given.root, is_read_only=True))
-        else:
-            opened = stack.enter_context(
-                contextlib.closing(ledger.Ledger(pathlib.Path(":memory:")))
-            )
-        controller = _controller(given, opened, is_forced=is_forced, looks_back=True)
+    is_there = path.is_file()
+    with contextlib.closing(
+        ledger.Ledger(
+            path if is_there else pathlib.Path(":memory:"), is_read_only=is_there
+        )
+    ) as opened:
         try:
-            due = controller.due()
+            due = _controller(given, opened).due()
         except data.NotSettled as error:
             waits_for = str(error)
         except errors.DataError as error:
             waits_for = error.message
-    document: Mapping[str, Any] = {
+    words = ["slimline", "run", given.experiment, *_run_arguments(given)]
+    document = {
         "dry_run": True,
-        "due": [dataclasses.asdict(new) for new in due],
+        "due": [
+            {name: getattr(row, name) for name in schedule_text.DUE} for row in due
+        ],
         "waits_for": waits_for,
-        "command": shlex.join(
-            ["slimline", "run", given.experiment, *_run_arguments(given)]
-        ),
+        "command": shlex.join(words),
     }
-    text = schedule_text.due(due, waits_for, document["command"])
+    text = schedule_text.due(due, waits_for, shlex.join(words))
     output.emit(text, document, is_json=is_json, is_quiet=is_quiet)
     return errors.DONE
 
 
-def _exit_code(found: "Sequence[Row]") -> int:
-    """Of a look: that of the last slot that did not end well."""
-    codes = [row.exit_code or 0 for row in found]
-    return next((code for code in reversed(codes) if code), errors.DONE)
+def _exit_code(look: "Look") -> int:
+    """That of the last slot that did not end well; 75 where a slot waits."""
+    from pipeline.scheduling import rows
+
+    for row in reversed(look.rows):
+        if row.state in (rows.FAILED, rows.REFUSED):
+            # A run that a signal ended has none of its own.
+            code = row.exit_code or 0
+            return code if code > 0 else errors.RUN_FAILED
+    return errors.TEMPORARILY_FAILED if look.is_soon else errors.DONE

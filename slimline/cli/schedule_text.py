@@ -11,8 +11,11 @@ from slimline.cli import output
 if TYPE_CHECKING:
     from pipeline.scheduling.controller import Look
     from pipeline.scheduling.ledger import Ledger
-    from pipeline.scheduling.rows import New, Notice, Row
+    from pipeline.scheduling.rows import Row
 
+# What is shown of a slot before it is run.
+DUE = ("slot", "kind", "state", "reason", "data")
+_HIDDEN = ("id", "settings_key", "owner", "heartbeat", "runs", "notices")
 _HEADINGS = ("slot", "experiment", "state", "data", "run", "version", "time", "reason")
 # Slots ahead of the time by more than this were written by a clock that was wrong.
 _AHEAD = datetime.timedelta(hours=1)
@@ -20,25 +23,28 @@ _AHEAD = datetime.timedelta(hours=1)
 
 def as_document(row: "Row") -> dict[str, Any]:
     """A row as JSON."""
-    hidden = ("id", "settings_key", "owner", "heartbeat", "runs")
-    values = {
-        name: value
-        for name, value in dataclasses.asdict(row).items()
-        if name not in hidden
-    }
-    return values | {"run": row.run or None, "seconds": row.seconds}
+    values = dataclasses.asdict(row) | {"run": row.run or None, "seconds": row.seconds}
+    return {name: value for name, value in values.items() if name not in _HIDDEN}
 
 
-def history(found: "Sequence[Row]", told: "Sequence[Notice]") -> str:
+def notices(found: "Sequence[Row]") -> list[dict[str, str]]:
+    """Who was told of some slots: pipeline, slot, event, target, time and error."""
+    return [
+        {"pipeline": row.pipeline, "slot": row.slot, **notice}
+        for row in found
+        for notice in json.loads(row.notices)
+    ]
+
+
+def history(found: "Sequence[Row]", told: Sequence[Mapping[str, str]]) -> str:
     """The table of slots; below it those who could not be told."""
     if not found:
         return "no slots yet"
     table = output.columns([_HEADINGS, *map(_cells, found)], numbers=("time",))
     missed = [
-        f"not told of {notice.event} in slot {notice.slot}: {notice.target}:"
-        f" {notice.error}"
+        "not told of {event} in slot {slot}: {target}: {error}".format(**notice)
         for notice in told
-        if notice.error
+        if notice["error"]
     ]
     return "\n".join([table, *(["", *missed] if missed else [])])
 
@@ -73,7 +79,7 @@ def look_lines(
     yield output.printable(f"{now} next look {after}{waits}")
 
 
-def due(found: "Sequence[New]", waits_for: str, command: str) -> str:
+def due(found: "Sequence[Row]", waits_for: str, command: str) -> str:
     """What a look would do."""
     lines = [
         f"slot {new.slot}: {new.reason or f'would run: {command}'}" for new in found
@@ -86,31 +92,36 @@ def due(found: "Sequence[New]", waits_for: str, command: str) -> str:
 
 def states(ledger: "Ledger", now: datetime.datetime) -> list[dict[str, Any]]:
     """What each schedule is at."""
-    from pipeline.scheduling import rows
+    from pipeline.scheduling import owner, rows
     from pipeline.scheduling.cron import Cron
-    from pipeline.scheduling.owner import Owner
 
     found = []
     for pipeline, schedule in ledger.schedules().items():
-        running = ledger.history(pipeline, 1, states=(rows.RUNNING,))
-        planned = ledger.history(pipeline, states=(rows.PLANNED,))
-        ended = (rows.DONE, rows.FAILED, rows.REFUSED, rows.SKIPPED, rows.MISSED)
-        last = ledger.history(pipeline, 1, states=ended)
+        of_state = "pipeline = ? AND state = ? ORDER BY planned DESC, id DESC"
+        running = ledger.rows(f"{of_state} LIMIT 1", pipeline, rows.RUNNING)
+        planned = ledger.rows(of_state, pipeline, rows.PLANNED)[::-1]
+        last = [
+            row
+            for state in rows.ENDED
+            for row in ledger.rows(f"{of_state} LIMIT 1", pipeline, state)
+        ]
         newest = ledger.newest_slot(pipeline)
-        following = None
-        if schedule.cron:
-            cron = Cron(schedule.cron, schedule.timezone)
-            following = cron.next(max(newest or schedule.since, schedule.since))
+        since = datetime.datetime.fromisoformat(schedule["since"])
+        words, following = "every new span", None
+        if schedule["cron"]:
+            cron = Cron(schedule["cron"], schedule["timezone"])
+            words = f"{cron.expression} ({cron.timezone})"
+            following = cron.next(max(newest or since, since))
         state: dict[str, Any] = {
             "pipeline": pipeline,
-            "schedule": schedule.in_words,
-            "since": schedule.since.isoformat(timespec="seconds"),
+            "schedule": words,
+            "since": schedule["since"],
             "running": as_document(running[0]) if running else None,
-            "worked_on_by": Owner.from_text(str(running[0].owner)).name
-            if running
-            else None,
+            "worked_on_by": owner.name_of(str(running[0].owner)) if running else None,
             "planned": [row.slot for row in planned],
-            "last": as_document(last[0]) if last else None,
+            "last": as_document(max(last, key=lambda row: (row.planned, row.id)))
+            if last
+            else None,
             "next": following.isoformat(timespec="seconds") if following else None,
         }
         if newest is not None and newest - now > _AHEAD:
@@ -129,20 +140,13 @@ def status(found: Sequence[Mapping[str, Any]]) -> str:
         facts = [("schedule", state["schedule"]), ("since", state["since"])]
         if state["running"]:
             running = state["running"]
-            facts.append(
-                (
-                    "running",
-                    f"slot {running['slot']}, {running['data']}, since"
-                    f" {running['started']}, {state['worked_on_by']}",
-                )
-            )
+            words = "slot {slot}, {data}, since {started}".format(**running)
+            facts.append(("running", f"{words}, {state['worked_on_by']}"))
         if state["planned"]:
             facts.append(("planned", ", ".join(state["planned"])))
         if state["last"]:
-            last = state["last"]
-            facts.append(
-                ("last", f"slot {last['slot']} {last['state']}: {last['reason']}")
-            )
+            words = "slot {slot} {state}: {reason}".format(**state["last"])
+            facts.append(("last", words))
         facts.append(("next", state["next"] or "when a new span has come"))
         if "warning" in state:
             facts.append(("warning", state["warning"]))

@@ -1,5 +1,7 @@
 """A few nights of the year, with everything but the work of the components."""
 
+import collections
+import dataclasses
 import itertools
 import pathlib
 
@@ -8,6 +10,9 @@ import stub_training
 import year_of_nights
 from ml_metadata import metadata_store
 from PIL import Image
+
+from pipeline import experiments, inputs
+from pipeline.scheduling import rows
 
 
 @pytest.fixture
@@ -55,3 +60,40 @@ def test_nights(tmp_path: pathlib.Path, monkeypatch, fetched: list[int]) -> None
         1,
     ]
     assert fetched[1] < 50
+
+
+def test_a_cached_artifact_whose_files_are_gone_is_made_again(
+    tmp_path: pathlib.Path, monkeypatch
+) -> None:
+    """The folder stands, as after a cleaner of old files; TFX's cache would serve it."""
+    made = collections.Counter()
+    do = stub_training.Executor.Do
+
+    def count(self, input_dict, output_dict, exec_properties):
+        made.update(list(output_dict))
+        do(self, input_dict, output_dict, exec_properties)
+
+    monkeypatch.setattr(stub_training.Executor, "Do", count)
+    root, images = tmp_path / "runs", tmp_path / "digits"
+    config = experiments.digits_resnet_20()
+    place = dataclasses.replace(config.data, path=str(images / "{SPAN}"))
+    config = dataclasses.replace(config, data=place)
+    training = stub_training.StubTraining(config, root, year_of_nights.NightlyClock())
+    stub_training.write_span(images, 1)
+    root.mkdir()
+    row = rows.Row(config.name, "span 1", rows.SPAN)
+
+    def train() -> collections.Counter:
+        made.clear()
+        training.run(row, {}, lambda run: None)
+        return made.copy()
+
+    assert train()["examples"] == 1
+    assert not train()["examples"]
+    folder = root / inputs.identity(config, images)
+    (examples,) = (folder / "ingest" / "examples").iterdir()
+    (file,) = examples.iterdir()
+    file.unlink()
+    again = train()
+    assert again["examples"] == 1 and again["schema"] == 0
+    assert not train()["examples"]

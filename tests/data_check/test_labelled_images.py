@@ -38,7 +38,11 @@ def test_counts_what_inspect_counts(fakes, tmp_path, kind):
         fakes.class_folders(folder, ("cat", "dog"), 3)
     if kind == "list":
         (folder / "Train.txt").write_text(
-            "cat/image_0001.png 00\ndog/image_0002.png 1\n"
+            "".join(
+                f"{text}/image_{number:04}.png {label}\n"
+                for text, label in (("cat", "00"), ("dog", "1"))
+                for number in (1, 2, 3)
+            )
         )
     found = checking.check(kind, labelled_images.from_path(str(folder)))
     expected = inspection.inspect(str(folder))

@@ -96,7 +96,7 @@ def test_nights(spans, tmp_path: pathlib.Path, capfd) -> None:
     assert all(distance["value"] < 0.1 for distance in measured["distances"])
 
     # The artifacts of the first two are gone, and what they were is still told.
-    examples = root / "cifar10_resnet_20" / "ingest" / "examples"
+    examples = root / "cifar10-resnet-20-cifar10-tiny" / "ingest" / "examples"
     assert len(list(examples.iterdir())) == 1
     assert [found.is_pruned for found in Ledger(root / FILE).history()] == [
         True,

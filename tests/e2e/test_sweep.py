@@ -47,7 +47,7 @@ def executions(house, component):
     """Folders that executions of a component left behind."""
     return sorted(
         path.name
-        for channel in (house.root / "cifar10_resnet_20" / component).iterdir()
+        for channel in (house.root / "cifar10-resnet-20-cifar10" / component).iterdir()
         if not channel.name.startswith(".")
         for path in channel.iterdir()
     )
@@ -123,7 +123,7 @@ def test_a_mistake_in_the_settings_ends_the_sweep(house, monkeypatch):
 
 def test_no_one_else_begins_between_two_members(house, monkeypatch):
     """The lock is held for the whole sweep, not by each member anew."""
-    name = "cifar10_resnet_20"
+    name = "cifar10-resnet-20-cifar10"
     seen = []
 
     def look(config, **options):

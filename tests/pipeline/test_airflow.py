@@ -96,7 +96,12 @@ def test_the_environment_says_what_and_when(airflow_runner) -> None:
         "'/opt/slim line/bin/slimline' run cifar10_resnet_20 --from train --to train"
         " --plain --root /data/runs --data '/data/cifar 10.tar.gz'"
     )
+    assert made.tasks["train"].values["cwd"] == "/data"
+    assert made.tasks["train"].values["env"] == {"SLIMLINE_GROUP": "{{ run_id }}"}
     bare = airflow_runner.make_dag({"SLIMLINE_TINY": "1"})
+    assert bare.tasks["push"].values["cwd"] == str(ROOT)
+    elsewhere = airflow_runner.make_dag({"SLIMLINE_FOLDER": "/srv/cats"})
+    assert elsewhere.tasks["push"].values["cwd"] == "/srv/cats"
     assert bare.values["schedule"] is None
     assert bare.tasks["push"].values["bash_command"] == (
         "slimline run digits_resnet_20 --from push --to push --plain --tiny"

@@ -1,4 +1,6 @@
 import pytest
+from google.protobuf import json_format
+from kfp.pipeline_spec import pipeline_spec_pb2
 
 from pipeline import kubernetes_settings
 from pipeline.kubernetes_settings import KubernetesSettings
@@ -45,6 +47,71 @@ def test_resources_of_single_components(spec: dict) -> None:
             "count": "2",
         },
     }
+
+
+def test_resources_of_all_components_but_those_with_their_own(spec: dict) -> None:
+    settings = KubernetesSettings(cpu={"train": "4", "all": "1"}, memory={"all": "2Gi"})
+    kubernetes_settings.set_resources(spec, settings)
+    limits = {
+        name: (found["resourceCpuLimit"], found["resourceMemoryLimit"])
+        for name in ("ingest", "train")
+        for found in [resources(spec, name)]
+    }
+    assert limits == {"ingest": ("1", "2Gi"), "train": ("4", "2Gi")}
+
+
+def test_nodes_and_secrets_of_the_pods(spec: dict) -> None:
+    settings = kubernetes_settings.from_text(
+        tolerations=["nvidia.com/gpu=present:NoSchedule", "spot"],
+        node_selectors=["disk=ssd", "train:cloud.example.com/pool=gpu"],
+        pull_secrets=["regcred"],
+    )
+    platform = kubernetes_settings.platform_spec(spec, settings)
+    json_format.ParseDict(platform, pipeline_spec_pb2.PlatformSpec())
+    executors = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    for found in executors.values():
+        assert found["tolerations"] == [
+            {
+                "key": "nvidia.com/gpu",
+                "operator": "Equal",
+                "value": "present",
+                "effect": "NoSchedule",
+            },
+            {"key": "spot", "operator": "Exists"},
+        ]
+        (secret,) = found["imagePullSecret"]
+        assert secret["secretName"] == "regcred"
+        assert secret["secretNameParameter"]["runtimeValue"] == {"constant": "regcred"}
+        assert "fieldPathAsEnv" not in found  # without volumes there is no ledger
+    labels = {
+        name: found["nodeSelector"]["labels"] for name, found in executors.items()
+    }
+    assert labels == {
+        "ingest_executor": {"disk": "ssd"},
+        "train_executor": {"cloud.example.com/pool": "gpu"},
+    }
+
+
+def test_a_selector_of_one_component_leaves_the_others_alone(spec: dict) -> None:
+    settings = KubernetesSettings(node_selectors={"train": {"pool": "gpu"}})
+    platform = kubernetes_settings.platform_spec(spec, settings)
+    executors = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    assert executors == {
+        "train_executor": {"nodeSelector": {"labels": {"pool": "gpu"}}}
+    }
+    unknown = KubernetesSettings(node_selectors={"tune": {"pool": "gpu"}})
+    with pytest.raises(ConfigError, match="no component 'tune'"):
+        kubernetes_settings.platform_spec(spec, unknown)
+
+
+def test_every_task_is_tried_again() -> None:
+    spec: dict = {"root": {"dag": {"tasks": {"ingest": {}, "train": {}}}}}
+    kubernetes_settings.set_retries(spec, KubernetesSettings())
+    assert spec["root"]["dag"]["tasks"] == {"ingest": {}, "train": {}}
+    kubernetes_settings.set_retries(spec, KubernetesSettings(retries=2))
+    for task in spec["root"]["dag"]["tasks"].values():
+        json_format.ParseDict(task, pipeline_spec_pb2.PipelineTaskSpec())
+        assert task["retryPolicy"]["maxRetryCount"] == 2
 
 
 def test_nothing_asked_changes_nothing(spec: dict) -> None:
@@ -116,6 +183,14 @@ def test_settings_as_they_are_typed() -> None:
         ({"volumes": ["a:/x", "b:/x/"]}, "--volume is given twice for /x", "a and b"),
         ({"cpu": ["4"]}, "--cpu takes a component and a quantity", "4"),
         ({"memory": ["=8Gi"]}, "--memory takes a component and a quantity", "=8Gi"),
+        ({"tolerations": ["gpu:Never"]}, "--toleration takes a taint", "gpu:Never"),
+        ({"node_selectors": ["pool"]}, "--node-selector takes a label", "pool"),
+        (
+            {"node_selectors": ["train:pool=a", "train:pool=b"]},
+            "--node-selector is given twice for train:pool",
+            "a and b",
+        ),
+        ({"pull_secrets": ["a b"]}, "--pull-secret takes the name", "a b"),
         (
             {"memory": ["train=8Gi", "train=9Gi"]},
             "--memory is given twice for train",

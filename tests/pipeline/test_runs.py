@@ -132,3 +132,34 @@ def test_latest_passed_passes_over_failed_and_unfinished(root):
 def test_find_without_runs(tmp_path):
     with pytest.raises(ConfigError, match="no runs in"):
         runs.find(tmp_path, "latest")
+
+
+@pytest.mark.parametrize("name", ["a b", "ä%20#{x}", "it's", "照片", "-x", "a;b&c"])
+def test_a_root_with_any_characters(tmp_path, name: str) -> None:
+    folder = runs.create(tmp_path / name, {"name": "cats"}, {}, group="g [1]")
+    assert runs.list_runs(tmp_path / name) == [folder]
+    assert runs.find(tmp_path / name, "latest") == folder
+
+
+@pytest.mark.parametrize("name", ["a[1]", "a*", "who?"])
+def test_a_root_that_reads_as_a_pattern_is_refused_at_once(tmp_path, name) -> None:
+    with pytest.raises(ConfigError, match="the path of the runs holds"):
+        runs.create(tmp_path / name, {}, {})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_group_of_runs_reads_one_span(tmp_path) -> None:
+    values = {"name": "cats"}
+    first = runs.create(tmp_path, values, {}, group="monday", now=NOW)
+    runs.note_span(first, 7)
+    later = NOW + datetime.timedelta(days=1)
+    second = runs.create(tmp_path, values, {}, group="tuesday", now=later)
+    runs.note_span(second, 8)
+    again = runs.create(
+        tmp_path, values, {}, group="monday", now=later + datetime.timedelta(hours=1)
+    )
+    assert runs.in_group(tmp_path, "monday", "cats") == [again, first]
+    assert runs.span_of_group(tmp_path, "monday", "cats") == 7
+    assert runs.span_of_group(tmp_path, "tuesday", "cats") == 8
+    assert runs.span_of_group(tmp_path, "monday", "dogs") is None
+    assert runs.group_of(runs.create(tmp_path, values, {})) == ""

@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from pipeline import experiments, settings
+from pipeline import answers, experiments, settings
 from pipeline.config import PipelineConfig
 from schema.errors import ConfigError
 from trainer.config import PreprocessingConfig, as_json, flatten, known_keys
@@ -239,6 +239,26 @@ def test_tiny_is_below_the_other_layers():
     assert resolved.changes() == ["train.steps 2 -> 5"]
 
 
+def test_accepting_classes_is_said_where_settings_come_from():
+    resolved = settings.resolve("folder", environment={})
+    key = "evaluation.class_changes"
+    assert resolved.values()[key] == "ask"
+    accepting = settings.accepting_classes(resolved)
+    assert accepting.values()[key] == "allow"
+    assert accepting.origins[key] == "--accept-classes"
+    assert f"{key} ask -> allow" in accepting.changes()
+
+
+def test_what_is_refused_for_good_is_not_accepted_by_a_flag():
+    refusing = settings.resolve(
+        "folder", environment={}, assignments=["evaluation.class_changes=refuse"]
+    )
+    with pytest.raises(ConfigError, match="is 'refuse'") as info:
+        settings.accepting_classes(refusing)
+    assert "--accept-classes, but" in info.value.message
+    assert "(--set)" in info.value.message
+
+
 def test_name_is_fixed():
     assert resolve(f"name={NAME}").config.name == NAME
     with pytest.raises(ConfigError, match=r"the name of experiment .* is fixed"):
@@ -290,3 +310,44 @@ def test_only_the_flag_makes_an_experiment_tiny():
         settings.resolve(
             NAME, assignments=["is_tiny=false"], environment={}, is_tiny=True
         )
+
+
+def test_a_section_may_be_given_as_a_mapping():
+    found = settings.resolve(
+        "folder",
+        assignments=["data.columns={path: file name, label: dx}"],
+        environment={},
+    )
+    assert found.config.data.columns.path == "file name"
+    assert found.config.data.columns.label == "dx"
+    assert found.origins["data.columns.label"] == "--set"
+    with pytest.raises(ConfigError, match=r"unknown setting 'data.columns.lable'"):
+        settings.resolve("folder", assignments=["data.columns={lable: dx}"])
+    with pytest.raises(ConfigError, match="is no mapping"):
+        settings.resolve("folder", assignments=["data.columns={path: [}"])
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("data.format=tiff", "'data.format' names no layout"),
+        ("data.splits=[exam]", "'data.splits' has 'exam'"),
+        ("data.splits=[exam=later]", "'data.splits' has 'exam=later'"),
+    ],
+)
+def test_answers_about_the_layout_are_checked(assignment, message):
+    config = settings.resolve("folder", assignments=[assignment], environment={}).config
+    with pytest.raises(ConfigError, match=message):
+        answers.of(config.data)
+
+
+def test_answers_travel_as_text():
+    config = settings.resolve(
+        "folder",
+        assignments=["data.splits=[exam=test, a=b=none]", "data.class_from=parent"],
+        environment={},
+    ).config
+    given = answers.of(config.data)
+    assert given.splits == (("exam", "test"), ("a=b", "none"))
+    assert type(given).from_json(given.to_json()) == given
+    assert type(given).from_json("") == type(given)()

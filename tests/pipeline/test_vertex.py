@@ -92,7 +92,7 @@ def test_the_root_is_in_a_bucket(root: str) -> None:
 
 def test_there_are_no_volumes() -> None:
     settings = KubernetesSettings(volumes={"/slimline": "claim"})
-    with pytest.raises(ConfigError, match="mounts no volumes"):
+    with pytest.raises(ConfigError, match="takes no volumes"):
         kubeflow_runner.compile_pipeline(configure(), target(kubernetes=settings))
 
 

@@ -125,6 +125,45 @@ def test_without_a_baseline_there_are_no_columns_for_it(new_run, tmp_path):
     assert "cross-validation" not in text
 
 
+def rewritten(run, **changes):
+    """The page of a run whose verdict has other values."""
+    run.write()
+    file = run.evaluation / gate.VERDICT_FILE
+    file.write_text(json.dumps(run.verdict | changes))
+    return render(run)
+
+
+def test_classes_that_came_and_went_stand_beside_the_comparison(new_run, tmp_path):
+    run = new_run(tmp_path, images=24)
+    changed = {
+        "shared": ["cat", "dog"],
+        "added": ["auk", "<b>owl"],
+        "removed": ["emu"],
+        "images": 17,
+    }
+    page = rewritten(run, classes=changed)
+    text = section(page, "metrics")
+    assert "measured on the 17 images of the 2 classes that both models know" in text
+    assert "New, without a baseline: auk , <b>owl . Gone: emu ." in text
+    assert "<bdi>&lt;b&gt;owl</bdi>" in page
+
+
+def test_what_could_not_be_compared_has_no_columns(new_run, tmp_path):
+    run = new_run(tmp_path, images=24)
+    changed = {"shared": [], "added": ["auk"], "removed": ["emu"], "images": 0}
+    page = rewritten(run, classes=changed, differences=None, baseline_metrics=None)
+    text = section(page, "metrics")
+    assert "was live, but nothing could be compared with it" in text
+    assert "Difference" not in text
+
+
+def test_the_same_classes_need_no_word(new_run, tmp_path):
+    same = {"shared": ["cat", "dog"], "added": [], "removed": [], "images": 24}
+    text = section(rewritten(new_run(tmp_path, images=24), classes=same), "metrics")
+    assert "measured on the same images" in text
+    assert "New," not in text and "Gone" not in text
+
+
 def test_a_cross_validation_stands_beside_the_metrics(new_run, tmp_path):
     run = new_run(tmp_path, images=24, has_baseline=False)
     run.write()
@@ -306,6 +345,13 @@ def test_classes_the_worst_first(page, made_up):
         f"gray {gray['top_1']:.4f} {gray['cross_entropy']:.4f} {gray['example_count']}"
         in text
     )
+
+
+def test_classes_without_test_images_are_named_and_not_the_worst(new_run, tmp_path):
+    run = new_run(tmp_path, images=24, classes=[f"class {n}" for n in range(26)])
+    text = section(rewritten(run), "classes")
+    assert "Without test images, and left out: class 24 , class 25 ." in text
+    assert text.count("class 24") == 1
 
 
 def test_calibration_with_the_images_of_each_bin(page, made_up):

@@ -87,3 +87,18 @@ def test_refuses_a_missing_labels_file(tmp_path):
     (tmp_path / "schema.pbtxt").write_text("")
     with pytest.raises(DataError):
         contract.load(tmp_path)
+
+
+@pytest.mark.parametrize("given", ["caf\u00e9", "cafe\u0301"])
+def test_a_contract_is_read_in_nfc(tmp_path, given):
+    written = contracts.write_contract(
+        (given, "dog"), formats=("png",), height_px=(8, 8), width_px=(8, 8)
+    )
+    contract.save(written, tmp_path)
+    loaded = contract.load(tmp_path)
+    assert loaded.labels == ("caf\u00e9", "dog")
+    assert contract.labels_of(contract.parse_schema(loaded.schema_pbtxt, "")) == (
+        "caf\u00e9",
+        "dog",
+    )
+    assert contract.read_labels(tmp_path / contract.SCHEMA_FILE) == loaded.labels

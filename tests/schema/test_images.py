@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from schema import images
+from schema import image_header, images
 
 
 def encoded(kind: str, mode: str = "RGB", size=(12, 9), **options) -> bytes:
@@ -53,7 +53,7 @@ def test_keeps_jpeg_and_png_as_they_are(kind, mode, channels):
     assert verdict.channels == channels
 
 
-@pytest.mark.parametrize("kind", ["BMP", "GIF", "WEBP"])
+@pytest.mark.parametrize("kind", ["BMP", "GIF", "WEBP", "TIFF"])
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 def test_turns_other_formats_into_png(kind, mode):
     options = {"lossless": True} if kind == "WEBP" else {}
@@ -64,6 +64,55 @@ def test_turns_other_formats_into_png(kind, mode):
         expected = np.asarray(original.convert("RGB"))
     pixels = tf.io.decode_png(verdict.encoded, channels=3).numpy()
     np.testing.assert_array_equal(pixels, expected)
+
+
+@pytest.mark.parametrize("mode", ["1", "P"])
+def test_reads_a_bmp_with_a_palette(mode):
+    """TensorFlow would take the places in the palette for gray values, or read nothing."""
+    data = encoded("BMP", mode if mode == "P" else "L")
+    if mode == "1":
+        with Image.open(io.BytesIO(data)) as image:
+            file = io.BytesIO()
+            image.convert("1").save(file, "BMP")
+            data = file.getvalue()
+    with Image.open(io.BytesIO(data)) as original:
+        expected = np.asarray(original.convert("RGB"))
+    verdict = images.check_image(data)
+    assert verdict.reason == ""
+    pixels = tf.io.decode_png(verdict.encoded, channels=3).numpy()
+    np.testing.assert_array_equal(pixels, expected)
+
+
+def test_a_gif_of_many_pixels_is_read_without_tensorflow(monkeypatch):
+    frames = [Image.new("RGB", (5, 4), colour) for colour in ("red", "blue")]
+    file = io.BytesIO()
+    frames[0].save(file, "GIF", save_all=True, append_images=frames[1:])
+    assert image_header.gif_pixels(file.getvalue()) == 40
+    monkeypatch.setattr(images, "_MAX_GIF_PIXELS", 39)
+    monkeypatch.setattr(images, "_decode", None)
+    assert images.check_image(file.getvalue()).reason == ""
+
+
+@pytest.mark.parametrize("mode", ["I;16", "F"])
+def test_refuses_a_tiff_of_more_than_8_bits(mode):
+    file = io.BytesIO()
+    Image.new(mode, (5, 4)).save(file, "TIFF")
+    reason = images.check_image(file.getvalue()).reason
+    assert reason.startswith("TIFF of more than 8 bits a channel: convert it to JPEG")
+
+
+def test_refuses_a_tiff_of_several_pages():
+    pages = [Image.new("RGB", (5, 4), colour) for colour in ("red", "blue")]
+    file = io.BytesIO()
+    pages[0].save(file, "TIFF", save_all=True, append_images=pages[1:])
+    assert images.check_image(file.getvalue()).reason.startswith("TIFF of 2 pages: ")
+
+
+def test_says_how_to_convert_heic():
+    data = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(40)
+    reason = images.check_image(data).reason
+    assert "pip install pillow-heif" in reason
+    assert "convert it to JPEG or PNG" in reason
 
 
 def test_takes_the_first_frame_of_a_gif():

@@ -53,6 +53,7 @@ class Colours:
       failures: (code, text), one a request to come; 'CUT' closes the connection.
       asked: (name, version, label) of each request for predictions.
       batches: their numbers of images.
+      class_lists: class names of the first batch, of the second and so on, in turn.
       headers: the last request's, names in lower case.
       seconds: that each prediction takes.
       retry_after: header of refusals by REST, or ''.
@@ -62,6 +63,7 @@ class Colours:
     failures: collections.deque = dataclasses.field(default_factory=collections.deque)
     asked: list = dataclasses.field(default_factory=list)
     batches: list = dataclasses.field(default_factory=list)
+    class_lists: list = dataclasses.field(default_factory=lambda: [LABELS])
     headers: dict = dataclasses.field(default_factory=dict)
     seconds: float = 0.0
     most_at_once: int = 0
@@ -95,16 +97,18 @@ class Colours:
         return version
 
     def predict(self, name, version, label, images):
-        """Version, and float32 [images, 3]."""
+        """Version, and its outputs by name."""
         with self._lock:
             self.asked.append((name, version, label))
+            labels = self.class_lists[len(self.batches) % len(self.class_lists)]
             self.batches.append(len(images))
             self._running += 1
             self.most_at_once = max(self.most_at_once, self._running)
         try:
             time.sleep(self.seconds)
             self.fail()
-            return self.find(name, version, label), self._probabilities(images)
+            number = self.find(name, version, label)
+            return number, _outputs(self._probabilities(images), labels)
         finally:
             with self._lock:
                 self._running -= 1
@@ -128,11 +132,11 @@ class Colours:
         return means / means.sum(1, keepdims=True)
 
 
-def _outputs(probabilities):
+def _outputs(probabilities, labels):
     order = np.argsort(-probabilities, axis=1, kind="stable")
     return {
         "probabilities": probabilities,
-        "classes": np.asarray(LABELS)[order],
+        "classes": np.asarray(labels)[order],
         "scores": np.take_along_axis(probabilities, order, 1),
     }
 
@@ -233,10 +237,8 @@ def _handler(model, is_local):
                 base64.b64decode(instance["b64"], validate=True)
                 for instance in body["instances"]
             ]
-            number, probabilities = model.predict(name, version, label, images)
-            outputs = {
-                name: value.tolist() for name, value in _outputs(probabilities).items()
-            }
+            number, found = model.predict(name, version, label, images)
+            outputs = {name: value.tolist() for name, value in found.items()}
             rows = [
                 {name: value[place] for name, value in outputs.items()}
                 for place in range(len(images))
@@ -340,13 +342,11 @@ def _add_services(server, model, is_in_content):
             def answer():
                 assert request.model_spec.signature_name == "predict_images"
                 images = list(tf.make_ndarray(request.inputs["images"]))
-                number, probabilities = model.predict(
-                    *parts(request.model_spec), images
-                )
+                number, found = model.predict(*parts(request.model_spec), images)
                 response = predict_pb2.PredictResponse()
                 response.model_spec.name = request.model_spec.name
                 response.model_spec.version.value = number
-                for name, value in _outputs(probabilities).items():
+                for name, value in found.items():
                     tensor = tf.make_tensor_proto(value)
                     if value.dtype == np.float32 and not is_in_content:
                         # As TensorFlow Serving does it.

@@ -176,6 +176,18 @@ def test_labels_are_left_open_where_they_are(colours, connect):
     assert found.labels == ("red", "green", "the blue")
 
 
+def test_versions_with_other_classes_do_not_mix(colours, connect):
+    """A new version, with another list of classes, takes over between two batches."""
+    colours.class_lists = [("red", "green", "the blue"), ("ant", "red", "bee")]
+    client = connect(colours, batch_size=1, concurrency=1)
+    answer = client.ask([image(1, 2, 3), image(1, 2, 3), image(3, 2, 1)])
+    assert [found.label for found in answer.predictions] == ["the blue", "bee", "red"]
+    assert {name for name, _ in answer.predictions[1].top} == {"ant", "red", "bee"}
+    assert answer.labels == ()
+    colours.class_lists = [("ant", "red", "bee")]
+    assert client.ask([image(1, 2, 3)]).labels == ("ant", "red", "bee")
+
+
 def test_status(colours, connect):
     newest, older = connect(colours).status()
     assert (newest.version, newest.state, newest.error_code) == (9, "AVAILABLE", "OK")

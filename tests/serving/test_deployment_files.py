@@ -27,7 +27,6 @@ SERVING = pathlib.Path(__file__).parents[2] / "serving"
 KUBERNETES = SERVING / "kubernetes"
 # Kind -> the class of the Kubernetes client that has its fields.
 CLASSES = {
-    "ConfigMap": "V1ConfigMap",
     "Deployment": "V1Deployment",
     "HorizontalPodAutoscaler": "V2HorizontalPodAutoscaler",
     "NetworkPolicy": "V1NetworkPolicy",
@@ -42,6 +41,8 @@ VERSIONS = {
     "PodDisruptionBudget": "policy/v1",
     "ServiceMonitor": "monitoring.coreos.com/v1",
 }
+# Kinds of kustomize and of the Prometheus operator, which the client does not know.
+OF_OTHERS = ("Kustomization", "PrometheusRule", "ServiceMonitor")
 # tensorflow/serving, tensorflow_serving/model_servers/main.cc.
 FLAGS = {
     "allow_version_labels_for_unavailable_models",
@@ -93,9 +94,9 @@ def load(path):
 
 MANIFESTS = [
     pytest.param(document, id=f"{path.stem}-{document['metadata']['name']}")
-    for path in sorted(KUBERNETES.glob("*.yaml"))
+    for path in sorted(KUBERNETES.rglob("*.yaml"))
     for document in load(path)
-    if document["kind"] not in ("Kustomization", "ServiceMonitor")
+    if document["kind"] not in OF_OTHERS
 ]
 
 
@@ -121,7 +122,7 @@ def test_an_unknown_field_would_be_found():
 
 
 def test_service_monitor():
-    document = manifest("service_monitor")
+    document = manifest("monitoring/service_monitor")
     assert document["apiVersion"] == VERSIONS["ServiceMonitor"]
     assert set(document["spec"]) == {"selector", "endpoints"}
     (endpoint,) = document["spec"]["endpoints"]
@@ -133,13 +134,41 @@ def test_service_monitor():
     assert endpoint["path"] == parameters.prometheus_config.path
 
 
-def test_kustomization_names_every_manifest():
-    text = (KUBERNETES / "kustomization.yaml").read_text()
-    names = {path.name for path in KUBERNETES.glob("*.yaml")}
-    listed = set(yaml.safe_load(text)["resources"])
-    # Without the operator's definitions, `kubectl apply -k` would fail.
-    assert listed == names - {"kustomization.yaml", "service_monitor.yaml"}
-    assert "# - service_monitor.yaml" in text
+# Folder -> kinds of what its kustomization applies, and deletes.
+KUSTOMIZATIONS = {
+    "models": {"PersistentVolumeClaim"},
+    "monitoring": {"PrometheusRule", "ServiceMonitor"},
+    ".": {
+        "Deployment",
+        "HorizontalPodAutoscaler",
+        "NetworkPolicy",
+        "PodDisruptionBudget",
+        "Service",
+    },
+}
+
+
+@pytest.mark.parametrize("folder", KUSTOMIZATIONS)
+def test_kustomization_names_every_file(folder):
+    place = KUBERNETES / folder
+    (document,) = load(place / "kustomization.yaml")
+    resources = [place / name for name in document["resources"]]
+    generators = document.get("configMapGenerator", [])
+    files = [place / name for each in generators for name in each["files"]]
+    there = {path for path in place.iterdir() if path.is_file()}
+    assert {*resources, *files} == there - {place / "kustomization.yaml"}
+    kinds = {found["kind"] for path in resources for found in load(path)}
+    assert kinds == KUSTOMIZATIONS[folder]
+
+
+def test_a_change_of_the_settings_starts_new_pods():
+    (document,) = load(KUBERNETES / "kustomization.yaml")
+    (generator,) = document["configMapGenerator"]
+    assert not generator.get("options", {}).get("disableNameSuffixHash")
+    (pod,) = load(KUBERNETES / "deployment.yaml")
+    volumes = pod["spec"]["template"]["spec"]["volumes"]
+    (settings,) = [each["configMap"] for each in volumes if "configMap" in each]
+    assert settings["name"] == generator["name"]
 
 
 def test_manifests_fit_together():
@@ -169,15 +198,14 @@ def test_manifests_fit_together():
     )
     volumes = {volume["name"]: volume for volume in pod["spec"]["volumes"]}
     claim = volumes["models"]["persistentVolumeClaim"]["claimName"]
-    assert claim == manifest("volume")["metadata"]["name"]
-    settings = volumes["settings"]["configMap"]["name"]
-    assert settings == manifest("settings")["metadata"]["name"]
+    assert claim == manifest("models/volume")["metadata"]["name"]
 
 
 def test_containers_may_do_little():
     pod = manifest("deployment")["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     assert pod["securityContext"]["runAsNonRoot"]
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     assert not pod["automountServiceAccountToken"]
     assert not any("hostPath" in volume for volume in pod["volumes"])
     assert container["securityContext"] == {
@@ -273,7 +301,7 @@ def monitoring_config():
 
 
 def parse(file, kind):
-    return text_format.Parse((SERVING / file).read_text(), kind())
+    return text_format.Parse((KUBERNETES / file).read_text(), kind())
 
 
 def test_batching_parameters():
@@ -298,13 +326,6 @@ def test_batching_parameters():
 def test_monitoring_configuration():
     found = parse("monitoring.conf", monitoring_config())
     assert found.prometheus_config.enable
-
-
-def test_the_config_map_holds_the_same_files():
-    assert manifest("settings")["data"] == {
-        name: (SERVING / name).read_text()
-        for name in ("batching.conf", "monitoring.conf")
-    }
 
 
 def test_health_check(serve_rest):

@@ -1,3 +1,5 @@
+import io
+import logging
 import os
 import pathlib
 import subprocess
@@ -37,6 +39,20 @@ def test_echo_gives_all_of_it_to_stderr(tmp_path, capfd):
         os.write(2, b"last")
     out, err = capfd.readouterr()
     assert (out, err) == ("", "first\nlast")
+
+
+def test_streams_that_are_no_descriptors_go_to_the_log(tmp_path, monkeypatch):
+    # As in the kernel of a notebook.
+    cell = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", cell)
+    with capture.capture(tmp_path / "log.txt") as terminal:
+        print("library", file=sys.stderr)
+        handler = logging.StreamHandler()  # keeps the stream of this moment
+        terminal.stderr.write("shown\n")
+    assert sys.stderr is cell
+    handler.emit(logging.makeLogRecord({"msg": "later"}))
+    assert cell.getvalue() == "shown\nlater\n"
+    assert (tmp_path / "log.txt").read_text(encoding="utf-8") == "library\n"
 
 
 def test_in_a_process_of_its_own(tmp_path):

@@ -37,6 +37,7 @@ def make_run(tmp_path, monkeypatch, make_summary):
     root = pathlib.Path("runs")
 
     def make(seed, found, settings=None, **changes):
+        changes = of_classes("cat", "dog") | changes
         folder = runs.create(root, settings or {}, {}, words=random.Random(seed))
         uri = tmp_path / f"evaluation_{seed}"
         uri.mkdir()
@@ -112,10 +113,68 @@ def test_from_python(make_run):
         sl.compare(first)
 
 
+def test_from_python_runs_and_folders(make_run, make_summary):
+    folders = [
+        runs.find(pathlib.Path("runs"), make_run(seed, table(right)))
+        for seed, right in ((1, 380), (2, 300))
+    ]
+    first, second = (sl.Run(make_summary(folder)) for folder in folders)
+    words = [runs.two_words(folder) for folder in folders]
+    # Elsewhere than under their root: a folder says where it is.
+    comparison = sl.compare(first, second, root="elsewhere")
+    assert [each.name for each in comparison.contenders] == words
+    assert comparison == sl.compare(*folders) == sl.compare(first, words[1])
+    assert repr(comparison).splitlines() == [
+        f"<Comparison of {words[0]}, {words[1]}>",
+        f"{words[1]}: {comparison.differences[0].sentence}",
+    ]
+    with pytest.raises(sl.errors.ConfigError, match="not the folder of a run"):
+        sl.compare(first, pathlib.Path("runs"))
+
+
+def test_a_notebook_shows_the_page_in_a_cell(make_run):
+    names = make_run(1, table(380)), make_run(2, table(300))
+    text = sl.compare(*names)._repr_html_()
+    assert text.startswith('<div class="slimline">') and text.endswith("</div>")
+    assert f"worse than {names[0]}" in text
+    assert text.count("<polyline") == 6
+    # It stands in a page that is not ours.
+    assert "<html" not in text and ":root" not in text and "<script" not in text
+
+
 def test_other_test_images_are_not_paired(call, make_run):
     first, second = make_run(1, table(380)), make_run(2, table(380, seed=9))
     _, out, _ = call("compare", first, second)
     assert f"{second}: not tested on the same images" in out
+
+
+def of_classes(*names):
+    """Figures per class; their order is that of the label numbers."""
+    return {"per_class": {name: {"recall": 0.5, "support": 1} for name in names}}
+
+
+def test_runs_of_other_classes_are_compared_by_name(call, make_run):
+    """A class went in front of the others: every label number is another."""
+    before, after = table(380), table(380)
+    after[["label", "predicted"]] += 1
+    new = pd.DataFrame(
+        {"key": ["9999"], "label": [0], "predicted": [1], "label_rank": [2]}
+    )
+    first = make_run(1, before, **of_classes("cat", "dog"))
+    second = make_run(2, pd.concat([after, new]), **of_classes("auk", "cat", "dog"))
+    _, out, _ = call("compare", first, second)
+    assert (
+        f"{second}: no difference beyond noise: every image gets the same class: top-1"
+        " +0.0000, 95 % interval [-0.0069, +0.0069] on 400 images of the 2 classes that"
+        " both know, McNemar p 1\n" in out
+    )
+
+
+def test_equal_numbers_of_other_classes_are_not_compared(call, make_run):
+    first = make_run(1, table(380), **of_classes("cat", "dog"))
+    second = make_run(2, table(300), **of_classes("auk", "emu"))
+    _, out, _ = call("compare", first, second)
+    assert f"{second}: no class in common to compare\n" in out
 
 
 def test_deleted_artifacts(call, make_run):

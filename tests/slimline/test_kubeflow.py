@@ -302,6 +302,25 @@ def test_mistakes_are_sentences(call, tiny, kubeflow_api, arguments, message):
     assert "Warning" not in err and "Traceback" not in err
 
 
+def check_containers(spec, platform):
+    """Every component of the compiled file has what the command asked for."""
+    executors = spec["deploymentSpec"]["executors"]
+    pods = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    assert pods.keys() == executors.keys()
+    for label, executor in executors.items():
+        resources = executor["container"]["resources"]
+        is_train = label == "train_executor"
+        assert resources["resourceMemoryLimit"] == ("8Gi" if is_train else "2Gi")
+        assert resources["resourceCpuLimit"] == "1"
+        pod = pods[label]
+        assert ("nodeSelector" in pod) == is_train
+        assert [each["key"] for each in pod["tolerations"]] == ["gpu"]
+        assert [each["secretName"] for each in pod["imagePullSecret"]] == ["regcred"]
+        assert [each["constant"] for each in pod["pvcMount"]] == ["slimline"]
+    tasks = spec["root"]["dag"]["tasks"].values()
+    assert {task["retryPolicy"]["maxRetryCount"] for task in tasks} == {2}
+
+
 def test_compile_and_submit(ask, call, kubeflow_api):
     """A real pipeline arrives on the server as it was compiled."""
     code, out, err = call(
@@ -309,6 +328,9 @@ def test_compile_and_submit(ask, call, kubeflow_api):
         *("--image", "registry/slimline:1", "--output", "digits.yaml"),
         *("--data", "/slimline/images", "--volume", "slimline:/slimline"),
         *("--memory", "train=8Gi", "--set", "train.batch_size=16"),
+        *("--memory", "all=2Gi", "--cpu", "all=1", "--retries", "2"),
+        *("--node-selector", "train:pool=gpu", "--toleration", "gpu:NoSchedule"),
+        *("--pull-secret", "regcred"),
     )
     assert (code, err) == (0, "")
     lines = out.splitlines()
@@ -324,6 +346,7 @@ def test_compile_and_submit(ask, call, kubeflow_api):
     assert lines[-1] == "next       slimline kubeflow submit digits.yaml"
 
     spec, platform = yaml.safe_load_all(pathlib.Path("digits.yaml").read_text())
+    check_containers(spec, platform)
     assert ask("submit", "digits.yaml", "--parameter", "steps=7", "-q") == (0, "", "")
     (run,) = kubeflow_api.runs.values()
     assert run.pipeline_spec == {"pipeline_spec": spec, "platform_spec": platform}

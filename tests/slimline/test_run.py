@@ -3,6 +3,7 @@ import logging
 import os
 import pathlib
 import re
+import signal
 import sys
 
 import pytest
@@ -276,6 +277,23 @@ def test_interrupted(call, execution):
     assert err.lstrip().startswith("interrupted: finished components are kept")
 
 
+def test_terminated(call, execution):
+    """SIGTERM, as Kubernetes, Slurm and Airflow send it; a second one changes nothing."""
+
+    def act(*values, **named):
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            signal.raise_signal(signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    execution.act = act
+    code, out, err = call("run", "-q")
+    assert (code, out) == (143, "")
+    assert err.lstrip().startswith("terminated: finished components are kept")
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
@@ -303,6 +321,12 @@ def test_dry_run_writes_nothing(call, execution):
     document = json.loads(call("run", "--dry-run", "--json")[1])
     assert document["net"] == "resnet_20"
     assert call("run", "--dry-run", "-q") == (0, "", "")
+
+
+def test_classes_are_accepted_for_one_run(call):
+    _, out, _ = call("run", "--print-config", "--accept-classes")
+    rows = [line.split() for line in out.splitlines()]
+    assert ["evaluation.class_changes", "allow", "--accept-classes"] in rows
 
 
 def test_print_config_tells_values_and_origins(call):
@@ -396,6 +420,20 @@ def test_summary_counts_images_of_each_class(make_summary) -> None:
         make_summary(RUN, images_per_class=many), pathlib.Path("runs")
     )
     assert "from 1/1/1 of c00 to 20/20/20 of c19" in told
+
+
+def test_summary_says_on_what_other_classes_were_compared(make_summary) -> None:
+    changed = {"shared": ["3", "7"], "added": ["auk"], "removed": [], "images": 54}
+    told = closing.describe(make_summary(RUN, classes=changed), pathlib.Path("runs"))
+    assert (
+        "baseline  version 6: top-1 0.9800 · cross-entropy 0.0600 on 54 images of shared"
+        " classes (new, without a baseline: auk)\n"
+    ) in told
+    nothing = make_summary(
+        RUN, classes=changed | {"shared": [], "images": 0}, baseline_metrics=None
+    )
+    told = closing.describe(nothing, pathlib.Path("runs"))
+    assert "baseline  version 6: not compared\n" in told
 
 
 def test_summary_names_the_quarantine(make_summary) -> None:
@@ -553,7 +591,9 @@ def test_an_open_gate_is_refused_before_a_run_where_a_good_model_is_live(
 def test_an_open_gate_is_told(call, execution):
     execution.changes = {"is_gate_open": True}
     _, out, _ = call("run")
-    assert "gate      open: no threshold is set, so any model passes; passed: " in out
+    assert (
+        "gate      open: no threshold is set, so any accuracy passes; passed: " in out
+    )
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import random
 
 import pytest
 
+import slimline as sl
 from pipeline import runs
 
 REFUSED_RULE = {
@@ -161,5 +162,41 @@ def test_why_tells_an_open_gate_and_warnings_of_the_training(call, make_run):
     make_run(is_gate_open=True, findings=[warning])
     _, out, _ = call("why")
     assert f"  ! {warning}\n" in out
-    assert "  gate open: no threshold is set, so any model passes\n" in out
+    assert "  gate open: no threshold is set, so any accuracy passes\n" in out
     assert json.loads(call("why", "--json")[1])["findings"] == [warning]
+
+
+def test_from_python(make_run, make_summary):
+    passed = make_run()
+    refused = make_run(
+        passed=False,
+        pushed_version=None,
+        rules=[REFUSED_RULE],
+        infra_rules=[],
+        refusals=[REFUSED_RULE["sentence"]],
+    )
+    verdict = sl.why()
+    assert not verdict.passed and verdict.rules == [REFUSED_RULE]
+    assert repr(verdict).splitlines() == [
+        f"{runs.two_words(refused)} (digits_resnet_20) was refused by the gate",
+        "  ✗ class cat 0.6200, required of each 0.7000",
+        "nothing was pushed, version 6 stayed live",
+    ]
+    assert sl.why(passed) == sl.why(sl.Run(make_summary(passed))) == sl.why(passed.name)
+    assert sl.why(passed).passed
+
+    table = sl.runs()
+    assert list(table.index) == [passed.name, refused.name]
+    assert list(table.verdict) == ["passed", "refused"]
+    assert table.test_top_1[passed.name] == 0.9812
+    assert sl.runs("nothing").empty
+
+
+def test_a_run_is_short_in_python(make_run, make_summary):
+    folder = make_run()
+    run = sl.Run(make_summary(folder))
+    assert repr(run) == (
+        f"<Run {folder.name} of digits_resnet_20: passed, top-1 0.9812>"
+    )
+    # What the card is made of is gone: the figures are not.
+    assert run._repr_html_() is None

@@ -1,3 +1,5 @@
+import functools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -63,6 +65,74 @@ def test_equals_slim(slim_batch_norm, shape, is_training, scale, center):
         np.testing.assert_allclose(value, theirs[1][name], rtol=1e-6, err_msg=name)
     assert ours[2] == theirs[2]
     assert ours[3] == theirs[3] == (2 if is_training else 0)
+
+
+@pytest.mark.parametrize("normalizer", [layers.batch_norm, layers.bias_batch_norm])
+@pytest.mark.parametrize(
+    "convolve",
+    [
+        functools.partial(slim.conv2d, num_outputs=6, kernel_size=[3, 2], stride=2),
+        functools.partial(slim.conv2d, num_outputs=6, kernel_size=3, rate=2),
+        functools.partial(layers.im2col_conv2d, num_outputs=6, kernel_size=[3, 3]),
+        functools.partial(
+            slim.separable_conv2d, num_outputs=None, kernel_size=3, padding="VALID"
+        ),
+        functools.partial(
+            slim.separable_conv2d,
+            num_outputs=None,
+            kernel_size=[3, 3],
+            depth_multiplier=2,
+            stride=2,
+        ),
+    ],
+    ids=["stride", "dilation", "im2col", "depthwise", "depthwise_times_2"],
+)
+def test_inference_behind_a_convolution_is_that_of_the_kernel(convolve, normalizer):
+    random = np.random.default_rng(7)
+    images = random.normal(1.0, 2.0, [2, 9, 8, 3]).astype(np.float32)
+    seen = []
+
+    def normalize(inputs, **_):
+        seen.append(inputs)
+        return normalizer(inputs, is_training=False, scale=True, epsilon=0.01)
+
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        found = convolve(
+            tf.constant(images),
+            normalizer_fn=normalize,
+            activation_fn=tf.nn.relu6,
+        )
+        by_name = {
+            variable.op.name.rpartition("/")[2]: variable
+            for variable in tf.compat.v1.global_variables()
+        }
+        for variable in by_name.values():
+            value = random.uniform(0.2, 1.5, variable.shape).astype(np.float32)
+            session.run(variable.assign(value))
+        (before,) = seen
+        if normalizer is layers.bias_batch_norm:
+            before += by_name["biases"]
+        expected = tf.nn.relu6(
+            tf.nn.batch_normalization(
+                before,
+                by_name["moving_mean"],
+                by_name["moving_variance"],
+                by_name["beta"],
+                by_name["gamma"],
+                0.01,
+            )
+        )
+        found, expected = session.run([found, expected])
+    assert np.mean((expected > 0) & (expected < 6)) > 0.02
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_tensor_read_before_batch_norm_keeps_its_values():
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        before = tf.nn.conv2d(tf.ones([1, 2, 2, 1]), tf.ones([1, 1, 1, 1]), 1, "SAME")
+        layers.batch_norm(before, is_training=False, epsilon=3.0)
+        session.run(tf.compat.v1.global_variables_initializer())
+        np.testing.assert_array_equal(session.run(before), np.ones([1, 2, 2, 1]))
 
 
 @pytest.mark.parametrize("shape", [(2, 1), (1, 2, 1, 1)])

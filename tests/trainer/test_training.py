@@ -1,7 +1,9 @@
 """The loop: updates in order, exact evaluation, best checkpoint, early stop, resume."""
 
 import dataclasses
+import logging
 import pathlib
+import signal
 
 import numpy as np
 import pytest
@@ -9,7 +11,15 @@ import tensorflow as tf
 import tf_slim as slim
 
 from schema.errors import ConfigError, TrainError
-from trainer import evaluation, graphs, history, training
+from trainer import (
+    checkpoints,
+    evaluation,
+    graphs,
+    history,
+    hooks,
+    interruption,
+    training,
+)
 from trainer.config import (
     AugmentationConfig,
     ModelConfig,
@@ -225,6 +235,56 @@ def test_resumed_training_equals_an_unbroken_one(split: Split, tmp_path) -> None
         np.testing.assert_allclose(
             one.get_tensor(name), two.get_tensor(name), atol=1e-5, err_msg=name
         )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_training_resumes_exactly(
+    split: Split, tmp_path, monkeypatch, caplog, number
+) -> None:
+    """The signal comes in the middle of step 8, which is no step that is measured."""
+    monkeypatch.setattr(hooks, "REPORT_SECONDS", 0.0)
+    caplog.set_level(logging.INFO, "slimline.progress")
+    whole = training.train(with_train(), split, split, 2, tmp_path / "whole")
+
+    class Interrupt(logging.Handler):
+        def emit(self, record):
+            if record.getMessage() == "train" and record.fields["step"] == 8:
+                signal.raise_signal(number)
+
+    progress, interrupt = logging.getLogger("slimline.progress"), Interrupt()
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    progress.addHandler(interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            training.train(with_train(), split, split, 2, tmp_path / "broken")
+    finally:
+        progress.removeHandler(interrupt)
+        signal.signal(signal.SIGTERM, before)
+    store = checkpoints.CheckpointStore(tmp_path / "broken" / "checkpoints")
+    assert store.latest() == 8
+    resumed = training.train(with_train(), split, split, 2, tmp_path / "broken")
+    assert (resumed.resumed_at, resumed.best.step) == (8, whole.best.step)
+    for table in (history.measurements, history.losses):
+        first, second = (
+            list(history.read(table(tmp_path / name))) for name in ("whole", "broken")
+        )
+        assert [row["step"] for row in first] == [row["step"] for row in second]
+    one, two = (
+        tf.train.load_checkpoint(str(tmp_path / name / "checkpoints/model.ckpt-10"))
+        for name in ("whole", "broken")
+    )
+    for name in one.get_variable_to_shape_map():
+        np.testing.assert_allclose(
+            one.get_tensor(name), two.get_tensor(name), atol=1e-5, err_msg=name
+        )
+
+
+def test_a_second_ctrl_c_does_not_wait() -> None:
+    with pytest.raises(KeyboardInterrupt), interruption.held() as held:
+        signal.raise_signal(signal.SIGINT)
+        assert held.number == signal.SIGINT
+        signal.raise_signal(signal.SIGINT)
+        raise AssertionError("not reached")
 
 
 def test_batch_larger_than_the_split_is_a_sentence(split: Split, tmp_path) -> None:

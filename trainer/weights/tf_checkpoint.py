@@ -9,6 +9,7 @@ import math
 import pathlib
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from trainer.weights import checkpoints, tensors
@@ -56,6 +57,24 @@ def read_with_note(path: pathlib.Path) -> tuple[Tensors, str]:
             }, AVERAGES_TAKEN if has_averages else ""
         except Refused:
             raise
+        except _ERRORS as error:
+            raise _damaged(error) from error
+
+
+def values_in(checkpoint: str) -> dict[str, np.ndarray]:
+    """All tensors in a checkpoint by name, slots and averages included.
+
+    Args:
+      checkpoint: as for `shapes_in`.
+
+    Raises:
+      ConfigError: it is damaged.
+    """
+    with tensors.refusing(pathlib.Path(checkpoint), KIND):
+        try:
+            reader = tf.train.load_checkpoint(checkpoint)
+            names = reader.get_variable_to_shape_map()
+            return {name: reader.get_tensor(name) for name in sorted(names)}
         except _ERRORS as error:
             raise _damaged(error) from error
 

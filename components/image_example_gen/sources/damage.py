@@ -22,9 +22,10 @@ def damaged(archive: pathlib.Path, where: str, error: Exception) -> DataError:
 
 
 def not_a_file(archive: pathlib.Path, name: str) -> DataError:
-    """Error for a member that is neither a regular file nor a folder."""
+    """Error for a member that is neither a regular file nor a folder, nor leads to one."""
     return DataError(
         f"{archive.name} holds {name}, a link or device",
         expected="regular files and folders only",
-        tip="pack the folder again with links resolved (tar --dereference)",
+        tip="pack the folder again with links resolved"
+        " (tar --dereference --hard-dereference)",
     )

@@ -1,13 +1,13 @@
 """A folder on disk as a source."""
 
 import functools
-import os
 import pathlib
 from collections.abc import Iterable, Iterator
 
 from components.image_example_gen.sources import naming
 from components.image_example_gen.sources.limits import LIMITS, Limits
 from components.image_example_gen.sources.source import Member, read_at_most
+from schema import file_tree
 from schema.errors import DataError
 
 
@@ -19,10 +19,30 @@ class FolderSource:
     def __init__(self, path: pathlib.Path, limits: Limits = LIMITS):
         self.path = path
         self._limits = limits
+        self._on_disk: dict[str, str] = {}
+        self.unreadable: dict[str, str] = {}
 
     def names(self) -> Iterator[str]:
         found: list[str] = []
-        self._collect(self.path, "", (), found)
+        spellings = naming.Spellings()
+        for kind, on_disk, reason in file_tree.walk(self.path):
+            if not on_disk:
+                raise DataError(f"cannot read {self.path}: {reason}")
+            is_litter = kind is file_tree.Kind.LITTER
+            if naming.is_odd(on_disk) and not is_litter:
+                raise DataError(
+                    f"{self.path} holds a name with control characters, or not in UTF-8:"
+                    f" {ascii(on_disk)[:120]}",
+                    tip="rename it",
+                )
+            name = spellings.add(on_disk)
+            if name != on_disk:
+                self._on_disk[name] = on_disk
+            if reason:
+                self.unreadable[name] = reason
+            else:
+                found.append(name)
+                self._limits.check_count(len(found), self.path)
         yield from sorted(found)
 
     def members(self, wanted: Iterable[str] | None = None) -> Iterator[Member]:
@@ -30,34 +50,9 @@ class FolderSource:
             yield Member(name, functools.partial(self.read, name))
 
     def read(self, name: str, limit: int) -> bytes:
-        with (self.path / name).open("rb") as file:
+        with self.where(name).open("rb") as file:
             return read_at_most(file, limit)
 
-    def _collect(
-        self,
-        folder: pathlib.Path,
-        prefix: str,
-        above: tuple[tuple[int, int], ...],
-        found: list[str],
-    ) -> None:
-        try:
-            status = folder.stat()
-            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-        except OSError as error:
-            raise DataError(f"cannot read {folder}: {error.strerror}") from error
-        identity = (status.st_dev, status.st_ino)
-        if identity in above:
-            raise DataError(f"{folder} is a link to a folder above it")
-        for entry in entries:
-            if naming.is_odd(entry.name):
-                raise DataError(
-                    f"{self.path} holds a name with control characters, or not in UTF-8:"
-                    f" {ascii(prefix + entry.name)[:120]}",
-                    tip="rename it",
-                )
-            if entry.is_dir():
-                inner = f"{prefix}{entry.name}/"
-                self._collect(folder / entry.name, inner, (*above, identity), found)
-            elif entry.is_file():
-                found.append(prefix + entry.name)
-                self._limits.check_count(len(found), self.path)
+    def where(self, name: str) -> pathlib.Path:
+        """Path of a file, as it is spelled on the disk."""
+        return self.path / self._on_disk.get(name, name)

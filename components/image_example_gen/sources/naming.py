@@ -4,6 +4,7 @@ import pathlib
 import unicodedata
 
 from components.image_example_gen.sources.limits import Limits
+from schema import spelling
 from schema.errors import DataError
 
 MAX_NAME_CHARACTERS = 1024
@@ -46,10 +47,39 @@ def check_name(name: str, archive: pathlib.Path) -> str:
 
 def is_odd(name: str) -> bool:
     """Whether a name holds control characters, surrogates or direction marks."""
+    if name.isascii():
+        return not name.isprintable()
     return any(
         unicodedata.category(letter) in ("Cc", "Cs") or letter in _DIRECTION_MARKS
         for letter in name
     )
+
+
+class Spellings:
+    """The names of a source in NFC; two spellings of one name are refused."""
+
+    def __init__(self) -> None:
+        self._given: dict[str, str] = {}
+
+    def add(self, name: str) -> str:
+        """`name` in NFC.
+
+        Raises:
+          DataError: it, or a folder above it, was there in another spelling.
+        """
+        if name.isascii():
+            return name
+        normalised = spelling.normalise(name)
+        given_parts, parts = name.split("/"), normalised.split("/")
+        for count in range(1, len(parts) + 1):
+            given = "/".join(given_parts[:count])
+            first = self._given.setdefault("/".join(parts[:count]), given)
+            if first != given:
+                # The folders above are equal: the loop has passed them.
+                raise spelling.look_alikes(
+                    first.rpartition("/")[2], given.rpartition("/")[2]
+                )
+        return normalised
 
 
 class SeenNames:
@@ -60,20 +90,22 @@ class SeenNames:
         self._limits = limits
         self._count = 0
         self._seen: set[str] = set()
+        self._spellings = Spellings()
 
     def count(self) -> None:
         """Counts a member without a name of its own, such as a folder."""
         self._count += 1
         self._limits.check_count(self._count, self._archive)
 
-    def add(self, name: str) -> None:
-        """Counts a file.
+    def add(self, name: str) -> str:
+        """Counts a file, and gives its name in NFC.
 
         Raises:
           DataError: there are too many members, or one of that name was there.
         """
         self.count()
-        folded = unicodedata.normalize("NFC", name).casefold()
+        normalised = self._spellings.add(name)
+        folded = normalised.casefold()
         if folded in self._seen:
             raise DataError(
                 f"{self._archive.name} holds {name} twice",
@@ -81,3 +113,4 @@ class SeenNames:
                 tip="pack the folder again",
             )
         self._seen.add(folded)
+        return normalised

@@ -8,6 +8,7 @@ from components.image_example_gen.sources.limits import LIMITS, Limits
 from components.image_example_gen.sources.source import Source
 from components.image_example_gen.sources.tar_archive import TarSource
 from components.image_example_gen.sources.zip_archive import ZipSource
+from schema import file_tree
 from schema.errors import DataError
 
 _HEAD_BYTES = 512  # the first header of a tar
@@ -17,9 +18,18 @@ def open_source(path: str | os.PathLike[str], limits: Limits = LIMITS) -> Source
     """Source at `path`; its first bytes say what kind of archive it is, not its name.
 
     Raises:
-      DataError: nothing is there, or it is neither a folder nor a known archive.
+      DataError: nothing is there, it cannot be read, or it is neither a folder nor a known
+        archive.
     """
     where = pathlib.Path(path).expanduser()
+    try:
+        return _open(where, limits)
+    except OSError as error:
+        reason = file_tree.why_unreadable(where, error)
+        raise DataError(f"cannot read {where}: {reason}") from error
+
+
+def _open(where: pathlib.Path, limits: Limits) -> Source:
     if where.is_dir():
         return FolderSource(where, limits)
     if not where.is_file():

@@ -32,15 +32,21 @@ class Source(Protocol):
 
     Attributes:
       path: where it lies.
+      unreadable: what `names` met and nobody can read, with the reason: links that lead
+        nowhere, closed folders; of folders on disk only.
       is_random_access: `read` works, and `members` may be asked for single names. Where
         it is False, each pass over the names unpacks the archive from its start.
     """
 
     path: pathlib.Path
+    unreadable: dict[str, str]
     is_random_access: bool
 
     def names(self) -> Iterator[str]:
-        """Names of all regular files; sorted where access is random."""
+        """Names of all regular files in NFC; sorted where access is random.
+
+        Of a folder on disk also the litter in it, a folder of litter under one name.
+        """
 
     def members(self, wanted: Iterable[str] | None = None) -> Iterator[Member]:
         """All members, or the `wanted` ones in the order asked for."""

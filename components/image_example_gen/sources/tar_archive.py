@@ -2,19 +2,27 @@
 
 import contextlib
 import pathlib
+import posixpath
 import tarfile
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from typing import IO
 
 from components.image_example_gen.sources import decoding, naming
 from components.image_example_gen.sources.damage import DAMAGE, damaged, not_a_file
 from components.image_example_gen.sources.limits import CHUNK_BYTES, LIMITS, Limits
 from components.image_example_gen.sources.metering import MeteredStream
 from components.image_example_gen.sources.source import Member, MemberTooLarge
+from schema import spelling
 from schema.errors import DataError
 
 
 class TarSource:
-    """A tar, unpacked as a stream: each pass over it starts from the beginning."""
+    """A tar, unpacked as a stream: each pass over it starts from the beginning.
+
+    A hard link is the file that it links to, an earlier one of the same tar; the first link
+    costs two passes more, which find the files linked to and keep their bytes.
+    """
 
     is_random_access = False
 
@@ -23,14 +31,31 @@ class TarSource:
         self.path = path
         self._kind = kind
         self._limits = limits
+        self.unreadable: dict[str, str] = {}
 
     def names(self) -> Iterator[str]:
-        for member in self.members():
-            yield member.name
+        for name, _, _ in self._pass():
+            yield name
 
     def members(self, wanted: Iterable[str] | None = None) -> Iterator[Member]:
         if wanted is not None:
             raise ValueError("a tar is read from its start, not member by member")
+        linked: _LinkedFiles | None = None
+        with contextlib.ExitStack() as stack:
+            for name, info, tar in self._pass():
+                if not info.islnk():
+                    yield Member(name, _member_reader(self.path, tar, info))
+                    continue
+                if linked is None:
+                    linked = stack.enter_context(_LinkedFiles(self.path, self._limits))
+                    linked.collect(self._pass)
+                yield Member(name, linked.reader(name))
+
+    def read(self, name: str, limit: int) -> bytes:
+        raise ValueError("a tar is read from its start, not member by member")
+
+    def _pass(self) -> Iterator[tuple[str, tarfile.TarInfo, tarfile.TarFile]]:
+        """Every file and hard link in turn: its name, what the tar says of it, the tar."""
         last = "its start"
         with contextlib.ExitStack() as stack:
             file = stack.enter_context(self.path.open("rb"))
@@ -54,12 +79,11 @@ class TarSource:
                         seen.count()
                         stream.allow(0)
                         continue
-                    if not info.isreg() or info.issparse():
+                    if not (info.isreg() or info.islnk()) or info.issparse():
                         raise not_a_file(self.path, info.name)
-                    seen.add(name)
-                    stream.allow(info.size)
-                    last = name
-                    yield Member(name, _member_reader(self.path, tar, info))
+                    name = last = seen.add(name)
+                    stream.allow(info.size if info.isreg() else 0)
+                    yield name, info, tar
                 while stream.read(CHUNK_BYTES):  # reaches the checksums at the end
                     stream.allow(0)
             except DAMAGE as error:
@@ -71,8 +95,65 @@ class TarSource:
                     tip="fetch or pack the archive again",
                 )
 
-    def read(self, name: str, limit: int) -> bytes:
-        raise ValueError("a tar is read from its start, not member by member")
+
+class _LinkedFiles:
+    """The files of a tar that hard links mean, kept in a temporary file."""
+
+    def __init__(self, archive: pathlib.Path, limits: Limits):
+        self._archive = archive
+        self._limits = limits
+        self._target_of: dict[str, str] = {}
+        self._places: dict[str, tuple[int, int]] = {}
+        self._bytes_out = 0
+
+    def __enter__(self) -> "_LinkedFiles":
+        self._kept: IO[bytes] = tempfile.TemporaryFile()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._kept.close()
+
+    def collect(
+        self,
+        read: Callable[[], Iterator[tuple[str, tarfile.TarInfo, tarfile.TarFile]]],
+    ) -> None:
+        """Finds the links, and keeps what they link to; `read` makes a pass over the tar.
+
+        Raises:
+          DataError: a link leads to no earlier file of the tar.
+        """
+        earlier: set[str] = set()
+        for name, info, _ in read():
+            if info.islnk():
+                target = spelling.normalise(posixpath.normpath(info.linkname))
+                target = self._target_of.get(target, target)
+                if target not in earlier:
+                    raise not_a_file(self._archive, info.name)
+                self._target_of[name] = target
+            else:
+                earlier.add(name)
+        targets = set(self._target_of.values())
+        for name, info, tar in read():
+            if name in targets:
+                self._places[name] = (self._kept.tell(), info.size)
+                read_member = _member_reader(self._archive, tar, info)
+                # Larger ones are read by nobody.
+                with contextlib.suppress(MemberTooLarge):
+                    self._kept.write(read_member(self._limits.data_file_bytes))
+
+    def reader(self, name: str) -> Callable[[int], bytes]:
+        """Reads the file that the link `name` means."""
+        start, size = self._places[self._target_of[name]]
+
+        def read(limit: int) -> bytes:
+            if size > limit:
+                raise MemberTooLarge(f"{size:,} bytes, at most {limit:,} are read")
+            self._bytes_out += size
+            self._limits.check_total(self._bytes_out, self._archive)
+            self._kept.seek(start)
+            return self._kept.read(size)
+
+        return read
 
 
 class _ForgetfulTarFile(tarfile.TarFile):

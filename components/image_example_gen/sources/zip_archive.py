@@ -1,5 +1,6 @@
 """A zip as a source."""
 
+import contextlib
 import functools
 import pathlib
 import stat
@@ -15,6 +16,7 @@ from schema.errors import DataError
 
 _LOCAL_HEADER_BYTES = 30
 _ENCRYPTED = 0x1
+_IS_UTF8 = 0x800
 _ZIP_DAMAGE = (
     *DAMAGE,
     zipfile.BadZipFile,
@@ -35,6 +37,7 @@ class ZipSource:
         self._file: zipfile.ZipFile | None = None
         self._infos: dict[str, zipfile.ZipInfo] = {}
         self._bytes_out = 0
+        self.unreadable: dict[str, str] = {}
 
     def __reduce__(self) -> tuple:
         # A copy opens the file for itself.
@@ -84,7 +87,7 @@ class ZipSource:
                     tip="nothing was unpacked; such archives are made to exhaust memory",
                 )
             end = info.header_offset + _LOCAL_HEADER_BYTES + info.compress_size
-            name = naming.check_name(info.orig_filename, self.path)
+            name = naming.check_name(_name_of(info), self.path)
             if info.is_dir():
                 seen.count()
                 continue
@@ -96,6 +99,13 @@ class ZipSource:
                     f"{self.path.name} is protected by a password",
                     tip="pack the folder again without one",
                 )
-            seen.add(name)
-            checked[name] = info
+            checked[seen.add(name)] = info
         return checked
+
+
+def _name_of(info: zipfile.ZipInfo) -> str:
+    """Name of a member; UTF-8 also where the archive does not say so, as Finder's."""
+    if not info.flag_bits & _IS_UTF8:
+        with contextlib.suppress(UnicodeError):
+            return info.orig_filename.encode("cp437").decode("utf-8")
+    return info.orig_filename

@@ -16,6 +16,7 @@ def test_spec():
     assert made.exec_properties == {
         "input_path": "data",
         "input_format": "auto",
+        "input_answers": "",
         "input_fingerprint": "",
         "input_spans": "",
         "window_spans": 1,

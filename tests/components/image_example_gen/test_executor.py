@@ -353,8 +353,9 @@ def test_contract_of_the_packaged_data_sets_holds_for_what_ingest_writes(
 
 
 def test_ignored_images_are_not_passed_over_in_silence(fakes, tmp_path, ingest, caplog):
-    for split in ("train", "test", "extra"):
+    for split in ("train", "test"):
         fakes.class_folders(tmp_path / "pets" / split, per_class=4)
+    fakes.class_folders(tmp_path / "pets", ("unlabelled",), per_class=8)
     examples = ingest(tmp_path / "pets")
     assert summary_of(examples)["ignored_images"] == 8
     assert "8 image files are no part of the layout" in caplog.text

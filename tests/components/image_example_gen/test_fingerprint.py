@@ -33,6 +33,21 @@ def test_every_change_of_content_is_seen(fakes, tmp_path):
     assert len(seen) == 5
 
 
+def test_what_cannot_be_read_counts_by_its_reason(fakes, tmp_path):
+    folder = fakes.class_folders(tmp_path / "pets", per_class=3)
+    seen = {fingerprint(folder)}
+    link = folder / "cat" / "link.png"
+    link.symlink_to("gone.png")
+    seen.add(fingerprint(folder))
+    link.unlink()
+    link.symlink_to(link)
+    seen.add(fingerprint(folder))
+    link.unlink()
+    link.symlink_to("image_0001.png")
+    seen.add(fingerprint(folder))
+    assert len(seen) == 4
+
+
 def test_of_a_file_it_is_the_plain_sha256(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")
     assert fingerprint(tmp_path / "a").startswith("ba7816bf8f01cfea")

@@ -11,7 +11,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from components.image_example_gen import pickles
+from components.image_example_gen.layouts import pickles
 
 RECONSTRUCT = b"cnumpy.core.multiarray\n_reconstruct\n"
 NDARRAY = b"cnumpy\nndarray\n"

@@ -4,8 +4,10 @@ import dataclasses
 import io
 import os
 import pickle
+import shutil
 import stat
 import struct
+import subprocess
 import tarfile
 import zipfile
 
@@ -81,6 +83,18 @@ def test_says_that_nothing_is_there(tmp_path):
         opening.open_source(tmp_path / "absent")
     assert caught.value.message == f"no data at {tmp_path / 'absent'}"
     assert "--data" in caught.value.tip
+
+
+def test_says_that_it_has_no_permission(unprivileged):
+    folder, as_nobody = unprivileged
+    (folder / "closed").mkdir()
+    (folder / "closed" / "a.zip").touch()
+    (folder / "closed").chmod(0)
+    (folder / "b.zip").touch(mode=0)
+    with as_nobody():
+        for name in ("closed", "closed/a.zip", "b.zip"):
+            with pytest.raises(DataError, match=r"cannot read .*: Permission denied"):
+                list(opening.open_source(folder / name).names())
 
 
 BAD_NAMES = [
@@ -225,5 +239,120 @@ def test_folder_follows_links_but_not_in_circles(fakes, tmp_path):
     (linked / "cat").symlink_to(real / "cat")
     assert list(opening.open_source(linked).names()) == ["cat/image_0001.png"]
     (linked / "circle").symlink_to(linked)
-    with pytest.raises(DataError, match="a link to a folder above it"):
-        list(opening.open_source(linked).names())
+    source = opening.open_source(linked)
+    assert list(source.names()) == ["cat/image_0001.png"]
+    assert source.unreadable == {"circle": "a link to a folder above it"}
+
+
+def test_a_hard_link_is_the_earlier_file_of_the_same_tar(tmp_path):
+    link = tarfile.TarInfo("./cat/c.png")
+    link.type, link.linkname = tarfile.LNKTYPE, "./cat/a.png"
+    again = tarfile.TarInfo("cat/d.png")
+    again.type, again.linkname = tarfile.LNKTYPE, "cat/c.png"
+    entries = [("./cat/a.png", b"1"), ("cat/b.png", b"22"), (link, b""), (again, b"")]
+    path = make_tar(tmp_path / "a.tar.gz", entries, "w:gz")
+    source = opening.open_source(path)
+    assert content(source) == {
+        "cat/a.png": b"1",
+        "cat/b.png": b"22",
+        "cat/c.png": b"1",
+        "cat/d.png": b"1",
+    }
+    assert content(pickle.loads(pickle.dumps(source))) == content(source)
+
+
+@pytest.mark.skipif(not shutil.which("tar"), reason="tar is not installed")
+def test_reads_what_tar_makes_of_hard_links(tmp_path):
+    folder = tmp_path / "pets" / "cat"
+    folder.mkdir(parents=True)
+    (folder / "a.png").write_bytes(b"1")
+    os.link(folder / "a.png", folder / "b.png")
+    (folder / "c.png").symlink_to("a.png")
+    path = tmp_path / "pets.tar"
+    subprocess.run(
+        ["tar", "-cf", path, "--dereference", "-C", tmp_path, "pets"], check=True
+    )
+    assert content(opening.open_source(path)) == {
+        f"pets/cat/{name}.png": b"1" for name in "abc"
+    }
+
+
+@pytest.mark.parametrize(
+    "target", ["cat/z.png", "../cat/a.png", "/cat/a.png", "cat/b.png"]
+)
+def test_refuses_a_hard_link_to_no_earlier_file(tmp_path, target):
+    link = tarfile.TarInfo("cat/b.png")
+    link.type, link.linkname = tarfile.LNKTYPE, target
+    path = make_tar(
+        tmp_path / "bad.tar", [("cat/a.png", b"1"), (link, b""), ("cat/z.png", b"3")]
+    )
+    with pytest.raises(DataError, match=r"holds cat/b\.png, a link") as caught:
+        content(opening.open_source(path))
+    assert "--hard-dereference" in caught.value.tip
+
+
+def test_hard_links_count_against_the_limits(tmp_path):
+    entries = [("cat/a.png", bytes(20_000))]
+    for number in range(9):
+        link = tarfile.TarInfo(f"cat/{number}.png")
+        link.type, link.linkname = tarfile.LNKTYPE, "cat/a.png"
+        entries.append((link, b""))
+    path = make_tar(tmp_path / "bad.tar", entries)
+    limits = dataclasses.replace(LIMITS, total_bytes=100_000)
+    with pytest.raises(DataError, match="more than 100,000 bytes"):
+        content(opening.open_source(path, limits))
+
+
+NFC, NFD = "caf\u00e9", "cafe\u0301"
+
+
+def write_names(tmp_path, kind, names):
+    """A source with a file for each name."""
+    path = tmp_path / f"data.{kind}"
+    if kind == "folder":
+        for name in names:
+            (path / name).parent.mkdir(parents=True, exist_ok=True)
+            (path / name).write_bytes(b"1")
+    elif kind == "tar":
+        make_tar(path, [(name, b"1") for name in names])
+    else:
+        with zipfile.ZipFile(path, "w") as archive:
+            for name in names:
+                archive.writestr(name, b"1")
+    return path
+
+
+@pytest.mark.parametrize("kind", ["folder", "tar", "zip"])
+def test_names_are_given_in_nfc(tmp_path, kind):
+    path = write_names(tmp_path, kind, [f"{NFD}/a.png", "dog/b.png"])
+    source = opening.open_source(path)
+    assert content(source) == {f"{NFC}/a.png": b"1", "dog/b.png": b"1"}
+    # As Beam sends it to workers, which ask for the names they are given.
+    again = pickle.loads(pickle.dumps(source))
+    if again.is_random_access:
+        assert [member.read(9) for member in again.members([f"{NFC}/a.png"])] == [b"1"]
+
+
+@pytest.mark.parametrize("kind", ["folder", "tar", "zip"])
+def test_refuses_two_spellings_of_one_folder(tmp_path, kind):
+    path = write_names(tmp_path, kind, [f"{NFD}/a.png", f"{NFC}/b.png"])
+    with pytest.raises(DataError, match="two names look alike") as caught:
+        content(opening.open_source(path))
+    assert "(c a f U+00E9)" in caught.value.found
+    assert "(c a f e U+0301)" in caught.value.found
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        (f"{NFD}/a.png".encode(), f"{NFC}/a.png"),  # as Finder writes it
+        ("ж/a.png".encode(), "ж/a.png"),
+        (b"caf\x82/a.png", f"{NFC}/a.png"),  # cp437, as old tools write it
+    ],
+)
+def test_zip_names_without_the_flag(tmp_path, raw, expected):
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("x" * len(raw), b"1")
+    path.write_bytes(path.read_bytes().replace(b"x" * len(raw), raw))
+    assert content(opening.open_source(path)) == {expected: b"1"}

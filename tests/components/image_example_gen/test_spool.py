@@ -72,7 +72,7 @@ def test_an_archive_s_images_travel_without_bytes(fakes, tmp_path) -> None:
     pixels = fakes.pixels([0, 1], 6, 5, 3)
     found = [
         records.PixelBatch("train", "a.bin", 0, np.array([0, 1]), ("x", "y"), pixels),
-        records.ImageFile("", "cat/1.png", "cat", False, b"encoded", "pets/cat/1.png"),
+        records.ImageFile("", "cat/1.png", "cat", b"encoded", "pets/cat/1.png"),
         records.Ignored("readme"),
     ]
     job = job_of(layouts.plan(str(fakes.class_folders(tmp_path / "pets"))), tmp_path)

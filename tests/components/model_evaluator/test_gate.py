@@ -14,20 +14,39 @@ def measured(top_1: float = 0.9, **changes: Any) -> dict[str, Any]:
         "baseline_metrics": None,
         "baseline_version": None,
         "differences": None,
+        "classes": None,
         "per_class": {
             "cat": {"recall": 0.62, "support": 10},
             "dog": {"recall": 0.98, "support": 10},
-            "emu": {"recall": 0.0, "support": 0},
         },
         "slices": {"colour": {"gray": {"top_1": 0.7}}},
     } | changes
 
 
-def against(baseline: float, low: float, high: float) -> dict[str, Any]:
+def against(
+    baseline: float,
+    low: float,
+    high: float,
+    *,
+    top_1: float = 0.9,
+    images: int = 1000,
+    shared: tuple[str, ...] = ("cat", "dog", "emu"),
+    added: tuple[str, ...] = (),
+    removed: tuple[str, ...] = (),
+) -> dict[str, Any]:
+    """Figures of a comparison with version 6, in which the candidate has `top_1`."""
+    is_compared = bool(shared and images)
+    difference = {"difference": top_1 - baseline, "low": low, "high": high}
     return {
-        "baseline_metrics": {"top_1": baseline},
+        "baseline_metrics": {"top_1": baseline} if is_compared else None,
         "baseline_version": "6",
-        "differences": {"top_1": {"difference": 0.0, "low": low, "high": high}},
+        "differences": {"top_1": difference} if is_compared else None,
+        "classes": {
+            "shared": shared,
+            "added": added,
+            "removed": removed,
+            "images": images,
+        },
     }
 
 
@@ -111,7 +130,6 @@ def test_the_first_model_needs_no_gain() -> None:
 def test_one_class_below_its_floor_fails(
     floor: float, sentence: str, is_kept: bool
 ) -> None:
-    """A class without test images has no recall to hold against a floor."""
     assert sentences(measured(), min_class_recall=floor)[2] == (sentence, is_kept)
 
 
@@ -181,7 +199,7 @@ def test_the_rule_carries_the_figure_of_the_cross_validation() -> None:
 def test_a_drop_on_few_test_images_counts_beyond_noise(
     high: float, is_kept: bool
 ) -> None:
-    found = measured(0.75, images=6, **against(0.9, -0.5, high))
+    found = measured(**against(0.9, -0.5, high, top_1=0.75, images=6))
     rule = gate.judge(found, gate.Limits(max_top_1_drop=0.02, min_test_images=30))[1]
     assert rule.is_kept == is_kept
     assert rule.sentence == (
@@ -208,9 +226,10 @@ def test_a_single_test_image() -> None:
         ({"beats_guessing": True}, False),
         ({"min_class_recall": 0.1}, False),
         ({"floors": {"class:cat": 0.5}}, False),
+        ({"class_changes": gate.REFUSE}, True),
     ],
 )
-def test_a_gate_is_open_where_any_model_passes(
+def test_a_gate_is_open_where_any_accuracy_passes(
     limits: dict[str, Any], is_open: bool
 ) -> None:
     assert gate.Limits(**limits).is_open is is_open
@@ -252,3 +271,101 @@ def test_a_model_must_have_learned_more_than_the_commonest_class(
     found = sentences(figures, beats_guessing=True)
     assert found[2:] == told
     assert len(sentences(figures)) == 2
+
+
+CHANGED = {"shared": ("cat", "dog"), "added": ("auk", "owl"), "removed": ("emu",)}
+CHANGES = "the classes are not those of version 6 (new, without a baseline: auk, owl; gone: emu)"
+
+
+def test_models_of_other_classes_are_compared_on_those_that_both_know() -> None:
+    """The top-1 of the whole split, 0.6, has new classes in it and is not compared."""
+    figures = measured(0.6, **against(0.896, -0.002, 0.010, images=700, **CHANGED))
+    rule = gate.judge(figures, gate.Limits(max_top_1_drop=0.005))[1]
+    assert rule.sentence == (
+        "+0.0040 against version 6 (0.8960, ± 0.0060) on 700 images of the 2 classes that"
+        " both know, a drop of 0.0050 is allowed"
+    )
+    assert rule.is_kept
+    assert rule.figure == pytest.approx(0.004)
+
+
+def test_few_images_of_shared_classes_are_few_test_images() -> None:
+    figures = measured(**against(0.95, -0.4, 0.3, images=7, **CHANGED))
+    limits = gate.Limits(max_top_1_drop=0.005, min_test_images=30)
+    rule = gate.judge(figures, limits)[1]
+    assert rule.is_kept
+    assert rule.sentence.startswith(
+        "-0.0500 against version 6 (0.9500) on 7 images of the 2 classes that both know; on"
+        " 7 test images that may be anything from -0.4000 to +0.3000"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"shared": (), "removed": ("emu",)}, "the two models have no class in common"),
+        ({"images": 0, "added": ("auk",)}, "no test image has a class that both know"),
+        ({"shared": (), "added": ("auk",)},
+         "its classes are unknown, assets/labels.txt cannot be read"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_compared_is_not(changes: dict[str, Any], why: str) -> None:
+    figures = measured(**against(0.0, 0, 0, **changes))
+    rules = gate.judge(figures, gate.Limits(max_top_1_drop=0.0, needs_real_gain=True))
+    assert rules[1].sentence == f"not compared with version 6: {why}"
+    assert (rules[1].figure, rules[1].baseline) == (None, None)
+    assert not [rule for rule in rules if rule.name == "needs_real_gain"]
+
+
+@pytest.mark.parametrize(
+    ("policy", "end", "is_kept"),
+    [
+        ("allow", "", True),
+        ("ask", ", slimline run --accept-classes accepts that", False),
+        ("refuse", ", which evaluation.class_changes=refuse forbids", False),
+    ],
+)
+def test_classes_that_came_and_went_are_named(
+    policy: str, end: str, is_kept: bool
+) -> None:
+    figures = measured(**against(0.896, -0.002, 0.010, **CHANGED))
+    assert sentences(figures, class_changes=policy)[2] == (f"{CHANGES}{end}", is_kept)
+
+
+def test_of_many_classes_the_first_are_named() -> None:
+    added = tuple(f"class_{number}" for number in range(1200))
+    figures = measured(**against(0.9, 0, 0, added=added))
+    sentence, _ = sentences(figures, class_changes="ask")[2]
+    assert "class_3, class_4 and 1,195 more), slimline run" in sentence
+
+
+def test_the_same_classes_need_no_rule() -> None:
+    figures = measured(**against(0.9, 0, 0))
+    assert len(sentences(figures, class_changes="refuse")) == 2
+
+
+def test_classes_without_test_images_are_named_and_left_out() -> None:
+    per_class = {
+        "cat": {"recall": 0.62, "support": 10},
+        "dog": {"recall": 0.0, "support": 0},
+        "emu": {"recall": 0.0, "support": 0},
+    }
+    limits = {"min_class_recall": 0.6, "floors": {"class:emu": 0.9}}
+    assert sentences(measured(per_class=per_class), **limits)[2:] == [
+        ("weakest class cat 0.6200 ≥ 0.6000 required of each", True),
+        (
+            "no test image of dog, emu: top-k, macro figures, recall and floors of classes"
+            " leave these 2 out",
+            True,
+        ),
+    ]
+    del per_class["emu"]
+    assert sentences(measured(per_class=per_class))[-1][0].endswith("leave it out")
+
+
+def test_a_floor_of_a_class_that_nobody_knows_is_not_kept() -> None:
+    figures = measured()
+    assert sentences(figures, floors={"class:yak": 0.9})[2] == (
+        "no test image has class 'yak', a floor is set for it",
+        False,
+    )

@@ -24,11 +24,11 @@ def test_a_class_without_images_and_predictions_scores_zero() -> None:
     assert emu == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 0}
 
 
-def test_macro_counts_every_class_the_same() -> None:
+def test_macro_counts_every_class_with_images_the_same() -> None:
     means = scores.macro(scores.per_class(CONFUSION, LABELS))
-    assert means["macro_precision"] == pytest.approx((3 / 5 + 4 / 5) / 3)
-    assert means["macro_recall"] == pytest.approx((3 / 4 + 4 / 6) / 3)
-    assert means["macro_f1"] == pytest.approx((2 / 3 + 8 / 11) / 3)
+    assert means["macro_precision"] == pytest.approx((3 / 5 + 4 / 5) / 2)
+    assert means["macro_recall"] == pytest.approx((3 / 4 + 4 / 6) / 2)
+    assert means["macro_f1"] == pytest.approx((2 / 3 + 8 / 11) / 2)
 
 
 def test_reliability_by_hand() -> None:

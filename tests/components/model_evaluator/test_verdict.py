@@ -9,19 +9,31 @@ from typing import Any
 
 import apache_beam as beam
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 import tensorflow.compat.v1 as v1
 import tensorflow_model_analysis as tfma
 from sklearn import metrics as sklearn_metrics
+from tfx.types import artifact_utils, standard_artifacts
+from tfx.utils import path_utils
 from tfx_bsl.public import tfxio
 
-from components.model_evaluator import analysis, gate, predictions, verdict
+from components.model_evaluator import (
+    analysis,
+    classes,
+    component,
+    gate,
+    predictions,
+    verdict,
+)
 from pipeline import engines
 from schema import features, images
 
 LABELS = ("ant", "bee", "cat", "dog", "emu", "fox", "gnu")
 SETTINGS = analysis.Settings(LABELS, top_k=(2, 5, 7))
+# Of a baseline: two classes of LABELS are new since then, one is gone, the order differs.
+OTHER_LABELS = ("yak", "gnu", "bee", "cat", "ant", "dog")
 NUM_IMAGES = 60
 SIZE_PX = 4
 
@@ -35,7 +47,8 @@ class Evaluated:
       labels: int [n], in the order of `keys`.
       keys: of the images.
       candidate: its probabilities, float32 [n, num_classes].
-      baseline: the same of the baseline.
+      baseline: the same of the baseline, in the order of its own labels.
+      baseline_labels: class names of the baseline; none without one.
       sizes: bucket of each image.
     """
 
@@ -44,23 +57,25 @@ class Evaluated:
     keys: list[str]
     candidate: np.ndarray
     baseline: np.ndarray
+    baseline_labels: tuple[str, ...]
     sizes: np.ndarray
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["alone", "with_baseline"])
+@pytest.fixture(
+    scope="module",
+    params=[(), LABELS, OTHER_LABELS],
+    ids=["alone", "with_baseline", "other_classes"],
+)
 def evaluated(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Evaluated:
     folder = tmp_path_factory.mktemp("evaluation")
     random = np.random.default_rng(5)
-    examples = list(_examples(random))
     file = folder / "examples.gz"
-    with tf.io.TFRecordWriter(str(file), "GZIP") as writer:
-        for example in examples:
-            writer.write(example.SerializeToString())
-    models = {analysis.CANDIDATE: _model(folder / "candidate", seed=1)}
+    examples = _write(file, random)
+    models = {analysis.CANDIDATE: _model(folder / "candidate", 1, len(LABELS))}
     if request.param:
-        models[analysis.BASELINE] = _model(folder / "baseline", seed=2)
+        models[analysis.BASELINE] = _model(folder / "baseline", 2, len(request.param))
     uri = folder / "artifact"
     analysis.run(
         functools.partial(_read, str(file)),
@@ -68,6 +83,7 @@ def evaluated(
         SETTINGS,
         uri,
         lambda: beam.Pipeline(argv=engines.local()),
+        request.param,
     )
     values = [example.features.feature for example in examples]
     serialised = [example.SerializeToString() for example in examples]
@@ -82,6 +98,7 @@ def evaluated(
             if request.param
             else np.zeros([0])
         ),
+        baseline_labels=request.param,
         sizes=np.array(
             [
                 "up to 32 px"
@@ -95,8 +112,9 @@ def evaluated(
 
 @pytest.fixture(scope="module")
 def figures(evaluated: Evaluated) -> dict[str, Any]:
-    version = "6" if len(evaluated.baseline) else None
-    return verdict.measure(evaluated.uri, SETTINGS, version)
+    names = evaluated.baseline_labels
+    baseline = classes.Baseline("6", names) if names else None
+    return verdict.measure(evaluated.uri, SETTINGS, baseline)
 
 
 def test_headline_metrics_are_those_of_scikit_learn(
@@ -122,18 +140,29 @@ def test_headline_metrics_are_those_of_scikit_learn(
 def test_the_baseline_is_measured_on_the_same_images(
     evaluated: Evaluated, figures: dict[str, Any]
 ) -> None:
-    if not len(evaluated.baseline):
+    names = evaluated.baseline_labels
+    if not names:
         assert figures["baseline_metrics"] is None
         assert figures["differences"] is None
+        assert figures["classes"] is None
         return
-    expected = _scikit_learn(evaluated.labels, evaluated.baseline)
-    for name in ("top_1", "top_2", "top_5", "cross_entropy"):
-        found = figures["baseline_metrics"][name]
-        assert found == pytest.approx(expected[name], abs=1e-6), name
+    shared = [name for name in LABELS if name in names]
+    is_in = np.isin(np.array(LABELS)[evaluated.labels], shared)
+    assert figures["classes"] == {
+        "shared": tuple(shared),
+        "added": tuple(name for name in LABELS if name not in names),
+        "removed": tuple(name for name in names if name not in LABELS),
+        "images": np.count_nonzero(is_in),
+    }
+    # Of each model the true classes by its own numbers.
+    own = np.array([names.index(LABELS[label]) for label in evaluated.labels[is_in]])
+    before = _headline(own, evaluated.baseline[is_in], len(names))
+    after = _headline(evaluated.labels[is_in], evaluated.candidate[is_in], len(LABELS))
+    assert figures["baseline_metrics"].keys() == before.keys()
+    for name, value in before.items():
+        assert figures["baseline_metrics"][name] == pytest.approx(value, abs=1e-6), name
         difference = figures["differences"][name]
-        assert difference["difference"] == pytest.approx(
-            figures["metrics"][name] - found, abs=1e-6
-        )
+        assert difference["difference"] == pytest.approx(after[name] - value, abs=1e-6)
         assert difference["low"] < difference["difference"] < difference["high"]
 
 
@@ -195,12 +224,94 @@ def test_the_table_holds_every_image_once_sorted_by_key(evaluated: Evaluated) ->
     np.testing.assert_array_equal(
         table["predicted"], evaluated.candidate[order].argmax(axis=1)
     )
-    if len(evaluated.baseline):
-        np.testing.assert_array_equal(
-            table["baseline_predicted"], evaluated.baseline[order].argmax(axis=1)
-        )
+    if names := evaluated.baseline_labels:
+        known = [*LABELS, *(name for name in names if name not in LABELS)]
+        predicted = evaluated.baseline[order].argmax(axis=1)
+        assert [known[number] for number in table["baseline_predicted"]] == [
+            names[number] for number in predicted
+        ]
     left = [path.name for path in pathlib.Path(evaluated.uri).iterdir()]
     assert not [name for name in left if name.startswith(".")]
+
+
+@pytest.mark.parametrize(
+    ("before", "aligned"),
+    [
+        (("bee", "ant"), [0.4, 0.6, 0.0]),  # cat is new
+        (("cat", "dog"), [0.0, 0.0, 0.6, 0.4]),  # dog is gone, ant and bee are new
+        (("yak", "gnu"), [0.0, 0.0, 0.0, 0.6, 0.4]),
+    ],
+)
+def test_probabilities_follow_the_names(
+    before: tuple[str, ...], aligned: list[float]
+) -> None:
+    found = classes.align(np.array([[0.6, 0.4]]), ("ant", "bee", "cat"), before)
+    np.testing.assert_array_equal(found, [aligned])
+
+
+def test_top_k_of_a_baseline_with_no_more_classes_than_k_is_left_out() -> None:
+    """It would be 1, whatever the model answers."""
+    table = pd.DataFrame(
+        {
+            f"{prefix}{name}": [value, value]
+            for prefix in ("", predictions.BASELINE_PREFIX)
+            for name, value in (
+                (predictions.PREDICTED, 0),
+                (predictions.LABEL_RANK, 2),
+                (predictions.LABEL_PROBABILITY, 0.5),
+            )
+        }
+        | {predictions.LABEL: [1, 1]}
+    )
+    found = verdict.compare(table, ("top_1", "top_2", "top_5"), num_classes=5)
+    assert found["baseline_metrics"].keys() == {"top_1", "top_2", "cross_entropy"}
+    assert found["differences"]["top_2"]["difference"] == 0
+
+
+def test_a_live_model_without_a_class_in_common_is_not_even_asked(
+    tmp_path: pathlib.Path,
+) -> None:
+    """Through the component; the baseline holds no graph, only the names of its classes."""
+    examples = standard_artifacts.Examples()
+    examples.uri = str(tmp_path / "examples")
+    examples.split_names = artifact_utils.encode_split_names(["test"])
+    examples.set_string_custom_property("payload_format", "FORMAT_TF_EXAMPLE")
+    examples.set_string_custom_property("file_format", "tfrecords_gzip")
+    (tmp_path / "examples" / "Split-test").mkdir(parents=True)
+    _write(tmp_path / "examples" / "Split-test" / "data.gz", np.random.default_rng(5))
+    model, live = standard_artifacts.Model(), standard_artifacts.Model()
+    model.uri, live.uri = str(tmp_path / "candidate"), str(tmp_path / "live")
+    _model(pathlib.Path(path_utils.serving_model_dir(model.uri)), 1, len(LABELS))
+    live.set_int_custom_property("exists", 1)
+    live.set_string_custom_property("version", "6")
+    assets = pathlib.Path(path_utils.serving_model_dir(live.uri), "assets")
+    assets.mkdir(parents=True)
+    (assets / "labels.txt").write_text("yak\nowl\n")
+    evaluation, blessing = (
+        standard_artifacts.ModelEvaluation(),
+        standard_artifacts.ModelBlessing(),
+    )
+    evaluation.uri, blessing.uri = str(tmp_path / "evaluation"), str(tmp_path / "bless")
+    context = component.Executor.Context(
+        make_beam_pipeline_fn=lambda: beam.Pipeline(argv=engines.local())
+    )
+    component.Executor(context).Do(
+        {"examples": [examples], "model": [model], "baseline_model": [live]},
+        {"evaluation": [evaluation], "blessing": [blessing]},
+        {
+            "settings": json.dumps(dataclasses.asdict(SETTINGS)),
+            "limits": json.dumps({"max_top_1_drop": 0.0, "class_changes": "ask"}),
+            "split": "test",
+        },
+    )
+    found = json.loads((tmp_path / "evaluation" / gate.VERDICT_FILE).read_text())
+    assert found["sentences"][1:] == [
+        "not compared with version 6: the two models have no class in common",
+        "the classes are not those of version 6 (new, without a baseline: ant, bee, cat, dog,"
+        " emu and 2 more; gone: yak, owl), slimline run --accept-classes accepts that",
+    ]
+    assert not found["is_blessed"]
+    assert found["baseline_metrics"] is None
 
 
 def test_the_verdict_holds_rules_and_figures(
@@ -231,6 +342,15 @@ def test_top_k_says_nothing_of_k_classes() -> None:
     ]
     assert "top_5" in names
     assert "top_7" not in names
+
+
+def _write(file: pathlib.Path, random: np.random.Generator) -> list[tf.train.Example]:
+    """A shard of Examples; gives them."""
+    examples = list(_examples(random))
+    with tf.io.TFRecordWriter(str(file), "GZIP") as writer:
+        for example in examples:
+            writer.write(example.SerializeToString())
+    return examples
 
 
 def _examples(random: np.random.Generator) -> Iterator[tf.train.Example]:
@@ -268,7 +388,7 @@ def _read(file: str, pipeline: beam.Pipeline) -> beam.PCollection:
     return pipeline | source.BeamSource()
 
 
-def _model(folder: pathlib.Path, seed: int) -> str:
+def _model(folder: pathlib.Path, seed: int, num_classes: int) -> str:
     """A SavedModel with the signature of ours and weights of noise."""
     with tf.Graph().as_default(), v1.Session() as session:
         examples = v1.placeholder(tf.string, [None])
@@ -277,7 +397,7 @@ def _model(folder: pathlib.Path, seed: int) -> str:
         )[features.ENCODED]
         pixels = tf.map_fn(_decode, encoded, fn_output_signature=tf.float32)
         weights = np.random.default_rng(seed).normal(
-            size=[SIZE_PX * SIZE_PX * 3, len(LABELS)]
+            size=[SIZE_PX * SIZE_PX * 3, num_classes]
         )
         flat = tf.reshape(pixels, [-1, SIZE_PX * SIZE_PX * 3])
         probabilities = tf.nn.softmax(tf.matmul(flat, weights.astype(np.float32)))
@@ -310,14 +430,23 @@ def _scikit_learn(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, fl
         labels, predicted, labels=places, average="macro", zero_division=0
     )
     return {
-        "top_1": sklearn_metrics.accuracy_score(labels, predicted),
-        "cross_entropy": _cross_entropy(labels, probabilities),
         "macro_precision": precision,
         "macro_recall": recall,
         "macro_f1": f1,
+        **_headline(labels, probabilities, len(LABELS)),
+    }
+
+
+def _headline(
+    labels: np.ndarray, probabilities: np.ndarray, num_classes: int
+) -> dict[str, float]:
+    """What candidate and baseline are both measured by."""
+    return {
+        "top_1": sklearn_metrics.accuracy_score(labels, probabilities.argmax(axis=1)),
+        "cross_entropy": _cross_entropy(labels, probabilities),
         **{
             f"top_{k}": sklearn_metrics.top_k_accuracy_score(
-                labels, probabilities, k=k, labels=places
+                labels, probabilities, k=k, labels=np.arange(num_classes)
             )
             for k in (2, 5)
         },
@@ -327,4 +456,5 @@ def _scikit_learn(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, fl
 def _cross_entropy(labels: np.ndarray, probabilities: np.ndarray) -> float:
     shares = probabilities.astype(np.float64)
     shares /= shares.sum(axis=1, keepdims=True)
-    return sklearn_metrics.log_loss(labels, shares, labels=np.arange(len(LABELS)))
+    places = np.arange(probabilities.shape[1])
+    return sklearn_metrics.log_loss(labels, shares, labels=places)

@@ -12,8 +12,7 @@ from pipeline.scheduling.controller import Controller, Schedule, Surroundings
 from pipeline.scheduling.cron import Cron
 from pipeline.scheduling.data import Data
 from pipeline.scheduling.ledger import FILE, Ledger
-from pipeline.scheduling.orders import Outcome
-from pipeline.scheduling.owner import Owner
+from pipeline.scheduling.rows import Outcome
 from schema.errors import DataError
 
 START = datetime.datetime(2026, 11, 26, 1, 0, tzinfo=datetime.UTC)
@@ -59,7 +58,7 @@ class StubRunner:
     """Runs nothing; keeps what was ordered.
 
     Attributes:
-      orders: all of them.
+      orders: settings of all of them.
       outcomes: what the next ones come to; an exception is raised, a function called.
     """
 
@@ -68,8 +67,8 @@ class StubRunner:
         self.outcomes = []
         self.results = {}
 
-    def run(self, order, beat):
-        self.orders.append(order)
+    def run(self, row, settings, beat):
+        self.orders.append(settings)
         beat("")
         beat(f"2026-11-26_0300_run-{len(self.orders)}")
         version = str(len(self.orders))
@@ -79,15 +78,15 @@ class StubRunner:
         if isinstance(outcome, BaseException):
             raise outcome
         if callable(outcome):
-            outcome = outcome(order)
-        self.results[order.row] = outcome
+            outcome = outcome(settings)
+        self.results[row.id] = outcome
         return outcome
 
-    def outcome(self, order):
-        return self.results.get(order.row)
+    def outcome(self, row):
+        return self.results.get(row.id)
 
-    def forget(self, order):
-        self.results.pop(order.row, None)
+    def forget(self, row):
+        self.results.pop(row.id, None)
 
 
 @dataclasses.dataclass
@@ -99,24 +98,15 @@ class Stage:
     source: FakeSource
     runner: StubRunner
     ledger: Ledger
-    dead: set = dataclasses.field(default_factory=set)
-    owners: int = 0
-
-    def new_owner(self) -> Owner:
-        self.owners += 1
-        return Owner("here", "boot", "space", self.owners, "0")
-
-    def lives(self, owner, heartbeat, now) -> bool:
-        return owner not in self.dead
 
     def open(self) -> Ledger:
-        """The same ledger, as another process opens it."""
-        return Ledger(self.root / FILE, lives=self.lives)
+        """The same ledger, as another process opens it; closed, that process is dead."""
+        return Ledger(self.root / FILE)
 
     def controller(self, cron="0 3 * * *", *, ledger=None, timezone="UTC", **given):
-        fields = {field.name for field in dataclasses.fields(Schedule)}
+        fields = {field.name for field in dataclasses.fields(Schedule)} - {"pipeline"}
         schedule = Schedule(
-            pipeline="cats",
+            pipeline=given.pop("pipeline", "cats"),
             settings_key=given.pop("settings_key", "s"),
             cron=Cron(cron, timezone) if cron else None,
             **{name: given.pop(name) for name in fields & given.keys()},
@@ -126,7 +116,6 @@ class Stage:
             "source": self.source,
             "runner": self.runner,
             "clock": self.clock,
-            "owner": self.new_owner(),
         }
         return Controller(schedule, Surroundings(**(values | given)))
 

@@ -1,5 +1,7 @@
 """Runs as processes: what they come to, and that none outlives its scheduler."""
 
+import contextlib
+import dataclasses
 import json
 import os
 import pathlib
@@ -12,9 +14,10 @@ import pytest
 
 from pipeline.scheduling import command_runner, rows
 from pipeline.scheduling.command_runner import CommandRunner, read_outcome
-from pipeline.scheduling.orders import Interrupted, Order
+from pipeline.scheduling.rows import SPAN, Interrupted, Row
 from schema.errors import ConfigError
 
+ROW = Row("cats/a b", "span 3", SPAN, id=7)
 # Plays `slimline run NAME --root ROOT ... --json`; the first --set says how.
 PROGRAM = """
 import json, os, pathlib, signal, sys, time
@@ -23,12 +26,13 @@ root = pathlib.Path(arguments[arguments.index("--root") + 1])
 folder = root / "2026-11-26_0300_shy-cat"
 folder.mkdir(exist_ok=True)
 (folder / "config.json").write_text(
-    json.dumps({"settings": {"name": {"value": arguments[1]}}})
+    json.dumps({"group": arguments[arguments.index("--group") + 1]})
 )
 (folder / "arguments").write_text(json.dumps(arguments))
 how = arguments[arguments.index("--set") + 1].removeprefix("how=")
 if how == "sleep":
     (root / "pid").write_text(str(os.getpid()))
+    signal.signal(signal.SIGTERM, lambda *values: sys.exit(143))
     try:
         time.sleep(120)
     except KeyboardInterrupt:
@@ -72,10 +76,10 @@ def run(tmp_path, program):
 
     def order(how: str):
         runner = CommandRunner(
-            [sys.executable, str(program)], ["--set", f"how={how}"], root
+            [sys.executable, str(program)], "cats", ["--set", f"how={how}"], root
         )
         beats = []
-        found = runner.run(Order("cats", 7, {"data.span": "3"}), beats.append)
+        found = runner.run(ROW, {"data.span": "3"}, beats.append)
         return found, beats, runner
 
     return order
@@ -88,8 +92,13 @@ def run(tmp_path, program):
         ("drift", rows.REFUSED, "the data have drifted: image/height", 4),
         ("gate", rows.REFUSED, "gate refused the model", 3),
         ("wrong", rows.FAILED, "unknown setting", 2),
-        ("crash", rows.FAILED, "the run ended with signal SIGSEGV", -signal.SIGSEGV),
-        ("nothing", rows.FAILED, "the run ended with exit code 0, and no result", 0),
+        (
+            "crash",
+            rows.FAILED,
+            "the run ended with signal SIGSEGV and no result",
+            -signal.SIGSEGV,
+        ),
+        ("nothing", rows.FAILED, "the run ended with exit code 0 and no result", 0),
     ],
 )
 def test_what_a_run_comes_to(run, how, state, reason, code) -> None:
@@ -111,6 +120,8 @@ def test_what_the_command_is_given(run, tmp_path) -> None:
         "how=done",
         "--set",
         "data.span=3",
+        "--group",
+        "cats/a b, slot span 3",
         "--plain",
         "--json",
     ]
@@ -118,28 +129,31 @@ def test_what_the_command_is_given(run, tmp_path) -> None:
 
 def test_the_outcome_outlives_who_ordered_it(run) -> None:
     found, _, runner = run("done")
-    order = Order("cats", 7)
-    assert runner.outcome(order) == found
-    runner.forget(order)
-    assert runner.outcome(order) is None
-    assert runner.outcome(Order("cats", 8)) is None
+    assert runner.outcome(ROW) == found
+    runner.forget(ROW)
+    assert runner.outcome(ROW) is None
+    assert runner.outcome(dataclasses.replace(ROW, id=8)) is None
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_run_that_is_interrupted_is_no_failure(
-    tmp_path, program, monkeypatch
+    tmp_path, program, monkeypatch, number
 ) -> None:
     monkeypatch.setattr(command_runner, "LOOK_SECONDS", 0.1)
     root = tmp_path / "runs"
     root.mkdir()
-    runner = CommandRunner([sys.executable, str(program)], ["--set", "how=sleep"], root)
+    runner = CommandRunner(
+        [sys.executable, str(program)], "cats", ["--set", "how=sleep"], root
+    )
 
     def interrupt(run: str) -> None:
         if run and (root / "pid").exists():
-            os.kill(int((root / "pid").read_text()), signal.SIGINT)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int((root / "pid").read_text()), number)
 
     with pytest.raises(Interrupted):
-        runner.run(Order("cats", 7), interrupt)
-    assert runner.outcome(Order("cats", 7)) is None
+        runner.run(ROW, {}, interrupt)
+    assert runner.outcome(ROW) is None
 
 
 def wait_for(path: pathlib.Path) -> None:
@@ -152,10 +166,10 @@ def wait_for(path: pathlib.Path) -> None:
 SCHEDULER = """
 import pathlib, sys
 from pipeline.scheduling.command_runner import CommandRunner
-from pipeline.scheduling.orders import Order
-runner = CommandRunner([sys.executable, sys.argv[1]], ["--set", "how=sleep"],
+from pipeline.scheduling.rows import Row
+runner = CommandRunner([sys.executable, sys.argv[1]], "cats", ["--set", "how=sleep"],
                        pathlib.Path(sys.argv[2]))
-runner.run(Order("cats", 7), lambda run: None)
+runner.run(Row("cats", "span 3", "span", id=7), {}, lambda run: None)
 """
 
 
@@ -186,9 +200,9 @@ def is_there(pid: int) -> bool:
 
 
 def test_a_program_that_is_not_there(tmp_path) -> None:
-    runner = CommandRunner(["/no/such/program"], [], tmp_path)
+    runner = CommandRunner(["/no/such/program"], "cats", [], tmp_path)
     with pytest.raises(ConfigError, match="cannot start /no/such/program"):
-        runner.run(Order("cats", 7), lambda run: None)
+        runner.run(ROW, {}, lambda run: None)
 
 
 def test_what_came_from_the_cache_is_told() -> None:

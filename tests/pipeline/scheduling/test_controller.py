@@ -1,15 +1,16 @@
 """What a look comes to: nights, spans, drift, kills, clocks."""
 
 import datetime
+import json
 
 import pytest
 
 from pipeline.scheduling import rows
-from pipeline.scheduling.controller import Look
+from pipeline.scheduling.controller import MAX_ATTEMPTS, Look
 from pipeline.scheduling.data import NotSettled
 from pipeline.scheduling.hooks import Hooks
 from pipeline.scheduling.ledger import FILE, Ledger
-from pipeline.scheduling.orders import Interrupted, Outcome
+from pipeline.scheduling.rows import Interrupted, Outcome
 from schema.errors import ConfigError, DataError
 
 DRIFTED = Outcome(
@@ -32,7 +33,7 @@ def test_nights(stage) -> None:
         "1",
     )
     assert (first.data, first.span, first.run) == ("span 1", 1, "2026-11-26_0300_run-1")
-    assert stage.runner.orders[0].settings == {
+    assert stage.runner.orders[0] == {
         "data.span": "1",
         "train.weights": "blessed",
     }
@@ -66,7 +67,7 @@ def test_there_is_no_warm_start_without_a_model(stage) -> None:
     stage.controller().tick()
     stage.clock.go(hours=2)
     stage.controller(is_warm=True, has_live_model=lambda: False).tick()
-    assert stage.runner.orders[0].settings == {"data.span": "1"}
+    assert stage.runner.orders[0] == {"data.span": "1"}
 
 
 def test_other_settings_are_something_new(stage) -> None:
@@ -191,18 +192,19 @@ class Killed(BaseException):
 
 
 def test_a_kill_in_the_midst_goes_on_with_its_span(stage) -> None:
-    first = stage.controller()
+    dying = stage.open()
+    first = stage.controller(ledger=dying)
     first.tick()
     stage.clock.go(hours=2)
     stage.runner.outcomes.append(Killed())
     with pytest.raises(Killed):
         first.tick()
-    stage.dead.add(first._with.owner)
+    dying.close()
     stage.source.spans.append(2)
     stage.clock.go(minutes=1)
     (row,) = stage.controller(ledger=stage.open()).tick().rows
     assert (row.state, row.attempts, row.span) == (rows.DONE, 2, 1)
-    assert [order.settings for order in stage.runner.orders] == [{"data.span": "1"}] * 2
+    assert stage.runner.orders == [{"data.span": "1"}] * 2
     assert row.runs == "2026-11-26_0300_run-1 2026-11-26_0300_run-2"
 
 
@@ -214,10 +216,10 @@ def test_a_run_that_ended_before_the_kill_is_not_run_again(stage) -> None:
     def die(row):
         raise Killed
 
-    dying = stage.controller(tidy=die)
+    dying = stage.open()
     with pytest.raises(Killed):
-        dying.tick()
-    stage.dead.add(dying._with.owner)
+        stage.controller(tidy=die, ledger=dying).tick()
+    dying.close()
     (row,) = first.tick().rows
     assert (row.state, row.attempts, row.pushed_version) == (rows.DONE, 2, "1")
     assert len(stage.runner.orders) == 1
@@ -234,7 +236,7 @@ def test_a_scheduler_that_is_stopped_leaves_its_slot_planned(stage, error) -> No
     (row,) = stage.ledger.history()
     assert (row.state, row.reason, row.attempts) == (
         rows.PLANNED,
-        "stopped, it goes on",
+        "stopped, it resumes",
         0,
     )
     assert [row.state for row in controller.tick().rows] == [rows.DONE]
@@ -389,12 +391,14 @@ def test_who_could_not_be_told_is_written_down(stage) -> None:
     stage.clock.go(hours=2)
     (row,) = stage.controller(hooks=hooks).tick().rows
     assert row.state == rows.DONE
-    (notice,) = stage.ledger.notices()
-    assert (notice.event, notice.target, notice.error) == (
-        "push",
-        "false",
-        "exit code 1",
-    )
+    (found,) = stage.ledger.history()
+    (notice,) = json.loads(found.notices)
+    assert notice == {
+        "event": "push",
+        "target": "false",
+        "error": "exit code 1",
+        "time": row.finished,
+    }
 
 
 def test_what_cannot_be_tidied_up_fails_no_run(stage) -> None:
@@ -431,3 +435,39 @@ def test_a_data_error_is_one_line(stage) -> None:
     stage.clock.go(hours=2)
     (row,) = controller.tick().rows
     assert row.reason == "cannot read /images: permission denied"
+
+
+def test_a_slot_that_kills_its_schedulers_is_given_up_and_told(stage) -> None:
+    told = stage.root / "told"
+    hooks = Hooks({"failure": [f"touch {told}"]})
+    stage.controller().tick()
+    stage.clock.go(hours=2)
+    for _ in range(MAX_ATTEMPTS):
+        dying = stage.open()
+        stage.runner.outcomes.append(Killed())
+        with pytest.raises(Killed):
+            stage.controller(ledger=dying).tick()
+        dying.close()
+        assert not told.exists()
+    (row,) = stage.controller(hooks=hooks).tick().rows
+    assert (row.state, row.exit_code) == (rows.FAILED, 1)
+    assert row.reason.startswith("given up after 5 attempts: process ")
+    assert row.reason.endswith(" died at it, it resumes")
+    assert len(stage.runner.orders) == MAX_ATTEMPTS and told.exists()
+
+
+def test_two_data_sets_of_one_experiment_are_two_schedules(stage) -> None:
+    """Their slots have the same names; the second trains while the first does."""
+    seen = []
+
+    def meanwhile(settings):
+        seen.append(stage.controller(None, ledger=stage.open(), pipeline="b").tick())
+        return Outcome(rows.DONE, "", 0, "1")
+
+    stage.runner.outcomes.append(meanwhile)
+    stage.controller(None, pipeline="a").tick()
+    assert [row.state for look in seen for row in look.rows] == [rows.DONE]
+    assert {(row.pipeline, row.slot) for row in stage.ledger.history()} == {
+        ("a", "span 1"),
+        ("b", "span 1"),
+    }

@@ -3,11 +3,17 @@
 import dataclasses
 import datetime
 import os
+import pathlib
 
 import pytest
 
 from pipeline import experiments
-from pipeline.scheduling.data import ConfiguredSource, NotSettled, settings_key
+from pipeline.scheduling.data import (
+    ConfiguredSource,
+    NotSettled,
+    identity,
+    settings_key,
+)
 from schema.errors import DataError
 
 NOW = datetime.datetime(2026, 11, 26, 3, tzinfo=datetime.UTC)
@@ -69,6 +75,29 @@ def test_a_span_is_left_alone_while_it_is_written_to(make_source, tmp_path) -> N
     # By a clock that runs ahead of ours nothing is ever settled; that is not waited for.
     os.utime(image, (seconds + 3600, seconds + 3600))
     assert source.newest(NOW).name == "span 2"
+
+
+def named(config, **names: str):
+    data = dataclasses.replace(config.data, contract=names["contract"])
+    serving = dataclasses.replace(config.serving, model_name=names.get("model", ""))
+    return dataclasses.replace(config, data=data, serving=serving)
+
+
+def test_a_schedule_is_known_by_experiment_data_set_and_model() -> None:
+    folder, digits = experiments.folder(), experiments.digits_resnet_20()
+    cats = pathlib.Path("/images/cats/{SPAN}")
+    assert identity(folder, cats) == "folder/cats"
+    assert identity(folder, cats.parents[1] / "dogs.zip") == "folder/dogs"
+    assert identity(named(folder, contract="schema/pets"), cats) == "folder/pets"
+    assert identity(named(folder, contract="pets", model="a"), cats) == "folder/pets/a"
+    # One that names its data set has no other, but may push under another name.
+    assert identity(digits, cats) == "digits_resnet_20"
+    assert identity(named(digits, contract="digits", model="a"), cats) == (
+        "digits_resnet_20/digits/a"
+    )
+    assert identity(experiments.tiny(digits), cats) == (
+        "digits_resnet_20/digits/digits-tiny"
+    )
 
 
 def test_settings_are_equal_whatever_span_they_name() -> None:

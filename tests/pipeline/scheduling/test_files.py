@@ -12,6 +12,7 @@ import yaml
 from kubernetes import client
 
 from pipeline import scheduling
+from pipeline.scheduling import owner
 from pipeline.scheduling.cron import Cron
 from slimline.cli import main
 
@@ -41,6 +42,11 @@ def cronjob() -> client.V1CronJob:
 def test_kubernetes_runs_one_at_a_time(cronjob: client.V1CronJob) -> None:
     assert (cronjob.api_version, cronjob.kind) == ("batch/v1", "CronJob")
     assert cronjob.spec.concurrency_policy == "Forbid"
+    # A slot that another process holds (exit code 75) is tried again until after its lease.
+    job = cronjob.spec.job_template.spec
+    assert job.template.spec.restart_policy == "OnFailure"
+    waited = sum(10 * 2**attempt for attempt in range(job.backoff_limit))
+    assert waited > owner.LEASE.total_seconds()
     assert re.fullmatch(r"[a-z0-9-]{1,52}", cronjob.metadata.name)
 
 
@@ -53,8 +59,22 @@ def test_kubernetes_and_the_command_mean_the_same_slots(
     assert given["timezone"] == cronjob.spec.time_zone
     assert given["grace_minutes"] * 60 >= cronjob.spec.starting_deadline_seconds
     Cron(given["cron"], given["timezone"])
-    (mount,) = container.volume_mounts
+    mount = next(each for each in container.volume_mounts if each.name == "slimline")
     assert str(given["root"]).startswith(mount.mount_path)
+
+
+def test_the_pod_keeps_to_the_restricted_standard(cronjob: client.V1CronJob) -> None:
+    pod = cronjob.spec.job_template.spec.template.spec
+    (container,) = pod.containers
+    assert not pod.automount_service_account_token
+    assert pod.security_context.run_as_non_root
+    assert pod.security_context.seccomp_profile.type == "RuntimeDefault"
+    assert not container.security_context.allow_privilege_escalation
+    assert container.security_context.read_only_root_filesystem
+    assert container.security_context.capabilities.drop == ["ALL"]
+    # What is written lies on a volume, and so does the home folder.
+    (home,) = [each.value for each in container.env if each.name == "HOME"]
+    assert home in {mount.mount_path for mount in container.volume_mounts}
 
 
 @pytest.mark.parametrize("path", UNITS, ids=lambda path: path.name)

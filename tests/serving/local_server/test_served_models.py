@@ -191,6 +191,37 @@ def test_promote_canary_rollback_and_removal(tmp_path, push, png, offline, caplo
         serve(tmp_path, scenario)
 
 
+def test_versions_of_other_classes_answer_with_their_own(tmp_path, write_model, png):
+    """Under traffic, to a new version and back: red is class 0 of both, by its number."""
+    labels_of = {1: ("red", "green", "blue"), 2: ("blue", "rouge")}
+    image, seen = np.array([png(*COLOURS[0])], object), []
+
+    async def keep_asking(models):
+        while True:
+            with models.find("cats") as model:
+                outputs = await model.run("predict_images", image, None)
+                names = [name.decode() for name in outputs["classes"][0]]
+                seen.append((model.version, names, model.class_names))
+            await asyncio.sleep(0)
+
+    async def scenario(models):
+        asking = [asyncio.create_task(keep_asking(models)) for _ in range(4)]
+        write_model(tmp_path / "cats", 2, 2, labels=labels_of[2])
+        await until(lambda: seen and seen[-1][0] == 2)
+        models_config.write(tmp_path, {"cats": Entry((1,), {"stable": 1})})
+        await until(lambda: seen[-1][0] == 1)
+        for task in asking:
+            task.cancel()
+
+    write_model(tmp_path / "cats", 1, labels=labels_of[1])
+    serve(tmp_path, scenario)
+    assert {version for version, _, _ in seen} == {1, 2}
+    for version, names, class_names in seen:
+        assert class_names == labels_of[version]
+        assert names[0] == labels_of[version][0]
+        assert set(names) == set(labels_of[version])
+
+
 def damaged(file):
     def damage(folder):
         path = folder / file

@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from components.image_example_gen import datasets, pickles, records
+from components.image_example_gen import datasets, records
+from components.image_example_gen.layouts import pickles
+from components.image_example_gen.layouts.layout import AUTO, Listing
 from components.image_example_gen.sources.source import Member, read_data_file
 from schema import features, image_names
 from schema.errors import DataError
@@ -76,6 +78,9 @@ VARIANTS = (
 )
 
 
+FORMATS = tuple(variant.format for variant in VARIANTS)
+
+
 @dataclasses.dataclass(frozen=True)
 class CifarLayout:
     """A CIFAR release at `root` of a source."""
@@ -91,6 +96,14 @@ class CifarLayout:
     def channels(self) -> int:
         """Channels of the raw pixels."""
         return self.variant.facts.channels
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        release = "python" if self.variant.is_pickled else "binary"
+        return (f"{self.variant.facts.title} in the {release} release",)
+
+    def used(self) -> frozenset[str]:
+        return frozenset()
 
     def units(self, names: Iterable[str]) -> list[tuple[str, ...]]:
         """Parts that can be read apart: a data file, with the class names before it."""
@@ -172,13 +185,14 @@ class CifarLayout:
         return tuple(words)
 
 
-def find(names: set[str], variants: Iterable[Variant] = VARIANTS) -> CifarLayout | None:
-    """The CIFAR release among `names`, if one is there beyond doubt."""
-    for variant in variants:
+def find(listing: Listing) -> CifarLayout | None:
+    """The CIFAR release among the files, if one is there beyond doubt."""
+    names = sorted(listing.names)
+    for variant in VARIANTS:
+        if listing.answers.format not in (AUTO, variant.format):
+            continue
         markers = [
-            name
-            for name in sorted(names)
-            if variant.is_marker(posixpath.basename(name))
+            name for name in names if variant.is_marker(posixpath.basename(name))
         ]
         beside = Counter(posixpath.dirname(name) for name in markers)
         for folder, count in beside.items():  # in the order of their first markers

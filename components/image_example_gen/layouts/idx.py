@@ -5,17 +5,18 @@ import math
 import posixpath
 import re
 import struct
-import zlib
 from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 from components.image_example_gen import datasets, records
-from components.image_example_gen.sources import limits
-from components.image_example_gen.sources.source import Member, read_data_file
+from components.image_example_gen.layouts import unpacking
+from components.image_example_gen.layouts.layout import Listing
+from components.image_example_gen.sources.source import Member
 from schema import features
 from schema.errors import DataError
 
+FORMATS = ("idx",)
 MAX_SIDE_PX = 4096
 
 # train-images-idx3-ubyte.gz, t10k-labels.idx1-ubyte, emnist-letters-test-images-...
@@ -34,12 +35,42 @@ _SPLITS = {
 
 @dataclasses.dataclass(frozen=True)
 class IdxLayout:
-    """IDX files of one data set in folder `root`; `prefix` tells EMNIST's kinds apart."""
+    """IDX files of one data set.
+
+    Attributes:
+      root: their folder.
+      prefix: tells EMNIST's kinds apart.
+      mapping: name of the file with the characters of the classes, '' for none.
+      class_names: character of each number, '' for a number that no class has; empty
+        where the numbers are the names.
+    """
 
     root: str
     prefix: str
+    mapping: str = ""
+    class_names: tuple[str, ...] = ()
     format: str = "idx"
     channels: int = 1
+
+    @property
+    def is_transposed(self) -> bool:
+        """Whether rows and columns are exchanged, as in all of EMNIST's files."""
+        return "emnist" in self.prefix.lower()
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        name = self.prefix.rstrip("-_.")
+        said = [f"MNIST-format files{f' of {name}' if name else ''}"]
+        if self.is_transposed:
+            said.append(
+                "EMNIST stores images with rows and columns exchanged; turned upright"
+            )
+        if self.mapping:
+            said.append(f"{self.mapping} has the characters of the classes")
+        return tuple(said)
+
+    def used(self) -> frozenset[str]:
+        return frozenset({self.mapping} - {""})
 
     def units(self, names: Iterable[str]) -> list[tuple[str, ...]]:
         """Parts that can be read apart: the images and labels of a split."""
@@ -72,9 +103,9 @@ class IdxLayout:
                     found=f"{half[kind][0]} and {file}",
                     tip="keep one of the two",
                 )
-            half[kind] = (file, _decode(file, kind, _unpack(member)))
+            half[kind] = (file, _decode(file, kind, unpacking.unpack(member)))
             if len(half) == 2:
-                yield from _pair(_SPLITS[split], *half["images"], *half["labels"])
+                yield from self._pair(_SPLITS[split], *half["images"], *half["labels"])
                 half.update(images=(half["images"][0], np.empty(0)))  # frees the pixels
         for split, half in halves.items():
             if len(half) == 1:
@@ -86,6 +117,31 @@ class IdxLayout:
                     f"{1 if missing == 'labels' else 3}-ubyte[.gz] beside it",
                 )
 
+    def _pair(
+        self,
+        split: str,
+        images_file: str,
+        images: np.ndarray,
+        labels_file: str,
+        labels: np.ndarray,
+    ) -> Iterator[records.PixelBatch]:
+        if len(images) != len(labels):
+            raise DataError(
+                f"{images_file} and {labels_file} do not belong together",
+                found=f"{len(images):,} images, {len(labels):,} labels",
+            )
+        names = self.class_names
+        unknown = [
+            n for n in set(labels.tolist()) if names and not "".join(names[n : n + 1])
+        ]
+        if unknown:
+            raise DataError(
+                f"{labels_file} has classes that {self.mapping} does not name",
+                found=", ".join(map(str, sorted(unknown)[:6])),
+            )
+        pixels = images.transpose(0, 2, 1, 3) if self.is_transposed else images
+        return records.in_batches(split, images_file, labels, names, pixels)
+
     def _match(self, name: str) -> re.Match[str] | None:
         folder, base = posixpath.split(name)
         match = _NAME.fullmatch(base)
@@ -94,14 +150,14 @@ class IdxLayout:
         return None
 
 
-def find(names: Iterable[str]) -> IdxLayout | None:
-    """The MNIST-format data set among `names`.
+def find(listing: Listing) -> IdxLayout | None:
+    """The MNIST-format data set among the files.
 
     Raises:
       DataError: there are several, as in EMNIST's archive of all kinds.
     """
     found = set()
-    for name in names:
+    for name in listing.names:
         folder, base = posixpath.split(name)
         if match := _NAME.fullmatch(base):
             found.add((folder, match["prefix"]))
@@ -113,27 +169,35 @@ def find(names: Iterable[str]) -> IdxLayout | None:
             expected="one",
             tip="put the files of one of them into a folder of their own",
         )
-    return IdxLayout(*found.pop()) if found else None
+    if not found:
+        return None
+    folder, prefix = found.pop()
+    mapping = posixpath.join(folder, f"{prefix}mapping.txt")
+    if mapping not in listing.names:
+        return IdxLayout(folder, prefix)
+    return IdxLayout(
+        folder, prefix, mapping, _characters(mapping, listing.read([mapping])[mapping])
+    )
 
 
-def _unpack(member: Member) -> bytes:
-    limit = limits.LIMITS.data_file_bytes
-    data = read_data_file(member)
-    if not data.startswith(b"\x1f\x8b"):
-        return data
-    decoder = zlib.decompressobj(wbits=31)
-    try:
-        unpacked = decoder.decompress(data, limit)
-    except zlib.error as error:
-        raise DataError(f"{member.name} is damaged: {error}") from error
-    if decoder.unconsumed_tail:
-        raise DataError(f"{member.name} unpacks to more than {limit:,} bytes")
-    if not decoder.eof:
-        raise DataError(
-            f"{member.name} is incomplete: its gzip stream ends early",
-            tip="fetch the file again",
-        )
-    return unpacked
+def _characters(file: str, data: bytes) -> tuple[str, ...]:
+    """Character of each class, from lines of its number and the codes of its characters.
+
+    Of a class with a capital and a small letter the first is its name.
+    """
+    names: dict[int, str] = {}
+    for line in data.decode("ascii", "replace").splitlines():
+        cells = line.split()
+        if not cells:
+            continue
+        if len(cells) < 2 or not all(cell.isdecimal() for cell in cells):
+            raise DataError(
+                f"{file} is no mapping of classes to characters",
+                found=line[:80],
+                expected="lines as '10 65': a number, and the code of its character",
+            )
+        names[int(cells[0])] = chr(int(cells[1]))
+    return tuple(names.get(number, "") for number in range(max(names, default=-1) + 1))
 
 
 def _decode(file: str, kind: str, data: bytes) -> np.ndarray:
@@ -164,18 +228,3 @@ def _decode(file: str, kind: str, data: bytes) -> np.ndarray:
             expected=f"1 to {MAX_SIDE_PX:,} a side",
         )
     return values.reshape(*shape, 1)
-
-
-def _pair(
-    split: str,
-    images_file: str,
-    images: np.ndarray,
-    labels_file: str,
-    labels: np.ndarray,
-) -> Iterator[records.PixelBatch]:
-    if len(images) != len(labels):
-        raise DataError(
-            f"{images_file} and {labels_file} do not belong together",
-            found=f"{len(images):,} images, {len(labels):,} labels",
-        )
-    return records.in_batches(split, images_file, labels, (), images)

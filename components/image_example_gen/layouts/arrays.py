@@ -1,0 +1,193 @@
+"""Arrays in .npz files: x_train and y_train, train_images and train_labels, images and labels."""
+
+import dataclasses
+import io
+import re
+import zipfile
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from components.image_example_gen import records
+from components.image_example_gen.layouts import fields, split_names
+from components.image_example_gen.layouts.layout import Listing
+from components.image_example_gen.sources.source import Member, read_data_file
+from schema import image_names
+from schema.errors import DataError
+
+FORMATS = ("npz",)
+_SUFFIX = ".npz"
+_IMAGES = frozenset(["x", "image", "images", "img", "imgs", "data"])
+_LABELS = frozenset(["y", "label", "labels", "target", "targets"])
+_NAMES = ("class_names", "label_names", "classes", "names")
+
+
+@dataclasses.dataclass(frozen=True)
+class ArrayLayout:
+    """Arrays of pixels and of classes, in pairs.
+
+    Attributes:
+      channels: of the pixels.
+      arrays: what the pairs are called, to be told.
+    """
+
+    channels: int
+    arrays: tuple[str, ...]
+    format: str = "npz"
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        return (f"NumPy arrays of pixels and classes: {', '.join(self.arrays)}",)
+
+    def used(self) -> frozenset[str]:
+        return frozenset()
+
+    def units(self, names: Iterable[str]) -> list[tuple[str, ...]]:
+        """Parts that can be read apart: a file each."""
+        return [(name,) for name in names if _is_ours(name)]
+
+    def read(
+        self, members: Iterable[Member]
+    ) -> Iterator[records.PixelBatch | records.Ignored]:
+        """The images in the files among `members`.
+
+        Raises:
+          DataError: an array has not the shape or the kind of numbers that images have.
+        """
+        for member in members:
+            if _is_ours(member.name):
+                yield from _read(member.name, read_data_file(member))
+            else:
+                yield records.Ignored(member.name)
+
+
+def find(listing: Listing) -> ArrayLayout | None:
+    """The layout of the .npz files, by the first.
+
+    Raises:
+      DataError: it has no pair of images and labels.
+    """
+    names = sorted(name for name in listing.names if _is_ours(name))
+    if not names or listing.images:
+        return None
+    file = names[0]
+    with _open(file, listing.read([file])[file]) as arrays:
+        pairs = _pairs(file, arrays.files)
+        first = next(iter(pairs.values()))
+        pixels = _pixels(file, first[0], _array(file, arrays, first[0]))
+    told = tuple(f"{images} with {labels}" for images, labels in pairs.values())
+    return ArrayLayout(pixels.shape[3], told)
+
+
+def _read(file: str, data: bytes) -> Iterator[records.PixelBatch]:
+    with _open(file, data) as arrays:
+        names = next((name for name in _NAMES if name in arrays.files), "")
+        class_names = tuple(map(str, _array(file, arrays, names))) if names else ()
+        for split, (images, labels) in _pairs(file, arrays.files).items():
+            pixels = _pixels(file, images, _array(file, arrays, images))
+            indices, known = _indices(
+                file, labels, _array(file, arrays, labels), class_names
+            )
+            if len(indices) != len(pixels):
+                raise DataError(
+                    f"{images} and {labels} in {file} do not belong together",
+                    found=f"{len(pixels):,} images, {len(indices):,} labels",
+                )
+            where = split or fields.split_of_shard(file)
+            yield from records.in_batches(
+                where, f"{file}/{images}", indices, known, pixels
+            )
+
+
+def _pairs(file: str, names: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Split -> names of its images and its labels."""
+    found: dict[str, dict[str, str]] = {}
+    names = list(names)
+    for name in names:
+        words = re.findall(r"[a-z]+", name.lower())
+        splits = {split_names.SPLIT_OF_NAME.get(word, "") for word in words} - {""}
+        kinds = [
+            kind
+            for kind, usual in (("images", _IMAGES), ("labels", _LABELS))
+            if usual & set(words)
+        ]
+        if len(kinds) == 1 and len(splits) < 2 and name not in _NAMES:
+            half = found.setdefault(next(iter(splits), ""), {})
+            if half.setdefault(kinds[0], name) != name:
+                raise DataError(
+                    f"{file} has two arrays of {kinds[0]} for one split",
+                    found=f"{half[kinds[0]]}, {name}",
+                )
+    pairs = {
+        split: (half["images"], half["labels"])
+        for split, half in found.items()
+        if len(half) == 2
+    }
+    if not pairs:
+        raise DataError(
+            f"{file} has no arrays of images and labels",
+            found=", ".join(names),
+            expected="x_train and y_train, train_images and train_labels, or the like",
+        )
+    return pairs
+
+
+def _open(file: str, data: bytes) -> "np.lib.npyio.NpzFile":
+    try:
+        return np.load(io.BytesIO(data))  # pickled objects are refused by default
+    except (ValueError, OSError, zipfile.BadZipFile) as error:
+        raise DataError(f"{file} is no .npz file: {error}") from error
+
+
+def _array(file: str, arrays: "np.lib.npyio.NpzFile", name: str) -> np.ndarray:
+    try:
+        return arrays[name]
+    except (ValueError, OSError, zipfile.BadZipFile) as error:
+        raise DataError(
+            f"'{name}' in {file} cannot be read: {error}",
+            expected="numbers or texts; pickled objects are never read",
+        ) from error
+
+
+def _pixels(file: str, name: str, array: np.ndarray) -> np.ndarray:
+    """uint8 [n, height, width, channels], from that or from [n, height, width]."""
+    pixels = array[..., None] if array.ndim == 3 else array
+    if (
+        pixels.dtype != np.uint8
+        or pixels.ndim != 4
+        or pixels.shape[3] not in (1, 3)
+        or not pixels.size
+    ):
+        raise DataError(
+            f"'{name}' in {file} holds no images",
+            found=f"{array.dtype} {list(array.shape)}",
+            expected="uint8 [n, height, width], or [n, height, width, 1 or 3]",
+        )
+    return pixels
+
+
+def _indices(
+    file: str, name: str, array: np.ndarray, class_names: tuple[str, ...]
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """int64 [n] and the names by number, () where the numbers are the names."""
+    flat = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
+    if flat.ndim == 1 and flat.dtype.kind == "U":
+        texts, indices = np.unique(flat, return_inverse=True)
+        return indices.astype(np.int64), tuple(map(str, texts))
+    if flat.ndim != 1 or flat.dtype.kind not in "iu":
+        raise DataError(
+            f"'{name}' in {file} holds no classes",
+            found=f"{array.dtype} {list(array.shape)}",
+            expected="whole numbers or texts, one an image",
+        )
+    indices = flat.astype(np.int64)
+    if class_names and not (indices.min() >= 0 and indices.max() < len(class_names)):
+        raise DataError(
+            f"'{name}' in {file} has the class number {indices.max()}",
+            expected=f"0 to {len(class_names) - 1}",
+        )
+    return indices, class_names
+
+
+def _is_ours(name: str) -> bool:
+    return name.lower().endswith(_SUFFIX) and not image_names.is_litter(name)

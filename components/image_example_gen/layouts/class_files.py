@@ -1,0 +1,82 @@
+"""Names of classes, from a file that lists them beside their numbers or ids."""
+
+import posixpath
+import re
+from collections.abc import Iterable
+
+from components.image_example_gen.layouts import rows
+from components.image_example_gen.layouts.layout import Listing
+
+_STEMS = frozenset(
+    [
+        "classes",
+        "class_names",
+        "classnames",
+        "labels",
+        "label_names",
+        "names",
+        "categories",
+        "label_map",
+        "class-descriptions",
+        "class_descriptions",
+        "class-descriptions-boxable",
+    ]
+)
+_SUFFIXES = (".txt", ".csv", ".names")
+_KEY_AND_NAME = re.compile(r"\s*([^\s,;:]+)\s*[\s,;:]\s*(.+?)\s*")
+
+
+def find(
+    listing: Listing, words: Iterable[str], used: Iterable[str]
+) -> tuple[dict[str, str], str]:
+    """Word of a list -> name of the class, and the file that says so.
+
+    Only numbers and Open Images' ids are looked up, and only where the file has all of
+    them: a number is the line (from 0, or from 1 where the first cannot be meant), unless
+    the lines begin with numbers of their own.
+
+    Args:
+      words: the classes as the lists spell them.
+      used: files that were read as lists.
+
+    Returns:
+      An empty mapping and '' where the words are the names.
+    """
+    keys = set(words)
+    if not keys or not all(key.isdecimal() or key.startswith("/m/") for key in keys):
+        return {}, ""
+    files = [
+        name
+        for name in sorted(
+            set(listing.names) - set(used), key=lambda name: name.count("/")
+        )
+        if posixpath.basename(name).lower().endswith(_SUFFIXES)
+        and posixpath.splitext(posixpath.basename(name).lower())[0] in _STEMS
+    ]
+    for name, data in listing.read(files).items():
+        text, _ = rows.decode(name, data)
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        if found := _by_key(lines, keys) or _by_line(lines, keys):
+            return found, name
+    return {}, ""
+
+
+def _by_key(lines: list[str], keys: set[str]) -> dict[str, str]:
+    matches = [_KEY_AND_NAME.fullmatch(line) for line in lines]
+    found = {match[1]: match[2] for match in matches if match}
+    names = {found[key] for key in keys if key in found}
+    return {key: found[key] for key in keys} if len(names) == len(keys) else {}
+
+
+def _by_line(lines: list[str], keys: set[str]) -> dict[str, str]:
+    if not all(key.isdecimal() for key in keys) or len(set(lines)) != len(lines):
+        return {}
+    numbers = {key: int(key) for key in keys}
+    first = (
+        1 if min(numbers.values()) > 0 and max(numbers.values()) == len(lines) else 0
+    )
+    if len(set(numbers.values())) != len(keys) or max(numbers.values()) - first >= len(
+        lines
+    ):
+        return {}
+    return {key: lines[number - first] for key, number in numbers.items()}

@@ -1,0 +1,337 @@
+"""Which columns of a table name the files, the classes and the splits."""
+
+import dataclasses
+import posixpath
+from collections.abc import Sequence
+
+from components.image_example_gen.layouts import split_names
+from components.image_example_gen.layouts.image_files import ImageFiles
+from components.image_example_gen.layouts.layout import Answers, question, setting
+from components.image_example_gen.layouts.rows import Table
+from schema import image_names
+from schema.errors import DataError
+
+_LABELS = frozenset(
+    [
+        "label",
+        "labels",
+        "class",
+        "classes",
+        "category",
+        "target",
+        "classname",
+        "class_name",
+        "label_name",
+        "labelname",
+        "category_name",
+        "tag",
+        "choice",
+        "classificationannotation.displayname",
+        "classid",
+        "class_id",
+    ]
+)
+_PATHS = frozenset(
+    [
+        "path",
+        "file",
+        "filename",
+        "file_name",
+        "filepath",
+        "file_path",
+        "image",
+        "image_id",
+        "image_name",
+        "image_path",
+        "img",
+        "id",
+    ]
+)
+_SPLITS = frozenset(["split", "set", "subset", "partition", "usage", "ml_use", "phase"])
+# Columns that measure or keep books, and say nothing about the class.
+_OTHERS = frozenset(
+    [
+        "xmin",
+        "xmax",
+        "ymin",
+        "ymax",
+        "x",
+        "y",
+        "w",
+        "h",
+        "width",
+        "height",
+        "depth",
+        "size",
+        "confidence",
+        "url",
+        "date",
+        "timestamp",
+        "created_at",
+        "updated_at",
+        "annotator",
+        "annotation_id",
+        "lead_time",
+        "index",
+        "source",
+    ]
+)
+_BINARY = frozenset(("0", "1", "0.0", "1.0"))
+_NO_SPLIT = frozenset(("", "unassigned"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Columns:
+    """The columns that count.
+
+    Attributes:
+      table: the table, without a header where the first line was a row.
+      path: index of the one that names the files.
+      files: what each of its cells may name.
+      labels: the classes, a text a row.
+      splits: the splits, a text a row, or None where no column has them.
+      words: what was chosen, and why.
+    """
+
+    table: Table
+    path: int
+    files: list[tuple[str, ...]]
+    labels: list[str]
+    splits: list[str] | None
+    words: str
+
+
+def find(table: Table, images: ImageFiles, answers: Answers) -> Columns | None:
+    """The columns of a table of images; None where it is some other table.
+
+    A table without a column that a person named is some other one.
+
+    Raises:
+      ConfigError: several columns may hold the classes.
+      DataError: rows of the one-hot form have no class or several.
+    """
+    if table.has_header and any(
+        posixpath.splitext(cell)[1] and images.find(cell, _folder(table))
+        for cell in table.header
+    ):
+        table = table.without_header()
+    known = {name.lower() for name in table.header}
+    if not table.rows or not answers.columns() <= known:
+        return None
+    found = _find_path(table, images, answers)
+    if found is None:
+        return None
+    path, files = found
+    split = _find_split(table, path, answers)
+    labels, words = _find_labels(table, path, split, images, answers)
+    said = f"'{table.header[path]}' names the files, {words}"
+    if split is not None:
+        said += f", '{table.header[split]}' the splits"
+    splits = None if split is None else table.column(split)
+    return Columns(table, path, files, labels, splits, said)
+
+
+def speaks_of_images(table: Table, answers: Answers) -> bool:
+    """Whether the header has a column for files and one for classes, and all asked for."""
+    names = {name.lower() for name in table.header}
+    is_one = bool(table.rows and names & _PATHS and names & _LABELS)
+    return is_one and answers.columns() <= names
+
+
+def says_labels(columns: Columns) -> bool:
+    """Whether the header itself says where the classes are, or by its form."""
+    names = [name.lower() for name in columns.table.header]
+    return not _LABELS.isdisjoint(names) or "one-hot" in columns.words
+
+
+def split_of_word(word: str, answers: Answers) -> str | None:
+    """Split that a word of a table stands for, '' for none; None where it is unknown."""
+    given = dict(answers.splits)
+    if word in given:
+        return given[word]
+    if word.lower() in _NO_SPLIT:
+        return ""
+    return split_names.split_of(word) or None
+
+
+def _folder(table: Table) -> str:
+    return posixpath.dirname(table.file)
+
+
+def _named(table: Table, wanted: str) -> int | None:
+    """Index of the column that a person named; None where nobody did."""
+    names = [name.lower() for name in table.header]
+    return names.index(wanted.lower()) if wanted else None
+
+
+def _find_path(
+    table: Table, images: ImageFiles, answers: Answers
+) -> tuple[int, list[tuple[str, ...]]] | None:
+    """The column that names the most files, and what each of its cells may name."""
+    named = _named(table, answers.path_column)
+    fits: dict[int, tuple[int, int, bool]] = {}
+    files: dict[int, list[tuple[str, ...]]] = {}
+    for index in range(len(table.header)) if named is None else (named,):
+        cells = table.column(index)
+        found = images.column(cells, _folder(table))
+        distinct = len(set(found) - {()})
+        # A class number may be the name of an image file, too: '7' and 7.png.
+        are_numbers = all(cell.isdecimal() for cell in cells)
+        if distinct and not (are_numbers and 2 * distinct < len(cells)):
+            are_names = any(map(image_names.is_image_name, cells))
+            fits[index] = (distinct, sum(map(bool, found)), are_names)
+            files[index] = found
+    if not fits:
+        return None
+    best = max(
+        fits,
+        key=lambda index: (fits[index], table.header[index].lower() in _PATHS, -index),
+    )
+    rivals = [
+        index
+        for index in fits
+        if fits[index] == fits[best] and fits[best][2] and files[index] != files[best]
+    ]
+    if rivals:
+        names = [table.header[index] for index in (best, *rivals)]
+        raise question(
+            f"several columns of {table.file} name different files",
+            found=", ".join(names),
+            answers=[setting("data.columns.path", name) for name in names],
+        )
+    return best, files[best]
+
+
+def _find_split(table: Table, path: int, answers: Answers) -> int | None:
+    named = _named(table, answers.split_column)
+    if named is not None:
+        return named
+    for index, name in enumerate(table.header):
+        if index != path and name.lower().rpartition("/")[2] in _SPLITS:
+            return index
+    for index in range(len(table.header)):
+        cells = {cell for cell in table.column(index) if cell.lower() not in _NO_SPLIT}
+        if index != path and len(cells) > 1 and all(map(split_names.split_of, cells)):
+            return index
+    return None
+
+
+def _find_labels(
+    table: Table, path: int, split: int | None, images: ImageFiles, answers: Answers
+) -> tuple[list[str], str]:
+    """The class of each row, and the words for where it stands."""
+    named = _named(table, answers.label_column)
+    if named is not None:
+        return table.column(named), f"'{table.header[named]}' the classes"
+    open_columns = [
+        index
+        for index, name in enumerate(table.header)
+        if index not in (path, split)
+        and name.lower() not in _OTHERS
+        and any(table.column(index))
+    ]
+    binary = [
+        index
+        for index in open_columns
+        if set(table.column(index)) <= _BINARY
+        and table.header[index].lower() not in _LABELS
+    ]
+    if len(binary) > 1 and (
+        len(binary) == len(open_columns) or _is_one_hot(table, binary)
+    ):
+        return _one_hot(table, binary), "a column per class (one-hot)"
+    candidates = _likely(table, open_columns, images)
+    if not candidates:
+        raise DataError(
+            f"{table.file} has no column with classes",
+            found=", ".join(table.header),
+            expected="a column that names the files and one with their classes",
+            tip="set data.format to folder if the folders are the classes",
+        )
+    say = [index for index in candidates if table.header[index].lower() in _LABELS]
+    chosen = _one_of(table, say or candidates)
+    if chosen is None:
+        names = [table.header[index] for index in say or candidates]
+        raise question(
+            f"several columns of {table.file} may hold the classes",
+            found=", ".join(
+                f"{table.header[index]} ({len(set(table.column(index)))} values,"
+                f" as {table.column(index)[0]})"
+                for index in say or candidates
+            ),
+            answers=[setting("data.columns.label", name) for name in names],
+        )
+    if _are_numbers(table, chosen):
+        texts = [
+            index
+            for index in candidates
+            if not _are_numbers(table, index) and _are_same(table, chosen, index)
+        ]
+        chosen = texts[0] if texts else chosen
+    return table.column(chosen), f"'{table.header[chosen]}' the classes"
+
+
+def _likely(table: Table, columns: list[int], images: ImageFiles) -> list[int]:
+    """Columns that may be classes: no files, no ids, no measures, if any are left."""
+    left = [
+        index
+        for index in columns
+        if not all(images.column(table.column(index), _folder(table)))
+        or _are_numbers(table, index)
+    ]
+    repeated = [
+        index
+        for index in left
+        if 1 < len(set(table.column(index))) < len(table.rows)
+        and not all("." in cell and _is_float(cell) for cell in table.column(index))
+    ]
+    return repeated or left
+
+
+def _one_of(table: Table, columns: list[int]) -> int | None:
+    """The one column that says it, or the first with words of several that say the same."""
+    first, *others = columns
+    if not all(_are_same(table, first, other) for other in others):
+        return None
+    words = [index for index in columns if not _are_numbers(table, index)]
+    return (words or columns)[0]
+
+
+def _are_same(table: Table, first: int, second: int) -> bool:
+    """Whether two columns part the rows in the same way."""
+    pairs = set(zip(table.column(first), table.column(second), strict=True))
+    return (
+        len(pairs)
+        == len({one for one, _ in pairs})
+        == len({other for _, other in pairs})
+    )
+
+
+def _are_numbers(table: Table, index: int) -> bool:
+    return all(cell.isdecimal() for cell in table.column(index))
+
+
+def _is_float(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_one_hot(table: Table, columns: Sequence[int]) -> bool:
+    return all(sum(float(row[index]) for index in columns) == 1 for row in table.rows)
+
+
+def _one_hot(table: Table, columns: Sequence[int]) -> list[str]:
+    labels = []
+    for row, line in zip(table.rows, table.lines, strict=True):
+        ones = [table.header[index] for index in columns if float(row[index])]
+        if len(ones) != 1:
+            raise DataError(
+                f"line {line} of {table.file} says {len(ones)} classes of an image",
+                found=", ".join(ones) or "only zeros",
+                expected="one 1 a row: an image has one class here",
+            )
+        labels.append(ones[0])
+    return labels

@@ -1,0 +1,37 @@
+"""Names that hold the class (`dog.12.jpg`): read so where a person says so, never guessed."""
+
+from components.image_example_gen.layouts import split_names, stems
+from components.image_example_gen.layouts.layout import Listing
+from components.image_example_gen.layouts.listed import Entry, ListLayout
+from schema.errors import DataError
+
+FORMATS = ("names",)
+
+
+def find(listing: Listing) -> ListLayout | None:
+    """Layout by the names of the files, where `class_from` or the format asks for it.
+
+    Raises:
+      DataError: no name holds a class.
+    """
+    if listing.answers.class_from != "name" and listing.answers.format != "names":
+        return None
+    given = dict(listing.answers.splits)
+    entries: dict[str, tuple[Entry, ...]] = {}
+    for name in listing.images:
+        if text := stems.class_of(name):
+            split = split_names.of_path(name.split("/")[:-1], given)
+            entries[name] = (Entry(split, text),)
+    if not entries:
+        raise DataError(
+            "no file name holds a class",
+            found=", ".join(listing.images[:3]),
+            expected="a class, then a number: dog.12.jpg, beagle_7.jpg",
+        )
+    left_out = len(listing.images) - len(entries)
+    words = ["the class is the file's name before its number"]
+    if left_out:
+        words.append(
+            f"{left_out:,} images have no class in their name and are left out"
+        )
+    return ListLayout("", entries, (), tuple(words), format="names")

@@ -1,0 +1,378 @@
+"""A folder per class, with split folders above the classes, below them, or none."""
+
+import dataclasses
+import posixpath
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+
+from components.image_example_gen import records
+from components.image_example_gen.layouts import split_names, stems
+from components.image_example_gen.layouts.layout import Listing, question, setting
+from components.image_example_gen.sources import limits
+from components.image_example_gen.sources.source import Member, MemberTooLarge
+from schema import image_names
+from schema.errors import ConfigError, SlimlineError
+
+FORMATS = ("folder",)
+UNIT_FILES = 256
+MAX_NAMED = 4
+# Folders that say what kind their files are, and never of which class.
+_KINDS = frozenset(
+    [
+        "images",
+        "image",
+        "img",
+        "imgs",
+        "jpegimages",
+        "photos",
+        "pictures",
+        "pics",
+        "data",
+        "annotations",
+        "annotation",
+        "masks",
+        "mask",
+        "trimaps",
+        "labels",
+        "bbox",
+        "color",
+        "colour",
+        "grayscale",
+        "segmented",
+        "xmls",
+    ]
+)
+_NO_CLASS = frozenset(
+    ["unlabeled", "unlabelled", "unsup", "extra", "pred", "prediction"]
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class FolderLayout:
+    """Images whose folder says their class.
+
+    Attributes:
+      root: the wrapping folder, which keys leave out ('' or with a slash at its end).
+      places: folder -> split ('' for none) and class of the images in it.
+      words: what was recognised.
+    """
+
+    root: str
+    places: dict[str, tuple[str, str]]
+    words: tuple[str, ...]
+    format: str = "folder"
+    channels: int = 0
+
+    def used(self) -> frozenset[str]:
+        return frozenset()
+
+    def place(self, name: str) -> tuple[str, str, str] | None:
+        """Split, class and key of an image file; None where it has no class folder."""
+        place = self.places.get(posixpath.dirname(name))
+        if place is None or not image_names.is_image_name(name):
+            return None
+        return (*place, name[len(self.root) :])
+
+    def units(self, names: Iterable[str]) -> list[tuple[str, ...]]:
+        """Parts that can be read apart: some hundred files each."""
+        return chunks([name for name in names if self.place(name)])
+
+    def read(
+        self, members: Iterable[Member]
+    ) -> Iterator[records.ImageFile | records.Unreadable | records.Ignored]:
+        """The image files among `members`."""
+        for member in members:
+            place = self.place(member.name)
+            if place is None:
+                yield records.Ignored(member.name)
+            else:
+                split, text, key = place
+                yield read_image(member, split, key, text)
+
+
+def read_image(
+    member: Member, split: str, key: str, word: str
+) -> records.ImageFile | records.Unreadable:
+    """An image file, or why it cannot be read."""
+    try:
+        data = member.read(limits.LIMITS.image_bytes)
+    except MemberTooLarge as error:
+        return records.Unreadable(key, str(error))
+    except OSError as error:
+        return records.Unreadable(key, error.strerror or str(error))
+    return records.ImageFile(split, key, word, data, member.name)
+
+
+def chunks(names: Sequence[str]) -> list[tuple[str, ...]]:
+    """`names` in pieces that one worker reads at a time."""
+    return [
+        tuple(names[start : start + UNIT_FILES])
+        for start in range(0, len(names), UNIT_FILES)
+    ]
+
+
+def find(listing: Listing) -> FolderLayout | None:
+    """Layout of the class folders; None without a single one.
+
+    Raises:
+      ConfigError: folders look like splits or kinds, and the classes are not plain.
+    """
+    answers = listing.answers
+    given = dict(answers.splits)
+    folders = sorted({posixpath.dirname(name) for name in listing.images} - {""})
+    if not folders:
+        return None
+    root = _root(folders, any("/" not in name for name in listing.images), given)
+    rest = {folder: folder[len(root) :] for folder in folders if folder != root[:-1]}
+    left_out = tuple(
+        f"{name}/ is left out, as data.splits says"
+        for name, split in given.items()
+        if split == "none"
+    )
+    if answers.class_from in ("folder", "parent"):
+        is_top = answers.class_from == "folder"
+        places = {}
+        for folder, inner in rest.items():
+            *above, text = inner.split("/")
+            split = "" if is_top else split_names.of_path(above, given)
+            places[folder] = (split, inner.split("/")[0] if is_top else text)
+        which = "top folder" if is_top else "folder that an image lies in"
+        words = (f"the {which} is the class, as data.class_from says", *left_out)
+        return FolderLayout(root, places, words) if places else None
+    places, words = _Folders(rest, given, listing.images).places()
+    return FolderLayout(root, places, (*words, *left_out)) if places else None
+
+
+def classes_of(listing: Listing) -> dict[str, str]:
+    """Image -> class by its folder; empty where the folders are no plain classes."""
+    try:
+        layout = find(listing)
+    except SlimlineError:
+        return {}
+    if layout is None:
+        return {}
+    places = {name: layout.place(name) for name in listing.images}
+    return {name: place[1] for name, place in places.items() if place}
+
+
+def _root(folders: list[str], has_files: bool, given: dict[str, str]) -> str:
+    """The folder around all others, unless it may be a class or a split."""
+    parts = [folder.split("/") for folder in folders]
+    root: list[str] = []
+    while (
+        not has_files
+        and all(parts)
+        and len({inner[0] for inner in parts}) == 1
+        and all(len(inner) > 1 for inner in parts)
+        and not split_names.split_of(parts[0][0])
+        and parts[0][0] not in given
+    ):
+        root.append(parts[0][0])
+        parts = [inner[1:] for inner in parts]
+    return "".join(f"{part}/" for part in root)
+
+
+class _Folders:
+    """The folders that hold images, and what their names say.
+
+    Attributes:
+      of: folder in the source -> its path below the root.
+      given: splits that a person gave to names.
+      images: names of all image files.
+    """
+
+    def __init__(self, of: dict[str, str], given: dict[str, str], images: list[str]):
+        self._of = of
+        self._images = images
+        self._given = given
+        self._direct = set(of.values())
+        children: dict[str, set[str]] = defaultdict(set)
+        for path in self._direct:
+            parts = path.split("/")
+            for depth, part in enumerate(parts):
+                children["/".join(parts[:depth])].add(part)
+        self._children = {
+            folder: frozenset(names) for folder, names in children.items()
+        }
+
+    def places(self) -> tuple[dict[str, tuple[str, str]], tuple[str, ...]]:
+        """Folder in the source -> split and class, and what was recognised."""
+        tops = self._below("")
+        splits = split_names.of_folders(frozenset(tops), self._given)
+        deep = {top for top in tops if self._below(top)}
+        if splits and (deep & set(splits)):
+            return self._split_above(tops, splits, deep)
+        if splits and self._are_flat_splits(tops, splits):
+            raise self._no_class(tops)
+        if splits and len(tops) == 1:
+            raise self._no_class(tops)
+        inner = {top: self._below(top) for top in deep}
+        if inner and all(
+            inner[top] and set(split_names.of_folders(inner[top])) == inner[top]
+            for top in deep
+        ):
+            return self._split_below()
+        if self._is_letters(tops, inner):
+            return self._letters()
+        if len(deep) > 1 and _are_alike(list(inner.values())):
+            raise self._same_inside(inner)
+        if len(tops) > 1 and all(top.lower() in _KINDS for top in tops):
+            raise self._no_class(tops)
+        return self._classes(
+            {folder: ("", inner) for folder, inner in self._of.items()},
+            ("the top folders are the classes",),
+        )
+
+    def _below(self, folder: str) -> frozenset[str]:
+        """Names of the folders in `folder` ('' is the root)."""
+        return self._children.get(folder, frozenset())
+
+    def _classes(
+        self, inner: dict[str, tuple[str, str]], words: tuple[str, ...]
+    ) -> tuple[dict[str, tuple[str, str]], tuple[str, ...]]:
+        """Places, where the first folder of what is left of a path is the class."""
+        places = {
+            folder: (split, path.split("/")[0])
+            for folder, (split, path) in inner.items()
+            if path
+        }
+        return places, words
+
+    def _are_flat_splits(self, tops: frozenset[str], splits: dict[str, str]) -> bool:
+        """Whether tops without folders inside are splits: two, or one beside no class."""
+        others = tops - set(splits)
+        return len(splits) > 1 or (
+            bool(others) and all(top.lower() in _KINDS | _NO_CLASS for top in others)
+        )
+
+    def _split_above(
+        self, tops: frozenset[str], splits: dict[str, str], deep: set[str]
+    ) -> tuple[dict[str, tuple[str, str]], tuple[str, ...]]:
+        heads = {top: self._head(top) for top in splits}
+        inside = {top: self._below(heads[top]) for top in splits}
+        if not any(inside.values()):
+            raise self._no_class(tops)
+        known = frozenset().union(*inside.values())
+        unknown = sorted(
+            top for top in deep - set(splits) if self._below(self._head(top))
+        )
+        if unknown:
+            raise question(
+                f"folders beside {', '.join(sorted(splits))} may be splits or classes",
+                found=", ".join(
+                    f"{top}/ with {_few(self._below(top))}" for top in unknown
+                ),
+                answers=[
+                    setting("data.splits", f"[{unknown[0]}=test]")
+                    + " (or train, eval; none leaves it out)",
+                    setting("data.class_from", "folder")
+                    + " (every top folder a class)",
+                ],
+            )
+        if len(known) > 1 and _are_splits(known):
+            raise self._same_inside({top: inside[top] for top in splits})
+        found: dict[str, tuple[str, str]] = {}
+        for folder, path in self._of.items():
+            top = path.split("/")[0]
+            if top in splits and path.startswith(f"{heads[top]}/"):
+                found[folder] = (splits[top], path[len(heads[top]) + 1 :])
+        said = ", ".join(f"{top}/ is {split}" for top, split in sorted(splits.items()))
+        words = [f"split folders with a folder per class: {said}"]
+        for top in sorted(tops - set(splits)):
+            words.append(f"{top}/ has no class folders and is left out")
+        for top in sorted(splits):
+            if not inside[top]:
+                words.append(f"{top}/ has no class folders and is left out")
+        return self._classes(found, tuple(words))
+
+    def _head(self, top: str) -> str:
+        """A top folder, or the one folder in it that only repeats or wraps it."""
+        head = top
+        while len(below := self._below(head)) == 1 and head not in self._direct:
+            (only,) = below
+            split = split_names.split_of(only)
+            is_same = only == top or (split and split == split_names.split_of(top))
+            if not is_same and only.lower() not in _KINDS:
+                break
+            head = f"{head}/{only}"
+        return head
+
+    def _split_below(self) -> tuple[dict[str, tuple[str, str]], tuple[str, ...]]:
+        found = {}
+        for folder, path in self._of.items():
+            text, _, rest = path.partition("/")
+            name = rest.split("/")[0]
+            split = split_names.of_folders(self._below(text)).get(name, "")
+            found[folder] = (split, text)
+        return self._classes(found, ("a folder per class, with split folders in each",))
+
+    def _is_letters(
+        self, tops: frozenset[str], inner: dict[str, frozenset[str]]
+    ) -> bool:
+        return (
+            len(tops) > 1
+            and tops == set(inner)
+            and all(
+                len(top) == 1
+                and all(name.lower().startswith(top.lower()) for name in names)
+                for top, names in inner.items()
+            )
+            and not self._direct & tops
+        )
+
+    def _letters(self) -> tuple[dict[str, tuple[str, str]], tuple[str, ...]]:
+        places = {
+            folder: ("", "_".join(path.split("/")[1:]))
+            for folder, path in self._of.items()
+        }
+        said = (
+            "a folder per letter, with a folder per class in it; nested ones are joined"
+        )
+        return places, (said,)
+
+    def _no_class(self, tops: Iterable[str]) -> ConfigError:
+        in_names = {text for name in self._images if (text := stems.class_of(name))}
+        by_name = (
+            [setting("data.class_from", "name") + f" (classes: {_few(in_names)})"]
+            if 1 < len(in_names) < len(self._images)
+            else []
+        )
+        return question(
+            "the folders look like splits or kinds of images, and hold no class folders",
+            found=", ".join(f"{top}/" for top in sorted(tops)[:MAX_NAMED]),
+            answers=[
+                *by_name,
+                setting("data.class_from", "folder") + f" (classes: {_few(tops)})",
+                "put the images into class folders, or add a table of files and classes",
+            ],
+        )
+
+    def _same_inside(self, inner: dict[str, frozenset[str]]) -> ConfigError:
+        tops = sorted(inner)
+        return question(
+            f"{', '.join(f'{top}/' for top in tops[:MAX_NAMED])} hold the same folders",
+            found=f"{_few(frozenset().union(*inner.values()))} in each",
+            answers=[
+                setting("data.splits", f"[{tops[0]}=train, {tops[-1]}=none]")
+                + " (they are splits or kinds: say of each train, eval, test or none)",
+                setting("data.class_from", "folder") + f" (classes: {_few(inner)})",
+                setting("data.class_from", "parent")
+                + f" (classes: {_few(frozenset().union(*inner.values()))})",
+            ],
+        )
+
+
+def _are_splits(names: frozenset[str]) -> bool:
+    return set(split_names.of_folders(names)) == names
+
+
+def _are_alike(sets: list[frozenset[str]]) -> bool:
+    """Whether folders hold mostly the same names, two or more."""
+    common = frozenset.intersection(*sets)
+    return len(common) > 1 and all(2 * len(common) >= len(names) for names in sets)
+
+
+def _few(names: Iterable[str]) -> str:
+    ordered = sorted(names)
+    more = f" and {len(ordered) - MAX_NAMED} more" if len(ordered) > MAX_NAMED else ""
+    return ", ".join(ordered[:MAX_NAMED]) + more

@@ -1,0 +1,109 @@
+"""The image files of a source, by all the names that a table may give them."""
+
+import posixpath
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from urllib.parse import unquote
+
+from components.image_example_gen.layouts import split_names
+
+# Label Studio puts eight digits in front of the names of uploaded files.
+_UPLOADED = re.compile(r"[0-9a-f]{8}-(?=.)")
+
+
+class ImageFiles:
+    """Finds files by path, by the end of a path, or by their name without its ending."""
+
+    def __init__(self, names: Iterable[str]):
+        self._names = set(names)
+        self._by_base: dict[str, list[str]] = defaultdict(list)
+        self._by_stem: dict[str, list[str]] = defaultdict(list)
+        for name in sorted(self._names):
+            base = posixpath.basename(name)
+            self._by_base[base].append(name)
+            self._by_stem[posixpath.splitext(base)[0]].append(name)
+
+    def find(self, text: str, folder: str) -> tuple[str, ...]:
+        """Files that `text` may name, in a table that lies in `folder`; () for none."""
+        path = text.replace("\\", "/").strip()
+        if not path or path.endswith("/"):
+            return ()
+        for start in (folder, ""):
+            name = posixpath.normpath(posixpath.join(start, path)).lstrip("/")
+            if name in self._names and not path.startswith("../"):
+                return (name,)
+        if ".." in path.split("/"):
+            return ()
+        for tail in dict.fromkeys((path, unquote(path.split("?")[0]), _local(path))):
+            if found := self._of_tail(tail):
+                return found
+        return ()
+
+    def _of_tail(self, path: str) -> tuple[str, ...]:
+        base = posixpath.basename(path)
+        uploaded = _UPLOADED.sub("", base, count=1)
+        for known, name in (
+            (self._by_base, base),
+            (self._by_stem, base),
+            (self._by_base, uploaded),
+        ):
+            if found := known.get(name):
+                return _longest(found, path)
+        return ()
+
+    def column(self, cells: Sequence[str], folder: str) -> list[tuple[str, ...]]:
+        """Files that each cell of a column may name."""
+        return [self.find(cell, folder) for cell in cells]
+
+
+def narrow(found: Sequence[tuple[str, ...]], split: str) -> list[str] | None:
+    """The one file of each row, where rows fit several.
+
+    Those are meant that lie in the only folder to have a file for every such row, or in
+    the folder of the table's own split.
+
+    Returns:
+      A name a row, '' where there is none; None where several folders fit.
+    """
+    several = [row for row in found if len(row) > 1]
+    if not several:
+        return [row[0] if row else "" for row in found]
+    common = set.intersection(
+        *({posixpath.dirname(name) for name in row} for row in several)
+    )
+    if len(common) > 1 and split:
+        common = {
+            folder
+            for folder in common
+            if split_names.of_path(folder.split("/"), {}) == split
+        }
+    if len(common) != 1:
+        return None
+    (folder,) = common
+    chosen = []
+    for row in found:
+        inside = [name for name in row if posixpath.dirname(name) == folder]
+        chosen.append((inside or row or ("",))[0])
+    return chosen
+
+
+def _longest(names: list[str], path: str) -> tuple[str, ...]:
+    """Those of `names` that share most of the end of `path`."""
+    if len(names) == 1:
+        return (names[0],)
+    wanted = posixpath.splitext(path)[0].split("/")[::-1]
+    shared = {}
+    for name in names:
+        parts = posixpath.splitext(name)[0].split("/")[::-1]
+        same = 0
+        while same < min(len(parts), len(wanted)) and parts[same] == wanted[same]:
+            same += 1
+        shared[name] = same
+    most = max(shared.values())
+    return tuple(name for name in names if shared[name] == most)
+
+
+def _local(path: str) -> str:
+    """The path in Label Studio's address of a local file, `…?d=photos/a.jpg`."""
+    return unquote(path.partition("?d=")[2])

@@ -1,0 +1,153 @@
+"""What a layout is, and what its recogniser may look at."""
+
+import dataclasses
+import functools
+import json
+import shlex
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
+from components.image_example_gen import records
+from components.image_example_gen.sources.source import Member
+from schema import image_names
+from schema.errors import ConfigError
+
+AUTO = "auto"
+
+Found = records.PixelBatch | records.ImageFile | records.Unreadable | records.Ignored
+
+
+class Layout(Protocol):
+    """How the images lie in a source.
+
+    Attributes:
+      format: its name, for `data.format`.
+      channels: of raw pixels; 0 where every image has its own.
+      words: what was recognised, a sentence a line.
+    """
+
+    @property
+    def format(self) -> str: ...
+    @property
+    def channels(self) -> int: ...
+    @property
+    def words(self) -> tuple[str, ...]: ...
+
+    def units(self, names: Sequence[str]) -> list[tuple[str, ...]]:
+        """Parts of a source with random access that can be read apart."""
+
+    def used(self) -> frozenset[str]:
+        """Files without images that the layout was read from, such as lists."""
+
+    def read(self, members: Iterator[Member]) -> Iterator[Found]:
+        """The images among `members`."""
+
+
+class Recogniser(Protocol):
+    """A module that recognises a layout.
+
+    Attributes:
+      FORMATS: the formats that it gives.
+    """
+
+    @property
+    def FORMATS(self) -> tuple[str, ...]: ...
+
+    def find(self, listing: "Listing") -> Layout | None:
+        """The layout, or None where the files are not of that kind.
+
+        Raises:
+          ConfigError: several readings fit; the tip lists the settings that choose one.
+          DataError: the files are of that kind and break it.
+        """
+
+
+@dataclasses.dataclass(frozen=True)
+class Answers:
+    """What a person says where the files leave a question open.
+
+    Attributes:
+      format: one of `registry.FORMATS`, or 'auto'.
+      class_from: 'folder' (the top one), 'parent' (the one that the image lies in), 'name'
+        (of the file, before its number), or 'auto'.
+      splits: name of a folder, or a word of a table -> 'train', 'eval', 'test' or 'none'.
+      path_column: column of a table that names the files; '' where it is looked for.
+      label_column: the one with the classes. split_column: the one with the splits.
+    """
+
+    format: str = AUTO
+    class_from: str = AUTO
+    splits: tuple[tuple[str, str], ...] = ()
+    path_column: str = ""
+    label_column: str = ""
+    split_column: str = ""
+
+    @classmethod
+    def from_json(cls, text: str) -> "Answers":
+        """The answers in a text that `to_json` wrote; '' holds none."""
+        values = json.loads(text or "{}")
+        splits = tuple((name, split) for name, split in values.pop("splits", ()))
+        return cls(**values, splits=splits)
+
+    def columns(self) -> set[str]:
+        """Names of columns that a person gave, in lower case."""
+        given = (self.path_column, self.label_column, self.split_column)
+        return {name.lower() for name in given if name}
+
+    def to_json(self) -> str:
+        """A text that an execution property can carry."""
+        return json.dumps(dataclasses.asdict(self))
+
+
+@dataclasses.dataclass(frozen=True)
+class Listing:
+    """The files of a source, to recognise their layout by.
+
+    Attributes:
+      names: all that can be read and are no litter, in the order of the source.
+      answers: to questions that were asked before.
+      read: content of files by name.
+      unreadable: files and folders that are there and cannot be read.
+    """
+
+    names: tuple[str, ...]
+    answers: Answers
+    read: Callable[[Sequence[str]], dict[str, bytes]]
+    unreadable: tuple[str, ...] = ()
+
+    @functools.cached_property
+    def images(self) -> list[str]:
+        """Names of image files, without those that `answers.splits` leaves out."""
+        return [
+            name
+            for name in self.names
+            if image_names.is_image_name(name) and not self.is_left_out(name)
+        ]
+
+    @property
+    def listable(self) -> list[str]:
+        """Names of images that a list may name: those that cannot be read are there, too."""
+        return [*self.images, *filter(image_names.is_image_name, self.unreadable)]
+
+    def is_left_out(self, name: str) -> bool:
+        """Whether a person said 'none' of the file or of a folder above it."""
+        left_out = {name for name, split in self.answers.splits if split == "none"}
+        return bool(left_out) and not left_out.isdisjoint(name.split("/"))
+
+
+def setting(key: str, value: str) -> str:
+    """The flag that gives a setting, as a shell takes it."""
+    return f"--set {shlex.quote(f'{key}={value}')}"
+
+
+def question(message: str, *, found: str, answers: Sequence[str]) -> ConfigError:
+    """The error that asks which of several readings is right.
+
+    Args:
+      message: what is unclear.
+      found: what the files show.
+      answers: settings that decide, each with what it means.
+    """
+    return ConfigError(
+        message, found=found, tip="\n    ".join(("say which:", *answers))
+    )

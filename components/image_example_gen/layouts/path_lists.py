@@ -1,0 +1,80 @@
+"""Class folders with lists of paths for the splits: Food-101, SUN397 and their like."""
+
+import posixpath
+
+from components.image_example_gen.layouts import folders, image_files, rows, split_names
+from components.image_example_gen.layouts.layout import (
+    AUTO,
+    Listing,
+    question,
+    setting,
+)
+from components.image_example_gen.layouts.listed import Entry, ListLayout
+from schema.errors import ConfigError, DataError
+
+FORMATS = ("path_lists",)
+MAX_LISTS = 50
+
+
+def find(listing: Listing) -> ListLayout | None:
+    """Layout where files such as train.txt list paths, a path a line, and folders the class.
+
+    Raises:
+      ConfigError: an image is in the lists of two splits.
+      DataError: a list names images that are not there.
+    """
+    given = dict(listing.answers.splits)
+    lists = {
+        name: split
+        for name in sorted(listing.names)
+        if name.lower().endswith(".txt")
+        and not listing.is_left_out(name)
+        and (split := given.get(posixpath.basename(name)) or _split_of(name))
+    }
+    if not lists or len(lists) > MAX_LISTS or listing.answers.class_from != AUTO:
+        return None
+    images = image_files.ImageFiles(listing.listable)
+    listed: dict[str, tuple[str, str]] = {}
+    for file, data in listing.read(list(lists)).items():
+        paths = rows.decode(file, data)[0].splitlines()
+        found = [
+            images.find(path, posixpath.dirname(file)) for path in paths if path.strip()
+        ]
+        if not found or not found[0]:
+            return None
+        missing = sum(len(row) != 1 for row in found)
+        if missing:
+            raise DataError(
+                f"{missing:,} paths in {file} name no image, or several",
+                expected="a path of an image a line",
+            )
+        for (name,) in found:
+            split, other = listed.setdefault(name, (lists[file], file))
+            if split != lists[file]:
+                raise _in_two_splits(name, file, other, list(lists))
+    classes = folders.classes_of(listing)
+    if not all(name in classes for name in listed):
+        return None
+    entries: dict[str, tuple[Entry, ...]] = {
+        name: (Entry(split, classes[name]),) for name, (split, _) in listed.items()
+    }
+    said = ", ".join(f"{file} lists {split}" for file, split in lists.items())
+    words = [f"a folder per class, and lists of paths for the splits: {said}"]
+    if unlisted := len(listing.listable) - len(entries):
+        words.append(f"{unlisted:,} images are in no list and are left out")
+    return ListLayout("", entries, tuple(lists), tuple(words), format="path_lists")
+
+
+def _split_of(name: str) -> str:
+    return split_names.split_of(posixpath.splitext(posixpath.basename(name))[0])
+
+
+def _in_two_splits(name: str, file: str, other: str, lists: list[str]) -> ConfigError:
+    return question(
+        f"{name} is in the lists of two splits",
+        found=f"{other} and {file}, of {len(lists)} lists",
+        answers=[
+            setting("data.splits", f"[{posixpath.basename(file)}=none]")
+            + " (and of all other lists that are left out)"
+        ],
+    )

@@ -1,0 +1,323 @@
+"""Images named in tables and lists: CSV, TSV, JSON, or `path label` a line."""
+
+import dataclasses
+import itertools
+import posixpath
+from collections import defaultdict
+from collections.abc import Iterable
+
+from components.image_example_gen.layouts import (
+    class_files,
+    columns,
+    folders,
+    image_files,
+    rows,
+    split_names,
+)
+from components.image_example_gen.layouts.layout import (
+    AUTO,
+    Listing,
+    question,
+    setting,
+)
+from components.image_example_gen.layouts.listed import Entry, ListLayout
+from schema import image_names
+from schema.errors import ConfigError, DataError
+
+FORMATS = ("list",)
+MAX_NAMED = 3
+# More files of one kind than this belong to single images.
+MAX_TABLES = 100
+_TABLE_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl")
+_LIST_STEMS = frozenset(["labels", "list", "annotations"])
+
+
+@dataclasses.dataclass(frozen=True)
+class _Read:
+    """What one table says.
+
+    Attributes:
+      entries: image -> split and class.
+      words: what was recognised. says_labels: its header names the column of classes.
+    """
+
+    entries: dict[str, Entry]
+    words: tuple[str, ...]
+    says_labels: bool
+
+
+def find(listing: Listing) -> ListLayout | None:
+    """Layout of the tables that name images, or None.
+
+    Raises:
+      ConfigError: several columns may hold the classes, paths fit files in several
+        folders, or the images lie in class folders and a table says something else.
+      DataError: a table names images that are not there, or breaks its form.
+    """
+    if listing.answers.class_from != AUTO or not listing.images:
+        return None
+    names = _candidates(listing)
+    images = image_files.ImageFiles(listing.listable)
+    read: dict[str, _Read] = {}
+    passed_over = []
+    for file, data in listing.read(names).items():
+        if found := _read(file, data, images, listing):
+            read[file] = found
+        else:
+            passed_over.append(f"{file} names none of the images and is passed over")
+    if not read and listing.answers.columns():
+        raise ConfigError(
+            "no table of images has the columns that data.columns names",
+            found=", ".join(sorted(names)[:MAX_NAMED]) or "no table",
+            expected=", ".join(sorted(listing.answers.columns())),
+        )
+    if not read:
+        return None
+    _check_folders(listing, read)
+    entries = _merge(read)
+    known, file = class_files.find(
+        listing, (entry.word for of in entries.values() for entry in of), read
+    )
+    if known:
+        entries = {
+            name: tuple(entry._replace(word=known[entry.word]) for entry in of)
+            for name, of in entries.items()
+        }
+    words = [line for table in read.values() for line in table.words]
+    words += [f"{file} has the names of the classes"] if known else []
+    unlisted = len(listing.listable) - len(entries)
+    if unlisted:
+        words.append(f"{unlisted:,} images are in no table and are left out")
+    files = (*read, file) if known else tuple(read)
+    return ListLayout(
+        root=_common_folder([*entries, *read]),
+        entries=entries,
+        files=files,
+        words=(*words, *passed_over),
+    )
+
+
+def is_table_name(name: str) -> bool:
+    """Whether a file may be a table or a list, by its name."""
+    stem, suffix = posixpath.splitext(posixpath.basename(name).lower())
+    is_list = suffix == ".txt" and (
+        stem in _LIST_STEMS or bool(split_names.split_of(stem))
+    )
+    # Kaggle's example of an answer holds classes, but not the true ones.
+    is_sample = "sample" in stem and "submission" in stem
+    return (suffix in _TABLE_SUFFIXES or is_list) and not is_sample
+
+
+def _candidates(listing: Listing) -> list[str]:
+    """Files that may be tables, of each kind as many as a data set can have."""
+    by_suffix: dict[str, list[str]] = defaultdict(list)
+    for name in sorted(listing.names):
+        if is_table_name(name) and not listing.is_left_out(name):
+            by_suffix[posixpath.splitext(name)[1].lower()].append(name)
+    kept = (names for names in by_suffix.values() if len(names) <= MAX_TABLES)
+    return sorted(itertools.chain.from_iterable(kept))
+
+
+def _read(
+    file: str, data: bytes, images: image_files.ImageFiles, listing: Listing
+) -> _Read | None:
+    """What a table says of the images; None where it is of something else."""
+    table = rows.parse(file, data)
+    found = columns.find(table, images, listing.answers) if table else None
+    if found is None and file.lower().endswith(".txt"):
+        of_lines = _split_at_blanks(file, data, images)
+        found = columns.find(of_lines, images, listing.answers) if of_lines else None
+    if found is None and table and columns.speaks_of_images(table, listing.answers):
+        raise _missing(file, [f"line {table.lines[0]}: {table.rows[0][0]}"])
+    return _entries(found, listing) if found else None
+
+
+def _split_at_blanks(
+    file: str, data: bytes, images: image_files.ImageFiles
+) -> rows.Table | None:
+    """A list of `path label` lines as a table; None for a list of paths alone."""
+    text, encoding = rows.decode(file, data)
+    folder = posixpath.dirname(file)
+    found, lines = [], []
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.strip():
+            path, _, word = line.strip().rpartition(" ")
+            found.append((path.strip(), word))
+            lines.append(number)
+    if not any(
+        image_names.is_image_name(posixpath.basename(path)) or images.find(path, folder)
+        for path, _ in found
+    ):
+        return None  # names of classes, say
+    for (path, word), number in zip(found, lines, strict=True):
+        if not path:
+            raise DataError(
+                f"line {number} of {file} has no label",
+                found=word[:80],
+                expected="path, a blank, label",
+            )
+    missing = [
+        f"line {number} of {file}: {path}"
+        for (path, _), number in zip(found, lines, strict=True)
+        if not images.find(path, folder)
+    ]
+    if missing:
+        raise _missing(file, missing)
+    words = () if encoding == "UTF-8" else (f"{file} is read as {encoding}",)
+    return rows.Table(file, ("path", "label"), tuple(found), tuple(lines), words)
+
+
+def _entries(found: columns.Columns, listing: Listing) -> _Read:
+    table = found.table
+    missing = [
+        f"line {line} of {table.file}: {cell}"
+        for line, cell, files in zip(
+            table.lines, table.column(found.path), found.files, strict=True
+        )
+        if not files
+    ]
+    if missing:
+        raise _missing(table.file, missing)
+    split = _split_of_file(table.file)
+    files = image_files.narrow(found.files, split)
+    if files is None:
+        raise _several_folders(table.file, found.files)
+    entries: dict[str, Entry] = {}
+    splits = _splits(found, listing, split)
+    for line, name, word, of_row in zip(
+        table.lines, files, found.labels, splits, strict=True
+    ):
+        if not word:
+            raise DataError(
+                f"line {line} of {table.file} has no path or no label",
+                expected="a class for every image",
+            )
+        if word.startswith("[") and table.file.lower().endswith((".json", ".jsonl")):
+            raise _several_classes(table.file, name, word)
+        entry = Entry(of_row, word)
+        if entries.setdefault(name, entry).word != word:
+            raise _several_classes(table.file, name, f"{entries[name].word}, {word}")
+    kept = {name: entry for name, entry in entries.items() if entry.split != "none"}
+    words = (f"{table.file}: {found.words}", *table.words)
+    return _Read(kept, words, columns.says_labels(found))
+
+
+def _splits(found: columns.Columns, listing: Listing, of_file: str) -> list[str]:
+    """Split of each row: of its own word, else of the table's name or folder."""
+    if found.splits is None:
+        return [of_file] * len(found.labels)
+    splits = []
+    for line, word in zip(found.table.lines, found.splits, strict=True):
+        split = columns.split_of_word(word, listing.answers)
+        if split is None:
+            raise DataError(
+                f"line {line} of {found.table.file} names the split '{word}'",
+                expected=", ".join(split_names.SPLIT_OF_NAME),
+                tip=f"{setting('data.splits', f'[{word}=test]')} (or train, eval, none)",
+            )
+        splits.append(split or of_file)
+    return splits
+
+
+def _split_of_file(file: str) -> str:
+    folder, base = posixpath.split(file)
+    stem = posixpath.splitext(base)[0]
+    return split_names.split_of(stem) or split_names.split_of(
+        posixpath.basename(folder)
+    )
+
+
+def _merge(read: dict[str, _Read]) -> dict[str, tuple[Entry, ...]]:
+    """Entries of all tables; those that say the same are one."""
+    merged: dict[str, tuple[Entry, ...]] = {}
+    for file, table in read.items():
+        for name, entry in table.entries.items():
+            before = merged.get(name, ())
+            if any(other.word != entry.word for other in before):
+                raise question(
+                    f"two tables name different classes of {name}",
+                    found=f"{before[0].word}; {file}: {entry.word}",
+                    answers=[
+                        setting("data.splits", f"[{posixpath.basename(other)}=none]")
+                        + f" (leaves {other} out)"
+                        for other in read
+                    ],
+                )
+            if not entry.split and before:
+                continue
+            kept = tuple(other for other in before if other.split and other != entry)
+            merged[name] = (*kept, entry)
+    return merged
+
+
+def _check_folders(listing: Listing, read: dict[str, _Read]) -> None:
+    """Asks where the folders are classes, and tables have other ones or only some images.
+
+    Other classes are right where their column is called so.
+    """
+    if listing.answers.format != AUTO or listing.answers.label_column:
+        return
+    in_folders = folders.classes_of(listing)
+    unlisted = set(in_folders).difference(*(table.entries for table in read.values()))
+    if unlisted and len(set(in_folders.values())) > 1:
+        raise question(
+            f"the images lie in class folders, and {', '.join(read)} names only some",
+            found=f"{len(unlisted):,} of {len(in_folders):,} images are in no table",
+            answers=[setting("data.format", "folder"), setting("data.format", "list")],
+        )
+    unsaid = [file for file, table in read.items() if not table.says_labels]
+    listed = {
+        name: entry.word
+        for file in unsaid
+        for name, entry in read[file].entries.items()
+    }
+    same = all(in_folders.get(name, word) == word for name, word in listed.items())
+    if len(set(in_folders.values())) > 1 and not same:
+        raise question(
+            f"the folders and {unsaid[0]} give different classes",
+            found=f"folders: {_few(in_folders.values())}; table: {_few(listed.values())}",
+            answers=[setting("data.format", "folder"), setting("data.format", "list")],
+        )
+
+
+def _common_folder(names: Iterable[str]) -> str:
+    """Folder that all files are in, with a slash at its end; '' for none."""
+    folder = posixpath.commonpath([posixpath.dirname(name) for name in names])
+    return f"{folder}/" if folder else ""
+
+
+def _missing(file: str, missing: list[str]) -> DataError:
+    return DataError(
+        f"{len(missing):,} listed images are not there",
+        found="; ".join(missing[:MAX_NAMED]),
+        expected="paths relative to the folder of the list, or names of files",
+        tip=f"{setting('data.splits', f'[{posixpath.basename(file)}=none]')} leaves the"
+        " list out",
+    )
+
+
+def _several_classes(file: str, name: str, classes: str) -> DataError:
+    return DataError(
+        f"{file} says several classes of {name}",
+        found=classes,
+        expected="one class an image",
+    )
+
+
+def _several_folders(file: str, found: list[tuple[str, ...]]) -> ConfigError:
+    example = next(row for row in found if len(row) > 1)
+    places = sorted({posixpath.dirname(name) for name in example})
+    return question(
+        f"names in {file} fit files in several folders",
+        found=", ".join(example[:MAX_NAMED]),
+        answers=[
+            setting("data.splits", f"[{posixpath.basename(place)}=none]")
+            + f" (leaves {place}/ out)"
+            for place in places[:MAX_NAMED]
+        ],
+    )
+
+
+def _few(words: Iterable[str]) -> str:
+    ordered = sorted(set(words))
+    return ", ".join(ordered[:MAX_NAMED]) + (", …" if len(ordered) > MAX_NAMED else "")

@@ -1,0 +1,227 @@
+"""TFRecord files of tf.train.Examples, such as those of TensorFlow Datasets."""
+
+import dataclasses
+import functools
+import posixpath
+import re
+import struct
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
+
+from components.image_example_gen import records
+from components.image_example_gen.layouts import fields, rows, unpacking
+from components.image_example_gen.layouts.layout import Listing
+from components.image_example_gen.sources.source import Member
+from schema import image_names
+from schema.errors import DataError
+
+FORMATS = ("tfrecord",)
+_NAME = re.compile(
+    r".*\.(tfrecords?|tfrec)(-\d+-of-\d+)?(\.gz)?|.*-\d{5}-of-\d{5}(\.gz)?",
+    re.IGNORECASE,
+)
+# Where class names may stand, one a line, in the order of their numbers.
+_CLASS_FILES = ("labels.txt", "classes.txt", "class_names.txt")
+
+
+@dataclasses.dataclass(frozen=True)
+class TFRecordLayout:
+    """TFRecord files with an Example an image.
+
+    Attributes:
+      image: feature with the encoded image. label: feature with the class.
+      class_file: name of the file with the class names, '' for none.
+      class_names: name of each number; empty where the classes are texts or numbers.
+    """
+
+    image: str
+    label: str
+    class_file: str = ""
+    class_names: tuple[str, ...] = ()
+    format: str = "tfrecord"
+    channels: int = 0
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        said = f"TFRecords: '{self.image}' has the images, '{self.label}' the classes"
+        named = (
+            (f"{self.class_file} has the names of the classes",)
+            if self.class_file
+            else ()
+        )
+        return (said, *named)
+
+    def used(self) -> frozenset[str]:
+        return frozenset({self.class_file} - {""})
+
+    def units(self, names: Iterable[str]) -> list[tuple[str, ...]]:
+        """Parts that can be read apart: a file each."""
+        return [(name,) for name in names if _is_ours(name)]
+
+    def read(
+        self, members: Iterable[Member]
+    ) -> Iterator[records.ImageFile | records.Ignored]:
+        """The images in the files among `members`.
+
+        Raises:
+          DataError: a file is damaged, or an Example lacks the features.
+        """
+        for member in members:
+            if not _is_ours(member.name):
+                yield records.Ignored(member.name)
+                continue
+            split = fields.split_of_shard(member.name)
+            examples = _examples(member.name, unpacking.unpack(member))
+            for number, features in enumerate(examples):
+                key = f"{member.name}#{number}"
+                (data,) = _values(key, features, self.image)
+                (label,) = _values(key, features, self.label)
+                yield records.ImageFile(split, key, self._word(key, label), data, "")
+
+    def _word(self, key: str, label: bytes | int) -> str:
+        if isinstance(label, bytes):
+            return label.decode("utf-8", "surrogateescape")
+        if not self.class_names:
+            return str(label)
+        if not 0 <= label < len(self.class_names):
+            raise DataError(
+                f"{key} has the class number {label}",
+                expected=f"0 to {len(self.class_names) - 1}, as {self.class_file} lists",
+            )
+        return self.class_names[label]
+
+
+def find(listing: Listing) -> TFRecordLayout | None:
+    """The layout of the TFRecord files, by the first Example.
+
+    Raises:
+      ConfigError: several features may hold the images or the classes.
+      DataError: no feature does, or the file is damaged.
+    """
+    names = sorted(name for name in listing.names if _is_ours(name))
+    if not names or listing.images:
+        return None
+    first = names[0]
+    data = listing.read([first])[first]
+    unpacked = unpacking.unpack(Member(first, lambda limit: data))
+    features = next(_examples(first, unpacked), None)
+    if features is None:
+        raise DataError(f"{first} holds no records")
+    kinds = {
+        name: values[0]
+        for name, values in features.items()
+        if len(values) == 1 and isinstance(values[0], (bytes, int))
+    }
+    image = fields.find_image(
+        first,
+        [name for name, value in kinds.items() if isinstance(value, bytes)],
+        listing.answers,
+    )
+    label = fields.find_label(
+        first, [name for name in kinds if name != image], listing.answers
+    )
+    if isinstance(kinds[label], bytes):
+        return TFRecordLayout(image, label)
+    file, class_names = _class_names(listing, label)
+    return TFRecordLayout(image, label, file, class_names)
+
+
+def _class_names(listing: Listing, label: str) -> tuple[str, tuple[str, ...]]:
+    """The file that names the classes, and its lines; TFDS calls it label.labels.txt."""
+    wanted = (f"{label}.labels.txt", *_CLASS_FILES)
+    for name in sorted(listing.names):
+        if posixpath.basename(name) in wanted:
+            text, _ = rows.decode(name, listing.read([name])[name])
+            return name, tuple(
+                line.strip() for line in text.splitlines() if line.strip()
+            )
+    return "", ()
+
+
+def _values(key: str, features: dict[str, list[Any]], name: str) -> list[Any]:
+    values = features.get(name, [])
+    if len(values) != 1:
+        raise DataError(
+            f"{key} has {len(values)} values of '{name}'",
+            found=", ".join(features),
+            expected="one",
+        )
+    return values
+
+
+def _examples(file: str, data: bytes) -> Iterator[dict[str, list[Any]]]:
+    """Feature -> values, of each Example in the content of a TFRecord file.
+
+    A record is its length, a checksum, its bytes and another checksum.
+    """
+    place = 0
+    while place < len(data):
+        head = data[place : place + 12]
+        length = struct.unpack("<Q", head[:8])[0] if len(head) == 12 else 0
+        end = place + 12 + length + 4
+        if len(head) < 12 or end > len(data):
+            raise DataError(
+                f"{file} is damaged or ends early",
+                found=f"a record of {length:,} bytes at byte {place:,} of {len(data):,}",
+            )
+        example = _example_class()()
+        try:
+            example.ParseFromString(data[place + 12 : end - 4])
+        except message.DecodeError as error:
+            raise DataError(f"{file} holds no tf.train.Examples: {error}") from error
+        yield {
+            entry.key: [*entry.value.texts.value, *entry.value.numbers.value]
+            for entry in example.features.feature
+        }
+        place = end
+
+
+@functools.cache
+def _example_class() -> Any:
+    """Message class with the wire format of tf.train.Example; floats are passed over.
+
+    TensorFlow's own would load all of TensorFlow for a look at a file.
+    """
+    file = descriptor_pb2.FileDescriptorProto(
+        name="slimline/example.proto", package="slimline", syntax="proto3"
+    )
+    kinds = descriptor_pb2.FieldDescriptorProto
+    for name, parts in (
+        ("Texts", [("value", 1, kinds.TYPE_BYTES, True, "")]),
+        ("Numbers", [("value", 1, kinds.TYPE_INT64, True, "")]),
+        (
+            "Feature",
+            [("texts", 1, 0, False, "Texts"), ("numbers", 3, 0, False, "Numbers")],
+        ),
+        (
+            "Entry",
+            [
+                ("key", 1, kinds.TYPE_STRING, False, ""),
+                ("value", 2, 0, False, "Feature"),
+            ],
+        ),
+        ("Features", [("feature", 1, 0, True, "Entry")]),
+        ("Example", [("features", 1, 0, False, "Features")]),
+    ):
+        made = file.message_type.add(name=name)
+        for part, number, kind, is_repeated, of in parts:
+            made.field.add(
+                name=part,
+                number=number,
+                type=kinds.TYPE_MESSAGE if of else kind,
+                label=kinds.LABEL_REPEATED if is_repeated else kinds.LABEL_OPTIONAL,
+                type_name=f".slimline.{of}" if of else None,
+            )
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(
+        pool.FindMessageTypeByName("slimline.Example")
+    )
+
+
+def _is_ours(name: str) -> bool:
+    return bool(_NAME.fullmatch(posixpath.basename(name))) and not (
+        image_names.is_litter(name) or name.lower().endswith((".parquet", ".json"))
+    )

@@ -1,0 +1,79 @@
+"""What will go wrong later with data that can be read: classes that training cannot learn."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from components.image_example_gen import contracts, splits
+from schema import features
+
+MAX_NAMED = 5
+MAX_UNREADABLE = 0.01  # the default of data.max_unreadable_share
+
+
+def troubles(
+    images: Mapping[str, Mapping[str, int]],
+    labels: Sequence[str],
+    *,
+    unreadable: int,
+    duplicates_across_splits: int,
+    label_conflicts: int,
+) -> tuple[str, ...]:
+    """Sentences about what a run on these data will meet.
+
+    Args:
+      images: split -> class -> images; any other name than a split's is of all images.
+      labels: all classes.
+      unreadable: images that cannot be read.
+      duplicates_across_splits: copies of images that lie in another split, too.
+      label_conflicts: different images of which copies have different classes.
+    """
+    total = sum(sum(classes.values()) for classes in images.values())
+    told = []
+    if unfit := contracts.unfit_labels(labels):
+        told.append(f"no contract can name these classes: {_few(map(ascii, unfit))}")
+    if len(labels) < 2:
+        told.append("there is one class only: a classifier needs two or more")
+    official = [split for split in features.SPLITS if split in images]
+    for split in official:
+        if absent := [text for text in labels if not images[split].get(text)]:
+            told.append(f"{split} has no image of {_few(absent)}")
+    if official and features.TRAIN not in images:
+        told.append("there are no images to train on, only " + " and ".join(official))
+    if not {features.EVAL, features.TEST} <= set(official):
+        small = smallest(images, labels, below=splits.MIN_IMAGES_TO_CUT)
+        if small:
+            told.append(
+                f"classes of fewer than {splits.MIN_IMAGES_TO_CUT} images are trained on and"
+                f" never tested: {_few(small)}"
+            )
+    if unreadable > MAX_UNREADABLE * (total + unreadable):
+        told.append(
+            f"{unreadable / (total + unreadable):.1%} of the images are unreadable: a run"
+            f" stops at more than {MAX_UNREADABLE:.0%} (data.max_unreadable_share)"
+        )
+    if duplicates_across_splits:
+        told.append(
+            f"{duplicates_across_splits:,} copies lie in two splits and are dropped from one"
+        )
+    if label_conflicts:
+        told.append(f"{label_conflicts:,} images have copies in another class")
+    return tuple(told)
+
+
+def smallest(
+    images: Mapping[str, Mapping[str, int]], labels: Sequence[str], below: int
+) -> list[str]:
+    """Classes of fewer than `below` images, the least first."""
+    sizes = {
+        text: sum(classes.get(text, 0) for classes in images.values())
+        for text in labels
+    }
+    return sorted(
+        (text for text in labels if sizes[text] < below),
+        key=lambda text: (sizes[text], text),
+    )
+
+
+def _few(words: Iterable[str]) -> str:
+    listed = list(words)
+    more = len(listed) - MAX_NAMED
+    return ", ".join(listed[:MAX_NAMED]) + (f" and {more:,} more" if more > 0 else "")

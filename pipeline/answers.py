@@ -1,0 +1,39 @@
+"""What the settings say about the layout of the data."""
+
+from components.image_example_gen import layouts
+from pipeline.config import DataConfig
+from schema.errors import ConfigError
+
+SPLITS = ("train", "eval", "test", "none")
+
+
+def of(data: DataConfig) -> layouts.Answers:
+    """The answers in `data` to what the files leave open.
+
+    Raises:
+      ConfigError: an unknown format, or an entry of `data.splits` that is no NAME=SPLIT.
+    """
+    if data.format not in (layouts.AUTO, *layouts.FORMATS):
+        raise ConfigError(
+            "setting 'data.format' names no layout",
+            found=data.format,
+            expected=", ".join((layouts.AUTO, *layouts.FORMATS)),
+        )
+    return layouts.Answers(
+        format=data.format,
+        class_from=data.class_from,
+        splits=tuple(_split(text) for text in data.splits),
+        path_column=data.columns.path,
+        label_column=data.columns.label,
+        split_column=data.columns.split,
+    )
+
+
+def _split(text: str) -> tuple[str, str]:
+    name, equals, split = (part.strip() for part in text.rpartition("="))
+    if not equals or not name or split not in SPLITS:
+        raise ConfigError(
+            f"setting 'data.splits' has '{text}'",
+            expected=f"NAME=SPLIT, the split one of {', '.join(SPLITS)}",
+        )
+    return name, split

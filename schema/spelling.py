@@ -1,0 +1,69 @@
+"""How names are spelled: one form of each, and names that people cannot tell apart."""
+
+import unicodedata
+from collections.abc import Iterable
+
+from schema.errors import DataError
+
+# Letters that look like Latin ones, with those they look like.
+_LIKE_LATIN = str.maketrans(
+    "АВЕЅІЈКМНОРСТХаеѕіјорсухԁԛԝΑΒΕΖΗΙΚΜΝΟΡΤΥΧοıɡ",
+    "ABESIJKMHOPCTXaesijopcyxdqwABEZHIKMNOPTYXoig",
+)
+_VARIANTS = frozenset(map(chr, range(0xFE00, 0xFE10)))
+
+
+def normalise(name: str) -> str:
+    """The name in NFC, in which names are compared and stored."""
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
+
+
+def spell_out(name: str) -> str:
+    """The name with its code points: `'café' (c a f U+00E9)`; ASCII alone is plain."""
+    if name.isascii():
+        return f"'{name}'"
+    letters = (
+        letter if "!" <= letter <= "~" else f"U+{ord(letter):04X}" for letter in name
+    )
+    return f"'{name}' ({' '.join(letters)})"
+
+
+def look_alikes(first: str, second: str) -> DataError:
+    """Error for two names that people cannot tell apart."""
+    return DataError(
+        "two names look alike",
+        found=f"{spell_out(first)} and {spell_out(second)}",
+        expected="names that people can tell apart",
+        tip="rename one, or put the images of both into one folder",
+    )
+
+
+def check_classes(labels: Iterable[str]) -> None:
+    """Checks that no two classes look alike.
+
+    Compared are the names without capital letters, blanks around them, invisible
+    characters, and differences of width or script. Names of a single letter may differ in
+    any of that: `A` and `a` are two classes of handwriting.
+
+    Raises:
+      DataError: two of them do; with the code points of both.
+    """
+    known: dict[str, str] = {}
+    for label in labels:
+        first = known.setdefault(_skeleton(label), label)
+        if first != label:
+            raise look_alikes(first, label)
+
+
+def _skeleton(label: str) -> str:
+    name = normalise(label)
+    if len(name) == 1:
+        return name
+    folded = unicodedata.normalize("NFKC", name).translate(_LIKE_LATIN).casefold()
+    visible = (letter for letter in folded if not _is_invisible(letter))
+    return " ".join("".join(visible).split())
+
+
+def _is_invisible(letter: str) -> bool:
+    """Whether it is a format character, as the zero-width space, or picks a variant."""
+    return unicodedata.category(letter) == "Cf" or letter in _VARIANTS

@@ -1,0 +1,47 @@
+"""What is said of data before they are trained on."""
+
+import pytest
+
+from components.image_example_gen import outlook
+
+GOOD = {"unreadable": 0, "duplicates_across_splits": 0, "label_conflicts": 0}
+SPLIT = {
+    "train": {"ant": 9, "bee": 9},
+    "eval": {"ant": 2, "bee": 2},
+    "test": {"ant": 2, "bee": 2},
+}
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "changes", "said"),
+    [
+        ({"all": {"ant": 9}}, ("ant",), {}, "one class only"),
+        ({"all": {"ant": 9, "owl": 2}}, ("ant", "owl"), {}, "never tested: owl"),
+        (SPLIT | {"test": {"ant": 2}}, ("ant", "bee"), {}, "test has no image of bee"),
+        (
+            SPLIT | {"train": {"bee": 9}},
+            ("ant", "bee"),
+            {},
+            "train has no image of ant",
+        ),
+        ({"test": {"ant": 3, "bee": 3}}, ("ant", "bee"), {}, "no images to train on"),
+        (
+            SPLIT,
+            ("ant", "bee"),
+            {"unreadable": 3},
+            "10.3% of the images are unreadable",
+        ),
+        (SPLIT, ("ant", "bee"), {"duplicates_across_splits": 2}, "2 copies lie in two"),
+        (SPLIT, ("ant", "bee"), {"label_conflicts": 1}, "1 images have copies"),
+        ({"all": {"ant": 9, " ": 9}}, ("ant", " "), {}, "no contract can name these"),
+    ],
+)
+def test_troubles(images, labels, changes, said):
+    told = outlook.troubles(images, labels, **{**GOOD, **changes})
+    assert len(told) == 1
+    assert said in told[0]
+
+
+def test_nothing_is_said_of_good_data():
+    assert outlook.troubles(SPLIT, ("ant", "bee"), **GOOD) == ()
+    assert outlook.troubles({"all": {"ant": 9, "bee": 3}}, ("ant", "bee"), **GOOD) == ()

@@ -1,0 +1,86 @@
+"""Data sets in the layout in which their authors publish them."""
+
+
+def test_food_101(zoo):
+    zoo.classes("food-101/images/", apple_pie=3, waffles=2)
+    zoo.text("food-101/meta/classes.txt", "apple_pie", "waffles")
+    zoo.text("food-101/meta/train.txt", "apple_pie/0", "apple_pie/1", "waffles/0")
+    zoo.text("food-101/meta/test.txt", "apple_pie/2", "waffles/1")
+    zoo.reads(
+        {
+            "train": {"apple_pie": 2, "waffles": 1},
+            "test": {"apple_pie": 1, "waffles": 1},
+        },
+        says="food-101/meta/test.txt lists test",
+    )
+
+
+def test_sun397(zoo):
+    zoo.classes("SUN397/a/", abbey=3)
+    zoo.classes("SUN397/b/bank/", indoor=2)
+    paths = [f"/a/abbey/{n}.png" for n in range(3)]
+    paths += [f"/b/bank/indoor/{n}.png" for n in range(2)]
+    for number, held_out in enumerate((0, 1), start=1):
+        test = [paths[held_out], paths[3 + held_out]]
+        train = [path for path in paths if path not in test]
+        zoo.text(f"Partitions/Training_{number:02}.txt", *train)
+        zoo.text(f"Partitions/Testing_{number:02}.txt", *test)
+    zoo.asks("lists of two splits", "data.splits=[T")
+    zoo.reads(
+        {
+            "train": {"abbey": 2, "bank_indoor": 1},
+            "test": {"abbey": 1, "bank_indoor": 1},
+        },
+        splits=(("Training_02.txt", "none"), ("Testing_02.txt", "none")),
+    )
+
+
+def test_lists_of_paths(zoo):
+    zoo.classes("insects/", ant=2, bee=2)
+    zoo.text("train.txt", "insects/ant/0.png", "insects/bee/0.png")
+    zoo.text("val.txt", "insects/ant/1.png", "insects/bee/1.png")
+    zoo.reads({"train": {"ant": 1, "bee": 1}, "eval": {"ant": 1, "bee": 1}})
+
+
+def test_tiny_imagenet(zoo):
+    zoo.images(*(f"train/n0{n}/images/n0{n}_{i}.JPEG" for n in (1, 2) for i in (0, 1)))
+    zoo.images("val/images/val_0.JPEG", "val/images/val_1.JPEG", "test/images/t.JPEG")
+    zoo.text(
+        "val/val_annotations.txt", "val_0.JPEG\tn02\t0\t0\t9\t9", "val_1.JPEG\tn01\t1"
+    )
+    zoo.text("train/n01/n01_boxes.txt", "n01_0.JPEG\t0\t0\t62\t62")
+    zoo.text("words.txt", "n01\tgoldfish", "n02\ttoad")
+    zoo.text("wnids.txt", "n01", "n02")
+    zoo.reads(
+        {"train": {"n01": 2, "n02": 2}, "eval": {"n01": 1, "n02": 1}},
+        says="called by their synset",
+    )
+
+
+def test_cub(zoo):
+    zoo.classes("CUB/images/", **{"001.Albatross": 2, "002.Auk": 1})
+    zoo.text(
+        "CUB/images.txt",
+        "1 001.Albatross/0.png",
+        "2 001.Albatross/1.png",
+        "3 002.Auk/0.png",
+    )
+    zoo.text("CUB/image_class_labels.txt", "1 1", "2 1", "3 2")
+    zoo.text("CUB/classes.txt", "1 001.Albatross", "2 002.Auk")
+    zoo.text("CUB/train_test_split.txt", "1 1", "2 0", "3 1")
+    zoo.reads(
+        {"train": {"001.Albatross": 1, "002.Auk": 1}, "test": {"001.Albatross": 1}}
+    )
+
+
+def test_oxford_pets(zoo):
+    names = ("Abyssinian_1", "Abyssinian_2", "great_dane_1", "great_dane_2")
+    zoo.flat("images/", *names)
+    zoo.flat("annotations/trimaps/", *names)
+    rows = [f"{name} {1 + (name[0] == 'g')} 1 1" for name in names]
+    zoo.text("annotations/list.txt", "#Image CLASS-ID SPECIES BREED ID", *rows)
+    zoo.reads({"": {"Abyssinian": 2, "great_dane": 2}}, says="no splits")
+    zoo.text("annotations/trainval.txt", rows[0], rows[2])
+    zoo.text("annotations/test.txt", rows[1], rows[3])
+    both = {"Abyssinian": 1, "great_dane": 1}
+    zoo.reads({"train": both, "test": both}, says="trainval.txt is train")

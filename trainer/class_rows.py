@@ -1,0 +1,92 @@
+"""The class layer of a trained model, rearranged for a training with other classes."""
+
+import logging
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from schema import class_names
+from schema.errors import ConfigError
+from trainer import checkpoints
+from trainer.nets import builder
+from trainer.weights import tf_checkpoint
+
+_LOGGER = logging.getLogger("slimline.train")
+
+
+def labels_of(weights: str) -> tuple[str, ...]:
+    """Class names of the model that `train.weights` means, in its label order.
+
+    Empty where they are not known, as those of a bare checkpoint.
+    """
+    try:
+        return class_names.of_model(pathlib.Path(weights))
+    except (OSError, UnicodeDecodeError):
+        return ()
+
+
+def write(
+    target: str, checkpoint: str, before: Sequence[str], labels: Sequence[str]
+) -> None:
+    """Writes a checkpoint whose class layer is that of another one, matched by class name.
+
+    What belongs to a class that stays is kept, whatever its number; new classes start with
+    weights and bias 0. The log says how many were kept, and which were not.
+
+    Args:
+      target: of the checkpoint that is written, without its ending.
+      checkpoint: as a Saver takes it.
+      before: class names in the label order of `checkpoint`.
+      labels: class names in the label order of `target`.
+
+    Raises:
+      ConfigError: `checkpoint` is damaged, or its class layer is not one for `before`.
+    """
+    values = tf_checkpoint.values_in(checkpoint)
+    rows = [name for name in values if name.split("/")[1:2] == [builder.CLASS_LAYER]]
+    for name in rows:
+        if values[name].shape[-1] != len(before):
+            raise ConfigError(
+                f"the weights in {checkpoint} do not fit the class names beside them"
+                " (train.weights)",
+                found=f"{name} of shape {list(values[name].shape)}",
+                expected=f"{len(before)} classes",
+            )
+    checkpoints.write_values(
+        target, values | {name: _by_name(values[name], before, labels) for name in rows}
+    )
+    _tell(before, labels)
+
+
+def _by_name(
+    values: np.ndarray, before: Sequence[str], labels: Sequence[str]
+) -> np.ndarray:
+    """[..., len(labels)] of [..., len(before)]."""
+    numbers = {name: number for number, name in enumerate(before)}
+    kept = [name in numbers for name in labels]
+    found = np.zeros([*values.shape[:-1], len(labels)], values.dtype)
+    found[..., kept] = values[
+        ..., [numbers[name] for name in labels if name in numbers]
+    ]
+    return found
+
+
+def _tell(before: Sequence[str], labels: Sequence[str]) -> None:
+    kept = set(before) & set(labels)
+    changes = {
+        "initialised from scratch": [name for name in labels if name not in kept],
+        "dropped": [name for name in before if name not in kept],
+    }
+    _LOGGER.info(
+        "; ".join(
+            [
+                f"kept {len(kept)} of {len(before)} class rows by name",
+                *(
+                    f"{title}: {class_names.listed(names)}"
+                    for title, names in changes.items()
+                    if names
+                ),
+            ]
+        )
+    )
