@@ -17,31 +17,16 @@ from typing import Any
 
 import machine
 import stub_training
+from nightly_clock import NightlyClock
 
 from pipeline import experiments, inputs
-from pipeline.scheduling import clock, controller, data, ledger, retention, rows
+from pipeline.scheduling import controller, data, ledger, retention, rows
 from pipeline.scheduling.cron import Cron
 from serving import models
 
 PICTURE = machine.ROOT / "docs" / "results" / "year_of_nights.png"
-FIRST = datetime.datetime(2026, 1, 1, 2, 0, tzinfo=datetime.UTC)
 QUIET_NIGHT = 7
 _MEGABYTE = 1e6
-
-
-class NightlyClock(clock.Clock):
-    """Stands at two in the morning until it is told to go on."""
-
-    def __init__(self) -> None:
-        self._now = FIRST
-
-    def now(self) -> datetime.datetime:
-        """The time in UTC."""
-        return self._now
-
-    def sleep(self, seconds: float) -> None:
-        """Lets the time go by."""
-        self._now += datetime.timedelta(seconds=seconds)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

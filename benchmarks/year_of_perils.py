@@ -22,6 +22,8 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from nightly_clock import FIRST, NightlyClock
+
 from components.model_pusher.publishing import publish
 from pipeline import experiments
 from pipeline.scheduling import clock, controller, data, ledger, rows
@@ -32,7 +34,6 @@ from schema.errors import ConfigError
 BY_NAME = "name"
 # As an evaluation does that knows classes by their number only: to show that it is found.
 BY_NUMBER = "number"
-FIRST = datetime.datetime(2026, 1, 1, 2, 0, tzinfo=datetime.UTC)
 IMAGES = 4
 MAX_DROP = 0.02
 KILL_ODDS = 50
@@ -57,21 +58,6 @@ _MODEL_FILE = "model.json"
 
 class Killed(BaseException):
     """kill -9, as far as one process can play it."""
-
-
-class NightlyClock(clock.Clock):
-    """Stands at two in the morning until it is told to go on."""
-
-    def __init__(self) -> None:
-        self._now = FIRST
-
-    def now(self) -> datetime.datetime:
-        """The time in UTC."""
-        return self._now
-
-    def sleep(self, seconds: float) -> None:
-        """Lets the time go by."""
-        self._now += datetime.timedelta(seconds=seconds)
 
 
 class Perils:

@@ -7,7 +7,7 @@ from typing import Any
 
 import markupsafe
 
-from report import card, drawing, page, wording
+from report import drawing, page, wording
 from schema import durable
 from trainer import history
 
@@ -70,6 +70,9 @@ def to_card(
     differences: Sequence[Mapping[str, Any]],
 ) -> str:
     """The same for a cell of a notebook, as HTML; the arguments are those of `build`."""
+    # Cards of runs read Examples with TensorFlow, which the command has no need of.
+    from report import card
+
     return card.render(DIFFERENCE, **_context(runs, settings, differences))
 
 

@@ -20,7 +20,7 @@ def of_model(folder: pathlib.Path) -> tuple[str, ...]:
 
 
 def listed(names: Sequence[str]) -> str:
-    """'a, b, c'; of many names the first, and how many more."""
+    """'a, b, c'; after five names the number of those left out."""
     more = len(names) - _MOST_LISTED
     text = ", ".join(names[:_MOST_LISTED])
     return f"{text} and {more:,} more" if more > 0 else text

@@ -68,7 +68,7 @@ def litter_in(name: str) -> str:
 
 
 def why_ignored(name: str) -> str:
-    """Why a file is no part of a data set, as far as its name tells."""
+    """Why a file does not belong to a data set, judging by its name."""
     if litter := litter_in(name):
         return _litter(posixpath.basename(litter))
     if is_image_name(name):

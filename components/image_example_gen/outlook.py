@@ -1,11 +1,10 @@
 """What will go wrong later with data that can be read: classes that training cannot learn."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from components.image_example_gen import contracts, splits
-from schema import features
+from schema import class_names, features
 
-MAX_NAMED = 5
 MAX_UNREADABLE = 0.01  # the default of data.max_unreadable_share
 
 
@@ -29,13 +28,15 @@ def troubles(
     total = sum(sum(classes.values()) for classes in images.values())
     told = []
     if unfit := contracts.unfit_labels(labels):
-        told.append(f"no contract can name these classes: {_few(map(ascii, unfit))}")
+        told.append(
+            f"no contract can name these classes: {class_names.listed(list(map(ascii, unfit)))}"
+        )
     if len(labels) < 2:
         told.append("there is one class only: a classifier needs two or more")
     official = [split for split in features.SPLITS if split in images]
     for split in official:
         if absent := [text for text in labels if not images[split].get(text)]:
-            told.append(f"{split} has no image of {_few(absent)}")
+            told.append(f"{split} has no image of {class_names.listed(absent)}")
     if official and features.TRAIN not in images:
         told.append("there are no images to train on, only " + " and ".join(official))
     if not {features.EVAL, features.TEST} <= set(official):
@@ -43,7 +44,7 @@ def troubles(
         if small:
             told.append(
                 f"classes of fewer than {splits.MIN_IMAGES_TO_CUT} images are trained on and"
-                f" never tested: {_few(small)}"
+                f" never tested: {class_names.listed(small)}"
             )
     if unreadable > MAX_UNREADABLE * (total + unreadable):
         told.append(
@@ -71,9 +72,3 @@ def smallest(
         (text for text in labels if sizes[text] < below),
         key=lambda text: (sizes[text], text),
     )
-
-
-def _few(words: Iterable[str]) -> str:
-    listed = list(words)
-    more = len(listed) - MAX_NAMED
-    return ", ".join(listed[:MAX_NAMED]) + (f" and {more:,} more" if more > 0 else "")

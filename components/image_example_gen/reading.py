@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from components.image_example_gen import records, splits, windows
-from schema import images, spelling
+from schema import images
 
 PROGRESS_SECONDS = 1.0
 
@@ -115,7 +115,7 @@ def _from_file(
     verdict = images.check_image(image.data)
     if verdict.reason:
         return records.Unreadable(image.key, verdict.reason)
-    label, text = classes.of_name(spelling.normalise(image.word))
+    label, text = classes.of_name(image.word)
     row = splits.Row(
         splits.digest_of(image.data),
         image.split,

@@ -62,16 +62,23 @@ def run_argument(command: Command) -> Command:
     )(command)
 
 
+def _set_option(help_text: str) -> Callable[[Command], Command]:
+    """--set, settings by key."""
+    return click.option(
+        "--set",
+        "assignments",
+        multiple=True,
+        metavar="KEY=VALUE",
+        shell_complete=complete_settings,
+        help=help_text,
+    )
+
+
 def layout_options(command: Command) -> Command:
     """--format and --set: the layout of a data set."""
     for option in (
-        click.option(
-            "--set",
-            "assignments",
-            multiple=True,
-            metavar="KEY=VALUE",
-            shell_complete=complete_settings,
-            help="Decide about the layout, as data.columns.label=species; may be repeated.",
+        _set_option(
+            "Decide about the layout, as data.columns.label=species; may be repeated."
         ),
         click.option(
             "--format",
@@ -118,13 +125,8 @@ def settings_options(command: Command) -> Command:
             type=click.Path(exists=True, dir_okay=False, path_type=pathlib.Path),
             help="YAML file with settings.",
         ),
-        click.option(
-            "--set",
-            "assignments",
-            multiple=True,
-            metavar="KEY=VALUE",
-            shell_complete=complete_settings,
-            help="Change a setting, as train.epochs=30; may be repeated, in any order.",
+        _set_option(
+            "Change a setting, as train.epochs=30; may be repeated, in any order."
         ),
         click.option("--data", metavar="PATH", help="Folder or archive of the images."),
     ):

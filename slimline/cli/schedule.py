@@ -63,7 +63,7 @@ _OPTIONS: tuple[Callable[[Command], Command], ...] = (
         "grace_minutes",
         type=click.FloatRange(min=0),
         default=15.0,
-        help="Start slots up to so many minutes late.",
+        help="How many minutes late a slot may start.",
     ),
     _shown(
         "--settle",

@@ -5,6 +5,7 @@ import dataclasses
 import itertools
 import pathlib
 
+import nightly_clock
 import pytest
 import stub_training
 import year_of_nights
@@ -78,7 +79,7 @@ def test_a_cached_artifact_whose_files_are_gone_is_made_again(
     config = experiments.digits_resnet_20()
     place = dataclasses.replace(config.data, path=str(images / "{SPAN}"))
     config = dataclasses.replace(config, data=place)
-    training = stub_training.StubTraining(config, root, year_of_nights.NightlyClock())
+    training = stub_training.StubTraining(config, root, nightly_clock.NightlyClock())
     stub_training.write_span(images, 1)
     root.mkdir()
     row = rows.Row(config.name, "span 1", rows.SPAN)

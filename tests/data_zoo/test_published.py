@@ -84,3 +84,13 @@ def test_oxford_pets(zoo):
     zoo.text("annotations/test.txt", rows[1], rows[3])
     both = {"Abyssinian": 1, "great_dane": 1}
     zoo.reads({"train": both, "test": both}, says="trainval.txt is train")
+
+
+def test_oxford_pets_whose_list_is_short(zoo):
+    """Fewer columns, and images that no line names: both are said."""
+    zoo.flat("images/", "Abyssinian_1", "Abyssinian_2", "great_dane_1", "beagle_7")
+    zoo.text("annotations/list.txt", "#Image CLASS-ID", "Abyssinian_1 1", "beagle_7 2")
+    zoo.reads(
+        {"": {"Abyssinian": 1, "beagle": 1}},
+        says="2 images are in no list and are left",
+    )

@@ -173,6 +173,7 @@ def call(tmp_path, monkeypatch, capfd):
         monkeypatch.delenv(name, raising=False)
 
     def run(*arguments):
+        capfd.readouterr()  # TensorFlow's words from the making of other fixtures
         code = main.main([str(argument) for argument in arguments])
         captured = capfd.readouterr()
         return code, captured.out, captured.err

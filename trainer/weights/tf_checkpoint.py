@@ -5,8 +5,10 @@ itself. Where moving averages were saved they are taken in place of the variable
 optimizers and scalars such as `global_step` belong to no net and are left out.
 """
 
+import contextlib
 import math
 import pathlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -70,13 +72,9 @@ def values_in(checkpoint: str) -> dict[str, np.ndarray]:
     Raises:
       ConfigError: it is damaged.
     """
-    with tensors.refusing(pathlib.Path(checkpoint), KIND):
-        try:
-            reader = tf.train.load_checkpoint(checkpoint)
-            names = reader.get_variable_to_shape_map()
-            return {name: reader.get_tensor(name) for name in sorted(names)}
-        except _ERRORS as error:
-            raise _damaged(error) from error
+    with _reading(checkpoint) as reader:
+        names = reader.get_variable_to_shape_map()
+        return {name: reader.get_tensor(name) for name in sorted(names)}
 
 
 def shapes_in(checkpoint: str) -> dict[str, list[int]]:
@@ -88,10 +86,16 @@ def shapes_in(checkpoint: str) -> dict[str, list[int]]:
     Raises:
       ConfigError: it is damaged.
     """
+    with _reading(checkpoint) as reader:
+        return dict(reader.get_variable_to_shape_map())
+
+
+@contextlib.contextmanager
+def _reading(checkpoint: str) -> Iterator[Any]:
+    """A reader of a checkpoint; what goes wrong inside is a ConfigError."""
     with tensors.refusing(pathlib.Path(checkpoint), KIND):
         try:
-            reader = tf.train.load_checkpoint(checkpoint)
-            return dict(reader.get_variable_to_shape_map())
+            yield tf.train.load_checkpoint(checkpoint)
         except _ERRORS as error:
             raise _damaged(error) from error
 

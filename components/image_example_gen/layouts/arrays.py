@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from components.image_example_gen import records
-from components.image_example_gen.layouts import fields, split_names
+from components.image_example_gen.layouts import containers, fields, split_names
 from components.image_example_gen.layouts.layout import Listing
 from components.image_example_gen.sources.source import Member, read_data_file
-from schema import image_names
+from schema import spelling
 from schema.errors import DataError
 
 FORMATS = ("npz",)
@@ -23,7 +23,7 @@ _NAMES = ("class_names", "label_names", "classes", "names")
 
 
 @dataclasses.dataclass(frozen=True)
-class ArrayLayout:
+class ArrayLayout(containers.ContainerLayout):
     """Arrays of pixels and of classes, in pairs.
 
     Attributes:
@@ -39,26 +39,17 @@ class ArrayLayout:
     def words(self) -> tuple[str, ...]:
         return (f"NumPy arrays of pixels and classes: {', '.join(self.arrays)}",)
 
-    def used(self) -> frozenset[str]:
-        return frozenset()
+    @staticmethod
+    def is_ours(name: str) -> bool:
+        return name.lower().endswith(_SUFFIX)
 
-    def units(self, names: Iterable[str]) -> list[tuple[str, ...]]:
-        """Parts that can be read apart: a file each."""
-        return [(name,) for name in names if _is_ours(name)]
-
-    def read(
-        self, members: Iterable[Member]
-    ) -> Iterator[records.PixelBatch | records.Ignored]:
-        """The images in the files among `members`.
+    def read_file(self, member: Member) -> Iterator[records.PixelBatch]:
+        """The images in one file.
 
         Raises:
           DataError: an array has not the shape or the kind of numbers that images have.
         """
-        for member in members:
-            if _is_ours(member.name):
-                yield from _read(member.name, read_data_file(member))
-            else:
-                yield records.Ignored(member.name)
+        yield from _read(member.name, read_data_file(member))
 
 
 def find(listing: Listing) -> ArrayLayout | None:
@@ -67,11 +58,10 @@ def find(listing: Listing) -> ArrayLayout | None:
     Raises:
       DataError: it has no pair of images and labels.
     """
-    names = sorted(name for name in listing.names if _is_ours(name))
-    if not names or listing.images:
+    file, data = containers.first_file(ArrayLayout, listing)
+    if not file:
         return None
-    file = names[0]
-    with _open(file, listing.read([file])[file]) as arrays:
+    with _open(file, data) as arrays:
         pairs = _pairs(file, arrays.files)
         first = next(iter(pairs.values()))
         pixels = _pixels(file, first[0], _array(file, arrays, first[0]))
@@ -82,7 +72,7 @@ def find(listing: Listing) -> ArrayLayout | None:
 def _read(file: str, data: bytes) -> Iterator[records.PixelBatch]:
     with _open(file, data) as arrays:
         names = next((name for name in _NAMES if name in arrays.files), "")
-        class_names = tuple(map(str, _array(file, arrays, names))) if names else ()
+        class_names = _texts(_array(file, arrays, names)) if names else ()
         for split, (images, labels) in _pairs(file, arrays.files).items():
             pixels = _pixels(file, images, _array(file, arrays, images))
             indices, known = _indices(
@@ -173,7 +163,7 @@ def _indices(
     flat = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
     if flat.ndim == 1 and flat.dtype.kind == "U":
         texts, indices = np.unique(flat, return_inverse=True)
-        return indices.astype(np.int64), tuple(map(str, texts))
+        return indices.astype(np.int64), _texts(texts)
     if flat.ndim != 1 or flat.dtype.kind not in "iu":
         raise DataError(
             f"'{name}' in {file} holds no classes",
@@ -189,5 +179,6 @@ def _indices(
     return indices, class_names
 
 
-def _is_ours(name: str) -> bool:
-    return name.lower().endswith(_SUFFIX) and not image_names.is_litter(name)
+def _texts(array: np.ndarray) -> tuple[str, ...]:
+    """Class names in an array, in NFC."""
+    return tuple(spelling.normalise(str(text)) for text in array)

@@ -13,7 +13,7 @@ from components.image_example_gen import datasets, records
 from components.image_example_gen.layouts import pickles
 from components.image_example_gen.layouts.layout import AUTO, Listing
 from components.image_example_gen.sources.source import Member, read_data_file
-from schema import features, image_names
+from schema import features
 from schema.errors import DataError
 
 
@@ -141,7 +141,7 @@ class CifarLayout:
     def _base(self, name: str) -> str:
         """Name within the release's own folder, '' for a file elsewhere."""
         folder, base = posixpath.split(name)
-        return base if folder == self.root and not image_names.is_litter(base) else ""
+        return base if folder == self.root else ""
 
     def _is_data(self, name: str) -> bool:
         return bool(self.variant.data.fullmatch(self._base(name)))

@@ -124,7 +124,7 @@ class Listing:
             if image_names.is_image_name(name) and not self.is_left_out(name)
         ]
 
-    @property
+    @functools.cached_property
     def listable(self) -> list[str]:
         """Names of images that a list may name: those that cannot be read are there, too."""
         return [*self.images, *filter(image_names.is_image_name, self.unreadable)]

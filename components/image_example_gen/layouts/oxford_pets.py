@@ -17,7 +17,7 @@ _SPLITS = {
 
 
 def find(listing: Listing) -> ListLayout | None:
-    """The layout, by annotations/list.txt: image, number of the class, species, breed.
+    """The layout, by annotations/list.txt: image, number of the class, and more.
 
     The class is the name before the last '_'; the numbers must say the same.
 
@@ -44,7 +44,7 @@ def find(listing: Listing) -> ListLayout | None:
                 continue
             cells = line.split()
             text = cells[0].rpartition("_")[0]
-            if len(cells) != 4 or cells[0] not in images:
+            if len(cells) < 2 or cells[0] not in images:
                 if not entries:
                     return None
                 raise DataError(
@@ -59,7 +59,9 @@ def find(listing: Listing) -> ListLayout | None:
     said = (
         "annotations/trainval.txt is train, test.txt is test" if splits else "no splits"
     )
-    words = (f"Oxford pets: the class is the name before the last '_'; {said}",)
+    words = [f"Oxford pets: the class is the name before the last '_'; {said}"]
+    if unlisted := len(images) - len(entries):
+        words.append(f"{unlisted:,} images are in no list and are left out")
     return ListLayout(
-        root, entries, (*files, root + _LIST), words, format="oxford_pets"
+        root, entries, (*files, root + _LIST), tuple(words), format="oxford_pets"
     )

@@ -2,14 +2,13 @@
 
 import dataclasses
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from components.image_example_gen import records
-from components.image_example_gen.layouts import fields
+from components.image_example_gen.layouts import containers, fields
 from components.image_example_gen.layouts.layout import Answers, Listing
 from components.image_example_gen.sources.source import Member, read_data_file
-from schema import image_names
 from schema.errors import DataError
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ _SUFFIX = ".parquet"
 
 
 @dataclasses.dataclass(frozen=True)
-class ParquetLayout:
+class ParquetLayout(containers.ContainerLayout):
     """Parquet files with a row an image.
 
     Attributes:
@@ -43,28 +42,18 @@ class ParquetLayout:
             f"Parquet files: '{self.image}' has the images, '{self.label}' the classes{named}",
         )
 
-    def used(self) -> frozenset[str]:
-        return frozenset()
+    @staticmethod
+    def is_ours(name: str) -> bool:
+        return name.lower().endswith(_SUFFIX)
 
-    def units(self, names: Iterable[str]) -> list[tuple[str, ...]]:
-        """Parts that can be read apart: a file each."""
-        return [(name,) for name in names if _is_ours(name)]
-
-    def read(
-        self, members: Iterable[Member]
-    ) -> Iterator[records.ImageFile | records.Unreadable | records.Ignored]:
-        """The images in the files among `members`.
+    def read_file(
+        self, member: Member
+    ) -> Iterator[records.ImageFile | records.Unreadable]:
+        """The images in one file.
 
         Raises:
-          DataError: a file is damaged, or has not the columns of the first.
+          DataError: the file is damaged, or has not the columns of the first.
         """
-        for member in members:
-            if _is_ours(member.name):
-                yield from self._read(member)
-            else:
-                yield records.Ignored(member.name)
-
-    def _read(self, member: Member) -> Iterator[records.ImageFile | records.Unreadable]:
         import pyarrow as pa
 
         split = fields.split_of_shard(member.name)
@@ -79,7 +68,9 @@ class ParquetLayout:
                     number += 1
                     image = row[self.image]
                     data = image.get("bytes") if isinstance(image, dict) else image
-                    word = self._word(member.name, row[self.label])
+                    word = containers.class_of(
+                        member.name, row[self.label], self.class_names
+                    )
                     if data is None:
                         yield records.Unreadable(
                             key, "the row has no bytes of an image"
@@ -89,16 +80,6 @@ class ParquetLayout:
         except (pa.ArrowException, KeyError) as error:
             raise DataError(f"{member.name} is damaged: {error}") from error
 
-    def _word(self, file: str, label: Any) -> str:
-        if not self.class_names:
-            return str(label)
-        if not isinstance(label, int) or not 0 <= label < len(self.class_names):
-            raise DataError(
-                f"{file} has the class number {label}",
-                expected=f"0 to {len(self.class_names) - 1}",
-            )
-        return self.class_names[label]
-
 
 def find(listing: Listing) -> ParquetLayout | None:
     """The layout of the Parquet files, by the schema of the first.
@@ -107,11 +88,10 @@ def find(listing: Listing) -> ParquetLayout | None:
       ConfigError: several columns may hold the images or the classes.
       DataError: no column does.
     """
-    names = sorted(name for name in listing.names if _is_ours(name))
-    if not names or listing.images:
+    first, data = containers.first_file(ParquetLayout, listing)
+    if not first:
         return None
-    first = names[0]
-    schema = _open(first, listing.read([first])[first]).schema_arrow
+    schema = _open(first, data).schema_arrow
     return _of_schema(first, schema, listing.answers)
 
 
@@ -148,7 +128,3 @@ def _open(name: str, data: bytes) -> Any:
         return parquet.ParquetFile(pa.BufferReader(data))
     except pa.ArrowException as error:
         raise DataError(f"{name} is no Parquet file: {error}") from error
-
-
-def _is_ours(name: str) -> bool:
-    return name.lower().endswith(_SUFFIX) and not image_names.is_litter(name)

@@ -50,15 +50,16 @@ class Plan:
         Raises:
           DataError: the part breaks its format.
         """
-        wanted = unit
-        if unit is not None:
-            wanted = tuple(name for name in unit if name not in self.unreadable)
-            for name in unit:
-                if name in self.unreadable:
-                    yield records.Unreadable(name, self.unreadable[name])
-        litter: set[str] = set()
-        yield from self.layout.read(_clean(self.source.members(wanted), litter))
-        yield from map(records.Ignored, sorted(litter))
+        if unit is None:
+            litter: set[str] = set()
+            yield from self.layout.read(_clean(self.source.members(), litter))
+            yield from map(records.Ignored, sorted(litter))
+            return
+        for name in unit:
+            if name in self.unreadable:
+                yield records.Unreadable(name, self.unreadable[name])
+        readable = tuple(name for name in unit if name not in self.unreadable)
+        yield from self.layout.read(self.source.members(readable))
 
     @property
     def is_random_access(self) -> bool:

@@ -5,16 +5,15 @@ import functools
 import posixpath
 import re
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
 
 from components.image_example_gen import records
-from components.image_example_gen.layouts import fields, rows, unpacking
+from components.image_example_gen.layouts import containers, fields, rows, unpacking
 from components.image_example_gen.layouts.layout import Listing
 from components.image_example_gen.sources.source import Member
-from schema import image_names
 from schema.errors import DataError
 
 FORMATS = ("tfrecord",)
@@ -27,7 +26,7 @@ _CLASS_FILES = ("labels.txt", "classes.txt", "class_names.txt")
 
 
 @dataclasses.dataclass(frozen=True)
-class TFRecordLayout:
+class TFRecordLayout(containers.ContainerLayout):
     """TFRecord files with an Example an image.
 
     Attributes:
@@ -56,41 +55,28 @@ class TFRecordLayout:
     def used(self) -> frozenset[str]:
         return frozenset({self.class_file} - {""})
 
-    def units(self, names: Iterable[str]) -> list[tuple[str, ...]]:
-        """Parts that can be read apart: a file each."""
-        return [(name,) for name in names if _is_ours(name)]
+    @staticmethod
+    def is_ours(name: str) -> bool:
+        is_other = name.lower().endswith((".parquet", ".json"))
+        return bool(_NAME.fullmatch(posixpath.basename(name))) and not is_other
 
-    def read(
-        self, members: Iterable[Member]
-    ) -> Iterator[records.ImageFile | records.Ignored]:
-        """The images in the files among `members`.
+    def read_file(self, member: Member) -> Iterator[records.ImageFile]:
+        """The images in one file.
 
         Raises:
-          DataError: a file is damaged, or an Example lacks the features.
+          DataError: the file is damaged, or an Example lacks the features.
         """
-        for member in members:
-            if not _is_ours(member.name):
-                yield records.Ignored(member.name)
-                continue
-            split = fields.split_of_shard(member.name)
-            examples = _examples(member.name, unpacking.unpack(member))
-            for number, features in enumerate(examples):
-                key = f"{member.name}#{number}"
-                (data,) = _values(key, features, self.image)
-                (label,) = _values(key, features, self.label)
-                yield records.ImageFile(split, key, self._word(key, label), data, "")
-
-    def _word(self, key: str, label: bytes | int) -> str:
-        if isinstance(label, bytes):
-            return label.decode("utf-8", "surrogateescape")
-        if not self.class_names:
-            return str(label)
-        if not 0 <= label < len(self.class_names):
-            raise DataError(
-                f"{key} has the class number {label}",
-                expected=f"0 to {len(self.class_names) - 1}, as {self.class_file} lists",
-            )
-        return self.class_names[label]
+        split = fields.split_of_shard(member.name)
+        examples = _examples(member.name, unpacking.unpack(member))
+        for number, features in enumerate(examples):
+            key = f"{member.name}#{number}"
+            (data,) = _values(key, features, self.image)
+            (label,) = _values(key, features, self.label)
+            names = self.class_names
+            if isinstance(label, bytes):
+                label, names = label.decode("utf-8", "surrogateescape"), ()
+            word = containers.class_of(key, label, names, self.class_file)
+            yield records.ImageFile(split, key, word, data, "")
 
 
 def find(listing: Listing) -> TFRecordLayout | None:
@@ -100,11 +86,9 @@ def find(listing: Listing) -> TFRecordLayout | None:
       ConfigError: several features may hold the images or the classes.
       DataError: no feature does, or the file is damaged.
     """
-    names = sorted(name for name in listing.names if _is_ours(name))
-    if not names or listing.images:
+    first, data = containers.first_file(TFRecordLayout, listing)
+    if not first:
         return None
-    first = names[0]
-    data = listing.read([first])[first]
     unpacked = unpacking.unpack(Member(first, lambda limit: data))
     features = next(_examples(first, unpacked), None)
     if features is None:
@@ -218,10 +202,4 @@ def _example_class() -> Any:
     pool.Add(file)
     return message_factory.GetMessageClass(
         pool.FindMessageTypeByName("slimline.Example")
-    )
-
-
-def _is_ours(name: str) -> bool:
-    return bool(_NAME.fullmatch(posixpath.basename(name))) and not (
-        image_names.is_litter(name) or name.lower().endswith((".parquet", ".json"))
     )

@@ -11,11 +11,12 @@ from schema.errors import DataError
 
 def test_a_contract_that_can_be_written_can_be_read(tmp_path):
     seeded = random.Random(0)
-    signs = "aé名\"\\'#: ,\t\n\r\x00\x1b\x85\u2028\u200d\ufeff\udc80{}[]<>%$\x7f"
+    characters = "aé名\"\\'#: ,\t\n\r\x00\x1b\x85\u2028\u200d\ufeff\udc80{}[]<>%$\x7f"
     written = 0
     for number in range(300):
         hostile = {
-            "".join(seeded.choices(signs, k=seeded.randint(0, 3))) for _ in range(2)
+            "".join(seeded.choices(characters, k=seeded.randint(0, 3)))
+            for _ in range(2)
         }
         labels = (*sorted(hostile, key=ascii), "cat")
         try:

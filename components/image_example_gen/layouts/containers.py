@@ -1,0 +1,80 @@
+"""Files that hold many images each: what the layouts of such files have in common."""
+
+import abc
+from collections.abc import Iterable, Iterator, Sequence
+
+from components.image_example_gen import records
+from components.image_example_gen.layouts.layout import Found, Listing
+from components.image_example_gen.sources.source import Member
+from schema import spelling
+from schema.errors import DataError
+
+
+class ContainerLayout(abc.ABC):
+    """Reads the files of one kind, each by itself."""
+
+    @staticmethod
+    @abc.abstractmethod
+    def is_ours(name: str) -> bool:
+        """Whether a file is of the kind, by its name."""
+
+    @abc.abstractmethod
+    def read_file(self, member: Member) -> Iterator[Found]:
+        """The images in one file.
+
+        Raises:
+          DataError: the file is damaged, or is not like the one that was looked at.
+        """
+
+    def used(self) -> frozenset[str]:
+        return frozenset()
+
+    def units(self, names: Iterable[str]) -> list[tuple[str, ...]]:
+        """Parts that can be read apart: a file each."""
+        return [(name,) for name in names if self.is_ours(name)]
+
+    def read(self, members: Iterable[Member]) -> Iterator[Found]:
+        """The images in the files among `members`.
+
+        Raises:
+          DataError: as for `read_file`.
+        """
+        for member in members:
+            if self.is_ours(member.name):
+                yield from self.read_file(member)
+            else:
+                yield records.Ignored(member.name)
+
+
+def first_file(layout: type[ContainerLayout], listing: Listing) -> tuple[str, bytes]:
+    """Name and content of the first file of a kind; ('', b'') where there is none.
+
+    There is none either where image files lie beside: then these are the data set.
+    """
+    names = sorted(filter(layout.is_ours, listing.names))
+    if not names or listing.images:
+        return "", b""
+    return names[0], listing.read(names[:1])[names[0]]
+
+
+def class_of(where: str, label: object, names: Sequence[str], source: str = "") -> str:
+    """Class name of a text, or of a number in `names`; in NFC.
+
+    Args:
+      where: file or record, for the error.
+      label: as it is stored.
+      names: by number; empty where `label` is the name.
+      source: file that `names` are from, '' for the container itself.
+
+    Raises:
+      DataError: `names` has no such number.
+    """
+    if not names:
+        return spelling.normalise(str(label))
+    if not isinstance(label, int) or not 0 <= label < len(names):
+        listed = f", as {source} lists" if source else ""
+        raise DataError(
+            f"{where} has the class number {label}",
+            expected=f"0 to {len(names) - 1}{listed}",
+        )
+    return spelling.normalise(names[label])
