@@ -39,7 +39,7 @@ def job():
 
 def test_it_is_a_job_with_values(job) -> None:
     assert job["pipelineSpec"]["schemaVersion"] == "2.0.0"
-    assert job["displayName"] == "cifar10-resnet-20"
+    assert job["displayName"] == "cifar10-resnet-20-cifar10"
     assert job["runtimeConfig"] == {
         "gcsOutputDirectory": "gs://bucket/root",
         "parameters": {
