@@ -11,7 +11,7 @@ from pipeline import answers, digits, evaluation, infra
 from pipeline.config import PipelineConfig
 from schema import contract, versions
 from schema.errors import ConfigError, DataError
-from trainer import head_settings, sampling, schedules
+from trainer import head_settings, plan, sampling, schedules
 from trainer.augmentation import limits
 from trainer.nets import geometry, registry
 from trainer.weights import checkpoints, store
@@ -94,18 +94,23 @@ def look(config: PipelineConfig, root: pathlib.Path) -> None:
     Raises:
       ConfigError: as `check`; no data given; or a contract that is missing or does not fit
         the settings.
-      DataError: there is nothing at `data.path`, or it holds no data set.
+      DataError: there is nothing at `data.path`, it holds no data set, or one of other
+        classes than the contract.
     """
     check(config)
     path = expected_path(config, root)
+    labels: tuple[str, ...] = ()
+    if not config.data.init_contract or _find_contract(config, path, root):
+        labels = contract_for(config, path, root)[1].labels
     if config.data.path:
         # Takes seconds to load, which runs on data of the experiment's own are spared.
-        from components.image_example_gen import layouts
+        from components.image_example_gen import acceptance, layouts
 
-        newest = find_data_sets(config, path)[-1].path
-        layouts.plan(str(newest), answers.of(config.data))
-    if not config.data.init_contract or _find_contract(config, path, root):
-        contract_for(config, path, root)
+        data_sets = find_data_sets(config, path)
+        found = layouts.plan(str(data_sets[-1].path), answers.of(config.data))
+        # A class may have its images in another span of the window.
+        if found.classes and len(data_sets) == 1:
+            acceptance.check_classes(found.classes, labels)
 
 
 def find_data_sets(
@@ -192,6 +197,7 @@ def check(config: PipelineConfig) -> None:
     geometry.check_rows(spec, config.train.freeze)
     geometry.check_rows(spec, config.train.weights_exclude)
     head_settings.check(config.trainer)
+    plan.check_batch(config.train)
     if store.is_published(config.train.weights):
         _check_weights(config)
     elif config.train.weights not in ("", store.BLESSED):

@@ -18,6 +18,10 @@ from schema.errors import ConfigError, DataError
 ROOT = pathlib.Path(__file__).parent
 SCHEMA_FILE = "schema.pbtxt"
 LABELS_FILE = "labels.txt"
+BROKEN_TIP = (
+    "mend the data; or, where the contract is out of date, write it again with"
+    " `slimline data init PATH --force` and look at the difference"
+)
 
 
 @dataclasses.dataclass(frozen=True)

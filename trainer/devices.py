@@ -7,6 +7,7 @@ import tensorflow as tf
 import tensorflow.compat.v1 as v1
 
 from schema.errors import ConfigError
+from trainer import plan
 from trainer.config import TrainConfig
 
 VARIABLES_DEVICE = "/device:CPU:0"
@@ -33,13 +34,7 @@ def choose(train: TrainConfig, gpus: Sequence[Any] | None = None) -> list[str]:
             found=f"{found or 'no'} GPU{'' if found == 1 else 's'} on this machine",
             tip=f"--set train.devices={found}" if found else "--set train.device=cpu",
         )
-    if train.batch_size % train.devices:
-        rest = train.batch_size % train.devices
-        raise ConfigError(
-            "setting 'train.batch_size' cannot be shared among the devices",
-            found=f"{train.batch_size} images for {train.devices} devices",
-            tip=f"--set train.batch_size={train.batch_size + train.devices - rest}",
-        )
+    plan.check_batch(train)
     if train.devices == 1 and train.device == "auto":
         return [""]
     kind = "GPU" if wants_gpus else "CPU"

@@ -21,6 +21,20 @@ class Plan:
     measure_steps: int
 
 
+def check_batch(train: TrainConfig) -> None:
+    """Checks that the devices of a training can share its batch equally.
+
+    Raises:
+      ConfigError: they cannot.
+    """
+    if rest := train.batch_size % train.devices:
+        raise ConfigError(
+            "setting 'train.batch_size' cannot be shared among the devices",
+            found=f"{train.batch_size} images for {train.devices} devices",
+            tip=f"--set train.batch_size={train.batch_size + train.devices - rest}",
+        )
+
+
 def fit_batch(train_config: TrainConfig, num_examples: int) -> tuple[TrainConfig, str]:
     """The settings with a batch that fits the train split.
 

@@ -141,8 +141,7 @@ def _refuse_anomalies(
         raise DataError(
             "the data break their contract",
             found=_first(sentences),
-            tip="mend the data; or, where the contract is out of date, write it again with"
-            " `slimline data init PATH --force` and look at the difference",
+            tip=contract.BROKEN_TIP,
         )
 
 

@@ -1,7 +1,9 @@
 """When data are refused that could be read: too few images, classes or readable files."""
 
+from collections.abc import Collection, Sequence
+
 from components.image_example_gen import splits
-from schema import features, spelling
+from schema import class_names, contract, features, spelling
 from schema.errors import DataError
 
 MIN_CLASSES = 2
@@ -34,13 +36,16 @@ def check_readable(index: splits.Index, max_share: float) -> None:
         )
 
 
-def check_splits(rule: splits.Assignment) -> None:
-    """Checks that a classifier can be trained and judged on the splits.
+def check_classes(classes: Collection[str], labels: Sequence[str] = ()) -> None:
+    """Checks that a classifier can be trained on images of these classes.
+
+    Args:
+      classes: those of the images.
+      labels: those of the contract, where there is one already.
 
     Raises:
-      DataError: there is one class only, two look alike, or a split is empty.
+      DataError: there is one class only, two look alike, or they are not the contract's.
     """
-    classes = {text for counts in rule.images.values() for text in counts}
     spelling.check_classes(sorted(classes))
     if len(classes) < MIN_CLASSES:
         raise DataError(
@@ -49,6 +54,27 @@ def check_splits(rule: splits.Assignment) -> None:
             expected="two or more",
             tip="a classifier needs something to tell apart",
         )
+    added, missing = set(classes) - set(labels), set(labels) - set(classes)
+    if labels and (added or missing):
+        found = [
+            f"{said} {class_names.listed(sorted(names))}"
+            for said, names in (("without an image:", missing), ("new:", added))
+            if names
+        ]
+        raise DataError(
+            "the classes of the data are not those of their contract",
+            found="; ".join(found),
+            tip=contract.BROKEN_TIP,
+        )
+
+
+def check_splits(rule: splits.Assignment) -> None:
+    """Checks that a classifier can be trained and judged on the splits.
+
+    Raises:
+      DataError: there is one class only, two look alike, or a split is empty.
+    """
+    check_classes({text for counts in rule.images.values() for text in counts})
     for split in features.SPLITS:
         if not rule.images[split]:
             raise DataError(

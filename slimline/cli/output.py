@@ -14,6 +14,7 @@ from slimline import errors
 
 SCHEMA_VERSION = 1
 _FALSE = ("", "0", "false", "no")
+_ESCAPED = str.maketrans({"\n": r"\n", "\t": r"\t"})
 
 
 def emit(
@@ -102,8 +103,10 @@ def printable(text: str) -> str:
 def columns(rows: Sequence[Sequence[str]], numbers: Collection[str] = ()) -> str:
     """Rows as text in columns two spaces apart; the last column runs free.
 
-    Those whose heading in the first row is one of `numbers` are set to the right.
+    Those whose heading in the first row is one of `numbers` are set to the right. Line
+    breaks and tabs in a cell, as class names may hold, are shown escaped.
     """
+    rows = [[cell.translate(_ESCAPED) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     aligned = [str.rjust if name in numbers else str.ljust for name in rows[0]]
     return "\n".join(

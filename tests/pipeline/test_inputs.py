@@ -4,6 +4,7 @@ import dataclasses
 import logging
 import pathlib
 import re
+import shutil
 
 import PIL.Image
 import pytest
@@ -328,3 +329,44 @@ def test_no_contract_is_written_where_the_run_is_refused(
     with pytest.raises(ConfigError, match="names a class 'persian'"):
         inputs.resolve(config, tmp_path / "runs")
     assert not (tmp_path / "schema").exists()
+
+
+@pytest.mark.parametrize(
+    "folders, found",
+    [
+        (("siamese", "tabby", "manx"), "new: manx"),
+        (("siamese", "manx"), "without an image: tabby; new: manx"),
+        (("siamese",), None),
+    ],
+)
+def test_classes_that_are_not_the_contracts_are_said_before_a_run(
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+    folders: tuple[str, ...],
+    found: str | None,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = changed(experiments.folder(), data={"path": photos_in(tmp_path / "zoo")})
+    inputs.resolve(config, tmp_path / "runs")
+    inputs.look(config, tmp_path / "runs")
+    shutil.rmtree(tmp_path / "zoo")
+    for folder in folders:
+        (tmp_path / "zoo" / folder).mkdir(parents=True)
+        PIL.Image.new("RGB", (40, 30), "white").save(
+            tmp_path / "zoo" / folder / "1.png"
+        )
+    words = "one class only" if found is None else "not those of their contract"
+    with pytest.raises(DataError, match=words) as caught:
+        inputs.look(config, tmp_path / "runs")
+    assert found is None or caught.value.found == found
+
+
+def test_a_batch_that_devices_cannot_share_is_said_before_a_run(
+    tmp_path: pathlib.Path,
+) -> None:
+    config = changed(
+        experiments.digits_resnet_20(), train={"batch_size": 64, "devices": 3}
+    )
+    with pytest.raises(ConfigError, match="cannot be shared") as caught:
+        inputs.check(config)
+    assert caught.value.tip == "--set train.batch_size=66"

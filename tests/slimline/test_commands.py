@@ -477,6 +477,16 @@ def test_data_inspect(call, flowers):
     assert call("data", "inspect", "none")[0] == 4
 
 
+def test_data_inspect_shows_a_line_break_in_a_class_as_two_signs(call, tmp_path):
+    write_image(tmp_path / "flowers" / "1.png", 1)
+    write_image(tmp_path / "flowers" / "2.png", 2)
+    table = 'path,label\n1.png,"rose\nred"\n2.png,tulip\n'
+    (tmp_path / "flowers" / "labels.csv").write_text(table, encoding="utf-8")
+    code, out, err = call("data", "inspect", "flowers")
+    assert (code, err) == (0, "")
+    assert r"rose\nred  1" in out.splitlines()
+
+
 def test_data_init_writes_a_contract_once(call, flowers):
     code, out, _ = call("data", "init", flowers)
     assert code == 0

@@ -105,6 +105,10 @@ class CifarLayout:
     def used(self) -> frozenset[str]:
         return frozenset()
 
+    def classes(self, names: Iterable[str]) -> frozenset[str]:
+        """None: they are in the files."""
+        return frozenset()
+
     def units(self, names: Iterable[str]) -> list[tuple[str, ...]]:
         """Parts that can be read apart: a data file, with the class names before it."""
         inside = sorted(name for name in names if self._base(name))

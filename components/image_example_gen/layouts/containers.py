@@ -29,6 +29,10 @@ class ContainerLayout(abc.ABC):
     def used(self) -> frozenset[str]:
         return frozenset()
 
+    def classes(self, names: Iterable[str]) -> frozenset[str]:
+        """None: they are in the files."""
+        return frozenset()
+
     def units(self, names: Iterable[str]) -> list[tuple[str, ...]]:
         """Parts that can be read apart: a file each."""
         return [(name,) for name in names if self.is_ours(name)]

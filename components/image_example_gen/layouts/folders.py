@@ -77,6 +77,10 @@ class FolderLayout:
         """Parts that can be read apart: some hundred files each."""
         return chunks([name for name in names if self.place(name)])
 
+    def classes(self, names: Iterable[str]) -> frozenset[str]:
+        """Classes that have an image file."""
+        return frozenset(place[1] for place in map(self.place, names) if place)
+
     def read(
         self, members: Iterable[Member]
     ) -> Iterator[records.ImageFile | records.Unreadable | records.Ignored]:

@@ -72,6 +72,10 @@ class IdxLayout:
     def used(self) -> frozenset[str]:
         return frozenset({self.mapping} - {""})
 
+    def classes(self, names: Iterable[str]) -> frozenset[str]:
+        """None: they are in the files."""
+        return frozenset()
+
     def units(self, names: Iterable[str]) -> list[tuple[str, ...]]:
         """Parts that can be read apart: the images and labels of a split."""
         by_split: dict[str, list[str]] = {}

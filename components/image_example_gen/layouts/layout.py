@@ -39,6 +39,9 @@ class Layout(Protocol):
     def used(self) -> frozenset[str]:
         """Files without images that the layout was read from, such as lists."""
 
+    def classes(self, names: Sequence[str]) -> frozenset[str]:
+        """Classes of the files that are an image each; empty where their content tells."""
+
     def read(self, members: Iterator[Member]) -> Iterator[Found]:
         """The images among `members`."""
 

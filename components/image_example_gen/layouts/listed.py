@@ -43,6 +43,11 @@ class ListLayout:
         """Parts that can be read apart: some hundred images each."""
         return folders.chunks([name for name in names if name in self.entries])
 
+    def classes(self, names: Iterable[str]) -> frozenset[str]:
+        """Classes that the lists give to a file that is there."""
+        entries = (self.entries.get(name, ()) for name in names)
+        return frozenset(entry.word for lines in entries for entry in lines)
+
     def read(
         self, members: Iterable[Member]
     ) -> Iterator[records.ImageFile | records.Unreadable | records.Ignored]:

@@ -36,6 +36,7 @@ class Plan:
       units: parts to be read apart; (None,) for a tar, which is read from its start.
       ignored: files that no unit holds; those of a tar are met when it is read.
       unreadable: files and folders in the units that cannot be read, with the reason.
+      classes: see `Layout.classes`.
     """
 
     source: Source
@@ -43,6 +44,7 @@ class Plan:
     units: tuple[tuple[str, ...] | None, ...]
     ignored: tuple[str, ...]
     unreadable: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    classes: frozenset[str] = frozenset()
 
     def read(self, unit: tuple[str, ...] | None) -> Iterator[Found]:
         """Images of one part.
@@ -90,13 +92,16 @@ def plan(path: str, answers: Answers = Answers()) -> Plan:
     source = opening.open_source(path)
     litter: set[str] = set()
     layout, names = _find(source, answers, litter)
+    classes = layout.classes(names)
     if not source.is_random_access:
-        return Plan(source, layout, (None,), ())
+        return Plan(source, layout, (None,), (), classes=classes)
     units = layout.units(names)
     used = {name for unit in units for name in unit} | layout.used()
     ignored = sorted(litter.union(name for name in names if name not in used))
     units += folders.chunks(sorted(source.unreadable))
-    return Plan(source, layout, tuple(units), tuple(ignored), source.unreadable)
+    return Plan(
+        source, layout, tuple(units), tuple(ignored), source.unreadable, classes
+    )
 
 
 def _clean(members: Iterable[Member], litter: set[str]) -> Iterator[Member]:
