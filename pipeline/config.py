@@ -138,6 +138,11 @@ class EvaluationConfig:
         "refuse a model that is no better than one answer for all images, or never finds a"
         " class of five test images or more",
     )
+    refuse_warnings: bool = setting(
+        False,
+        "refuse a model whose training gave a warning, as of moving averages that do not"
+        " follow the data",
+    )
     floors: tuple[str, ...] = setting(
         (), "lowest top-1 of single slices, as [class:cat=0.8, colour:gray=0.7]"
     )

@@ -22,6 +22,7 @@ def limits(evaluation: EvaluationConfig) -> gate.Limits:
         min_class_recall=evaluation.min_class_recall,
         min_test_images=evaluation.min_test_images,
         beats_guessing=evaluation.beats_guessing,
+        refuses_warnings=evaluation.refuse_warnings,
         class_changes=evaluation.class_changes,
         floors=dict(_floor(text, evaluation) for text in evaluation.floors),
     )

@@ -49,3 +49,5 @@ MAX_WARM_UP_RECORDS = 1000
 # In `assets.extra` of a model that was made from few images: how a cross-validation went,
 # {"hits": right answers, "images": asked, "folds": class layers fitted}.
 CROSS_VALIDATION_FILE = "cross_validation.json"
+# The same place: what the training had to say, a list of sentences.
+WARNINGS_FILE = "training_warnings.json"

@@ -7,12 +7,13 @@ import dataclasses
 import json
 import pathlib
 import shutil
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
 
-from schema import contract, durable
+from schema import contract, durable, manifest, signatures
 from schema.errors import ConfigError
 from trainer import (
     export,
@@ -91,6 +92,7 @@ def run_fn(fn_args: FnArgs) -> None:
     model = pathlib.Path(fn_args.serving_model_dir)
     warm_up.add(model, recorded)
     transfer.add_cross_validation(run_dir, model)
+    _add_warnings(model, result.findings)
     durable.write_text(
         run_dir / history.RESULT_FILE,
         json.dumps(
@@ -108,6 +110,13 @@ def run_fn(fn_args: FnArgs) -> None:
         ),
     )
     unfinished.finish(run_dir, pathlib.Path(fn_args.model_run_dir))
+
+
+def _add_warnings(model: pathlib.Path, sentences: Sequence[str]) -> None:
+    """Puts what the training had to say into a SavedModel, for the gate to read."""
+    folder = model / manifest.EXTRA_FOLDER
+    folder.mkdir(exist_ok=True)
+    durable.write_text(folder / signatures.WARNINGS_FILE, json.dumps(sentences))
 
 
 def _feature_causes(

@@ -1,7 +1,7 @@
 """The gate: what a model must reach, one rule and one sentence each."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from components.model_evaluator import scores
@@ -35,6 +35,7 @@ class Limits:
         one, is judged by `min_top_1` instead, and a drop counts only beyond noise.
       beats_guessing: whether a model must be better than one answer for all images, and
         must find every class of `FOUND_IMAGES` test images or more at least once.
+      refuses_warnings: whether a warning of the training speaks against its model.
       floors: 'trait:value' -> lowest top-1 of that slice, as {'class:cat': 0.8}.
       class_changes: ALLOW, ASK or REFUSE, for classes that came or went. The gate refuses
         for ASK as for REFUSE; a run that was told to accept the changes has ALLOW instead.
@@ -46,6 +47,7 @@ class Limits:
     min_class_recall: float = 0.0
     min_test_images: int = 0
     beats_guessing: bool = False
+    refuses_warnings: bool = False
     floors: Mapping[str, float] = dataclasses.field(default_factory=dict)
     class_changes: str = ALLOW
 
@@ -57,6 +59,7 @@ class Limits:
             and self.max_top_1_drop >= 1
             and not self.needs_real_gain
             and not self.beats_guessing
+            and not self.refuses_warnings
             and not self.min_class_recall
             and not self.floors
         )
@@ -72,6 +75,8 @@ def judge(measured: Mapping[str, Any], limits: Limits) -> list[Rule]:
     rules = [_min_top_1(measured, limits), _change(measured, limits)]
     if limits.beats_guessing:
         rules += _guessing(measured, rules[0].figure)
+    if limits.refuses_warnings:
+        rules.append(_warnings(measured["training_warnings"]))
     rules += _class_changes(measured, limits.class_changes)
     if limits.needs_real_gain and measured["differences"]:
         rules.append(_real_gain(measured))
@@ -153,6 +158,11 @@ def _guessing(measured: Mapping[str, Any], top_1: float | None) -> Iterator[Rule
     if missed:
         more = f" and {len(missed) - 1} more" if len(missed) > 1 else ""
         yield Rule(name, f"never found: {missed[0]}{more}", False, 0.0, 0.0)
+
+
+def _warnings(sentences: Sequence[str]) -> Rule:
+    sentence = "; ".join(sentences) or "the training gave no warning"
+    return Rule("refuse_warnings", sentence, not sentences)
 
 
 def _change(measured: Mapping[str, Any], limits: Limits) -> Rule:

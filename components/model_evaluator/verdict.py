@@ -36,7 +36,8 @@ def measure(
       evaluation_uri: folder that `analysis.run` filled.
       settings: what was measured.
       baseline: model that is live, or None.
-      model: the candidate's SavedModel, which may hold the result of a cross-validation.
+      model: the candidate's SavedModel, which may hold the result of a cross-validation
+        and the warnings of the training.
 
     Returns:
       `labels`; `images`, how many were measured; `cross_validation` (None without one),
@@ -67,7 +68,10 @@ def measure(
     return {
         "labels": list(settings.labels),
         "images": len(table),
-        "cross_validation": _cross_validation(model) if model else None,
+        "cross_validation": _cross_validation(
+            _extra(model, signatures.CROSS_VALIDATION_FILE)
+        ),
+        "training_warnings": _extra(model, signatures.WARNINGS_FILE) or [],
         "metrics": metrics,
         "intervals": _intervals(table, metrics),
         "baseline_version": baseline.version if baseline else None,
@@ -84,11 +88,17 @@ def measure(
     }
 
 
-def _cross_validation(model: pathlib.Path) -> dict[str, Any] | None:
-    file = model / manifest.EXTRA_FOLDER / signatures.CROSS_VALIDATION_FILE
-    if not file.is_file():
+def _extra(model: pathlib.Path | None, name: str) -> Any:
+    """Content of a JSON file that training put into the SavedModel; None without it."""
+    file = model / manifest.EXTRA_FOLDER / name if model else None
+    if file is None or not file.is_file():
         return None
-    facts = json.loads(file.read_text(encoding="utf-8"))
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+def _cross_validation(facts: dict[str, Any] | None) -> dict[str, Any] | None:
+    if facts is None:
+        return None
     low, high = intervals.of_share(facts["hits"], facts["images"])
     return {
         "top_1": facts["hits"] / facts["images"],

@@ -273,7 +273,7 @@ def test_the_server_answers_as_training_did(first, recorded, serve_process) -> N
 
 def feature_files(folder: pathlib.Path) -> dict[str, int]:
     """Files with features -> when they were written."""
-    found = (folder / "runs" / "photos" / "train" / "features").rglob("*.npy")
+    found = (folder / "runs" / "photos-shapes" / "train" / "features").rglob("*.npy")
     return {str(path): path.stat().st_mtime_ns for path in found}
 
 

@@ -363,7 +363,10 @@ def test_what_is_pushed_is_what_was_checked(house, first) -> None:
         "model_card.md",
         "recorded_outputs.tfrecord.gz",
         "tf_serving_warmup_requests",
+        "training_warnings.json",
     }
+    warnings = json.loads((extra / signatures.WARNINGS_FILE).read_text())
+    assert warnings == first.findings
     recorded = artifact(first, "train", "model_run") / signatures.RECORDED_FILE
     assert (extra / signatures.RECORDED_FILE).read_bytes() == recorded.read_bytes()
     requests = tf.data.TFRecordDataset(str(extra / signatures.WARM_UP_FILE))
@@ -381,7 +384,7 @@ def test_after_a_rollback_candidates_are_held_against_what_is_live(make_house) -
     house = make_house()
     good = house.run(house.config(**LEARNS))
     config = house.config(steps=1, batch_size=32)
-    loose = dataclasses.replace(config.evaluation, max_top_1_drop=1.0)
+    loose = dataclasses.replace(config.evaluation, min_top_1=0.001, max_top_1_drop=1.0)
     bad = house.run(dataclasses.replace(config, evaluation=loose))
     assert bad.metrics["top_1"] < good.metrics["top_1"]
     assert models_config.live(house.serving) == int(bad.pushed_version)

@@ -115,6 +115,15 @@ def test_classes_of_one_size_are_no_news() -> None:
     assert [kept for _, kept in sentences(bad, beats_guessing=True)][2:] == [False]
 
 
+def test_warnings_of_the_training_can_refuse_a_model() -> None:
+    warned = measured(training_warnings=["the averages lag", "a batch did not fit"])
+    assert len(sentences(warned)) == 2
+    rule = ("the averages lag; a batch did not fit", False)
+    assert sentences(warned, refuses_warnings=True)[2] == rule
+    calm = sentences(measured(training_warnings=[]), refuses_warnings=True)
+    assert calm[2] == ("the training gave no warning", True)
+
+
 def test_the_first_model_needs_no_gain() -> None:
     assert len(sentences(measured(), needs_real_gain=True)) == 2
 
@@ -224,6 +233,7 @@ def test_a_single_test_image() -> None:
         ({"max_top_1_drop": 0.5}, False),
         ({"needs_real_gain": True}, False),
         ({"beats_guessing": True}, False),
+        ({"refuses_warnings": True}, False),
         ({"min_class_recall": 0.1}, False),
         ({"floors": {"class:cat": 0.5}}, False),
         ({"class_changes": gate.REFUSE}, True),

@@ -137,6 +137,18 @@ def test_headline_metrics_are_those_of_scikit_learn(
     assert figures["metrics"]["example_count"] == NUM_IMAGES
 
 
+def test_what_the_training_said_is_read_from_the_model(
+    evaluated: Evaluated, tmp_path: pathlib.Path
+) -> None:
+    found = verdict.measure(evaluated.uri, SETTINGS, None, tmp_path)
+    assert found["training_warnings"] == []
+    folder = tmp_path / "assets.extra"
+    folder.mkdir()
+    (folder / "training_warnings.json").write_text('["the averages lag"]')
+    found = verdict.measure(evaluated.uri, SETTINGS, None, tmp_path)
+    assert found["training_warnings"] == ["the averages lag"]
+
+
 def test_the_baseline_is_measured_on_the_same_images(
     evaluated: Evaluated, figures: dict[str, Any]
 ) -> None:
