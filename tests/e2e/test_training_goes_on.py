@@ -70,12 +70,18 @@ def start(folder: pathlib.Path, started: list[subprocess.Popen]) -> subprocess.P
     raise AssertionError("no training within two minutes")
 
 
-def test_steered_killed_and_given_again(tmp_path: pathlib.Path, started) -> None:
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 143)]
+)
+def test_steered_ended_and_given_again(
+    tmp_path: pathlib.Path, started, number: signal.Signals, code: int
+) -> None:
     first = start(tmp_path, started)
     steered = slimline(tmp_path, "control", "--rate", "0.005", "--save")
     assert steered.stdout == "done: rate 0.005, save True\n", steered.stderr
-    first.send_signal(signal.SIGKILL)
-    first.communicate()
+    first.send_signal(number)
+    first.communicate(timeout=60)
+    assert first.returncode == code
 
     second = start(tmp_path, started)
     stopped = slimline(tmp_path, "control", "--stop")
