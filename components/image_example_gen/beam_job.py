@@ -53,7 +53,7 @@ def build(pipeline: beam.Pipeline, job: steps.Job) -> None:
     )
     assignment = (
         read.index
-        | "GatherIndex" >> beam.CombineGlobally(splits.GatherIndex())
+        | "GatherIndex" >> beam.CombineGlobally(_GatherIndex())
         | "AssignSplits" >> beam.ParDo(_AssignSplits(job))
     )
     empty: list[tuple[tuple[str, int], list[tuple]]] = [
@@ -176,6 +176,33 @@ class _ToRecords(steps.RefusingDoFn):
         self._read.inc(len(batch))
         yield batch
         yield beam.pvalue.TaggedOutput("index", index)
+
+
+class _GatherIndex(beam.CombineFn):
+    """Joins the indices of all parts of a source, as plain tuples."""
+
+    def create_accumulator(self) -> tuple[list, list, list]:
+        return [], [], []
+
+    def add_input(
+        self, accumulator: tuple[list, list, list], part: tuple[list, list, list]
+    ) -> tuple[list, list, list]:
+        for gathered, more in zip(accumulator, part, strict=True):
+            gathered.extend(more)
+        return accumulator
+
+    def merge_accumulators(
+        self, accumulators: Iterable[tuple[list, list, list]]
+    ) -> tuple[list, list, list]:
+        merged = self.create_accumulator()
+        for accumulator in accumulators:
+            self.add_input(merged, accumulator)
+        return merged
+
+    def extract_output(
+        self, accumulator: tuple[list, list, list]
+    ) -> tuple[list, list, list]:
+        return accumulator
 
 
 class _AssignSplits(steps.RefusingDoFn):

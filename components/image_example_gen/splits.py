@@ -5,8 +5,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import NamedTuple
 
-import apache_beam as beam
-
 from components.image_example_gen import records
 from schema import features
 
@@ -198,33 +196,6 @@ class Index(NamedTuple):
             sorted(records.Unreadable(*item) for item in unreadable),
             sorted(records.Ignored(*item) for item in ignored),
         )
-
-
-class GatherIndex(beam.CombineFn):
-    """Joins the indices of all parts of a source, as plain tuples."""
-
-    def create_accumulator(self) -> tuple[list, list, list]:
-        return [], [], []
-
-    def add_input(
-        self, accumulator: tuple[list, list, list], part: tuple[list, list, list]
-    ) -> tuple[list, list, list]:
-        for gathered, more in zip(accumulator, part, strict=True):
-            gathered.extend(more)
-        return accumulator
-
-    def merge_accumulators(
-        self, accumulators: Iterable[tuple[list, list, list]]
-    ) -> tuple[list, list, list]:
-        merged = self.create_accumulator()
-        for accumulator in accumulators:
-            self.add_input(merged, accumulator)
-        return merged
-
-    def extract_output(
-        self, accumulator: tuple[list, list, list]
-    ) -> tuple[list, list, list]:
-        return accumulator
 
 
 def digest_of(content: bytes) -> bytes:
