@@ -259,16 +259,17 @@ def folder() -> PipelineConfig:
     return PipelineConfig(
         name="folder",
         preprocessing=PreprocessingConfig(
-            resize_px=72, crop_px=72, standardise="per_image"
+            resize_px=112, crop_px=112, standardise="per_image"
         ),
-        model=ModelConfig(net="resnet_20", image_size_px=64),
+        model=ModelConfig(net="hw_net", image_size_px=100),
         augmentation=AugmentationConfig(flip_left_right=True),
         train=TrainConfig(
             batch_size=64,
-            epochs=40,
-            min_steps=800,
-            learning_rate=0.1,
-            weight_decay=5e-4,
+            epochs=30,
+            min_steps=400,
+            optimizer="adam",
+            learning_rate=0.002,
+            weight_decay=1e-3,
             ema_decay=0.98,
             eval_every_epochs=2,
         ),
