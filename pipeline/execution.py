@@ -458,7 +458,9 @@ def _keep(
             "TFX": importlib.metadata.version("tfx"),
             "slimline": importlib.metadata.version("slimline"),
         },
-        "source_fingerprint": fingerprint.source("schema", "components", "trainer"),
+        "source_fingerprint": fingerprint.source(
+            dag.__name__, dag.PREPROCESSING_FN, dag.RUN_FN
+        ),
         "artifacts": {
             name: {
                 key: [artifact.uri for artifact in artifacts]

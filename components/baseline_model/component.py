@@ -22,6 +22,7 @@ from schema import models_config
 MODEL_KEY = "model"
 BASELINE_KEY = "baseline_model"
 SERVING_FOLDER_KEY = "serving_folder"
+FINGERPRINT_KEY = "source_fingerprint"
 
 # 1 where the artifact holds a model, 0 where nothing was pushed before.
 EXISTS_PROPERTY = "exists"
@@ -31,7 +32,10 @@ VERSION_PROPERTY = "version"
 class BaselineModelSpec(component_spec.ComponentSpec):
     """Channels of BaselineModel."""
 
-    PARAMETERS = {SERVING_FOLDER_KEY: component_spec.ExecutionParameter(type=str)}
+    PARAMETERS = {
+        SERVING_FOLDER_KEY: component_spec.ExecutionParameter(type=str),
+        FINGERPRINT_KEY: component_spec.ExecutionParameter(type=str),
+    }
     INPUTS = {MODEL_KEY: component_spec.ChannelParameter(type=standard_artifacts.Model)}
     OUTPUTS = {
         BASELINE_KEY: component_spec.ChannelParameter(type=standard_artifacts.Model)
@@ -70,18 +74,23 @@ class BaselineModel(base_component.BaseComponent):
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
 
     def __init__(
-        self, model: types.BaseChannel, serving_folder: str | RuntimeParameter
+        self,
+        model: types.BaseChannel,
+        serving_folder: str | RuntimeParameter,
+        source_fingerprint: str,
     ):
         """Makes the component.
 
         Args:
           model: the candidate, a Model channel.
           serving_folder: folder with a model's versions, `<serving>/<model name>`.
+          source_fingerprint: of the code, for the cache.
         """
         super().__init__(
             BaselineModelSpec(
                 model=model,
                 serving_folder=serving_folder,
+                source_fingerprint=source_fingerprint,
                 baseline_model=types.Channel(type=standard_artifacts.Model),
             )
         )

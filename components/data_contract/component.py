@@ -15,12 +15,16 @@ from schema import contract
 
 SCHEMA_KEY = "schema"
 SCHEMA_PBTXT_KEY = "schema_pbtxt"
+FINGERPRINT_KEY = "source_fingerprint"
 
 
 class DataContractSpec(component_spec.ComponentSpec):
     """Channels of DataContract."""
 
-    PARAMETERS = {SCHEMA_PBTXT_KEY: component_spec.ExecutionParameter(type=str)}
+    PARAMETERS = {
+        SCHEMA_PBTXT_KEY: component_spec.ExecutionParameter(type=str),
+        FINGERPRINT_KEY: component_spec.ExecutionParameter(type=str),
+    }
     INPUTS: dict[str, Any] = {}
     OUTPUTS = {
         SCHEMA_KEY: component_spec.ChannelParameter(type=standard_artifacts.Schema)
@@ -51,15 +55,17 @@ class DataContract(base_component.BaseComponent):
     SPEC_CLASS = DataContractSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
 
-    def __init__(self, schema_pbtxt: str):
+    def __init__(self, schema_pbtxt: str, source_fingerprint: str):
         """Makes the component.
 
         Args:
           schema_pbtxt: text of a TFMD schema (`schema.contract.Contract.schema_pbtxt`).
+          source_fingerprint: of the code, for the cache.
         """
         super().__init__(
             DataContractSpec(
                 schema_pbtxt=schema_pbtxt,
+                source_fingerprint=source_fingerprint,
                 schema=types.Channel(type=standard_artifacts.Schema),
             )
         )
