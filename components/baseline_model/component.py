@@ -17,7 +17,9 @@ from tfx.orchestration.data_types import RuntimeParameter
 from tfx.types import artifact_utils, component_spec, standard_artifacts
 from tfx.utils import path_utils
 
-from schema import models_config
+from components import artifacts
+from schema import manifest, models_config
+from schema.errors import DataError
 
 MODEL_KEY = "model"
 BASELINE_KEY = "baseline_model"
@@ -48,23 +50,39 @@ class Executor(base_executor.BaseExecutor):
     A copy, because the version may be pruned while the artifact is still compared.
     """
 
+    @artifacts.checked
     def Do(
         self,
         input_dict: dict[str, list[types.Artifact]],
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """See base class."""
+        """See base class.
+
+        Raises:
+          DataError: the live version is damaged.
+        """
         baseline = artifact_utils.get_single_instance(output_dict[BASELINE_KEY])
         folder = pathlib.Path(exec_properties[SERVING_FOLDER_KEY])
         live = models_config.live(folder)
         pathlib.Path(baseline.uri).mkdir(parents=True, exist_ok=True)
         baseline.set_int_custom_property(EXISTS_PROPERTY, int(live is not None))
         if live is not None:
+            _refuse_damaged(folder / str(live))
             baseline.set_string_custom_property(VERSION_PROPERTY, str(live))
             shutil.copytree(
                 folder / str(live), path_utils.serving_model_dir(baseline.uri)
             )
+
+
+def _refuse_damaged(version: pathlib.Path) -> None:
+    """Raises DataError for a version that is not what was pushed; foreign ones pass."""
+    if manifest.exists(version) and (found := manifest.problems(version)):
+        raise DataError(
+            f"version {version.name} in {version.parent}, which is live, is damaged",
+            found="; ".join(found),
+            tip=f"slimline models rollback {version.parent.name}, or push it anew",
+        )
 
 
 class BaselineModel(base_component.BaseComponent):

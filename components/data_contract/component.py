@@ -11,6 +11,7 @@ from tfx import types
 from tfx.dsl.components.base import base_component, base_executor, executor_spec
 from tfx.types import artifact_utils, component_spec, standard_artifacts
 
+from components import artifacts
 from schema import contract
 
 SCHEMA_KEY = "schema"
@@ -34,6 +35,7 @@ class DataContractSpec(component_spec.ComponentSpec):
 class Executor(base_executor.BaseExecutor):
     """Writes `schema.pbtxt`, the only file of the artifact."""
 
+    @artifacts.checked
     def Do(
         self,
         input_dict: dict[str, list[types.Artifact]],

@@ -20,7 +20,7 @@ from ml_metadata.proto import metadata_store_pb2
 from pipeline import lineage, runs
 from pipeline.scheduling.ledger import Ledger
 from pipeline.scheduling.rows import RUNNING, Row
-from schema import durable, models_config, versions
+from schema import durable, manifest, models_config, versions
 
 RUN_CONTEXT = "pipeline_run"
 PUSHED_MODEL = "PushedModel"
@@ -206,6 +206,7 @@ def _delete(
     artifact.state = _STATE.MARKED_FOR_DELETION
     store.put_artifacts([artifact])
     size_bytes = _remove(path)
+    manifest.beside(path).unlink(missing_ok=True)
     artifact.state = _STATE.DELETED
     store.put_artifacts([artifact])
     return size_bytes
