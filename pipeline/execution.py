@@ -35,6 +35,7 @@ from pipeline import (
     partial_runs,
     parts,
     pushed,
+    run_store,
     runs,
     trained,
 )
@@ -45,6 +46,7 @@ from schema import (
     contract,
     durable,
     features,
+    locks,
     models_config,
     run_files,
     versions,
@@ -180,6 +182,7 @@ def _execute(
         warm_start.check(config.trainer, len(resolved.contract.labels))
     runner = ObservedRunner(describe, _run_id(run_folder))
     with lock(root, resolved.identity), noting_training_folder(run_folder):
+        run_store.prepare(root / lineage.METADATA_FILE)
         pipeline = create_pipeline(config, resolved, root, use_cache, deploys)
         options = None
         if part:
@@ -353,11 +356,10 @@ def lock(root: pathlib.Path, name: str) -> filelock.AcquireReturnProxy:
       name: `inputs.identity` of the runs.
 
     Raises:
-      ConfigError: another run holds it.
+      ConfigError: another run holds it, or it is no file that can be locked.
     """
-    held = filelock.FileLock(runs.lock_file(root, name), timeout=0, is_singleton=True)
     try:
-        return held.acquire()
+        return locks.acquire(runs.lock_file(root, name), is_singleton=True)
     except filelock.Timeout as error:
         raise ConfigError(
             f"another run of '{name}' is under way in {root}",

@@ -20,7 +20,7 @@ from components.data_contract.component import Executor as ContractExecutor
 from components.image_example_gen import reports
 from components.image_example_gen.component import ImageExampleGen
 from components.image_example_gen.executor import Executor as IngestExecutor
-from pipeline import engines, fingerprint
+from pipeline import engines, fingerprint, run_store
 from pipeline.observed_runner import ComponentResult, ObservedRunner, Outcome
 from schema import contract
 from schema.errors import DataError
@@ -102,6 +102,29 @@ def test_an_executor_that_was_changed_runs(
     )
     with pytest.raises(RuntimeError, match="the executor ran"):
         run()
+
+
+@pytest.mark.parametrize("content", [b"no database" * 100, None])
+def test_without_its_store_a_root_begins_again(
+    run: Run, tmp_path: pathlib.Path, content: bytes | None
+) -> None:
+    """The folders of earlier executions stay as they are; the live version is found."""
+    before = run()
+    store = tmp_path / "runs" / "metadata.sqlite"
+    if content:
+        store.write_bytes(content)
+    else:
+        store.unlink()
+    run_store.prepare(store)
+    after = run()
+    for name, channel in (("contract", "schema"), ("baseline", "baseline_model")):
+        assert not after[name].is_cached
+        (old,), (new,) = before[name].outputs[channel], after[name].outputs[channel]
+        assert int(pathlib.Path(new.uri).name) > int(pathlib.Path(old.uri).name)
+        assert artifacts.damage(old, needs_manifest=True) == ""
+    (baseline,) = after["baseline"].outputs["baseline_model"]
+    assert baseline.get_string_custom_property("version") == "1"
+    assert run()["baseline"].is_cached
 
 
 class Ingest:
