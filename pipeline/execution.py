@@ -52,7 +52,8 @@ from schema import (
     versions,
 )
 from schema.errors import ConfigError
-from trainer import history, input_pipeline, unfinished, warm_start
+from trainer import history, input_pipeline, precision, unfinished, warm_start
+from trainer.config import as_json
 from trainer.weights import store
 
 _LOGGER = logging.getLogger("slimline.run")
@@ -183,13 +184,15 @@ def _execute(
     runner = ObservedRunner(describe, _run_id(run_folder))
     with lock(root, resolved.identity), noting_training_folder(run_folder):
         run_store.prepare(root / lineage.METADATA_FILE)
+        trainer_root = root / resolved.identity / "train"
+        config = _with_precision(config, trainer_root if use_cache else None)
         pipeline = create_pipeline(config, resolved, root, use_cache, deploys)
         options = None
         if part:
             group = runs.group_of(run_folder)
             options = partial_runs.options(configured, part, pipeline, root, group)
         if not use_cache:
-            unfinished.forget(root / resolved.identity / "train")
+            unfinished.forget(trainer_root)
         with engines.started(config.engine):
             runner.run(pipeline, options)
     base = (options and options.base_pipeline_run_id) or ""
@@ -235,6 +238,22 @@ def _with_blessed_weights(
             tip="leave train.weights out for the first run",
         )
     train = dataclasses.replace(config.train, weights=str(folder / str(live)))
+    return dataclasses.replace(config, train=train)
+
+
+def _with_precision(
+    config: PipelineConfig, trainer_root: pathlib.Path | None
+) -> PipelineConfig:
+    """`train.precision=auto` as what it is here, which the cache must know.
+
+    Args:
+      config: the experiment.
+      trainer_root: where its unfinished trainings are; None to leave them aside.
+    """
+    begun = ""
+    if trainer_root:
+        begun = unfinished.precision_of(trainer_root, as_json(config.trainer))
+    train = precision.decide(config.trainer, begun).train
     return dataclasses.replace(config, train=train)
 
 

@@ -23,6 +23,7 @@ from trainer import (
     head_settings,
     history,
     input_pipeline,
+    precision,
     recording,
     training,
     transfer,
@@ -47,11 +48,16 @@ def run_fn(fn_args: FnArgs) -> None:
     Raises:
       DataError: others were read than were ingested.
     """
-    config = from_json(TrainerConfig, fn_args.custom_config["config"])
+    given = fn_args.custom_config["config"]
+    trainer_root = pathlib.Path(fn_args.model_run_dir).parents[1]
+    config = precision.decide(
+        from_json(TrainerConfig, given), unfinished.precision_of(trainer_root, given)
+    )
     labels = contract.read_labels(pathlib.Path(fn_args.schema_path))
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
     cache_bytes = config.train.cache_bytes
-    run_dir = unfinished.claim(pathlib.Path(fn_args.model_run_dir), _causes(fn_args))
+    causes = {**_causes(fn_args), "precision": config.train.precision}
+    run_dir = unfinished.claim(pathlib.Path(fn_args.model_run_dir), causes)
     if head_settings.is_head_only(config.train):
         cache_bytes = 0  # each image is looked at once
     start = transfer.start_of(config.train, labels, run_dir)
@@ -75,7 +81,7 @@ def run_fn(fn_args: FnArgs) -> None:
         run_dir,
         start,
         features.Cache(
-            pathlib.Path(fn_args.model_run_dir).parents[1] / features.FOLDER,
+            trainer_root / features.FOLDER,
             _feature_causes(config, start, fn_args),
         ),
     )
@@ -106,6 +112,7 @@ def run_fn(fn_args: FnArgs) -> None:
         json.dumps(
             {
                 "net": config.model.net,
+                "precision": config.train.precision,
                 "parameters": result.parameters,
                 "steps": result.steps,
                 "seconds": result.seconds,
