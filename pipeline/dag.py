@@ -28,6 +28,8 @@ from schema.contract import Contract
 from trainer.config import as_json
 from trainer.weights import store
 
+PREPROCESSING_FN = "trainer.preprocessing.preprocessing_fn"
+RUN_FN = "trainer.task.run_fn"
 # The model server of the TensorFlow that trains, and how many Examples it is asked.
 TF_SERVING_TAG = "2.16.1"
 TF_SERVING_REQUESTS = 20
@@ -87,7 +89,9 @@ def create_pipeline(
       deploys: False leaves out the push and the check of the served model.
       run_values: steps and rate over those of `config`.
     """
-    data_contract = DataContract(contract.schema_pbtxt).with_id("contract")
+    data_contract = DataContract(
+        contract.schema_pbtxt, source_fingerprint=_fingerprint(DataContract)
+    ).with_id("contract")
     schema = data_contract.outputs["schema"]
     example_gen = ImageExampleGen(
         contract=schema,
@@ -102,7 +106,7 @@ def create_pipeline(
         split_seed=config.data.split_seed,
         max_unreadable_share=config.data.max_unreadable_share,
         channels=config.preprocessing.channels,
-        source_fingerprint=fingerprint.source("schema", "components.image_example_gen"),
+        source_fingerprint=_fingerprint(ImageExampleGen),
     ).with_id("ingest")
     examples = example_gen.outputs["examples"]
     statistics = tfx_components.StatisticsGen(examples=examples, schema=schema).with_id(
@@ -119,12 +123,12 @@ def create_pipeline(
             max_skew=config.data.max_skew,
             max_imbalance=config.data.max_imbalance,
         ),
-        source_fingerprint=fingerprint.source("schema", "components.example_validator"),
+        source_fingerprint=_fingerprint(ExampleValidator),
     ).with_id("check")
     transform = tfx_components.Transform(
         examples=examples,
         schema=schema,
-        preprocessing_fn="trainer.preprocessing.preprocessing_fn",
+        preprocessing_fn=PREPROCESSING_FN,
         splits_config=transform_pb2.SplitsConfig(
             analyze=[features.TRAIN], transform=list(features.SPLITS)
         ),
@@ -133,7 +137,7 @@ def create_pipeline(
         disable_statistics=True,
         custom_config={
             "preprocessing": as_json(config.preprocessing),
-            "source_fingerprint": fingerprint.source("schema", "trainer.preprocessing"),
+            "source_fingerprint": fingerprint.source(PREPROCESSING_FN),
         },
     ).with_id("transform")
     # Nothing is computed from data that broke their contract.
@@ -142,9 +146,9 @@ def create_pipeline(
         examples=examples,
         transform_graph=transform.outputs["transform_graph"],
         schema=schema,
-        run_fn="trainer.task.run_fn",
+        run_fn=RUN_FN,
         config=as_json(config.trainer),
-        source_fingerprint=fingerprint.source("schema", "trainer"),
+        source_fingerprint=_fingerprint(NetTrainer, RUN_FN),
         weights_fingerprint=store.fingerprint(config.train.weights),
         train_split=features.TRAIN,
         eval_split=features.EVAL,
@@ -153,7 +157,9 @@ def create_pipeline(
     ).with_id("train")
     model = train.outputs["model"]
     baseline = BaselineModel(
-        model=model, serving_folder=locations.serving_folder
+        model=model,
+        serving_folder=locations.serving_folder,
+        source_fingerprint=_fingerprint(BaselineModel),
     ).with_id("baseline")
     evaluate = ModelEvaluator(
         examples=examples,
@@ -166,7 +172,7 @@ def create_pipeline(
         ),
         limits=evaluation.limits(config.evaluation),
         split=features.TEST,
-        source_fingerprint=fingerprint.source("schema", "components.model_evaluator"),
+        source_fingerprint=_fingerprint(ModelEvaluator),
     ).with_id("evaluate")
     components = [
         data_contract,
@@ -190,7 +196,7 @@ def create_pipeline(
             serving_folder=locations.serving_folder,
             is_gate_open=evaluation.limits(config.evaluation).is_open,
             force_reason=config.serving.force_push,
-            source_fingerprint=fingerprint.source("schema", "components.model_pusher"),
+            source_fingerprint=_fingerprint(ModelPusher),
         ).with_id("push")
         components += [infra_check, push]
         if config.bulk_inference.splits:
@@ -213,6 +219,13 @@ def create_pipeline(
         ),
         beam_pipeline_args=beam_arguments,
     )
+
+
+def _fingerprint(
+    component: type[base_component.BaseComponent], *entry_points: str
+) -> str:
+    """Of the code of a component of ours, and of what it calls by dotted path."""
+    return fingerprint.source(component.__module__, *entry_points)
 
 
 def _bulk_inference(
@@ -266,5 +279,5 @@ def _infra_check(
         model_run=trained["model_run"],
         schema=schema,
         limits=infra.limits(config),
-        source_fingerprint=fingerprint.source("schema", "components.infra_check"),
+        source_fingerprint=_fingerprint(InfraCheck),
     )

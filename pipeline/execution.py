@@ -35,6 +35,7 @@ from pipeline import (
     partial_runs,
     parts,
     pushed,
+    run_store,
     runs,
     trained,
 )
@@ -45,12 +46,14 @@ from schema import (
     contract,
     durable,
     features,
+    locks,
     models_config,
     run_files,
     versions,
 )
 from schema.errors import ConfigError
-from trainer import history, input_pipeline, unfinished, warm_start
+from trainer import history, input_pipeline, precision, unfinished, warm_start
+from trainer.config import as_json
 from trainer.weights import store
 
 _LOGGER = logging.getLogger("slimline.run")
@@ -180,13 +183,16 @@ def _execute(
         warm_start.check(config.trainer, len(resolved.contract.labels))
     runner = ObservedRunner(describe, _run_id(run_folder))
     with lock(root, resolved.identity), noting_training_folder(run_folder):
+        run_store.prepare(root / lineage.METADATA_FILE)
+        trainer_root = root / resolved.identity / "train"
+        config = _with_precision(config, trainer_root if use_cache else None)
         pipeline = create_pipeline(config, resolved, root, use_cache, deploys)
         options = None
         if part:
             group = runs.group_of(run_folder)
             options = partial_runs.options(configured, part, pipeline, root, group)
         if not use_cache:
-            unfinished.forget(root / resolved.identity / "train")
+            unfinished.forget(trainer_root)
         with engines.started(config.engine):
             runner.run(pipeline, options)
     base = (options and options.base_pipeline_run_id) or ""
@@ -232,6 +238,22 @@ def _with_blessed_weights(
             tip="leave train.weights out for the first run",
         )
     train = dataclasses.replace(config.train, weights=str(folder / str(live)))
+    return dataclasses.replace(config, train=train)
+
+
+def _with_precision(
+    config: PipelineConfig, trainer_root: pathlib.Path | None
+) -> PipelineConfig:
+    """`train.precision=auto` as what it is here, which the cache must know.
+
+    Args:
+      config: the experiment.
+      trainer_root: where its unfinished trainings are; None to leave them aside.
+    """
+    begun = ""
+    if trainer_root:
+        begun = unfinished.precision_of(trainer_root, as_json(config.trainer))
+    train = precision.decide(config.trainer, begun).train
     return dataclasses.replace(config, train=train)
 
 
@@ -353,11 +375,10 @@ def lock(root: pathlib.Path, name: str) -> filelock.AcquireReturnProxy:
       name: `inputs.identity` of the runs.
 
     Raises:
-      ConfigError: another run holds it.
+      ConfigError: another run holds it, or it is no file that can be locked.
     """
-    held = filelock.FileLock(runs.lock_file(root, name), timeout=0, is_singleton=True)
     try:
-        return held.acquire()
+        return locks.acquire(runs.lock_file(root, name), is_singleton=True)
     except filelock.Timeout as error:
         raise ConfigError(
             f"another run of '{name}' is under way in {root}",
@@ -458,7 +479,9 @@ def _keep(
             "TFX": importlib.metadata.version("tfx"),
             "slimline": importlib.metadata.version("slimline"),
         },
-        "source_fingerprint": fingerprint.source("schema", "components", "trainer"),
+        "source_fingerprint": fingerprint.source(
+            dag.__name__, dag.PREPROCESSING_FN, dag.RUN_FN
+        ),
         "artifacts": {
             name: {
                 key: [artifact.uri for artifact in artifacts]

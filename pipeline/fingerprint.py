@@ -1,28 +1,90 @@
 """Fingerprints of our own source, so that TFX's cache sees a change of code.
 
-With dotted entry points TFX compares names only.
+With dotted entry points TFX compares names only. What an entry point runs follows from its
+imports, also those inside functions, and from theirs. The code of TensorFlow, TFX and
+tf-slim, the stock components among it, is covered by their versions.
 """
 
+import functools
 import hashlib
+import importlib.metadata
 import pathlib
+import re
+from collections.abc import Iterable, Iterator
 
 ROOT = pathlib.Path(__file__).parents[1]
+LIBRARIES = ("tensorflow", "tfx", "tf-slim")
+
+# Read as text, because the syntax trees of the whole project take a second. A sentence of a
+# docstring that looks like an import adds a module at most.
+_NOT_CODE = re.compile(r"#.*|\\\n")
+_IMPORT = re.compile(
+    r"(?:^|[;:])[ \t]*(?:from[ \t]+([\w.]+)[ \t]+)?import\b[ \t]*(\([^)]*\)|[^\n;]*)",
+    re.MULTILINE,
+)
+_NAME = re.compile(r"([\w.]+)(?:\s+as\s+\w+)?")
+# A module that a process of its own runs.
+_STARTED = re.compile(r'"-m",\s*"([\w.]+)"')
 
 
-def source(*parts: str) -> str:
-    """SHA-256 over the Python files of packages or single files, by dotted name.
+def source(*entry_points: str) -> str:
+    """SHA-256 over `LIBRARIES` and all modules of ours that the entry points import.
 
     Args:
-      *parts: such as 'schema' or 'trainer.preprocessing', relative to the project.
+      *entry_points: modules by dotted name, or what they define, such as
+        'trainer.preprocessing.preprocessing_fn'.
     """
     digest = hashlib.sha256()
-    for part in sorted(parts):
-        path = ROOT.joinpath(*part.split("."))
-        files = (
-            sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
-        )
-        for file in files:
-            content = file.read_bytes()
-            digest.update(f"{file.relative_to(ROOT)}\0{len(content)}\0".encode())
-            digest.update(content)
+    for library in LIBRARIES:
+        digest.update(f"{library} {_version(library)}\0".encode())
+    for file in files(entry_points):
+        content = file.read_bytes()
+        digest.update(f"{file.relative_to(ROOT)}\0{len(content)}\0".encode())
+        digest.update(content)
     return digest.hexdigest()
+
+
+def files(entry_points: Iterable[str]) -> list[pathlib.Path]:
+    """Modules of ours that the entry points import, directly or not, and their own."""
+    found: set[pathlib.Path] = set()
+    names = set(entry_points)
+    waiting = list(names)
+    while waiting:
+        for file in _files_of(waiting.pop()):
+            if file not in found:
+                found.add(file)
+                new = _imports(file, file.stat().st_mtime_ns) - names
+                names |= new
+                waiting += new
+    return sorted(found)
+
+
+def _files_of(name: str) -> Iterator[pathlib.Path]:
+    """What Python runs for a module: its file, and those of the packages above it."""
+    path = ROOT
+    for part in name.split("."):
+        path /= part
+        if (package := path / "__init__.py").is_file():
+            yield package
+        elif path.parent != ROOT and path.with_suffix(".py").is_file():
+            yield path.with_suffix(".py")
+            return
+        else:
+            return  # another project's, or what a module defines
+    if (path / "__main__.py").is_file():
+        yield path / "__main__.py"
+
+
+@functools.cache
+def _imports(file: pathlib.Path, modified: int) -> frozenset[str]:
+    """Dotted names that a file imports, of modules and of what they define."""
+    del modified  # for the cache
+    text = _NOT_CODE.sub("", file.read_text(encoding="utf-8"))
+    names = set(_STARTED.findall(text))
+    for module, imported in _IMPORT.findall(text):
+        prefix = f"{module}." if module else ""
+        names.update(prefix + name for name in _NAME.findall(imported))
+    return frozenset(names)
+
+
+_version = functools.cache(importlib.metadata.version)

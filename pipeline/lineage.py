@@ -10,6 +10,7 @@ from typing import Any
 from ml_metadata import metadata_store
 from ml_metadata.proto import metadata_store_pb2
 
+from pipeline import run_store
 from schema.errors import ConfigError
 
 METADATA_FILE = "metadata.sqlite"
@@ -51,7 +52,7 @@ def of_artifacts(root: pathlib.Path, uris: Iterable[str]) -> tuple[Step, ...]:
       uris: folders of artifacts.
 
     Raises:
-      ConfigError: there is no store, or it knows none of the artifacts.
+      ConfigError: there is no store, it is damaged, or it knows none of the artifacts.
     """
     store = _open(root)
     artifacts = [found for uri in uris for found in store.get_artifacts_by_uri(uri)]
@@ -66,7 +67,7 @@ def of_version(root: pathlib.Path, folder: pathlib.Path) -> tuple[Step, ...]:
       folder: of the version.
 
     Raises:
-      ConfigError: there is no store, or it has no push to that folder.
+      ConfigError: there is no store, it is damaged, or it has no push to that folder.
     """
     store = _open(root)
     wanted = folder.resolve()
@@ -81,11 +82,18 @@ def of_version(root: pathlib.Path, folder: pathlib.Path) -> tuple[Step, ...]:
 
 def _open(root: pathlib.Path) -> metadata_store.MetadataStore:
     path = root.resolve() / METADATA_FILE
-    if not path.is_file():
+    if not path.exists():
         raise ConfigError(
             f"no metadata store in {root}",
             expected=f"{METADATA_FILE}, as runs on this machine leave it",
             tip="--root DIR looks elsewhere",
+        )
+    if problem := run_store.damage(path):
+        raise ConfigError(
+            f"the metadata store in {root} cannot be used",
+            found=problem,
+            tip="the next run sets it aside and begins a new one; the story of a pushed"
+            " model is in its assets.extra/model_card.md, too",
         )
     connection = metadata_store_pb2.ConnectionConfig()
     connection.sqlite.filename_uri = str(path)

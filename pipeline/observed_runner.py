@@ -6,7 +6,6 @@ with events around each launch.
 
 import dataclasses
 import logging
-import pathlib
 import time
 from collections.abc import Callable
 from typing import Any
@@ -26,6 +25,7 @@ from tfx.orchestration.portable import (
 from tfx.proto.orchestration import pipeline_pb2
 from tfx.types import artifact_utils
 
+from components import artifacts
 from pipeline import earlier_runs, run_contexts, whole_artifacts
 
 _PROGRESS = logging.getLogger("slimline.progress")
@@ -136,7 +136,11 @@ class ObservedRunner(tfx_runner.IrBasedRunner):
         _PROGRESS.info("component_finished", extra={"fields": fields})
 
     def _reuse(self, pipeline: pipeline_pb2.Pipeline, connection: Any) -> None:
-        """Makes what the base run has given part of this run."""
+        """Makes what the base run has given part of this run.
+
+        Raises:
+          DataError: some of it is damaged.
+        """
         with metadata.Metadata(connection) as handle:
             partial_run_utils.snapshot(handle, pipeline)
             done = earlier_runs.executions(
@@ -149,6 +153,10 @@ class ObservedRunner(tfx_runner.IrBasedRunner):
                 )
                 for name, execution in done.items()
             }
+        for result in results.values():
+            for made in result.outputs.values():
+                for artifact in made:
+                    artifacts.refuse_damaged(artifact)
         for node in pipeline.nodes:
             name = node.pipeline_node.node_info.id
             if name in results:
@@ -161,33 +169,31 @@ class ObservedRunner(tfx_runner.IrBasedRunner):
         deployment: Any,
         connection: Any,
     ) -> ComponentResult:
+        """Runs a component, or takes what it made before where that is whole."""
         name = node.node_info.id
         start = time.monotonic()
-        root = pipeline.runtime_spec.pipeline_root.field_value.string_value
-        with metadata.Metadata(connection) as handle:
-            whole_artifacts.drop_incomplete(handle, pathlib.Path(root) / name)
-        info = launcher.Launcher(
-            pipeline_node=node,
-            mlmd_connection=metadata.Metadata(connection),
-            pipeline_info=pipeline.pipeline_info,
-            pipeline_runtime_spec=pipeline.runtime_spec,
-            executor_spec=runner_utils.extract_executor_spec(deployment, name),
-            custom_driver_spec=runner_utils.extract_custom_driver_spec(
-                deployment, name
-            ),
-        ).launch()
-        seconds = time.monotonic() - start
-        with metadata.Metadata(connection) as handle:
-            store = handle.store
-            (execution,) = store.get_executions_by_id([info.execution_id])
-            outputs = _outputs_of(store, info.execution_id)
-            is_cached = (
-                execution.last_known_state == metadata_store_pb2.Execution.CACHED
-            )
-            if not is_cached:
-                made = (artifact for made in outputs.values() for artifact in made)
-                whole_artifacts.note(handle, made)
-        return ComponentResult(outputs, seconds, is_cached)
+        while True:
+            info = launcher.Launcher(
+                pipeline_node=node,
+                mlmd_connection=metadata.Metadata(connection),
+                pipeline_info=pipeline.pipeline_info,
+                pipeline_runtime_spec=pipeline.runtime_spec,
+                executor_spec=runner_utils.extract_executor_spec(deployment, name),
+                custom_driver_spec=runner_utils.extract_custom_driver_spec(
+                    deployment, name
+                ),
+            ).launch()
+            with metadata.Metadata(connection) as handle:
+                (execution,) = handle.store.get_executions_by_id([info.execution_id])
+                outputs = _outputs_of(handle.store, info.execution_id)
+                made = [artifact for made in outputs.values() for artifact in made]
+                if execution.last_known_state != metadata_store_pb2.Execution.CACHED:
+                    for artifact in made:  # of stock components; ours have done so
+                        artifacts.write(artifact)
+                    return ComponentResult(outputs, time.monotonic() - start, False)
+                if not whole_artifacts.disown_damaged(handle, execution, made):
+                    return ComponentResult(outputs, time.monotonic() - start, True)
+            run_contexts.launch_again(node)
 
 
 def _outputs_of(store: metadata_store.MetadataStore, execution_id: int) -> Outputs:

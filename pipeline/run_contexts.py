@@ -40,6 +40,20 @@ def narrow(pipeline: pipeline_pb2.Pipeline, run_id: str) -> None:
                 query.name.field_value.string_value = _name(run_id, producer)
 
 
+def launch_again(node: pipeline_pb2.PipelineNode) -> None:
+    """Lets a component have another execution in its run, beside one that has failed.
+
+    TFX's launcher takes up the execution that has all contexts of the node, if there is one.
+
+    Args:
+      node: changed in place.
+    """
+    context = node.contexts.contexts.add()
+    context.type.name = CONTEXT_TYPE
+    of_run = node.contexts.contexts[-2].name.field_value.string_value
+    context.name.field_value.string_value = f"{of_run}/again"
+
+
 def associate(
     handle: metadata.Metadata, run_id: str, executions: Mapping[str, int]
 ) -> None:

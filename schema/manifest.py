@@ -1,7 +1,12 @@
-"""The manifest of a pushed version: the SHA-256 of every file, so that damage has a name."""
+"""Manifests: the SHA-256 of every file of a folder, so that damage has a name.
+
+That of a pushed version lies in its folder, that of an artifact beside it, because stock
+components read folders that hold one file.
+"""
 
 import hashlib
 import json
+import math
 import os
 import pathlib
 import stat
@@ -16,18 +21,38 @@ FILE = pathlib.PurePath(EXTRA_FOLDER, "manifest.json")
 _VERSION = 1
 
 
-def write(folder: pathlib.Path) -> None:
-    """Writes the manifest of a SavedModel into its folder, durably."""
+def beside(folder: pathlib.Path) -> pathlib.Path:
+    """Where the manifest of an artifact lies."""
+    return folder.with_name(f"{folder.name}.manifest.json")
+
+
+def write(
+    folder: pathlib.Path, place: pathlib.Path | None = None, **facts: object
+) -> None:
+    """Writes the manifest of a folder, durably.
+
+    Args:
+      folder: a SavedModel or an artifact.
+      place: the manifest, `FILE` in the folder by default.
+      facts: what else it says, fit for JSON.
+    """
+    place = place or folder / FILE
     files = {
         name: _entry(folder / name)
         for name, fault in _found(folder)
-        if name != str(FILE) and not fault
+        if folder / name != place and not fault
     }
-    (folder / FILE).parent.mkdir(exist_ok=True)
-    durable.write_text(
-        folder / FILE,
-        json.dumps({"version": _VERSION, "files": files}, indent=1, sort_keys=True),
-    )
+    place.parent.mkdir(exist_ok=True)
+    document = {"version": _VERSION, "files": files, **facts}
+    durable.write_text(place, json.dumps(document, indent=1, sort_keys=True))
+
+
+def fact(place: pathlib.Path, name: str) -> Any:
+    """What a manifest says besides its files; None where it does not, or cannot be read."""
+    try:
+        return json.loads(place.read_text(encoding="utf-8")).get(name)
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return None
 
 
 def exists(folder: pathlib.Path) -> bool:
@@ -40,15 +65,28 @@ def digest(folder: pathlib.Path) -> str:
     return hashlib.sha256((folder / FILE).read_bytes()).hexdigest()
 
 
-def problems(folder: pathlib.Path) -> list[str]:
+def problems(
+    folder: pathlib.Path,
+    place: pathlib.Path | None = None,
+    *,
+    digested_bytes: float = math.inf,
+) -> list[str]:
     """What differs from the manifest, a sentence each, sorted by file.
 
     A file beside the listed ones counts too, unless it lies in `assets.extra`, which no
-    server loads. Links, pipes and the like count anywhere: they lead out of the folder, or
-    a reader waits for them.
+    server loads, or is a hidden one of an artifact, as file managers leave them. Links,
+    pipes and the like count anywhere: they lead out of the folder, or a reader waits for
+    them.
+
+    Args:
+      folder: a SavedModel or an artifact.
+      place: the manifest, `FILE` in the folder by default.
+      digested_bytes: of folders that hold more, sizes alone are compared.
     """
+    tolerated = "." if place else f"{EXTRA_FOLDER}/"
+    place = place or folder / FILE
     try:
-        listed = _read(folder)
+        listed = _read(place)
     except (
         OSError,
         ValueError,
@@ -57,24 +95,26 @@ def problems(folder: pathlib.Path) -> list[str]:
         AttributeError,
         RecursionError,
     ) as error:
-        return [f"{FILE} cannot be read: {type(error).__name__}"]
+        name = place.relative_to(folder) if folder in place.parents else place.name
+        return [f"{name} cannot be read: {type(error).__name__}"]
     found = dict(_found(folder))
+    is_digested = sum(entry["bytes"] for entry in listed.values()) <= digested_bytes
     sentences = {name: f"{name} is missing" for name in listed.keys() - found.keys()}
     for name, fault in found.items():
         if fault:
             sentences[name] = f"{name} is {fault}"
         elif name in listed:
-            if difference := _difference(folder / name, listed[name]):
+            if difference := _difference(folder / name, listed[name], is_digested):
                 sentences[name] = f"{name} {difference}"
-        elif not name.startswith(f"{EXTRA_FOLDER}/"):
+        elif not name.startswith(tolerated) and folder / name != place:
             sentences[name] = f"{name} is not in the manifest"
     return [sentences[name] for name in sorted(sentences)]
 
 
-def _read(folder: pathlib.Path) -> dict[str, dict[str, Any]]:
-    if not exists(folder):  # a pipe in its place would be waited for
-        raise FileNotFoundError(folder / FILE)
-    document = json.loads((folder / FILE).read_text(encoding="utf-8"))
+def _read(place: pathlib.Path) -> dict[str, dict[str, Any]]:
+    if not place.is_file():  # a pipe in its place would be waited for
+        raise FileNotFoundError(place)
+    document = json.loads(place.read_text(encoding="utf-8"))
     return {
         str(name): {"bytes": int(entry["bytes"]), "sha256": str(entry["sha256"])}
         for name, entry in document["files"].items()
@@ -99,19 +139,22 @@ def _found(folder: pathlib.Path) -> Iterator[tuple[str, str]]:
 
 
 def _entry(path: pathlib.Path) -> dict[str, Any]:
+    return {"bytes": path.stat().st_size, "sha256": _sha256(path)}
+
+
+def _sha256(path: pathlib.Path) -> str:
     with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"bytes": path.stat().st_size, "sha256": sha256}
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _difference(path: pathlib.Path, listed: dict[str, Any]) -> str:
+def _difference(path: pathlib.Path, listed: dict[str, Any], is_digested: bool) -> str:
     """How a file differs from its entry, or ''."""
     try:
-        entry = _entry(path)
+        size_bytes = path.stat().st_size
+        if size_bytes != listed["bytes"]:
+            return f"has {size_bytes:,} bytes, its manifest {listed['bytes']:,}"
+        if is_digested and _sha256(path) != listed["sha256"]:
+            return "is not what was written: SHA-256 differs"
     except OSError as error:
         return f"cannot be read: {error.strerror or type(error).__name__}"
-    if entry["bytes"] != listed["bytes"]:
-        return f"has {entry['bytes']:,} bytes, its manifest {listed['bytes']:,}"
-    if entry["sha256"] != listed["sha256"]:
-        return "is not what was pushed: SHA-256 differs"
     return ""

@@ -14,7 +14,7 @@ import filelock
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
-from schema import durable, versions
+from schema import durable, locks, versions
 from schema.errors import ConfigError
 
 FILE = "models.config"  # in the folder of the models
@@ -141,21 +141,19 @@ def lock(serving_folder: pathlib.Path) -> Iterator[None]:
     """Keeps others from changing the file; readers need no lock.
 
     Raises:
-      ConfigError: another holds it for too long.
+      ConfigError: another holds it for too long, or it is no file that can be locked.
     """
-    held = filelock.FileLock(serving_folder / LOCK_FILE, timeout=LOCK_SECONDS)
+    file = serving_folder / LOCK_FILE
     try:
-        held.acquire(poll_interval=0.02)
+        held = locks.acquire(file, LOCK_SECONDS, poll_seconds=0.02)
     except filelock.Timeout as error:
         raise ConfigError(
             f"another command has been changing the models in {serving_folder} for"
             f" {LOCK_SECONDS:g} s",
             tip="wait for it, or find out what it waits for",
         ) from error
-    try:
+    with held:
         yield
-    finally:
-        held.release()
 
 
 def _in_file(serving_folder: pathlib.Path) -> dict[str, Entry]:

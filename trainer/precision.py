@@ -4,7 +4,9 @@ Variables, losses, batch norm's statistics and the optimizer stay in float32 wha
 chosen, and so do evaluation, export and serving.
 """
 
+import dataclasses
 import functools
+import logging
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,6 +15,11 @@ import tensorflow.compat.v1 as v1
 from tensorflow.core.protobuf import rewriter_config_pb2
 
 from schema.errors import ConfigError
+from trainer import devices
+from trainer.config import TrainerConfig
+from trainer.nets import geometry, variants
+
+_LOGGER = logging.getLogger("slimline.train")
 
 # Above this share of depthwise convolutions float32 is faster: oneDNN's gradients for them are
 # slow in bfloat16. EfficientNet-Lite0 at 128 px, batch 64: 34 images/s in float32 and 9 in
@@ -27,12 +34,42 @@ NATIVE_FLAGS = ("amx_bf16", "avx512_bf16")
 TENSOR_CORES = (7, 0)
 
 
+def decide(config: TrainerConfig, begun: str = "") -> TrainerConfig:
+    """The configuration with the format that this machine computes in, instead of 'auto'.
+
+    Whoever makes a key of the configuration, for the cache or for what is unfinished, calls
+    it before: under one key everything is computed in one format.
+
+    Args:
+      config: the Trainer's.
+      begun: format of an unfinished training of the same settings, which goes on in it;
+        '' for none.
+
+    Raises:
+      ConfigError: this machine has not the format in which the training was begun.
+    """
+    if config.train.precision != AUTO:
+        return config
+    chosen, reason = resolve(
+        AUTO,
+        devices.gpu_details(config.train),
+        depthwise_share=geometry.depthwise_share(variants.spec_of(config.model)),
+        begun=begun,
+    )
+    _LOGGER.info("train.precision=auto is %s: %s", chosen, reason)
+    decided: dict[str, Any] = {"precision": chosen}
+    return dataclasses.replace(
+        config, train=dataclasses.replace(config.train, **decided)
+    )
+
+
 def resolve(
     wanted: str,
     gpus: Sequence[Mapping[str, Any]] = (),
     cpu_facts: pathlib.Path = CPU_FACTS,
     *,
     depthwise_share: float = 0.0,
+    begun: str = "",
 ) -> tuple[str, str]:
     """The precision to train with, and the reason in words.
 
@@ -44,10 +81,21 @@ def resolve(
         `tf.config.experimental.get_device_details` tells of it; () on the CPU.
       cpu_facts: file in the form of /proc/cpuinfo; one that is missing knows no flags.
       depthwise_share: share of the net's convolutions that are depthwise.
+      begun: 'auto' goes on in this format, in which a training was begun; '' for none.
 
     Raises:
       ConfigError: TensorFlow has no pass for that format on such a device.
     """
+    if wanted == AUTO and begun:
+        if begun == (BFLOAT16 if gpus else FLOAT16):
+            raise ConfigError(
+                f"an unfinished training of these settings was begun in {begun}, which"
+                " this machine has not",
+                found="a training on GPUs" if gpus else "a training on the CPU",
+                tip="finish it where it was begun; --set train.precision=float32 starts"
+                " another, --no-cache forgets it",
+            )
+        return begun, "an unfinished training of these settings was begun in it"
     if wanted == FLOAT16 and not gpus:
         raise ConfigError(
             "setting 'train.precision' is float16, which is for GPUs",

@@ -7,20 +7,23 @@ import dataclasses
 import json
 import pathlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
 
-from schema import contract, durable, manifest, signatures
+from schema import contract, durable, example_counts, manifest, signatures
 from schema.errors import ConfigError
+from schema.features import EVAL, TRAIN
 from trainer import (
     export,
     features,
     head_settings,
     history,
     input_pipeline,
+    precision,
     recording,
     training,
     transfer,
@@ -40,16 +43,23 @@ def run_fn(fn_args: FnArgs) -> None:
     Args:
       fn_args: `custom_config` holds `{'config': TrainerConfig as a dict,
         'source_fingerprint': of the code, 'weights_fingerprint': of the weights to start
-        from}`.
+        from, 'examples': split -> class -> how many were ingested}`.
+
+    Raises:
+      DataError: others were read than were ingested.
     """
-    config = from_json(TrainerConfig, fn_args.custom_config["config"])
+    given = fn_args.custom_config["config"]
+    trainer_root = pathlib.Path(fn_args.model_run_dir).parents[1]
+    config = precision.decide(
+        from_json(TrainerConfig, given), unfinished.precision_of(trainer_root, given)
+    )
     labels = contract.read_labels(pathlib.Path(fn_args.schema_path))
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
     cache_bytes = config.train.cache_bytes
-    run_dir = unfinished.claim(pathlib.Path(fn_args.model_run_dir), _causes(fn_args))
+    causes = {**_causes(fn_args), "precision": config.train.precision}
+    run_dir = unfinished.claim(pathlib.Path(fn_args.model_run_dir), causes)
     if head_settings.is_head_only(config.train):
         cache_bytes = 0  # each image is looked at once
-    eval_split = input_pipeline.load_split(fn_args.eval_files, transform, cache_bytes)
     start = transfer.start_of(config.train, labels, run_dir)
     expected = fn_args.custom_config.get("weights_fingerprint") or start.fingerprint
     if start.fingerprint != expected:
@@ -58,15 +68,20 @@ def run_fn(fn_args: FnArgs) -> None:
             found=start.fingerprint,
             expected=expected,
         )
+    train_split, eval_split = (
+        input_pipeline.load_split(files, transform, cache_bytes)
+        for files in (fn_args.train_files, fn_args.eval_files)
+    )
+    _refuse_other_examples(fn_args, labels, {TRAIN: train_split, EVAL: eval_split})
     result = training.train(
         config,
-        input_pipeline.load_split(fn_args.train_files, transform, cache_bytes),
+        train_split,
         eval_split,
         len(labels),
         run_dir,
         start,
         features.Cache(
-            pathlib.Path(fn_args.model_run_dir).parents[1] / features.FOLDER,
+            trainer_root / features.FOLDER,
             _feature_causes(config, start, fn_args),
         ),
     )
@@ -98,6 +113,7 @@ def run_fn(fn_args: FnArgs) -> None:
         json.dumps(
             {
                 "net": config.model.net,
+                "precision": config.train.precision,
                 "parameters": result.parameters,
                 "steps": result.steps,
                 "seconds": result.seconds,
@@ -117,6 +133,18 @@ def _add_warnings(model: pathlib.Path, sentences: Sequence[str]) -> None:
     folder = model / manifest.EXTRA_FOLDER
     folder.mkdir(exist_ok=True)
     durable.write_text(folder / signatures.WARNINGS_FILE, json.dumps(sentences))
+
+
+def _refuse_other_examples(
+    fn_args: FnArgs, labels: Sequence[str], splits: Mapping[str, input_pipeline.Split]
+) -> None:
+    """Raises DataError where other examples were read than were ingested."""
+    ingested = fn_args.custom_config.get("examples", {})
+    for name, split in splits.items():
+        counts = np.bincount(split.labels, minlength=len(labels)).tolist()
+        example_counts.refuse_difference(
+            name, dict(zip(labels, counts, strict=True)), ingested.get(name, {})
+        )
 
 
 def _feature_causes(

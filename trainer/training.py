@@ -321,6 +321,9 @@ def _run(
             found=f"learning rate {rate}",
             tip=f"--set train.learning_rate={rate / 10}",
         ) from error
+    finally:
+        # Else what is still to be written comes when the artifact has its manifest.
+        v1.summary.FileWriterCache.clear()
 
 
 def _restorer(

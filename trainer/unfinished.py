@@ -13,10 +13,13 @@ import shutil
 from collections.abc import Mapping
 from typing import Any
 
+from schema import durable
+
 _LOGGER = logging.getLogger("slimline.train")
 _PROGRESS = logging.getLogger("slimline.progress")
 
 FOLDER = "unfinished"
+CAUSES_FILE = "causes.json"
 KEY_SIGNS = 16
 # Folders of other settings that wait for their training to be taken up again.
 KEPT = 3
@@ -38,10 +41,31 @@ def claim(model_run_dir: pathlib.Path, causes: Mapping[str, Any]) -> pathlib.Pat
     text = json.dumps(causes, sort_keys=True, default=str)
     folder = root / hashlib.sha256(text.encode()).hexdigest()[:KEY_SIGNS]
     folder.mkdir(parents=True, exist_ok=True)
+    durable.write_text(folder / CAUSES_FILE, text)
     folder.touch()  # the youngest is kept longest
     _prune(root, folder)
     _PROGRESS.info("train_folder", extra={"fields": {"folder": str(folder)}})
     return folder
+
+
+def precision_of(trainer_root: pathlib.Path, config: Mapping[str, Any]) -> str:
+    """Format in which the newest unfinished training of these settings computes, or ''.
+
+    Args:
+      trainer_root: folder of the Trainer.
+      config: of the Trainer, as a dict; its own precision does not matter.
+    """
+    begun = folder_of(trainer_root).glob(f"*/{CAUSES_FILE}")
+    wanted = json.loads(json.dumps(_without_precision(config)))
+    for file in sorted(begun, key=lambda file: file.stat().st_mtime, reverse=True):
+        try:
+            causes = json.loads(file.read_text(encoding="utf-8"))
+            same = _without_precision(causes["custom_config"]["config"]) == wanted
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue
+        if same and "precision" in causes:
+            return str(causes["precision"])
+    return ""
 
 
 def finish(folder: pathlib.Path, model_run_dir: pathlib.Path) -> None:
@@ -55,6 +79,11 @@ def finish(folder: pathlib.Path, model_run_dir: pathlib.Path) -> None:
 def forget(trainer_root: pathlib.Path) -> None:
     """Removes all unfinished trainings of a Trainer."""
     shutil.rmtree(folder_of(trainer_root), ignore_errors=True)
+
+
+def _without_precision(config: Mapping[str, Any]) -> dict[str, Any]:
+    train = {key: value for key, value in config["train"].items() if key != "precision"}
+    return {**config, "train": train}
 
 
 def _prune(root: pathlib.Path, current: pathlib.Path) -> None:

@@ -17,11 +17,14 @@ from tfx.orchestration.data_types import RuntimeParameter
 from tfx.types import artifact_utils, component_spec, standard_artifacts
 from tfx.utils import path_utils
 
-from schema import models_config
+from components import artifacts
+from schema import manifest, models_config
+from schema.errors import DataError
 
 MODEL_KEY = "model"
 BASELINE_KEY = "baseline_model"
 SERVING_FOLDER_KEY = "serving_folder"
+FINGERPRINT_KEY = "source_fingerprint"
 
 # 1 where the artifact holds a model, 0 where nothing was pushed before.
 EXISTS_PROPERTY = "exists"
@@ -31,7 +34,10 @@ VERSION_PROPERTY = "version"
 class BaselineModelSpec(component_spec.ComponentSpec):
     """Channels of BaselineModel."""
 
-    PARAMETERS = {SERVING_FOLDER_KEY: component_spec.ExecutionParameter(type=str)}
+    PARAMETERS = {
+        SERVING_FOLDER_KEY: component_spec.ExecutionParameter(type=str),
+        FINGERPRINT_KEY: component_spec.ExecutionParameter(type=str),
+    }
     INPUTS = {MODEL_KEY: component_spec.ChannelParameter(type=standard_artifacts.Model)}
     OUTPUTS = {
         BASELINE_KEY: component_spec.ChannelParameter(type=standard_artifacts.Model)
@@ -44,23 +50,39 @@ class Executor(base_executor.BaseExecutor):
     A copy, because the version may be pruned while the artifact is still compared.
     """
 
+    @artifacts.checked
     def Do(
         self,
         input_dict: dict[str, list[types.Artifact]],
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """See base class."""
+        """See base class.
+
+        Raises:
+          DataError: the live version is damaged.
+        """
         baseline = artifact_utils.get_single_instance(output_dict[BASELINE_KEY])
         folder = pathlib.Path(exec_properties[SERVING_FOLDER_KEY])
         live = models_config.live(folder)
         pathlib.Path(baseline.uri).mkdir(parents=True, exist_ok=True)
         baseline.set_int_custom_property(EXISTS_PROPERTY, int(live is not None))
         if live is not None:
+            _refuse_damaged(folder / str(live))
             baseline.set_string_custom_property(VERSION_PROPERTY, str(live))
             shutil.copytree(
                 folder / str(live), path_utils.serving_model_dir(baseline.uri)
             )
+
+
+def _refuse_damaged(version: pathlib.Path) -> None:
+    """Raises DataError for a version that is not what was pushed; foreign ones pass."""
+    if manifest.exists(version) and (found := manifest.problems(version)):
+        raise DataError(
+            f"version {version.name} in {version.parent}, which is live, is damaged",
+            found="; ".join(found),
+            tip=f"slimline models rollback {version.parent.name}, or push it anew",
+        )
 
 
 class BaselineModel(base_component.BaseComponent):
@@ -70,18 +92,23 @@ class BaselineModel(base_component.BaseComponent):
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
 
     def __init__(
-        self, model: types.BaseChannel, serving_folder: str | RuntimeParameter
+        self,
+        model: types.BaseChannel,
+        serving_folder: str | RuntimeParameter,
+        source_fingerprint: str,
     ):
         """Makes the component.
 
         Args:
           model: the candidate, a Model channel.
           serving_folder: folder with a model's versions, `<serving>/<model name>`.
+          source_fingerprint: of the code, for the cache.
         """
         super().__init__(
             BaselineModelSpec(
                 model=model,
                 serving_folder=serving_folder,
+                source_fingerprint=source_fingerprint,
                 baseline_model=types.Channel(type=standard_artifacts.Model),
             )
         )

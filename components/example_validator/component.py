@@ -27,6 +27,7 @@ from tfx.types import (
     standard_component_specs,
 )
 
+from components import artifacts
 from components.example_validator import distances, profile
 from schema import class_names, contract, data_profile, durable, features, models_config
 from schema.errors import DataError
@@ -67,6 +68,7 @@ class ExampleValidatorSpec(component_spec.ComponentSpec):
 class Executor(stock_executor.Executor):
     """Stock validation, then the distances; what is refused ends in an error in words."""
 
+    @artifacts.checked
     def Do(
         self,
         input_dict: dict[str, list[types.Artifact]],
@@ -111,8 +113,8 @@ class Executor(stock_executor.Executor):
         _refuse_imbalance(profiles[features.TRAIN], limits)
         _refuse_skew(profiles, limits)
         _refuse_drift(version, drift)
-        artifacts = result.output_artifacts[PROFILE_KEY].artifacts
-        artifacts.append(output.mlmd_artifact)
+        made = result.output_artifacts[PROFILE_KEY].artifacts
+        made.append(output.mlmd_artifact)
         return result
 
 

@@ -13,6 +13,7 @@ from tfx.dsl.io import fileio
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
+from components import artifacts
 from components.image_example_gen import (
     beam_job,
     layouts,
@@ -35,6 +36,7 @@ _LOGGER = logging.getLogger("slimline.ingest")
 class Executor(base_beam_executor.BaseBeamExecutor):
     """Ingests the images at `input_path`."""
 
+    @artifacts.checked
     def Do(
         self,
         input_dict: dict[str, list[types.Artifact]],
@@ -71,6 +73,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             ],
         }
         reports.write_summary(job.output_uri, summary)
+        artifacts.write_examples(examples, summary["images_per_class"])
         _describe(examples, summary, data_sets[-1])
         _log(summary)
 

@@ -15,6 +15,7 @@ from tfx.dsl.components.base import base_component, base_executor, executor_spec
 from tfx.types import artifact_utils, component_spec, standard_artifacts
 from tfx.utils import path_utils
 
+from components import artifacts
 from components.infra_check import fresh_process, rules
 from schema import contract, durable, recorded, signatures
 
@@ -54,6 +55,7 @@ class InfraCheckSpec(component_spec.ComponentSpec):
 class Executor(base_executor.BaseExecutor):
     """Has the candidate probed by a fresh process, then judges what it found."""
 
+    @artifacts.checked
     def Do(
         self,
         input_dict: dict[str, list[types.Artifact]],

@@ -25,9 +25,16 @@ from tfx.dsl.components.base import (
 from tfx.types import artifact_utils, component_spec, standard_artifacts
 from tfx.utils import io_utils, path_utils
 
+from components import artifacts
 from components.baseline_model import component as baseline_model
-from components.model_evaluator import analysis, classes, gate, verdict
-from schema import class_names
+from components.model_evaluator import (
+    analysis,
+    classes,
+    gate,
+    predictions,
+    verdict,
+)
+from schema import class_names, example_counts
 
 EXAMPLES_KEY = "examples"
 MODEL_KEY = "model"
@@ -71,13 +78,19 @@ class ModelEvaluatorSpec(component_spec.ComponentSpec):
 class Executor(base_beam_executor.BaseBeamExecutor):
     """Evaluates candidate and baseline on the same images, then judges."""
 
+    @artifacts.checked
     def Do(
         self,
         input_dict: dict[str, list[types.Artifact]],
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """See base class."""
+        """See base class.
+
+        Raises:
+          DataError: other examples were measured than were ingested, or an input is
+            damaged.
+        """
         settings = _settings(exec_properties[SETTINGS_KEY])
         limits = gate.Limits(**json.loads(exec_properties[LIMITS_KEY]))
         candidate = artifact_utils.get_single_instance(input_dict[MODEL_KEY])
@@ -97,6 +110,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             self._make_beam_pipeline,
             live.labels if live else (),
         )
+        _refuse_other_examples(input_dict, exec_properties[SPLIT_KEY], uri, settings)
         measured = verdict.measure(
             uri, settings, live, pathlib.Path(models[analysis.CANDIDATE])
         )
@@ -144,6 +158,22 @@ def _read(
         pipeline | f"Read[{place}]" >> source.BeamSource(BATCH_SIZE)
         for place, source in enumerate(sources)
     ] | beam.Flatten()
+
+
+def _refuse_other_examples(
+    input_dict: dict[str, list[types.Artifact]],
+    split: str,
+    evaluation_uri: str,
+    settings: analysis.Settings,
+) -> None:
+    """Raises DataError where other examples were measured than were ingested."""
+    examples = artifact_utils.get_single_instance(input_dict[EXAMPLES_KEY])
+    measured = predictions.read(evaluation_uri)[predictions.LABEL].value_counts()
+    example_counts.refuse_difference(
+        split,
+        {settings.labels[label]: int(count) for label, count in measured.items()},
+        artifacts.counts_of(examples).get(split, {}),
+    )
 
 
 def _bless(blessing: types.Artifact, model: types.Artifact, is_blessed: bool) -> None:

@@ -15,6 +15,7 @@ from tfx.dsl.components.base import base_component, executor_spec
 from tfx.orchestration.data_types import RuntimeParameter
 from tfx.types import artifact_utils, component_spec, standard_artifacts
 
+from components import artifacts
 from components.model_pusher.publishing import publish
 from schema import data_profile, features
 
@@ -60,6 +61,7 @@ class ModelPusherSpec(component_spec.ComponentSpec):
 class Executor(stock_executor.Executor):
     """Checks both blessings as the stock executor does, then publishes."""
 
+    @artifacts.checked
     def Do(
         self,
         input_dict: dict[str, list[types.Artifact]],

@@ -15,9 +15,12 @@ from tfx.proto import trainer_pb2
 from tfx.types import component_spec, standard_artifacts
 from tfx.types import standard_component_specs as keys
 
+from components import artifacts
+
 STEPS_KEY = "steps"
 LEARNING_RATE_KEY = "learning_rate"
 _CONFIG_KEY = "config"
+_COUNTS_KEY = "examples"
 
 
 class NetTrainerSpec(component_spec.ComponentSpec):
@@ -57,6 +60,7 @@ class NetTrainerSpec(component_spec.ComponentSpec):
 class Executor(stock_executor.GenericExecutor):
     """The stock executor, with steps and rate put into the configuration."""
 
+    @artifacts.checked
     def Do(
         self,
         input_dict: dict[str, list[types.Artifact]],
@@ -64,16 +68,27 @@ class Executor(stock_executor.GenericExecutor):
         exec_properties: dict[str, Any],
     ) -> None:
         """See base class."""
-        super().Do(input_dict, output_dict, configured(exec_properties))
+        (examples,) = input_dict[keys.EXAMPLES_KEY]
+        properties = configured(exec_properties, artifacts.counts_of(examples))
+        super().Do(input_dict, output_dict, properties)
 
 
-def configured(exec_properties: Mapping[str, Any]) -> dict[str, Any]:
-    """The properties as the stock executor takes them; 0 leaves the configured value."""
+def configured(
+    exec_properties: Mapping[str, Any],
+    counts: Mapping[str, Mapping[str, int]] | None = None,
+) -> dict[str, Any]:
+    """The properties as the stock executor takes them.
+
+    Args:
+      exec_properties: the component's; steps and rate of 0 leave what is configured.
+      counts: of the examples, for `trainer.task` to compare with what it reads.
+    """
     properties = dict(exec_properties)
     custom_config = json.loads(properties[keys.CUSTOM_CONFIG_KEY])
     for key in (STEPS_KEY, LEARNING_RATE_KEY):
         if value := properties.pop(key):
             custom_config[_CONFIG_KEY]["train"][key] = value
+    custom_config[_COUNTS_KEY] = counts or {}
     return properties | {keys.CUSTOM_CONFIG_KEY: json.dumps(custom_config)}
 
 

@@ -20,7 +20,7 @@ from ml_metadata.proto import metadata_store_pb2
 from pipeline import lineage, runs
 from pipeline.scheduling.ledger import Ledger
 from pipeline.scheduling.rows import RUNNING, Row
-from schema import durable, models_config, versions
+from schema import durable, locks, manifest, models_config, versions
 
 RUN_CONTEXT = "pipeline_run"
 PUSHED_MODEL = "PushedModel"
@@ -96,11 +96,9 @@ def prune(
     root = root.resolve()
     if not old_runs or not (root / lineage.METADATA_FILE).is_file():
         return Pruned()
-    lock = filelock.FileLock(
-        runs.lock_file(root, identity), timeout=0, is_singleton=True
-    )
+    file = runs.lock_file(root, identity)
     try:
-        with lock:
+        with locks.acquire(file, is_singleton=True):
             return _prune(root, root / identity, set(old_runs), set(gone_runs))
     except filelock.Timeout:
         return None
@@ -206,6 +204,7 @@ def _delete(
     artifact.state = _STATE.MARKED_FOR_DELETION
     store.put_artifacts([artifact])
     size_bytes = _remove(path)
+    manifest.beside(path).unlink(missing_ok=True)
     artifact.state = _STATE.DELETED
     store.put_artifacts([artifact])
     return size_bytes

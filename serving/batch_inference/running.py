@@ -16,7 +16,7 @@ import filelock
 from apache_beam.options import pipeline_options
 from apache_beam.utils import shared
 
-from schema import durable, manifest
+from schema import durable, locks, manifest
 from schema.errors import ConfigError, DataError, find_user_error
 from serving import local_model
 from serving.batch_inference import listing, parts, rows, steps
@@ -193,18 +193,15 @@ def _name_of(folder: pathlib.Path) -> str:
 def _locked(folder: pathlib.Path, output: pathlib.Path) -> Iterator[None]:
     with parts.writing(folder):
         folder.mkdir(exist_ok=True)
-        lock = filelock.FileLock(folder / parts.LOCK_FILE, timeout=0)
         try:
-            lock.acquire()
+            lock = locks.acquire(folder / parts.LOCK_FILE)
         except filelock.Timeout as error:
             raise ConfigError(
                 f"another batch inference writes {output}",
                 tip="wait for it, or give another --output",
             ) from error
-    try:
+    with lock:
         yield
-    finally:
-        lock.release()
 
 
 def _open(job: steps.Job, files: Sequence[listing.File], replaces: bool) -> parts.Plan:

@@ -16,7 +16,7 @@ import filelock
 
 from components.image_example_gen import spans
 from pipeline import experiments, inputs, runs, settings
-from schema import models_config, versions
+from schema import locks, models_config, versions
 from slimline import errors
 from slimline.cli import options, output, schedule_text
 
@@ -366,7 +366,8 @@ def _is_busy(root: pathlib.Path, identity: str) -> bool:
     file = runs.lock_file(root, identity)
     try:
         if file.exists():
-            filelock.FileLock(file, timeout=0).acquire().lock.release()
+            with locks.acquire(file):
+                pass
         return False
     except filelock.Timeout:
         return True

@@ -420,10 +420,10 @@ def test_the_lineage_names_data_and_code(house, first) -> None:
     assert data == fingerprint.fingerprint(house.data) == first.data_fingerprint
     assert steps["ingest"].properties[
         "source_fingerprint"
-    ] == pipeline_fingerprint.source("schema", "components.image_example_gen")
+    ] == pipeline_fingerprint.source("components.image_example_gen.component")
     assert steps["train"].properties[
         "source_fingerprint"
-    ] == pipeline_fingerprint.source("schema", "trainer")
+    ] == pipeline_fingerprint.source("components.net_trainer.component", "trainer.task")
     assert steps["train"].properties["config"]["train"]["batch_size"] == 32
     assert steps["push"].facts["pushed_version"] == first.pushed_version
     run = [

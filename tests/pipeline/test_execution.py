@@ -8,6 +8,8 @@ import pytest
 from pipeline import execution, experiments, inputs
 from schema import models_config
 from schema.errors import ConfigError
+from trainer import precision, unfinished
+from trainer.config import as_json
 
 
 def test_a_report_that_fails_is_logged_and_fails_nothing(tmp_path, caplog):
@@ -71,6 +73,36 @@ def test_a_tiny_run_reads_and_writes_versions_of_its_own_model_only(tmp_path):
     }
     assert folders.keys() == {"check", "baseline", "push"}
     assert set(folders.values()) == {str(tmp_path / "serving" / "digits-tiny")}
+
+
+def test_the_cache_knows_what_auto_came_to(tmp_path, monkeypatch):
+    config = experiments.tiny(experiments.digits_resnet_20())
+    assert config.train.precision == "auto"
+    found = inputs.resolve(config, tmp_path)
+    keys = {}
+    for flags in ("amx_bf16", "avx2"):
+        monkeypatch.setattr(precision, "_cpu_flags", lambda facts, f=flags: {f})
+        decided = execution._with_precision(config, tmp_path / "train")
+        pipeline = execution.create_pipeline(decided, found, tmp_path)
+        (train,) = (one for one in pipeline.components if one.id == "train")
+        keys[decided.train.precision] = train.exec_properties["custom_config"]
+    assert list(keys) == ["bfloat16", "float32"]
+    first, second = keys.values()
+    assert first != second
+    assert first.replace('"bfloat16"', '"float32"') == second
+
+
+def test_auto_is_what_an_unfinished_training_was_begun_in(tmp_path, monkeypatch):
+    config = experiments.tiny(experiments.digits_resnet_20())
+    monkeypatch.setattr(precision, "_cpu_flags", lambda facts: {"avx2"})
+    causes = {
+        "custom_config": {"config": as_json(config.trainer)},
+        "precision": "bfloat16",
+    }
+    unfinished.claim(tmp_path / "train" / "model_run" / "7", causes)
+    decided = execution._with_precision(config, tmp_path / "train")
+    assert decided.train.precision == "bfloat16"
+    assert execution._with_precision(config, None).train.precision == "float32"
 
 
 def test_two_data_sets_of_one_experiment_share_nothing(tmp_path, monkeypatch):

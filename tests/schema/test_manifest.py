@@ -42,7 +42,7 @@ def test_what_was_pushed_is_sound(version) -> None:
     [
         (
             lambda folder: (folder / "saved_model.pb").write_bytes(b"grapf"),
-            "saved_model.pb is not what was pushed: SHA-256 differs",
+            "saved_model.pb is not what was written: SHA-256 differs",
         ),
         (
             lambda folder: (folder / "saved_model.pb").write_bytes(b"gra"),

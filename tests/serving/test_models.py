@@ -358,7 +358,7 @@ def test_verify_names_each_damaged_file(root) -> None:
         1: [],
         2: ["saved_model.pb is missing"],
         3: [
-            "variables/variables.index is not what was pushed: SHA-256 differs",
+            "variables/variables.index is not what was written: SHA-256 differs",
         ],
         4: ["assets.extra/manifest.json is missing: nobody can tell what was pushed"],
         5: [],

@@ -63,6 +63,28 @@ def test_auto_looks_at_the_gpus(capabilities, chosen):
 
 
 @pytest.mark.parametrize(
+    ("begun", "gpus"), [("float32", [{}]), ("float16", [{}]), ("bfloat16", [])]
+)
+def test_auto_goes_on_as_a_training_was_begun(begun, gpus):
+    chosen, reason = precision.resolve("auto", gpus, begun=begun)
+    assert chosen == begun
+    assert reason == "an unfinished training of these settings was begun in it"
+
+
+@pytest.mark.parametrize(("begun", "gpus"), [("float16", []), ("bfloat16", [{}])])
+def test_a_training_that_cannot_go_on_here_stops(begun, gpus):
+    with pytest.raises(ConfigError, match=f"begun in {begun}, which this machine has"):
+        precision.resolve("auto", gpus, begun=begun)
+
+
+def test_a_setting_is_left_as_it_is():
+    config = experiments.digits_resnet_20().trainer
+    train = dataclasses.replace(config.train, precision="float32")
+    config = dataclasses.replace(config, train=train)
+    assert precision.decide(config, begun="bfloat16") == config
+
+
+@pytest.mark.parametrize(
     ("wanted", "gpus", "tip"),
     [
         ("float16", [], "--set train.precision=auto"),

@@ -1,0 +1,116 @@
+"""Artifacts that say what they hold: a manifest beside each, checked before it is read."""
+
+import functools
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from tfx import types
+
+from schema import manifest
+from schema.errors import DataError
+
+# Of artifacts that hold more, the sizes of the files are checked and their digests are not.
+DIGESTED_BYTES = 2**30
+MAX_NAMED = 3
+_EXAMPLES = "examples"
+
+Artifacts = Mapping[str, Sequence[types.Artifact]]
+Do = Callable[[Any, dict, dict, dict[str, Any]], Any]
+
+
+def checked(do: Do) -> Do:
+    """Decorates the `Do` of an executor: its inputs are whole, its outputs get manifests.
+
+    Artifacts without a manifest, as stock components give them on other orchestrators than
+    ours, are read as they are.
+
+    Raises:
+      DataError: an input is not what its manifest says.
+    """
+
+    @functools.wraps(do)
+    def checked_do(
+        self: Any,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> Any:
+        for artifact in _all(input_dict):
+            refuse_damaged(artifact)
+        for artifact in _all(output_dict):
+            # Of an attempt that failed, where an orchestrator tries again in its place.
+            if folder := _local(artifact):
+                manifest.beside(folder).unlink(missing_ok=True)
+        result = do(self, input_dict, output_dict, exec_properties)
+        for artifact in _all(output_dict):
+            write(artifact)
+        return result
+
+    return checked_do
+
+
+def write(artifact: types.Artifact) -> None:
+    """Writes the manifest of an artifact that has none; links have that of their target."""
+    folder = _local(artifact)
+    if not folder or not folder.is_dir() or folder.is_symlink():
+        return
+    if not (place := manifest.beside(folder)).exists():
+        manifest.write(folder, place)
+
+
+def write_examples(
+    artifact: types.Artifact, counts: Mapping[str, Mapping[str, int]]
+) -> None:
+    """Writes the manifest of Examples.
+
+    Args:
+      artifact: whole.
+      counts: split -> class -> number of examples.
+    """
+    if folder := _local(artifact):
+        manifest.write(folder, manifest.beside(folder), **{_EXAMPLES: counts})
+
+
+def counts_of(artifact: types.Artifact) -> dict[str, dict[str, int]]:
+    """Split -> class -> number of examples at ingest; {} where no manifest tells."""
+    folder = _local(artifact)
+    return (folder and manifest.fact(manifest.beside(folder), _EXAMPLES)) or {}
+
+
+def damage(artifact: types.Artifact, *, needs_manifest: bool = False) -> str:
+    """How an artifact differs from its manifest, in words, or ''.
+
+    Args:
+      artifact: in a folder of this machine; others are not looked at.
+      needs_manifest: whether one that has no manifest is damaged.
+    """
+    if not (folder := _local(artifact)):
+        return ""
+    place = None if folder.is_symlink() else manifest.beside(folder)
+    if not (place or folder / manifest.FILE).exists():
+        return "it has no manifest" if needs_manifest else ""
+    found = manifest.problems(folder, place, digested_bytes=DIGESTED_BYTES)
+    more = f", and {len(found) - MAX_NAMED} more" if len(found) > MAX_NAMED else ""
+    return ", ".join(found[:MAX_NAMED]) + more
+
+
+def refuse_damaged(artifact: types.Artifact) -> None:
+    """Raises DataError for an artifact that is not what its manifest says."""
+    if found := damage(artifact):
+        raise DataError(
+            f"{artifact.uri} is damaged",
+            found=found,
+            tip="run again without --from, and what is damaged is computed again;"
+            " elsewhere than on this machine, remove the folder first",
+        )
+
+
+def _all(channels: Artifacts) -> list[types.Artifact]:
+    return [artifact for artifacts in channels.values() for artifact in artifacts]
+
+
+def _local(artifact: types.Artifact) -> pathlib.Path | None:
+    """The folder of an artifact of this machine; None in an object store."""
+    is_local = artifact.uri and "://" not in artifact.uri
+    return pathlib.Path(artifact.uri) if is_local else None
