@@ -23,6 +23,10 @@ from schema import image_header
 MAX_FILE_BYTES = 64 << 20
 MAX_PIXELS = 50_000_000
 MAX_SIDE_PX = 16_384
+# Brought to a square, a narrower image would be stretched beyond recognition or be cropped to
+# almost nothing. The served graph refuses what lies beyond with the same words.
+MAX_ASPECT_RATIO = 100
+TOO_NARROW = f"one side is more than {MAX_ASPECT_RATIO} times the other"
 # GIFs of more pixels in all their frames are read by Pillow, which unpacks the first only.
 _MAX_GIF_PIXELS = 8 * MAX_PIXELS
 
@@ -83,7 +87,7 @@ def check_image(data: bytes) -> Verdict:
     bits, AVIF, and HEIC where `pillow-heif` is installed, become PNG with Pillow.
 
     Never raises on bad bytes and never allocates for an image beyond the limits
-    (`MAX_FILE_BYTES`, `MAX_PIXELS`, `MAX_SIDE_PX`). Images that end early are refused,
+    (`MAX_FILE_BYTES`, `MAX_PIXELS`, `MAX_SIDE_PX`, `MAX_ASPECT_RATIO`). Images that end early are refused,
     not completed with gray.
     """
     return _check(data, is_decoded=True)
@@ -261,6 +265,8 @@ def check_size(width: int, height: int, max_pixels: int | None = None) -> str:
         return f"{width}x{height} px, at most {MAX_SIDE_PX:,} a side are read"
     if width * height > max_pixels:
         return f"{width}x{height} px, at most {max_pixels:,} in all are read"
+    if max(width, height) > MAX_ASPECT_RATIO * min(width, height):
+        return f"{width}x{height} px, {TOO_NARROW}"
     return ""
 
 

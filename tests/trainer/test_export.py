@@ -1,13 +1,18 @@
 """The SavedModel answers as the Trainer's evaluation graph does."""
 
+import asyncio
 import dataclasses
+import io
 import pathlib
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from schema import features, signatures
+from serving.local_server import errors, loaded_model
+from serving.local_server.settings import Settings
 from trainer import evaluation, export, input_pipeline, training
 from trainer.config import (
     ModelConfig,
@@ -52,14 +57,14 @@ def exported(request, make_fake, tmp_path_factory) -> Exported:
     split = input_pipeline.load_split([fake.pattern], fake.transform, 2**30)
     result = training.train(config, split, split, len(LABELS), folder)
     export.export(
-        str(folder / "model"),
+        str(folder / "1"),
         config,
         fake.transform,
         LABELS,
         result.checkpoint,
         request.param,
     )
-    return Exported(folder / "model", fake, config, split, result, request.param)
+    return Exported(folder / "1", fake, config, split, result, request.param)
 
 
 def example(encoded: bytes) -> bytes:
@@ -128,6 +133,31 @@ def test_one_image_alone_answers_as_in_a_batch(exported: Exported) -> None:
         np.testing.assert_allclose(
             one["probabilities"][0], many["probabilities"][index], atol=1e-5
         )
+
+
+def test_a_narrow_image_fails_alone_on_our_server(exported: Exported) -> None:
+    file = io.BytesIO()
+    Image.new("L", (16_384, 1)).save(file, "PNG")
+    model = loaded_model.LoadedModel("fake", exported.folder, Settings())
+
+    async def answers() -> list:
+        model.start()
+        inputs = [file.getvalue(), *exported.fake.encoded[:3]]
+        requests = [
+            model.run(export.PREDICT_IMAGES, np.array([one], object), None)
+            for one in inputs
+        ]
+        found = await asyncio.gather(*requests, return_exceptions=True)
+        await model.stop()
+        return found
+
+    refused, *answered = asyncio.run(answers())
+    model.unload()
+    assert type(refused) is errors.InvalidInput
+    probabilities = np.concatenate([one["probabilities"] for one in answered])
+    np.testing.assert_allclose(
+        probabilities, exported.trainer_probabilities()[:3], atol=1e-5
+    )
 
 
 def test_classes_and_scores_come_best_first(exported: Exported) -> None:
