@@ -10,6 +10,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from schema import features, images
+from trainer import upright
 from trainer.config import PreprocessingConfig, from_json
 
 # Below half a gray level a channel carries no information; dividing by less would turn
@@ -41,7 +42,7 @@ def preprocessing_fn(
 
 
 def decode_and_crop(encoded: tf.Tensor, config: PreprocessingConfig) -> tf.Tensor:
-    """Images of one size from encoded bytes.
+    """Upright images of one size from encoded bytes.
 
     Args:
       encoded: string tensor of any shape, one JPEG or PNG an element.
@@ -57,17 +58,32 @@ def decode_and_crop(encoded: tf.Tensor, config: PreprocessingConfig) -> tf.Tenso
         sides is more than `images.MAX_ASPECT_RATIO` times the other.
     """
 
-    def decode_one(one: tf.Tensor) -> tf.Tensor:
+    encoded = tf.reshape(encoded, [-1])
+    turns = upright.turns(upright.read(encoded))
+
+    def decode_one(one: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+        encoded_one, rounding = one
         image = tf.io.decode_image(
-            one, channels=config.channels, expand_animations=False
+            encoded_one, channels=config.channels, expand_animations=False
         )
         image.set_shape([None, None, config.channels])
-        return _resize_and_crop(image, config)
+        return _resize_and_crop(image, config, rounding)
 
-    decoded = tf.map_fn(
-        decode_one, tf.reshape(encoded, [-1]), fn_output_signature=tf.float32
+    # Of an odd rest, the upright image loses one px more at the bottom and on the right.
+    rounding = tf.cast(turns[:, :2], tf.float32) - config.crop_px
+    cropped, sides = tf.map_fn(
+        decode_one,
+        (encoded, rounding),
+        fn_output_signature=(tf.float32, tf.TensorSpec([2], tf.float32)),
     )
-    return tf.reshape(decoded, [-1, config.crop_px, config.crop_px, config.channels])
+    with tf.control_dependencies(_checks(sides)):
+        cropped = tf.reshape(
+            cropped, [-1, config.crop_px, config.crop_px, config.channels]
+        )
+    if config.interpolation == "bicubic":
+        # Cubic weights are negative in places and overshoot at edges.
+        cropped = tf.clip_by_value(cropped, 0.0, 255.0)
+    return upright.turn(cropped, turns)
 
 
 def standardise(images: tf.Tensor, config: PreprocessingConfig) -> tf.Tensor:
@@ -96,40 +112,53 @@ def standardise(images: tf.Tensor, config: PreprocessingConfig) -> tf.Tensor:
     return (images - mean) / tf.maximum(deviation, MIN_STANDARD_DEVIATION)
 
 
-def _resize_and_crop(image: tf.Tensor, config: PreprocessingConfig) -> tf.Tensor:
+def _checks(sides: tf.Tensor) -> list[tf.Operation]:
+    """Operations that fail where an image is too narrow; none when run eagerly.
+
+    Args:
+      sides: float32 [batch, 2], height and width in px of each image.
+    """
+    longer, shorter = tf.reduce_max(sides, axis=1), tf.reduce_min(sides, axis=1)
+    # `tf.debugging.Assert` would put a condition around it.
+    check = tf.raw_ops.Assert(
+        condition=tf.reduce_all(longer <= images.MAX_ASPECT_RATIO * shorter),
+        data=[f"of an image {images.TOO_NARROW}"],
+    )
+    return [check] if check else []
+
+
+def _resize_and_crop(
+    image: tf.Tensor, config: PreprocessingConfig, rounding: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Central square of the resized image, sampled from the source px under it.
 
     Equal to `tf.image.resize` of the whole image and a crop, but memory and time depend on
     the crop and on the px under it, not on the length of the longer side. Few operations,
-    because small images take less time than the many would.
+    because each is felt beside the decoding of a small image.
 
     Args:
       image: uint8 [height, width, channels].
       config: see `decode_and_crop`.
+      rounding: float32 [2], added to the sides of the resized image before they are halved
+        to find the corner of the crop.
 
     Returns:
-      float32 [1, crop_px, crop_px, channels] in [0, 255].
+      float32 [1, crop_px, crop_px, channels], and float32 [2], height and width in px.
     """
     resize_px, crop_px = config.resize_px, config.crop_px
     kernel, radius_px = _KERNELS[config.interpolation]
     sides = tf.shape(image)[:2]
     lengths = tf.cast(sides, tf.float32)
-    shorter, longer = tf.reduce_min(lengths), tf.reduce_max(lengths)
-    # `tf.debugging.Assert` would put a condition around it.
-    check = tf.raw_ops.Assert(
-        condition=longer <= images.MAX_ASPECT_RATIO * shorter,
-        data=[f"{images.TOO_NARROW}: height and width in px are", sides],
-    )
+    shorter = tf.reduce_min(lengths)
     resized = tf.round(lengths * (resize_px / shorter))
     scale = resized / lengths
-    offset = tf.floor((resized - crop_px) * 0.5)
+    offset = tf.floor((resized + rounding) * 0.5)
     # Half of the crop, the radius of the kernel, and 1 px for rounding, in px of the source
     # where it is shrunk; 2 px more than the radius where it is enlarged.
     reach = shorter * ((crop_px / 2 + radius_px + 1) / resize_px) + (radius_px + 2)
     start = tf.floor(tf.maximum(lengths * 0.5 - reach, 0.0))
     first = tf.cast(start, tf.int32)
-    with tf.control_dependencies([check] if check else []):
-        region = tf.strided_slice(image, first, sides - first, [1, 1])
+    region = tf.strided_slice(image, first, sides - first, [1, 1])
     cropped = tf.raw_ops.ScaleAndTranslate(
         images=region[tf.newaxis],
         size=[crop_px, crop_px],
@@ -138,7 +167,4 @@ def _resize_and_crop(image: tf.Tensor, config: PreprocessingConfig) -> tf.Tensor
         kernel_type=kernel,
         antialias=True,
     )
-    if config.interpolation == "bicubic":
-        # Cubic weights are negative in places and overshoot at edges.
-        cropped = tf.clip_by_value(cropped, 0.0, 255.0)
-    return cropped
+    return cropped, lengths
