@@ -5,13 +5,13 @@ import hashlib
 import numpy as np
 import tensorflow as tf
 
-from schema import images
+from schema import images, orientation
 
 DIGEST_BYTES = 16
 
 
 def decode(verdict: images.Verdict) -> np.ndarray:
-    """Pixels of an image that was found readable, by the decoder of training.
+    """Pixels of an image that was found readable, upright, by the decoder of training.
 
     Returns:
       uint8 [height, width, channels]: one channel for gray, even where the file holds
@@ -21,6 +21,7 @@ def decode(verdict: images.Verdict) -> np.ndarray:
         pixels = tf.io.decode_image(
             verdict.encoded, channels=verdict.channels, expand_animations=False
         ).numpy()
+    pixels = orientation.turn(pixels, orientation.read(verdict.encoded))
     is_gray = (pixels == pixels[..., :1]).all()
     return pixels[..., :1] if is_gray else pixels
 

@@ -23,7 +23,7 @@ from components.model_pusher.component import ModelPusher
 from components.net_trainer.component import NetTrainer
 from pipeline import answers, evaluation, fingerprint, infra
 from pipeline.config import BulkInferenceConfig, InfraConfig, PipelineConfig
-from schema import features, signatures
+from schema import features, orientation, signatures
 from schema.contract import Contract
 from trainer.config import as_json
 from trainer.weights import store
@@ -137,6 +137,8 @@ def create_pipeline(
         disable_statistics=True,
         custom_config={
             "preprocessing": as_json(config.preprocessing),
+            # For the model card: the rule is in the graph, and older graphs have none.
+            "orientation": orientation.RULE,
             "source_fingerprint": fingerprint.source(PREPROCESSING_FN),
         },
     ).with_id("transform")

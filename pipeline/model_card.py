@@ -8,7 +8,7 @@ from typing import Any
 from components.model_evaluator import gate, scores
 from pipeline import infra, trained
 from pipeline.lineage import DATA_FINGERPRINT, SOURCE_FINGERPRINT, Step
-from schema import durable
+from schema import durable, orientation
 from trainer import history
 
 FILE = pathlib.PurePath("assets.extra", "model_card.md")
@@ -91,14 +91,16 @@ def render(version: pathlib.Path, steps: Sequence[Step]) -> str:
 
 def _what_it_is(by_name: Mapping[str, Step], found: Mapping[str, Any]) -> str:
     labels = found.get("labels", ())
-    preprocessing = by_name["transform"].properties.get("preprocessing", {})
+    transform = by_name["transform"].properties
+    rule = transform.get("orientation", orientation.RULE_BEFORE)
+    preprocessing = transform.get("preprocessing", {})
     return _list(
         [
             f"Task: one of {len(labels)} classes for an image:"
             f" {', '.join(map(_cell, labels))}.",
             f"Training: {sentence(by_name['train'])}.",
             f"Data: {sentence(by_name['ingest'])}.",
-            "Input: encoded JPEG or PNG; what the graph does to it: "
+            f"Input: encoded JPEG or PNG, {rule}; what the graph does to it: "
             + ", ".join(
                 f"{key} {value}" for key, value in sorted(preprocessing.items())
             )

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from PIL import Image
 
+from schema import orientation
+
 MAX_SIDE_PX = 64
 # Below this side WebP's blocks would show; PNG is exact and as short.
 EXACT_SIDE_PX = 16
@@ -14,11 +16,11 @@ QUALITY = 85
 
 
 def of_encoded(encoded: bytes) -> str | None:
-    """Address of a JPEG or PNG made small; None where it cannot be decoded."""
+    """Address of a JPEG or PNG made small, upright; None where it cannot be decoded."""
     try:
         with Image.open(io.BytesIO(encoded), formats=("JPEG", "PNG")) as image:
             image.draft("RGB", (MAX_SIDE_PX, MAX_SIDE_PX))
-            return of_image(image)
+            return of_image(image, orientation.read(encoded))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
 
@@ -28,10 +30,12 @@ def of_pixels(pixels: np.ndarray) -> str:
     return of_image(Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels))
 
 
-def of_image(image: Image.Image) -> str:
-    """Address of an image made small, in colour or gray."""
+def of_image(image: Image.Image, stored: int = orientation.UPRIGHT) -> str:
+    """Address of an image made small, in colour or gray, turned by the orientation given."""
     small = image.convert("L" if image.mode in ("1", "L", "LA", "I;16") else "RGB")
     small.thumbnail((MAX_SIDE_PX, MAX_SIDE_PX), Image.Resampling.LANCZOS)
+    if stored != orientation.UPRIGHT:
+        small = Image.fromarray(orientation.turn(np.asarray(small), stored))
     file = io.BytesIO()
     if max(small.size) <= EXACT_SIDE_PX:
         small.save(file, "PNG", optimize=True)

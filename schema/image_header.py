@@ -9,10 +9,11 @@ import struct
 from typing import NamedTuple
 
 JPEG, PNG, GIF, BMP = "JPEG", "PNG", "GIF", "BMP"
+JPEG_SIGNATURE = b"\xff\xd8\xff"
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # The first bytes by which TensorFlow's `decode_image` chooses a decoder.
 _KINDS = (
-    (b"\xff\xd8\xff", JPEG),
+    (JPEG_SIGNATURE, JPEG),
     (PNG_SIGNATURE, PNG),
     (b"GIF8", GIF),
     (b"BM", BMP),

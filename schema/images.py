@@ -18,11 +18,15 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from schema import image_header
+from schema import image_header, orientation
 
 MAX_FILE_BYTES = 64 << 20
 MAX_PIXELS = 50_000_000
 MAX_SIDE_PX = 16_384
+# Brought to a square, a narrower image would be stretched beyond recognition or be cropped to
+# almost nothing. The served graph refuses what lies beyond with the same words.
+MAX_ASPECT_RATIO = 100
+TOO_NARROW = f"one side is more than {MAX_ASPECT_RATIO} times the other"
 # GIFs of more pixels in all their frames are read by Pillow, which unpacks the first only.
 _MAX_GIF_PIXELS = 8 * MAX_PIXELS
 
@@ -64,7 +68,8 @@ class Verdict:
       reason: why it is refused; '' for an image that every part of the house can read.
       encoded: JPEG or PNG bytes: the ones given, or a PNG made from another format.
       format: 'jpeg' or 'png'.
-      height: px. width: px. channels: 1 for gray, 3 for colour, alpha not counted.
+      height: px, of the upright image. width: px, of it too.
+      channels: 1 for gray, 3 for colour, alpha not counted.
     """
 
     reason: str = ""
@@ -83,7 +88,7 @@ def check_image(data: bytes) -> Verdict:
     bits, AVIF, and HEIC where `pillow-heif` is installed, become PNG with Pillow.
 
     Never raises on bad bytes and never allocates for an image beyond the limits
-    (`MAX_FILE_BYTES`, `MAX_PIXELS`, `MAX_SIDE_PX`). Images that end early are refused,
+    (`MAX_FILE_BYTES`, `MAX_PIXELS`, `MAX_SIDE_PX`, `MAX_ASPECT_RATIO`). Images that end early are refused,
     not completed with gray.
     """
     return _check(data, is_decoded=True)
@@ -128,7 +133,8 @@ class Header:
       reason: why the image is refused before it is decoded, or ''. It repeats nothing of
         the bytes. All else is 0 or '' where it is refused.
       format: 'jpeg' or 'png'.
-      height: px. width: px. channels: 1 for gray, 3 for colour, alpha not counted.
+      height: px, of the upright image. width: px, of it too.
+      channels: 1 for gray, 3 for colour, alpha not counted.
     """
 
     reason: str = ""
@@ -155,7 +161,10 @@ def read_header(data: bytes, max_pixels: int | None = None) -> Header:
         return Header(_damaged(kind))
     if reason := check_size(found.width, found.height, max_pixels):
         return Header(reason)
-    return Header("", KEPT[kind], found.height, found.width, found.channels)
+    width, height = orientation.upright_size(
+        found.width, found.height, orientation.read(data)
+    )
+    return Header("", KEPT[kind], height, width, found.channels)
 
 
 def _damaged(kind: str) -> str:
@@ -190,7 +199,10 @@ def _transcode(data: bytes, pixels: Any) -> Verdict:
             with Image.open(io.BytesIO(data), formats=_pillow_formats()) as image:
                 reason = check_size(*image.size) or _check_kind(image)
                 if not reason:
-                    return _png_verdict(to_png(image), *image.size, channels_of(image))
+                    size = orientation.upright_size(
+                        *image.size, orientation.of_opened(image)
+                    )
+                    return _png_verdict(to_png(image), *size, channels_of(image))
     except Image.DecompressionBombError:
         reason = f"more than {MAX_PIXELS:,} pixels"
     except Image.UnidentifiedImageError:
@@ -261,6 +273,8 @@ def check_size(width: int, height: int, max_pixels: int | None = None) -> str:
         return f"{width}x{height} px, at most {MAX_SIDE_PX:,} a side are read"
     if width * height > max_pixels:
         return f"{width}x{height} px, at most {max_pixels:,} in all are read"
+    if max(width, height) > MAX_ASPECT_RATIO * min(width, height):
+        return f"{width}x{height} px, {TOO_NARROW}"
     return ""
 
 
@@ -270,10 +284,11 @@ def channels_of(image: Image.Image) -> int:
 
 
 def to_png(image: Image.Image) -> bytes:
-    """PNG of the first frame; alpha is dropped, as TensorFlow drops it."""
+    """PNG of the first frame, upright; alpha is dropped, as TensorFlow drops it."""
     image.seek(0)
     channels = channels_of(image)
     pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"), np.uint8)
+    pixels = orientation.turn(pixels, orientation.of_opened(image))
     height, width = pixels.shape[:2]
     return next(encode_pngs(pixels.reshape(1, height, width, channels)))
 

@@ -9,12 +9,15 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from schema import features
+from schema import features, images
+from trainer import upright
 from trainer.config import PreprocessingConfig, from_json
 
 # Below half a gray level a channel carries no information; dividing by less would turn
 # rounding noise into signal.
 MIN_STANDARD_DEVIATION = 0.5
+# Kernel of `ScaleAndTranslate`, and its radius in px of the coarser of both images.
+_KERNELS = {"bilinear": ("triangle", 1.0), "bicubic": ("keyscubic", 2.0)}
 
 
 def preprocessing_fn(
@@ -31,15 +34,15 @@ def preprocessing_fn(
       `label_xf`: int64 [batch].
     """
     config = from_json(PreprocessingConfig, custom_config["preprocessing"])
-    images = decode_and_crop(inputs[features.ENCODED], config)
+    decoded = decode_and_crop(inputs[features.ENCODED], config)
     return {
-        features.IMAGE_XF: standardise(images, config),
+        features.IMAGE_XF: standardise(decoded, config),
         features.LABEL_XF: tf.reshape(inputs[features.LABEL], [-1]),
     }
 
 
 def decode_and_crop(encoded: tf.Tensor, config: PreprocessingConfig) -> tf.Tensor:
-    """Images of one size from encoded bytes.
+    """Upright images of one size from encoded bytes.
 
     Args:
       encoded: string tensor of any shape, one JPEG or PNG an element.
@@ -49,21 +52,38 @@ def decode_and_crop(encoded: tf.Tensor, config: PreprocessingConfig) -> tf.Tenso
 
     Returns:
       float32 [batch, crop_px, crop_px, channels] in [0, 255].
+
+    Raises:
+      tf.errors.InvalidArgumentError: when run, an image cannot be decoded, or one of its
+        sides is more than `images.MAX_ASPECT_RATIO` times the other.
     """
 
-    def decode_one(one: tf.Tensor) -> tf.Tensor:
+    encoded = tf.reshape(encoded, [-1])
+    turns = upright.turns(upright.read(encoded))
+
+    def decode_one(one: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+        encoded_one, rounding = one
         image = tf.io.decode_image(
-            one, channels=config.channels, expand_animations=False
+            encoded_one, channels=config.channels, expand_animations=False
         )
         image.set_shape([None, None, config.channels])
-        resized = _resize_short_side(image, config.resize_px, config.interpolation)
-        return _crop_centre(resized, config.crop_px)
+        return _resize_and_crop(image, config, rounding)
 
-    images = tf.map_fn(
-        decode_one, tf.reshape(encoded, [-1]), fn_output_signature=tf.float32
+    # Of an odd rest, the upright image loses one px more at the bottom and on the right.
+    rounding = tf.cast(turns[:, :2], tf.float32) - config.crop_px
+    cropped, sides = tf.map_fn(
+        decode_one,
+        (encoded, rounding),
+        fn_output_signature=(tf.float32, tf.TensorSpec([2], tf.float32)),
     )
-    images.set_shape([None, config.crop_px, config.crop_px, config.channels])
-    return images
+    with tf.control_dependencies(_checks(sides)):
+        cropped = tf.reshape(
+            cropped, [-1, config.crop_px, config.crop_px, config.channels]
+        )
+    if config.interpolation == "bicubic":
+        # Cubic weights are negative in places and overshoot at edges.
+        cropped = tf.clip_by_value(cropped, 0.0, 255.0)
+    return upright.turn(cropped, turns)
 
 
 def standardise(images: tf.Tensor, config: PreprocessingConfig) -> tf.Tensor:
@@ -92,24 +112,59 @@ def standardise(images: tf.Tensor, config: PreprocessingConfig) -> tf.Tensor:
     return (images - mean) / tf.maximum(deviation, MIN_STANDARD_DEVIATION)
 
 
-def _resize_short_side(
-    image: tf.Tensor, short_side_px: int, interpolation: str
-) -> tf.Tensor:
-    sides = tf.cast(tf.shape(image)[:2], tf.float32)
-    scaled = tf.round(sides * (short_side_px / tf.reduce_min(sides)))
-    # Rounding must not take the shorter side below its target.
-    size = tf.maximum(tf.cast(scaled, tf.int32), short_side_px)
-    resized = tf.image.resize(image, size, interpolation, antialias=True)
-    if interpolation == "bicubic":
-        # Cubic weights are negative in places and overshoot at edges.
-        resized = tf.clip_by_value(resized, 0.0, 255.0)
-    return resized
+def _checks(sides: tf.Tensor) -> list[tf.Operation]:
+    """Operations that fail where an image is too narrow; none when run eagerly.
 
-
-def _crop_centre(image: tf.Tensor, side_px: int) -> tf.Tensor:
-    offset = (tf.shape(image)[:2] - side_px) // 2
-    return tf.slice(
-        image,
-        tf.concat([offset, [0]], axis=0),
-        [side_px, side_px, image.shape[-1]],
+    Args:
+      sides: float32 [batch, 2], height and width in px of each image.
+    """
+    longer, shorter = tf.reduce_max(sides, axis=1), tf.reduce_min(sides, axis=1)
+    # `tf.debugging.Assert` would put a condition around it.
+    check = tf.raw_ops.Assert(
+        condition=tf.reduce_all(longer <= images.MAX_ASPECT_RATIO * shorter),
+        data=[f"of an image {images.TOO_NARROW}"],
     )
+    return [check] if check else []
+
+
+def _resize_and_crop(
+    image: tf.Tensor, config: PreprocessingConfig, rounding: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Central square of the resized image, sampled from the source px under it.
+
+    Equal to `tf.image.resize` of the whole image and a crop, but memory and time depend on
+    the crop and on the px under it, not on the length of the longer side. Few operations,
+    because each is felt beside the decoding of a small image.
+
+    Args:
+      image: uint8 [height, width, channels].
+      config: see `decode_and_crop`.
+      rounding: float32 [2], added to the sides of the resized image before they are halved
+        to find the corner of the crop.
+
+    Returns:
+      float32 [1, crop_px, crop_px, channels], and float32 [2], height and width in px.
+    """
+    resize_px, crop_px = config.resize_px, config.crop_px
+    kernel, radius_px = _KERNELS[config.interpolation]
+    sides = tf.shape(image)[:2]
+    lengths = tf.cast(sides, tf.float32)
+    shorter = tf.reduce_min(lengths)
+    resized = tf.round(lengths * (resize_px / shorter))
+    scale = resized / lengths
+    offset = tf.floor((resized + rounding) * 0.5)
+    # Half of the crop, the radius of the kernel, and 1 px for rounding, in px of the source
+    # where it is shrunk; 2 px more than the radius where it is enlarged.
+    reach = shorter * ((crop_px / 2 + radius_px + 1) / resize_px) + (radius_px + 2)
+    start = tf.floor(tf.maximum(lengths * 0.5 - reach, 0.0))
+    first = tf.cast(start, tf.int32)
+    region = tf.strided_slice(image, first, sides - first, [1, 1])
+    cropped = tf.raw_ops.ScaleAndTranslate(
+        images=region[tf.newaxis],
+        size=[crop_px, crop_px],
+        scale=scale,
+        translation=start * scale - offset,
+        kernel_type=kernel,
+        antialias=True,
+    )
+    return cropped, lengths

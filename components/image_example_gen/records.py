@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from schema import features
+from schema import features, images
+from schema.errors import DataError
 
 BATCH_IMAGES = 1000
 
@@ -37,7 +38,14 @@ def in_batches(
     class_names: tuple[str, ...],
     pixels: np.ndarray,
 ) -> Iterator[PixelBatch]:
-    """The images of one file as batches, at most BATCH_IMAGES each."""
+    """The images of one file as batches, at most BATCH_IMAGES each.
+
+    Raises:
+      DataError: encoded, images of that size would be refused.
+    """
+    height, width = pixels.shape[1:3]
+    if len(pixels) and (reason := images.check_size(width, height)):
+        raise DataError(f"the images in {file} cannot be read", found=reason)
     for first in range(0, len(indices), BATCH_IMAGES):
         end = first + BATCH_IMAGES
         yield PixelBatch(

@@ -69,6 +69,16 @@ def test_finds_copies_by_their_pixels(pets, save):
     assert found.near_duplicates == ()
 
 
+def test_a_photo_and_its_upright_copy_are_equal(pets):
+    tags = Image.Exif()
+    tags[0x0112] = 6
+    with Image.open(pets / "train/cat/1.png") as image:
+        held = image.transpose(Image.Transpose.ROTATE_90)
+    held.save(pets / "train/cat/held.png", exif=tags)
+    (copies,) = check(pets).exact_duplicates
+    assert keys(copies) == ["train/cat/1.png", "train/cat/held.png"]
+
+
 def test_gray_pixels_are_equal_in_any_file(tmp_path, pictures, save):
     gray = pictures.gray(pictures.make())
     save(gray, tmp_path / "cat/gray.png")

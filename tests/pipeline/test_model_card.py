@@ -7,6 +7,7 @@ import pytest
 
 from components.model_evaluator import gate
 from pipeline import lineage, model_card
+from schema import orientation
 
 FIGURES = {
     "is_blessed": True,
@@ -24,16 +25,34 @@ FIGURES = {
 CHANGED = "The classes are not those of version 6"
 
 
-def card(folder: pathlib.Path, **changes: object) -> str:
+def card(
+    folder: pathlib.Path, properties: dict[str, dict] | None = None, **changes: object
+) -> str:
     """The card of a run whose evaluation has figures; all its other files are gone."""
     (folder / gate.VERDICT_FILE).write_text(json.dumps(FIGURES | changes))
     steps = [
         lineage.Step(
-            component, number, "2026-01-01", {}, (), {"evaluation": str(folder)}, {}
+            component,
+            number,
+            "2026-01-01",
+            (properties or {}).get(component, {}),
+            (),
+            {"evaluation": str(folder)},
+            {},
         )
         for number, component in enumerate(("ingest", "transform", "train", "evaluate"))
     ]
     return model_card.render(folder / "pets" / "7", steps)
+
+
+def test_the_card_says_how_photos_are_turned(tmp_path: pathlib.Path) -> None:
+    # Runs of earlier releases left no rule.
+    assert "JPEG or PNG, seen as stored, Exif orientation ignored; what" in card(
+        tmp_path
+    )
+    properties = {"transform": {"orientation": orientation.RULE}}
+    text = card(tmp_path, properties=properties)
+    assert "JPEG or PNG, turned upright by its Exif orientation; what" in text
 
 
 def test_figures_of_other_classes_are_told_apart(tmp_path: pathlib.Path) -> None:

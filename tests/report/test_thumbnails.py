@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from report import thumbnails
+from schema import orientation
 
 
 def encode(pixels, kind="PNG"):
@@ -31,6 +32,19 @@ def test_tiny_ones_stay_exact():
     image = decode(thumbnails.of_encoded(encode(pixels)))
     assert image.format == "PNG"
     assert np.array_equal(np.asarray(image), pixels)
+
+
+@pytest.mark.parametrize("value", range(1, 9))
+def test_photos_stand_upright(value):
+    stored = np.zeros([8, 12], np.uint8)
+    stored[:3, :2] = 255
+    tags = Image.Exif()
+    tags[0x0112] = value
+    file = io.BytesIO()
+    Image.fromarray(stored).save(file, "PNG", exif=tags)
+    shown = decode(thumbnails.of_encoded(file.getvalue()))
+    expected = orientation.turn(stored, value)
+    np.testing.assert_array_equal(np.asarray(shown.convert("L")), expected)
 
 
 @pytest.mark.parametrize("encoded", (b"", b"GIF89a", encode(np.eye(9) > 0)[:60]))

@@ -125,7 +125,7 @@ def test_takes_the_first_frame_of_a_gif():
     assert pixels[0, 0].tolist() == [255, 0, 0]
 
 
-@pytest.mark.parametrize(("width", "height"), [(1, 1), (1, 4096), (4096, 1)])
+@pytest.mark.parametrize(("width", "height"), [(1, 1), (1, 100), (4000, 40)])
 def test_takes_narrow_images(width, height):
     verdict = images.check_image(encoded("PNG", size=(width, height)))
     assert (verdict.reason, verdict.width, verdict.height) == ("", width, height)
@@ -143,6 +143,8 @@ def test_takes_narrow_images(width, height):
         (png_header(65_535, 4), "65535x4 px, at most 16,384 a side"),
         (png_header(10_000, 10_000), "10000x10000 px, at most 50,000,000 in all"),
         (png_header(2**31 - 1, 2**31 - 1), "more than 50,000,000 pixels|at most"),
+        (png_header(101, 1), "101x1 px, one side is more than 100 times the other"),
+        (png_header(40, 16_384), "40x16384 px, one side is more than 100 times"),
         (png_header(4, 4), "damaged|end early"),
         (encoded("PNG") + b"", ""),
     ],

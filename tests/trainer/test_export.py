@@ -1,13 +1,20 @@
 """The SavedModel answers as the Trainer's evaluation graph does."""
 
+import asyncio
 import dataclasses
+import io
 import pathlib
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
-from schema import features, signatures
+from schema import features, orientation, signatures
+from serving import encoding, local_model
+from serving.batch_inference import steps
+from serving.local_server import errors, loaded_model, ops, sessions
+from serving.local_server.settings import Settings
 from trainer import evaluation, export, input_pipeline, training
 from trainer.config import (
     ModelConfig,
@@ -52,14 +59,14 @@ def exported(request, make_fake, tmp_path_factory) -> Exported:
     split = input_pipeline.load_split([fake.pattern], fake.transform, 2**30)
     result = training.train(config, split, split, len(LABELS), folder)
     export.export(
-        str(folder / "model"),
+        str(folder / "1"),
         config,
         fake.transform,
         LABELS,
         result.checkpoint,
         request.param,
     )
-    return Exported(folder / "model", fake, config, split, result, request.param)
+    return Exported(folder / "1", fake, config, split, result, request.param)
 
 
 def example(encoded: bytes) -> bytes:
@@ -128,6 +135,94 @@ def test_one_image_alone_answers_as_in_a_batch(exported: Exported) -> None:
         np.testing.assert_allclose(
             one["probabilities"][0], many["probabilities"][index], atol=1e-5
         )
+
+
+def test_a_narrow_image_fails_alone_on_our_server(exported: Exported) -> None:
+    file = io.BytesIO()
+    Image.new("L", (16_384, 1)).save(file, "PNG")
+    model = loaded_model.LoadedModel("fake", exported.folder, Settings())
+
+    async def answers() -> list:
+        model.start()
+        inputs = [file.getvalue(), *exported.fake.encoded[:3]]
+        requests = [
+            model.run(export.PREDICT_IMAGES, np.array([one], object), None)
+            for one in inputs
+        ]
+        found = await asyncio.gather(*requests, return_exceptions=True)
+        await model.stop()
+        return found
+
+    refused, *answered = asyncio.run(answers())
+    model.unload()
+    assert type(refused) is errors.InvalidInput
+    probabilities = np.concatenate([one["probabilities"] for one in answered])
+    np.testing.assert_allclose(
+        probabilities, exported.trainer_probabilities()[:3], atol=1e-5
+    )
+
+
+def held(kind: str, value: int) -> bytes:
+    """One picture, as a camera held that way stores it."""
+    upright = np.linspace(0, 255, 22 * 17).astype(np.uint8).reshape(22, 17)
+    upright[:9, :4] //= 3
+    # Every turn undoes itself, but for the two quarters, which undo each other.
+    stored = orientation.turn(upright, {6: 8, 8: 6}.get(value, value))
+    tags = Image.Exif()
+    tags[0x0112] = value
+    file = io.BytesIO()
+    options = {"lossless": True} if kind == "WEBP" else {"quality": 98}
+    Image.fromarray(stored).save(file, kind, exif=tags, **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_all_orientations_of_a_picture_get_one_answer_on_every_road(
+    exported: Exported, kind: str, tmp_path: pathlib.Path
+) -> None:
+    pictures = [held(kind, value) for value in range(1, 9)]
+    paths = [tmp_path / f"{value}.{kind.lower()}" for value in range(1, 9)]
+    for path, data in zip(paths, pictures, strict=True):
+        path.write_bytes(data)
+    opened = [Image.open(path) for path in paths]
+    pushed = local_model.LocalModel.load(exported.folder)
+    roads = [
+        in_label_order_of(pushed.predict(images))
+        for images in (pictures, paths, opened)
+    ]
+    encoded = [encoding.encode(data, "picture") for data in pictures]
+    examples = [example(steps.check_file(str(path)).encoded) for path in paths]
+    served = loaded_model.LoadedModel("fake", exported.folder, Settings())
+
+    async def answers() -> list:
+        served.start()
+        requests = [
+            (export.PREDICT_IMAGES, encoded),
+            (export.SERVING_DEFAULT, examples),
+        ]
+        found = [
+            await served.run(name, np.array(inputs, object), None)
+            for name, inputs in requests
+        ]
+        await served.stop()
+        return found
+
+    roads += [outputs["probabilities"] for outputs in asyncio.run(answers())]
+    served.unload()
+    for probabilities in roads:
+        np.testing.assert_allclose(
+            probabilities, roads[0][:1].repeat(8, axis=0), atol=0.02
+        )
+        if kind != "JPEG":
+            np.testing.assert_allclose(probabilities, roads[0], atol=1e-5)
+
+
+def in_label_order_of(predictions: list) -> np.ndarray:
+    return np.array([[dict(one.top)[label] for label in LABELS] for one in predictions])
+
+
+def test_the_server_knows_all_operations(exported: Exported) -> None:
+    assert ops.problems(sessions.read_meta_graph(exported.folder)) == []
 
 
 def test_classes_and_scores_come_best_first(exported: Exported) -> None:

@@ -17,7 +17,6 @@ from schema import features
 from schema.errors import DataError
 
 FORMATS = ("idx",)
-MAX_SIDE_PX = 4096
 
 # train-images-idx3-ubyte.gz, t10k-labels.idx1-ubyte, emnist-letters-test-images-...
 _NAME = re.compile(
@@ -226,9 +225,4 @@ def _decode(file: str, kind: str, data: bytes) -> np.ndarray:
     values = np.frombuffer(data, np.uint8, offset=header_bytes)
     if kind == "labels":
         return values.astype(np.int64)
-    if not all(0 < side <= MAX_SIDE_PX for side in shape[1:]):
-        raise DataError(
-            f"{file} says its images are {shape[2]}x{shape[1]} px",
-            expected=f"1 to {MAX_SIDE_PX:,} a side",
-        )
     return values.reshape(*shape, 1)

@@ -4,6 +4,7 @@ import os
 import shutil
 
 import pytest
+from PIL import Image
 
 from components.image_example_gen import (
     fingerprint,
@@ -22,6 +23,7 @@ UNREADABLE = {
     "cat/gone.png": "a link that leads nowhere",
     "cat/pipe.png": "not a file",
     "cat/photo.heic": "HEIC is read where pillow-heif is installed",
+    "cat/narrow.png": "16384x1 px, one side is more than 100 times the other",
     "dog/circle": "a link to a folder above it",
     "dog/self": "a link that leads to itself",
     "closed": "Permission denied",
@@ -54,6 +56,7 @@ def folder(fakes, unprivileged):
     (path / "cat" / "empty.png").touch()
     (path / "cat" / "gone.png").symlink_to("nothing.png")
     (path / "cat" / "photo.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(40))
+    Image.new("L", (16_384, 1)).save(path / "cat" / "narrow.png")
     os.mkfifo(path / "cat" / "pipe.png")
     (path / "dog" / "circle").symlink_to("..")
     (path / "dog" / "self").symlink_to("self")
@@ -93,7 +96,11 @@ def test_ingest(folder):
 def test_data_check(folder):
     found = list(labelled_images.from_path(str(folder)))
     names = {item.key for item in found if isinstance(item, records.Unreadable)}
-    judged = {"cat/empty.png", "cat/photo.heic"}  # by `checking.check`
+    judged = {
+        "cat/empty.png",
+        "cat/narrow.png",
+        "cat/photo.heic",
+    }  # by `checking.check`
     assert names == UNREADABLE.keys() - judged
 
 

@@ -479,6 +479,14 @@ def boastful_idx(fakes, folder):
     (folder / "train-images-idx3-ubyte").write_bytes(head + bytes(4))
 
 
+@bad(
+    "the images in t10k-images-idx3-ubyte cannot be read",
+    found="301x3 px, one side is more than 100 times the other",
+)
+def narrow_idx(fakes, folder):
+    fakes.idx(folder, is_packed=False, height_px=3, width_px=301)
+
+
 @bad("train-labels-idx1-ubyte is not an IDX file of labels", expected="0x00000801")
 def wrong_magic(fakes, folder):
     fakes.idx(folder, is_packed=False)

@@ -317,6 +317,8 @@ def damaged_images(png):
         "TIFF": png(*RED, kind="TIFF"),
         "SVG": b"<svg xmlns='http://www.w3.org/2000/svg'/>",
         "PNG without pixels": png_file(64, 64),
+        "narrow PNG": blank(1, 101),
+        "narrowest PNG": blank(16_384, 1),
         "PNG with a colour profile that is a bomb": png_file(
             64, 64, b"", chunk(b"iCCP", bomb)
         ),
@@ -348,7 +350,7 @@ def test_images_get_one_verdict_from_both_protocols(served, png):
             assert refused.value.details() == text
 
 
-@pytest.mark.parametrize("size", [(1, 1), (1, 4_096), (4_096, 1), (4_000, 4_000)])
+@pytest.mark.parametrize("size", [(1, 1), (1, 100), (16_300, 163), (4_000, 4_000)])
 def test_odd_sizes_are_answered(served, size):
     document = {
         "signature_name": "predict_images",
