@@ -115,9 +115,6 @@ class StubTraining:
         """See base class."""
         return None
 
-    def forget(self, row: rows.Row) -> None:
-        """See base class."""
-
 
 def _without_work(pipeline: pipeline_pb2.Pipeline) -> pipeline_pb2.Pipeline:
     """The compiled pipeline with `Executor` in every node."""

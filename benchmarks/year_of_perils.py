@@ -12,6 +12,7 @@ import collections
 import dataclasses
 import datetime
 import errno
+import functools
 import json
 import logging
 import os
@@ -182,10 +183,6 @@ class Training:
         """See base class."""
         return self._results.get(row.id)
 
-    def forget(self, row: rows.Row) -> None:
-        """See base class."""
-        self._results.pop(row.id, None)
-
     def _train(self, span: pathlib.Path) -> rows.Outcome:
         labels = sorted(path.name for path in span.iterdir())
         if not labels:
@@ -300,13 +297,13 @@ def run(
             opened.perils = perils
             return not (
                 controller.Controller(
-                    controller.Schedule(name, "settings", Cron("0 3 * * *")),
-                    controller.Surroundings(
-                        opened,
-                        data.ConfiguredSource(config, root, settle_seconds=60),
-                        training,
-                        time,
-                    ),
+                    name,
+                    "settings",
+                    opened,
+                    training,
+                    functools.partial(data.newest, config, root, 60),
+                    time,
+                    Cron("0 3 * * *"),
                 )
                 .tick()
                 .is_soon

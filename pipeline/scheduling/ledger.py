@@ -5,40 +5,62 @@ are single transactions, so two schedulers on one machine or volume do no slot t
 journal is a file of its own that is gone after each transaction: what is there can be
 copied at any time between two of them. No WAL, which needs shared memory and so a single
 machine.
+
+An owner holds a lock that the kernel drops with the process, in whatever container and
+under whatever process number. It says nothing of another machine, of another mount of a
+network file system, or where the file system knows no locks; there a heartbeat younger than
+LEASE does.
 """
 
 import contextlib
 import dataclasses
 import datetime
+import errno
+import fcntl
+import json
+import os
 import pathlib
+import socket
 import sqlite3
 import urllib.parse
+import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from pipeline.scheduling import owner
 from pipeline.scheduling.clock import in_words
 from pipeline.scheduling.rows import CRON, FAILED, PLANNED, RUNNING, SPAN, Row
 from schema.errors import ConfigError
 
 FILE = "schedule.sqlite"  # in the root of the runs
-FOLDER = ".schedule"  # beside it: locks, and what runs under way print
+FOLDER = ".schedule"  # beside it: a lock for each schedule
 VERSION = 2
 WAIT_SECONDS = 30.0
+HEARTBEAT_SECONDS = 10.0
+LEASE = datetime.timedelta(seconds=50)
 # A failed run of a new span is tried so often; a slot of a cron expression has the next.
 MAX_TRIES = 3
 
+_BOOT_ID = pathlib.Path("/proc/sys/kernel/random/boot_id")
 _NAMES = [field.name for field in dataclasses.fields(Row) if field.name != "id"]
 _COLUMNS = ", ".join(_NAMES)
-_TABLES = (
-    f"CREATE TABLE slots (id INTEGER PRIMARY KEY, {_COLUMNS}, UNIQUE (pipeline, slot))",
-    "CREATE INDEX slots_by_state ON slots (pipeline, state, finished)",
-    "CREATE INDEX slots_by_kind ON slots (pipeline, kind, slot)",
-    "CREATE INDEX slots_with_artifacts ON slots (pipeline)"
-    " WHERE runs != '' AND is_pruned = 0",
-    "CREATE TABLE schedules (pipeline PRIMARY KEY, since, cron, timezone)",
-)
-_FROM_VERSION_1 = ("ALTER TABLE slots ADD COLUMN notices NOT NULL DEFAULT '[]'",)
+# Version before -> what brings it up to date.
+_UPGRADES = {
+    0: (
+        f"CREATE TABLE slots (id INTEGER PRIMARY KEY, {_COLUMNS},"
+        " UNIQUE (pipeline, slot))",
+        "CREATE INDEX slots_by_state ON slots (pipeline, state, finished)",
+        "CREATE INDEX slots_by_kind ON slots (pipeline, kind, slot)",
+        "CREATE INDEX slots_with_artifacts ON slots (pipeline)"
+        " WHERE runs != '' AND is_pruned = 0",
+        "CREATE TABLE schedules (pipeline PRIMARY KEY, since, cron, timezone)",
+    ),
+    1: ("ALTER TABLE slots ADD COLUMN notices NOT NULL DEFAULT '[]'",),
+}
+# Conditions of rows, on the schedule.
+IS_OPEN = f"pipeline = ? AND state IN ('{PLANNED}', '{RUNNING}')"
+IS_ENDED = f"pipeline = ? AND state NOT IN ('{PLANNED}', '{RUNNING}')"
+# What runs first: that which somebody was at, then the oldest.
+_IN_TURN = f"{IS_OPEN} ORDER BY state DESC, planned, slot"
 
 
 class LostClaim(Exception):
@@ -46,7 +68,7 @@ class LostClaim(Exception):
 
 
 class Ledger:
-    """The rows of all schedules under a root.
+    """The rows of all schedules under a root; an object of it works on one at a time.
 
     Every method is a transaction of its own. One that finds the file locked waits up to
     WAIT_SECONDS.
@@ -63,24 +85,23 @@ class Ledger:
           ConfigError: the file is no ledger, or one of a newer version.
         """
         self._path = path
-        self._locks: dict[str, owner.Lock] = {}
-        try:
+        self._lock: int | None = None
+        with self._in_words():
             if is_read_only:
                 uri = f"{path.resolve().as_uri()}?mode=ro"
                 self._database = sqlite3.connect(uri, uri=True, timeout=WAIT_SECONDS)
             else:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 self._database = sqlite3.connect(path, timeout=WAIT_SECONDS)
-        except (OSError, sqlite3.Error) as error:
-            raise ConfigError(f"cannot open the ledger {path}: {error}") from error
-        self._database.isolation_level = None
-        self._database.row_factory = sqlite3.Row
-        with self._in_words():
+            self._database.isolation_level = None
+            self._database.row_factory = sqlite3.Row
             self._database.execute("PRAGMA synchronous=FULL")
             if not is_read_only:
                 self._database.execute("PRAGMA journal_mode=DELETE")
                 with self._transaction():
-                    self._make_tables()
+                    for statement in _UPGRADES.get(self._version(), ()):
+                        self._database.execute(statement)
+                        self._database.execute(f"PRAGMA user_version = {VERSION}")
             if (found := self._version()) != VERSION:
                 raise ConfigError(
                     f"the ledger {path} has version {found}",
@@ -90,9 +111,8 @@ class Ledger:
                 )
 
     def close(self) -> None:
-        """Closes the file, and lets go of all slots."""
-        for lock in self._locks.values():
-            lock.drop()
+        """Closes the file, and lets go of the slot."""
+        self._drop_lock()
         self._database.close()
 
     def register(
@@ -129,6 +149,10 @@ class Ledger:
                 for row in found
             ]
 
+    def first(self, condition: str, *values: Any) -> Row | None:
+        """The first of the rows that fit an SQL condition."""
+        return next(iter(self.rows(f"{condition} LIMIT 1", *values)), None)
+
     def history(self, pipeline: str | None = None, limit: int = -1) -> list[Row]:
         """Rows of one schedule or all, the newest last; -1 is no limit."""
         condition = "? IS NULL OR pipeline = ? ORDER BY planned DESC, id DESC LIMIT ?"
@@ -136,13 +160,13 @@ class Ledger:
 
     def find(self, pipeline: str, slot: str) -> Row | None:
         """The row of a slot."""
-        return next(iter(self.rows("pipeline = ? AND slot = ?", pipeline, slot)), None)
+        return self.first("pipeline = ? AND slot = ?", pipeline, slot)
 
     def newest_slot(self, pipeline: str) -> datetime.datetime | None:
         """The last moment of a cron expression that was written down."""
-        condition = "pipeline = ? AND kind = ? ORDER BY slot DESC LIMIT 1"
-        found = self.rows(condition, pipeline, CRON)
-        return datetime.datetime.fromisoformat(found[0].slot) if found else None
+        condition = "pipeline = ? AND kind = ? ORDER BY slot DESC"
+        found = self.first(condition, pipeline, CRON)
+        return datetime.datetime.fromisoformat(found.slot) if found else None
 
     def write(self, statement: str, *rows: Sequence[Any]) -> int:
         """Executes a statement for each of some rows of values; gives how many changed."""
@@ -153,127 +177,109 @@ class Ledger:
 
     def plan(self, rows: Sequence[Row], now: datetime.datetime) -> int:
         """Writes down slots that are not there yet, and plans failed spans again."""
-        moment = in_words(now)
+        planned = [dataclasses.replace(row, planned=in_words(now)) for row in rows]
         return self.write(
             f"INSERT INTO slots ({_COLUMNS}) VALUES ({', '.join('?' * len(_NAMES))})"
             " ON CONFLICT (pipeline, slot) DO UPDATE SET state = excluded.state,"
             " reason = 'again after: ' || reason"
             f" WHERE kind = '{SPAN}' AND state = '{FAILED}' AND attempts < {MAX_TRIES}",
-            *(
-                _values(
-                    dataclasses.replace(
-                        row,
-                        planned=moment,
-                        finished=moment
-                        if row.state not in (PLANNED, RUNNING)
-                        else None,
-                    )
-                )
-                for row in rows
-            ),
+            *([getattr(row, name) for name in _NAMES] for row in planned),
         )
 
     def claim(
         self, pipeline: str, now: datetime.datetime
     ) -> tuple[Row | None, Row | None]:
-        """Takes the oldest planned row, if nobody works on this schedule.
+        """Takes the oldest open row, if nobody works on this schedule.
 
-        Rows whose owner has died are planned again.
+        A row whose owner has died goes first.
 
         Returns:
           The row that is now running, or None; and the row that keeps it from being
           taken, or None.
         """
-        is_open = "pipeline = ? AND state IN (?, ?) ORDER BY state DESC, planned, slot"
         # Most looks find nothing to do; they write nothing and wait for nobody.
-        if not self.rows(f"{is_open} LIMIT 1", pipeline, PLANNED, RUNNING):
-            return None, None
-        name = urllib.parse.quote(pipeline, safe="")
-        lock = self._locks.setdefault(
-            pipeline, owner.Lock(self._path.parent / FOLDER / f"{name}.lock")
-        )
-        try:
-            if not lock.take():
-                found = self.rows(f"{is_open} LIMIT 1", pipeline, PLANNED, RUNNING)
-                return None, next(iter(found), None)
-            with self._transaction():
-                row, busy = self._take(
-                    self.rows(is_open, pipeline, PLANNED, RUNNING), lock.place, now
-                )
-        except OSError as error:
-            raise ConfigError(
-                f"cannot lock slots beside {self._path}: {error}"
-            ) from error
+        row = self.first(_IN_TURN, pipeline)
         if row is None:
-            lock.drop()
-        return row, busy
+            return None, None
+        with self._in_words():
+            place = self._take_lock(pipeline)
+            if place is None:
+                return None, row
+            with self._transaction():
+                row = self.first(_IN_TURN, pipeline)
+                if row is None or (row.state == RUNNING and _lives(row, place, now)):
+                    self._drop_lock()
+                    return None, row
+                reason = row.reason
+                if row.state == RUNNING:
+                    reason = f"{row.worker} died at it, it resumes"
+                values: dict[str, Any] = {
+                    "state": RUNNING,
+                    "reason": reason,
+                    "attempts": row.attempts + 1,
+                    "started": in_words(now),
+                    "finished": None,
+                    "owner": owner_at(place),
+                    "heartbeat": in_words(now),
+                }
+                self._database.execute(
+                    f"UPDATE slots SET {_settings(values)} WHERE id = ?",
+                    (*values.values(), row.id),
+                )
+        return dataclasses.replace(row, **values), None
 
     def update(self, row: Row, **values: Any) -> Row:
-        """Changes a running row by column; whoever ends it lets go of it.
+        """Changes a running row by column and gives it; whoever ends it lets go of it.
 
         Raises:
           LostClaim: its owner was taken for dead.
         """
-        names = ", ".join(f"{name} = ?" for name in values)
         try:
             changed = self.write(
-                f"UPDATE slots SET {names} WHERE id = ? AND state = ? AND owner = ?"
-                " AND attempts = ?",
-                (*values.values(), row.id, RUNNING, row.owner, row.attempts),
+                f"UPDATE slots SET {_settings(values)}"
+                " WHERE id = ? AND state = ? AND owner = ?",
+                (*values.values(), row.id, RUNNING, row.owner),
             )
         finally:
-            if values.get("state", RUNNING) != RUNNING and row.pipeline in self._locks:
-                self._locks[row.pipeline].drop()
+            if values.get("state", RUNNING) != RUNNING:
+                self._drop_lock()
         if not changed:
-            raise LostClaim(f"slot {row.slot} of '{row.pipeline}'")
-        return dataclasses.replace(row, **values)
+            raise LostClaim(f"slot {row.slot} was taken over by another scheduler")
+        (found,) = self.rows("id = ?", row.id)
+        return found
 
-    def _take(
-        self, found: Sequence[Row], place: str, now: datetime.datetime
-    ) -> tuple[Row | None, Row | None]:
-        """Of open rows those that run first: ours is the first that nobody works on."""
-        reasons = {}
-        for row in found:
-            if row.state != RUNNING:
-                continue
-            heartbeat = datetime.datetime.fromisoformat(str(row.heartbeat))
-            if owner.lives(str(row.owner), heartbeat, place, now):
-                return None, row
-            reasons[row.id] = f"{owner.name_of(str(row.owner))} died at it, it resumes"
-        oldest = min(found, key=lambda row: (row.planned, row.slot), default=None)
-        if oldest is None:
-            return None, None
-        values: dict[str, Any] = {
-            "state": RUNNING,
-            "reason": reasons.get(oldest.id, oldest.reason),
-            "attempts": oldest.attempts + 1,
-            "started": in_words(now),
-            "finished": None,
-            "owner": owner.this(place),
-            "heartbeat": in_words(now),
-        }
-        for number, reason in reasons.items():
-            self._database.execute(
-                "UPDATE slots SET state = ?, reason = ? WHERE id = ?",
-                (PLANNED, reason, number),
-            )
-        names = ", ".join(f"{name} = ?" for name in values)
-        self._database.execute(
-            f"UPDATE slots SET {names} WHERE id = ?", (*values.values(), oldest.id)
-        )
-        return dataclasses.replace(oldest, **values), None
+    def _take_lock(self, pipeline: str) -> str | None:
+        """Where our lock of a schedule is known: kernel and mount.
+
+        '' where the file system knows no locks; None where another process has it.
+        """
+        self._drop_lock()
+        path = self._path.parent / FOLDER / f"{urllib.parse.quote(pipeline, '')}.lock"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._drop_lock()
+            return None
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
+                raise
+            return ""
+        try:
+            kernel = _BOOT_ID.read_text(encoding="ascii").strip()
+        except OSError:
+            kernel = socket.gethostname()
+        return f"{kernel} {os.fstat(self._lock).st_dev}"
+
+    def _drop_lock(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+        self._lock = None
 
     def _version(self) -> int:
         (found,) = self._database.execute("PRAGMA user_version")
         return found[0]
-
-    def _make_tables(self) -> None:
-        steps = {0: _TABLES, 1: _FROM_VERSION_1}.get(self._version())
-        if steps is None:
-            return
-        for statement in steps:
-            self._database.execute(statement)
-        self._database.execute(f"PRAGMA user_version = {VERSION}")
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -289,10 +295,10 @@ class Ledger:
 
     @contextlib.contextmanager
     def _in_words(self) -> Iterator[None]:
-        """Turns what SQLite objects to into a sentence."""
+        """Turns what SQLite and the file system object to into a sentence."""
         try:
             yield
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             tip = ""
             if "locked" in str(error):
                 tip = f"another program has held it for {WAIT_SECONDS:.0f} s"
@@ -303,5 +309,25 @@ class Ledger:
             ) from error
 
 
-def _values(row: Row) -> list[Any]:
-    return [getattr(row, name) for name in _NAMES]
+def owner_at(place: str) -> str:
+    """This process as text, unlike any other; `place` is that of its lock."""
+    return json.dumps(
+        {
+            "name": f"process {os.getpid()} on {socket.gethostname()}",
+            "place": place,
+            "token": uuid.uuid4().hex,
+        }
+    )
+
+
+def _lives(row: Row, place: str, now: datetime.datetime) -> bool:
+    """Whether the owner of a running row works on, seen from who holds the lock."""
+    if place and json.loads(str(row.owner)).get("place") == place:
+        return False  # the lock is ours, so it is not his
+    # A heartbeat far ahead is that of a clock gone wrong.
+    return abs(now - datetime.datetime.fromisoformat(str(row.heartbeat))) < LEASE
+
+
+def _settings(values: dict[str, Any]) -> str:
+    """The SET clause of some columns."""
+    return ", ".join(f"{name} = ?" for name in values)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import json
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
@@ -71,6 +72,12 @@ class Row:
         return self.runs.rpartition(" ")[2]
 
     @property
+    def worker(self) -> str:
+        """Who works on it, as 'process 4711 on host'."""
+        values = json.loads(str(self.owner))
+        return values.get("name") or f"process {values['pid']} on {values['host']}"
+
+    @property
     def seconds(self) -> float | None:
         """From start to end of the last attempt."""
         if not self.started or not self.finished:
@@ -81,22 +88,16 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """How a run ended.
-
-    Attributes:
-      state: DONE, REFUSED or FAILED. reason: in words.
-      exit_code: of the command.
-      pushed_version: version that became live, or None.
-    """
+    """How a slot ends: the columns of its row that say so."""
 
     state: str
     reason: str
-    exit_code: int
+    exit_code: int | None = None
     pushed_version: str | None = None
 
 
-class Interrupted(Exception):
-    """The run was stopped from outside, and can resume."""
+class TryAgain(Exception):
+    """A slot has to wait: data on their way, a run that was stopped; `args[0]` says why."""
 
 
 class Runner(Protocol):
@@ -105,7 +106,7 @@ class Runner(Protocol):
     def run(
         self, row: Row, settings: Mapping[str, str], beat: Callable[[str], None]
     ) -> Outcome:
-        """Runs, and calls `beat` at least every HEARTBEAT_SECONDS meanwhile.
+        """Runs, and calls `beat` at least every `ledger.HEARTBEAT_SECONDS` meanwhile.
 
         Args:
           row: the slot.
@@ -113,11 +114,8 @@ class Runner(Protocol):
           beat: takes the name of the run's folder, '' before there is one.
 
         Raises:
-          Interrupted: the run was stopped, and resumes when it is called again.
+          TryAgain: the run was stopped, and resumes when it is called again.
         """
 
     def outcome(self, row: Row) -> Outcome | None:
-        """How the run of a slot ended; None where it did not."""
-
-    def forget(self, row: Row) -> None:
-        """Drops what `outcome` tells."""
+        """How the last run of a slot ended by its folder; None where it did not."""

@@ -8,22 +8,22 @@ import pathlib
 import shlex
 import sys
 import types
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Collection, Iterator
+from typing import Any
 
 import click
 import filelock
 
 from components.image_example_gen import spans
 from pipeline import experiments, inputs, runs, settings
+from pipeline.scheduling import controller, data, hooks, rows
+from pipeline.scheduling.clock import Clock, in_words
+from pipeline.scheduling.command_runner import CommandRunner
+from pipeline.scheduling.cron import Cron
+from pipeline.scheduling.ledger import FILE, Ledger
 from schema import models_config, versions
 from slimline import errors
 from slimline.cli import options, output, schedule_text
-
-if TYPE_CHECKING:
-    from pipeline.scheduling.controller import Controller, Look
-    from pipeline.scheduling.ledger import Ledger
-    from pipeline.scheduling.rows import Row
 
 # The program, as this process was started; -P: no module of the working folder hides ours.
 _COMMAND = (
@@ -32,11 +32,8 @@ _COMMAND = (
 )
 BY = "slimline.schedule"
 _MINUTE_SECONDS = 60.0
-_TOLD = {
-    "failure": "failed",
-    "refusal": "was refused by the gate or a check",
-    "push": "pushed a model",
-}
+# What is shown of a slot before it is run.
+_DUE = ("slot", "kind", "state", "reason", "data")
 Command = Callable[..., Any]
 # Values of the options of `run` and `tick`, by name.
 Given = types.SimpleNamespace
@@ -54,8 +51,8 @@ _OPTIONS: tuple[Callable[[Command], Command], ...] = (
     ),
     _shown(
         "--missed",
-        type=click.Choice(["skip", "once", "all"]),
-        default="once",
+        type=click.Choice([controller.SKIP, controller.ONCE, controller.ALL]),
+        default=controller.ONCE,
         help="What to run of slots that were not begun in time: none, the last, or all.",
     ),
     _shown(
@@ -100,7 +97,7 @@ _OPTIONS: tuple[Callable[[Command], Command], ...] = (
             help=f"Tell that a run {words}: JSON to the command's standard input, or by"
             " POST; may be repeated.",
         )
-        for event, words in _TOLD.items()
+        for event, words in hooks.EVENTS.items()
     ),
     options.root_option,
     options.output_options,
@@ -111,7 +108,9 @@ def _options(command: Command) -> Command:
     """What `run` and `tick` both take."""
     for option in reversed(_OPTIONS):
         command = option(command)
-    return command
+    return click.argument("experiment", shell_complete=options.complete_experiments)(
+        command
+    )
 
 
 @click.group(short_help="Train on a schedule, or on every new span.")
@@ -120,7 +119,6 @@ def command() -> None:
 
 
 @command.command("run", short_help="Stay, and train when it is time.")
-@click.argument("experiment", shell_complete=options.complete_experiments)
 @_shown(
     "--every",
     "every_minutes",
@@ -137,20 +135,19 @@ def run_command(
     Each run is a process of its own, as `slimline run` starts one. Stopped or killed, the
     same command resumes the slot that it was at.
     """
-    from pipeline.scheduling import controller
-    from pipeline.scheduling.clock import Clock
-
     given = Given(**values, is_forced=False, looks_back=False)
-    _check(given)
+    _maker(given)
 
-    def listen(look: "Look", moment: datetime.datetime) -> None:
-        for line in schedule_text.look_lines(look, moment, is_json=is_json):
-            if not is_quiet or is_json:
-                click.echo(line)
+    def listen(look: controller.Look, moment: datetime.datetime) -> None:
+        now, following = in_words(Clock().now()), in_words(moment)
+        lines, document = schedule_text.look(look)
+        text = "\n".join(f"{now} {line}" for line in [*lines, f"next look {following}"])
+        document |= {"time": now, "next": following}
+        output.emit(text, document, is_json=is_json, is_quiet=is_quiet)
 
     with _ledger(given.root) as ledger:
         controller.serve(
-            lambda: _controller(given, ledger),
+            lambda: _maker(given)(ledger=ledger),
             Clock(),
             every_seconds=every_minutes * _MINUTE_SECONDS,
             listener=listen,
@@ -159,7 +156,6 @@ def run_command(
 
 
 @command.command("tick", short_help="Look once, and train what is due.")
-@click.argument("experiment", shell_complete=options.complete_experiments)
 @click.option(
     "--force",
     "is_forced",
@@ -177,24 +173,21 @@ def tick_command(is_dry: bool, is_json: bool, is_quiet: bool, **values: Any) -> 
     process works on the slot, or its data are on their way; look again.
     """
     given = Given(**values, looks_back=True)
-    _check(given)
+    make = _maker(given)
     if is_dry:
-        return _show_due(given, is_json=is_json, is_quiet=is_quiet)
+        return _show_due(given, make, is_json=is_json, is_quiet=is_quiet)
     with _ledger(given.root) as ledger:
-        look = _controller(given, ledger).tick()
-    document = {
-        "rows": [schedule_text.as_document(row) for row in look.rows],
-        "planned": look.planned,
-        "waits_for": look.waits_for,
-    }
-    text = schedule_text.look(look)
-    if look.fault is not None:
-        text = "\n".join(text.splitlines()[:-1])
-        return output.emit_outcome(
-            text, document, look.fault, is_json=is_json, is_quiet=is_quiet or not text
-        )
+        look = make(ledger=ledger).tick()
+    if look.fault is not None and not look.rows:
+        raise look.fault
+    lines, document = schedule_text.look(look)
+    text = "\n".join(lines) or "nothing is due"
     output.emit(text, document, is_json=is_json, is_quiet=is_quiet)
-    return _exit_code(look)
+    for row in reversed(look.rows):
+        if row.state in (rows.FAILED, rows.REFUSED):
+            # A run that a signal ended has none of its own.
+            return max(row.exit_code or 0, 0) or errors.RUN_FAILED
+    return errors.TEMPORARILY_FAILED if look.is_soon else errors.DONE
 
 
 @command.command("history", short_help="List the slots with what came of them.")
@@ -213,7 +206,7 @@ def history_command(
     is_json: bool,
     is_quiet: bool,
 ) -> int:
-    """List the slots, the newest last, with what came of them and who was told."""
+    """List the slots under --root, the newest last: when, what for, what came of it."""
     with _ledger(root, is_read_only=True) as ledger:
         found = ledger.history(experiment, -1 if lists_all else limit)
     told = schedule_text.notices(found)
@@ -228,8 +221,6 @@ def history_command(
 @options.output_options
 def status_command(root: pathlib.Path, is_json: bool, is_quiet: bool) -> int:
     """Say of each schedule under --root what is running, what was last and what is next."""
-    from pipeline.scheduling.clock import Clock
-
     with _ledger(root, is_read_only=True) as ledger:
         states = schedule_text.states(ledger, Clock().now())
     text = schedule_text.status(states)
@@ -237,8 +228,8 @@ def status_command(root: pathlib.Path, is_json: bool, is_quiet: bool) -> int:
     return errors.DONE
 
 
-def _check(given: Given) -> None:
-    """Finds the mistakes that show before anything is due.
+def _maker(given: Given) -> Callable[..., controller.Controller]:
+    """Finds the mistakes that show before anything is due; gives what makes a controller.
 
     Raises:
       ConfigError: a setting, a cron expression, a command or an address is wrong.
@@ -246,7 +237,14 @@ def _check(given: Given) -> None:
     """
     if bool(given.cron) == given.on_new_span:
         raise click.UsageError("give --cron EXPRESSION or --on-new-span")
-    resolved = _resolve(given)
+    experiments.find(given.experiment)
+    resolved = settings.resolve(
+        given.experiment,
+        config_file=given.config_file,
+        assignments=given.assignments,
+        data=given.data,
+        is_tiny=given.is_tiny,
+    )
     config = resolved.config
     if config.data.span != spans.NEWEST:
         raise errors.ConfigError(
@@ -266,73 +264,39 @@ def _check(given: Given) -> None:
             found=config.data.path or "no --data",
             expected="--data with {SPAN}, or {YYYY}, {MM} and {DD}",
         )
+    root = given.root.resolve()
+    path = inputs.expected_path(config, root)
     if config.data.path:
-        path = inputs.data_path(config, given.root)
-        inputs.contract_for(config, path, given.root)
+        inputs.contract_for(config, path, root)
+    checked = config
     if is_pattern:
         spans.check_pattern(config.data.path)
         # The first span may be yet to come.
-        data = dataclasses.replace(config.data, path="")
-        config = dataclasses.replace(config, data=data)
-    inputs.check(config)
-    _cron(given)
-    _hooks(given)
-
-
-def _resolve(given: Given) -> settings.Resolved:
-    experiments.find(given.experiment)
-    return settings.resolve(
-        given.experiment,
-        config_file=given.config_file,
-        assignments=given.assignments,
-        data=given.data,
-        is_tiny=given.is_tiny,
-    )
-
-
-def _cron(given: Given) -> Any:
-    from pipeline.scheduling.cron import Cron
-
-    return Cron(given.cron, given.timezone) if given.cron else None
-
-
-def _hooks(given: Given) -> Any:
-    from pipeline.scheduling import hooks
-
-    return hooks.Hooks({event: getattr(given, f"on_{event}") for event in _TOLD})
-
-
-def _controller(given: Given, ledger: "Ledger") -> "Controller":
-    from pipeline.scheduling import controller, data
-    from pipeline.scheduling.clock import Clock
-    from pipeline.scheduling.command_runner import CommandRunner
-
-    config = _resolve(given).config
-    root = given.root.resolve()
-    path = inputs.data_path(config, root)
-    model = root / versions.SERVING_FOLDER / inputs.model_name(config, path)
+        without = dataclasses.replace(config.data, path="")
+        checked = dataclasses.replace(config, data=without)
+    inputs.check(checked)
+    targets = {event: getattr(given, f"on_{event}") for event in hooks.EVENTS}
+    hooks.check(targets)
     identity = inputs.identity(config, path)
-    return controller.Controller(
-        controller.Schedule(
-            pipeline=data.identity(config, path),
-            settings_key=data.settings_key(config),
-            cron=_cron(given),
-            missed=given.missed,
-            grace_seconds=given.grace_minutes * _MINUTE_SECONDS,
-            is_warm=given.is_warm,
-            is_forced=given.is_forced,
-            looks_back=given.looks_back,
+    model = root / versions.SERVING_FOLDER / inputs.model_name(config, path)
+    return functools.partial(
+        controller.Controller,
+        pipeline=data.identity(config, path),
+        settings_key=data.settings_key(config),
+        runner=CommandRunner(_COMMAND, config.name, _run_arguments(given), root),
+        newest=functools.partial(data.newest, config, root, given.settle_seconds),
+        cron=Cron(given.cron, given.timezone) if given.cron else None,
+        missed=given.missed,
+        grace_seconds=given.grace_minutes * _MINUTE_SECONDS,
+        is_forced=given.is_forced,
+        looks_back=given.looks_back,
+        starts_warm=lambda: given.is_warm and models_config.live(model) is not None,
+        is_busy=lambda: _is_busy(root, identity),
+        keep_runs=given.keep_runs,
+        prune=functools.partial(
+            _prune, root, identity, model.name, given.keep_versions
         ),
-        controller.Surroundings(
-            ledger=ledger,
-            source=data.ConfiguredSource(config, root, given.settle_seconds),
-            runner=CommandRunner(_COMMAND, config.name, _run_arguments(given), root),
-            clock=Clock(),
-            hooks=_hooks(given),
-            has_live_model=lambda: models_config.live(model) is not None,
-            is_busy=lambda: _is_busy(root, identity),
-            tidy=lambda row: _tidy(given, ledger, identity, model.name, row),
-        ),
+        targets=targets,
     )
 
 
@@ -348,17 +312,21 @@ def _run_arguments(given: Given) -> list[str]:
     return [*arguments, *(["--tiny"] if given.is_tiny else [])]
 
 
-def _tidy(
-    given: Given, ledger: "Ledger", identity: str, model: str, row: "Row"
-) -> None:
+def _prune(
+    root: pathlib.Path,
+    identity: str,
+    model: str,
+    keep_versions: int,
+    old_runs: Collection[str],
+) -> Collection[str]:
     """Deletes old versions, and then the artifacts that led to them."""
     # The metadata store takes a second to load, which a look need not wait for.
-    from pipeline.scheduling import retention
+    from pipeline import retention
     from serving import models
 
-    if given.keep_versions and model in models.names(given.root):
-        models.find(given.root, model).prune(given.keep_versions, by=BY)
-    retention.tidy(ledger, given.root, identity, given.keep_runs, row)
+    if keep_versions and model in models.names(root):
+        models.find(root, model).prune(keep_versions, by=BY)
+    return retention.prune(root, identity, old_runs)
 
 
 def _is_busy(root: pathlib.Path, identity: str) -> bool:
@@ -373,59 +341,49 @@ def _is_busy(root: pathlib.Path, identity: str) -> bool:
 
 
 @contextlib.contextmanager
-def _ledger(root: pathlib.Path, *, is_read_only: bool = False) -> "Iterator[Ledger]":
-    from pipeline.scheduling import ledger
-
-    path = root / ledger.FILE
+def _ledger(root: pathlib.Path, *, is_read_only: bool = False) -> Iterator[Ledger]:
+    path = root / FILE
     if is_read_only and not path.is_file():
         raise errors.ConfigError(
             f"no schedule in {root}",
-            expected=f"{ledger.FILE}, as slimline schedule run and tick write it",
+            expected=f"{FILE}, as slimline schedule run and tick write it",
             tip="--root DIR looks elsewhere",
         )
-    with contextlib.closing(ledger.Ledger(path, is_read_only=is_read_only)) as opened:
+    with contextlib.closing(Ledger(path, is_read_only=is_read_only)) as opened:
         yield opened
 
 
-def _show_due(given: Given, *, is_json: bool, is_quiet: bool) -> int:
-    from pipeline.scheduling import data, ledger
-
-    due: tuple[Row, ...] = ()
-    waits_for = ""
-    path = given.root / ledger.FILE
+def _show_due(
+    given: Given,
+    make: Callable[..., controller.Controller],
+    *,
+    is_json: bool,
+    is_quiet: bool,
+) -> int:
+    path = given.root / FILE
     is_there = path.is_file()
-    with contextlib.closing(
-        ledger.Ledger(
-            path if is_there else pathlib.Path(":memory:"), is_read_only=is_there
-        )
-    ) as opened:
+    ledger = Ledger(
+        path if is_there else pathlib.Path(":memory:"), is_read_only=is_there
+    )
+    due: tuple[rows.Row, ...] = ()
+    waits_for = ""
+    with contextlib.closing(ledger):
         try:
-            due = _controller(given, opened).due()
-        except data.NotSettled as error:
+            due = make(ledger=ledger).due()
+        except rows.TryAgain as error:
             waits_for = str(error)
         except errors.DataError as error:
             waits_for = error.message
-    words = ["slimline", "run", given.experiment, *_run_arguments(given)]
+    run = shlex.join(["slimline", "run", given.experiment, *_run_arguments(given)])
     document = {
         "dry_run": True,
-        "due": [
-            {name: getattr(row, name) for name in schedule_text.DUE} for row in due
-        ],
+        "due": [{name: getattr(row, name) for name in _DUE} for row in due],
         "waits_for": waits_for,
-        "command": shlex.join(words),
+        "command": run,
     }
-    text = schedule_text.due(due, waits_for, shlex.join(words))
+    lines = [f"slot {row.slot}: {row.reason or f'would run: {run}'}" for row in due]
+    if waits_for:
+        lines.append(f"waits: {waits_for}")
+    text = "\n".join([*(lines or ["nothing is due"]), "", "nothing was run or written"])
     output.emit(text, document, is_json=is_json, is_quiet=is_quiet)
     return errors.DONE
-
-
-def _exit_code(look: "Look") -> int:
-    """That of the last slot that did not end well; 75 where a slot waits."""
-    from pipeline.scheduling import rows
-
-    for row in reversed(look.rows):
-        if row.state in (rows.FAILED, rows.REFUSED):
-            # A run that a signal ended has none of its own.
-            code = row.exit_code or 0
-            return code if code > 0 else errors.RUN_FAILED
-    return errors.TEMPORARILY_FAILED if look.is_soon else errors.DONE

@@ -8,7 +8,7 @@ import pytest
 
 from components.image_example_gen import spans
 from pipeline.scheduling import rows
-from pipeline.scheduling.controller import Controller, Schedule, Surroundings
+from pipeline.scheduling.controller import Controller
 from pipeline.scheduling.cron import Cron
 from pipeline.scheduling.data import Data
 from pipeline.scheduling.ledger import FILE, Ledger
@@ -79,14 +79,12 @@ class StubRunner:
             raise outcome
         if callable(outcome):
             outcome = outcome(settings)
-        self.results[row.id] = outcome
+        if outcome.state != rows.FAILED:  # what fails leaves no summary
+            self.results[row.id] = outcome
         return outcome
 
     def outcome(self, row):
         return self.results.get(row.id)
-
-    def forget(self, row):
-        self.results.pop(row.id, None)
 
 
 @dataclasses.dataclass
@@ -104,20 +102,16 @@ class Stage:
         return Ledger(self.root / FILE)
 
     def controller(self, cron="0 3 * * *", *, ledger=None, timezone="UTC", **given):
-        fields = {field.name for field in dataclasses.fields(Schedule)} - {"pipeline"}
-        schedule = Schedule(
-            pipeline=given.pop("pipeline", "cats"),
-            settings_key=given.pop("settings_key", "s"),
-            cron=Cron(cron, timezone) if cron else None,
-            **{name: given.pop(name) for name in fields & given.keys()},
-        )
         values = {
+            "pipeline": "cats",
+            "settings_key": "s",
             "ledger": ledger or self.ledger,
-            "source": self.source,
+            "newest": self.source.newest,
             "runner": self.runner,
             "clock": self.clock,
+            "cron": Cron(cron, timezone) if cron else None,
         }
-        return Controller(schedule, Surroundings(**(values | given)))
+        return Controller(**(values | given))
 
     def states(self):
         return [(row.slot, row.state) for row in self.ledger.history()]

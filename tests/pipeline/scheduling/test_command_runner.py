@@ -13,8 +13,8 @@ import time
 import pytest
 
 from pipeline.scheduling import command_runner, rows
-from pipeline.scheduling.command_runner import CommandRunner, read_outcome
-from pipeline.scheduling.rows import SPAN, Interrupted, Row
+from pipeline.scheduling.command_runner import CommandRunner, of_summary
+from pipeline.scheduling.rows import SPAN, Row, TryAgain
 from schema.errors import ConfigError
 
 ROW = Row("cats/a b", "span 3", SPAN, id=7)
@@ -50,10 +50,14 @@ document = {"schema_version": 1}
 if how in ("done", "gate"):
     document["summary"] = {
         "run": folder.name,
+        "passed": how == "done",
         "verdict": ["top-1 0.9 required"],
+        "refusals": [] if how == "done" else ["top-1 0.9 required"],
+        "infra_refusals": [],
         "pushed_version": "17" if how == "done" else None,
         "is_cached": False,
     }
+    (folder / "summary.json").write_text(json.dumps(document["summary"]))
 if error:
     document["error"] = error
 print(json.dumps(document))
@@ -127,12 +131,24 @@ def test_what_the_command_is_given(run, tmp_path) -> None:
     ]
 
 
-def test_the_outcome_outlives_who_ordered_it(run) -> None:
-    found, _, runner = run("done")
-    assert runner.outcome(ROW) == found
-    runner.forget(ROW)
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [
+        ("done", "top-1 0.9 required"),
+        ("gate", "gate refused the model: top-1 0.9 required"),
+    ],
+)
+def test_the_outcome_outlives_who_ordered_it(run, how, reason) -> None:
+    """The folder of the run tells it."""
+    found, beats, runner = run(how)
+    outcome = runner.outcome(dataclasses.replace(ROW, runs=f"older {beats[-1]}"))
+    assert outcome == dataclasses.replace(found, reason=reason)
     assert runner.outcome(ROW) is None
-    assert runner.outcome(dataclasses.replace(ROW, id=8)) is None
+
+
+def test_what_failed_has_no_outcome_in_its_folder(run) -> None:
+    _, beats, runner = run("drift")
+    assert runner.outcome(dataclasses.replace(ROW, runs=beats[-1])) is None
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -151,9 +167,8 @@ def test_a_run_that_is_interrupted_is_no_failure(
             with contextlib.suppress(ProcessLookupError):
                 os.kill(int((root / "pid").read_text()), number)
 
-    with pytest.raises(Interrupted):
+    with pytest.raises(TryAgain):
         runner.run(ROW, {}, interrupt)
-    assert runner.outcome(ROW) is None
 
 
 def wait_for(path: pathlib.Path) -> None:
@@ -205,6 +220,30 @@ def test_a_program_that_is_not_there(tmp_path) -> None:
         runner.run(ROW, {}, lambda run: None)
 
 
-def test_what_came_from_the_cache_is_told() -> None:
-    found = read_outcome({"summary": {"verdict": ["fine"], "is_cached": True}})
-    assert (found.state, found.reason) == (rows.DONE, "served from the cache: fine")
+PASSED = {
+    "passed": True,
+    "verdict": ["fine"],
+    "is_cached": False,
+    "pushed_version": "7",
+}
+REFUSED = {"passed": False, "refusals": [], "infra_refusals": ["latency 9 ms"]}
+
+
+@pytest.mark.parametrize(
+    ("summary", "state", "reason", "code"),
+    [
+        (PASSED, rows.DONE, "fine", 0),
+        (PASSED | {"is_cached": True}, rows.DONE, "served from the cache: fine", 0),
+        (REFUSED, rows.REFUSED, "the served model failed its check: latency 9 ms", 5),
+        (
+            REFUSED | {"refusals": ["top-1", "recall"]},
+            rows.REFUSED,
+            "gate refused the model: top-1; recall",
+            3,
+        ),
+    ],
+)
+def test_what_a_summary_says(summary, state, reason, code) -> None:
+    found = of_summary(summary)
+    assert (found.state, found.reason, found.exit_code) == (state, reason, code)
+    assert found.pushed_version == summary.get("pushed_version")

@@ -7,10 +7,8 @@ import pytest
 
 from pipeline.scheduling import rows
 from pipeline.scheduling.controller import MAX_ATTEMPTS, Look
-from pipeline.scheduling.data import NotSettled
-from pipeline.scheduling.hooks import Hooks
 from pipeline.scheduling.ledger import FILE, Ledger
-from pipeline.scheduling.rows import Interrupted, Outcome
+from pipeline.scheduling.rows import Outcome, TryAgain
 from schema.errors import ConfigError, DataError
 
 DRIFTED = Outcome(
@@ -23,7 +21,7 @@ DRIFTED = Outcome(
 
 def test_nights(stage) -> None:
     """First span trains; nothing new; drifted one stops; the third starts warm."""
-    controller = stage.controller(is_warm=True, has_live_model=lambda: True)
+    controller = stage.controller(starts_warm=lambda: True)
     assert controller.tick().rows == ()
     stage.clock.go(hours=2)
     (first,) = controller.tick().rows
@@ -66,7 +64,7 @@ def test_nights(stage) -> None:
 def test_there_is_no_warm_start_without_a_model(stage) -> None:
     stage.controller().tick()
     stage.clock.go(hours=2)
-    stage.controller(is_warm=True, has_live_model=lambda: False).tick()
+    stage.controller(starts_warm=lambda: False).tick()
     assert stage.runner.orders[0] == {"data.span": "1"}
 
 
@@ -213,12 +211,12 @@ def test_a_run_that_ended_before_the_kill_is_not_run_again(stage) -> None:
     first.tick()
     stage.clock.go(hours=2)
 
-    def die(row):
+    def die(names):
         raise Killed
 
     dying = stage.open()
     with pytest.raises(Killed):
-        stage.controller(tidy=die, ledger=dying).tick()
+        stage.controller(prune=die, ledger=dying).tick()
     dying.close()
     (row,) = first.tick().rows
     assert (row.state, row.attempts, row.pushed_version) == (rows.DONE, 2, "1")
@@ -246,7 +244,7 @@ def test_a_run_that_is_interrupted_is_ordered_again(stage) -> None:
     controller = stage.controller()
     controller.tick()
     stage.clock.go(hours=2)
-    stage.runner.outcomes.append(Interrupted("the run was interrupted"))
+    stage.runner.outcomes.append(TryAgain("the run was interrupted"))
     look = controller.tick()
     assert look.waits_for == "the run was interrupted" and look.is_soon
     assert [row.state for row in controller.tick().rows] == [rows.DONE]
@@ -256,7 +254,7 @@ def test_data_on_their_way_are_waited_for(stage) -> None:
     controller = stage.controller()
     controller.tick()
     stage.clock.go(hours=2)
-    stage.source.error = NotSettled("span 1 was written to 3 s ago")
+    stage.source.error = TryAgain("span 1 was written to 3 s ago")
     look = controller.tick()
     assert look.waits_for == "span 1 was written to 3 s ago"
     soon = stage.clock.now() + datetime.timedelta(seconds=60)
@@ -386,10 +384,10 @@ def test_what_is_wrong_with_a_pattern_ends_the_look(stage) -> None:
 
 
 def test_who_could_not_be_told_is_written_down(stage) -> None:
-    hooks = Hooks({"push": ["false"], "failure": ["true"], "refusal": ["true"]})
+    hooks = {"push": ["false"], "failure": ["true"], "refusal": ["true"]}
     stage.controller().tick()
     stage.clock.go(hours=2)
-    (row,) = stage.controller(hooks=hooks).tick().rows
+    (row,) = stage.controller(targets=hooks).tick().rows
     assert row.state == rows.DONE
     (found,) = stage.ledger.history()
     (notice,) = json.loads(found.notices)
@@ -402,12 +400,12 @@ def test_who_could_not_be_told_is_written_down(stage) -> None:
 
 
 def test_what_cannot_be_tidied_up_fails_no_run(stage) -> None:
-    def fail(row):
+    def fail(names):
         raise OSError("no such device")
 
     stage.controller().tick()
     stage.clock.go(hours=2)
-    (row,) = stage.controller(tidy=fail).tick().rows
+    (row,) = stage.controller(prune=fail).tick().rows
     assert row.state == rows.DONE
 
 
@@ -439,7 +437,7 @@ def test_a_data_error_is_one_line(stage) -> None:
 
 def test_a_slot_that_kills_its_schedulers_is_given_up_and_told(stage) -> None:
     told = stage.root / "told"
-    hooks = Hooks({"failure": [f"touch {told}"]})
+    hooks = {"failure": [f"touch {told}"]}
     stage.controller().tick()
     stage.clock.go(hours=2)
     for _ in range(MAX_ATTEMPTS):
@@ -449,7 +447,7 @@ def test_a_slot_that_kills_its_schedulers_is_given_up_and_told(stage) -> None:
             stage.controller(ledger=dying).tick()
         dying.close()
         assert not told.exists()
-    (row,) = stage.controller(hooks=hooks).tick().rows
+    (row,) = stage.controller(targets=hooks).tick().rows
     assert (row.state, row.exit_code) == (rows.FAILED, 1)
     assert row.reason.startswith("given up after 5 attempts: process ")
     assert row.reason.endswith(" died at it, it resumes")
@@ -471,3 +469,25 @@ def test_two_data_sets_of_one_experiment_are_two_schedules(stage) -> None:
         ("a", "span 1"),
         ("b", "span 1"),
     }
+
+
+@pytest.mark.parametrize(("keep_runs", "pruned"), [(0, []), (2, ["1", "1 2"])])
+def test_so_many_runs_are_kept(stage, keep_runs: int, pruned: list[str]) -> None:
+    """What the first one leaves is asked for again; that of a dead attempt goes, too."""
+    asked = []
+
+    def prune(names):
+        asked.append(" ".join(sorted(name[-1] for name in names)))
+        return names if len(asked) > 3 else ()
+
+    controller = stage.controller(None, keep_runs=keep_runs, prune=prune)
+    for span in (2, 3, 4):
+        controller.tick()
+        stage.clock.go(days=1)
+        stage.source.spans.append(span)
+    controller.tick()
+    assert [names for names in asked if names] == pruned
+    assert [row.is_pruned for row in stage.ledger.history()] == [
+        *[bool(keep_runs)] * 2,
+        *(False, False),
+    ]

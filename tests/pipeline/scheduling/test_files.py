@@ -12,7 +12,7 @@ import yaml
 from kubernetes import client
 
 from pipeline import scheduling
-from pipeline.scheduling import owner
+from pipeline.scheduling import ledger
 from pipeline.scheduling.cron import Cron
 from slimline.cli import main
 
@@ -46,7 +46,7 @@ def test_kubernetes_runs_one_at_a_time(cronjob: client.V1CronJob) -> None:
     job = cronjob.spec.job_template.spec
     assert job.template.spec.restart_policy == "OnFailure"
     waited = sum(10 * 2**attempt for attempt in range(job.backoff_limit))
-    assert waited > owner.LEASE.total_seconds()
+    assert waited > ledger.LEASE.total_seconds()
     assert re.fullmatch(r"[a-z0-9-]{1,52}", cronjob.metadata.name)
 
 

@@ -16,7 +16,8 @@ import time
 
 import pytest
 
-from pipeline.scheduling import owner, rows
+from pipeline.scheduling import ledger as ledger_module
+from pipeline.scheduling import rows
 from pipeline.scheduling.ledger import FILE, MAX_TRIES, Ledger, LostClaim
 from pipeline.scheduling.rows import Row
 from schema.errors import ConfigError
@@ -108,7 +109,7 @@ def test_what_a_dead_owner_leaves_is_taken_over_at_once(
     mine, _ = ledger.claim("cats", NOW)
     ledger.update(mine, runs="run-a")
     # The kernel drops the lock of a process that dies; its row stays as it was.
-    ledger._locks["cats"].drop()
+    ledger._drop_lock()
     row, _ = other.claim("cats", NOW)
     assert row is not None and row.attempts == 2 and row.run == "run-a"
     assert row.reason == (
@@ -131,8 +132,8 @@ def test_of_another_machine_a_heartbeat_tells(
     """Neither its lock nor its process number says anything here."""
     ledger.plan([SLOT], NOW)
     mine, _ = ledger.claim("cats", NOW)
-    ledger.update(mine, owner=owner.this(place))
-    ledger._locks["cats"].drop()
+    ledger.update(mine, owner=ledger_module.owner_at(place))
+    ledger._drop_lock()
     for seconds in (10, 45, -10):
         moment = NOW + datetime.timedelta(seconds=seconds)
         nothing, busy = other.claim("cats", moment)
@@ -147,7 +148,7 @@ def test_a_file_system_without_locks_is_told_by_heartbeats(
     def refuse(*values):
         raise OSError(errno.ENOTSUP, "no locks here")
 
-    monkeypatch.setattr(owner.fcntl, "flock", refuse)
+    monkeypatch.setattr(ledger_module.fcntl, "flock", refuse)
     ledger.plan([SLOT], NOW)
     row, _ = ledger.claim("cats", NOW)
     assert row is not None and json.loads(row.owner)["place"] == ""
@@ -238,7 +239,7 @@ def test_a_killed_owner_is_known_at_once(tmp_path, has_namespace: bool) -> None:
         nothing, busy = ledger.claim("cats", now)
         assert nothing is None and busy is not None
         if has_namespace:
-            assert owner.name_of(busy.owner).startswith("process 1 on ")
+            assert busy.worker.startswith("process 1 on ")
         holder.kill()
         holder.wait()
         end = time.monotonic() + 60
