@@ -67,7 +67,7 @@ def _push(
 
 
 class StubTraining:
-    """A runner of schedules (`rows.Runner`) whose runs compute nothing."""
+    """A runner of schedules (`CommandRunner`) whose runs compute nothing."""
 
     def __init__(self, config: PipelineConfig, root: pathlib.Path, clock: Clock):
         self._config = config
@@ -78,14 +78,14 @@ class StubTraining:
         self,
         row: rows.Row,
         settings: Mapping[str, str],
-        beat: Callable[[str], None],
+        began: Callable[[str], None],
     ) -> rows.Outcome:
         """See base class."""
         config = self._config
         folder = runs.create(
             self._root, flatten(as_json(config)), {}, now=self._clock.now()
         )
-        beat(folder.name)
+        began(folder.name)
         found = inputs.resolve(config, self._root)
         pipeline = dag.create_pipeline(
             config,

@@ -147,7 +147,7 @@ class World:
 
 
 class Training:
-    """A runner of schedules (`rows.Runner`) that draws models."""
+    """A runner of schedules (`CommandRunner`) that draws models."""
 
     def __init__(
         self,
@@ -165,10 +165,10 @@ class Training:
         self._results: dict[int, rows.Outcome] = {}
 
     def run(
-        self, row: rows.Row, settings: Mapping[str, str], beat: Callable[[str], None]
+        self, row: rows.Row, settings: Mapping[str, str], began: Callable[[str], None]
     ) -> rows.Outcome:
         """See base class."""
-        beat(f"run-{row.id}-{row.attempts}")
+        began(f"run-{row.id}-{row.attempts}")
         self._perils.maybe()
         try:
             outcome = self._train(self._images / settings["data.span"])

@@ -12,12 +12,12 @@ import shutil
 import uuid
 from collections.abc import Collection, Iterator
 
-import filelock
 from ml_metadata import metadata_store
 from ml_metadata.proto import metadata_store_pb2
 
 from pipeline import lineage, runs
 from schema import durable, models_config, versions
+from schema.errors import ConfigError
 
 RUN_CONTEXT = "pipeline_run"
 PUSHED_MODEL = "PushedModel"
@@ -46,14 +46,12 @@ def prune(
     root = root.resolve()
     if not old_runs or not (root / lineage.METADATA_FILE).is_file():
         return frozenset()
-    lock = filelock.FileLock(
-        runs.lock_file(root, identity), timeout=0, is_singleton=True
-    )
     try:
-        with lock:
-            return frozenset(_prune(root, root / identity, set(old_runs)))
-    except filelock.Timeout:
+        lock = runs.lock(root, identity)
+    except ConfigError:
         return frozenset()
+    with lock:
+        return frozenset(_prune(root, root / identity, set(old_runs)))
 
 
 def _prune(root: pathlib.Path, folder: pathlib.Path, old: set[str]) -> Iterator[str]:

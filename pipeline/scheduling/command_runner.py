@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pipeline import runs
-from pipeline.scheduling import ledger
 from pipeline.scheduling.rows import DONE, FAILED, REFUSED, Outcome, Row, TryAgain
 from schema.errors import ConfigError
 
@@ -37,6 +36,7 @@ class CommandRunner:
         experiment: str,
         arguments: Sequence[str],
         root: pathlib.Path,
+        identity: str,
     ):
         """Makes the runner.
 
@@ -45,15 +45,32 @@ class CommandRunner:
           experiment: its name.
           arguments: of every run, as ['--set', 'train.epochs=3'].
           root: of the runs.
+          identity: of the runs (`inputs.identity`).
         """
-        self._root = root.resolve()
+        self._root, self._identity = root.resolve(), identity
         self._command = [*command, "run", experiment, "--root", str(self._root)]
         self._command += arguments
 
     def run(
-        self, row: Row, settings: Mapping[str, str], beat: Callable[[str], None]
+        self, row: Row, settings: Mapping[str, str], began: Callable[[str], Any]
     ) -> Outcome:
-        """See base class."""
+        """Runs to the end.
+
+        Args:
+          row: the slot.
+          settings: dotted key -> value, over those that the schedule was given.
+          began: takes the name of the run's folder, once there is one.
+
+        Raises:
+          TryAgain: the run was stopped, and resumes when it is called again; or one that
+            no schedule began is under way.
+          ConfigError: the program cannot be started.
+        """
+        try:
+            with runs.lock(self._root, self._identity):
+                pass
+        except ConfigError as error:
+            raise TryAgain(error.message) from error
         before = set(runs.list_runs(self._root))
         # Runs of a slot, one an attempt, bear one label.
         group = f"{row.pipeline}, slot {row.slot}"
@@ -76,11 +93,9 @@ class CommandRunner:
             code = None
             try:
                 while code is None:
-                    code = _wait(
-                        process, ledger.HEARTBEAT_SECONDS if name else LOOK_SECONDS
-                    )
-                    name = name or self._find_run(group, before)
-                    beat(name)
+                    code = _wait(process, LOOK_SECONDS)
+                    if not name and (name := self._find_run(group, before)):
+                        began(name)
             except BaseException:
                 # Interrupted, it leaves a checkpoint, and can resume.
                 process.send_signal(signal.SIGTERM)
@@ -95,7 +110,7 @@ class CommandRunner:
         return read_outcome(printed, code)
 
     def outcome(self, row: Row) -> Outcome | None:
-        """See base class."""
+        """How the last run of a slot ended by its folder; None where it did not."""
         try:
             summary = runs.read_summary(self._root / row.run) if row.run else None
         except ConfigError:

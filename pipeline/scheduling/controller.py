@@ -1,6 +1,5 @@
 """One look at a schedule: what is due is written down, then worked off."""
 
-import contextlib
 import dataclasses
 import datetime
 import json
@@ -10,10 +9,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from components.image_example_gen import spans
 from pipeline.scheduling import hooks, rows
 from pipeline.scheduling.clock import Clock, in_words
+from pipeline.scheduling.command_runner import CommandRunner
 from pipeline.scheduling.cron import Cron
 from pipeline.scheduling.data import Data
-from pipeline.scheduling.ledger import IS_ENDED, MAX_TRIES, Ledger, LostClaim
-from pipeline.scheduling.rows import Outcome, Row, Runner, TryAgain
+from pipeline.scheduling.ledger import IS_ENDED, MAX_TRIES, Ledger
+from pipeline.scheduling.rows import Outcome, Row, TryAgain
 from schema.errors import ConfigError, DataError
 
 # Which of the slots are run that were not begun in time: no scheduler was there, or the one
@@ -73,7 +73,6 @@ class Controller:
       looks_back: whether the first look of all takes slots within `grace_seconds` before
         it for due, as one that a timer starts has to.
       starts_warm: whether the next run starts from the live model.
-      is_busy: whether a run that no schedule began holds the experiment.
       keep_runs: runs whose artifacts stay; 0 keeps all.
       prune: deletes the artifacts of runs by name; gives the names of those that have none
         any more.
@@ -83,7 +82,7 @@ class Controller:
     pipeline: str
     settings_key: str
     ledger: Ledger
-    runner: Runner
+    runner: CommandRunner
     newest: Callable[[datetime.datetime, int], Data]
     clock: Clock = dataclasses.field(default_factory=Clock)
     cron: Cron | None = None
@@ -92,7 +91,6 @@ class Controller:
     is_forced: bool = False
     looks_back: bool = False
     starts_warm: Callable[[], bool] = lambda: False
-    is_busy: Callable[[], bool] = lambda: False
     keep_runs: int = 0
     prune: Callable[[Collection[str]], Collection[str]] = lambda names: ()
     targets: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
@@ -137,12 +135,7 @@ class Controller:
                 waits_for = f"slot {busy.slot} is being worked on"
             if row is None:
                 break
-            try:
-                ended = self._work(row)
-            except LostClaim as error:
-                _LOGGER.warning("%s", error)
-                waits_for = str(error)
-                continue
+            ended = self._work(row)
             if ended.state in rows.ENDED:
                 done.append(ended)
             else:
@@ -218,8 +211,7 @@ class Controller:
             code = _NO_DATA if isinstance(error, DataError) else _WRONG_SETTING
             outcome = Outcome(rows.FAILED, _in_short(error), code)
         except (KeyboardInterrupt, SystemExit):
-            with contextlib.suppress(LostClaim):
-                self._put_off(row, "stopped, it resumes")
+            self._put_off(row, "stopped, it resumes")
             raise
         return self._finish(row, outcome)
 
@@ -233,8 +225,6 @@ class Controller:
 
     def _run(self, row: Row) -> Outcome:
         """Runs, unless there is nothing new."""
-        if self.is_busy():
-            raise TryAgain(f"another run of '{row.pipeline}' is under way")
         # What was begun resumes with its span, and its training from its checkpoint.
         last = row.span if row.run and row.span is not None else spans.NEWEST
         found = self.newest(self.clock.now(), last)
@@ -255,15 +245,11 @@ class Controller:
             settings["data.span"] = str(found.span)
         if self.starts_warm():
             settings["train.weights"] = "blessed"
-        names = row.runs.split()
-
-        def beat(run: str) -> None:
-            if run and run not in names:
-                names.append(run)
-            moment = in_words(self.clock.now())
-            self.ledger.update(row, heartbeat=moment, runs=" ".join(names))
-
-        return self.runner.run(row, settings, beat)
+        return self.runner.run(
+            row,
+            settings,
+            lambda run: self.ledger.update(row, runs=f"{row.runs} {run}".strip()),
+        )
 
     def _put_off(self, row: Row, reason: str) -> Row:
         """Plans a running row anew, as if it had not been begun."""
@@ -337,18 +323,16 @@ def serve(
     *,
     every_seconds: float,
     listener: Callable[[Look, datetime.datetime], None],
-    is_over: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Looks at a schedule until it is over, which by itself it never is.
+    """Looks at a schedule until the process ends.
 
     Args:
       make_controller: called for each look: settings are read anew.
       clock: the time.
       every_seconds: between two looks for a new span.
       listener: takes what a look came to, and when the next one is.
-      is_over: asked before each look.
     """
-    while not is_over():
+    while True:
         try:
             controller = make_controller()
             look = controller.tick()
@@ -359,7 +343,7 @@ def serve(
             look = Look(waits_for=error.message, is_soon=True)
             moment = clock.now() + datetime.timedelta(seconds=AGAIN_SECONDS)
         listener(look, moment)
-        while not is_over() and (left := (moment - clock.now()).total_seconds()) > 0:
+        while (left := (moment - clock.now()).total_seconds()) > 0:
             clock.sleep(min(left, NAP_SECONDS))
 
 

@@ -6,24 +6,20 @@ journal is a file of its own that is gone after each transaction: what is there 
 copied at any time between two of them. No WAL, which needs shared memory and so a single
 machine.
 
-An owner holds a lock that the kernel drops with the process, in whatever container and
-under whatever process number. It says nothing of another machine, of another mount of a
-network file system, or where the file system knows no locks; there a heartbeat younger than
-LEASE does.
+Who works on a slot holds a lock that the kernel drops with the process, in whatever
+container and under whatever process number, and on a network file system on whatever
+machine.
 """
 
 import contextlib
 import dataclasses
 import datetime
-import errno
 import fcntl
-import json
 import os
 import pathlib
 import socket
 import sqlite3
 import urllib.parse
-import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -33,16 +29,18 @@ from schema.errors import ConfigError
 
 FILE = "schedule.sqlite"  # in the root of the runs
 FOLDER = ".schedule"  # beside it: a lock for each schedule
-VERSION = 2
+VERSION = 3
 WAIT_SECONDS = 30.0
-HEARTBEAT_SECONDS = 10.0
-LEASE = datetime.timedelta(seconds=50)
 # A failed run of a new span is tried so often; a slot of a cron expression has the next.
 MAX_TRIES = 3
 
-_BOOT_ID = pathlib.Path("/proc/sys/kernel/random/boot_id")
 _NAMES = [field.name for field in dataclasses.fields(Row) if field.name != "id"]
 _COLUMNS = ", ".join(_NAMES)
+# Before version 3 an owner was JSON.
+_OWNERS_BY_NAME = (
+    "UPDATE slots SET owner = coalesce(owner ->> 'name', 'process ' || (owner ->> 'pid')"
+    " || ' on ' || (owner ->> 'host')) WHERE json_valid(owner)"
+)
 # Version before -> what brings it up to date.
 _UPGRADES = {
     0: (
@@ -54,17 +52,17 @@ _UPGRADES = {
         " WHERE runs != '' AND is_pruned = 0",
         "CREATE TABLE schedules (pipeline PRIMARY KEY, since, cron, timezone)",
     ),
-    1: ("ALTER TABLE slots ADD COLUMN notices NOT NULL DEFAULT '[]'",),
+    1: (
+        "ALTER TABLE slots ADD COLUMN notices NOT NULL DEFAULT '[]'",
+        _OWNERS_BY_NAME,
+    ),
+    2: (_OWNERS_BY_NAME,),
 }
 # Conditions of rows, on the schedule.
 IS_OPEN = f"pipeline = ? AND state IN ('{PLANNED}', '{RUNNING}')"
 IS_ENDED = f"pipeline = ? AND state NOT IN ('{PLANNED}', '{RUNNING}')"
 # What runs first: that which somebody was at, then the oldest.
 _IN_TURN = f"{IS_OPEN} ORDER BY state DESC, planned, slot"
-
-
-class LostClaim(Exception):
-    """Somebody else has taken the row over: its owner was taken for dead."""
 
 
 class Ledger:
@@ -199,78 +197,51 @@ class Ledger:
         """
         # Most looks find nothing to do; they write nothing and wait for nobody.
         row = self.first(_IN_TURN, pipeline)
+        if row is None or not self._take_lock(pipeline):
+            return None, row
+        row = self.first(_IN_TURN, pipeline)
         if row is None:
+            self._drop_lock()
             return None, None
-        with self._in_words():
-            place = self._take_lock(pipeline)
-            if place is None:
-                return None, row
-            with self._transaction():
-                row = self.first(_IN_TURN, pipeline)
-                if row is None or (row.state == RUNNING and _lives(row, place, now)):
-                    self._drop_lock()
-                    return None, row
-                reason = row.reason
-                if row.state == RUNNING:
-                    reason = f"{row.worker} died at it, it resumes"
-                values: dict[str, Any] = {
-                    "state": RUNNING,
-                    "reason": reason,
-                    "attempts": row.attempts + 1,
-                    "started": in_words(now),
-                    "finished": None,
-                    "owner": owner_at(place),
-                    "heartbeat": in_words(now),
-                }
-                self._database.execute(
-                    f"UPDATE slots SET {_settings(values)} WHERE id = ?",
-                    (*values.values(), row.id),
-                )
-        return dataclasses.replace(row, **values), None
+        reason = row.reason
+        if row.state == RUNNING:
+            reason = f"{row.owner} died at it, it resumes"
+        row = self.update(
+            row,
+            state=RUNNING,
+            reason=reason,
+            attempts=row.attempts + 1,
+            started=in_words(now),
+            finished=None,
+            owner=f"process {os.getpid()} on {socket.gethostname()}",
+        )
+        return row, None
 
     def update(self, row: Row, **values: Any) -> Row:
-        """Changes a running row by column and gives it; whoever ends it lets go of it.
-
-        Raises:
-          LostClaim: its owner was taken for dead.
-        """
+        """Changes a row by column and gives it; one that does not run is let go of."""
+        names = ", ".join(f"{name} = ?" for name in values)
         try:
-            changed = self.write(
-                f"UPDATE slots SET {_settings(values)}"
-                " WHERE id = ? AND state = ? AND owner = ?",
-                (*values.values(), row.id, RUNNING, row.owner),
+            self.write(
+                f"UPDATE slots SET {names} WHERE id = ?", (*values.values(), row.id)
             )
         finally:
             if values.get("state", RUNNING) != RUNNING:
                 self._drop_lock()
-        if not changed:
-            raise LostClaim(f"slot {row.slot} was taken over by another scheduler")
         (found,) = self.rows("id = ?", row.id)
         return found
 
-    def _take_lock(self, pipeline: str) -> str | None:
-        """Where our lock of a schedule is known: kernel and mount.
-
-        '' where the file system knows no locks; None where another process has it.
-        """
+    def _take_lock(self, pipeline: str) -> bool:
+        """Whether nobody else works on a schedule; nobody else can from then on."""
         self._drop_lock()
         path = self._path.parent / FOLDER / f"{urllib.parse.quote(pipeline, '')}.lock"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._drop_lock()
-            return None
-        except OSError as error:
-            if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
-                raise
-            return ""
-        try:
-            kernel = _BOOT_ID.read_text(encoding="ascii").strip()
-        except OSError:
-            kernel = socket.gethostname()
-        return f"{kernel} {os.fstat(self._lock).st_dev}"
+        with self._in_words():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self._drop_lock()
+        return self._lock is not None
 
     def _drop_lock(self) -> None:
         if self._lock is not None:
@@ -284,14 +255,9 @@ class Ledger:
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
         """All or nothing, and nobody else in between."""
-        with self._in_words():
+        with self._in_words(), self._database:  # which commits, or rolls back
             self._database.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-            except BaseException:
-                self._database.execute("ROLLBACK")
-                raise
-            self._database.execute("COMMIT")
+            yield
 
     @contextlib.contextmanager
     def _in_words(self) -> Iterator[None]:
@@ -307,27 +273,3 @@ class Ledger:
             raise ConfigError(
                 f"cannot use the ledger {self._path}: {error}", tip=tip
             ) from error
-
-
-def owner_at(place: str) -> str:
-    """This process as text, unlike any other; `place` is that of its lock."""
-    return json.dumps(
-        {
-            "name": f"process {os.getpid()} on {socket.gethostname()}",
-            "place": place,
-            "token": uuid.uuid4().hex,
-        }
-    )
-
-
-def _lives(row: Row, place: str, now: datetime.datetime) -> bool:
-    """Whether the owner of a running row works on, seen from who holds the lock."""
-    if place and json.loads(str(row.owner)).get("place") == place:
-        return False  # the lock is ours, so it is not his
-    # A heartbeat far ahead is that of a clock gone wrong.
-    return abs(now - datetime.datetime.fromisoformat(str(row.heartbeat))) < LEASE
-
-
-def _settings(values: dict[str, Any]) -> str:
-    """The SET clause of some columns."""
-    return ", ".join(f"{name} = ?" for name in values)

@@ -2,9 +2,6 @@
 
 import dataclasses
 import datetime
-import json
-from collections.abc import Callable, Mapping
-from typing import Protocol
 
 CRON = "cron"
 SPAN = "span"
@@ -38,7 +35,7 @@ class Row:
       pushed_version: version that became live. exit_code: of the command that ran.
       is_pruned: whether the artifacts of the runs were deleted.
       planned, started, finished: when; started is that of the last attempt.
-      owner: who works on it, or did last. heartbeat: when he last showed that he lives.
+      owner: who works on it, or did last, as 'process 4711 on host'.
       notices: who was told, as JSON.
       id: number in the ledger.
     """
@@ -62,7 +59,6 @@ class Row:
     started: str | None = None
     finished: str | None = None
     owner: str | None = None
-    heartbeat: str | None = None
     notices: str = "[]"
     id: int = 0
 
@@ -70,12 +66,6 @@ class Row:
     def run(self) -> str:
         """Name of the last run's folder, or ''."""
         return self.runs.rpartition(" ")[2]
-
-    @property
-    def worker(self) -> str:
-        """Who works on it, as 'process 4711 on host'."""
-        values = json.loads(str(self.owner))
-        return values.get("name") or f"process {values['pid']} on {values['host']}"
 
     @property
     def seconds(self) -> float | None:
@@ -98,24 +88,3 @@ class Outcome:
 
 class TryAgain(Exception):
     """A slot has to wait: data on their way, a run that was stopped; `args[0]` says why."""
-
-
-class Runner(Protocol):
-    """Who runs."""
-
-    def run(
-        self, row: Row, settings: Mapping[str, str], beat: Callable[[str], None]
-    ) -> Outcome:
-        """Runs, and calls `beat` at least every `ledger.HEARTBEAT_SECONDS` meanwhile.
-
-        Args:
-          row: the slot.
-          settings: dotted key -> value, over those that the schedule was given.
-          beat: takes the name of the run's folder, '' before there is one.
-
-        Raises:
-          TryAgain: the run was stopped, and resumes when it is called again.
-        """
-
-    def outcome(self, row: Row) -> Outcome | None:
-        """How the last run of a slot ended by its folder; None where it did not."""

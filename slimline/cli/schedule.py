@@ -12,10 +12,9 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import click
-import filelock
 
 from components.image_example_gen import spans
-from pipeline import experiments, inputs, runs, settings
+from pipeline import experiments, inputs, settings
 from pipeline.scheduling import controller, data, hooks, rows
 from pipeline.scheduling.clock import Clock, in_words
 from pipeline.scheduling.command_runner import CommandRunner
@@ -283,7 +282,9 @@ def _maker(given: Given) -> Callable[..., controller.Controller]:
         controller.Controller,
         pipeline=data.identity(config, path),
         settings_key=data.settings_key(config),
-        runner=CommandRunner(_COMMAND, config.name, _run_arguments(given), root),
+        runner=CommandRunner(
+            _COMMAND, config.name, _run_arguments(given), root, identity
+        ),
         newest=functools.partial(data.newest, config, root, given.settle_seconds),
         cron=Cron(given.cron, given.timezone) if given.cron else None,
         missed=given.missed,
@@ -291,7 +292,6 @@ def _maker(given: Given) -> Callable[..., controller.Controller]:
         is_forced=given.is_forced,
         looks_back=given.looks_back,
         starts_warm=lambda: given.is_warm and models_config.live(model) is not None,
-        is_busy=lambda: _is_busy(root, identity),
         keep_runs=given.keep_runs,
         prune=functools.partial(
             _prune, root, identity, model.name, given.keep_versions
@@ -327,17 +327,6 @@ def _prune(
     if keep_versions and model in models.names(root):
         models.find(root, model).prune(keep_versions, by=BY)
     return retention.prune(root, identity, old_runs)
-
-
-def _is_busy(root: pathlib.Path, identity: str) -> bool:
-    """Whether a run is under way that no schedule began."""
-    file = runs.lock_file(root, identity)
-    try:
-        if file.exists():
-            filelock.FileLock(file, timeout=0).acquire().lock.release()
-        return False
-    except filelock.Timeout:
-        return True
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from pipeline.scheduling.ledger import IS_ENDED, IS_OPEN, Ledger
 from pipeline.scheduling.rows import Row
 from slimline.cli import output
 
-_HIDDEN = ("id", "settings_key", "owner", "heartbeat", "runs", "notices")
+_HIDDEN = ("id", "settings_key", "owner", "runs", "notices")
 _HEADINGS = ("slot", "experiment", "state", "data", "run", "version", "time", "reason")
 # Slots ahead of the time by more than this were written by a clock that was wrong.
 _AHEAD = datetime.timedelta(hours=1)
@@ -85,7 +85,7 @@ def states(ledger: Ledger, now: datetime.datetime) -> list[dict[str, Any]]:
                 "schedule": words,
                 "since": schedule["since"],
                 "running": as_document(running[0]) if running else None,
-                "worked_on_by": running[0].worker if running else None,
+                "worked_on_by": running[0].owner if running else None,
                 "planned": [row.slot for row in opened if row.state == rows.PLANNED],
                 "last": as_document(last) if last else None,
                 "next": following,

@@ -167,7 +167,7 @@ def test_what_a_kept_run_took_from_the_cache_stays(store: Store) -> None:
 
 
 def test_a_run_under_way_is_waited_for(store: Store) -> None:
-    with filelock.FileLock(runs.lock_file(store.root, "cats")):
+    with filelock.FileLock(store.root / ".cats.lock"):
         assert retention.prune(store.root, "cats", {"night-1"}) == set()
     assert store.artifacts() == all_of("night-1", "night-2", "night-3")
 

@@ -114,7 +114,7 @@ def test_a_refusal_ends_with_its_code(tick, tmp_path) -> None:
     (row,) = json.loads(out)["rows"]
     assert row["state"] == "refused" and row["exit_code"] == 3
     assert row["reason"] == "gate refused the model: top-1 0.4"
-    assert not {"owner", "heartbeat"} & row.keys()
+    assert not {"owner", "runs"} & row.keys()
 
 
 def test_a_dry_run_writes_nothing(tick, tmp_path) -> None:

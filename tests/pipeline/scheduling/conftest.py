@@ -12,7 +12,7 @@ from pipeline.scheduling.controller import Controller
 from pipeline.scheduling.cron import Cron
 from pipeline.scheduling.data import Data
 from pipeline.scheduling.ledger import FILE, Ledger
-from pipeline.scheduling.rows import Outcome
+from pipeline.scheduling.rows import Outcome, TryAgain
 from schema.errors import DataError
 
 START = datetime.datetime(2026, 11, 26, 1, 0, tzinfo=datetime.UTC)
@@ -60,17 +60,20 @@ class StubRunner:
     Attributes:
       orders: settings of all of them.
       outcomes: what the next ones come to; an exception is raised, a function called.
+      is_busy: whether a run by hand is under way.
     """
 
     def __init__(self):
         self.orders = []
+        self.is_busy = False
         self.outcomes = []
         self.results = {}
 
-    def run(self, row, settings, beat):
+    def run(self, row, settings, began):
+        if self.is_busy:
+            raise TryAgain("another run is under way")
         self.orders.append(settings)
-        beat("")
-        beat(f"2026-11-26_0300_run-{len(self.orders)}")
+        began(f"2026-11-26_0300_run-{len(self.orders)}")
         version = str(len(self.orders))
         outcome = Outcome(rows.DONE, "blessed", 0, version)
         if self.outcomes:

@@ -1,6 +1,5 @@
 """Runs as processes: what they come to, and that none outlives its scheduler."""
 
-import contextlib
 import dataclasses
 import json
 import os
@@ -10,6 +9,7 @@ import subprocess
 import sys
 import time
 
+import filelock
 import pytest
 
 from pipeline.scheduling import command_runner, rows
@@ -80,11 +80,15 @@ def run(tmp_path, program):
 
     def order(how: str):
         runner = CommandRunner(
-            [sys.executable, str(program)], "cats", ["--set", f"how={how}"], root
+            [sys.executable, str(program)],
+            "cats",
+            ["--set", f"how={how}"],
+            root,
+            "cats-a",
         )
-        beats = []
-        found = runner.run(ROW, {"data.span": "3"}, beats.append)
-        return found, beats, runner
+        names = []
+        found = runner.run(ROW, {"data.span": "3"}, names.append)
+        return found, names, runner
 
     return order
 
@@ -106,10 +110,10 @@ def run(tmp_path, program):
     ],
 )
 def test_what_a_run_comes_to(run, how, state, reason, code) -> None:
-    found, beats, _ = run(how)
+    found, names, _ = run(how)
     assert (found.state, found.reason, found.exit_code) == (state, reason, code)
     assert found.pushed_version == ("17" if how == "done" else None)
-    assert beats[-1] == "2026-11-26_0300_shy-cat"
+    assert names == ["2026-11-26_0300_shy-cat"]
 
 
 def test_what_the_command_is_given(run, tmp_path) -> None:
@@ -140,15 +144,24 @@ def test_what_the_command_is_given(run, tmp_path) -> None:
 )
 def test_the_outcome_outlives_who_ordered_it(run, how, reason) -> None:
     """The folder of the run tells it."""
-    found, beats, runner = run(how)
-    outcome = runner.outcome(dataclasses.replace(ROW, runs=f"older {beats[-1]}"))
+    found, names, runner = run(how)
+    outcome = runner.outcome(dataclasses.replace(ROW, runs=f"older {names[0]}"))
     assert outcome == dataclasses.replace(found, reason=reason)
     assert runner.outcome(ROW) is None
 
 
+def test_a_run_by_hand_is_waited_for(run, tmp_path) -> None:
+    with (
+        filelock.FileLock(tmp_path / "runs" / ".cats-a.lock"),
+        pytest.raises(TryAgain, match="another run of 'cats-a' is under way"),
+    ):
+        run("done")
+    assert run("done")[0].state == rows.DONE
+
+
 def test_what_failed_has_no_outcome_in_its_folder(run) -> None:
-    _, beats, runner = run("drift")
-    assert runner.outcome(dataclasses.replace(ROW, runs=beats[-1])) is None
+    _, names, runner = run("drift")
+    assert runner.outcome(dataclasses.replace(ROW, runs=names[0])) is None
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -159,13 +172,13 @@ def test_a_run_that_is_interrupted_is_no_failure(
     root = tmp_path / "runs"
     root.mkdir()
     runner = CommandRunner(
-        [sys.executable, str(program)], "cats", ["--set", "how=sleep"], root
+        [sys.executable, str(program)], "cats", ["--set", "how=sleep"], root, "cats-a"
     )
 
     def interrupt(run: str) -> None:
-        if run and (root / "pid").exists():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(int((root / "pid").read_text()), number)
+        assert run == "2026-11-26_0300_shy-cat"
+        wait_for(root / "pid")
+        os.kill(int((root / "pid").read_text()), number)
 
     with pytest.raises(TryAgain):
         runner.run(ROW, {}, interrupt)
@@ -183,7 +196,7 @@ import pathlib, sys
 from pipeline.scheduling.command_runner import CommandRunner
 from pipeline.scheduling.rows import Row
 runner = CommandRunner([sys.executable, sys.argv[1]], "cats", ["--set", "how=sleep"],
-                       pathlib.Path(sys.argv[2]))
+                       pathlib.Path(sys.argv[2]), "cats-a")
 runner.run(Row("cats", "span 3", "span", id=7), {}, lambda run: None)
 """
 
@@ -215,7 +228,7 @@ def is_there(pid: int) -> bool:
 
 
 def test_a_program_that_is_not_there(tmp_path) -> None:
-    runner = CommandRunner(["/no/such/program"], "cats", [], tmp_path)
+    runner = CommandRunner(["/no/such/program"], "cats", [], tmp_path, "cats-a")
     with pytest.raises(ConfigError, match="cannot start /no/such/program"):
         runner.run(ROW, {}, lambda run: None)
 

@@ -263,17 +263,6 @@ def test_data_on_their_way_are_waited_for(stage) -> None:
     assert [row.state for row in controller.tick().rows] == [rows.DONE]
 
 
-def test_a_run_by_hand_is_waited_for(stage) -> None:
-    is_busy = [True]
-    controller = stage.controller(is_busy=lambda: is_busy[0])
-    controller.tick()
-    stage.clock.go(hours=2)
-    look = controller.tick()
-    assert look.waits_for == "another run of 'cats' is under way"
-    is_busy[0] = False
-    assert [row.state for row in controller.tick().rows] == [rows.DONE]
-
-
 def test_no_data_at_all_fail_the_slot(stage) -> None:
     stage.source.spans.clear()
     controller = stage.controller()
@@ -367,11 +356,11 @@ def test_before_the_first_span_there_is_nothing_to_do(stage) -> None:
 
 
 def test_a_span_that_waited_gives_way_to_a_newer_one(stage) -> None:
-    is_busy = [True]
-    controller = stage.controller(None, is_busy=lambda: is_busy[0])
-    controller.tick()
+    controller = stage.controller(None)
+    stage.runner.is_busy = True
+    assert controller.tick().waits_for == "another run is under way"
     stage.source.spans.append(2)
-    is_busy[0] = False
+    stage.runner.is_busy = False
     controller.tick()
     assert stage.states() == [("span 1", rows.SKIPPED), ("span 2", rows.DONE)]
     assert stage.reasons()[0] == "span 2 has come meanwhile"

@@ -37,7 +37,6 @@ def row(state: str, reason: str = "", pushed_version: str | None = None) -> Row:
         started=NOW.isoformat(),
         finished=NOW.isoformat(),
         owner=None,
-        heartbeat=None,
     )
 
 

@@ -67,13 +67,13 @@ class Oracle:
         self._under_way = 0
         self.meanwhile = lambda: None
 
-    def run(self, row, settings, beat):
+    def run(self, row, settings, began):
         assert self._under_way == 0
         self._under_way += 1
         try:
             self.started[row.id] += 1
             self._perils.maybe()
-            beat(f"run-{row.id}-{self.started[row.id]}")
+            began(f"run-{row.id}-{self.started[row.id]}")
             if self._drawn.random() < 0.2:
                 self.meanwhile()
             self._perils.maybe()
