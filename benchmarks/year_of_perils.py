@@ -87,15 +87,6 @@ class PerilousLedger(ledger.Ledger):
         self.perils.maybe()
         return count
 
-    def claim(
-        self, pipeline: str, now: datetime.datetime
-    ) -> tuple[rows.Row | None, rows.Row | None]:
-        """See base class."""
-        self.perils.maybe()
-        found = super().claim(pipeline, now)
-        self.perils.maybe()
-        return found
-
 
 class World:
     """Where spans come from, and what happens to them.

@@ -4,6 +4,8 @@ import dataclasses
 import datetime
 import json
 import logging
+import os
+import socket
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from components.image_example_gen import spans
@@ -12,7 +14,7 @@ from pipeline.scheduling.clock import Clock, in_words
 from pipeline.scheduling.command_runner import CommandRunner
 from pipeline.scheduling.cron import Cron
 from pipeline.scheduling.data import Data
-from pipeline.scheduling.ledger import IS_ENDED, MAX_TRIES, Ledger
+from pipeline.scheduling.ledger import IS_ENDED, IS_OPEN, MAX_TRIES, Ledger
 from pipeline.scheduling.rows import Outcome, Row, TryAgain
 from schema.errors import ConfigError, DataError
 
@@ -26,9 +28,9 @@ MAX_MISSED = 1000
 # A slot whose scheduler died so often is given up: it may be what kills them.
 MAX_ATTEMPTS = 5
 # Between two looks at data on their way, or at a run that is under way.
-AGAIN_SECONDS = 60.0
-# The clock may be set, or the machine sleep: so long at most between two looks at it.
-NAP_SECONDS = 30.0
+AGAIN = datetime.timedelta(minutes=1)
+# What is worked off first: that which somebody died at, then the oldest.
+_IN_TURN = f"{IS_OPEN} ORDER BY state DESC, planned, slot"
 # Exit codes of the command (docs/cli.md).
 _FAILED = 1
 _WRONG_SETTING = 2
@@ -44,7 +46,7 @@ class Look:
       rows: slots that were worked off, in their order.
       planned: slots that were written down.
       waits_for: why something was not begun, or ''.
-      is_soon: whether that may be over in AGAIN_SECONDS.
+      is_soon: whether that may be over after AGAIN.
       fault: why the span data could not be read.
     """
 
@@ -119,30 +121,34 @@ class Controller:
         now = self.clock.now()
         zone = (self.cron.expression, self.cron.timezone) if self.cron else ()
         self.ledger.register(self.pipeline, self._first_since(now), *zone)
+        due: tuple[Row, ...] = ()
         look = Look()
         try:
-            look = Look(planned=self.ledger.plan(self.due(), now))
+            due = self.due()
         except DataError as error:
             # One who stays waits: the first span may be yet to come.
             look = Look(waits_for=_in_short(error), fault=error)
         except TryAgain as error:
             look = Look(waits_for=str(error), is_soon=True)
+        # Most looks find nothing to do; they write nothing and wait for nobody.
+        if not due and not self.ledger.first(IS_OPEN, self.pipeline):
+            return look
         done: list[Row] = []
         waits_for = ""
-        while not waits_for:
-            row, busy = self.ledger.claim(self.pipeline, self.clock.now())
-            if busy is not None:
-                waits_for = f"slot {busy.slot} is being worked on"
-            if row is None:
-                break
-            ended = self._work(row)
-            if ended.state in rows.ENDED:
-                done.append(ended)
-            else:
-                waits_for = ended.reason
+        with self.ledger.locked(self.pipeline) as is_ours:
+            planned = self.ledger.plan(due, now)
+            while not waits_for and (row := self.ledger.first(_IN_TURN, self.pipeline)):
+                if not is_ours:
+                    waits_for = f"slot {row.slot} is being worked on"
+                    break
+                ended = self._work(row)
+                if ended.state in rows.ENDED:
+                    done.append(ended)
+                else:
+                    waits_for = ended.reason
         if waits_for:
             look = dataclasses.replace(look, waits_for=waits_for, is_soon=True)
-        return dataclasses.replace(look, rows=tuple(done))
+        return dataclasses.replace(look, rows=tuple(done), planned=planned)
 
     def next_look(self, look: Look, every_seconds: float) -> datetime.datetime:
         """When to look again after a look; `every_seconds` is between two for a new span."""
@@ -153,8 +159,7 @@ class Controller:
             # Not from `now`: a slot may have come during the look.
             newest = self.ledger.newest_slot(self.pipeline)
             later = max(self.cron.next(newest or now), now)
-        soon = now + datetime.timedelta(seconds=AGAIN_SECONDS)
-        return min(soon, later) if look.is_soon else later
+        return min(now + AGAIN, later) if look.is_soon else later
 
     def _due_by_cron(self, cron: Cron, now: datetime.datetime) -> tuple[Row, ...]:
         known = self.ledger.schedules().get(self.pipeline)
@@ -202,7 +207,19 @@ class Controller:
         return (Row(self.pipeline, found.arrival, rows.SPAN, data=found.name),)
 
     def _work(self, row: Row) -> Row:
-        """Works off a slot that is ours; what cannot be begun yet is planned anew."""
+        """Works off a slot; what cannot be begun yet is planned anew."""
+        reason = row.reason
+        if row.state == rows.RUNNING:
+            reason = f"{row.owner} died at it, it resumes"
+        row = self.ledger.update(
+            row,
+            state=rows.RUNNING,
+            reason=reason,
+            attempts=row.attempts + 1,
+            started=in_words(self.clock.now()),
+            finished=None,
+            owner=f"process {os.getpid()} on {socket.gethostname()}",
+        )
         try:
             outcome = self._known_outcome(row) or self._run(row)
         except TryAgain as error:
@@ -315,36 +332,6 @@ class Controller:
         if last.state == rows.REFUSED:
             return f"nothing new: {row.data} was refused{run}: {last.reason}"
         return f"nothing new: {row.data} was trained on{run}"
-
-
-def serve(
-    make_controller: Callable[[], Controller],
-    clock: Clock,
-    *,
-    every_seconds: float,
-    listener: Callable[[Look, datetime.datetime], None],
-) -> None:
-    """Looks at a schedule until the process ends.
-
-    Args:
-      make_controller: called for each look: settings are read anew.
-      clock: the time.
-      every_seconds: between two looks for a new span.
-      listener: takes what a look came to, and when the next one is.
-    """
-    while True:
-        try:
-            controller = make_controller()
-            look = controller.tick()
-            moment = controller.next_look(look, every_seconds)
-        except ConfigError as error:
-            # A ledger that is locked, a file of settings that is being edited.
-            _LOGGER.error("%s", error)
-            look = Look(waits_for=error.message, is_soon=True)
-            moment = clock.now() + datetime.timedelta(seconds=AGAIN_SECONDS)
-        listener(look, moment)
-        while (left := (moment - clock.now()).total_seconds()) > 0:
-            clock.sleep(min(left, NAP_SECONDS))
 
 
 def _in_short(error: ConfigError | DataError) -> str:

@@ -1,23 +1,18 @@
 """The ledger: one row for each slot of a schedule, in SQLite.
 
-A slot is planned once, by whoever comes first, and worked on by one owner at a time; both
-are single transactions, so two schedulers on one machine or volume do no slot twice. The
-journal is a file of its own that is gone after each transaction: what is there can be
-copied at any time between two of them. No WAL, which needs shared memory and so a single
-machine.
-
-Who works on a slot holds a lock that the kernel drops with the process, in whatever
-container and under whatever process number, and on a network file system on whatever
-machine.
+A slot is planned once, by whoever comes first, and worked on by whoever holds the lock of
+its schedule: two schedulers on one machine or volume do no slot twice. The kernel drops the
+lock with its process, in whatever container and under whatever process number, and on a
+network file system on whatever machine. The journal is a file of its own that is gone after
+each transaction: what is there can be copied at any time between two of them. No WAL, which
+needs shared memory and so a single machine.
 """
 
 import contextlib
 import dataclasses
 import datetime
 import fcntl
-import os
 import pathlib
-import socket
 import sqlite3
 import urllib.parse
 from collections.abc import Iterator, Sequence
@@ -61,12 +56,10 @@ _UPGRADES = {
 # Conditions of rows, on the schedule.
 IS_OPEN = f"pipeline = ? AND state IN ('{PLANNED}', '{RUNNING}')"
 IS_ENDED = f"pipeline = ? AND state NOT IN ('{PLANNED}', '{RUNNING}')"
-# What runs first: that which somebody was at, then the oldest.
-_IN_TURN = f"{IS_OPEN} ORDER BY state DESC, planned, slot"
 
 
 class Ledger:
-    """The rows of all schedules under a root; an object of it works on one at a time.
+    """The rows of all schedules under a root.
 
     Every method is a transaction of its own. One that finds the file locked waits up to
     WAIT_SECONDS.
@@ -80,10 +73,16 @@ class Ledger:
           is_read_only: nothing is made or written.
 
         Raises:
-          ConfigError: the file is no ledger, or one of a newer version.
+          ConfigError: the file is no ledger, or one of a newer version; or nothing is there
+            to read.
         """
         self._path = path
-        self._lock: int | None = None
+        if is_read_only and not path.is_file():
+            raise ConfigError(
+                f"no schedule in {path.parent}",
+                expected=f"{FILE}, as slimline schedule run and tick write it",
+                tip="--root DIR looks elsewhere",
+            )
         with self._in_words():
             if is_read_only:
                 uri = f"{path.resolve().as_uri()}?mode=ro"
@@ -109,8 +108,7 @@ class Ledger:
                 )
 
     def close(self) -> None:
-        """Closes the file, and lets go of the slot."""
-        self._drop_lock()
+        """Closes the file."""
         self._database.close()
 
     def register(
@@ -184,69 +182,27 @@ class Ledger:
             *([getattr(row, name) for name in _NAMES] for row in planned),
         )
 
-    def claim(
-        self, pipeline: str, now: datetime.datetime
-    ) -> tuple[Row | None, Row | None]:
-        """Takes the oldest open row, if nobody works on this schedule.
-
-        A row whose owner has died goes first.
-
-        Returns:
-          The row that is now running, or None; and the row that keeps it from being
-          taken, or None.
-        """
-        # Most looks find nothing to do; they write nothing and wait for nobody.
-        row = self.first(_IN_TURN, pipeline)
-        if row is None or not self._take_lock(pipeline):
-            return None, row
-        row = self.first(_IN_TURN, pipeline)
-        if row is None:
-            self._drop_lock()
-            return None, None
-        reason = row.reason
-        if row.state == RUNNING:
-            reason = f"{row.owner} died at it, it resumes"
-        row = self.update(
-            row,
-            state=RUNNING,
-            reason=reason,
-            attempts=row.attempts + 1,
-            started=in_words(now),
-            finished=None,
-            owner=f"process {os.getpid()} on {socket.gethostname()}",
-        )
-        return row, None
-
     def update(self, row: Row, **values: Any) -> Row:
-        """Changes a row by column and gives it; one that does not run is let go of."""
+        """Changes a row by column and gives it."""
         names = ", ".join(f"{name} = ?" for name in values)
-        try:
-            self.write(
-                f"UPDATE slots SET {names} WHERE id = ?", (*values.values(), row.id)
-            )
-        finally:
-            if values.get("state", RUNNING) != RUNNING:
-                self._drop_lock()
+        self.write(f"UPDATE slots SET {names} WHERE id = ?", (*values.values(), row.id))
         (found,) = self.rows("id = ?", row.id)
         return found
 
-    def _take_lock(self, pipeline: str) -> bool:
-        """Whether nobody else works on a schedule; nobody else can from then on."""
-        self._drop_lock()
+    @contextlib.contextmanager
+    def locked(self, pipeline: str) -> Iterator[bool]:
+        """Keeps others from working on a schedule; gives False where another one does."""
         path = self._path.parent / FOLDER / f"{urllib.parse.quote(pipeline, '')}.lock"
-        with self._in_words():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-            try:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                self._drop_lock()
-        return self._lock is not None
-
-    def _drop_lock(self) -> None:
-        if self._lock is not None:
-            os.close(self._lock)
-        self._lock = None
+        with contextlib.ExitStack() as stack:
+            with self._in_words():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                file = stack.enter_context(path.open("w"))
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    is_ours = True
+                except BlockingIOError:
+                    is_ours = False
+            yield is_ours
 
     def _version(self) -> int:
         (found,) = self._database.execute("PRAGMA user_version")

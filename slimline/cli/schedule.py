@@ -1,14 +1,12 @@
 """slimline schedule: trains by a cron expression, or on every new span."""
 
 import contextlib
-import dataclasses
-import datetime
 import functools
 import pathlib
 import shlex
 import sys
 import types
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from typing import Any
 
 import click
@@ -31,6 +29,8 @@ _COMMAND = (
 )
 BY = "slimline.schedule"
 _MINUTE_SECONDS = 60.0
+# The clock may be set, or the machine sleep: so long at most between two looks at it.
+_NAP_SECONDS = 30.0
 # What is shown of a slot before it is run.
 _DUE = ("slot", "kind", "state", "reason", "data")
 Command = Callable[..., Any]
@@ -136,22 +136,24 @@ def run_command(
     """
     given = Given(**values, is_forced=False, looks_back=False)
     _maker(given)
-
-    def listen(look: controller.Look, moment: datetime.datetime) -> None:
-        now, following = in_words(Clock().now()), in_words(moment)
-        lines, document = schedule_text.look(look)
-        text = "\n".join(f"{now} {line}" for line in [*lines, f"next look {following}"])
-        document |= {"time": now, "next": following}
-        output.emit(text, document, is_json=is_json, is_quiet=is_quiet)
-
-    with _ledger(given.root) as ledger:
-        controller.serve(
-            lambda: _maker(given)(ledger=ledger),
-            Clock(),
-            every_seconds=every_minutes * _MINUTE_SECONDS,
-            listener=listen,
-        )
-    return errors.DONE
+    clock = Clock()
+    with contextlib.closing(Ledger(given.root / FILE)) as ledger:
+        while True:
+            try:
+                # Anew each time: a file of settings may have been edited.
+                made = _maker(given)(ledger=ledger)
+                look = made.tick()
+                moment = made.next_look(look, every_minutes * _MINUTE_SECONDS)
+            except (errors.ConfigError, errors.DataError) as error:
+                look = controller.Look(waits_for=error.message)
+                moment = clock.now() + controller.AGAIN
+            now, following = in_words(clock.now()), in_words(moment)
+            lines, document = schedule_text.look(look)
+            lines = [f"{now} {line}" for line in [*lines, f"next look {following}"]]
+            document |= {"time": now, "next": following}
+            output.emit("\n".join(lines), document, is_json=is_json, is_quiet=is_quiet)
+            while (left := (moment - clock.now()).total_seconds()) > 0:
+                clock.sleep(min(left, _NAP_SECONDS))
 
 
 @command.command("tick", short_help="Look once, and train what is due.")
@@ -174,8 +176,10 @@ def tick_command(is_dry: bool, is_json: bool, is_quiet: bool, **values: Any) -> 
     given = Given(**values, looks_back=True)
     make = _maker(given)
     if is_dry:
-        return _show_due(given, make, is_json=is_json, is_quiet=is_quiet)
-    with _ledger(given.root) as ledger:
+        text, document = _dry_run(given, make)
+        output.emit(text, document, is_json=is_json, is_quiet=is_quiet)
+        return errors.DONE
+    with contextlib.closing(Ledger(given.root / FILE)) as ledger:
         look = make(ledger=ledger).tick()
     if look.fault is not None and not look.rows:
         raise look.fault
@@ -206,7 +210,7 @@ def history_command(
     is_quiet: bool,
 ) -> int:
     """List the slots under --root, the newest last: when, what for, what came of it."""
-    with _ledger(root, is_read_only=True) as ledger:
+    with contextlib.closing(Ledger(root / FILE, is_read_only=True)) as ledger:
         found = ledger.history(experiment, -1 if lists_all else limit)
     told = schedule_text.notices(found)
     document = {"slots": list(map(schedule_text.as_document, found)), "notices": told}
@@ -220,7 +224,7 @@ def history_command(
 @options.output_options
 def status_command(root: pathlib.Path, is_json: bool, is_quiet: bool) -> int:
     """Say of each schedule under --root what is running, what was last and what is next."""
-    with _ledger(root, is_read_only=True) as ledger:
+    with contextlib.closing(Ledger(root / FILE, is_read_only=True)) as ledger:
         states = schedule_text.states(ledger, Clock().now())
     text = schedule_text.status(states)
     output.emit(text, {"schedules": states}, is_json=is_json, is_quiet=is_quiet)
@@ -267,13 +271,9 @@ def _maker(given: Given) -> Callable[..., controller.Controller]:
     path = inputs.expected_path(config, root)
     if config.data.path:
         inputs.contract_for(config, path, root)
-    checked = config
-    if is_pattern:
-        spans.check_pattern(config.data.path)
-        # The first span may be yet to come.
-        without = dataclasses.replace(config.data, path="")
-        checked = dataclasses.replace(config, data=without)
-    inputs.check(checked)
+    # The first span may be yet to come.
+    with contextlib.suppress(*([errors.DataError] if is_pattern else [])):
+        inputs.check(config)
     targets = {event: getattr(given, f"on_{event}") for event in hooks.EVENTS}
     hooks.check(targets)
     identity = inputs.identity(config, path)
@@ -302,14 +302,13 @@ def _maker(given: Given) -> Callable[..., controller.Controller]:
 
 def _run_arguments(given: Given) -> list[str]:
     """Options of `slimline run` that every run of the schedule gets."""
-    arguments: list[str] = []
-    if given.data is not None:
-        arguments += ["--data", given.data]
-    if given.config_file is not None:
-        arguments += ["--config", str(given.config_file)]
-    for assignment in given.assignments:
-        arguments += ["--set", assignment]
-    return [*arguments, *(["--tiny"] if given.is_tiny else [])]
+    pairs = [
+        ("--data", given.data),
+        ("--config", given.config_file),
+        *(("--set", assignment) for assignment in given.assignments),
+    ]
+    words = [str(word) for pair in pairs if pair[1] is not None for word in pair]
+    return [*words, *(["--tiny"] if given.is_tiny else [])]
 
 
 def _prune(
@@ -329,34 +328,15 @@ def _prune(
     return retention.prune(root, identity, old_runs)
 
 
-@contextlib.contextmanager
-def _ledger(root: pathlib.Path, *, is_read_only: bool = False) -> Iterator[Ledger]:
-    path = root / FILE
-    if is_read_only and not path.is_file():
-        raise errors.ConfigError(
-            f"no schedule in {root}",
-            expected=f"{FILE}, as slimline schedule run and tick write it",
-            tip="--root DIR looks elsewhere",
-        )
-    with contextlib.closing(Ledger(path, is_read_only=is_read_only)) as opened:
-        yield opened
-
-
-def _show_due(
-    given: Given,
-    make: Callable[..., controller.Controller],
-    *,
-    is_json: bool,
-    is_quiet: bool,
-) -> int:
-    path = given.root / FILE
-    is_there = path.is_file()
-    ledger = Ledger(
-        path if is_there else pathlib.Path(":memory:"), is_read_only=is_there
-    )
+def _dry_run(
+    given: Given, make: Callable[..., controller.Controller]
+) -> tuple[str, dict[str, Any]]:
+    """What a look would do, as text and as JSON."""
+    is_there = (given.root / FILE).is_file()
+    path = given.root / FILE if is_there else pathlib.Path(":memory:")
     due: tuple[rows.Row, ...] = ()
     waits_for = ""
-    with contextlib.closing(ledger):
+    with contextlib.closing(Ledger(path, is_read_only=is_there)) as ledger:
         try:
             due = make(ledger=ledger).due()
         except rows.TryAgain as error:
@@ -374,5 +354,4 @@ def _show_due(
     if waits_for:
         lines.append(f"waits: {waits_for}")
     text = "\n".join([*(lines or ["nothing is due"]), "", "nothing was run or written"])
-    output.emit(text, document, is_json=is_json, is_quiet=is_quiet)
-    return errors.DONE
+    return text, document

@@ -2,15 +2,19 @@
 
 import datetime
 import json
+import subprocess
+import sys
+import time
 
 import pytest
 
 from pipeline.scheduling import rows
 from pipeline.scheduling.controller import MAX_ATTEMPTS, Look
 from pipeline.scheduling.ledger import FILE, Ledger
-from pipeline.scheduling.rows import Outcome, TryAgain
+from pipeline.scheduling.rows import Outcome, Row, TryAgain
 from schema.errors import ConfigError, DataError
 
+START = datetime.datetime(2026, 11, 26, 1, 0, tzinfo=datetime.UTC)
 DRIFTED = Outcome(
     rows.REFUSED,
     "the data have drifted from those that version 1 was trained on:"
@@ -204,6 +208,60 @@ def test_a_kill_in_the_midst_goes_on_with_its_span(stage) -> None:
     assert (row.state, row.attempts, row.span) == (rows.DONE, 2, 1)
     assert stage.runner.orders == [{"data.span": "1"}] * 2
     assert row.runs == "2026-11-26_0300_run-1 2026-11-26_0300_run-2"
+
+
+def test_what_an_error_left_is_taken_up_first(stage) -> None:
+    controller = stage.controller()
+    controller.tick()
+    stage.clock.go(hours=2)
+    stage.runner.outcomes.append(MemoryError("no memory"))
+    with pytest.raises(MemoryError):
+        controller.tick()
+    # Slots that are older by a clock that was wrong have to wait.
+    slots = [f"2026-11-{day}T03:00:00+00:00" for day in (25, 24)]
+    stage.ledger.plan([Row("cats", slot, rows.CRON) for slot in slots], START)
+    looked = controller.tick().rows
+    assert [(row.slot[8:10], row.attempts) for row in looked] == [
+        *(("26", 2), ("24", 1), ("25", 1)),
+    ]
+
+
+HOLDS_A_SLOT = """
+import pathlib, sys, time
+from pipeline.scheduling.controller import Controller
+from pipeline.scheduling.cron import Cron
+from pipeline.scheduling.data import Data
+from pipeline.scheduling.ledger import Ledger
+class Runner:
+    def run(self, row, settings, began):
+        began("run-a")
+        print("held", flush=True)
+        time.sleep(600)
+ledger = Ledger(pathlib.Path(sys.argv[1]))
+Controller("cats", "s", ledger, Runner(), lambda *_: Data("span 1", "1", "span 1", 1)).tick()
+"""
+
+
+@pytest.mark.parametrize("has_namespace", [False, True])
+def test_a_killed_scheduler_is_known_at_once(stage, has_namespace: bool) -> None:
+    """Also one in a container, where every scheduler is process 1."""
+    prefix = ["unshare", "--pid", "--fork", "--kill-child"] if has_namespace else []
+    if has_namespace and subprocess.run([*prefix, "true"], check=False).returncode:
+        pytest.skip("this user may make no namespaces of process numbers")
+    command = [*prefix, sys.executable, "-c", HOLDS_A_SLOT, str(stage.root / FILE)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout.readline() == "held\n"
+        controller = stage.controller(None)
+        look = controller.tick()
+        assert look.waits_for == "slot span 1 is being worked on" and look.is_soon
+        (row,) = stage.ledger.history()
+        assert row.owner.startswith("process 1 on ") or not has_namespace
+        holder.kill()
+        holder.wait()
+        end = time.monotonic() + 60
+        while not (done := controller.tick().rows) and time.monotonic() < end:
+            pass
+    assert [(row.state, row.attempts) for row in done] == [(rows.DONE, 2)]
 
 
 def test_a_run_that_ended_before_the_kill_is_not_run_again(stage) -> None:

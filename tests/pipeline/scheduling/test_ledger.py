@@ -4,21 +4,18 @@ import dataclasses
 import datetime
 import errno
 import json
-import os
 import pathlib
 import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
-import time
 
 import pytest
 
 from pipeline.scheduling import ledger as ledger_module
 from pipeline.scheduling import rows
-from pipeline.scheduling.ledger import FILE, MAX_TRIES, Ledger
+from pipeline.scheduling.ledger import FILE, IS_OPEN, MAX_TRIES, Ledger
 from pipeline.scheduling.rows import Row
 from schema.errors import ConfigError
 
@@ -52,73 +49,30 @@ def test_a_slot_is_planned_once(ledger: Ledger) -> None:
     assert ledger.newest_slot("mice") is None
 
 
-def test_a_row_goes_to_one_owner(ledger: Ledger, other: Ledger) -> None:
+def test_a_row_is_changed_by_column(ledger: Ledger, other: Ledger) -> None:
     ledger.plan([SLOT], NOW)
-    row, busy = ledger.claim("cats", NOW)
-    assert row is not None and busy is None
-    assert (row.state, row.attempts, row.started) == (rows.RUNNING, 1, NOW.isoformat())
-    nothing, busy = other.claim("cats", NOW)
-    assert nothing is None and busy is not None and busy.id == row.id
-    row = ledger.update(row, runs="run-a")
-    row = ledger.update(row, data="span 7", span=7)
-    ledger.update(
-        row,
-        state=rows.DONE,
-        finished=LATER.isoformat(),
-        pushed_version="3",
-        exit_code=0,
-    )
-    (found,) = ledger.history()
-    assert (found.state, found.run, found.span, found.pushed_version) == (
+    (row,) = ledger.history()
+    started, finished = NOW.isoformat(), LATER.isoformat()
+    row = ledger.update(row, state=rows.RUNNING, started=started, runs="run-a")
+    ledger.update(row, data="span 7", span=7)
+    row = other.update(row, state=rows.DONE, finished=finished, pushed_version="3")
+    assert (row.state, row.run, row.span, row.pushed_version) == (
         rows.DONE,
         "run-a",
         7,
         "3",
     )
-    assert found.seconds == 3600
-    assert other.claim("cats", LATER) == (None, None)
+    assert row.seconds == 3600
+    assert ledger.history() == [row]
 
 
-def test_another_slot_waits_for_the_one_under_way(
-    ledger: Ledger, other: Ledger
-) -> None:
-    ledger.plan([SLOT], NOW)
-    first, _ = ledger.claim("cats", NOW)
-    other.plan([dataclasses.replace(SLOT, slot="2026-11-27T03:00:00+00:00")], LATER)
-    nothing, busy = other.claim("cats", LATER)
-    assert nothing is None and busy is not None and busy.id == first.id
-    ledger.update(first, state=rows.DONE)
-    row, busy = other.claim("cats", LATER)
-    assert row is not None and busy is None
-
-
-def test_the_oldest_slot_goes_first(ledger: Ledger) -> None:
-    slots = [
-        dataclasses.replace(SLOT, slot=f"2026-11-26T0{hour}:00:00+00:00")
-        for hour in (2, 1, 3)
-    ]
-    ledger.plan(slots, NOW)
-    row, _ = ledger.claim("cats", NOW)
-    assert row is not None and row.slot == slots[1].slot
-
-
-def test_what_a_dead_owner_leaves_is_taken_over_at_once(
-    ledger: Ledger, other: Ledger
-) -> None:
-    later = dataclasses.replace(SLOT, slot="2026-11-27T03:00:00+00:00")
-    ledger.plan([later], NOW)
-    mine, _ = ledger.claim("cats", NOW)
-    ledger.update(mine, runs="run-a")
-    # One that is older by a clock that was wrong has to wait.
-    ledger.plan([SLOT], NOW - datetime.timedelta(days=1))
-    # The kernel drops the lock of a process that dies; its row stays as it was.
-    ledger.close()
-    row, _ = other.claim("cats", NOW)
-    assert row is not None and (row.slot, row.attempts) == (later.slot, 2)
-    assert row.run == "run-a"
-    assert row.reason == (
-        f"process {os.getpid()} on {socket.gethostname()} died at it, it resumes"
-    )
+def test_one_works_on_a_schedule(ledger: Ledger, other: Ledger) -> None:
+    with ledger.locked("cats") as is_ours, other.locked("cats") as is_theirs:
+        assert is_ours and not is_theirs
+        with other.locked("cats/a b") as is_another:
+            assert is_another
+    with other.locked("cats") as is_theirs:
+        assert is_theirs
 
 
 def test_a_file_system_without_locks_is_told(ledger: Ledger, monkeypatch) -> None:
@@ -126,26 +80,20 @@ def test_a_file_system_without_locks_is_told(ledger: Ledger, monkeypatch) -> Non
         raise OSError(errno.ENOTSUP, "Operation not supported")
 
     monkeypatch.setattr(ledger_module.fcntl, "flock", refuse)
-    ledger.plan([SLOT], NOW)
-    with pytest.raises(ConfigError, match=r"cannot use the ledger .* not supported"):
-        ledger.claim("cats", NOW)
-    assert ledger.history()[0].state == rows.PLANNED
-
-
-def test_an_owner_takes_up_what_it_left_by_an_error(ledger: Ledger) -> None:
-    ledger.plan([SLOT], NOW)
-    ledger.claim("cats", NOW)
-    row, busy = ledger.claim("cats", NOW)
-    assert row is not None and busy is None and row.attempts == 2
+    with (
+        pytest.raises(ConfigError, match=r"cannot use the ledger .* not supported"),
+        ledger.locked("cats"),
+    ):
+        pass
 
 
 def test_a_span_that_failed_is_planned_again_so_often(ledger: Ledger) -> None:
     span = Row("cats", "span 1", rows.SPAN)
     for attempt in range(1, MAX_TRIES + 1):
         assert ledger.plan([span], NOW) == 1
-        row, _ = ledger.claim("cats", NOW)
-        assert row is not None and row.attempts == attempt
-        ledger.update(row, state=rows.FAILED, reason="no space left")
+        (row,) = ledger.history()
+        assert row.state == rows.PLANNED
+        ledger.update(row, state=rows.FAILED, attempts=attempt)
     assert ledger.plan([span], NOW) == 0
     (found,) = ledger.history()
     assert found.state == rows.FAILED
@@ -158,12 +106,13 @@ def claim_slots(path: str, count: int) -> list[str]:
     taken = []
     while True:
         ledger.plan(slots, NOW)
-        row, busy = ledger.claim("cats", NOW)
-        if row is not None:
-            taken.append(row.slot)
-            ledger.update(row, state=rows.DONE)
-        elif busy is None:
-            return taken
+        with ledger.locked("cats") as is_ours:
+            row = ledger.first(IS_OPEN, "cats")
+            if row is None:
+                return taken
+            if is_ours:
+                taken.append(row.slot)
+                ledger.update(row, state=rows.DONE)
 
 
 # Tests are no package that another process could import.
@@ -186,51 +135,12 @@ def test_processes_share_the_slots(tmp_path: pathlib.Path) -> None:
     assert sorted(taken) == [f"{slot:04}" for slot in range(30)]
 
 
-HOLDS_A_SLOT = """
-import datetime, pathlib, sys, time
-from pipeline.scheduling import ledger, rows
-opened = ledger.Ledger(pathlib.Path(sys.argv[1]))
-now = datetime.datetime.now(datetime.UTC)
-opened.plan([rows.Row("cats", "1", rows.CRON)], now)
-opened.claim("cats", now)
-print("held", flush=True)
-time.sleep(600)
-"""
-
-
-@pytest.mark.parametrize("has_namespace", [False, True])
-def test_a_killed_owner_is_known_at_once(tmp_path, has_namespace: bool) -> None:
-    """Also one in a container, where every scheduler is process 1."""
-    prefix = ["unshare", "--pid", "--fork", "--kill-child"] if has_namespace else []
-    if has_namespace and subprocess.run([*prefix, "true"], check=False).returncode:
-        pytest.skip("this user may make no namespaces of process numbers")
-    path = tmp_path / FILE
-    command = [*prefix, sys.executable, "-c", HOLDS_A_SLOT, str(path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
-        assert holder.stdout.readline() == "held\n"
-        ledger = Ledger(path)
-        now = datetime.datetime.now(datetime.UTC)
-        nothing, busy = ledger.claim("cats", now)
-        assert nothing is None and busy is not None
-        if has_namespace:
-            assert busy.owner.startswith("process 1 on ")
-        holder.kill()
-        holder.wait()
-        end = time.monotonic() + 60
-        row = None
-        while row is None and time.monotonic() < end:
-            row, _ = ledger.claim("cats", now)
-        assert row is not None and row.attempts == 2
-        ledger.close()
-
-
 KILLED_IN_A_TRANSACTION = """
 import datetime, os, pathlib, signal, sys
 from pipeline.scheduling import ledger, rows
 opened = ledger.Ledger(pathlib.Path(sys.argv[1]))
 now = datetime.datetime.now(datetime.UTC)
 opened.plan([rows.Row("cats", "1", rows.CRON)], now)
-opened.claim("cats", now)
 with opened._transaction():
     opened._database.execute("UPDATE slots SET state = 'done'")
     os.kill(os.getpid(), signal.SIGKILL)
@@ -247,9 +157,7 @@ def test_a_kill_in_a_transaction_leaves_what_was_before(
     assert ended.returncode == -signal.SIGKILL
     ledger = Ledger(path)
     (found,) = ledger.history()
-    assert found.state == rows.RUNNING
-    row, _ = ledger.claim("cats", datetime.datetime.now(datetime.UTC))
-    assert row is not None and row.attempts == 2
+    assert found.state == rows.PLANNED
 
 
 def test_the_file_can_be_copied_between_transactions(
@@ -331,7 +239,6 @@ def test_a_ledger_of_a_version_before_is_taken_over(tmp_path, script: str) -> No
     found, on_kubeflow = ledger.history()
     assert (found.slot, found.notices, found.is_pruned) == (SLOT.slot, "[]", False)
     assert on_kubeflow.owner == "run-1"
-    row, _ = ledger.claim("cats", LATER)
-    assert row is not None and row.reason == "process 7 on h died at it, it resumes"
+    assert found.owner == "process 7 on h"
     assert ledger.plan([SLOT], NOW) == 0
     assert len(Ledger(tmp_path / FILE, is_read_only=True).history()) == 2
