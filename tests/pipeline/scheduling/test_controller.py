@@ -538,3 +538,30 @@ def test_so_many_runs_are_kept(stage, keep_runs: int, pruned: list[str]) -> None
         *[bool(keep_runs)] * 2,
         *(False, False),
     ]
+
+
+def test_a_look_is_as_quick_after_many_years(stage) -> None:
+    """In steps of SQLite's machine: a night among 100 rows and one among 10,000."""
+    steps = []
+    controller = stage.controller(keep_runs=2, settings_key="x")
+    controller.tick()
+    stage.ledger._database.set_progress_handler(lambda: steps.append(1), 50)
+    counts = []
+    for first, last in ((0, 100), (100, 10_000)):
+        moments = [START - datetime.timedelta(days=day) for day in range(first, last)]
+        old = [
+            Row(
+                *("cats", moment.isoformat(), rows.CRON, rows.DONE),
+                runs="old",
+                is_pruned=True,
+                finished=moment.isoformat(),
+            )
+            for moment in moments
+        ]
+        stage.ledger.plan(old, START - datetime.timedelta(days=9))
+        steps.clear()
+        stage.clock.go(days=1)
+        assert [row.state for row in controller.tick().rows] == [rows.DONE]
+        counts.append(len(steps))
+        stage.source.spans.append(len(counts) + 1)
+    assert counts[1] < counts[0] + 10
