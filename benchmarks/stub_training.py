@@ -20,8 +20,8 @@ from components.model_pusher.publishing import publish
 from pipeline import dag, engines, inputs, lineage, runs
 from pipeline.config import PipelineConfig
 from pipeline.observed_runner import ObservedRunner, Outcome
-from pipeline.scheduling import rows
-from pipeline.scheduling.clock import Clock
+from pipeline.slots import rows
+from pipeline.slots.clock import Clock
 from schema import versions
 from trainer.config import as_json, flatten
 

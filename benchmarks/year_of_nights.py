@@ -21,8 +21,9 @@ import stub_training
 from nightly_clock import NightlyClock
 
 from pipeline import experiments, inputs, retention
-from pipeline.scheduling import controller, data, ledger, rows
+from pipeline.scheduling import controller, data
 from pipeline.scheduling.cron import Cron
+from pipeline.slots import ledger, rows
 from serving import models
 
 PICTURE = machine.ROOT / "docs" / "results" / "year_of_nights.png"

@@ -27,8 +27,9 @@ from nightly_clock import FIRST, NightlyClock
 
 from components.model_pusher.publishing import publish
 from pipeline import experiments
-from pipeline.scheduling import clock, controller, data, ledger, rows
+from pipeline.scheduling import controller, data
 from pipeline.scheduling.cron import Cron
+from pipeline.slots import clock, ledger, rows
 from schema import models_config, versions
 from schema.errors import ConfigError
 

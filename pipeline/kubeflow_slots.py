@@ -24,9 +24,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from pipeline.scheduling import ledger, rows
-from pipeline.scheduling.clock import Clock, in_words
-from pipeline.scheduling.ledger import Ledger
+from pipeline.slots import ledger, rows
+from pipeline.slots.clock import Clock, in_words
+from pipeline.slots.ledger import Ledger
 from schema.errors import ConfigError, SlimlineError
 
 # Parameter of a run: when it was due, and for which schedule; '' claims nothing.

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pipeline import runs
-from pipeline.scheduling.rows import DONE, FAILED, REFUSED, Outcome, Row, TryAgain
+from pipeline.slots.rows import DONE, FAILED, REFUSED, Outcome, Row, TryAgain
 from schema.errors import ConfigError
 
 STOP_SECONDS = 90.0

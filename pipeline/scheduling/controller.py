@@ -9,13 +9,14 @@ import socket
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from components.image_example_gen import spans
-from pipeline.scheduling import hooks, rows
-from pipeline.scheduling.clock import Clock, in_words
+from pipeline.scheduling import hooks
 from pipeline.scheduling.command_runner import CommandRunner
 from pipeline.scheduling.cron import Cron
 from pipeline.scheduling.data import Data
-from pipeline.scheduling.ledger import IS_ENDED, IS_OPEN, MAX_TRIES, Ledger
-from pipeline.scheduling.rows import Outcome, Row, TryAgain
+from pipeline.slots import rows
+from pipeline.slots.clock import Clock, in_words
+from pipeline.slots.ledger import IS_ENDED, IS_OPEN, MAX_TRIES, Ledger
+from pipeline.slots.rows import Outcome, Row, TryAgain
 from schema.errors import ConfigError, DataError
 
 # Which of the slots are run that were not begun in time: no scheduler was there, or the one

@@ -11,7 +11,7 @@ import pathlib
 from components.image_example_gen import spans
 from pipeline import experiments, inputs
 from pipeline.config import PipelineConfig
-from pipeline.scheduling.rows import TryAgain
+from pipeline.slots.rows import TryAgain
 from schema.errors import DataError
 from trainer.config import as_json
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import requests
 
-from pipeline.scheduling.rows import DONE, FAILED, REFUSED, Row
+from pipeline.slots.rows import DONE, FAILED, REFUSED, Row
 from schema.errors import ConfigError
 
 # Event -> what came of a slot, in words.

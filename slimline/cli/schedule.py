@@ -13,11 +13,12 @@ import click
 
 from components.image_example_gen import spans
 from pipeline import experiments, inputs, settings
-from pipeline.scheduling import controller, data, hooks, rows
-from pipeline.scheduling.clock import Clock, in_words
+from pipeline.scheduling import controller, data, hooks
 from pipeline.scheduling.command_runner import CommandRunner
 from pipeline.scheduling.cron import Cron
-from pipeline.scheduling.ledger import FILE, Ledger
+from pipeline.slots import rows
+from pipeline.slots.clock import Clock, in_words
+from pipeline.slots.ledger import FILE, Ledger
 from schema import models_config, versions
 from slimline import errors
 from slimline.cli import options, output, schedule_text

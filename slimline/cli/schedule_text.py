@@ -7,12 +7,12 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.scheduling import rows
-from pipeline.scheduling.clock import in_words
 from pipeline.scheduling.controller import Look
 from pipeline.scheduling.cron import Cron
-from pipeline.scheduling.ledger import IS_ENDED, IS_OPEN, Ledger
-from pipeline.scheduling.rows import Row
+from pipeline.slots import rows
+from pipeline.slots.clock import in_words
+from pipeline.slots.ledger import IS_ENDED, IS_OPEN, Ledger
+from pipeline.slots.rows import Row
 from slimline.cli import output
 
 _HIDDEN = ("id", "settings_key", "owner", "runs", "notices")

@@ -8,8 +8,8 @@ import pytest
 
 from components.example_validator import component as example_validator
 from pipeline import lineage
-from pipeline.scheduling import rows
-from pipeline.scheduling.ledger import FILE, Ledger
+from pipeline.slots import rows
+from pipeline.slots.ledger import FILE, Ledger
 from schema import data_profile, models_config, versions
 from slimline.cli import main
 

@@ -13,9 +13,9 @@ import time
 
 import pytest
 
-from pipeline.scheduling.ledger import FILE, Ledger
-from pipeline.scheduling.rows import CRON as CRON_SLOT
-from pipeline.scheduling.rows import DONE, Row
+from pipeline.slots.ledger import FILE, Ledger
+from pipeline.slots.rows import CRON as CRON_SLOT
+from pipeline.slots.rows import DONE, Row
 from schema import contract
 from slimline.cli import schedule
 

@@ -7,12 +7,12 @@ import pathlib
 import pytest
 
 from components.image_example_gen import spans
-from pipeline.scheduling import rows
 from pipeline.scheduling.controller import Controller
 from pipeline.scheduling.cron import Cron
 from pipeline.scheduling.data import Data
-from pipeline.scheduling.ledger import FILE, Ledger
-from pipeline.scheduling.rows import Outcome, TryAgain
+from pipeline.slots import rows
+from pipeline.slots.ledger import FILE, Ledger
+from pipeline.slots.rows import Outcome, TryAgain
 from schema.errors import DataError
 
 START = datetime.datetime(2026, 11, 26, 1, 0, tzinfo=datetime.UTC)

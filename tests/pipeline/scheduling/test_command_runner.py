@@ -12,9 +12,10 @@ import time
 import filelock
 import pytest
 
-from pipeline.scheduling import command_runner, rows
+from pipeline.scheduling import command_runner
 from pipeline.scheduling.command_runner import CommandRunner, of_summary
-from pipeline.scheduling.rows import SPAN, Row, TryAgain
+from pipeline.slots import rows
+from pipeline.slots.rows import SPAN, Row, TryAgain
 from schema.errors import ConfigError
 
 ROW = Row("cats/a b", "span 3", SPAN, id=7)
@@ -194,7 +195,7 @@ def wait_for(path: pathlib.Path) -> None:
 SCHEDULER = """
 import pathlib, sys
 from pipeline.scheduling.command_runner import CommandRunner
-from pipeline.scheduling.rows import Row
+from pipeline.slots.rows import Row
 runner = CommandRunner([sys.executable, sys.argv[1]], "cats", ["--set", "how=sleep"],
                        pathlib.Path(sys.argv[2]), "cats-a")
 runner.run(Row("cats", "span 3", "span", id=7), {}, lambda run: None)

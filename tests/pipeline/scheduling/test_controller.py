@@ -8,10 +8,10 @@ import time
 
 import pytest
 
-from pipeline.scheduling import rows
 from pipeline.scheduling.controller import MAX_ATTEMPTS, Look
-from pipeline.scheduling.ledger import FILE, Ledger
-from pipeline.scheduling.rows import Outcome, Row, TryAgain
+from pipeline.slots import rows
+from pipeline.slots.ledger import FILE, Ledger
+from pipeline.slots.rows import Outcome, Row, TryAgain
 from schema.errors import ConfigError, DataError
 
 START = datetime.datetime(2026, 11, 26, 1, 0, tzinfo=datetime.UTC)
@@ -231,7 +231,7 @@ import pathlib, sys, time
 from pipeline.scheduling.controller import Controller
 from pipeline.scheduling.cron import Cron
 from pipeline.scheduling.data import Data
-from pipeline.scheduling.ledger import Ledger
+from pipeline.slots.ledger import Ledger
 class Runner:
     def run(self, row, settings, began):
         began("run-a")

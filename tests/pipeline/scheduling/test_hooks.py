@@ -8,8 +8,9 @@ import threading
 
 import pytest
 
-from pipeline.scheduling import hooks, rows
-from pipeline.scheduling.rows import Row
+from pipeline.scheduling import hooks
+from pipeline.slots import rows
+from pipeline.slots.rows import Row
 from schema.errors import ConfigError
 
 NOW = datetime.datetime(2026, 11, 26, 3, tzinfo=datetime.UTC)

@@ -6,11 +6,11 @@ import random
 
 import pytest
 
-from pipeline.scheduling import rows
 from pipeline.scheduling.controller import MAX_ATTEMPTS
 from pipeline.scheduling.cron import Cron
-from pipeline.scheduling.ledger import FILE, Ledger
-from pipeline.scheduling.rows import Outcome
+from pipeline.slots import rows
+from pipeline.slots.ledger import FILE, Ledger
+from pipeline.slots.rows import Outcome
 
 # A kill comes before or after one call in so many.
 KILL_ODDS = 60

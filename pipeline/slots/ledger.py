@@ -18,8 +18,8 @@ import urllib.parse
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from pipeline.scheduling.clock import in_words
-from pipeline.scheduling.rows import CRON, FAILED, PLANNED, RUNNING, SPAN, Row
+from pipeline.slots.clock import in_words
+from pipeline.slots.rows import CRON, FAILED, PLANNED, RUNNING, SPAN, Row
 from schema.errors import ConfigError
 
 FILE = "schedule.sqlite"  # in the root of the runs

@@ -13,10 +13,10 @@ import sys
 
 import pytest
 
-from pipeline.scheduling import ledger as ledger_module
-from pipeline.scheduling import rows
-from pipeline.scheduling.ledger import FILE, IS_OPEN, MAX_TRIES, Ledger
-from pipeline.scheduling.rows import Row
+from pipeline.slots import ledger as ledger_module
+from pipeline.slots import rows
+from pipeline.slots.ledger import FILE, IS_OPEN, MAX_TRIES, Ledger
+from pipeline.slots.rows import Row
 from schema.errors import ConfigError
 
 NOW = datetime.datetime(2026, 11, 26, 3, tzinfo=datetime.UTC)
@@ -137,7 +137,7 @@ def test_processes_share_the_slots(tmp_path: pathlib.Path) -> None:
 
 KILLED_IN_A_TRANSACTION = """
 import datetime, os, pathlib, signal, sys
-from pipeline.scheduling import ledger, rows
+from pipeline.slots import ledger, rows
 opened = ledger.Ledger(pathlib.Path(sys.argv[1]))
 now = datetime.datetime.now(datetime.UTC)
 opened.plan([rows.Row("cats", "1", rows.CRON)], now)
