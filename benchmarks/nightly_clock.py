@@ -2,7 +2,7 @@
 
 import datetime
 
-from pipeline.scheduling import clock
+from pipeline.slots import clock
 
 FIRST = datetime.datetime(2026, 1, 1, 2, 0, tzinfo=datetime.UTC)
 

@@ -20,8 +20,8 @@ from components.model_pusher.publishing import publish
 from pipeline import dag, engines, inputs, lineage, runs
 from pipeline.config import PipelineConfig
 from pipeline.observed_runner import ObservedRunner, Outcome
-from pipeline.scheduling import rows
-from pipeline.scheduling.clock import Clock
+from pipeline.slots import rows
+from pipeline.slots.clock import Clock
 from schema import versions
 from trainer.config import as_json, flatten
 
@@ -67,7 +67,7 @@ def _push(
 
 
 class StubTraining:
-    """A runner of schedules (`rows.Runner`) whose runs compute nothing."""
+    """A runner of schedules (`CommandRunner`) whose runs compute nothing."""
 
     def __init__(self, config: PipelineConfig, root: pathlib.Path, clock: Clock):
         self._config = config
@@ -78,14 +78,14 @@ class StubTraining:
         self,
         row: rows.Row,
         settings: Mapping[str, str],
-        beat: Callable[[str], None],
+        began: Callable[[str], None],
     ) -> rows.Outcome:
         """See base class."""
         config = self._config
         folder = runs.create(
             self._root, flatten(as_json(config)), {}, now=self._clock.now()
         )
-        beat(folder.name)
+        began(folder.name)
         found = inputs.resolve(config, self._root)
         pipeline = dag.create_pipeline(
             config,
@@ -114,9 +114,6 @@ class StubTraining:
     def outcome(self, row: rows.Row) -> rows.Outcome | None:
         """See base class."""
         return None
-
-    def forget(self, row: rows.Row) -> None:
-        """See base class."""
 
 
 def _without_work(pipeline: pipeline_pb2.Pipeline) -> pipeline_pb2.Pipeline:

@@ -8,20 +8,22 @@ Every seventh night no span comes, and the night is skipped.
 import argparse
 import dataclasses
 import datetime
+import functools
 import pathlib
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import machine
 import stub_training
 from nightly_clock import NightlyClock
 
-from pipeline import experiments, inputs
-from pipeline.scheduling import controller, data, ledger, retention, rows
+from pipeline import experiments, inputs, retention
+from pipeline.scheduling import controller, data
 from pipeline.scheduling.cron import Cron
+from pipeline.slots import ledger, rows
 from serving import models
 
 PICTURE = machine.ROOT / "docs" / "results" / "year_of_nights.png"
@@ -65,20 +67,21 @@ def run(
     nightly = NightlyClock()
     opened = ledger.Ledger(root / ledger.FILE)
 
-    def tidy(row: rows.Row) -> None:
+    def prune(old_runs: Collection[str]) -> Collection[str]:
         if "digits" in models.names(root):
             models.find(root, "digits").prune(keep_versions)
-        retention.tidy(opened, root, identity, keep_runs, row)
+        return retention.prune(root, identity, old_runs)
 
     looks = controller.Controller(
-        controller.Schedule(config.name, "settings", Cron("0 3 * * *")),
-        controller.Surroundings(
-            ledger=opened,
-            source=data.ConfiguredSource(config, root, settle_seconds=0),
-            runner=stub_training.StubTraining(config, root, nightly),
-            clock=nightly,
-            tidy=tidy,
-        ),
+        pipeline=config.name,
+        settings_key="settings",
+        ledger=opened,
+        runner=stub_training.StubTraining(config, root, nightly),
+        newest=functools.partial(data.newest, config, root, 0),
+        clock=nightly,
+        cron=Cron("0 3 * * *"),
+        keep_runs=keep_runs,
+        prune=prune,
     )
     looks.tick()
     figures = []

@@ -13,6 +13,7 @@ import collections
 import dataclasses
 import datetime
 import errno
+import functools
 import json
 import logging
 import os
@@ -29,8 +30,9 @@ from nightly_clock import FIRST, NightlyClock
 from components.model_evaluator import classes, gate, predictions, verdict
 from components.model_pusher.publishing import publish
 from pipeline import evaluation, experiments
-from pipeline.scheduling import clock, controller, data, ledger, rows
+from pipeline.scheduling import controller, data
 from pipeline.scheduling.cron import Cron
+from pipeline.slots import clock, ledger, rows
 from schema import models_config, versions
 from schema.errors import ConfigError
 
@@ -90,15 +92,6 @@ class PerilousLedger(ledger.Ledger):
         self.perils.maybe()
         return count
 
-    def claim(
-        self, pipeline: str, now: datetime.datetime
-    ) -> tuple[rows.Row | None, rows.Row | None]:
-        """See base class."""
-        self.perils.maybe()
-        found = super().claim(pipeline, now)
-        self.perils.maybe()
-        return found
-
 
 class World:
     """Where spans come from, and what happens to them.
@@ -150,7 +143,7 @@ class World:
 
 
 class Training:
-    """A runner of schedules (`rows.Runner`) that draws models.
+    """A runner of schedules (`CommandRunner`) that draws models.
 
     Attributes:
       accepts: whether a person accepts other classes than those of the live model.
@@ -174,10 +167,10 @@ class Training:
         self.accepts = self.is_asking = False
 
     def run(
-        self, row: rows.Row, settings: Mapping[str, str], beat: Callable[[str], None]
+        self, row: rows.Row, settings: Mapping[str, str], began: Callable[[str], None]
     ) -> rows.Outcome:
         """See base class."""
-        beat(f"run-{row.id}-{row.attempts}")
+        began(f"run-{row.id}-{row.attempts}")
         self._perils.maybe()
         try:
             outcome = self._train(self._images / settings["data.span"])
@@ -191,10 +184,6 @@ class Training:
     def outcome(self, row: rows.Row) -> rows.Outcome | None:
         """See base class."""
         return self._results.get(row.id)
-
-    def forget(self, row: rows.Row) -> None:
-        """See base class."""
-        self._results.pop(row.id, None)
 
     def _train(self, span: pathlib.Path) -> rows.Outcome:
         labels = sorted(path.name for path in span.iterdir())
@@ -354,13 +343,13 @@ def run(
             opened.perils = perils
             return not (
                 controller.Controller(
-                    controller.Schedule(name, "settings", Cron("0 3 * * *")),
-                    controller.Surroundings(
-                        opened,
-                        data.ConfiguredSource(config, root, settle_seconds=60),
-                        training,
-                        time,
-                    ),
+                    name,
+                    "settings",
+                    opened,
+                    training,
+                    functools.partial(data.newest, config, root, 60),
+                    time,
+                    Cron("0 3 * * *"),
                 )
                 .tick()
                 .is_soon

@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import filelock
 import tensorflow as tf
 from tfx import types
 from tfx.orchestration import pipeline as tfx_pipeline
@@ -46,7 +45,6 @@ from schema import (
     contract,
     durable,
     features,
-    locks,
     models_config,
     run_files,
     versions,
@@ -182,7 +180,7 @@ def _execute(
     if config.train.weights and not store.is_published(config.train.weights):
         warm_start.check(config.trainer, len(resolved.contract.labels))
     runner = ObservedRunner(describe, _run_id(run_folder))
-    with lock(root, resolved.identity), noting_training_folder(run_folder):
+    with runs.lock(root, resolved.identity), noting_training_folder(run_folder):
         run_store.prepare(root / lineage.METADATA_FILE)
         trainer_root = root / resolved.identity / "train"
         config = _with_precision(config, trainer_root if use_cache else None)
@@ -363,27 +361,6 @@ def noting_training_folder(run_folder: pathlib.Path) -> Iterator[None]:
         yield
     finally:
         _PROGRESS.removeHandler(note)
-
-
-def lock(root: pathlib.Path, name: str) -> filelock.AcquireReturnProxy:
-    """Keeps two runs of one identity apart: they would share checkpoints and cache.
-
-    Who holds it may take it again, as a sweep does for each of its members.
-
-    Args:
-      root: of the runs, absolute.
-      name: `inputs.identity` of the runs.
-
-    Raises:
-      ConfigError: another run holds it, or it is no file that can be locked.
-    """
-    try:
-        return locks.acquire(runs.lock_file(root, name), is_singleton=True)
-    except filelock.Timeout as error:
-        raise ConfigError(
-            f"another run of '{name}' is under way in {root}",
-            tip="wait for it, or give this one a root of its own with --root",
-        ) from error
 
 
 def _summarise(config: PipelineConfig, done: _Done, total_seconds: float) -> Summary:

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import logging
+import os
 import pathlib
 import re
 
@@ -306,7 +307,8 @@ def data_set_name(config: PipelineConfig, path: pathlib.Path) -> str:
 
 
 def _given_path(config: PipelineConfig) -> pathlib.Path:
-    return pathlib.Path(config.data.path).expanduser().resolve()
+    # Unlike Path.resolve, which a link in a circle ends with a RuntimeError.
+    return pathlib.Path(os.path.realpath(pathlib.Path(config.data.path).expanduser()))
 
 
 def find_data(config: PipelineConfig, root: pathlib.Path) -> pathlib.Path:

@@ -24,9 +24,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from pipeline.scheduling import ledger, rows
-from pipeline.scheduling.clock import Clock, in_words
-from pipeline.scheduling.ledger import Ledger, LostClaim
+from pipeline.slots import ledger, rows
+from pipeline.slots.clock import Clock, in_words
+from pipeline.slots.ledger import Ledger
 from schema.errors import ConfigError, SlimlineError
 
 # Parameter of a run: when it was due, and for which schedule; '' claims nothing.
@@ -152,7 +152,7 @@ def settle(slot: Slot, output: dict[str, Any]) -> None:
                     finished=in_words(Clock().now()),
                     pushed_version=version,
                 )
-    except (SlimlineError, LostClaim) as error:
+    except SlimlineError as error:
         _LOGGER.warning("slot %s stays open in the ledger: %s", slot.moment, error)
 
 

@@ -12,8 +12,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import filelock
+
 from pipeline import parts
-from schema import durable, run_files
+from schema import durable, locks, run_files
 from schema.errors import ConfigError
 
 CONFIG_FILE = run_files.CONFIG_FILE
@@ -292,9 +294,25 @@ def _record(folder: pathlib.Path) -> dict[str, Any]:
     return record if isinstance(record, dict) else {}
 
 
-def lock_file(root: pathlib.Path, identity: str) -> pathlib.Path:
-    """The file that a run holds locked while it is under way; see `inputs.identity`."""
-    return root / f".{identity}.lock"
+def lock(root: pathlib.Path, identity: str) -> filelock.AcquireReturnProxy:
+    """Keeps two runs of one identity apart: they would share checkpoints and cache.
+
+    Who holds it may take it again, as a sweep does for each of its members.
+
+    Args:
+      root: of the runs, absolute.
+      identity: of the runs (`inputs.identity`).
+
+    Raises:
+      ConfigError: another run holds it, or it is no file that can be locked.
+    """
+    try:
+        return locks.acquire(root / f".{identity}.lock", is_singleton=True)
+    except filelock.Timeout as error:
+        raise ConfigError(
+            f"another run of '{identity}' is under way in {root}",
+            tip="wait for it, or give this one a root of its own with --root",
+        ) from error
 
 
 def has_passed(folder: pathlib.Path) -> bool:

@@ -54,7 +54,7 @@ def run(
         for config in members.values()
     }
     # Between two members nobody else may begin; control finds the one that trains.
-    with execution.lock(root, name), execution.noting_training_folder(run_folder):
+    with runs.lock(root, name), execution.noting_training_folder(run_folder):
         for place, (member, config) in enumerate(members.items(), 1):
             fields = {"member": member, "place": place, "members": len(members)}
             _PROGRESS.info("member_started", extra={"fields": fields})

@@ -10,19 +10,19 @@ import os
 import pathlib
 import signal
 import subprocess
-import urllib.parse
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pipeline import runs
-from pipeline.scheduling import ledger, owner
-from pipeline.scheduling.rows import DONE, FAILED, REFUSED, Interrupted, Outcome, Row
+from pipeline.slots.rows import DONE, FAILED, REFUSED, Outcome, Row, TryAgain
 from schema.errors import ConfigError
 
 STOP_SECONDS = 90.0
 LOOK_SECONDS = 2.0
 # The contract of the command line (docs/cli.md).
-_STATES = {0: DONE, 3: REFUSED, 4: REFUSED, 5: REFUSED}
+_REFUSALS = (3, 4, 5)
+_GATE_REFUSED, _SERVED_MODEL_FAILED = 3, 5
 _INTERRUPTED = (130, 143)  # by SIGINT, by SIGTERM
 _SET_PARENT_DEATH_SIGNAL = 1  # prctl(2)
 
@@ -36,6 +36,7 @@ class CommandRunner:
         experiment: str,
         arguments: Sequence[str],
         root: pathlib.Path,
+        identity: str,
     ):
         """Makes the runner.
 
@@ -44,122 +45,124 @@ class CommandRunner:
           experiment: its name.
           arguments: of every run, as ['--set', 'train.epochs=3'].
           root: of the runs.
+          identity: of the runs (`inputs.identity`).
         """
-        self._root = root.resolve()
-        self._experiment = experiment
+        self._root, self._identity = root.resolve(), identity
         self._command = [*command, "run", experiment, "--root", str(self._root)]
         self._command += arguments
 
     def run(
-        self, row: Row, settings: Mapping[str, str], beat: Callable[[str], None]
+        self, row: Row, settings: Mapping[str, str], began: Callable[[str], Any]
     ) -> Outcome:
-        """See base class."""
-        path = self._path(row)
+        """Runs to the end.
+
+        Args:
+          row: the slot.
+          settings: dotted key -> value, over those that the schedule was given.
+          began: takes the name of the run's folder, once there is one.
+
+        Raises:
+          TryAgain: the run was stopped, and resumes when it is called again; or one that
+            no schedule began is under way.
+          ConfigError: the program cannot be started.
+        """
+        try:
+            with runs.lock(self._root, self._identity):
+                pass
+        except ConfigError as error:
+            raise TryAgain(error.message) from error
         before = set(runs.list_runs(self._root))
+        # Runs of a slot, one an attempt, bear one label.
+        group = f"{row.pipeline}, slot {row.slot}"
         words = list(self._command)
         for key, value in settings.items():
             words += ["--set", f"{key}={value}"]
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("wb") as output:
+        with tempfile.TemporaryFile() as output:
+            try:
                 process = subprocess.Popen(
-                    [*words, "--group", _group(row), "--plain", "--json"],
+                    [*words, "--group", group, "--plain", "--json"],
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     preexec_fn=_die_with_parent(os.getpid()),
                 )
-        except OSError as error:
-            raise ConfigError(
-                f"cannot start {words[0]}: {error.strerror or error}"
-            ) from error
-        try:
-            code = self._wait(process, row, before, beat)
-        except BaseException:
-            _stop(process)
-            raise
+            except OSError as error:
+                raise ConfigError(
+                    f"cannot start {words[0]}: {error.strerror or error}"
+                ) from error
+            name = ""
+            code = None
+            try:
+                while code is None:
+                    code = _wait(process, LOOK_SECONDS)
+                    if not name and (name := self._find_run(group, before)):
+                        began(name)
+            except BaseException:
+                # Interrupted, it leaves a checkpoint, and can resume.
+                process.send_signal(signal.SIGTERM)
+                if _wait(process, STOP_SECONDS) is None:
+                    process.kill()
+                    process.wait()
+                raise
+            output.seek(0)
+            printed = output.read()
         if code in _INTERRUPTED:
-            raise Interrupted("the run was interrupted")
-        return self.outcome(row) or _without_result(code)
+            raise TryAgain("the run was interrupted")
+        return read_outcome(printed, code)
 
     def outcome(self, row: Row) -> Outcome | None:
-        """See base class."""
+        """How the last run of a slot ended by its folder; None where it did not."""
         try:
-            document = json.loads(self._path(row).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            summary = runs.read_summary(self._root / row.run) if row.run else None
+        except ConfigError:
             return None
-        outcome = read_outcome(document)
-        return None if outcome.exit_code in _INTERRUPTED else outcome
+        return of_summary(summary) if summary else None
 
-    def forget(self, row: Row) -> None:
-        """See base class."""
-        self._path(row).unlink(missing_ok=True)
-
-    def _wait(
-        self,
-        process: subprocess.Popen,
-        row: Row,
-        before: set[pathlib.Path],
-        beat: Callable[[str], None],
-    ) -> int:
-        """Waits for the end; tells of the run's folder as soon as it is there."""
-        name = ""
-        while True:
-            try:
-                seconds = owner.HEARTBEAT_SECONDS if name else LOOK_SECONDS
-                code: int | None = process.wait(timeout=seconds)
-            except subprocess.TimeoutExpired:
-                code = None
-            name = name or self._find_run(row, before)
-            beat(name)
-            if code is not None:
-                return code
-
-    def _find_run(self, row: Row, before: set[pathlib.Path]) -> str:
+    def _find_run(self, group: str, before: set[pathlib.Path]) -> str:
         """Name of the folder that the run of a slot has made since `before`."""
         for folder in reversed(runs.list_runs(self._root)):
-            if folder not in before and runs.group_of(folder) == _group(row):
+            if folder not in before and runs.group_of(folder) == group:
                 return folder.name
         return ""
 
-    def _path(self, row: Row) -> pathlib.Path:
-        name = urllib.parse.quote(row.pipeline, safe="")
-        return self._root / ledger.FOLDER / f"{name}-{row.id}.json"
 
-
-def read_outcome(document: dict[str, Any]) -> Outcome:
-    """The outcome in what `slimline run --json` prints."""
-    error = document.get("error")
-    if error is None:
-        summary = document.get("summary") or {}
-        reason = "; ".join(summary.get("verdict", ()))
-        if summary.get("is_cached"):
-            reason = f"served from the cache: {reason}"
-        return Outcome(DONE, reason, 0, summary.get("pushed_version"))
+def read_outcome(printed: bytes, code: int) -> Outcome:
+    """The outcome in what `slimline run --json` printed, and in its exit code."""
+    try:
+        document = json.loads(printed)
+    except ValueError:
+        how = (
+            f"exit code {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
+        )
+        return Outcome(FAILED, f"the run ended with {how} and no result", code)
+    if "error" not in document:
+        return of_summary(document.get("summary") or {})
+    error = document["error"]
     code = int(error["exit_code"])
     found = f": {error['found']}" if error.get("found") else ""
-    return Outcome(_STATES.get(code, FAILED), error["message"] + found, code)
+    state = REFUSED if code in _REFUSALS else FAILED
+    return Outcome(state, error["message"] + found, code)
 
 
-def _group(row: Row) -> str:
-    """Label of the runs of a slot, one an attempt."""
-    return f"{row.pipeline}, slot {row.slot}"
+def of_summary(summary: Mapping[str, Any]) -> Outcome:
+    """The outcome in what a run left (`pipeline.summary.Summary`)."""
+    if summary["passed"]:
+        how = "served from the cache: " if summary["is_cached"] else ""
+        reason = how + "; ".join(summary["verdict"])
+        return Outcome(DONE, reason, 0, summary["pushed_version"])
+    if summary["infra_refusals"] and not summary["refusals"]:
+        reason = "; ".join(summary["infra_refusals"])
+        reason = f"the served model failed its check: {reason}"
+        return Outcome(REFUSED, reason, _SERVED_MODEL_FAILED)
+    reason = f"gate refused the model: {'; '.join(summary['refusals'])}"
+    return Outcome(REFUSED, reason, _GATE_REFUSED)
 
 
-def _without_result(code: int) -> Outcome:
-    how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-    return Outcome(FAILED, f"the run ended with {how} and no result", code)
-
-
-def _stop(process: subprocess.Popen) -> None:
-    """Ends a run so that it can resume: interrupted, it leaves a checkpoint."""
-    if process.poll() is not None:
-        return
-    process.send_signal(signal.SIGTERM)
+def _wait(process: subprocess.Popen, seconds: float) -> int | None:
+    """Exit code of a process; None where it goes on after so long."""
     try:
-        process.wait(timeout=STOP_SECONDS)
+        return process.wait(timeout=seconds)
     except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+        return None
 
 
 def _die_with_parent(parent: int) -> Callable[[], None]:

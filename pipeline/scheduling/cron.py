@@ -5,6 +5,7 @@ time on the clock means is decided here. By itself croniter 7 gives 02:30 twice 
 when clocks go back, croniter 6 shifts it by an hour, and APScheduler 3 takes 0 for Monday.
 """
 
+import contextlib
 import dataclasses
 import datetime
 import re
@@ -20,12 +21,11 @@ ALIASES = (
     *("@monthly", "@annually", "@yearly"),
 )
 _FIELDS = 5
+# R and H would draw other moments in each process.
+_DRAWN = re.compile(r"\b[RH]\b", re.IGNORECASE)
 # No zone has changed its offset by more than a day.
 _DAY = datetime.timedelta(days=1, hours=1)
 _FIRST_LOOK = datetime.timedelta(hours=2)
-# 2 hours, 16, 128 ... 60 years.
-_LOOKS = 7
-_DRAWN = re.compile(r"\b[RH]\b", re.IGNORECASE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,13 +49,14 @@ class Cron:
 
     def __post_init__(self) -> None:
         text = self.expression
-        # R and H would draw other moments in each process.
         is_plain = len(text.split()) == _FIELDS and not _DRAWN.search(text)
-        if not (text in ALIASES or is_plain) or not croniter.croniter.is_valid(text):
+        start = datetime.datetime(2024, 1, 1)
+        if not (is_plain or text in ALIASES) or not any(self._wall_times(start)):
             raise ConfigError(
                 f"cannot read the cron expression '{text}'",
                 expected="minute, hour, day, month and day of the week, as '0 3 * * *'"
-                f" or '*/15 8-18 * * mon-fri', or {', '.join(ALIASES)}",
+                f" or '*/15 8-18 * * mon-fri', or {', '.join(ALIASES)}; and a day that"
+                " there is",
             )
         try:
             self._zone()
@@ -63,12 +64,6 @@ class Cron:
             raise ConfigError(
                 f"unknown time zone '{self.timezone}'",
                 expected="an IANA name, as UTC or Europe/Berlin",
-            ) from error
-        try:
-            next(self._wall_times(datetime.datetime(2024, 1, 1)))
-        except (croniter.CroniterError, StopIteration) as error:
-            raise ConfigError(
-                f"the cron expression '{self.expression}' names no day that there is"
             ) from error
 
     def between(
@@ -107,16 +102,14 @@ class Cron:
             start = max(after, end - look)
             found = self.between(start, end) + found
             end, look = start, look * 4
-        return found[-count:] if count else [], len(found) > count
+        return found[-count:], len(found) > count
 
     def next(self, after: datetime.datetime) -> datetime.datetime:
         """The first slot after a moment."""
         look = _FIRST_LOOK
-        for _ in range(_LOOKS):
-            if found := self.between(after, after + look):
-                return found[0]
+        while not (found := self.between(after, after + look)):
             look *= 8
-        raise ConfigError(f"'{self.expression}' names no moment after {after}")
+        return found[0]
 
     def _zone(self) -> zoneinfo.ZoneInfo:
         return zoneinfo.ZoneInfo(self.timezone)
@@ -125,12 +118,10 @@ class Cron:
         """Times on the clock from `after` on, it included."""
         # A microsecond before: croniter gives what lies behind its start.
         start = after - datetime.timedelta(microseconds=1)
-        found = croniter.croniter(self.expression, start)
-        while True:
-            try:
+        with contextlib.suppress(croniter.CroniterError):
+            found = croniter.croniter(self.expression, start)
+            while True:
                 yield found.get_next(datetime.datetime)
-            except croniter.CroniterBadDateError:
-                return
 
     def _moments(
         self, wall: datetime.datetime, zone: zoneinfo.ZoneInfo

@@ -1,22 +1,19 @@
 """The data that a run would train on now, and whether anybody has yet."""
 
+import contextlib
 import dataclasses
 import datetime
 import hashlib
 import json
 import os
 import pathlib
-from typing import Protocol
 
 from components.image_example_gen import spans
 from pipeline import experiments, inputs
 from pipeline.config import PipelineConfig
+from pipeline.slots.rows import TryAgain
 from schema.errors import DataError
 from trainer.config import as_json
-
-
-class NotSettled(Exception):
-    """The newest data are still being written; `args[0]` says so."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,57 +34,48 @@ class Data:
     version: int | None = None
 
 
-class Source(Protocol):
-    """Where data come from."""
+def newest(
+    config: PipelineConfig,
+    root: pathlib.Path,
+    settle_seconds: float,
+    now: datetime.datetime,
+    last: int = spans.NEWEST,
+) -> Data:
+    """What a run would read at a time.
 
-    def newest(self, now: datetime.datetime, last: int = spans.NEWEST) -> Data:
-        """What a run would read at a time, of the spans up to `last`.
-
-        Raises:
-          ConfigError, DataError: there are none, or they cannot be read.
-          NotSettled: they are still being written.
-        """
-
-
-@dataclasses.dataclass(frozen=True)
-class ConfiguredSource:
-    """The data of an experiment.
-
-    Attributes:
+    Args:
       config: the experiment; `data.path` may be a pattern of spans.
       root: of the runs, for experiments that bring their own data.
       settle_seconds: a span that was written to within the last so many seconds is still
         on its way.
+      now: the time.
+      last: the newest span that is read.
+
+    Raises:
+      ConfigError, DataError: there are none, or they cannot be read.
+      TryAgain: they are still being written.
     """
-
-    config: PipelineConfig
-    root: pathlib.Path
-    settle_seconds: float
-
-    def newest(self, now: datetime.datetime, last: int = spans.NEWEST) -> Data:
-        """See base class."""
-        config = self.config
-        if last != spans.NEWEST:
-            limited = dataclasses.replace(config.data, span=last)
-            config = dataclasses.replace(config, data=limited)
-        path = inputs.data_path(config, self.root)
-        if not spans.is_pattern(path) and not path.exists():
-            raise DataError(f"no data at {path}")
-        found = inputs.find_data_sets(config, path)
-        newest = found[-1]
-        age = now.timestamp() - _last_write(newest.path) if self.settle_seconds else -1
-        # A time ahead of ours is that of another clock.
-        if 0 <= age < self.settle_seconds:
-            raise NotSettled(
-                f"{newest.name or newest.path} was written to {age:.0f} s ago"
-            )
-        if newest.span is None:
-            return Data(str(path), inputs.fingerprint_of(found))
-        earlier = ", ".join(
-            spans.label(data.span or 0, is_dated=data.is_dated) for data in found[:-1]
+    if last != spans.NEWEST:
+        limited = dataclasses.replace(config.data, span=last)
+        config = dataclasses.replace(config, data=limited)
+    path = inputs.data_path(config, root)
+    if not spans.is_pattern(path) and not path.exists():
+        raise DataError(f"no data at {path}")
+    found = inputs.find_data_sets(config, path)
+    last_one = found[-1]
+    age = now.timestamp() - _last_write(last_one.path) if settle_seconds else -1
+    # A time ahead of ours is that of another clock.
+    if 0 <= age < settle_seconds:
+        raise TryAgain(
+            f"{last_one.name or last_one.path} was written to {age:.0f} s ago"
         )
-        name = f"{newest.name} with {earlier}" if earlier else newest.name
-        return Data(name, spans.pin(found), newest.name, newest.span, newest.version)
+    if last_one.span is None:
+        return Data(str(path), inputs.fingerprint_of(found))
+    earlier = ", ".join(
+        spans.label(data.span or 0, is_dated=data.is_dated) for data in found[:-1]
+    )
+    name = f"{last_one.name} with {earlier}" if earlier else last_one.name
+    return Data(name, spans.pin(found), last_one.name, last_one.span, last_one.version)
 
 
 def identity(config: PipelineConfig, path: pathlib.Path) -> str:
@@ -118,12 +106,20 @@ def settings_key(config: PipelineConfig) -> str:
 
 
 def _last_write(path: pathlib.Path) -> float:
-    """Seconds since 1970 of the last change to a file or folder at or below `path`."""
-    newest = path.stat().st_mtime
+    """Seconds since 1970 of the last change to a file or folder at or below `path`.
+
+    What cannot be looked at is left to the run, which lists it.
+
+    Raises:
+      DataError: `path` itself cannot be looked at.
+    """
+    try:
+        newest_time = path.stat().st_mtime
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
     for folder, folders, files in os.walk(path):
         for name in (*folders, *files):
-            try:
-                newest = max(newest, os.lstat(os.path.join(folder, name)).st_mtime)  # noqa: PTH118
-            except FileNotFoundError:
-                continue  # renamed or removed meanwhile
-    return newest
+            with contextlib.suppress(OSError):
+                written = os.lstat(os.path.join(folder, name)).st_mtime  # noqa: PTH118
+                newest_time = max(newest_time, written)
+    return newest_time

@@ -3,7 +3,6 @@
 What goes wrong in telling is written down and goes no further.
 """
 
-import dataclasses
 import json
 import os
 import shlex
@@ -13,78 +12,70 @@ from typing import Any
 
 import requests
 
-from pipeline.scheduling.rows import DONE, FAILED, REFUSED, Row
+from pipeline.slots.rows import DONE, FAILED, REFUSED, Row
 from schema.errors import ConfigError
 
-FAILURE = "failure"
-REFUSAL = "refusal"
-PUSH = "push"
+# Event -> what came of a slot, in words.
+EVENTS = {"failure": "failed", "refusal": "was refused", "push": "pushed a model"}
 TIMEOUT_SECONDS = 15.0
 _MAX_ERROR = 300
 _ADDRESSES = ("http://", "https://")
-_WORDS = {FAILURE: "failed", REFUSAL: "was refused", PUSH: "pushed a model"}
+_TOLD = (
+    *("pipeline", "slot", "state", "reason", "data", "run"),
+    *("pushed_version", "started", "finished"),
+)
 
 
-@dataclasses.dataclass(frozen=True)
-class Hooks:
-    """Whom to tell of what.
+def check(targets: Mapping[str, Sequence[str]]) -> None:
+    """Finds commands that cannot be run.
 
-    Attributes:
+    Args:
       targets: event -> commands and addresses.
+
+    Raises:
+      ConfigError: there is one.
     """
+    for target in (target for listed in targets.values() for target in listed):
+        try:
+            is_empty = not shlex.split(target)
+        except ValueError as error:
+            raise ConfigError(f"cannot read the command '{target}': {error}") from error
+        if is_empty:
+            raise ConfigError(
+                "a command or an address is empty",
+                expected="a command, which gets JSON on its standard input, or"
+                " http(s)://...",
+            )
 
-    targets: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        for target in (target for listed in self.targets.values() for target in listed):
-            _check(target)
-
-    def tell(self, row: Row) -> list[dict[str, str]]:
-        """Tells of a row that has ended; gives event, target and error ('') of each."""
-        event = event_of(row)
-        return [
-            {
-                "event": event,
-                "target": target,
-                "error": _short(_send(target, message(row, event))),
-            }
-            for target in self.targets.get(event, ())
-        ]
+def tell(row: Row, targets: Mapping[str, Sequence[str]]) -> list[dict[str, str]]:
+    """Tells of a row that has ended; gives event, target and error ('') of each."""
+    event = event_of(row)
+    return [
+        {
+            "event": event,
+            "target": target,
+            "error": " ".join(_send(target, message(row, event)).split())[:_MAX_ERROR],
+        }
+        for target in targets.get(event, ())
+    ]
 
 
 def event_of(row: Row) -> str:
     """The event that a row is, or ''."""
     if row.state == DONE:
-        return PUSH if row.pushed_version else ""
-    return {FAILED: FAILURE, REFUSED: REFUSAL}.get(row.state, "")
+        return "push" if row.pushed_version else ""
+    return {FAILED: "failure", REFUSED: "refusal"}.get(row.state, "")
 
 
 def message(row: Row, event: str) -> dict[str, Any]:
     """What is told, as JSON; `text` is for chat programs that show no other field."""
-    names = (
-        *("pipeline", "slot", "state", "reason", "data", "run"),
-        *("pushed_version", "started", "finished"),
-    )
     return {
         "schema_version": 1,
         "event": event,
-        "text": f"{row.pipeline}, slot {row.slot} {_WORDS[event]}: {row.reason}",
-        **{name: getattr(row, name) for name in names},
+        "text": f"{row.pipeline}, slot {row.slot} {EVENTS[event]}: {row.reason}",
+        **{name: getattr(row, name) for name in _TOLD},
     }
-
-
-def _check(target: str) -> None:
-    if target.startswith(_ADDRESSES):
-        return
-    try:
-        words = shlex.split(target)
-    except ValueError as error:
-        raise ConfigError(f"cannot read the command '{target}': {error}") from error
-    if not words:
-        raise ConfigError(
-            "a command or an address is empty",
-            expected="a command, which gets JSON on its standard input, or http(s)://...",
-        )
 
 
 def _send(target: str, document: Mapping[str, Any]) -> str:
@@ -121,7 +112,3 @@ def _run(command: str, document: Mapping[str, Any]) -> str:
     said = ended.stderr.decode(errors="replace").strip()
     code = f"exit code {ended.returncode}{f': {said}' if said else ''}"
     return code if ended.returncode else ""
-
-
-def _short(text: str) -> str:
-    return " ".join(text.split())[:_MAX_ERROR]

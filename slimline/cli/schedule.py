@@ -1,29 +1,27 @@
 """slimline schedule: trains by a cron expression, or on every new span."""
 
 import contextlib
-import dataclasses
-import datetime
 import functools
 import pathlib
 import shlex
 import sys
 import types
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Collection
+from typing import Any
 
 import click
-import filelock
 
 from components.image_example_gen import spans
-from pipeline import experiments, inputs, runs, settings
-from schema import locks, models_config, versions
+from pipeline import experiments, inputs, settings
+from pipeline.scheduling import controller, data, hooks
+from pipeline.scheduling.command_runner import CommandRunner
+from pipeline.scheduling.cron import Cron
+from pipeline.slots import rows
+from pipeline.slots.clock import Clock, in_words
+from pipeline.slots.ledger import FILE, Ledger
+from schema import models_config, versions
 from slimline import errors
 from slimline.cli import options, output, schedule_text
-
-if TYPE_CHECKING:
-    from pipeline.scheduling.controller import Controller, Look
-    from pipeline.scheduling.ledger import Ledger
-    from pipeline.scheduling.rows import Row
 
 # The program, as this process was started; -P: no module of the working folder hides ours.
 _COMMAND = (
@@ -32,11 +30,10 @@ _COMMAND = (
 )
 BY = "slimline.schedule"
 _MINUTE_SECONDS = 60.0
-_TOLD = {
-    "failure": "failed",
-    "refusal": "was refused by the gate or a check",
-    "push": "pushed a model",
-}
+# The clock may be set, or the machine sleep: so long at most between two looks at it.
+_NAP_SECONDS = 30.0
+# What is shown of a slot before it is run.
+_DUE = ("slot", "kind", "state", "reason", "data")
 Command = Callable[..., Any]
 # Values of the options of `run` and `tick`, by name.
 Given = types.SimpleNamespace
@@ -54,8 +51,8 @@ _OPTIONS: tuple[Callable[[Command], Command], ...] = (
     ),
     _shown(
         "--missed",
-        type=click.Choice(["skip", "once", "all"]),
-        default="once",
+        type=click.Choice([controller.SKIP, controller.ONCE, controller.ALL]),
+        default=controller.ONCE,
         help="What to run of slots that were not begun in time: none, the last, or all.",
     ),
     _shown(
@@ -100,7 +97,7 @@ _OPTIONS: tuple[Callable[[Command], Command], ...] = (
             help=f"Tell that a run {words}: JSON to the command's standard input, or by"
             " POST; may be repeated.",
         )
-        for event, words in _TOLD.items()
+        for event, words in hooks.EVENTS.items()
     ),
     options.root_option,
     options.output_options,
@@ -111,7 +108,9 @@ def _options(command: Command) -> Command:
     """What `run` and `tick` both take."""
     for option in reversed(_OPTIONS):
         command = option(command)
-    return command
+    return click.argument("experiment", shell_complete=options.complete_experiments)(
+        command
+    )
 
 
 @click.group(short_help="Train on a schedule, or on every new span.")
@@ -120,7 +119,6 @@ def command() -> None:
 
 
 @command.command("run", short_help="Stay, and train when it is time.")
-@click.argument("experiment", shell_complete=options.complete_experiments)
 @_shown(
     "--every",
     "every_minutes",
@@ -137,29 +135,29 @@ def run_command(
     Each run is a process of its own, as `slimline run` starts one. Stopped or killed, the
     same command resumes the slot that it was at.
     """
-    from pipeline.scheduling import controller
-    from pipeline.scheduling.clock import Clock
-
     given = Given(**values, is_forced=False, looks_back=False)
-    _check(given)
-
-    def listen(look: "Look", moment: datetime.datetime) -> None:
-        for line in schedule_text.look_lines(look, moment, is_json=is_json):
-            if not is_quiet or is_json:
-                click.echo(line)
-
-    with _ledger(given.root) as ledger:
-        controller.serve(
-            lambda: _controller(given, ledger),
-            Clock(),
-            every_seconds=every_minutes * _MINUTE_SECONDS,
-            listener=listen,
-        )
-    return errors.DONE
+    _maker(given)
+    clock = Clock()
+    with contextlib.closing(Ledger(given.root / FILE)) as ledger:
+        while True:
+            try:
+                # Anew each time: a file of settings may have been edited.
+                made = _maker(given)(ledger=ledger)
+                look = made.tick()
+                moment = made.next_look(look, every_minutes * _MINUTE_SECONDS)
+            except (errors.ConfigError, errors.DataError) as error:
+                look = controller.Look(waits_for=error.message)
+                moment = clock.now() + controller.AGAIN
+            now, following = in_words(clock.now()), in_words(moment)
+            lines, document = schedule_text.look(look)
+            lines = [f"{now} {line}" for line in [*lines, f"next look {following}"]]
+            document |= {"time": now, "next": following}
+            output.emit("\n".join(lines), document, is_json=is_json, is_quiet=is_quiet)
+            while (left := (moment - clock.now()).total_seconds()) > 0:
+                clock.sleep(min(left, _NAP_SECONDS))
 
 
 @command.command("tick", short_help="Look once, and train what is due.")
-@click.argument("experiment", shell_complete=options.complete_experiments)
 @click.option(
     "--force",
     "is_forced",
@@ -177,24 +175,23 @@ def tick_command(is_dry: bool, is_json: bool, is_quiet: bool, **values: Any) -> 
     process works on the slot, or its data are on their way; look again.
     """
     given = Given(**values, looks_back=True)
-    _check(given)
+    make = _maker(given)
     if is_dry:
-        return _show_due(given, is_json=is_json, is_quiet=is_quiet)
-    with _ledger(given.root) as ledger:
-        look = _controller(given, ledger).tick()
-    document = {
-        "rows": [schedule_text.as_document(row) for row in look.rows],
-        "planned": look.planned,
-        "waits_for": look.waits_for,
-    }
-    text = schedule_text.look(look)
-    if look.fault is not None:
-        text = "\n".join(text.splitlines()[:-1])
-        return output.emit_outcome(
-            text, document, look.fault, is_json=is_json, is_quiet=is_quiet or not text
-        )
+        text, document = _dry_run(given, make)
+        output.emit(text, document, is_json=is_json, is_quiet=is_quiet)
+        return errors.DONE
+    with contextlib.closing(Ledger(given.root / FILE)) as ledger:
+        look = make(ledger=ledger).tick()
+    if look.fault is not None and not look.rows:
+        raise look.fault
+    lines, document = schedule_text.look(look)
+    text = "\n".join(lines) or "nothing is due"
     output.emit(text, document, is_json=is_json, is_quiet=is_quiet)
-    return _exit_code(look)
+    for row in reversed(look.rows):
+        if row.state in (rows.FAILED, rows.REFUSED):
+            # A run that a signal ended has none of its own.
+            return max(row.exit_code or 0, 0) or errors.RUN_FAILED
+    return errors.TEMPORARILY_FAILED if look.is_soon else errors.DONE
 
 
 @command.command("history", short_help="List the slots with what came of them.")
@@ -213,8 +210,8 @@ def history_command(
     is_json: bool,
     is_quiet: bool,
 ) -> int:
-    """List the slots, the newest last, with what came of them and who was told."""
-    with _ledger(root, is_read_only=True) as ledger:
+    """List the slots under --root, the newest last: when, what for, what came of it."""
+    with contextlib.closing(Ledger(root / FILE, is_read_only=True)) as ledger:
         found = ledger.history(experiment, -1 if lists_all else limit)
     told = schedule_text.notices(found)
     document = {"slots": list(map(schedule_text.as_document, found)), "notices": told}
@@ -228,17 +225,15 @@ def history_command(
 @options.output_options
 def status_command(root: pathlib.Path, is_json: bool, is_quiet: bool) -> int:
     """Say of each schedule under --root what is running, what was last and what is next."""
-    from pipeline.scheduling.clock import Clock
-
-    with _ledger(root, is_read_only=True) as ledger:
+    with contextlib.closing(Ledger(root / FILE, is_read_only=True)) as ledger:
         states = schedule_text.states(ledger, Clock().now())
     text = schedule_text.status(states)
     output.emit(text, {"schedules": states}, is_json=is_json, is_quiet=is_quiet)
     return errors.DONE
 
 
-def _check(given: Given) -> None:
-    """Finds the mistakes that show before anything is due.
+def _maker(given: Given) -> Callable[..., controller.Controller]:
+    """Finds the mistakes that show before anything is due; gives what makes a controller.
 
     Raises:
       ConfigError: a setting, a cron expression, a command or an address is wrong.
@@ -246,7 +241,14 @@ def _check(given: Given) -> None:
     """
     if bool(given.cron) == given.on_new_span:
         raise click.UsageError("give --cron EXPRESSION or --on-new-span")
-    resolved = _resolve(given)
+    experiments.find(given.experiment)
+    resolved = settings.resolve(
+        given.experiment,
+        config_file=given.config_file,
+        assignments=given.assignments,
+        data=given.data,
+        is_tiny=given.is_tiny,
+    )
     config = resolved.config
     if config.data.span != spans.NEWEST:
         raise errors.ConfigError(
@@ -266,167 +268,91 @@ def _check(given: Given) -> None:
             found=config.data.path or "no --data",
             expected="--data with {SPAN}, or {YYYY}, {MM} and {DD}",
         )
-    if config.data.path:
-        path = inputs.data_path(config, given.root)
-        inputs.contract_for(config, path, given.root)
-    if is_pattern:
-        spans.check_pattern(config.data.path)
-        # The first span may be yet to come.
-        data = dataclasses.replace(config.data, path="")
-        config = dataclasses.replace(config, data=data)
-    inputs.check(config)
-    _cron(given)
-    _hooks(given)
-
-
-def _resolve(given: Given) -> settings.Resolved:
-    experiments.find(given.experiment)
-    return settings.resolve(
-        given.experiment,
-        config_file=given.config_file,
-        assignments=given.assignments,
-        data=given.data,
-        is_tiny=given.is_tiny,
-    )
-
-
-def _cron(given: Given) -> Any:
-    from pipeline.scheduling.cron import Cron
-
-    return Cron(given.cron, given.timezone) if given.cron else None
-
-
-def _hooks(given: Given) -> Any:
-    from pipeline.scheduling import hooks
-
-    return hooks.Hooks({event: getattr(given, f"on_{event}") for event in _TOLD})
-
-
-def _controller(given: Given, ledger: "Ledger") -> "Controller":
-    from pipeline.scheduling import controller, data
-    from pipeline.scheduling.clock import Clock
-    from pipeline.scheduling.command_runner import CommandRunner
-
-    config = _resolve(given).config
     root = given.root.resolve()
-    path = inputs.data_path(config, root)
-    model = root / versions.SERVING_FOLDER / inputs.model_name(config, path)
+    path = inputs.expected_path(config, root)
+    if config.data.path:
+        inputs.contract_for(config, path, root)
+    # The first span may be yet to come.
+    with contextlib.suppress(*([errors.DataError] if is_pattern else [])):
+        inputs.check(config)
+    targets = {event: getattr(given, f"on_{event}") for event in hooks.EVENTS}
+    hooks.check(targets)
     identity = inputs.identity(config, path)
-    return controller.Controller(
-        controller.Schedule(
-            pipeline=data.identity(config, path),
-            settings_key=data.settings_key(config),
-            cron=_cron(given),
-            missed=given.missed,
-            grace_seconds=given.grace_minutes * _MINUTE_SECONDS,
-            is_warm=given.is_warm,
-            is_forced=given.is_forced,
-            looks_back=given.looks_back,
+    model = root / versions.SERVING_FOLDER / inputs.model_name(config, path)
+    return functools.partial(
+        controller.Controller,
+        pipeline=data.identity(config, path),
+        settings_key=data.settings_key(config),
+        runner=CommandRunner(
+            _COMMAND, config.name, _run_arguments(given), root, identity
         ),
-        controller.Surroundings(
-            ledger=ledger,
-            source=data.ConfiguredSource(config, root, given.settle_seconds),
-            runner=CommandRunner(_COMMAND, config.name, _run_arguments(given), root),
-            clock=Clock(),
-            hooks=_hooks(given),
-            has_live_model=lambda: models_config.live(model) is not None,
-            is_busy=lambda: _is_busy(root, identity),
-            tidy=lambda row: _tidy(given, ledger, identity, model.name, row),
+        newest=functools.partial(data.newest, config, root, given.settle_seconds),
+        cron=Cron(given.cron, given.timezone) if given.cron else None,
+        missed=given.missed,
+        grace_seconds=given.grace_minutes * _MINUTE_SECONDS,
+        is_forced=given.is_forced,
+        looks_back=given.looks_back,
+        starts_warm=lambda: given.is_warm and models_config.live(model) is not None,
+        keep_runs=given.keep_runs,
+        prune=functools.partial(
+            _prune, root, identity, model.name, given.keep_versions
         ),
+        targets=targets,
     )
 
 
 def _run_arguments(given: Given) -> list[str]:
     """Options of `slimline run` that every run of the schedule gets."""
-    arguments: list[str] = []
-    if given.data is not None:
-        arguments += ["--data", given.data]
-    if given.config_file is not None:
-        arguments += ["--config", str(given.config_file)]
-    for assignment in given.assignments:
-        arguments += ["--set", assignment]
-    return [*arguments, *(["--tiny"] if given.is_tiny else [])]
+    pairs = [
+        ("--data", given.data),
+        ("--config", given.config_file),
+        *(("--set", assignment) for assignment in given.assignments),
+    ]
+    words = [str(word) for pair in pairs if pair[1] is not None for word in pair]
+    return [*words, *(["--tiny"] if given.is_tiny else [])]
 
 
-def _tidy(
-    given: Given, ledger: "Ledger", identity: str, model: str, row: "Row"
-) -> None:
+def _prune(
+    root: pathlib.Path,
+    identity: str,
+    model: str,
+    keep_versions: int,
+    old_runs: Collection[str],
+) -> Collection[str]:
     """Deletes old versions, and then the artifacts that led to them."""
     # The metadata store takes a second to load, which a look need not wait for.
-    from pipeline.scheduling import retention
+    from pipeline import retention
     from serving import models
 
-    if given.keep_versions and model in models.names(given.root):
-        models.find(given.root, model).prune(given.keep_versions, by=BY)
-    retention.tidy(ledger, given.root, identity, given.keep_runs, row)
+    if keep_versions and model in models.names(root):
+        models.find(root, model).prune(keep_versions, by=BY)
+    return retention.prune(root, identity, old_runs)
 
 
-def _is_busy(root: pathlib.Path, identity: str) -> bool:
-    """Whether a run is under way that no schedule began."""
-    file = runs.lock_file(root, identity)
-    try:
-        if file.exists():
-            with locks.acquire(file):
-                pass
-        return False
-    except filelock.Timeout:
-        return True
-
-
-@contextlib.contextmanager
-def _ledger(root: pathlib.Path, *, is_read_only: bool = False) -> "Iterator[Ledger]":
-    from pipeline.scheduling import ledger
-
-    path = root / ledger.FILE
-    if is_read_only and not path.is_file():
-        raise errors.ConfigError(
-            f"no schedule in {root}",
-            expected=f"{ledger.FILE}, as slimline schedule run and tick write it",
-            tip="--root DIR looks elsewhere",
-        )
-    with contextlib.closing(ledger.Ledger(path, is_read_only=is_read_only)) as opened:
-        yield opened
-
-
-def _show_due(given: Given, *, is_json: bool, is_quiet: bool) -> int:
-    from pipeline.scheduling import data, ledger
-
-    due: tuple[Row, ...] = ()
+def _dry_run(
+    given: Given, make: Callable[..., controller.Controller]
+) -> tuple[str, dict[str, Any]]:
+    """What a look would do, as text and as JSON."""
+    is_there = (given.root / FILE).is_file()
+    path = given.root / FILE if is_there else pathlib.Path(":memory:")
+    due: tuple[rows.Row, ...] = ()
     waits_for = ""
-    path = given.root / ledger.FILE
-    is_there = path.is_file()
-    with contextlib.closing(
-        ledger.Ledger(
-            path if is_there else pathlib.Path(":memory:"), is_read_only=is_there
-        )
-    ) as opened:
+    with contextlib.closing(Ledger(path, is_read_only=is_there)) as ledger:
         try:
-            due = _controller(given, opened).due()
-        except data.NotSettled as error:
+            due = make(ledger=ledger).due()
+        except rows.TryAgain as error:
             waits_for = str(error)
         except errors.DataError as error:
             waits_for = error.message
-    words = ["slimline", "run", given.experiment, *_run_arguments(given)]
+    run = shlex.join(["slimline", "run", given.experiment, *_run_arguments(given)])
     document = {
         "dry_run": True,
-        "due": [
-            {name: getattr(row, name) for name in schedule_text.DUE} for row in due
-        ],
+        "due": [{name: getattr(row, name) for name in _DUE} for row in due],
         "waits_for": waits_for,
-        "command": shlex.join(words),
+        "command": run,
     }
-    text = schedule_text.due(due, waits_for, shlex.join(words))
-    output.emit(text, document, is_json=is_json, is_quiet=is_quiet)
-    return errors.DONE
-
-
-def _exit_code(look: "Look") -> int:
-    """That of the last slot that did not end well; 75 where a slot waits."""
-    from pipeline.scheduling import rows
-
-    for row in reversed(look.rows):
-        if row.state in (rows.FAILED, rows.REFUSED):
-            # A run that a signal ended has none of its own.
-            code = row.exit_code or 0
-            return code if code > 0 else errors.RUN_FAILED
-    return errors.TEMPORARILY_FAILED if look.is_soon else errors.DONE
+    lines = [f"slot {row.slot}: {row.reason or f'would run: {run}'}" for row in due]
+    if waits_for:
+        lines.append(f"waits: {waits_for}")
+    text = "\n".join([*(lines or ["nothing is due"]), "", "nothing was run or written"])
+    return text, document

@@ -13,7 +13,7 @@ from ml_metadata import metadata_store
 from PIL import Image
 
 from pipeline import experiments, inputs
-from pipeline.scheduling import rows
+from pipeline.slots import rows
 
 
 @pytest.fixture

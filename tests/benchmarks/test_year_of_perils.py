@@ -5,7 +5,7 @@ import pathlib
 import pytest
 import year_of_perils
 
-from pipeline.scheduling import rows
+from pipeline.slots import rows
 
 
 @pytest.mark.parametrize("seed", [15, 16])

@@ -1,4 +1,4 @@
-"""Three spans and the real chain: train, push, drift, warm start, push, tidy up."""
+"""The real chain by night: train, push, drift, warm start, tidy up; two data sets at once."""
 
 import json
 import pathlib
@@ -8,9 +8,9 @@ import pytest
 
 from components.example_validator import component as example_validator
 from pipeline import lineage
-from pipeline.scheduling import rows
-from pipeline.scheduling.ledger import FILE, Ledger
-from schema import data_profile, versions
+from pipeline.slots import rows
+from pipeline.slots.ledger import FILE, Ledger
+from schema import data_profile, models_config, versions
 from slimline.cli import main
 
 pytestmark = pytest.mark.e2e
@@ -105,3 +105,25 @@ def test_nights(spans, tmp_path: pathlib.Path, capfd) -> None:
     ]
     steps = lineage.of_version(root, serving / version)
     assert [step.facts["span"] for step in steps if step.component == "ingest"] == [1]
+
+
+def test_two_data_sets_on_one_root(tmp_path, monkeypatch, fakes, capfd) -> None:
+    """One experiment, two schedules: both train, and both models are live."""
+    monkeypatch.chdir(tmp_path)
+    pushed = {}
+    for name, classes in (("pets", ("cat", "dog")), ("birds", ("owl", "wren"))):
+        fakes.class_folders(tmp_path / name, classes)
+        assert main.main(["data", "init", name]) == 0
+        capfd.readouterr()
+        options = ["--data", name, "--settle", "0", "--tiny", "--json"]
+        # Whatever the time is, there was a slot within the last hour.
+        options += ["--cron", "@hourly", "--grace", "61", "--root", "runs"]
+        options += ["--set", "data.check_images=0"]
+        code = main.main(["schedule", "tick", "folder", *options])
+        (row,) = json.loads(capfd.readouterr().out)["rows"]
+        assert (code, row["state"]) == (0, rows.DONE), row
+        assert row["pipeline"] == f"folder/{name}/{name}-tiny"
+        pushed[name] = int(row["pushed_version"])
+    for name, version in pushed.items():
+        serving = tmp_path / "runs" / versions.SERVING_FOLDER / f"{name}-tiny"
+        assert models_config.live(serving) == version

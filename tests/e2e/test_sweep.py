@@ -127,11 +127,11 @@ def test_no_one_else_begins_between_two_members(house, monkeypatch):
     seen = []
 
     def look(config, **options):
-        with execution.lock(house.root, name):
+        with runs.lock(house.root, name):
             pass  # the member takes it, too, and gives it back
         script = (
-            "import pathlib; from pipeline import execution;"
-            f"execution.lock(pathlib.Path({str(house.root)!r}), {name!r})"
+            "import pathlib; from pipeline import runs;"
+            f"runs.lock(pathlib.Path({str(house.root)!r}), {name!r})"
         )
         other = subprocess.run(
             [sys.executable, "-c", script], capture_output=True, text=True, check=False

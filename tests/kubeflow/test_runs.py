@@ -12,7 +12,7 @@ import yaml
 from pipeline import experiments, kubeflow_runner, kubeflow_slots
 from pipeline.config import PipelineConfig
 from pipeline.kubernetes_settings import KubernetesSettings
-from pipeline.scheduling.ledger import FILE, Ledger
+from pipeline.slots.ledger import FILE, Ledger
 from schema import features, versions
 from schema.errors import ConfigError
 from serving import local_model

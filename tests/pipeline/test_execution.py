@@ -5,7 +5,7 @@ import types
 import PIL.Image
 import pytest
 
-from pipeline import execution, experiments, inputs
+from pipeline import execution, experiments, inputs, runs
 from schema import models_config
 from schema.errors import ConfigError
 from trainer import precision, unfinished
@@ -125,5 +125,5 @@ def test_two_data_sets_of_one_experiment_share_nothing(tmp_path, monkeypatch):
     assert cats.pipeline_info.pipeline_root == str(root / "folder-cats")
     assert dogs.pipeline_info.pipeline_root == str(root / "folder-dogs")
     root.mkdir(exist_ok=True)
-    with execution.lock(root, "folder-cats"), execution.lock(root, "folder-dogs"):
+    with runs.lock(root, "folder-cats"), runs.lock(root, "folder-dogs"):
         pass

@@ -10,8 +10,8 @@ import pytest
 
 from pipeline import kubeflow_entrypoint, kubeflow_slots
 from pipeline.kubeflow_slots import Slot
-from pipeline.scheduling import rows
-from pipeline.scheduling.ledger import Ledger
+from pipeline.slots import rows
+from pipeline.slots.ledger import Ledger
 from schema.errors import ConfigError, SlimlineError
 
 MOMENT = "2026-11-26T03:00:00+00:00"

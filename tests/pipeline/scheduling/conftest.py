@@ -7,12 +7,12 @@ import pathlib
 import pytest
 
 from components.image_example_gen import spans
-from pipeline.scheduling import rows
-from pipeline.scheduling.controller import Controller, Schedule, Surroundings
+from pipeline.scheduling.controller import Controller
 from pipeline.scheduling.cron import Cron
 from pipeline.scheduling.data import Data
-from pipeline.scheduling.ledger import FILE, Ledger
-from pipeline.scheduling.rows import Outcome
+from pipeline.slots import rows
+from pipeline.slots.ledger import FILE, Ledger
+from pipeline.slots.rows import Outcome, TryAgain
 from schema.errors import DataError
 
 START = datetime.datetime(2026, 11, 26, 1, 0, tzinfo=datetime.UTC)
@@ -60,17 +60,20 @@ class StubRunner:
     Attributes:
       orders: settings of all of them.
       outcomes: what the next ones come to; an exception is raised, a function called.
+      is_busy: whether a run by hand is under way.
     """
 
     def __init__(self):
         self.orders = []
+        self.is_busy = False
         self.outcomes = []
         self.results = {}
 
-    def run(self, row, settings, beat):
+    def run(self, row, settings, began):
+        if self.is_busy:
+            raise TryAgain("another run is under way")
         self.orders.append(settings)
-        beat("")
-        beat(f"2026-11-26_0300_run-{len(self.orders)}")
+        began(f"2026-11-26_0300_run-{len(self.orders)}")
         version = str(len(self.orders))
         outcome = Outcome(rows.DONE, "blessed", 0, version)
         if self.outcomes:
@@ -79,14 +82,12 @@ class StubRunner:
             raise outcome
         if callable(outcome):
             outcome = outcome(settings)
-        self.results[row.id] = outcome
+        if outcome.state != rows.FAILED:  # what fails leaves no summary
+            self.results[row.id] = outcome
         return outcome
 
     def outcome(self, row):
         return self.results.get(row.id)
-
-    def forget(self, row):
-        self.results.pop(row.id, None)
 
 
 @dataclasses.dataclass
@@ -104,20 +105,16 @@ class Stage:
         return Ledger(self.root / FILE)
 
     def controller(self, cron="0 3 * * *", *, ledger=None, timezone="UTC", **given):
-        fields = {field.name for field in dataclasses.fields(Schedule)} - {"pipeline"}
-        schedule = Schedule(
-            pipeline=given.pop("pipeline", "cats"),
-            settings_key=given.pop("settings_key", "s"),
-            cron=Cron(cron, timezone) if cron else None,
-            **{name: given.pop(name) for name in fields & given.keys()},
-        )
         values = {
+            "pipeline": "cats",
+            "settings_key": "s",
             "ledger": ledger or self.ledger,
-            "source": self.source,
+            "newest": self.source.newest,
             "runner": self.runner,
             "clock": self.clock,
+            "cron": Cron(cron, timezone) if cron else None,
         }
-        return Controller(schedule, Surroundings(**(values | given)))
+        return Controller(**(values | given))
 
     def states(self):
         return [(row.slot, row.state) for row in self.ledger.history()]

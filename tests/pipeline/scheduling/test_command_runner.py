@@ -1,6 +1,5 @@
 """Runs as processes: what they come to, and that none outlives its scheduler."""
 
-import contextlib
 import dataclasses
 import json
 import os
@@ -10,11 +9,13 @@ import subprocess
 import sys
 import time
 
+import filelock
 import pytest
 
-from pipeline.scheduling import command_runner, rows
-from pipeline.scheduling.command_runner import CommandRunner, read_outcome
-from pipeline.scheduling.rows import SPAN, Interrupted, Row
+from pipeline.scheduling import command_runner
+from pipeline.scheduling.command_runner import CommandRunner, of_summary
+from pipeline.slots import rows
+from pipeline.slots.rows import SPAN, Row, TryAgain
 from schema.errors import ConfigError
 
 ROW = Row("cats/a b", "span 3", SPAN, id=7)
@@ -50,10 +51,14 @@ document = {"schema_version": 1}
 if how in ("done", "gate"):
     document["summary"] = {
         "run": folder.name,
+        "passed": how == "done",
         "verdict": ["top-1 0.9 required"],
+        "refusals": [] if how == "done" else ["top-1 0.9 required"],
+        "infra_refusals": [],
         "pushed_version": "17" if how == "done" else None,
         "is_cached": False,
     }
+    (folder / "summary.json").write_text(json.dumps(document["summary"]))
 if error:
     document["error"] = error
 print(json.dumps(document))
@@ -76,11 +81,15 @@ def run(tmp_path, program):
 
     def order(how: str):
         runner = CommandRunner(
-            [sys.executable, str(program)], "cats", ["--set", f"how={how}"], root
+            [sys.executable, str(program)],
+            "cats",
+            ["--set", f"how={how}"],
+            root,
+            "cats-a",
         )
-        beats = []
-        found = runner.run(ROW, {"data.span": "3"}, beats.append)
-        return found, beats, runner
+        names = []
+        found = runner.run(ROW, {"data.span": "3"}, names.append)
+        return found, names, runner
 
     return order
 
@@ -102,10 +111,10 @@ def run(tmp_path, program):
     ],
 )
 def test_what_a_run_comes_to(run, how, state, reason, code) -> None:
-    found, beats, _ = run(how)
+    found, names, _ = run(how)
     assert (found.state, found.reason, found.exit_code) == (state, reason, code)
     assert found.pushed_version == ("17" if how == "done" else None)
-    assert beats[-1] == "2026-11-26_0300_shy-cat"
+    assert names == ["2026-11-26_0300_shy-cat"]
 
 
 def test_what_the_command_is_given(run, tmp_path) -> None:
@@ -127,12 +136,33 @@ def test_what_the_command_is_given(run, tmp_path) -> None:
     ]
 
 
-def test_the_outcome_outlives_who_ordered_it(run) -> None:
-    found, _, runner = run("done")
-    assert runner.outcome(ROW) == found
-    runner.forget(ROW)
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [
+        ("done", "top-1 0.9 required"),
+        ("gate", "gate refused the model: top-1 0.9 required"),
+    ],
+)
+def test_the_outcome_outlives_who_ordered_it(run, how, reason) -> None:
+    """The folder of the run tells it."""
+    found, names, runner = run(how)
+    outcome = runner.outcome(dataclasses.replace(ROW, runs=f"older {names[0]}"))
+    assert outcome == dataclasses.replace(found, reason=reason)
     assert runner.outcome(ROW) is None
-    assert runner.outcome(dataclasses.replace(ROW, id=8)) is None
+
+
+def test_a_run_by_hand_is_waited_for(run, tmp_path) -> None:
+    with (
+        filelock.FileLock(tmp_path / "runs" / ".cats-a.lock"),
+        pytest.raises(TryAgain, match="another run of 'cats-a' is under way"),
+    ):
+        run("done")
+    assert run("done")[0].state == rows.DONE
+
+
+def test_what_failed_has_no_outcome_in_its_folder(run) -> None:
+    _, names, runner = run("drift")
+    assert runner.outcome(dataclasses.replace(ROW, runs=names[0])) is None
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -143,17 +173,16 @@ def test_a_run_that_is_interrupted_is_no_failure(
     root = tmp_path / "runs"
     root.mkdir()
     runner = CommandRunner(
-        [sys.executable, str(program)], "cats", ["--set", "how=sleep"], root
+        [sys.executable, str(program)], "cats", ["--set", "how=sleep"], root, "cats-a"
     )
 
     def interrupt(run: str) -> None:
-        if run and (root / "pid").exists():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(int((root / "pid").read_text()), number)
+        assert run == "2026-11-26_0300_shy-cat"
+        wait_for(root / "pid")
+        os.kill(int((root / "pid").read_text()), number)
 
-    with pytest.raises(Interrupted):
+    with pytest.raises(TryAgain):
         runner.run(ROW, {}, interrupt)
-    assert runner.outcome(ROW) is None
 
 
 def wait_for(path: pathlib.Path) -> None:
@@ -166,9 +195,9 @@ def wait_for(path: pathlib.Path) -> None:
 SCHEDULER = """
 import pathlib, sys
 from pipeline.scheduling.command_runner import CommandRunner
-from pipeline.scheduling.rows import Row
+from pipeline.slots.rows import Row
 runner = CommandRunner([sys.executable, sys.argv[1]], "cats", ["--set", "how=sleep"],
-                       pathlib.Path(sys.argv[2]))
+                       pathlib.Path(sys.argv[2]), "cats-a")
 runner.run(Row("cats", "span 3", "span", id=7), {}, lambda run: None)
 """
 
@@ -200,11 +229,35 @@ def is_there(pid: int) -> bool:
 
 
 def test_a_program_that_is_not_there(tmp_path) -> None:
-    runner = CommandRunner(["/no/such/program"], "cats", [], tmp_path)
+    runner = CommandRunner(["/no/such/program"], "cats", [], tmp_path, "cats-a")
     with pytest.raises(ConfigError, match="cannot start /no/such/program"):
         runner.run(ROW, {}, lambda run: None)
 
 
-def test_what_came_from_the_cache_is_told() -> None:
-    found = read_outcome({"summary": {"verdict": ["fine"], "is_cached": True}})
-    assert (found.state, found.reason) == (rows.DONE, "served from the cache: fine")
+PASSED = {
+    "passed": True,
+    "verdict": ["fine"],
+    "is_cached": False,
+    "pushed_version": "7",
+}
+REFUSED = {"passed": False, "refusals": [], "infra_refusals": ["latency 9 ms"]}
+
+
+@pytest.mark.parametrize(
+    ("summary", "state", "reason", "code"),
+    [
+        (PASSED, rows.DONE, "fine", 0),
+        (PASSED | {"is_cached": True}, rows.DONE, "served from the cache: fine", 0),
+        (REFUSED, rows.REFUSED, "the served model failed its check: latency 9 ms", 5),
+        (
+            REFUSED | {"refusals": ["top-1", "recall"]},
+            rows.REFUSED,
+            "gate refused the model: top-1; recall",
+            3,
+        ),
+    ],
+)
+def test_what_a_summary_says(summary, state, reason, code) -> None:
+    found = of_summary(summary)
+    assert (found.state, found.reason, found.exit_code) == (state, reason, code)
+    assert found.pushed_version == summary.get("pushed_version")

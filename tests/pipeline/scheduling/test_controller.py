@@ -2,17 +2,19 @@
 
 import datetime
 import json
+import subprocess
+import sys
+import time
 
 import pytest
 
-from pipeline.scheduling import rows
 from pipeline.scheduling.controller import MAX_ATTEMPTS, Look
-from pipeline.scheduling.data import NotSettled
-from pipeline.scheduling.hooks import Hooks
-from pipeline.scheduling.ledger import FILE, Ledger
-from pipeline.scheduling.rows import Interrupted, Outcome
+from pipeline.slots import rows
+from pipeline.slots.ledger import FILE, Ledger
+from pipeline.slots.rows import Outcome, Row, TryAgain
 from schema.errors import ConfigError, DataError
 
+START = datetime.datetime(2026, 11, 26, 1, 0, tzinfo=datetime.UTC)
 DRIFTED = Outcome(
     rows.REFUSED,
     "the data have drifted from those that version 1 was trained on:"
@@ -23,7 +25,7 @@ DRIFTED = Outcome(
 
 def test_nights(stage) -> None:
     """First span trains; nothing new; drifted one stops; the third starts warm."""
-    controller = stage.controller(is_warm=True, has_live_model=lambda: True)
+    controller = stage.controller(starts_warm=lambda: True)
     assert controller.tick().rows == ()
     stage.clock.go(hours=2)
     (first,) = controller.tick().rows
@@ -66,7 +68,7 @@ def test_nights(stage) -> None:
 def test_there_is_no_warm_start_without_a_model(stage) -> None:
     stage.controller().tick()
     stage.clock.go(hours=2)
-    stage.controller(is_warm=True, has_live_model=lambda: False).tick()
+    stage.controller(starts_warm=lambda: False).tick()
     assert stage.runner.orders[0] == {"data.span": "1"}
 
 
@@ -208,17 +210,71 @@ def test_a_kill_in_the_midst_goes_on_with_its_span(stage) -> None:
     assert row.runs == "2026-11-26_0300_run-1 2026-11-26_0300_run-2"
 
 
+def test_what_an_error_left_is_taken_up_first(stage) -> None:
+    controller = stage.controller()
+    controller.tick()
+    stage.clock.go(hours=2)
+    stage.runner.outcomes.append(MemoryError("no memory"))
+    with pytest.raises(MemoryError):
+        controller.tick()
+    # Slots that are older by a clock that was wrong have to wait.
+    slots = [f"2026-11-{day}T03:00:00+00:00" for day in (25, 24)]
+    stage.ledger.plan([Row("cats", slot, rows.CRON) for slot in slots], START)
+    looked = controller.tick().rows
+    assert [(row.slot[8:10], row.attempts) for row in looked] == [
+        *(("26", 2), ("24", 1), ("25", 1)),
+    ]
+
+
+HOLDS_A_SLOT = """
+import pathlib, sys, time
+from pipeline.scheduling.controller import Controller
+from pipeline.scheduling.cron import Cron
+from pipeline.scheduling.data import Data
+from pipeline.slots.ledger import Ledger
+class Runner:
+    def run(self, row, settings, began):
+        began("run-a")
+        print("held", flush=True)
+        time.sleep(600)
+ledger = Ledger(pathlib.Path(sys.argv[1]))
+Controller("cats", "s", ledger, Runner(), lambda *_: Data("span 1", "1", "span 1", 1)).tick()
+"""
+
+
+@pytest.mark.parametrize("has_namespace", [False, True])
+def test_a_killed_scheduler_is_known_at_once(stage, has_namespace: bool) -> None:
+    """Also one in a container, where every scheduler is process 1."""
+    prefix = ["unshare", "--pid", "--fork", "--kill-child"] if has_namespace else []
+    if has_namespace and subprocess.run([*prefix, "true"], check=False).returncode:
+        pytest.skip("this user may make no namespaces of process numbers")
+    command = [*prefix, sys.executable, "-c", HOLDS_A_SLOT, str(stage.root / FILE)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout.readline() == "held\n"
+        controller = stage.controller(None)
+        look = controller.tick()
+        assert look.waits_for == "slot span 1 is being worked on" and look.is_soon
+        (row,) = stage.ledger.history()
+        assert row.owner.startswith("process 1 on ") or not has_namespace
+        holder.kill()
+        holder.wait()
+        end = time.monotonic() + 60
+        while not (done := controller.tick().rows) and time.monotonic() < end:
+            pass
+    assert [(row.state, row.attempts) for row in done] == [(rows.DONE, 2)]
+
+
 def test_a_run_that_ended_before_the_kill_is_not_run_again(stage) -> None:
     first = stage.controller()
     first.tick()
     stage.clock.go(hours=2)
 
-    def die(row):
+    def die(names):
         raise Killed
 
     dying = stage.open()
     with pytest.raises(Killed):
-        stage.controller(tidy=die, ledger=dying).tick()
+        stage.controller(prune=die, ledger=dying).tick()
     dying.close()
     (row,) = first.tick().rows
     assert (row.state, row.attempts, row.pushed_version) == (rows.DONE, 2, "1")
@@ -246,7 +302,7 @@ def test_a_run_that_is_interrupted_is_ordered_again(stage) -> None:
     controller = stage.controller()
     controller.tick()
     stage.clock.go(hours=2)
-    stage.runner.outcomes.append(Interrupted("the run was interrupted"))
+    stage.runner.outcomes.append(TryAgain("the run was interrupted"))
     look = controller.tick()
     assert look.waits_for == "the run was interrupted" and look.is_soon
     assert [row.state for row in controller.tick().rows] == [rows.DONE]
@@ -256,23 +312,12 @@ def test_data_on_their_way_are_waited_for(stage) -> None:
     controller = stage.controller()
     controller.tick()
     stage.clock.go(hours=2)
-    stage.source.error = NotSettled("span 1 was written to 3 s ago")
+    stage.source.error = TryAgain("span 1 was written to 3 s ago")
     look = controller.tick()
     assert look.waits_for == "span 1 was written to 3 s ago"
     soon = stage.clock.now() + datetime.timedelta(seconds=60)
     assert controller.next_look(look, 300) == soon
     stage.source.error = None
-    assert [row.state for row in controller.tick().rows] == [rows.DONE]
-
-
-def test_a_run_by_hand_is_waited_for(stage) -> None:
-    is_busy = [True]
-    controller = stage.controller(is_busy=lambda: is_busy[0])
-    controller.tick()
-    stage.clock.go(hours=2)
-    look = controller.tick()
-    assert look.waits_for == "another run of 'cats' is under way"
-    is_busy[0] = False
     assert [row.state for row in controller.tick().rows] == [rows.DONE]
 
 
@@ -369,11 +414,11 @@ def test_before_the_first_span_there_is_nothing_to_do(stage) -> None:
 
 
 def test_a_span_that_waited_gives_way_to_a_newer_one(stage) -> None:
-    is_busy = [True]
-    controller = stage.controller(None, is_busy=lambda: is_busy[0])
-    controller.tick()
+    controller = stage.controller(None)
+    stage.runner.is_busy = True
+    assert controller.tick().waits_for == "another run is under way"
     stage.source.spans.append(2)
-    is_busy[0] = False
+    stage.runner.is_busy = False
     controller.tick()
     assert stage.states() == [("span 1", rows.SKIPPED), ("span 2", rows.DONE)]
     assert stage.reasons()[0] == "span 2 has come meanwhile"
@@ -386,10 +431,10 @@ def test_what_is_wrong_with_a_pattern_ends_the_look(stage) -> None:
 
 
 def test_who_could_not_be_told_is_written_down(stage) -> None:
-    hooks = Hooks({"push": ["false"], "failure": ["true"], "refusal": ["true"]})
+    hooks = {"push": ["false"], "failure": ["true"], "refusal": ["true"]}
     stage.controller().tick()
     stage.clock.go(hours=2)
-    (row,) = stage.controller(hooks=hooks).tick().rows
+    (row,) = stage.controller(targets=hooks).tick().rows
     assert row.state == rows.DONE
     (found,) = stage.ledger.history()
     (notice,) = json.loads(found.notices)
@@ -402,12 +447,12 @@ def test_who_could_not_be_told_is_written_down(stage) -> None:
 
 
 def test_what_cannot_be_tidied_up_fails_no_run(stage) -> None:
-    def fail(row):
+    def fail(names):
         raise OSError("no such device")
 
     stage.controller().tick()
     stage.clock.go(hours=2)
-    (row,) = stage.controller(tidy=fail).tick().rows
+    (row,) = stage.controller(prune=fail).tick().rows
     assert row.state == rows.DONE
 
 
@@ -439,7 +484,7 @@ def test_a_data_error_is_one_line(stage) -> None:
 
 def test_a_slot_that_kills_its_schedulers_is_given_up_and_told(stage) -> None:
     told = stage.root / "told"
-    hooks = Hooks({"failure": [f"touch {told}"]})
+    hooks = {"failure": [f"touch {told}"]}
     stage.controller().tick()
     stage.clock.go(hours=2)
     for _ in range(MAX_ATTEMPTS):
@@ -449,7 +494,7 @@ def test_a_slot_that_kills_its_schedulers_is_given_up_and_told(stage) -> None:
             stage.controller(ledger=dying).tick()
         dying.close()
         assert not told.exists()
-    (row,) = stage.controller(hooks=hooks).tick().rows
+    (row,) = stage.controller(targets=hooks).tick().rows
     assert (row.state, row.exit_code) == (rows.FAILED, 1)
     assert row.reason.startswith("given up after 5 attempts: process ")
     assert row.reason.endswith(" died at it, it resumes")
@@ -471,3 +516,52 @@ def test_two_data_sets_of_one_experiment_are_two_schedules(stage) -> None:
         ("a", "span 1"),
         ("b", "span 1"),
     }
+
+
+@pytest.mark.parametrize(("keep_runs", "pruned"), [(0, []), (2, ["1", "1 2"])])
+def test_so_many_runs_are_kept(stage, keep_runs: int, pruned: list[str]) -> None:
+    """What the first one leaves is asked for again; that of a dead attempt goes, too."""
+    asked = []
+
+    def prune(names):
+        asked.append(" ".join(sorted(name[-1] for name in names)))
+        return names if len(asked) > 3 else ()
+
+    controller = stage.controller(None, keep_runs=keep_runs, prune=prune)
+    for span in (2, 3, 4):
+        controller.tick()
+        stage.clock.go(days=1)
+        stage.source.spans.append(span)
+    controller.tick()
+    assert [names for names in asked if names] == pruned
+    assert [row.is_pruned for row in stage.ledger.history()] == [
+        *[bool(keep_runs)] * 2,
+        *(False, False),
+    ]
+
+
+def test_a_look_is_as_quick_after_many_years(stage) -> None:
+    """In steps of SQLite's machine: a night among 100 rows and one among 10,000."""
+    steps = []
+    controller = stage.controller(keep_runs=2, settings_key="x")
+    controller.tick()
+    stage.ledger._database.set_progress_handler(lambda: steps.append(1), 50)
+    counts = []
+    for first, last in ((0, 100), (100, 10_000)):
+        moments = [START - datetime.timedelta(days=day) for day in range(first, last)]
+        old = [
+            Row(
+                *("cats", moment.isoformat(), rows.CRON, rows.DONE),
+                runs="old",
+                is_pruned=True,
+                finished=moment.isoformat(),
+            )
+            for moment in moments
+        ]
+        stage.ledger.plan(old, START - datetime.timedelta(days=9))
+        steps.clear()
+        stage.clock.go(days=1)
+        assert [row.state for row in controller.tick().rows] == [rows.DONE]
+        counts.append(len(steps))
+        stage.source.spans.append(len(counts) + 1)
+    assert counts[1] < counts[0] + 10

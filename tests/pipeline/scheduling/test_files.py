@@ -12,7 +12,6 @@ import yaml
 from kubernetes import client
 
 from pipeline import scheduling
-from pipeline.scheduling import owner
 from pipeline.scheduling.cron import Cron
 from slimline.cli import main
 
@@ -42,11 +41,12 @@ def cronjob() -> client.V1CronJob:
 def test_kubernetes_runs_one_at_a_time(cronjob: client.V1CronJob) -> None:
     assert (cronjob.api_version, cronjob.kind) == ("batch/v1", "CronJob")
     assert cronjob.spec.concurrency_policy == "Forbid"
-    # A slot that another process holds (exit code 75) is tried again until after its lease.
+    # A slot that another process holds (exit code 75) is tried again; NFS lets go of the
+    # lock of a machine that is gone after 90 s.
     job = cronjob.spec.job_template.spec
     assert job.template.spec.restart_policy == "OnFailure"
     waited = sum(10 * 2**attempt for attempt in range(job.backoff_limit))
-    assert waited > owner.LEASE.total_seconds()
+    assert waited > 90
     assert re.fullmatch(r"[a-z0-9-]{1,52}", cronjob.metadata.name)
 
 

@@ -8,9 +8,9 @@ import threading
 
 import pytest
 
-from pipeline.scheduling import hooks, rows
-from pipeline.scheduling.hooks import Hooks
-from pipeline.scheduling.rows import Row
+from pipeline.scheduling import hooks
+from pipeline.slots import rows
+from pipeline.slots.rows import Row
 from schema.errors import ConfigError
 
 NOW = datetime.datetime(2026, 11, 26, 3, tzinfo=datetime.UTC)
@@ -38,7 +38,6 @@ def row(state: str, reason: str = "", pushed_version: str | None = None) -> Row:
         started=NOW.isoformat(),
         finished=NOW.isoformat(),
         owner=None,
-        heartbeat=None,
     )
 
 
@@ -83,8 +82,8 @@ def server():
 
 def test_an_address_gets_json(server) -> None:
     address, received = server
-    told = Hooks({"push": [f"{address}/200"]}).tell(
-        row(rows.DONE, "blessed", pushed_version="3")
+    told = hooks.tell(
+        row(rows.DONE, "blessed", pushed_version="3"), {"push": [f"{address}/200"]}
     )
     assert [notice["error"] for notice in told] == [""]
     ((_, kind, document),) = received
@@ -109,7 +108,7 @@ def test_what_goes_wrong_at_an_address_is_told(server, monkeypatch) -> None:
     address, received = server
     monkeypatch.setattr(hooks, "TIMEOUT_SECONDS", 2.0)
     targets = [f"{address}/500", f"{address}/302", "http://127.0.0.1:9/nobody"]
-    told = Hooks({"failure": targets}).tell(row(rows.FAILED, "no space"))
+    told = hooks.tell(row(rows.FAILED, "no space"), {"failure": targets})
     assert [notice["error"] for notice in told[:2]] == ["answered 500", ""]
     assert "ConnectionError" in told[2]["error"] and len(told[2]["error"]) <= 300
     # A redirection is not followed: it could lead anywhere.
@@ -126,15 +125,15 @@ WRITES = (
 def test_a_command_gets_json_and_variables(tmp_path) -> None:
     file = tmp_path / "out of the way.json"
     command = f'{sys.executable} -c "{WRITES}" "{file}"'
-    (notice,) = Hooks({"refusal": [command]}).tell(row(rows.REFUSED, "top-1"))
+    (notice,) = hooks.tell(row(rows.REFUSED, "top-1"), {"refusal": [command]})
     assert notice["error"] == ""
     event, _, document = file.read_text().partition(" ")
     assert event == "refusal" and json.loads(document)["reason"] == "top-1"
 
 
 def test_a_command_knows_no_shell(tmp_path) -> None:
-    (notice,) = Hooks({"failure": [f"true; touch {tmp_path}/made"]}).tell(
-        row(rows.FAILED)
+    (notice,) = hooks.tell(
+        row(rows.FAILED), {"failure": [f"true; touch {tmp_path}/made"]}
     )
     assert "true;" in notice["error"]
     assert list(tmp_path.iterdir()) == []
@@ -155,11 +154,11 @@ def test_what_goes_wrong_in_a_command_is_told(
     command: str, error: str, monkeypatch
 ) -> None:
     monkeypatch.setattr(hooks, "TIMEOUT_SECONDS", 0.5 if "sleep" in command else 15.0)
-    (notice,) = Hooks({"failure": [command]}).tell(row(rows.FAILED))
+    (notice,) = hooks.tell(row(rows.FAILED), {"failure": [command]})
     assert error in notice["error"]
 
 
 @pytest.mark.parametrize("target", ["", "  ", 'mail "'])
 def test_targets_that_cannot_be(target: str) -> None:
     with pytest.raises(ConfigError):
-        Hooks({"push": [target]})
+        hooks.check({"push": [target]})

@@ -6,11 +6,11 @@ import random
 
 import pytest
 
-from pipeline.scheduling import rows
 from pipeline.scheduling.controller import MAX_ATTEMPTS
 from pipeline.scheduling.cron import Cron
-from pipeline.scheduling.ledger import FILE, Ledger
-from pipeline.scheduling.rows import Outcome
+from pipeline.slots import rows
+from pipeline.slots.ledger import FILE, Ledger
+from pipeline.slots.rows import Outcome
 
 # A kill comes before or after one call in so many.
 KILL_ODDS = 60
@@ -43,7 +43,7 @@ class PerilousLedger(Ledger):
 
     def __getattribute__(self, name):
         found = super().__getattribute__(name)
-        if name not in ("plan", "claim", "update", "register"):
+        if name not in ("plan", "update", "register"):
             return found
 
         def call(*values, **named):
@@ -67,13 +67,13 @@ class Oracle:
         self._under_way = 0
         self.meanwhile = lambda: None
 
-    def run(self, row, settings, beat):
+    def run(self, row, settings, began):
         assert self._under_way == 0
         self._under_way += 1
         try:
             self.started[row.id] += 1
             self._perils.maybe()
-            beat(f"run-{row.id}-{self.started[row.id]}")
+            began(f"run-{row.id}-{self.started[row.id]}")
             if self._drawn.random() < 0.2:
                 self.meanwhile()
             self._perils.maybe()
@@ -88,9 +88,6 @@ class Oracle:
 
     def outcome(self, row):
         return self._results.get(row.id)
-
-    def forget(self, row):
-        self._results.pop(row.id, None)
 
 
 class NewEveryTime:
@@ -130,7 +127,7 @@ def test_each_slot_once(stage, missed: str, slots: int) -> None:
             cron.expression,
             timezone=ZONE,
             ledger=ledger,
-            source=source,
+            newest=source.newest,
             runner=oracle,
             missed=missed,
             grace_seconds=120,

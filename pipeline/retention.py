@@ -5,7 +5,6 @@ TFX marks what it collects, so that lineage can still be told. TFX's cache asks 
 files exist, so they vanish at once, by a rename, before they are deleted.
 """
 
-import dataclasses
 import glob
 import logging
 import pathlib
@@ -13,117 +12,65 @@ import shutil
 import uuid
 from collections.abc import Collection, Iterator
 
-import filelock
 from ml_metadata import metadata_store
 from ml_metadata.proto import metadata_store_pb2
 
 from pipeline import lineage, runs
-from pipeline.scheduling.ledger import Ledger
-from pipeline.scheduling.rows import RUNNING, Row
-from schema import durable, locks, manifest, models_config, versions
+from schema import durable, manifest, models_config, versions
+from schema.errors import ConfigError
 
 RUN_CONTEXT = "pipeline_run"
 PUSHED_MODEL = "PushedModel"
 _HIDDEN_PREFIX = ".deleting-"
 # What stays in the folder of a run: what it was asked, and what came of it.
 KEPT_FILES = frozenset({runs.CONFIG_FILE, runs.SUMMARY_FILE})
-_LOGGER = logging.getLogger("slimline.schedule")
+_LOGGER = logging.getLogger("slimline.retention")
 _STATE = metadata_store_pb2.Artifact.State
 
 
-@dataclasses.dataclass(frozen=True)
-class Pruned:
-    """What was deleted.
-
-    Attributes:
-      runs: names of the runs of which nothing is left but their rows and figures. Others
-        may still hold what a served model came from; they are asked for again next time.
-      artifacts: how many.
-      size_bytes: of their files.
-    """
-
-    runs: tuple[str, ...] = ()
-    artifacts: int = 0
-    size_bytes: int = 0
-
-
-def tidy(
-    ledger: Ledger, root: pathlib.Path, identity: str, keep_runs: int, row: Row
-) -> None:
-    """Deletes the artifacts of old runs that a schedule has begun; others are left alone.
-
-    Args:
-      ledger: names the runs.
-      root: of the runs.
-      identity: of the runs, as in `prune`.
-      keep_runs: runs whose artifacts stay, that of `row` included; 0 keeps all.
-      row: its run has just ended, and it is still running.
-    """
-    if not keep_runs:
-        return
-    others = ledger.rows(
-        "pipeline = ? AND runs != '' AND is_pruned = 0 AND state != ?"
-        " ORDER BY started, id",
-        row.pipeline,
-        RUNNING,
-    )
-    old = others[: max(0, len(others) - (keep_runs - 1))]
-    gone = ledger.rows("pipeline = ? AND is_pruned = 1", row.pipeline)
-    pruned = prune(root, identity, _names(old), _names(gone))
-    if pruned is None:  # a run is under way: the next one tidies up
-        return
-    finished = set(pruned.runs)
-    ledger.write(
-        "UPDATE slots SET is_pruned = 1 WHERE id = ?",
-        *([other.id] for other in old if _names([other]) <= finished),
-    )
-
-
 def prune(
-    root: pathlib.Path,
-    identity: str,
-    old_runs: Collection[str],
-    gone_runs: Collection[str] = (),
-) -> Pruned | None:
-    """Deletes the artifacts of some runs; None where a run is under way.
+    root: pathlib.Path, identity: str, old_runs: Collection[str]
+) -> frozenset[str]:
+    """Deletes the artifacts of some runs; other runs are left alone.
 
     Args:
       root: of the runs.
       identity: of the runs, whose artifacts lie in `<root>/<identity>`.
       old_runs: names of the runs to delete.
-      gone_runs: names of those that were deleted before.
+
+    Returns:
+      Names of the runs of which only metadata, settings and figures are left. Others may
+      still hold what a served model came from, and all of them stay while a run is under
+      way: ask for them again next time.
     """
     root = root.resolve()
     if not old_runs or not (root / lineage.METADATA_FILE).is_file():
-        return Pruned()
-    file = runs.lock_file(root, identity)
+        return frozenset()
     try:
-        with locks.acquire(file, is_singleton=True):
-            return _prune(root, root / identity, set(old_runs), set(gone_runs))
-    except filelock.Timeout:
-        return None
+        lock = runs.lock(root, identity)
+    except ConfigError:
+        return frozenset()
+    with lock:
+        return frozenset(_prune(root, root / identity, set(old_runs)))
 
 
-def _prune(
-    root: pathlib.Path, folder: pathlib.Path, old: set[str], gone: set[str]
-) -> Pruned:
+def _prune(root: pathlib.Path, folder: pathlib.Path, old: set[str]) -> Iterator[str]:
     store = _open(root)
     needed = set(_needed(store, root))
-    finished = []
-    count = size_bytes = 0
+    sizes_bytes = []
     for name in sorted(old):
         context = store.get_context_by_type_and_name(RUN_CONTEXT, name)
         is_needed = False
         for artifact in store.get_artifacts_by_context(context.id) if context else []:
             # What another run holds as well goes when that one does.
-            is_shared = not _runs_of(store, artifact.id) <= old | gone
+            others = _runs_of(store, artifact.id) - old
+            is_shared = not all(_is_pruned(root / other) for other in others)
             if artifact.state == _STATE.DELETED or is_shared:
                 continue
             if artifact.id in needed:
                 is_needed = True
             else:
-                size_bytes += _delete(store, artifact, folder)
-                count += 1
+                sizes_bytes.append(_delete(store, artifact, folder))
         if is_needed:
             continue
         for execution in store.get_executions_by_context(context.id) if context else []:
@@ -133,10 +80,16 @@ def _prune(
         for path in (root / name).glob("*"):
             if path.name not in KEPT_FILES:
                 _remove(path)
-        finished.append(name)
-    if count:
-        _LOGGER.info("deleted %d artifacts, %d bytes", count, size_bytes)
-    return Pruned(tuple(finished), count, size_bytes)
+        yield name
+    if sizes_bytes:
+        _LOGGER.info(
+            "deleted %d artifacts, %d bytes", len(sizes_bytes), sum(sizes_bytes)
+        )
+
+
+def _is_pruned(run: pathlib.Path) -> bool:
+    """Whether the folder of a run holds only what `prune` leaves."""
+    return run.is_dir() and {path.name for path in run.iterdir()} <= KEPT_FILES
 
 
 def _open(root: pathlib.Path) -> metadata_store.MetadataStore:
@@ -178,11 +131,6 @@ def _served(folder: pathlib.Path) -> Iterator[str]:
         named = {entry.live(complete), *entry.versions, *entry.labels.values()}
         for number in named - {None}:
             yield str(folder / name / str(number))
-
-
-def _names(rows: Collection[Row]) -> set[str]:
-    """Names of the runs of some rows."""
-    return {name for row in rows for name in row.runs.split()}
 
 
 def _runs_of(store: metadata_store.MetadataStore, artifact: int) -> set[str]:

@@ -2,8 +2,6 @@
 
 import dataclasses
 import datetime
-from collections.abc import Callable, Mapping
-from typing import Protocol
 
 CRON = "cron"
 SPAN = "span"
@@ -37,7 +35,7 @@ class Row:
       pushed_version: version that became live. exit_code: of the command that ran.
       is_pruned: whether the artifacts of the runs were deleted.
       planned, started, finished: when; started is that of the last attempt.
-      owner: who works on it, or did last. heartbeat: when he last showed that he lives.
+      owner: who works on it, or did last, as 'process 4711 on host'.
       notices: who was told, as JSON.
       id: number in the ledger.
     """
@@ -61,7 +59,6 @@ class Row:
     started: str | None = None
     finished: str | None = None
     owner: str | None = None
-    heartbeat: str | None = None
     notices: str = "[]"
     id: int = 0
 
@@ -81,43 +78,13 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """How a run ended.
-
-    Attributes:
-      state: DONE, REFUSED or FAILED. reason: in words.
-      exit_code: of the command.
-      pushed_version: version that became live, or None.
-    """
+    """How a slot ends: the columns of its row that say so."""
 
     state: str
     reason: str
-    exit_code: int
+    exit_code: int | None = None
     pushed_version: str | None = None
 
 
-class Interrupted(Exception):
-    """The run was stopped from outside, and can resume."""
-
-
-class Runner(Protocol):
-    """Who runs."""
-
-    def run(
-        self, row: Row, settings: Mapping[str, str], beat: Callable[[str], None]
-    ) -> Outcome:
-        """Runs, and calls `beat` at least every HEARTBEAT_SECONDS meanwhile.
-
-        Args:
-          row: the slot.
-          settings: dotted key -> value, over those that the schedule was given.
-          beat: takes the name of the run's folder, '' before there is one.
-
-        Raises:
-          Interrupted: the run was stopped, and resumes when it is called again.
-        """
-
-    def outcome(self, row: Row) -> Outcome | None:
-        """How the run of a slot ended; None where it did not."""
-
-    def forget(self, row: Row) -> None:
-        """Drops what `outcome` tells."""
+class TryAgain(Exception):
+    """A slot has to wait: data on their way, a run that was stopped; `args[0]` says why."""

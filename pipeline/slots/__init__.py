@@ -1,0 +1,1 @@
+"""Slots of schedules and their ledger, on this machine and on Kubeflow."""
