@@ -57,7 +57,6 @@ def decode_and_crop(encoded: tf.Tensor, config: PreprocessingConfig) -> tf.Tenso
       tf.errors.InvalidArgumentError: when run, an image cannot be decoded, or one of its
         sides is more than `images.MAX_ASPECT_RATIO` times the other.
     """
-
     encoded = tf.reshape(encoded, [-1])
     turns = upright.turns(upright.read(encoded))
 

