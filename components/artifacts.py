@@ -101,8 +101,8 @@ def refuse_damaged(artifact: types.Artifact) -> None:
         raise DataError(
             f"{artifact.uri} is damaged",
             found=found,
-            tip="run again without --from, and what is damaged is computed again;"
-            " elsewhere than on this machine, remove the folder first",
+            tip="a run of all components computes it again; elsewhere than on this machine,"
+            " remove the folder first",
         )
 
 

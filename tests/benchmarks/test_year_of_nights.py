@@ -92,7 +92,9 @@ def test_a_cached_artifact_whose_files_are_gone_is_made_again(
     assert train()["examples"] == 1
     assert not train()["examples"]
     folder = root / inputs.identity(config, images)
-    (examples,) = (folder / "ingest" / "examples").iterdir()
+    (examples,) = filter(
+        pathlib.Path.is_dir, (folder / "ingest" / "examples").iterdir()
+    )
     (file,) = examples.iterdir()
     file.unlink()
     again = train()

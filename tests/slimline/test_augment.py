@@ -31,7 +31,7 @@ def test_images_of_ones_own(call, here, fakes):
     fakes.class_folders(here / "pets", ("cat", "dog"), 3, size_px=80)
     code, out, _ = call("data", "augment", "folder", "--data", "pets")
     assert code == 0
-    assert out.startswith("6 images, 7 variants each: random_crop (image_size_px 64)")
+    assert out.startswith("6 images, 7 variants each: random_crop (image_size_px 100)")
 
 
 def test_without_augmentation_it_says_so(call, here):

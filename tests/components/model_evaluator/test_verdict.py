@@ -110,11 +110,14 @@ def evaluated(
     )
 
 
+def baseline_of(evaluated: Evaluated) -> classes.Baseline | None:
+    names = evaluated.baseline_labels
+    return classes.Baseline("6", names) if names else None
+
+
 @pytest.fixture(scope="module")
 def figures(evaluated: Evaluated) -> dict[str, Any]:
-    names = evaluated.baseline_labels
-    baseline = classes.Baseline("6", names) if names else None
-    return verdict.measure(evaluated.uri, SETTINGS, baseline)
+    return verdict.measure(evaluated.uri, SETTINGS, baseline_of(evaluated))
 
 
 def test_headline_metrics_are_those_of_scikit_learn(
@@ -140,12 +143,12 @@ def test_headline_metrics_are_those_of_scikit_learn(
 def test_what_the_training_said_is_read_from_the_model(
     evaluated: Evaluated, tmp_path: pathlib.Path
 ) -> None:
-    found = verdict.measure(evaluated.uri, SETTINGS, None, tmp_path)
+    found = verdict.measure(evaluated.uri, SETTINGS, baseline_of(evaluated), tmp_path)
     assert found["training_warnings"] == []
     folder = tmp_path / "assets.extra"
     folder.mkdir()
     (folder / "training_warnings.json").write_text('["the averages lag"]')
-    found = verdict.measure(evaluated.uri, SETTINGS, None, tmp_path)
+    found = verdict.measure(evaluated.uri, SETTINGS, baseline_of(evaluated), tmp_path)
     assert found["training_warnings"] == ["the averages lag"]
 
 
