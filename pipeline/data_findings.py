@@ -7,7 +7,7 @@ import pathlib
 import shutil
 
 from data_check import checking, labelled_images
-from schema import durable, run_files
+from schema import durable, manifest, run_files
 
 
 def write(
@@ -26,7 +26,7 @@ def write(
     Raises:
       DataError: Examples or predictions are gone or damaged.
     """
-    kept = pathlib.Path(evaluation_uri) / run_files.DATA_CHECK_FILE
+    kept = manifest.beside(pathlib.Path(evaluation_uri), run_files.DATA_CHECK_FILE)
     if not kept.is_file():
         # Without the extra 'data' the rest is looked for all the same.
         can_doubt = importlib.util.find_spec("cleanlab") is not None

@@ -16,7 +16,7 @@ from ml_metadata import metadata_store
 from ml_metadata.proto import metadata_store_pb2
 
 from pipeline import lineage, runs
-from schema import durable, manifest, models_config, versions
+from schema import durable, models_config, versions
 from schema.errors import ConfigError
 
 RUN_CONTEXT = "pipeline_run"
@@ -152,7 +152,8 @@ def _delete(
     artifact.state = _STATE.MARKED_FOR_DELETION
     store.put_artifacts([artifact])
     size_bytes = _remove(path)
-    manifest.beside(path).unlink(missing_ok=True)
+    for said in path.parent.glob(f"{glob.escape(path.name)}.*"):
+        said.unlink()
     artifact.state = _STATE.DELETED
     store.put_artifacts([artifact])
     return size_bytes

@@ -21,9 +21,9 @@ FILE = pathlib.PurePath(EXTRA_FOLDER, "manifest.json")
 _VERSION = 1
 
 
-def beside(folder: pathlib.Path) -> pathlib.Path:
-    """Where the manifest of an artifact lies."""
-    return folder.with_name(f"{folder.name}.manifest.json")
+def beside(folder: pathlib.Path, name: str = "manifest.json") -> pathlib.Path:
+    """Where what is said of an artifact lies, its manifest by default: `<folder>.<name>`."""
+    return folder.with_name(f"{folder.name}.{name}")
 
 
 def write(

@@ -52,6 +52,7 @@ def test_findings_are_kept_beside_the_evaluation_and_in_the_run(
         folder.mkdir()
     path = data_findings.write(first, examples, str(evaluation))
     assert path == first / run_files.DATA_CHECK_FILE
+    assert list(evaluation.iterdir()) == []  # its manifest still fits
     (group,) = json.loads(path.read_text())["findings"]["exact_duplicates"]
     assert [image["key"] for image in group["images"]] == ["0", "1"]
 
