@@ -249,12 +249,13 @@ def _photographs(name: str, net: str) -> PipelineConfig:
 
 
 def folder() -> PipelineConfig:
-    """ResNet-20 at 64 px on images of your own, learned from scratch.
+    """The ten-layer net at 100 px on images of your own, learned from scratch.
 
-    `photos` starts from published weights and reaches 0.997 on the images below.
+    `photos` starts from published weights, takes a minute and needs fewer images.
 
-    Run: slimline run folder --data PATH. Expect: on 16 classes of Caltech-101 (1,732
-    photos) test top-1 0.795 in 7:44 on 2 CPU cores, 2026-11-22.
+    Run: slimline run folder --data PATH. Expect: on 488 photos of Caltech-101 in classes of
+    300, 95, 81 and 12 test top-1 0.959 to 1.000, mean 0.986 of five splits, in 4:19 (7
+    processor minutes) on 2 CPU cores with AMX, 2026-11-30.
     """
     return PipelineConfig(
         name="folder",
