@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 import tf_slim as slim
 
-from schema.errors import ConfigError, TrainError
+from schema.errors import TrainError
 from trainer import (
     checkpoints,
     evaluation,
@@ -287,9 +287,11 @@ def test_a_second_ctrl_c_does_not_wait() -> None:
         raise AssertionError("not reached")
 
 
-def test_batch_larger_than_the_split_is_a_sentence(split: Split, tmp_path) -> None:
-    with pytest.raises(ConfigError, match=r"'train.batch_size' is larger"):
-        training.train(with_train(batch_size=64), split, split, 2, tmp_path)
+def test_a_batch_larger_than_the_split_is_made_to_fit(split: Split, tmp_path) -> None:
+    config = with_train(batch_size=64, steps=1)
+    result = training.train(config, split, split, 2, tmp_path)
+    assert result.steps == 1
+    assert "fewer than a batch of 64" in result.findings[0]
 
 
 @pytest.mark.filterwarnings("ignore")
