@@ -279,9 +279,14 @@ def test_views_need_an_augmentation():
         )
 
 
-def test_a_batch_too_large_is_refused_before_features_are_computed(
+def test_more_devices_than_images_are_refused_before_features_are_computed(
     split, start, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(features.Extractor, "_compute", lambda *_: 1 / 0)
     with pytest.raises(ConfigError, match=r"'train\.batch_size' is larger"):
-        trained(with_train(steps=2, batch_size=64), split, start, tmp_path / "run")
+        trained(
+            with_train(steps=2, batch_size=64, devices=64),
+            split,
+            start,
+            tmp_path / "run",
+        )
