@@ -168,10 +168,13 @@ def _refuse_other_examples(
 ) -> None:
     """Raises DataError where other examples were measured than were ingested."""
     examples = artifact_utils.get_single_instance(input_dict[EXAMPLES_KEY])
-    measured = predictions.read(evaluation_uri)[predictions.LABEL].value_counts()
+    labels = predictions.read(evaluation_uri, [predictions.LABEL])[predictions.LABEL]
     example_counts.refuse_difference(
         split,
-        {settings.labels[label]: int(count) for label, count in measured.items()},
+        {
+            settings.labels[label]: int(count)
+            for label, count in labels.value_counts().items()
+        },
         artifacts.counts_of(examples).get(split, {}),
     )
 

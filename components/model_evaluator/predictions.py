@@ -122,10 +122,15 @@ def gather(shards: Sequence[pathlib.Path], folder: pathlib.Path) -> None:
         shard.unlink()
 
 
-def read(evaluation_uri: str) -> pd.DataFrame:
+def read(evaluation_uri: str, columns: list[str] | None = None) -> pd.DataFrame:
     """The table in an evaluation artifact.
+
+    Args:
+      evaluation_uri: folder of the artifact.
+      columns: those that are wanted; None for all.
 
     Raises:
       FileNotFoundError: there is none.
     """
-    return pq.read_table(pathlib.Path(evaluation_uri) / FILE).to_pandas()
+    file = pathlib.Path(evaluation_uri) / FILE
+    return pq.read_table(file, columns=columns).to_pandas()

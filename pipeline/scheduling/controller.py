@@ -77,8 +77,8 @@ class Controller:
         it for due, as one that a timer starts has to.
       starts_warm: whether the next run starts from the live model.
       keep_runs: runs whose artifacts stay; 0 keeps all.
-      prune: deletes the artifacts of runs by name; gives the names of those that have none
-        any more.
+      prune: deletes the artifacts of runs by name; gives the names of the runs whose
+        artifacts are gone.
       targets: event -> commands and addresses that are told (`hooks.tell`).
     """
 

@@ -76,7 +76,7 @@ def draw(
 
 def _caption(file: str) -> str:
     """The end of a path, which tells more than its beginning."""
-    shown = output.printable(file).replace("\n", r"\n").replace("\t", r"\t")
+    shown = output.printable(output.one_line(file))
     return shown if len(shown) <= MAX_CHARACTERS else f"…{shown[1 - MAX_CHARACTERS :]}"
 
 

@@ -100,13 +100,17 @@ def printable(text: str) -> str:
     )
 
 
+def one_line(text: str) -> str:
+    """`text` with line breaks and tabs escaped, as names of files and classes may hold them."""
+    return text.translate(_ESCAPED)
+
+
 def columns(rows: Sequence[Sequence[str]], numbers: Collection[str] = ()) -> str:
     """Rows as text in columns two spaces apart; the last column runs free.
 
-    Those whose heading in the first row is one of `numbers` are set to the right. Line
-    breaks and tabs in a cell, as class names may hold, are shown escaped.
+    Those whose heading in the first row is one of `numbers` are set to the right.
     """
-    rows = [[cell.translate(_ESCAPED) for cell in row] for row in rows]
+    rows = [[one_line(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     aligned = [str.rjust if name in numbers else str.ljust for name in rows[0]]
     return "\n".join(

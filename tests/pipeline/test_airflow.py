@@ -9,10 +9,6 @@ import sys
 import types
 
 import pytest
-from tfx.dsl.compiler import compiler
-
-from pipeline import dag, engines, experiments
-from schema import contract
 
 ROOT = pathlib.Path(__file__).parents[2]
 AIRFLOW = ROOT / ".venv-airflow" / "bin"
@@ -57,24 +53,17 @@ def airflow_runner(monkeypatch):
     sys.modules.pop("pipeline.airflow_runner", None)
 
 
-def edges_of_the_pipeline() -> dict[str, set[str]]:
-    pipeline = dag.create_pipeline(
-        experiments.find("digits_resnet_20"),
-        contract.load(contract.find("digits")),
-        dag.Locations("root", "root/serving/model", "data.tar", "f1"),
-        engines.local(),
-        pipeline_name="a-pipeline",
-    )
+def edges_of(compile_pipeline) -> dict[str, set[str]]:
     return {
         node.pipeline_node.node_info.id: set(node.pipeline_node.upstream_nodes)
-        for node in compiler.Compiler().compile(pipeline).nodes
+        for node in compile_pipeline().nodes
     }
 
 
-def test_tasks_and_edges_are_the_pipelines(airflow_runner) -> None:
+def test_tasks_and_edges_are_the_pipelines(compile_pipeline, airflow_runner) -> None:
     made = airflow_runner.make_dag({})
     found = {name: task.upstream for name, task in made.tasks.items()}
-    assert found == edges_of_the_pipeline()
+    assert found == edges_of(compile_pipeline)
 
 
 def test_the_environment_says_what_and_when(airflow_runner) -> None:
@@ -162,14 +151,14 @@ print(json.dumps(found))
 
 
 @pytest.mark.e2e
-def test_airflow_loads_the_dag(airflow) -> None:
+def test_airflow_loads_the_dag(compile_pipeline, airflow) -> None:
     found = json.loads(airflow("python", "-c", SHOW).splitlines()[-1])
     assert found["errors"] == {}
     (made,) = found["dags"].values()
     assert list(found["dags"]) == ["slimline-digits_resnet_20"]
     assert made["schedule"] == "0 3 * * *"
     edges = {name: set(upstream) for name, upstream in made["edges"].items()}
-    assert edges == edges_of_the_pipeline()
+    assert edges == edges_of(compile_pipeline)
 
 
 @pytest.mark.e2e

@@ -6,12 +6,10 @@ import pathlib
 
 import numpy as np
 import pytest
-from tfx.dsl.compiler import compiler
 from tfx.proto.orchestration import pipeline_pb2
 
-from pipeline import dag, engines, experiments
+from pipeline import dag, experiments
 from pipeline.config import BulkInferenceConfig, InfraConfig
-from schema import contract
 from trainer.config import PreprocessingConfig, TrainConfig, TrainerConfig
 from trainer.nets import registry
 from trainer.nets.published import Source
@@ -31,25 +29,6 @@ EDGES = {
 }
 
 
-def compile_pipeline(
-    name: str, deploys: bool = True, **sections: object
-) -> pipeline_pb2.Pipeline:
-    config = dataclasses.replace(experiments.find(name), **sections)
-    if config.data.contract:
-        folder = contract.find(config.data.contract)
-    else:
-        folder = contract.find("digits")
-    pipeline = dag.create_pipeline(
-        config,
-        contract.load(folder),
-        dag.Locations("root", "root/serving/model", "data.tar", "f1"),
-        engines.local(),
-        pipeline_name="a-pipeline",
-        deploys=deploys,
-    )
-    return compiler.Compiler().compile(pipeline)
-
-
 def edges_of(compiled: pipeline_pb2.Pipeline) -> dict[str, set[str]]:
     return {
         node.pipeline_node.node_info.id: set(node.pipeline_node.upstream_nodes)
@@ -58,18 +37,18 @@ def edges_of(compiled: pipeline_pb2.Pipeline) -> dict[str, set[str]]:
 
 
 @pytest.mark.parametrize("name", experiments.EXPERIMENTS)
-def test_nodes_and_edges(name: str) -> None:
+def test_nodes_and_edges(compile_pipeline, name: str) -> None:
     assert edges_of(compile_pipeline(name)) == EDGES
 
 
-def test_a_comparison_leaves_out_what_leads_to_a_server() -> None:
+def test_a_comparison_leaves_out_what_leads_to_a_server(compile_pipeline) -> None:
     edges = edges_of(compile_pipeline("caltech_ablation", deploys=False))
     assert edges == {
         name: above for name, above in EDGES.items() if name not in ("infra", "push")
     }
 
 
-def test_tensorflow_serving_takes_the_place_of_the_process() -> None:
+def test_tensorflow_serving_takes_the_place_of_the_process(compile_pipeline) -> None:
     config = InfraConfig(validator="tf_serving")
     compiled = compile_pipeline("digits_resnet_20", infra=config)
     above = {"train", "ingest"}
@@ -84,7 +63,7 @@ def test_tensorflow_serving_takes_the_place_of_the_process() -> None:
     assert request["tensorflow_serving"] == {"signature_names": ["serving_default"]}
 
 
-def test_bulk_inference_follows_the_gate() -> None:
+def test_bulk_inference_follows_the_gate(compile_pipeline) -> None:
     config = BulkInferenceConfig(splits=("eval", "test"))
     compiled = compile_pipeline("digits_resnet_20", bulk_inference=config)
     assert edges_of(compiled) == EDGES | {"infer": {"ingest", "train", "evaluate"}}
@@ -95,7 +74,7 @@ def test_bulk_inference_follows_the_gate() -> None:
     }
 
 
-def test_limits_reach_the_check_alone() -> None:
+def test_limits_reach_the_check_alone(compile_pipeline) -> None:
     config = InfraConfig(max_difference=0.5, max_latency_ms=20, max_size_mb=30)
     compiled = compile_pipeline("digits_resnet_20", infra=config)
     assert json.loads(parameters(compiled, "infra")["limits"]) == {
@@ -121,7 +100,7 @@ def parameters(compiled: pipeline_pb2.Pipeline, component: str) -> dict[str, str
     }
 
 
-def test_transform_writes_no_pixels_and_analyses_train_only() -> None:
+def test_transform_writes_no_pixels_and_analyses_train_only(compile_pipeline) -> None:
     transform = parameters(compile_pipeline("cifar10_resnet_20"), "transform")
     assert json.loads(transform["splits_config"])["analyze"] == ["train"]
     compiled = compile_pipeline("cifar10_resnet_20")
@@ -133,7 +112,7 @@ def test_transform_writes_no_pixels_and_analyses_train_only() -> None:
     assert "transformed_examples" not in node.outputs.outputs
 
 
-def test_the_gate_looks_at_test_and_the_trainer_does_not() -> None:
+def test_the_gate_looks_at_test_and_the_trainer_does_not(compile_pipeline) -> None:
     compiled = compile_pipeline("cifar10_resnet_20")
     assert parameters(compiled, "evaluate")["split"] == "test"
     train = parameters(compiled, "train")
@@ -142,7 +121,7 @@ def test_the_gate_looks_at_test_and_the_trainer_does_not() -> None:
 
 
 def test_other_weights_of_the_same_name_train_anew(
-    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    compile_pipeline, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """TFX compares properties, and the name of the weights stays."""
     images = PreprocessingConfig(resize_px=32, crop_px=32)
@@ -175,7 +154,7 @@ def test_other_weights_of_the_same_name_train_anew(
     assert fingerprints[0] != fingerprints[1]
 
 
-def test_thresholds_do_not_reach_the_trainer() -> None:
+def test_thresholds_do_not_reach_the_trainer(compile_pipeline) -> None:
     """Another threshold must not train anew."""
     train = parameters(compile_pipeline("cifar10_resnet_20"), "train")
     config = json.loads(train["custom_config"])["config"]

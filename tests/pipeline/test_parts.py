@@ -1,31 +1,17 @@
 """Parts of a pipeline, without running them."""
 
-import dataclasses
-
 import pytest
-from tfx.dsl.compiler import compiler
 
-from pipeline import dag, engines, experiments, parts
+from pipeline import experiments, parts
 from pipeline.config import BulkInferenceConfig
 from pipeline.parts import Part
-from schema import contract
 from schema.errors import ConfigError
 from trainer.config import as_json, flatten
 
 
-def test_the_components_are_those_of_the_pipeline() -> None:
-    config = dataclasses.replace(
-        experiments.find("digits_resnet_20"),
-        bulk_inference=BulkInferenceConfig(splits=("test",)),
-    )
-    pipeline = dag.create_pipeline(
-        config,
-        contract.load(contract.find("digits")),
-        dag.Locations("root", "root/serving/model", "data.tar", "f1"),
-        engines.local(),
-        pipeline_name="a-pipeline",
-    )
-    nodes = compiler.Compiler().compile(pipeline).nodes
+def test_the_components_are_those_of_the_pipeline(compile_pipeline) -> None:
+    config = BulkInferenceConfig(splits=("test",))
+    nodes = compile_pipeline(bulk_inference=config).nodes
     names = [node.pipeline_node.node_info.id for node in nodes]
     assert set(names) == set(parts.COMPONENTS)
     places = {name: place for place, name in enumerate(parts.COMPONENTS)}
