@@ -50,6 +50,7 @@ def executions(house, component):
         for channel in (house.root / "cifar10-resnet-20-cifar10" / component).iterdir()
         if not channel.name.startswith(".")
         for path in channel.iterdir()
+        if path.is_dir()  # a file beside each is its manifest
     )
 
 
