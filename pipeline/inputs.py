@@ -93,8 +93,8 @@ def look(config: PipelineConfig, root: pathlib.Path) -> None:
       root: of the runs.
 
     Raises:
-      ConfigError: as `check`; no data given; or a contract that is missing or does not fit
-        the settings.
+      ConfigError: as `check`; no data given; images of other channels than the experiment
+        asks for; or a contract that is missing or does not fit the settings.
       DataError: there is nothing at `data.path`, it holds no data set, or one of other
         classes than the contract.
     """
@@ -109,6 +109,7 @@ def look(config: PipelineConfig, root: pathlib.Path) -> None:
 
         data_sets = find_data_sets(config, path)
         found = layouts.plan(str(data_sets[-1].path), answers.of(config.data))
+        acceptance.check_channels(found.layout, config.preprocessing.channels)
         # A class may have its images in another span of the window.
         if found.classes and len(data_sets) == 1:
             acceptance.check_classes(found.classes, labels)

@@ -59,10 +59,6 @@ def train_op(
                 v1.summary.histogram(f"gradients/{variable.op.name}", value)
         if train.clip_norm:
             values = tuple(tf.clip_by_global_norm(values, train.clip_norm, norm)[0])
-        if train.optimizer == "adamw" and train.weight_decay:
-            names = {variable.name for variable in variables}
-            share = train.weight_decay * rate
-            values = tuple(_after_decay(values, share, names, factors))
         return list(zip(values, variables, strict=True))
 
     trained = [
@@ -130,13 +126,17 @@ def rate_factors(names: Sequence[str], layer_rate_decay: float) -> dict[str, flo
 def _by_factor(
     train: TrainConfig, rate: tf.Tensor, factors: Mapping[str, float]
 ) -> v1.train.Optimizer:
-    if all(factor == 1 for factor in factors.values()):
+    if train.optimizer != "adamw" and all(value == 1 for value in factors.values()):
         return make(train, rate)
     return _RateFactorOptimizer(train, rate, factors)
 
 
 class _RateFactorOptimizer(v1.train.Optimizer):
-    """An optimizer for each factor on the learning rate, behind one."""
+    """An optimizer for each factor on the learning rate, behind one.
+
+    With adamw the weights decay here, so that whoever leaves an update out leaves their
+    decay out as well.
+    """
 
     def __init__(
         self, train: TrainConfig, rate: tf.Tensor, factors: Mapping[str, float]
@@ -153,6 +153,12 @@ class _RateFactorOptimizer(v1.train.Optimizer):
         name: str | None = None,
     ) -> tf.Operation:
         """See base class."""
+        if self._train.optimizer == "adamw" and self._train.weight_decay:
+            values, variables = zip(*grads_and_vars, strict=True)
+            share = self._train.weight_decay * self._rate
+            names = {variable.name for variable in variables}
+            values = _after_decay(values, share, names, self._factors)
+            grads_and_vars = list(zip(values, variables, strict=True))
         groups = collections.defaultdict(list)
         for gradient, variable in grads_and_vars:
             factor = self._factors.get(variable.op.name, 1.0)

@@ -3,8 +3,9 @@
 from collections.abc import Collection, Sequence
 
 from components.image_example_gen import splits
+from components.image_example_gen.layouts import layout
 from schema import class_names, contract, features, spelling
-from schema.errors import DataError
+from schema.errors import ConfigError, DataError
 
 MIN_CLASSES = 2
 MAX_NAMED = 3
@@ -33,6 +34,20 @@ def check_readable(index: splits.Index, max_share: float) -> None:
             expected=f"at most {max_share:.1%}",
             tip="mend or remove them; to accept more on purpose:"
             f" --set data.max_unreadable_share={min(0.99, share + 0.01):.2f}",
+        )
+
+
+def check_channels(found: layout.Layout, channels: int) -> None:
+    """Checks that preprocessing loses no colour without being told; gray is read as colour.
+
+    Raises:
+      ConfigError: all images are in colour, and the experiment asks for gray ones.
+    """
+    if found.channels > channels:
+        raise ConfigError(
+            f"images of format {found.format} have {found.channels} channels,"
+            f" the experiment asks for {channels}",
+            tip=f"--set preprocessing.channels={found.channels}",
         )
 
 

@@ -15,6 +15,7 @@ from tfx.types import artifact_utils
 
 from components import artifacts
 from components.image_example_gen import (
+    acceptance,
     beam_job,
     layouts,
     reports,
@@ -112,7 +113,7 @@ def _make_job(
     answers = layouts.Answers.from_json(exec_properties.get("input_answers") or "")
     answers = dataclasses.replace(answers, format=exec_properties["input_format"])
     plan = windows.plan(data_sets, answers)
-    _check_channels(plan.layout, exec_properties["channels"])
+    acceptance.check_channels(plan.layout, exec_properties["channels"])
     shards = exec_properties.get("output_shards") or 0
     return steps.Job(
         plan=plan,
@@ -125,15 +126,6 @@ def _make_job(
         output_uri=output_uri,
         working_uri=uris.join(output_uri, f".working-{uuid.uuid4().hex}"),
     )
-
-
-def _check_channels(layout: layouts.Layout, channels: int) -> None:
-    if layout.channels not in (0, channels):
-        raise ConfigError(
-            f"images of format {layout.format} have {layout.channels} channels,"
-            f" the experiment asks for {channels}",
-            tip=f"--set preprocessing.channels={layout.channels}",
-        )
 
 
 def _read_labels(input_dict: dict[str, list[types.Artifact]]) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from typing import Any
 import apache_beam as beam
 import tensorflow_model_analysis as tfma
 from absl import logging
+from tensorflow.core.protobuf import saved_model_pb2
 from tfx import types
 from tfx.components.evaluator import constants
 from tfx.components.util import tfxio_utils
@@ -34,7 +35,7 @@ from components.model_evaluator import (
     predictions,
     verdict,
 )
-from schema import class_names, example_counts
+from schema import class_names, example_counts, signatures, versions
 
 EXAMPLES_KEY = "examples"
 MODEL_KEY = "model"
@@ -134,11 +135,22 @@ def _baseline(artifact: types.Artifact) -> classes.Baseline | None:
         return None
     version = artifact.get_string_custom_property(baseline_model.VERSION_PROPERTY)
     folder = pathlib.Path(path_utils.serving_model_path(artifact.uri))
+    return classes.Baseline(version, _labels(folder))
+
+
+def _labels(folder: pathlib.Path) -> tuple[str, ...]:
+    """Class names of a SavedModel; none where they are unknown, and nothing is compared."""
     try:
-        return classes.Baseline(version, class_names.of_model(folder))
+        found = class_names.of_model(folder)
     except (OSError, UnicodeDecodeError):
-        # Foreign models may lack the asset. The gate says that nothing was compared.
-        return classes.Baseline(version, ())
+        return ()  # foreign models may lack the asset
+    saved_model = saved_model_pb2.SavedModel()
+    saved_model.ParseFromString((folder / versions.SAVED_MODEL_FILE).read_bytes())
+    signature = saved_model.meta_graphs[0].signature_def[signatures.SERVING_DEFAULT]
+    sizes = signature.outputs[signatures.PROBABILITIES].tensor_shape.dim
+    # A graph may leave the number open, as -1.
+    fits = not sizes or sizes[-1].size in (-1, len(found))
+    return found if fits and len(set(found)) == len(found) else ()
 
 
 def _read(

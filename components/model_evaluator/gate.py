@@ -199,7 +199,7 @@ def _not_compared(measured: Mapping[str, Any]) -> str:
     elif classes["removed"]:
         why = "the two models have no class in common"
     else:
-        why = "its classes are unknown, assets/labels.txt cannot be read"
+        why = "its classes are unknown, assets/labels.txt is missing or does not fit"
     return f"not compared with version {version}: {why}"
 
 

@@ -67,19 +67,31 @@ def test_adam_has_it_in_the_gradient():
     assert norm == pytest.approx(np.hypot(4 + 1.5, 3))
 
 
-def test_a_scaled_loss_gives_the_same_updates_and_leaves_out_what_overflows(tmp_path):
+@pytest.mark.parametrize("optimizer", ["momentum", "adamw"])
+@pytest.mark.parametrize("rate_factor", [1.0, 0.5])
+def test_a_scaled_loss_gives_the_same_updates_and_leaves_out_what_overflows(
+    tmp_path, optimizer, rate_factor
+):
     """With what a session restores: the scale is a variable of the checkpoint."""
     weights = {}
     for is_scaled in (False, True):
         with tf.Graph().as_default(), v1.Session() as session:
             factor = v1.placeholder(tf.float32, [])
-            weight = slim.model_variable("weight", initializer=tf.constant([3.0]))
+            weight = slim.model_variable(
+                "weight",
+                initializer=tf.constant([3.0]),
+                # Of a weight that decays.
+                regularizer=layers.l2_regularizer(0.1)
+                if optimizer == "adamw"
+                else None,
+            )
             v1.losses.add_loss(tf.reduce_sum(factor * weight))
-            train = TrainConfig(optimizer="momentum", clip_norm=1.5)
+            train = TrainConfig(optimizer=optimizer, clip_norm=1.5, weight_decay=0.1)
             step = v1.train.get_or_create_global_step()
             op, norm = optimizers.train_op(
                 *(optimizers.total_loss(train), train, tf.constant(0.1), step),
                 is_loss_scaled=is_scaled,
+                factors={weight.op.name: rate_factor},
             )
             saver = v1.train.Saver()
             session.run(v1.global_variables_initializer())

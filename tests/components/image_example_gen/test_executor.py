@@ -308,12 +308,18 @@ def test_refuses_impossible_settings(fakes, tmp_path, ingest, properties, messag
         ingest(folder, **properties)
 
 
-def test_raw_formats_must_have_the_channels_asked_for(fakes, tmp_path, ingest):
-    folder = fakes.idx(tmp_path / "mnist")
+def test_colour_is_not_lost_unasked(fakes, tmp_path, ingest):
+    folder = fakes.cifar10_binary(tmp_path / "cifar-10-batches-bin", 20)
     with pytest.raises(ConfigError) as caught:
-        ingest(folder, "0123456789", channels=3)
-    assert "have 1 channels, the experiment asks for 3" in caught.value.message
-    assert caught.value.tip == "--set preprocessing.channels=1"
+        ingest(folder, channels=1)
+    assert "have 3 channels, the experiment asks for 1" in caught.value.message
+    assert caught.value.tip == "--set preprocessing.channels=3"
+
+
+def test_gray_is_read_as_colour(fakes, tmp_path, ingest):
+    folder = fakes.idx(tmp_path / "mnist")
+    examples = ingest(folder, "0123456789", channels=3)
+    assert sum(len(found) for found in read_all(examples).values()) > 0
 
 
 def test_shards_as_asked_for_even_empty_ones(fakes, tmp_path, ingest):

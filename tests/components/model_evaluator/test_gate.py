@@ -316,7 +316,7 @@ def test_few_images_of_shared_classes_are_few_test_images() -> None:
         ({"shared": (), "removed": ("emu",)}, "the two models have no class in common"),
         ({"images": 0, "added": ("auk",)}, "no test image has a class that both know"),
         ({"shared": (), "added": ("auk",)},
-         "its classes are unknown, assets/labels.txt cannot be read"),
+         "its classes are unknown, assets/labels.txt is missing or does not fit"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_compared_is_not(changes: dict[str, Any], why: str) -> None:

@@ -15,6 +15,7 @@ import tensorflow as tf
 import tensorflow.compat.v1 as v1
 import tensorflow_model_analysis as tfma
 from sklearn import metrics as sklearn_metrics
+from tensorflow.core.protobuf import saved_model_pb2
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import path_utils
 from tfx_bsl.public import tfxio
@@ -286,7 +287,7 @@ def test_top_k_of_a_baseline_with_no_more_classes_than_k_is_left_out() -> None:
 def test_a_live_model_without_a_class_in_common_is_not_even_asked(
     tmp_path: pathlib.Path,
 ) -> None:
-    """Through the component; the baseline holds no graph, only the names of its classes."""
+    """Through the component; the baseline's graph is empty, and has names of classes."""
     examples = standard_artifacts.Examples()
     examples.uri = str(tmp_path / "examples")
     examples.split_names = artifact_utils.encode_split_names(["test"])
@@ -302,6 +303,9 @@ def test_a_live_model_without_a_class_in_common_is_not_even_asked(
     assets = pathlib.Path(path_utils.serving_model_dir(live.uri), "assets")
     assets.mkdir(parents=True)
     (assets / "labels.txt").write_text("yak\nowl\n")
+    empty = saved_model_pb2.SavedModel()
+    empty.meta_graphs.add()
+    (assets.parent / "saved_model.pb").write_bytes(empty.SerializeToString())
     evaluation, blessing = (
         standard_artifacts.ModelEvaluation(),
         standard_artifacts.ModelBlessing(),
