@@ -144,17 +144,6 @@ def test_letters_above_the_classes(zoo):
     )
 
 
-def test_synsets(zoo):
-    zoo.classes("train/", n01440764=2, n01443537=1)
-    zoo.classes("val/", n01440764=1, n01443537=1)
-    zoo.text("words.txt", "n01440764\ttench", "n01443537\tgoldfish")
-    zoo.reads(
-        {
-            "train": {"n01440764": 2, "n01443537": 1},
-            "eval": {"n01440764": 1, "n01443537": 1},
-        }
-    )
-
 
 def test_dogs_of_stanford(zoo):
     zoo.classes("Images/", **{"n02085620-Chihuahua": 2, "n02088364-beagle": 1})

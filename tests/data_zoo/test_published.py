@@ -1,5 +1,7 @@
 """Data sets in the layout in which their authors publish them."""
 
+import pytest
+
 
 def test_food_101(zoo):
     zoo.classes("food-101/images/", apple_pie=3, waffles=2)
@@ -42,19 +44,59 @@ def test_lists_of_paths(zoo):
     zoo.reads({"train": {"ant": 1, "bee": 1}, "eval": {"ant": 1, "bee": 1}})
 
 
-def test_tiny_imagenet(zoo):
-    zoo.images(*(f"train/n0{n}/images/n0{n}_{i}.JPEG" for n in (1, 2) for i in (0, 1)))
+GOLDFISH, TOAD = "n01443537", "n01641577"
+
+
+@pytest.mark.parametrize("has_names", [True, False])
+def test_tiny_imagenet(zoo, has_names):
+    zoo.images(
+        *(f"train/{i}/images/{i}_{n}.JPEG" for i in (GOLDFISH, TOAD) for n in (0, 1))
+    )
     zoo.images("val/images/val_0.JPEG", "val/images/val_1.JPEG", "test/images/t.JPEG")
     zoo.text(
-        "val/val_annotations.txt", "val_0.JPEG\tn02\t0\t0\t9\t9", "val_1.JPEG\tn01\t1"
+        "val/val_annotations.txt",
+        f"val_0.JPEG\t{TOAD}\t0\t0\t9\t9",
+        f"val_1.JPEG\t{GOLDFISH}\t1",
     )
-    zoo.text("train/n01/n01_boxes.txt", "n01_0.JPEG\t0\t0\t62\t62")
-    zoo.text("words.txt", "n01\tgoldfish", "n02\ttoad")
-    zoo.text("wnids.txt", "n01", "n02")
+    zoo.text(f"train/{GOLDFISH}/{GOLDFISH}_boxes.txt", "0.JPEG\t0\t0\t62\t62")
+    zoo.text("wnids.txt", GOLDFISH, TOAD)
+    names = (GOLDFISH, TOAD)
+    if has_names:
+        names = ("goldfish", "bullfrog")
+        zoo.text(
+            "words.txt",
+            f"{GOLDFISH}\tgoldfish, Carassius auratus",
+            f"{TOAD}\tbullfrog, Rana catesbeiana",
+            "n00001740\tentity",
+        )
     zoo.reads(
-        {"train": {"n01": 2, "n02": 2}, "eval": {"n01": 1, "n02": 1}},
-        says="called by their synset",
+        {"train": dict.fromkeys(names, 2), "eval": dict.fromkeys(names, 1)},
+        says="words.txt has the names" if has_names else "called by their synset",
     )
+
+
+def test_imagenet(zoo):
+    """Two classes of ImageNet share their first name: these keep all of them."""
+    cranes = ("n02012849", "n03126707")
+    for split in ("train", "val"):
+        zoo.classes(f"{split}/", **dict.fromkeys((GOLDFISH, *cranes), 2))
+    zoo.text(
+        "LOC_synset_mapping.txt",
+        f"{GOLDFISH} goldfish, Carassius auratus",
+        f"{cranes[0]} crane",
+        f"{cranes[1]} crane, lifting machine",
+    )
+    names = ("goldfish", "crane", "crane, lifting machine")
+    zoo.reads(
+        {"train": dict.fromkeys(names, 2), "eval": dict.fromkeys(names, 2)},
+        says="LOC_synset_mapping.txt has the names of the classes",
+    )
+
+
+def test_imagenet_without_all_names_keeps_the_ids(zoo):
+    zoo.classes("", **{GOLDFISH: 2, TOAD: 2})
+    zoo.text("words.txt", f"{GOLDFISH}\tgoldfish")
+    zoo.reads({"": {GOLDFISH: 2, TOAD: 2}})
 
 
 def test_cub(zoo):

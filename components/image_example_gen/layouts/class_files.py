@@ -2,6 +2,7 @@
 
 import posixpath
 import re
+from collections import Counter
 from collections.abc import Iterable
 
 from components.image_example_gen.layouts import rows
@@ -20,10 +21,20 @@ _STEMS = frozenset(
         "class-descriptions",
         "class_descriptions",
         "class-descriptions-boxable",
+        "loc_synset_mapping",
+        "synset_words",
+        "words",
     ]
 )
 _SUFFIXES = (".txt", ".csv", ".names")
+# Ids of Open Images and of WordNet, by which ImageNet calls its classes.
+_ID = re.compile(r"/m/.*|n\d{8}")
 _KEY_AND_NAME = re.compile(r"\s*([^\s,;:]+)\s*[\s,;:]\s*(.+?)\s*")
+
+
+def is_id(word: str) -> bool:
+    """Whether a class is called by an id of Open Images or WordNet, as n01443537."""
+    return bool(_ID.fullmatch(word))
 
 
 def find(
@@ -31,9 +42,10 @@ def find(
 ) -> tuple[dict[str, str], str]:
     """Word of a list -> name of the class, and the file that says so.
 
-    Only numbers and Open Images' ids are looked up, and only where the file has all of
-    them: a number is the line (from 0, or from 1 where the first cannot be meant), unless
-    the lines begin with numbers of their own.
+    Only numbers and ids of Open Images and WordNet are looked up, and only where the file
+    has all of them: a number is the line (from 0, or from 1 where the first cannot be
+    meant), unless the lines begin with numbers of their own. Of the synonyms of a WordNet id
+    the first is the name, unless two ids share it.
 
     Args:
       words: the classes as the lists spell them.
@@ -43,7 +55,7 @@ def find(
       An empty mapping and '' where the words are the names.
     """
     keys = set(words)
-    if not keys or not all(key.isdecimal() or key.startswith("/m/") for key in keys):
+    if not keys or not all(key.isdecimal() or is_id(key) for key in keys):
         return {}, ""
     files = [
         name
@@ -63,9 +75,15 @@ def find(
 
 def _by_key(lines: list[str], keys: set[str]) -> dict[str, str]:
     matches = [_KEY_AND_NAME.fullmatch(line) for line in lines]
-    found = {match[1]: match[2] for match in matches if match}
-    names = {found[key] for key in keys if key in found}
-    return {key: found[key] for key in keys} if len(names) == len(keys) else {}
+    names = {match[1]: match[2] for match in matches if match and match[1] in keys}
+    if any(key.startswith("n") for key in names):
+        first = {key: name.split(",")[0] for key, name in names.items()}
+        uses = Counter(first.values())
+        names = {
+            key: first[key] if uses[first[key]] == 1 else name
+            for key, name in names.items()
+        }
+    return names if len(set(names.values())) == len(keys) else {}
 
 
 def _by_line(lines: list[str], keys: set[str]) -> dict[str, str]:

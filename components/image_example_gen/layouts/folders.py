@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
 from components.image_example_gen import records
-from components.image_example_gen.layouts import split_names, stems
+from components.image_example_gen.layouts import class_files, split_names, stems
 from components.image_example_gen.layouts.layout import Listing, question, setting
 from components.image_example_gen.sources import limits
 from components.image_example_gen.sources.source import Member, MemberTooLarge
@@ -55,16 +55,18 @@ class FolderLayout:
       root: the wrapping folder, which keys leave out ('' or with a slash at its end).
       places: folder -> split ('' for none) and class of the images in it.
       words: what was recognised.
+      names_file: the file with the names of classes whose folders bear ids, '' for none.
     """
 
     root: str
     places: dict[str, tuple[str, str]]
     words: tuple[str, ...]
+    names_file: str = ""
     format: str = "folder"
     channels: int = 0
 
     def used(self) -> frozenset[str]:
-        return frozenset()
+        return frozenset({self.names_file} - {""})
 
     def place(self, name: str) -> tuple[str, str, str] | None:
         """Split, class and key of an image file; None where it has no class folder."""
@@ -121,6 +123,21 @@ def find(listing: Listing) -> FolderLayout | None:
     Raises:
       ConfigError: folders look like splits or kinds, and the classes are not plain.
     """
+    layout = _find(listing)
+    ids = {text for _, text in layout.places.values()} if layout else set()
+    if layout is None or not all(map(class_files.is_id, ids)):
+        return layout
+    names, file = class_files.find(listing, ids, ())
+    if not names:
+        return layout
+    places = {
+        folder: (split, names[text]) for folder, (split, text) in layout.places.items()
+    }
+    words = (*layout.words, f"{file} has the names of the classes")
+    return dataclasses.replace(layout, places=places, words=words, names_file=file)
+
+
+def _find(listing: Listing) -> FolderLayout | None:
     answers = listing.answers
     given = dict(answers.splits)
     folders = sorted({posixpath.dirname(name) for name in listing.images} - {""})

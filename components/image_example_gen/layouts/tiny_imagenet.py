@@ -2,7 +2,7 @@
 
 import posixpath
 
-from components.image_example_gen.layouts import rows
+from components.image_example_gen.layouts import class_files, rows
 from components.image_example_gen.layouts.layout import Listing
 from components.image_example_gen.layouts.listed import Entry, ListLayout
 from schema import features
@@ -44,9 +44,19 @@ def find(listing: Listing) -> ListLayout | None:
             )
         if line.strip():
             entries[name] = (Entry(features.EVAL, rest.split("\t")[0]),)
+    ids = {entry.word for of_image in entries.values() for entry in of_image}
+    names, names_file = class_files.find(listing, ids, files)
+    if names:
+        entries = {
+            image: tuple(entry._replace(word=names[entry.word]) for entry in of_image)
+            for image, of_image in entries.items()
+        }
+        files.append(names_file)
     words = (
         "Tiny ImageNet: train/ in class folders, val/ by its annotations",
-        "classes are called by their synset, as n01443537; words.txt has their names",
+        f"{names_file} has the names of the classes"
+        if names
+        else "classes are called by their synset, as n01443537",
         "test/ has no classes and is left out",
     )
-    return ListLayout(root, entries, (files[0],), words, format="tiny_imagenet")
+    return ListLayout(root, entries, tuple(files), words, format="tiny_imagenet")
