@@ -144,7 +144,6 @@ def test_letters_above_the_classes(zoo):
     )
 
 
-
 def test_dogs_of_stanford(zoo):
     zoo.classes("Images/", **{"n02085620-Chihuahua": 2, "n02088364-beagle": 1})
     zoo.data("Annotation/n02085620-Chihuahua/n02085620_10074", b"<annotation/>")
