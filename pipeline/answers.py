@@ -21,6 +21,7 @@ def of(data: DataConfig) -> layouts.Answers:
         )
     return layouts.Answers(
         format=data.format,
+        subset=data.subset,
         class_from=data.class_from,
         splits=tuple(_split(text) for text in data.splits),
         path_column=data.columns.path,

@@ -60,6 +60,10 @@ class DataConfig:
     format: str = setting(
         "auto", "layout of the data, a name from docs/data.md; auto looks at it"
     )
+    subset: str = setting(
+        "",
+        "which of several data sets that lie together, as the six kinds in EMNIST's archive",
+    )
     class_from: Literal["auto", "folder", "parent", "name"] = setting(
         "auto",
         "what an image's class is: its top folder (folder), the folder it lies in (parent),"

@@ -34,6 +34,7 @@ _READ_BY = {
         "data.window_spans",
         "data.contract",
         "data.format",
+        "data.subset",
         "data.class_from",
         "data.splits",
         "data.columns",

@@ -50,6 +50,17 @@ def test_emnist_with_small_letters(zoo):
     zoo.reads({"train": {"A": 1, "a": 1}, "test": {"A": 1, "a": 1}})
 
 
+def test_emnist_of_all_kinds(zoo):
+    write_mnist(zoo, [1, 2, 2], "gzip/emnist-letters-", "test")
+    write_mnist(zoo, [0, 1], "gzip/emnist-digits-", "test")
+    zoo.asks(
+        "gzip/emnist-digits, gzip/emnist-letters",
+        "--set data.subset=gzip/emnist-letters",
+    )
+    counts = {"1": 1, "2": 2}
+    zoo.reads({"train": counts, "test": counts}, subset="gzip/emnist-letters")
+
+
 def test_emnist_with_a_class_that_has_no_character(zoo):
     write_mnist(zoo, [1, 3], "emnist-letters-", "test")
     zoo.text("emnist-letters-mapping.txt", "1 65 97", "2 66 98")

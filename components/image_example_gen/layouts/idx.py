@@ -11,7 +11,7 @@ import numpy as np
 
 from components.image_example_gen import datasets, records
 from components.image_example_gen.layouts import unpacking
-from components.image_example_gen.layouts.layout import Listing
+from components.image_example_gen.layouts.layout import Listing, question, setting
 from components.image_example_gen.sources.source import Member
 from schema import features
 from schema.errors import DataError
@@ -157,24 +157,29 @@ def find(listing: Listing) -> IdxLayout | None:
     """The MNIST-format data set among the files.
 
     Raises:
-      DataError: there are several, as in EMNIST's archive of all kinds.
+      ConfigError: there are several, as in EMNIST's archive of all kinds, or the one asked
+        for is missing.
     """
-    found = set()
+    found: dict[str, tuple[str, str]] = {}
     for name in listing.names:
         folder, base = posixpath.split(name)
         if match := _NAME.fullmatch(base):
-            found.add((folder, match["prefix"]))
-    if len(found) > 1:
-        kinds = sorted(posixpath.join(folder, prefix) for folder, prefix in found)
-        raise DataError(
-            f"{len(found)} MNIST-format data sets lie together",
-            found=", ".join(kind.rstrip("-_.") or "(no prefix)" for kind in kinds[:6]),
-            expected="one",
-            tip="put the files of one of them into a folder of their own",
-        )
+            name = posixpath.join(folder, match["prefix"]).rstrip("-_./") or "."
+            found[name] = (folder, match["prefix"])
     if not found:
         return None
-    folder, prefix = found.pop()
+    wanted = listing.answers.subset
+    if len(found) == 1 and not wanted:
+        wanted = next(iter(found))
+    if wanted not in found:
+        raise question(
+            f"there is no MNIST-format data set '{wanted}'"
+            if wanted
+            else f"{len(found)} MNIST-format data sets lie together",
+            found=", ".join(sorted(found)),
+            answers=[setting("data.subset", name) for name in sorted(found)],
+        )
+    folder, prefix = found[wanted]
     mapping = posixpath.join(folder, f"{prefix}mapping.txt")
     if mapping not in listing.names:
         return IdxLayout(folder, prefix)

@@ -517,13 +517,6 @@ def unequal_halves(fakes, folder):
         rest.unlink()
 
 
-@bad("2 MNIST-format data sets lie together", found="emnist-digits, emnist-letters")
-def two_kinds(fakes, folder):
-    fakes.idx(folder, prefix="emnist-letters-")
-    for path in fakes.idx(folder / "more", prefix="emnist-digits-").iterdir():
-        path.rename(folder / path.name)
-
-
 @bad("is empty", expected="<class>/*.jpg")
 def nothing(fakes, folder):
     folder.mkdir()
