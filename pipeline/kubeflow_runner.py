@@ -19,6 +19,7 @@ from pipeline.kubeflow_package import SERVING_FOLDER, STRING
 from pipeline.kubernetes_settings import KubernetesSettings
 from schema import versions
 from schema.errors import ConfigError
+from trainer import precision
 
 COMMAND = ["python", "-m", "pipeline.kubeflow_entrypoint"]
 # Where the volume with images and models is mounted, where nothing else is said.
@@ -73,6 +74,7 @@ def compile_pipeline(config: PipelineConfig, target: Target) -> list[dict[str, A
       ConfigError: no data or contract named, or settings that cannot work there.
     """
     is_vertex = target.schema_version == VERTEX_SCHEMA
+    config = with_precision(config, target.kubernetes.gpus)
     if is_vertex:
         config, target = _for_vertex(config, target)
     if not config.data.path:
@@ -152,6 +154,19 @@ def compile_pipeline(config: PipelineConfig, target: Target) -> list[dict[str, A
             )
         return [job]
     return [spec, platform] if platform else [spec]
+
+
+def with_precision(config: PipelineConfig, gpus: int) -> PipelineConfig:
+    """`train.precision=auto` as what every node computes, since the node is not known yet.
+
+    The cache compares settings: under 'auto' it would take the model of another format from
+    a node with another processor.
+    """
+    if config.train.precision != precision.AUTO:
+        return config
+    chosen: Any = precision.FLOAT16 if gpus else precision.FLOAT32
+    train = dataclasses.replace(config.train, precision=chosen)
+    return dataclasses.replace(config, train=train)
 
 
 def _add_slot(spec: dict[str, Any]) -> None:

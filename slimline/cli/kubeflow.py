@@ -330,6 +330,9 @@ def compile_command(
             ),
             schema_version=schema_version,
         )
+        resolved = dataclasses.replace(
+            resolved, config=kubeflow_runner.with_precision(resolved.config, gpus)
+        )
         documents = kubeflow_runner.compile_pipeline(resolved.config, target)
         with output.writing(path):
             path.write_text(kubeflow_runner.to_yaml(documents), encoding="utf-8")
