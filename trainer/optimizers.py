@@ -157,8 +157,8 @@ class _RateFactorOptimizer(v1.train.Optimizer):
             values, variables = zip(*grads_and_vars, strict=True)
             share = self._train.weight_decay * self._rate
             names = {variable.name for variable in variables}
-            values = _after_decay(values, share, names, self._factors)
-            grads_and_vars = list(zip(values, variables, strict=True))
+            decayed = _after_decay(values, share, names, self._factors)
+            grads_and_vars = list(zip(decayed, variables, strict=True))
         groups = collections.defaultdict(list)
         for gradient, variable in grads_and_vars:
             factor = self._factors.get(variable.op.name, 1.0)
