@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import requests
 import tensorflow as tf
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from schema import features, manifest, signatures
@@ -104,13 +104,44 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
         (folder / name).mkdir(parents=True)
         for number in range(PER_CLASS):
             suffix = "png" if number % 2 else "jpg"
-            draw_shape(random, place).save(folder / name / f"{number}.{suffix}")
+            image = draw_shape(random, place)
+            save_held(image, folder / name / f"{number}.{suffix}", 1 + number)
     return folder
+
+
+# What brings upright pixels into the position in which a camera held so stores them.
+STORED = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+ORIENTATION_TAG = 0x0112
+
+
+def save_held(
+    image: Image.Image, path: pathlib.Path, orientation: int, *, is_tagged: bool = True
+) -> pathlib.Path:
+    """Writes an upright image as a camera does that was held in one of eight ways."""
+    tags = Image.Exif()
+    if is_tagged:
+        tags[ORIENTATION_TAG] = orientation
+    if orientation in STORED:
+        image = image.transpose(STORED[orientation])
+    # JPEG's losses differ between the positions: as few as can be.
+    options = {"quality": 100, "subsampling": 0} if path.suffix == ".jpg" else {}
+    image.save(path, exif=tags, **options)
+    return path
 
 
 def draw_shape(random: np.random.Generator, place: int) -> Image.Image:
     """The shape of a class, in the colour of the class, somewhere on a gray ground."""
-    image = Image.new("RGB", (SIDE_PX, SIDE_PX), (int(random.integers(90, 160)),) * 3)
+    image = Image.new(
+        "RGB", (SIDE_PX + 16, SIDE_PX), (int(random.integers(90, 160)),) * 3
+    )
     draw = ImageDraw.Draw(image)
     left, top = random.integers(4, 24, 2).tolist()
     right, bottom = left + 48, top + 48
@@ -227,48 +258,108 @@ def test_the_commands_answer_as_training_did(first, recorded, tmp_path, capsys) 
     """`predict` and the table of batch inference, on the images of eval."""
     assert recorded.probabilities.shape == (6, 3)
     np.testing.assert_allclose(recorded.probabilities.sum(axis=1), 1, atol=1e-5)
-    files = [str(file) for file in recorded.files]
-    options = ["--root", str(first.folder / "runs"), "--top", "3"]
-    assert main.main(["predict", *files, *options, "--json"]) == 0
-    answers = json.loads(capsys.readouterr().out)["predictions"]
-    assert [answer["file"] for answer in answers] == files
-    found = [in_label_order(answer["top"]) for answer in answers]
+    found = by_file(first, recorded.files, capsys)
+    np.testing.assert_allclose(found, recorded.probabilities, rtol=0, atol=1e-5)
+    found = by_batch(first, recorded.files, tmp_path / "rows.jsonl")
     np.testing.assert_allclose(found, recorded.probabilities, rtol=0, atol=1e-5)
 
-    table = tmp_path / "rows.jsonl"
-    assert main.main(["predict", *files, *options, "--output", str(table), "-q"]) == 0
+
+def by_rest(served, encoded: list[bytes]) -> np.ndarray:
+    response = requests.post(
+        f"{served.url}/v1/models/shapes:predict",
+        json={
+            "signature_name": signatures.PREDICT_IMAGES,
+            "instances": [{"b64": base64.b64encode(one).decode()} for one in encoded],
+        },
+        timeout=60,
+    )
+    assert response.status_code == 200, response.text
+    return np.array([one["probabilities"] for one in response.json()["predictions"]])
+
+
+def by_grpc(served, encoded: list[bytes]) -> np.ndarray:
+    with grpc.insecure_channel(served.grpc) as channel:
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        request = predict_pb2.PredictRequest()
+        request.model_spec.name = "shapes"
+        request.model_spec.signature_name = signatures.PREDICT_IMAGES
+        request.inputs["images"].CopyFrom(tf.make_tensor_proto(encoded, tf.string))
+        return tf.make_ndarray(
+            stub.Predict(request, timeout=60).outputs["probabilities"]
+        )
+
+
+def by_file(first, files: list[pathlib.Path], capsys) -> np.ndarray:
+    options = ["--root", str(first.folder / "runs"), "--top", "3", "--json"]
+    assert main.main(["predict", *map(str, files), *options]) == 0
+    answers = json.loads(capsys.readouterr().out)["predictions"]
+    return np.array([in_label_order(answer["top"]) for answer in answers])
+
+
+def by_batch(first, files: list[pathlib.Path], table: pathlib.Path) -> np.ndarray:
+    options = ["--root", str(first.folder / "runs"), "--top", "3", "-q"]
+    assert (
+        main.main(["predict", *map(str, files), *options, "--output", str(table)]) == 0
+    )
     rows = [json.loads(line) for line in table.read_text().splitlines()]
-    by_file = {pathlib.Path(row["file"]).name: row for row in rows}
-    found = [in_label_order(by_file[file.name]["top"]) for file in recorded.files]
-    np.testing.assert_allclose(found, recorded.probabilities, rtol=0, atol=1e-5)
+    found = {pathlib.Path(row["file"]).name: row for row in rows}
+    return np.array([in_label_order(found[file.name]["top"]) for file in files])
 
 
 def test_the_server_answers_as_training_did(first, recorded, serve_process) -> None:
     with serve_process.serving(first.folder / "runs") as served:
-        by_rest = requests.post(
-            f"{served.url}/v1/models/shapes:predict",
-            json={
-                "signature_name": signatures.PREDICT_IMAGES,
-                "instances": [
-                    {"b64": base64.b64encode(one).decode()} for one in recorded.encoded
-                ],
-            },
-            timeout=60,
-        )
-        with grpc.insecure_channel(served.grpc) as channel:
-            stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-            request = predict_pb2.PredictRequest()
-            request.model_spec.name = "shapes"
-            request.model_spec.signature_name = signatures.PREDICT_IMAGES
-            request.inputs["images"].CopyFrom(
-                tf.make_tensor_proto(recorded.encoded, tf.string)
-            )
-            by_grpc = stub.Predict(request, timeout=60)
-    assert by_rest.status_code == 200, by_rest.text
-    found = [one["probabilities"] for one in by_rest.json()["predictions"]]
-    np.testing.assert_allclose(found, recorded.probabilities, rtol=0, atol=1e-5)
-    found = tf.make_ndarray(by_grpc.outputs["probabilities"])
-    np.testing.assert_allclose(found, recorded.probabilities, rtol=0, atol=1e-5)
+        for road in (by_rest, by_grpc):
+            found = road(served, recorded.encoded)
+            np.testing.assert_allclose(found, recorded.probabilities, rtol=0, atol=1e-5)
+
+
+def test_training_saw_images_upright(first, recorded, tmp_path, capsys) -> None:
+    """What it recorded of images held in several ways is the answer to upright copies."""
+    files, orientations = [], set()
+    for number, file in enumerate(recorded.files):
+        with Image.open(file) as image:
+            orientations.add(image.getexif().get(ORIENTATION_TAG))
+            upright = ImageOps.exif_transpose(image)
+        files.append(save_held(upright, tmp_path / f"{number}.png", 1))
+    assert len(orientations) > 2
+    found = by_file(first, files, capsys)
+    np.testing.assert_allclose(found, recorded.probabilities, rtol=0, atol=0.02)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+def test_every_road_answers_alike_however_the_camera_was_held(
+    first, serve_process, tmp_path, capsys, suffix
+) -> None:
+    random = np.random.default_rng(8)
+    pictures = [
+        Image.blend(draw_shape(random, 0), draw_shape(random, place), share)
+        for place in (1, 2)
+        for share in np.linspace(0.3, 0.7, 9)
+    ]
+    # One that the model is in doubt about, else it would answer alike whatever it sees; in
+    # too much doubt, it would answer to what JPEG loses.
+    untagged = [
+        save_held(picture, tmp_path / f"{number}-{held}.png", held, is_tagged=False)
+        for number, picture in enumerate(pictures)
+        for held in range(1, 9)
+    ]
+    lying = by_file(first, untagged, capsys).reshape(len(pictures), 8, len(CLASSES))
+    spread = np.ptp(lying, axis=1).max(axis=1)
+    chosen = np.abs(spread - 0.2).argmin()
+    picture = pictures[chosen]
+    assert spread[chosen] > 0.1
+    files = [
+        save_held(picture, tmp_path / f"{held}.{suffix}", held) for held in range(1, 9)
+    ]
+    encoded = [file.read_bytes() for file in files]
+    answers = [
+        by_file(first, files, capsys),
+        by_batch(first, files, tmp_path / "t.jsonl"),
+    ]
+    with serve_process.serving(first.folder / "runs") as served:
+        answers += [by_rest(served, encoded), by_grpc(served, encoded)]
+    for found in answers:
+        np.testing.assert_allclose(found, found[[0] * 8], rtol=0, atol=0.02)
 
 
 def feature_files(folder: pathlib.Path) -> dict[str, int]:
