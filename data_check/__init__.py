@@ -1,1 +1,5 @@
 """What is wrong with images and labels, found before anyone trains on them."""
+
+from schema import onednn
+
+onednn.turn_on()

@@ -1,1 +1,5 @@
 """Pages about runs: HTML files that need nothing else."""
+
+from schema import onednn
+
+onednn.turn_on()

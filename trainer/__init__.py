@@ -1,1 +1,5 @@
 """All that runs inside Transform and Trainer."""
+
+from schema import onednn
+
+onednn.turn_on()

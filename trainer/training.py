@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow.compat.v1 as v1
 
+from schema import onednn
 from schema.errors import TrainError
 from trainer import (
     checkpoints,
@@ -130,7 +131,8 @@ def train(
         devices.gpu_details(config.train),
         depthwise_share=geometry.depthwise_share(variants.spec_of(config.model)),
     )
-    _LOGGER.info("computing in %s: %s", chosen, reason)
+    engine = "" if onednn.is_on() else ", without oneDNN"
+    _LOGGER.info("computing in %s%s: %s", chosen, engine, reason)
     schedule = schedules.make(
         config.schedule,
         base_rate=config.train.learning_rate,
