@@ -80,6 +80,12 @@ class DataConfig:
     split_seed: NonNegativeInt = setting(
         0, "another value cuts other images from train for eval and test"
     )
+    group_by: str = setting(
+        "",
+        "what names the groups of images that one split must hold whole, as those of a"
+        " patient: column:NAME of a table, path:N for the N-th folder below the class, or"
+        " path:REGEX with one group; empty takes each image by itself",
+    )
     max_unreadable_share: Share = setting(
         0.01, "the run fails when a larger share of the images cannot be read"
     )
