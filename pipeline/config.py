@@ -72,10 +72,10 @@ class DataConfig:
     )
     columns: ColumnsConfig = dataclasses.field(default_factory=ColumnsConfig)
     eval_fraction: Fraction = setting(
-        0.1, "share of each class cut from train for eval where the data bring no eval"
+        0.1, "share of train cut for eval where the data bring no eval"
     )
     test_fraction: Fraction = setting(
-        0.15, "share of each class cut from train for test where the data bring no test"
+        0.15, "share of train cut for test where the data bring no test"
     )
     split_seed: NonNegativeInt = setting(
         0, "another value cuts other images from train for eval and test"
