@@ -7,13 +7,15 @@ from typing import Any
 
 from tfx import types
 
-from schema import manifest
+from schema import manifest, split_rule
 from schema.errors import DataError
+from schema.split_rule import SplitRule
 
 # Of artifacts that hold more, the sizes of the files are checked and their digests are not.
 DIGESTED_BYTES = 2**30
 MAX_NAMED = 3
 _EXAMPLES = "examples"
+_SPLIT_RULE = "split_rule"
 
 Artifacts = Mapping[str, Sequence[types.Artifact]]
 Do = Callable[[Any, dict, dict, dict[str, Any]], Any]
@@ -70,6 +72,16 @@ def write_examples(
     """
     if folder := _local(artifact):
         manifest.write(folder, manifest.beside(folder), **{_EXAMPLES: counts})
+
+
+def write_split_rule(artifact: types.Artifact, rule: SplitRule) -> None:
+    """Says of Examples by what rule images were kept for test."""
+    artifact.set_string_custom_property(_SPLIT_RULE, rule.to_json())
+
+
+def split_rule_of(artifact: types.Artifact) -> SplitRule | None:
+    """What `write_split_rule` said of Examples; None where nobody did."""
+    return split_rule.from_json(artifact.get_string_custom_property(_SPLIT_RULE))
 
 
 def counts_of(artifact: types.Artifact) -> dict[str, dict[str, int]]:

@@ -1,6 +1,6 @@
 """What the settings say about the layout of the data."""
 
-from components.image_example_gen import layouts
+from components.image_example_gen import grouping, layouts, splits
 from pipeline.config import DataConfig
 from schema.errors import ConfigError
 
@@ -11,7 +11,8 @@ def of(data: DataConfig) -> layouts.Answers:
     """The answers in `data` to what the files leave open.
 
     Raises:
-      ConfigError: an unknown format, or an entry of `data.splits` that is no NAME=SPLIT.
+      ConfigError: an unknown format, an entry of `data.splits` that is no NAME=SPLIT, or a
+        `data.group_by` of no known form.
     """
     if data.format not in (layouts.AUTO, *layouts.FORMATS):
         raise ConfigError(
@@ -19,6 +20,7 @@ def of(data: DataConfig) -> layouts.Answers:
             found=data.format,
             expected=", ".join((layouts.AUTO, *layouts.FORMATS)),
         )
+    grouping.parse(data.group_by)  # refuses what no image could be grouped by
     return layouts.Answers(
         format=data.format,
         subset=data.subset,
@@ -27,7 +29,13 @@ def of(data: DataConfig) -> layouts.Answers:
         path_column=data.columns.path,
         label_column=data.columns.label,
         split_column=data.columns.split,
+        group_by=data.group_by,
     )
+
+
+def cut(data: DataConfig) -> splits.Cut:
+    """What ingest cuts from train for eval and test."""
+    return splits.Cut(data.eval_fraction, data.test_fraction, data.split_seed)
 
 
 def _split(text: str) -> tuple[str, str]:

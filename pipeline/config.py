@@ -76,13 +76,19 @@ class DataConfig:
     )
     columns: ColumnsConfig = dataclasses.field(default_factory=ColumnsConfig)
     eval_fraction: Fraction = setting(
-        0.1, "share of each class cut from train for eval where the data bring no eval"
+        0.1, "share of train cut for eval where the data bring no eval"
     )
     test_fraction: Fraction = setting(
-        0.15, "share of each class cut from train for test where the data bring no test"
+        0.15, "share of train cut for test where the data bring no test"
     )
     split_seed: NonNegativeInt = setting(
         0, "another value cuts other images from train for eval and test"
+    )
+    group_by: str = setting(
+        "",
+        "what names the groups of images that one split must hold whole, as those of a"
+        " patient: column:NAME of a table, path:N for the N-th folder below the class, or"
+        " path:REGEX with one group; empty takes each image by itself",
     )
     max_unreadable_share: Share = setting(
         0.01, "the run fails when a larger share of the images cannot be read"

@@ -41,6 +41,7 @@ _READ_BY = {
         "data.eval_fraction",
         "data.test_fraction",
         "data.split_seed",
+        "data.group_by",
         "data.max_unreadable_share",
         "preprocessing.channels",
     ),

@@ -57,6 +57,7 @@ def metrics(data: RunData) -> dict[str, Any]:
     return {
         "images": values.get("example_count"),
         "baseline_version": found.get("baseline_version"),
+        "baseline_seen": found.get("baseline_seen"),
         "is_compared": bool(differences),
         "changed": changed if changed.get("added") or changed.get("removed") else None,
         "cross_validation": found.get("cross_validation"),

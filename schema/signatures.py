@@ -51,3 +51,5 @@ MAX_WARM_UP_RECORDS = 1000
 CROSS_VALIDATION_FILE = "cross_validation.json"
 # The same place: what the training had to say, a list of sentences.
 WARNINGS_FILE = "training_warnings.json"
+# The same place: by what rule test images were kept from the training (`split_rule`).
+SPLIT_RULE_FILE = "split_rule.json"

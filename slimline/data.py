@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from components.image_example_gen.records import Unreadable
     from data_check.findings import Findings
     from data_check.labelled_images import LabelledImage
+    from pipeline.config import DataConfig
 
     Images = Iterable[LabelledImage | Unreadable]
 
@@ -36,7 +37,7 @@ def inspect(
     from slimline import notebook
 
     with notebook.without_noise():
-        return look(path, _answers(settings))
+        return look(path, _config(settings))
 
 
 def init(
@@ -57,7 +58,7 @@ def init(
     Raises:
       ConfigError, DataError: there is a contract already, or the data cannot be read.
     """
-    _, folder = make_contract(path, output, _answers(settings), replaces=replaces)
+    _, folder = make_contract(path, output, _config(settings), replaces=replaces)
     return folder
 
 
@@ -81,7 +82,10 @@ def check(
     from slimline import notebook
 
     with notebook.without_noise():
-        return look_for_faults(path, run, root, _answers(settings))
+        from pipeline import answers
+
+        found = answers.of(_config(settings))
+        return look_for_faults(path, run, root, found)
 
 
 def look_for_faults(
@@ -109,17 +113,18 @@ def look_for_faults(
     return checking.check(os.fspath(path), watch(found), evaluation_uri)
 
 
-def look(path: str | os.PathLike[str], answers: "Answers") -> "Inspection":
-    """See `inspect`; `answers` are about the layout."""
+def look(path: str | os.PathLike[str], config: "DataConfig") -> "Inspection":
+    """See `inspect`; `config` is about layout and splits."""
     from components.image_example_gen import inspection
+    from pipeline import answers
 
-    return inspection.inspect(find(path), answers)
+    return inspection.inspect(find(path), answers.of(config), answers.cut(config))
 
 
 def make_contract(
     path: str | os.PathLike[str],
     output: str | os.PathLike[str] | None,
-    answers: "Answers",
+    config: "DataConfig",
     *,
     replaces: bool,
 ) -> "tuple[Inspection, pathlib.Path]":
@@ -140,7 +145,7 @@ def make_contract(
             found=", ".join(map(str, existing)),
             tip="--force replaces it, --output DIR writes elsewhere",
         )
-    found = look(path, answers)
+    found = look(path, config)
     from components.image_example_gen import inspection
 
     made = inspection.make_contract(found)
@@ -154,12 +159,12 @@ def make_contract(
     return found, folder
 
 
-def _answers(settings: Settings | None) -> "Answers":
-    from pipeline import answers, experiments
+def _config(settings: Settings | None) -> "DataConfig":
+    from pipeline import experiments
     from pipeline import settings as pipeline_settings
 
     resolved = pipeline_settings.resolve(experiments.DEFAULT, settings=settings)
-    return answers.of(resolved.config.data)
+    return resolved.config.data
 
 
 def find(path: str | os.PathLike[str]) -> str:

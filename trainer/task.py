@@ -43,7 +43,8 @@ def run_fn(fn_args: FnArgs) -> None:
     Args:
       fn_args: `custom_config` holds `{'config': TrainerConfig as a dict,
         'source_fingerprint': of the code, 'weights_fingerprint': of the weights to start
-        from, 'examples': split -> class -> how many were ingested}`.
+        from, 'examples': split -> class -> how many were ingested, 'split_rule': by which
+        images were kept for test, or ''}`.
 
     Raises:
       DataError: others were read than were ingested.
@@ -107,7 +108,9 @@ def run_fn(fn_args: FnArgs) -> None:
     model = pathlib.Path(fn_args.serving_model_dir)
     warm_up.add(model, recorded)
     transfer.add_cross_validation(run_dir, model)
-    _add_warnings(model, result.findings)
+    _add_extra(model, signatures.WARNINGS_FILE, json.dumps(result.findings))
+    if rule := fn_args.custom_config.get("split_rule"):
+        _add_extra(model, signatures.SPLIT_RULE_FILE, rule)
     durable.write_text(
         run_dir / history.RESULT_FILE,
         json.dumps(
@@ -128,11 +131,11 @@ def run_fn(fn_args: FnArgs) -> None:
     unfinished.finish(run_dir, pathlib.Path(fn_args.model_run_dir))
 
 
-def _add_warnings(model: pathlib.Path, sentences: Sequence[str]) -> None:
-    """Puts what the training had to say into a SavedModel, for the gate to read."""
+def _add_extra(model: pathlib.Path, name: str, text: str) -> None:
+    """Puts what the gate will ask about the training into a SavedModel."""
     folder = model / manifest.EXTRA_FOLDER
     folder.mkdir(exist_ok=True)
-    durable.write_text(folder / signatures.WARNINGS_FILE, json.dumps(sentences))
+    durable.write_text(folder / name, text)
 
 
 def _refuse_other_examples(

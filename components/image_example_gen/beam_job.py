@@ -242,7 +242,7 @@ class _ToShards(steps.RefusingDoFn):
         routed = defaultdict(list)
         for record in batch:
             row = splits.Row(*record[0])
-            split = rule.split_of(row.digest, row.split, row.text)
+            split = rule.split_of(row.digest, row.split, row.group)
             if split:
                 # The first bytes decide the split; later ones spread over shards evenly.
                 number = int.from_bytes(row.digest[8:16], "big")

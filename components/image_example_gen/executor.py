@@ -18,6 +18,7 @@ from components.image_example_gen import (
     acceptance,
     beam_job,
     layouts,
+    outlook,
     reports,
     spans,
     steps,
@@ -26,6 +27,7 @@ from components.image_example_gen import (
 )
 from schema import contract, features
 from schema.errors import ConfigError
+from schema.split_rule import SplitRule
 
 CONTRACT_KEY = "contract"
 EXAMPLES_KEY = "examples"
@@ -156,6 +158,8 @@ def _describe(
         example_gen_utils.FINGERPRINT_PROPERTY_NAME, summary["fingerprint"]
     )
     examples.set_string_custom_property("input_format", summary["format"])
+    # Into the model goes what its training was not to see.
+    artifacts.write_split_rule(examples, SplitRule(**summary["split_rule"]))
     for split, count in summary["images"].items():
         examples.set_int_custom_property(f"images_{split}", count)
     for name in ("unreadable", "duplicates_dropped"):
@@ -171,6 +175,8 @@ def _log(summary: dict[str, Any]) -> None:
         )
     for split, absent in summary["missing_classes"].items():
         _LOGGER.warning("no images in %s of: %s", split, ", ".join(absent[:10]))
+    if summary["few_groups"]:
+        _LOGGER.warning("%s", outlook.too_few_groups(summary["few_groups"]))
     _LOGGER.info(
         "%s images (%s), %d unreadable, %d files ignored, %d duplicates dropped",
         f"{sum(summary['images'].values()):,}",

@@ -3,8 +3,16 @@
 import dataclasses
 import pathlib
 from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 
-from components.image_example_gen import contracts, layouts, outlook, reading, records
+from components.image_example_gen import (
+    contracts,
+    layouts,
+    outlook,
+    reading,
+    records,
+    splits,
+)
 from schema import features, images, spelling
 from schema.contract import Contract
 from schema.errors import DataError
@@ -31,6 +39,8 @@ class Inspection:
       path: where. format: one of `layouts.FORMATS`.
       words: the layout in sentences, with what it leaves out.
       images: split -> class -> images; the only split is 'all' where there are none.
+      ingested: the same as ingest will have them, in train, eval and test.
+      few_groups: class -> groups, where they are too few to be cut.
       labels: classes in the order a contract would give them.
       channels: 1 if all images are gray, else 3.
       width_px: range of widths. height_px: range of heights.
@@ -38,7 +48,7 @@ class Inspection:
       unreadable: images that would be left out, with reasons.
       ignored: files that are no part of the data set.
       duplicates: images of which an equal one comes before them.
-      duplicates_across_splits: of those, the ones in another split.
+      duplicates_across_splits: of those, the ones that a more important split has, too.
       label_conflicts: different images of which copies carry different classes.
     """
 
@@ -46,6 +56,8 @@ class Inspection:
     format: str
     words: tuple[str, ...]
     images: dict[str, dict[str, int]]
+    ingested: dict[str, dict[str, int]]
+    few_groups: dict[str, int]
     labels: tuple[str, ...]
     channels: int
     width_px: SizeRange
@@ -58,89 +70,123 @@ class Inspection:
     label_conflicts: int
 
     @property
+    def is_cut(self) -> bool:
+        """Whether ingest will cut a split that the data lack."""
+        return any(
+            self.ingested[split] and split not in self.images
+            for split in (features.EVAL, features.TEST)
+        )
+
+    @property
     def troubles(self) -> tuple[str, ...]:
         """What a run on these data will meet, in sentences."""
         return outlook.troubles(
             self.images,
             self.labels,
+            few_groups=self.few_groups,
             unreadable=len(self.unreadable),
             duplicates_across_splits=self.duplicates_across_splits,
             label_conflicts=self.label_conflicts,
         )
 
 
-def inspect(path: str, answers: layouts.Answers = layouts.Answers()) -> Inspection:
+def inspect(
+    path: str,
+    answers: layouts.Answers = layouts.Answers(),
+    cut: splits.Cut = splits.NO_CUT,
+) -> Inspection:
     """Reads and checks every image at `path`; writes nothing.
 
     Args:
       path: folder or archive.
       answers: what a person decided about the layout.
+      cut: what ingest will cut from train.
 
     Raises:
-      ConfigError: the format is unknown, or several readings fit.
-      DataError: nothing readable is there, the data break their format, or two classes
-        look alike.
+      ConfigError: the format is unknown, several readings fit, or an image has no group
+        where all must.
+      DataError: nothing readable is there, the data break their format, two classes look
+        alike, or a group lies in several official splits.
     """
     plan = layouts.plan(path, answers)
-    counts: dict[str, Counter[str]] = defaultdict(Counter)
-    widths: Counter[int] = Counter()
-    heights: Counter[int] = Counter()
-    copies: dict[bytes, list[tuple[str, str]]] = defaultdict(list)
-    unreadable, ignored = [], list(plan.ignored)
-    formats = set()
-    is_gray = True
-    progress = reading.Progress()
-    numbers: dict[str, int] = {}
-    for unit in plan.units:
-        for found in reading.read_records(
-            plan, unit, records.Classes(()), has_pixels=False
-        ):
-            if isinstance(found, records.Unreadable):
-                unreadable.append(found)
-                continue
-            if isinstance(found, records.Ignored):
-                ignored.append(found.name)
-                continue
-            progress.add(1)
-            row = found.row
-            counts[row.split or ALL][row.text] += 1
-            widths[row.width] += 1
-            heights[row.height] += 1
-            copies[row.digest].append((row.split, row.text))
-            formats.add(found.format)
-            is_gray = is_gray and row.is_gray
-            numbers[row.text] = found.label
-    if not counts:
+    seen = _Seen(list(plan.ignored))
+    rule = splits.assign(seen.rows(plan), *cut)
+    if not seen.counts:
         raise DataError(
             f"no readable image in {path}",
-            found="; ".join(f"{key}: {reason}" for key, reason in unreadable[:3]),
+            found="; ".join(f"{key}: {reason}" for key, reason in seen.unreadable[:3]),
         )
-    labels = order_classes(numbers)
+    labels = order_classes(seen.numbers)
     spelling.check_classes(labels)
     return Inspection(
         path=str(pathlib.Path(path)),
         format=plan.layout.format,
         words=plan.layout.words,
-        images={
-            split: {text: counts[split][text] for text in labels if counts[split][text]}
-            for split in sorted(counts)
-        },
+        images=_ordered(seen.counts, sorted(seen.counts), labels),
+        ingested=_ordered(rule.images, features.SPLITS, labels),
+        few_groups=rule.few_groups,
         labels=labels,
-        channels=1 if is_gray else 3,
-        width_px=size_range(widths),
-        height_px=size_range(heights),
-        formats=tuple(sorted(formats)),
-        unreadable=tuple(sorted(unreadable)),
-        ignored=tuple(sorted(ignored)),
-        duplicates=sum(len(group) - 1 for group in copies.values()),
-        duplicates_across_splits=sum(
-            len(group) - max(Counter(split for split, _ in group).values())
-            for group in copies.values()
-        ),
-        label_conflicts=sum(
-            len({text for _, text in group}) > 1 for group in copies.values()
-        ),
+        channels=1 if seen.is_gray else 3,
+        width_px=size_range(seen.widths),
+        height_px=size_range(seen.heights),
+        formats=tuple(sorted(seen.formats)),
+        unreadable=tuple(sorted(seen.unreadable)),
+        ignored=tuple(sorted(seen.ignored)),
+        duplicates=rule.duplicates_dropped + rule.duplicates_kept,
+        duplicates_across_splits=rule.duplicates_dropped,
+        label_conflicts=rule.label_conflicts,
     )
+
+
+@dataclasses.dataclass
+class _Seen:
+    """What is counted while images are read."""
+
+    ignored: list[str]
+    unreadable: list[records.Unreadable] = dataclasses.field(default_factory=list)
+    counts: dict[str, Counter[str]] = dataclasses.field(
+        default_factory=lambda: defaultdict(Counter)
+    )
+    widths: Counter[int] = dataclasses.field(default_factory=Counter)
+    heights: Counter[int] = dataclasses.field(default_factory=Counter)
+    formats: set[str] = dataclasses.field(default_factory=set)
+    is_gray: bool = True
+    numbers: dict[str, int] = dataclasses.field(default_factory=dict)
+
+    def rows(self, plan: layouts.Plan) -> Iterator[splits.Row]:
+        """A row for each readable image, counted on its way."""
+        progress = reading.Progress()
+        for unit in plan.units:
+            for found in reading.read_records(
+                plan, unit, records.Classes(()), has_pixels=False
+            ):
+                if isinstance(found, records.Unreadable):
+                    self.unreadable.append(found)
+                    continue
+                if isinstance(found, records.Ignored):
+                    self.ignored.append(found.name)
+                    continue
+                progress.add(1)
+                row = found.row
+                self.counts[row.split or ALL][row.text] += 1
+                self.widths[row.width] += 1
+                self.heights[row.height] += 1
+                self.formats.add(found.format)
+                self.is_gray = self.is_gray and row.is_gray
+                self.numbers[row.text] = found.label
+                yield row
+
+
+def _ordered(
+    counts: Mapping[str, Mapping[str, int]],
+    names: Iterable[str],
+    labels: Iterable[str],
+) -> dict[str, dict[str, int]]:
+    """Split -> class -> images, both in the order given, without zeros."""
+    return {
+        split: {text: counts[split][text] for text in labels if counts[split].get(text)}
+        for split in names
+    }
 
 
 def order_classes(numbers: dict[str, int]) -> tuple[str, ...]:

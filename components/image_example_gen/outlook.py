@@ -12,6 +12,7 @@ def troubles(
     images: Mapping[str, Mapping[str, int]],
     labels: Sequence[str],
     *,
+    few_groups: Mapping[str, int],
     unreadable: int,
     duplicates_across_splits: int,
     label_conflicts: int,
@@ -21,6 +22,7 @@ def troubles(
     Args:
       images: split -> class -> images; any other name than a split's is of all images.
       labels: all classes.
+      few_groups: class -> groups, where they are too few to be cut.
       unreadable: images that cannot be read.
       duplicates_across_splits: copies of images that lie in another split, too.
       label_conflicts: different images of which copies have different classes.
@@ -46,6 +48,8 @@ def troubles(
                 f"classes of fewer than {splits.MIN_IMAGES_TO_CUT} images are trained on and"
                 f" never tested: {class_names.listed(small)}"
             )
+        if few_groups:
+            told.append(too_few_groups(few_groups))
     if unreadable > MAX_UNREADABLE * (total + unreadable):
         told.append(
             f"{unreadable / (total + unreadable):.1%} of the images are unreadable: a run"
@@ -58,6 +62,22 @@ def troubles(
     if label_conflicts:
         told.append(f"{label_conflicts:,} images have copies in another class")
     return tuple(told)
+
+
+def too_few_groups(few: Mapping[str, int]) -> str:
+    """The sentence about classes of so few groups that none is cut for eval or test.
+
+    Args:
+      few: class -> groups.
+    """
+    named = [
+        f"{text} ({count} group{'s' * (count > 1)})"
+        for text, count in sorted(few.items())
+    ]
+    return (
+        f"classes of fewer than {splits.MIN_IMAGES_TO_CUT} groups give none to eval and"
+        f" test: {class_names.listed(named)}"
+    )
 
 
 def smallest(

@@ -124,6 +124,7 @@ def _from_file(
         verdict.channels == 1,
         verdict.height,
         verdict.width,
+        image.group,
     )
     # Files that can be opened again need not wait in memory for their turn to be written.
     is_read_again = (

@@ -62,6 +62,7 @@ class ImageFile(NamedTuple):
       word: class as the data set spells it.
       data: the encoded image.
       name: its name in the source; '' for one of many in a file.
+      group: name of its group (`grouping`), '' for none.
     """
 
     split: str
@@ -69,6 +70,7 @@ class ImageFile(NamedTuple):
     word: str
     data: bytes
     name: str
+    group: str = ""
 
 
 class Unreadable(NamedTuple):

@@ -1,11 +1,13 @@
 """What an ingest tells beside the splits: its summary, and the images it left out."""
 
+import dataclasses
 import json
 from collections.abc import Iterable
 from typing import Any
 
 from components.image_example_gen import records, splits, uris, windows
 from schema import image_names
+from schema.split_rule import SplitRule
 
 SUMMARY_FILE = "summary.json"
 QUARANTINE_FILE = "quarantine.jsonl"
@@ -32,6 +34,10 @@ def summarise(
         },
         "images_per_class": rule.images,
         "missing_classes": _missing_classes(rule, labels),
+        "few_groups": rule.few_groups,
+        "split_rule": dataclasses.asdict(
+            SplitRule(rule.test_fraction, rule.seed, plan.grouping.text)
+        ),
         "unreadable": len(index.unreadable),
         "ignored": len(ignored),
         "ignored_images": sum(image_names.is_image_name(name) for name in ignored),

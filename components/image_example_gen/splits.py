@@ -1,19 +1,41 @@
-"""Which image goes into which split."""
+"""Which image goes into which split, whatever else lies beside it.
+
+The hash of an image's content, read as a number u in [0, 1), decides: the lowest
+`test_fraction` is test, the highest `eval_fraction` is eval, what lies between is train. So
+an image keeps its split while data grow, and changing one fraction leaves the other split
+alone. Images of a group (`data.group_by`) go by the hash of its name, all into one split.
+
+A class of `MIN_IMAGES_TO_CUT` images (or groups) that finds none in a split gives it a
+stand-in: its smallest u to test; to train the smallest u of eval, if it has two there, else
+the largest of test; to eval the largest u that is not the only one of its split. Smaller
+classes are trained on whole. Where no class is that large, the largest gives one to each.
+
+A stand-in goes back where its own u says once the class has a real one, so growth moves
+images from test or eval to train, one a class and split at a time. An image that was
+trained on comes into test or eval in two cases only: it stood in for train, or its class
+reached `MIN_IMAGES_TO_CUT`. docs/data.md says how often.
+"""
 
 import hashlib
-from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from components.image_example_gen import records
-from schema import features
+import numpy as np
 
-# An image that lies in two official splits stays in the one where it could do harm if it
-# were trained on.
-_PRIORITY = {"": 0, features.TRAIN: 0, features.EVAL: 1, features.TEST: 2}
+from components.image_example_gen import gathered, records, stand_ins
+from components.image_example_gen.stand_ins import EVAL, TEST, TRAIN
+from schema import class_names, features
+from schema.errors import DataError
 
 # Smaller classes than this give nothing to a cut split, else training would lose them.
 MIN_IMAGES_TO_CUT = 3
+
+# An image that lies in two official splits stays in the one where it could do harm if it
+# were trained on: in that of the larger code.
+_NAMES = {TRAIN: features.TRAIN, EVAL: features.EVAL, TEST: features.TEST}
+_CODES = {"": TRAIN, **{name: code for code, name in _NAMES.items()}}
+# Of the hash, so many bits make u: a float holds them exactly.
+_U_BITS = 48
 
 
 class Row(NamedTuple):
@@ -23,8 +45,9 @@ class Row(NamedTuple):
       digest: SHA-256 of the pixels (raw formats) or of the encoded bytes (files).
       split: the official one, '' for none.
       text: class.
-      key: of the image; breaks ties.
+      key: of the image.
       is_gray: one channel. height: px. width: px.
+      group: name of the group that it belongs to, '' for none.
     """
 
     digest: bytes
@@ -34,44 +57,62 @@ class Row(NamedTuple):
     is_gray: bool
     height: int
     width: int
+    group: str = ""
 
 
 class Assignment(NamedTuple):
     """The rule by which every worker finds an image's split by itself.
 
     Attributes:
-      test_until: class -> largest digest of `train` that is cut for `test`.
-      eval_until: class -> largest digest of `train` that is cut for `eval`.
-      repeated: digest -> split and class that decide, for images that occur twice.
+      eval_fraction: share of train that is eval; 0 where eval is official.
+      test_fraction: the same for test.
+      seed: another draw of both for every value.
+      stand_ins: digest of an image or of a group's name -> split, where that is not the one
+        of its u; images of small classes are among them.
+      repeated: digest -> official split and group that decide, for images of which copies
+        differ in them.
       images: split -> class -> images.
       duplicates_dropped: copies left out because a more important split has them.
       duplicates_kept: further copies within one split.
       label_conflicts: different images of which copies carry different classes.
-      seed: of the order in which images are cut from train.
+      few_groups: class -> groups, where they are fewer than `MIN_IMAGES_TO_CUT`.
     """
 
-    test_until: dict[str, bytes]
-    eval_until: dict[str, bytes]
+    eval_fraction: float
+    test_fraction: float
+    seed: int
+    stand_ins: dict[bytes, str]
     repeated: dict[bytes, tuple[str, str]]
     images: dict[str, dict[str, int]]
     duplicates_dropped: int
     duplicates_kept: int
     label_conflicts: int
+    few_groups: dict[str, int]
+
+    def split_of(self, digest: bytes, split: str, group: str = "") -> str:
+        """Split of an image; '' for a copy that is left out."""
+        winner, group = self.repeated.get(digest, (split, group))
+        if _CODES[split] < _CODES[winner]:
+            return ""
+        if _CODES[winner]:
+            return winner
+        unit = digest_of_group(group) if group else digest
+        if unit in self.stand_ins:
+            return self.stand_ins[unit]
+        place = _place(unit, self.seed)
+        (code,) = _by_hash(place, self.eval_fraction, self.test_fraction)
+        return _NAMES[code]
+
+
+class Cut(NamedTuple):
+    """What is cut from train; see `assign`."""
+
+    eval_fraction: float
+    test_fraction: float
     seed: int = 0
 
-    def split_of(self, digest: bytes, split: str, text: str) -> str:
-        """Split of an image; '' for a copy that is left out."""
-        winner, decisive_text = self.repeated.get(digest, (split, text))
-        if _PRIORITY[split] < _PRIORITY[winner]:
-            return ""
-        if _PRIORITY[winner]:
-            return winner
-        place = _place(digest, self.seed)
-        if place <= self.test_until.get(decisive_text, b""):
-            return features.TEST
-        if place <= self.eval_until.get(decisive_text, b""):
-            return features.EVAL
-        return features.TRAIN
+
+NO_CUT = Cut(0.0, 0.0)
 
 
 def assign(
@@ -82,96 +123,134 @@ def assign(
 ) -> Assignment:
     """Assignment of all images; the order of `rows` does not matter.
 
-    Official test and eval sets stay what they are. Whichever is missing is cut from
-    train, class by class: of the different images of a class, sorted by digest, the first
-    `fraction` (rounded, at least one where there are three) go to the missing split. Where
-    no class has three, one image of the largest class does. Copies of one image follow it.
+    Official test and eval sets stay what they are. Whichever is missing is cut from train.
+    Copies of one image follow it: of several official splits the most important decides, of
+    several classes or groups the first by name.
 
     Args:
+      rows: each is looked at once, 41 bytes of it are kept meanwhile.
       eval_fraction: share of train for eval, in [0, 1); used when eval is missing.
       test_fraction: share of train for test, in [0, 1); used when test is missing.
-      seed: another order of the images for every value.
+      seed: another draw for every value.
+
+    Raises:
+      DataError: a group lies in several official splits.
     """
-    copies: dict[bytes, list[Row]] = defaultdict(list)
+    gatherer = gathered.Gatherer()
     for row in rows:
-        copies[row.digest].append(row)
-    official = {row.split for group in copies.values() for row in group}
-    test_share = 0.0 if features.TEST in official else test_fraction
-    eval_share = 0.0 if features.EVAL in official else eval_fraction
-
-    repeated = {}
-    train_digests: dict[str, list[bytes]] = defaultdict(list)
-    for digest, group in copies.items():
-        decisive = min(group, key=lambda row: (-_PRIORITY[row.split], row.key))
-        if len(group) > 1:
-            repeated[digest] = (decisive.split, decisive.text)
-        if not _PRIORITY[decisive.split]:
-            train_digests[decisive.text].append(_place(digest, seed))
-
-    sizes = {text: len(digests) for text, digests in train_digests.items()}
-    tests = {text: _share(test_share, size, size - 1) for text, size in sizes.items()}
-    if test_share:
-        _take_one(tests, sizes)
-    evals = {
-        text: _share(eval_share, size, size - 1 - tests[text])
-        for text, size in sizes.items()
-    }
-    if eval_share:
-        rest = {text: size - tests[text] for text, size in sizes.items()}
-        _take_one(evals, rest)
-
-    test_until, eval_until = {}, {}
-    for text, digests in train_digests.items():
-        digests.sort()
-        if tests[text]:
-            test_until[text] = digests[tests[text] - 1]
-        if evals[text]:
-            eval_until[text] = digests[tests[text] + evals[text] - 1]
-    rule = Assignment(test_until, eval_until, repeated, {}, 0, 0, 0, seed)
-    return _count(rule, copies)
-
-
-def _share(fraction: float, images: int, at_most: int) -> int:
-    if not fraction or images < MIN_IMAGES_TO_CUT:
-        return 0
-    return max(0, min(at_most, max(1, int(fraction * images + 0.5))))
+        gatherer.add(row.digest, _CODES[row.split], row.text, row.group)
+    images = gatherer.images()
+    splits = images.greatest(images.codes)
+    counts = images.codes == splits[images.of]  # other copies are left out
+    classes = images.least(np.where(counts, images.classes, len(images.texts)))
+    groups = images.least(np.where(counts, images.groups, len(images.names)))
+    _refuse_straddling(images.names, groups, splits)
+    conflicts = images.greatest(images.classes) != images.least(images.classes)
+    rule = Assignment(
+        eval_fraction=0.0 if EVAL in splits else eval_fraction,
+        test_fraction=0.0 if TEST in splits else test_fraction,
+        seed=seed,
+        stand_ins={},
+        repeated=_repeated(images, splits, groups),
+        images={},
+        duplicates_dropped=int(np.count_nonzero(~counts)),
+        duplicates_kept=int(np.count_nonzero(counts)) - len(images.digests),
+        label_conflicts=int(np.count_nonzero(conflicts)),
+        few_groups={},
+    )
+    is_cut = splits == TRAIN
+    has_groups = images.names != [""]
+    if has_groups:
+        found, units = np.unique(groups[is_cut], return_inverse=True)
+        digests = np.array(
+            [digest_of_group(images.names[number]) for number in found], gathered.DIGEST
+        )
+    else:
+        digests = images.digests[is_cut]
+        units = np.arange(len(digests))
+    places = digests
+    if seed:
+        seeded = (_place(_whole(digest), seed) for digest in digests)
+        places = np.fromiter(seeded, gathered.DIGEST, len(digests))
+    by_hash = _by_hash(places.tobytes(), rule.eval_fraction, rule.test_fraction)
+    pairs = np.stack([units, classes[is_cut]], axis=1)
+    if has_groups:
+        pairs = np.unique(pairs, axis=0)
+    cut = stand_ins.Units(places, by_hash, pairs, len(images.texts), MIN_IMAGES_TO_CUT)
+    asked = {TEST: rule.test_fraction, EVAL: rule.eval_fraction}
+    cut.fill([split for split, share in asked.items() if share])
+    splits[is_cut] = cut.splits[units]
+    of_row = splits[images.of]
+    few = np.flatnonzero((cut.sizes > 0) & (cut.sizes < MIN_IMAGES_TO_CUT))
+    return rule._replace(
+        stand_ins={
+            _whole(digests[unit]): _NAMES[cut.splits[unit]]
+            for unit in np.flatnonzero(cut.splits != by_hash)
+        },
+        images={
+            name: _count(images.texts, images.classes[counts & (of_row == code)])
+            for code, name in _NAMES.items()
+        },
+        few_groups={
+            images.texts[number]: int(cut.sizes[number]) for number in few if has_groups
+        },
+    )
 
 
 def _place(digest: bytes, seed: int) -> bytes:
-    """Where an image comes in the order of its class."""
+    """The hash that decides about an image or a group."""
     return digest_of(seed.to_bytes(8, "big") + digest) if seed else digest
 
 
-def _take_one(cut: dict[str, int], sizes: dict[str, int]) -> None:
-    """Takes one image of the largest class where no class was large enough to be cut.
+def _by_hash(places: bytes, eval_fraction: float, test_fraction: float) -> np.ndarray:
+    """Split of each of the hashes that lie in `places` one after another, uint8."""
+    numbers = np.frombuffer(places, ">u8")[::4] >> np.uint64(64 - _U_BITS)
+    u = numbers / 2.0**_U_BITS
+    return np.where(
+        u < test_fraction, TEST, np.where(u >= 1 - eval_fraction, EVAL, TRAIN)
+    ).astype(np.uint8)
 
-    Every class keeps an image to be trained on.
-    """
-    largest = min(sizes, key=lambda text: (-sizes[text], text), default="")
-    if not any(cut.values()) and sizes.get(largest, 0) > 1:
-        cut[largest] = 1
+
+def _whole(digest: bytes) -> bytes:
+    return digest.ljust(32, b"\0")
 
 
-def _count(rule: Assignment, copies: dict[bytes, list[Row]]) -> Assignment:
-    counts: dict[str, Counter[str]] = {split: Counter() for split in features.SPLITS}
-    dropped = kept_copies = conflicts = 0
-    for digest, group in copies.items():
-        kept = 0
-        for row in group:
-            split = rule.split_of(digest, row.split, row.text)
-            if split:
-                counts[split][row.text] += 1
-                kept += 1
-            else:
-                dropped += 1
-        kept_copies += kept - 1
-        conflicts += len({row.text for row in group}) > 1
-    return rule._replace(
-        images={split: dict(sorted(counts[split].items())) for split in counts},
-        duplicates_dropped=dropped,
-        duplicates_kept=kept_copies,
-        label_conflicts=conflicts,
+def _repeated(
+    images: gathered.Images, splits: np.ndarray, groups: np.ndarray
+) -> dict[bytes, tuple[str, str]]:
+    differ = (images.least(images.codes) != splits) | (
+        images.least(images.groups) != images.greatest(images.groups)
     )
+    return {
+        _whole(images.digests[image]): (
+            _NAMES[splits[image]] if splits[image] else "",
+            images.names[groups[image]],
+        )
+        for image in np.flatnonzero(differ)
+    }
+
+
+def _refuse_straddling(
+    names: list[str], groups: np.ndarray, splits: np.ndarray
+) -> None:
+    """Raises DataError where images of a group lie in several official splits."""
+    kinds = np.unique(groups.astype(np.int64) * len(_NAMES) + splits) // len(_NAMES)
+    straddling = [
+        names[number] for number in np.unique(kinds[1:][kinds[1:] == kinds[:-1]])
+    ]
+    if named := [name for name in straddling if name]:
+        raise DataError(
+            "groups of data.group_by lie in several official splits",
+            found=class_names.listed(named),
+            expected="each group in train, eval or test as a whole",
+            tip="mend the splits of the data; without data.group_by they are taken as they"
+            " are",
+        )
+
+
+def _count(texts: list[str], classes: np.ndarray) -> dict[str, int]:
+    counts = np.bincount(classes, minlength=len(texts)).tolist()
+    return {text: count for text, count in zip(texts, counts, strict=True) if count}
 
 
 class Index(NamedTuple):
@@ -201,3 +280,8 @@ class Index(NamedTuple):
 def digest_of(content: bytes) -> bytes:
     """What equal images have in common."""
     return hashlib.sha256(content).digest()
+
+
+def digest_of_group(name: str) -> bytes:
+    """What the images of a group have in common."""
+    return digest_of(name.encode("utf-8", "surrogateescape"))

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from components.image_example_gen import layouts, records
+from components.image_example_gen import grouping, layouts, records
 from components.image_example_gen.spans import DataSet
 from schema.errors import DataError
 
@@ -30,6 +30,11 @@ class Window:
     def layout(self) -> layouts.Layout:
         """Layout of the newest span; the others have the same format and channels."""
         return self.plans[-1].layout
+
+    @property
+    def grouping(self) -> grouping.Grouping:
+        """How the images get groups; all spans are asked for the same."""
+        return self.plans[-1].grouping
 
     @property
     def units(self) -> tuple[tuple[int, tuple[str, ...] | None], ...]:

@@ -17,10 +17,12 @@ class Baseline:
     Attributes:
       version: that is live.
       labels: its class names in its own label order; empty if it names none.
+      seen: why it may have been trained on test images, or ''.
     """
 
     version: str
     labels: tuple[str, ...]
+    seen: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -35,7 +35,8 @@ from components.model_evaluator import (
     predictions,
     verdict,
 )
-from schema import class_names, example_counts, signatures, versions
+from schema import class_names, example_counts, signatures, split_rule, versions
+from schema.split_rule import SplitRule
 
 EXAMPLES_KEY = "examples"
 MODEL_KEY = "model"
@@ -97,7 +98,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         candidate = artifact_utils.get_single_instance(input_dict[MODEL_KEY])
         baseline = artifact_utils.get_single_instance(input_dict[BASELINE_KEY])
         models = {analysis.CANDIDATE: path_utils.serving_model_path(candidate.uri)}
-        live = _baseline(baseline)
+        (examples,) = input_dict[EXAMPLES_KEY]
+        live = _baseline(baseline, artifacts.split_rule_of(examples))
         if live and classes.changes(settings.labels, live.labels).shared:
             models[analysis.BASELINE] = path_utils.serving_model_path(baseline.uri)
         uri = artifact_utils.get_single_uri(output_dict[EVALUATION_KEY])
@@ -129,13 +131,20 @@ def _settings(text: str) -> analysis.Settings:
     )
 
 
-def _baseline(artifact: types.Artifact) -> classes.Baseline | None:
-    """What BaselineModel fetched, with the class names that it brings along."""
+def _baseline(
+    artifact: types.Artifact, tested: SplitRule | None
+) -> classes.Baseline | None:
+    """What BaselineModel fetched, with what it says of itself.
+
+    Args:
+      tested: rule by which the images were kept for test.
+    """
     if not artifact.get_int_custom_property(baseline_model.EXISTS_PROPERTY):
         return None
     version = artifact.get_string_custom_property(baseline_model.VERSION_PROPERTY)
     folder = pathlib.Path(path_utils.serving_model_path(artifact.uri))
-    return classes.Baseline(version, _labels(folder))
+    seen = split_rule.why_seen(split_rule.of_model(folder), tested)
+    return classes.Baseline(version, _labels(folder), seen)
 
 
 def _labels(folder: pathlib.Path) -> tuple[str, ...]:

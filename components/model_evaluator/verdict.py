@@ -42,9 +42,10 @@ def measure(
     Returns:
       `labels`; `images`, how many were measured; `cross_validation` (None without one),
       {top_1, low, high, images, folds}; `metrics`, name -> value over the whole split;
-      `intervals`, name -> 95 % interval; `baseline_version`; `classes` (None without a
-      baseline), {shared, added, removed, images}, the names as `classes.Changes` and the
-      number of images of shared classes; on these images, and None where there are none,
+      `intervals`, name -> 95 % interval; `baseline_version`; `baseline_seen`, why it may
+      have been trained on test images, or ''; `classes` (None without a baseline),
+      {shared, added, removed, images}, the names as `classes.Changes` and the number of
+      images of shared classes; on these images, and None where there are none,
       `baseline_metrics`, name -> value, and `differences`, name -> {difference, low, high},
       paired, candidate less baseline;
       `per_class`, class name -> {precision, recall, f1, support}; `slices`, 'class' or
@@ -75,6 +76,7 @@ def measure(
         "metrics": metrics,
         "intervals": _intervals(table, metrics),
         "baseline_version": baseline.version if baseline else None,
+        "baseline_seen": baseline.seen if baseline else "",
         "classes": (
             {**dataclasses.asdict(changes), "images": len(compared)}
             if changes

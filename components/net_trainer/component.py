@@ -16,11 +16,13 @@ from tfx.types import component_spec, standard_artifacts
 from tfx.types import standard_component_specs as keys
 
 from components import artifacts
+from schema.split_rule import SplitRule
 
 STEPS_KEY = "steps"
 LEARNING_RATE_KEY = "learning_rate"
 _CONFIG_KEY = "config"
 _COUNTS_KEY = "examples"
+_RULE_KEY = "split_rule"
 
 
 class NetTrainerSpec(component_spec.ComponentSpec):
@@ -69,19 +71,25 @@ class Executor(stock_executor.GenericExecutor):
     ) -> None:
         """See base class."""
         (examples,) = input_dict[keys.EXAMPLES_KEY]
-        properties = configured(exec_properties, artifacts.counts_of(examples))
+        properties = configured(
+            exec_properties,
+            artifacts.counts_of(examples),
+            artifacts.split_rule_of(examples),
+        )
         super().Do(input_dict, output_dict, properties)
 
 
 def configured(
     exec_properties: Mapping[str, Any],
     counts: Mapping[str, Mapping[str, int]] | None = None,
+    rule: SplitRule | None = None,
 ) -> dict[str, Any]:
     """The properties as the stock executor takes them.
 
     Args:
       exec_properties: the component's; steps and rate of 0 leave what is configured.
       counts: of the examples, for `trainer.task` to compare with what it reads.
+      rule: by which images were kept for test, for the model to say so.
     """
     properties = dict(exec_properties)
     custom_config = json.loads(properties[keys.CUSTOM_CONFIG_KEY])
@@ -89,6 +97,7 @@ def configured(
         if value := properties.pop(key):
             custom_config[_CONFIG_KEY]["train"][key] = value
     custom_config[_COUNTS_KEY] = counts or {}
+    custom_config[_RULE_KEY] = rule.to_json() if rule else ""
     return properties | {keys.CUSTOM_CONFIG_KEY: json.dumps(custom_config)}
 
 

@@ -40,10 +40,10 @@ def inspect_command(
 
     Of a pattern, as flowers/{SPAN}, it shows the spans and what is seen in the newest.
     """
-    answers = options.layout_answers(input_format, assignments)
+    config = options.data_settings(input_format, assignments)
     # TensorFlow, whose decoder has the last word on images, writes to the terminal.
     with capture.discard():
-        inspection = data.look(path, answers)
+        inspection = data.look(path, config)
     found = _spans(path)
     document = {
         "inspection": _document(inspection),
@@ -92,11 +92,11 @@ def init_command(
     """
     from schema import contract
 
-    answers = options.layout_answers(input_format, assignments)
+    config = options.data_settings(input_format, assignments)
     # TensorFlow, whose decoder has the last word on images, writes to the terminal.
     with capture.discard():
         inspection, written = data.make_contract(
-            path, folder, answers, replaces=is_forced
+            path, folder, config, replaces=is_forced
         )
     made = contract.load(written)
     run = ["slimline", "run", "photos", "--data", path]
@@ -131,6 +131,8 @@ def _document(found: "Inspection") -> dict[str, Any]:
 
 def _describe(found: "Inspection") -> str:
     total = sum(sum(classes.values()) for classes in found.images.values())
+    to_split = {f"to {split}": counts for split, counts in found.ingested.items()}
+    columns = found.images | (to_split if found.is_cut else {})
     lines = [
         f"{found.path}",
         *data_text.tree("layout", found.format, found.words),
@@ -138,7 +140,8 @@ def _describe(found: "Inspection") -> str:
         f" {'gray' if found.channels == 1 else 'colour'}, {' and '.join(found.formats)}",
         data_text.sizes(found.width_px, found.height_px),
         "",
-        data_text.class_table(found.images, found.labels),
+        data_text.class_table(columns, found.labels),
+        *data_text.ingested(found.ingested),
         "",
         data_text.listed(
             "unreadable", [f"{name}: {why}" for name, why in found.unreadable]

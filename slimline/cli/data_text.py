@@ -34,6 +34,17 @@ def class_table(images: Mapping[str, Mapping[str, int]], labels: Sequence[str]) 
     )
 
 
+def ingested(images: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """The line with the sizes that the splits of a run will have.
+
+    Args:
+      images: split -> class -> images.
+    """
+    sizes = {split: sum(classes.values()) for split, classes in images.items()}
+    told = " · ".join(f"{size:,} {split}" for split, size in sizes.items())
+    return [f"{'a run has':<10}{told}"]
+
+
 def tree(title: str, head: str, lines: Sequence[str]) -> list[str]:
     """A title and what belongs to it, with a branch for each of `lines`."""
     marks = ["├─"] * (len(lines) - 1) + ["└─"] * bool(lines)

@@ -8,6 +8,7 @@ import click
 
 if TYPE_CHECKING:
     from components.image_example_gen.layouts import Answers
+    from pipeline.config import DataConfig
 
 DEFAULT_ROOT = "runs"
 Command = Callable[..., Any]
@@ -96,12 +97,23 @@ def layout_answers(input_format: str | None, assignments: Sequence[str]) -> "Ans
     Raises:
       ConfigError: an unknown layout or setting.
     """
-    from pipeline import answers, experiments, settings
+    from pipeline import answers
+
+    return answers.of(data_settings(input_format, assignments))
+
+
+def data_settings(input_format: str | None, assignments: Sequence[str]) -> "DataConfig":
+    """What the options and the environment say about the data.
+
+    Raises:
+      ConfigError: an unknown setting.
+    """
+    from pipeline import experiments, settings
 
     if input_format is not None:
         assignments = [*assignments, f"data.format={input_format}"]
     resolved = settings.resolve(experiments.DEFAULT, assignments=assignments)
-    return answers.of(resolved.config.data)
+    return resolved.config.data
 
 
 def picture_option(default: str) -> Callable[[Command], Command]:

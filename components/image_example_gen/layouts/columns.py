@@ -1,15 +1,15 @@
-"""Which columns of a table name the files, the classes and the splits."""
+"""Which columns of a table name the files, the classes, the splits and the groups."""
 
 import dataclasses
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from components.image_example_gen.layouts import split_names
 from components.image_example_gen.layouts.image_files import ImageFiles
 from components.image_example_gen.layouts.layout import Answers, question, setting
 from components.image_example_gen.layouts.rows import Table
 from schema import image_names
-from schema.errors import DataError
+from schema.errors import ConfigError, DataError
 
 _LABELS = frozenset(
     [
@@ -90,6 +90,7 @@ class Columns:
       files: what each of its cells may name.
       labels: the classes, a text a row.
       splits: the splits, a text a row, or None where no column has them.
+      groups: the groups, a text a row, or None where nobody asked for them.
       words: what was chosen, and why.
     """
 
@@ -98,6 +99,7 @@ class Columns:
     files: list[tuple[str, ...]]
     labels: list[str]
     splits: list[str] | None
+    groups: list[str] | None
     words: str
 
 
@@ -107,7 +109,7 @@ def find(table: Table, images: ImageFiles, answers: Answers) -> Columns | None:
     A table without a column that a person named is some other one.
 
     Raises:
-      ConfigError: several columns may hold the classes.
+      ConfigError: several columns may hold the classes, or that of the groups is missing.
       DataError: rows of the one-hot form have no class or several.
     """
     if table.has_header and any(
@@ -123,12 +125,18 @@ def find(table: Table, images: ImageFiles, answers: Answers) -> Columns | None:
         return None
     path, files = found
     split = _find_split(table, path, answers)
-    labels, words = _find_labels(table, path, split, images, answers)
+    group = _find_group(table, answers)
+    taken = (path, split, group)
+    labels, words = _find_labels(table, taken, images, answers)
     said = f"'{table.header[path]}' names the files, {words}"
     if split is not None:
         said += f", '{table.header[split]}' the splits"
-    splits = None if split is None else table.column(split)
-    return Columns(table, path, files, labels, splits, said)
+    if group is not None:
+        said += f", '{table.header[group]}' the groups"
+    splits, groups = (
+        None if index is None else table.column(index) for index in (split, group)
+    )
+    return Columns(table, path, files, labels, splits, groups, said)
 
 
 def speaks_of_images(table: Table, answers: Answers) -> bool:
@@ -216,8 +224,23 @@ def _find_split(table: Table, path: int, answers: Answers) -> int | None:
     return None
 
 
+def _find_group(table: Table, answers: Answers) -> int | None:
+    wanted = answers.grouping.column
+    try:
+        return _named(table, wanted)
+    except ValueError as error:
+        raise ConfigError(
+            f"{table.file} has no column '{wanted}' with the groups",
+            found=", ".join(table.header),
+            tip=f"{setting('data.group_by', f'column:{table.header[-1]}')}, say",
+        ) from error
+
+
 def _find_labels(
-    table: Table, path: int, split: int | None, images: ImageFiles, answers: Answers
+    table: Table,
+    taken: Collection[int | None],
+    images: ImageFiles,
+    answers: Answers,
 ) -> tuple[list[str], str]:
     """The class of each row, and the words for where it stands."""
     named = _named(table, answers.label_column)
@@ -226,7 +249,7 @@ def _find_labels(
     open_columns = [
         index
         for index, name in enumerate(table.header)
-        if index not in (path, split)
+        if index not in taken
         and name.lower() not in _OTHERS
         and any(table.column(index))
     ]

@@ -61,6 +61,26 @@ def first_file(layout: type[ContainerLayout], listing: Listing) -> tuple[str, by
     return names[0], listing.read(names[:1])[names[0]]
 
 
+def group_of(where: str, value: object, field: str) -> str:
+    """Group name of a text or number; '' where no field has the groups.
+
+    Args:
+      where: record, for the error.
+      value: as it is stored. field: with the groups, '' for none.
+
+    Raises:
+      DataError: the record names no group.
+    """
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "surrogateescape")
+    if field and value in (None, ""):
+        raise DataError(
+            f"{where} names no group",
+            expected=f"one in the field '{field}' of every record, by data.group_by",
+        )
+    return spelling.normalise(str(value)) if field else ""
+
+
 def class_of(where: str, label: object, names: Sequence[str], source: str = "") -> str:
     """Class name of a text, or of a number in `names`; in NFC.
 

@@ -56,6 +56,22 @@ def find_label(file: str, fields: Sequence[str], answers: Answers) -> str:
     return _find(file, fields, LABELS, answers.label_column, "label", "classes")
 
 
+def find_group(file: str, fields: Sequence[str], answers: Answers) -> str:
+    """Field with the groups that was asked for, '' for none.
+
+    Raises:
+      ConfigError: it is missing.
+    """
+    wanted = answers.grouping.column
+    if wanted and wanted not in fields:
+        raise ConfigError(
+            f"{file} has no field '{wanted}' with the groups",
+            found=", ".join(fields),
+            tip="set data.group_by to column:NAME with one of them",
+        )
+    return wanted
+
+
 def split_of_shard(name: str) -> str:
     """Split that the name of a file says, or the folder that it lies in; '' for none."""
     *folders, base = name.split("/")

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
-from components.image_example_gen import records
+from components.image_example_gen import grouping, records
 from components.image_example_gen.sources.source import Member
 from schema import image_names
 from schema.errors import ConfigError
@@ -77,6 +77,7 @@ class Answers:
       splits: name of a folder, or a word of a table -> 'train', 'eval', 'test' or 'none'.
       path_column: column of a table that names the files; '' where it is looked for.
       label_column: the one with the classes. split_column: the one with the splits.
+      group_by: what the groups of the images are named by (`grouping`); '' for none.
     """
 
     format: str = AUTO
@@ -86,6 +87,7 @@ class Answers:
     path_column: str = ""
     label_column: str = ""
     split_column: str = ""
+    group_by: str = ""
 
     @classmethod
     def from_json(cls, text: str) -> "Answers":
@@ -93,6 +95,11 @@ class Answers:
         values = json.loads(text or "{}")
         splits = tuple((name, split) for name, split in values.pop("splits", ()))
         return cls(**values, splits=splits)
+
+    @property
+    def grouping(self) -> grouping.Grouping:
+        """The parsed `group_by`."""
+        return grouping.parse(self.group_by)
 
     def columns(self) -> set[str]:
         """Names of columns that a person gave, in lower case."""

@@ -10,10 +10,11 @@ from components.image_example_gen.sources.source import Member
 
 
 class Entry(NamedTuple):
-    """What a list says of an image: split ('' for none) and class."""
+    """What a list says of an image: split ('' for none), class and group ('' for none)."""
 
     split: str
     word: str
+    group: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,8 +64,10 @@ class ListLayout:
                 )
                 if image is None:
                     image = folders.read_image(member, entry.split, key, entry.word)
-                elif isinstance(image, records.ImageFile):
-                    image = image._replace(split=entry.split, key=key, word=entry.word)
+                if isinstance(image, records.ImageFile):
+                    image = image._replace(
+                        split=entry.split, key=key, word=entry.word, group=entry.group
+                    )
                 else:
                     image = image._replace(key=key)
                 yield image

@@ -27,11 +27,13 @@ class ParquetLayout(containers.ContainerLayout):
       image: column with the bytes, or with a struct of `bytes` and `path`.
       label: column with the classes.
       class_names: name of each number; empty where the classes are texts.
+      group: column with the groups, '' for none.
     """
 
     image: str
     label: str
     class_names: tuple[str, ...]
+    group: str = ""
     format: str = "parquet"
     channels: int = 0
 
@@ -60,9 +62,8 @@ class ParquetLayout(containers.ContainerLayout):
         file = _open(member.name, read_data_file(member))
         number = 0
         try:
-            for batch in file.iter_batches(
-                BATCH_ROWS, columns=[self.image, self.label]
-            ):
+            columns = [self.image, self.label, *filter(None, [self.group])]
+            for batch in file.iter_batches(BATCH_ROWS, columns=columns):
                 for row in batch.to_pylist():
                     key = f"{member.name}#{number}"
                     number += 1
@@ -76,7 +77,10 @@ class ParquetLayout(containers.ContainerLayout):
                             key, "the row has no bytes of an image"
                         )
                     else:
-                        yield records.ImageFile(split, key, word, data, "")
+                        group = containers.group_of(
+                            key, row.get(self.group), self.group
+                        )
+                        yield records.ImageFile(split, key, word, data, "", group)
         except (pa.ArrowException, KeyError) as error:
             raise DataError(f"{member.name} is damaged: {error}") from error
 
@@ -114,10 +118,12 @@ def _of_schema(file: str, schema: "pa.Schema", answers: Answers) -> ParquetLayou
         ):
             labels.append(field.name)
     image = fields.find_image(file, images, answers)
+    group = fields.find_group(file, labels, answers)
+    labels = [name for name in labels if name != group]
     label = fields.find_label(file, labels, answers)
     noted = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
     about = noted.get("info", {}).get("features", {}).get(label, {})
-    return ParquetLayout(image, label, tuple(about.get("names") or ()))
+    return ParquetLayout(image, label, tuple(about.get("names") or ()), group)
 
 
 def _open(name: str, data: bytes) -> Any:

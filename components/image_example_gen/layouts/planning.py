@@ -6,7 +6,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from components.image_example_gen import records
-from components.image_example_gen.layouts import folders, registry
+from components.image_example_gen.grouping import NO_GROUPS, Grouping
+from components.image_example_gen.layouts import (
+    folders,
+    parquet,
+    registry,
+    tables,
+    tfrecords,
+)
 from components.image_example_gen.layouts.layout import (
     AUTO,
     Answers,
@@ -22,6 +29,8 @@ from schema.errors import ConfigError, DataError
 # Up to this many names of a tar are unpacked before a format of few files is decided.
 _EARLY_NAMES = 64
 _MAX_NAMED = 3
+# Formats of which `data.group_by=column:NAME` finds a column.
+_WITH_COLUMNS = (*tables.FORMATS, *parquet.FORMATS, *tfrecords.FORMATS)
 # Files that say something about the images; those of a tar are read in one pass.
 _TEXT_SUFFIXES = (".csv", ".tsv", ".txt", ".json", ".jsonl")
 
@@ -37,6 +46,7 @@ class Plan:
       ignored: files that no unit holds; those of a tar are met when it is read.
       unreadable: files and folders in the units that cannot be read, with the reason.
       classes: see `Layout.classes`.
+      grouping: how the images get groups.
     """
 
     source: Source
@@ -45,13 +55,22 @@ class Plan:
     ignored: tuple[str, ...]
     unreadable: Mapping[str, str] = dataclasses.field(default_factory=dict)
     classes: frozenset[str] = frozenset()
+    grouping: Grouping = NO_GROUPS
 
     def read(self, unit: tuple[str, ...] | None) -> Iterator[Found]:
         """Images of one part.
 
         Raises:
+          ConfigError: an image has no group where all must.
           DataError: the part breaks its format.
         """
+        for found in self._read(unit):
+            if self.grouping.is_by_path and isinstance(found, records.ImageFile):
+                group = self.grouping.of_path(found.key, found.word)
+                found = found._replace(group=group)
+            yield found
+
+    def _read(self, unit: tuple[str, ...] | None) -> Iterator[Found]:
         if unit is None:
             litter: set[str] = set()
             yield from self.layout.read(_clean(self.source.members(), litter))
@@ -92,16 +111,40 @@ def plan(path: str, answers: Answers = Answers()) -> Plan:
     source = opening.open_source(path)
     litter: set[str] = set()
     layout, names = _find(source, answers, litter)
+    grouping = answers.grouping
+    _check_grouping(grouping, layout)
     classes = layout.classes(names)
     if not source.is_random_access:
-        return Plan(source, layout, (None,), (), classes=classes)
+        return Plan(source, layout, (None,), (), classes=classes, grouping=grouping)
     units = layout.units(names)
     used = {name for unit in units for name in unit} | layout.used()
     ignored = sorted(litter.union(name for name in names if name not in used))
     units += folders.chunks(sorted(source.unreadable))
     return Plan(
-        source, layout, tuple(units), tuple(ignored), source.unreadable, classes
+        source,
+        layout,
+        tuple(units),
+        tuple(ignored),
+        source.unreadable,
+        classes,
+        grouping,
     )
+
+
+def _check_grouping(grouping: Grouping, layout: Layout) -> None:
+    """Raises ConfigError where images of the layout can have no such groups."""
+    has_columns = layout.format in _WITH_COLUMNS
+    if grouping.column and not has_columns:
+        raise ConfigError(
+            f"data of format {layout.format} have no column '{grouping.column}'",
+            expected=f"a table, or one of {', '.join(_WITH_COLUMNS)}",
+            tip="data.group_by=path:N takes the N-th folder below the class",
+        )
+    if grouping.is_by_path and layout.channels:
+        raise ConfigError(
+            f"images of format {layout.format} have no paths of their own",
+            expected="no data.group_by: these data name no groups",
+        )
 
 
 def _clean(members: Iterable[Member], litter: set[str]) -> Iterator[Member]:

@@ -184,8 +184,9 @@ def _entries(found: columns.Columns, listing: Listing) -> _Read:
         raise _several_folders(table.file, found.files)
     entries: dict[str, Entry] = {}
     splits = _splits(found, listing, split)
-    for line, name, word, of_row in zip(
-        table.lines, files, found.labels, splits, strict=True
+    groups = found.groups or [""] * len(files)
+    for line, name, word, of_row, group in zip(
+        table.lines, files, found.labels, splits, groups, strict=True
     ):
         if not word:
             raise DataError(
@@ -193,10 +194,18 @@ def _entries(found: columns.Columns, listing: Listing) -> _Read:
                 expected="a class for every image",
             )
         if word.startswith("[") and table.file.lower().endswith((".json", ".jsonl")):
-            raise _several_classes(table.file, name, word)
-        entry = Entry(of_row, word)
-        if entries.setdefault(name, entry).word != word:
-            raise _several_classes(table.file, name, f"{entries[name].word}, {word}")
+            raise _several(table.file, name, "class", word)
+        if found.groups and not group:
+            raise DataError(
+                f"line {line} of {table.file} names no group",
+                expected="one for every image, by data.group_by",
+            )
+        entry = Entry(of_row, word, group)
+        before = entries.setdefault(name, entry)
+        if before.word != word:
+            raise _several(table.file, name, "class", f"{before.word}, {word}")
+        if before.group != group:
+            raise _several(table.file, name, "group", f"{before.group}, {group}")
     kept = {name: entry for name, entry in entries.items() if entry.split != "none"}
     words = (f"{table.file}: {found.words}", *table.words)
     return _Read(kept, words, columns.says_labels(found))
@@ -296,11 +305,12 @@ def _missing(file: str, missing: list[str]) -> DataError:
     )
 
 
-def _several_classes(file: str, name: str, classes: str) -> DataError:
+def _several(file: str, name: str, what: str, found: str) -> DataError:
+    plural = {"class": "classes", "group": "groups"}[what]
     return DataError(
-        f"{file} says several classes of {name}",
-        found=classes,
-        expected="one class an image",
+        f"{file} says several {plural} of {name}",
+        found=found,
+        expected=f"one {what} an image",
     )
 
 

@@ -33,12 +33,14 @@ class TFRecordLayout(containers.ContainerLayout):
       image: feature with the encoded image. label: feature with the class.
       class_file: name of the file with the class names, '' for none.
       class_names: name of each number; empty where the classes are texts or numbers.
+      group: feature with the groups, '' for none.
     """
 
     image: str
     label: str
     class_file: str = ""
     class_names: tuple[str, ...] = ()
+    group: str = ""
     format: str = "tfrecord"
     channels: int = 0
 
@@ -76,7 +78,10 @@ class TFRecordLayout(containers.ContainerLayout):
             if isinstance(label, bytes):
                 label, names = label.decode("utf-8", "surrogateescape"), ()
             word = containers.class_of(key, label, names, self.class_file)
-            yield records.ImageFile(split, key, word, data, "")
+            group = _values(key, features, self.group)[0] if self.group else None
+            yield records.ImageFile(
+                split, key, word, data, "", containers.group_of(key, group, self.group)
+            )
 
 
 def find(listing: Listing) -> TFRecordLayout | None:
@@ -103,13 +108,15 @@ def find(listing: Listing) -> TFRecordLayout | None:
         [name for name, value in kinds.items() if isinstance(value, bytes)],
         listing.answers,
     )
+    rest = [name for name in kinds if name != image]
+    group = fields.find_group(first, rest, listing.answers)
     label = fields.find_label(
-        first, [name for name in kinds if name != image], listing.answers
+        first, [name for name in rest if name != group], listing.answers
     )
     if isinstance(kinds[label], bytes):
-        return TFRecordLayout(image, label)
+        return TFRecordLayout(image, label, group=group)
     file, class_names = _class_names(listing, label)
-    return TFRecordLayout(image, label, file, class_names)
+    return TFRecordLayout(image, label, file, class_names, group)
 
 
 def _class_names(listing: Listing, label: str) -> tuple[str, tuple[str, ...]]:

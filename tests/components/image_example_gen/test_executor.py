@@ -16,15 +16,18 @@ from tfx.components.util import examples_utils
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, standard_artifacts
 
+from components import artifacts
 from components.image_example_gen import (
     beam_job,
     contracts,
     datasets,
     executor,
+    layouts,
     reading,
 )
 from schema import contract, features
 from schema.errors import ConfigError, DataError
+from schema.split_rule import SplitRule
 
 PROPERTIES = {
     "input_format": "auto",
@@ -154,24 +157,60 @@ def test_examples_hold_the_image_and_its_facts(fakes, tmp_path, ingest):
             assert (example[features.HEIGHT], example[features.WIDTH]) == (8, 8)
 
 
-def test_cifar_keeps_its_test_set_and_cuts_eval_by_class(fakes, tmp_path, ingest):
-    folder = fakes.cifar10_binary(tmp_path / "cifar-10-batches-bin", 100)
+def u_of(content):
+    """The number that decides about an image."""
+    return int.from_bytes(hashlib.sha256(content).digest(), "big") / 2**256
+
+
+def test_cifar_keeps_its_test_set_and_cuts_eval_by_content(fakes, tmp_path, ingest):
+    folder = fakes.cifar10_binary(tmp_path / "cifar-10-batches-bin", 600)
     archive = fakes.pack(folder, tmp_path / "cifar.tar.gz")
-    found = read_all(ingest(archive, CIFAR10))
-    texts = {
-        split: collections.Counter(e[features.TEXT].decode() for e in examples)
-        for split, examples in found.items()
-    }
-    assert texts == {
-        "train": dict.fromkeys(CIFAR10, 18),
-        "eval": dict.fromkeys(CIFAR10, 2),
-        "test": dict.fromkeys(CIFAR10, 10),
-    }
+    examples = ingest(archive, CIFAR10)
+    found = read_all(examples)
+    texts = collections.Counter(e[features.TEXT].decode() for e in found["test"])
+    assert texts == dict.fromkeys(CIFAR10, 60)
     assert {e[features.KEY].split(b"#")[0] for e in found["test"]} == {
         b"test_batch.bin"
     }
+    for split in ("train", "eval"):
+        for example in found[split]:
+            pixels = tf.io.decode_png(example[features.ENCODED]).numpy().tobytes()
+            assert (u_of(pixels) >= 0.9) == (split == "eval")
     keys = [e[features.KEY] for examples in found.values() for e in examples]
-    assert len(set(keys)) == 300
+    assert len(set(keys)) == 1800
+    assert artifacts.split_rule_of(examples) == SplitRule(0.0)
+
+
+def test_groups_stay_together(fakes, tmp_path, ingest, caplog):
+    for text in ("cat", "dog"):
+        patients = [f"{text[0]}{n}" for n in range(10 if text == "cat" else 2)]
+        fakes.class_folders(tmp_path / "pets" / text, patients, 5)
+    with caplog.at_level(logging.WARNING, "slimline.ingest"):
+        examples = ingest(
+            tmp_path / "pets",
+            input_answers=layouts.Answers(group_by="path:1").to_json(),
+        )
+    groups = collections.defaultdict(set)
+    for split, found in read_all(examples).items():
+        for example in found:
+            groups[example[features.KEY].decode().split("/")[1]].add(split)
+    assert len(groups) == 12
+    for name, splits in groups.items():
+        u = u_of(name.encode())
+        is_cut = "test" if u < 0.2 else "eval" if u >= 0.9 else "train"
+        assert splits == {is_cut if name.startswith("c") else "train"}
+    assert (
+        "fewer than 3 groups give none to eval and test: dog (2 groups)" in caplog.text
+    )
+    assert summary_of(examples)["split_rule"]["group_by"] == "path:1"
+    assert artifacts.split_rule_of(examples) == SplitRule(0.2, group_by="path:1")
+
+
+def test_an_image_without_a_group_is_refused(fakes, tmp_path, ingest):
+    fakes.class_folders(tmp_path / "pets", per_class=5)
+    answers = layouts.Answers(group_by="path:1").to_json()
+    with pytest.raises(ConfigError, match="no folder 1 below its class"):
+        ingest(tmp_path / "pets", input_answers=answers)
 
 
 def test_classes_come_mixed(fakes, tmp_path, ingest):

@@ -4,7 +4,12 @@ import pytest
 
 from components.image_example_gen import outlook
 
-GOOD = {"unreadable": 0, "duplicates_across_splits": 0, "label_conflicts": 0}
+GOOD = {
+    "few_groups": {},
+    "unreadable": 0,
+    "duplicates_across_splits": 0,
+    "label_conflicts": 0,
+}
 SPLIT = {
     "train": {"ant": 9, "bee": 9},
     "eval": {"ant": 2, "bee": 2},

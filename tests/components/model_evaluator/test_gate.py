@@ -92,6 +92,19 @@ def test_worse_than_the_baseline() -> None:
     )
 
 
+def test_a_baseline_that_may_have_seen_test_images_is_named() -> None:
+    figures = measured(**against(0.95, -0.06, -0.04), baseline_seen="an older rule")
+    for drop in (0.001, 0.1):
+        told = sentences(figures, max_top_1_drop=drop)[1][0]
+        assert told.endswith(
+            "; that version may have been trained on test images: an older rule"
+        )
+    few = measured(**against(0.95, -0.06, -0.04, images=9), baseline_seen="an old one")
+    told = sentences(few, min_test_images=30)[1][0]
+    assert "; that version may have been trained on test images: an old one" in told
+    assert "may have" not in sentences(measured(**against(0.95, -0.06, -0.04)))[1][0]
+
+
 @pytest.mark.parametrize(
     ("low", "high", "sentence", "is_kept"),
     [
