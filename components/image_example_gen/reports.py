@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from components.image_example_gen import records, splits, uris, windows
+from components.image_example_gen.index import Index
 from schema import image_names
 
 SUMMARY_FILE = "summary.json"
@@ -13,7 +14,7 @@ QUARANTINE_FILE = "quarantine.jsonl"
 
 def summarise(
     plan: windows.Images,
-    index: splits.Index,
+    index: Index,
     rule: splits.Assignment,
     labels: tuple[str, ...],
 ) -> dict[str, Any]:
@@ -24,7 +25,6 @@ def summarise(
       rule: who goes where.
       labels: classes of the contract.
     """
-    ignored = [*plan.ignored, *(name for (name,) in index.ignored)]
     return {
         "format": plan.layout.format,
         "images": {
@@ -33,8 +33,9 @@ def summarise(
         "images_per_class": rule.images,
         "missing_classes": _missing_classes(rule, labels),
         "unreadable": len(index.unreadable),
-        "ignored": len(ignored),
-        "ignored_images": sum(image_names.is_image_name(name) for name in ignored),
+        "ignored": len(plan.ignored) + index.ignored,
+        "ignored_images": sum(map(image_names.is_image_name, plan.ignored))
+        + index.ignored_images,
         "duplicates_dropped": rule.duplicates_dropped,
         "duplicates_kept": rule.duplicates_kept,
         "label_conflicts": rule.label_conflicts,

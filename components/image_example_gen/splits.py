@@ -3,9 +3,8 @@
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
-from components.image_example_gen import records
 from schema import features
 
 # An image that lies in two official splits stays in the one where it could do harm if it
@@ -34,6 +33,14 @@ class Row(NamedTuple):
     is_gray: bool
     height: int
     width: int
+
+
+@runtime_checkable
+class Copies(Protocol):
+    """Digest -> rows of all copies of an image; read several times (`index.Index`)."""
+
+    def items(self) -> Iterable[tuple[bytes, list[Row]]]:
+        """Each different image once."""
 
 
 class Assignment(NamedTuple):
@@ -75,7 +82,7 @@ class Assignment(NamedTuple):
 
 
 def assign(
-    rows: Iterable[Row],
+    rows: Iterable[Row] | Copies,
     eval_fraction: float,
     test_fraction: float,
     seed: int = 0,
@@ -92,10 +99,8 @@ def assign(
       test_fraction: share of train for test, in [0, 1); used when test is missing.
       seed: another order of the images for every value.
     """
-    copies: dict[bytes, list[Row]] = defaultdict(list)
-    for row in rows:
-        copies[row.digest].append(row)
-    official = {row.split for group in copies.values() for row in group}
+    copies = rows if isinstance(rows, Copies) else _by_digest(rows)
+    official = {row.split for _, group in copies.items() for row in group}
     test_share = 0.0 if features.TEST in official else test_fraction
     eval_share = 0.0 if features.EVAL in official else eval_fraction
 
@@ -131,6 +136,13 @@ def assign(
     return _count(rule, copies)
 
 
+def _by_digest(rows: Iterable[Row]) -> Copies:
+    copies: dict[bytes, list[Row]] = defaultdict(list)
+    for row in rows:
+        copies[row.digest].append(row)
+    return copies
+
+
 def _share(fraction: float, images: int, at_most: int) -> int:
     if not fraction or images < MIN_IMAGES_TO_CUT:
         return 0
@@ -152,7 +164,7 @@ def _take_one(cut: dict[str, int], sizes: dict[str, int]) -> None:
         cut[largest] = 1
 
 
-def _count(rule: Assignment, copies: dict[bytes, list[Row]]) -> Assignment:
+def _count(rule: Assignment, copies: Copies) -> Assignment:
     counts: dict[str, Counter[str]] = {split: Counter() for split in features.SPLITS}
     dropped = kept_copies = conflicts = 0
     for digest, group in copies.items():
@@ -172,30 +184,6 @@ def _count(rule: Assignment, copies: dict[bytes, list[Row]]) -> Assignment:
         duplicates_kept=kept_copies,
         label_conflicts=conflicts,
     )
-
-
-class Index(NamedTuple):
-    """All that is known of a source without its pixels.
-
-    Attributes:
-      rows: one an image.
-      unreadable: images left out.
-      ignored: files that are no part of the data set.
-    """
-
-    rows: list[Row]
-    unreadable: list[records.Unreadable]
-    ignored: list[records.Ignored]
-
-    @classmethod
-    def of(cls, parts: tuple[list, list, list]) -> "Index":
-        """Index from the plain tuples that travel between Beam's steps."""
-        rows, unreadable, ignored = parts
-        return cls(
-            [Row(*row) for row in rows],
-            sorted(records.Unreadable(*item) for item in unreadable),
-            sorted(records.Ignored(*item) for item in ignored),
-        )
 
 
 def digest_of(content: bytes) -> bytes:

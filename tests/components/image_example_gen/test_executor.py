@@ -131,6 +131,13 @@ def test_artifact_is_what_stock_components_read(fakes, tmp_path, ingest, caplog)
         "Split-test/data_tfrecord-00000-of-00001.gz",
         "Split-train",
         *(f"Split-train/data_tfrecord-0000{n}-of-00004.gz" for n in range(4)),
+        "labels",
+        "labels/eval",
+        "labels/eval/data_tfrecord-00000-of-00001.npy",
+        "labels/test",
+        "labels/test/data_tfrecord-00000-of-00001.npy",
+        "labels/train",
+        *(f"labels/train/data_tfrecord-0000{n}-of-00004.npy" for n in range(4)),
         "quarantine.jsonl",
         "summary.json",
     ]

@@ -35,7 +35,7 @@ def job_of(plan, folder) -> steps.Job:
         test_fraction=0.1,
         split_seed=0,
         max_unreadable_share=0.0,
-        shards={},
+        shards=0,
         output_uri=str(folder),
         working_uri=str(folder / ".working"),
     )
