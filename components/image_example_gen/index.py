@@ -18,7 +18,7 @@ from schema import features, image_names
 
 # `high`, `low`: the first 16 bytes of the digest as numbers, most significant byte first.
 # `key`: hash of the key. `kind`: number in the table of kinds. `stored_bytes`: of what lies
-# in the spool. `example_bytes`: of the Example, with its image.
+# in the spool. `image_bytes`: of the image, wherever it lies.
 ROW = np.dtype(
     [
         ("high", "<u8"),
@@ -26,7 +26,7 @@ ROW = np.dtype(
         ("key", "<u4"),
         ("kind", "<u4"),
         ("stored_bytes", "<u4"),
-        ("example_bytes", "<u4"),
+        ("image_bytes", "<u4"),
     ]
 )
 # An Example on its way into a shard: where it lies in the spool, and its label.
@@ -99,7 +99,7 @@ class Part:
                 _hash(row.key),
                 number,
                 place.length,
-                place.length + record.image_bytes,
+                record.image_bytes or len(record.encoded),
             )
         )
 
@@ -201,7 +201,7 @@ class Index:
 
         Args:
           rule: who goes where.
-          num_shards: number of files for a split and the bytes of its Examples.
+          num_shards: number of files for a split and the bytes of its images.
 
         Yields:
           Split, number of the file, number of files, files of the spool, and `PLACE`s of
@@ -224,7 +224,7 @@ class Index:
             # classes come mixed. Stable: copies stay in the order of their keys.
             low = self.rows["low"][places]
             places = places[np.argsort(low, kind="stable")]
-            sizes = self.rows["example_bytes"][places].astype(np.int64)
+            sizes = self.rows["image_bytes"][places].astype(np.int64)
             total = int(sizes.sum())
             count = num_shards(split, total)
             before = np.cumsum(sizes) - sizes

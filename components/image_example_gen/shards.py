@@ -15,7 +15,7 @@ from schema import example_labels, features
 from schema.errors import DataError
 
 SHARD_PATTERN = "data_tfrecord-{:05d}-of-{:05d}.gz"
-# Of the Examples in a file, before compression; images are compressed already.
+# Of the images in a file.
 SHARD_BYTES = 200_000_000
 # Training reads several files side by side, and workers write them side by side.
 MIN_SHARDS = {features.TRAIN: 4, features.EVAL: 1, features.TEST: 1}
@@ -23,9 +23,9 @@ MIN_SHARDS = {features.TRAIN: 4, features.EVAL: 1, features.TEST: 1}
 GZIP_LEVEL = 1
 
 
-def number_of(split: str, example_bytes: int) -> int:
+def number_of(split: str, image_bytes: int) -> int:
     """Files for a split: of 100 to 200 MB, or fewer and smaller ones."""
-    return max(MIN_SHARDS[split], -(-example_bytes // SHARD_BYTES))
+    return max(MIN_SHARDS[split], -(-image_bytes // SHARD_BYTES))
 
 
 class WriteShard(steps.RefusingDoFn):
