@@ -2,10 +2,10 @@
 
     python benchmarks/scale.py --images 60000,1000000 --folder /tmp/scale
 
-Makes CIFAR-10 binary releases of made-up 32 px images, a sixth of them for test. Each stage
-is the component as a run has it, by the engine `local`: ingest, StatisticsGen, the check,
-Transform, one epoch of a small net that reads every image from the files, and the evaluation
-of test. Told are images a second and the largest resident memory of the process.
+Makes CIFAR-10 binary releases of made-up 32 px images; a sixth of them is cut for test. Each
+stage is the component as a run has it, by the engine `local`: ingest, StatisticsGen, the
+check, Transform, one epoch of a small net that reads every image from the files, and the
+evaluation of test. Told are images a second and the largest resident memory of the process.
 """
 
 import argparse
@@ -37,6 +37,7 @@ MEASURED = ("ingest", "statistics", "check", "transform", "train", "evaluate")
 IMAGES_A_FILE = 10_000
 SIZE_PX = 32
 BLOTS = 4
+TEST_FRACTION = 1 / 6
 NET = "lenet"
 STDERR_LINES = 15
 OUTPUTS = "outputs.json"
@@ -77,30 +78,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def write_images(folder: pathlib.Path, count: int) -> None:
-    """Writes a CIFAR-10 binary release of `count` images, a sixth of them in test files."""
+    """Writes a CIFAR-10 binary release of `count` images without a file for test."""
     import numpy as np
 
     folder.mkdir(parents=True)
-    test = count // 6
-    sizes = {"data_batch_{}.bin": count - test, "test_batch.bin": test}
-    # One file of test images, as the release has it; it is read as a whole.
     upscale = np.zeros([SIZE_PX, BLOTS], np.float32)
     places = np.linspace(0, BLOTS - 1, SIZE_PX)
     upscale[np.arange(SIZE_PX), places.astype(int)] = 1 - places % 1
     upscale[np.arange(SIZE_PX - 1), places[:-1].astype(int) + 1] += places[:-1] % 1
     random = np.random.default_rng(1)
-    for name, total in sizes.items():
-        for number, first in enumerate(range(0, total, IMAGES_A_FILE), 1):
-            size = min(IMAGES_A_FILE, total - first)
-            labels = random.integers(10, size=[size, 1])
-            blots = random.integers(0, 256, [size, 3, BLOTS, BLOTS]).astype(np.float32)
-            blots[:, 0, 0, 0] = 25 * labels[:, 0]  # something to learn
-            images = upscale @ blots @ upscale.T
-            images += random.integers(-4, 5, images.shape)
-            pixels = np.clip(images, 0, 255).astype(np.uint8).reshape(size, -1)
-            content = np.concatenate([labels.astype(np.uint8), pixels], axis=1)
-            with (folder / name.format(number)).open("ab") as file:
-                file.write(content.tobytes())
+    for number, first in enumerate(range(0, count, IMAGES_A_FILE), 1):
+        size = min(IMAGES_A_FILE, count - first)
+        labels = random.integers(10, size=[size, 1])
+        blots = random.integers(0, 256, [size, 3, BLOTS, BLOTS]).astype(np.float32)
+        blots[:, 0, 0, 0] = 25 * labels[:, 0]  # something to learn
+        images = upscale @ blots @ upscale.T
+        images += random.integers(-4, 5, images.shape)
+        pixels = np.clip(images, 0, 255).astype(np.uint8).reshape(size, -1)
+        content = np.concatenate([labels.astype(np.uint8), pixels], axis=1)
+        (folder / f"data_batch_{number}.bin").write_bytes(content.tobytes())
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -187,6 +183,7 @@ def _component(name: str, folder: pathlib.Path) -> tuple[Any, list[str]]:
     config = experiments.find("cifar10_resnet_20")
     config = dataclasses.replace(
         config,
+        data=dataclasses.replace(config.data, test_fraction=TEST_FRACTION),
         model=dataclasses.replace(config.model, net=NET),
         train=dataclasses.replace(
             config.train, epochs=1, learning_rate=0.01, cache_bytes=0

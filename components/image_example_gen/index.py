@@ -144,6 +144,7 @@ class Index:
         known = known_kinds(labels)
         others = sorted({Kind(*kind) for about in abouts for kind in about["kinds"]})
         self.kinds = (*known, *others)
+        number_of = {kind: number for number, kind in enumerate(others, len(known))}
         self.unreadable = sorted(
             records.Unreadable(*item)
             for about in abouts
@@ -158,10 +159,10 @@ class Index:
             of_part = self.rows[first : first + len(rows) // ROW.itemsize]
             of_part[:] = np.frombuffer(rows, ROW)
             if about["kinds"]:
-                numbers = [others.index(Kind(*kind)) for kind in about["kinds"]]
+                numbers = [number_of[Kind(*kind)] for kind in about["kinds"]]
                 is_other = of_part["kind"] >= len(known)
                 place = of_part["kind"][is_other] - len(known)
-                of_part["kind"][is_other] = len(known) + np.array(numbers)[place]
+                of_part["kind"][is_other] = np.array(numbers)[place]
         files = [about["place"][0] for about in abouts]
         self._files, self._file_of_part = np.unique(files, return_inverse=True)
         self._offsets = np.array([about["place"][1] for about in abouts], np.int64)
@@ -170,12 +171,16 @@ class Index:
             [self.rows[name] for name in reversed(ROW.names or ())]
         )
 
-    def items(self) -> Iterator[tuple[bytes, list[splits.Row]]]:
-        """Each different image: its digest, and a row for each copy, in a fixed order.
+    def __iter__(self) -> Iterator[splits.Row]:
+        """Each image, ascending by digest; copies by their keys.
 
-        The digests are cut to 16 bytes, and the rows have neither size nor number of
-        channels.
+        Of digests 16 bytes are kept, zeros follow; of keys the hash. Sizes and numbers of
+        channels are not known.
         """
+        return (row for _, copies in self.items() for row in copies)
+
+    def items(self) -> Iterator[tuple[bytes, list[splits.Row]]]:
+        """Each different image: its digest, and the rows of all copies."""
         high, low = (self.rows[name][self._order] for name in ("high", "low"))
         is_first = np.ones(len(high), bool)
         is_first[1:] = (high[1:] != high[:-1]) | (low[1:] != low[:-1])
@@ -187,7 +192,8 @@ class Index:
             chunk = self.rows[self._order[first[0] : end[-1]]].tolist()
             for begin, stop in zip(first, end, strict=True):
                 group = chunk[begin - first[0] : stop - first[0]]
-                digest = group[0][0].to_bytes(8, "big") + group[0][1].to_bytes(8, "big")
+                high_and_low = (group[0][0] << 64) | group[0][1]
+                digest = high_and_low.to_bytes(16, "big").ljust(32, b"\0")
                 yield digest, [self._row(digest, row) for row in group]
 
     def _row(self, digest: bytes, row: tuple[int, ...]) -> splits.Row:
@@ -210,11 +216,7 @@ class Index:
         codes = {split: code for code, split in enumerate(features.SPLITS)}
         codes[""] = _LEFT_OUT
         of_images = np.fromiter(
-            (
-                codes[rule.split_of(digest, row.split, row.text)]
-                for digest, copies in self.items()
-                for row in copies
-            ),
+            (codes[rule.split_of(row.digest, row.split, row.text)] for row in self),
             np.int8,
             len(self.rows),
         )
