@@ -6,6 +6,7 @@ Example at a time. It is sorted by digest, so classes come mixed and a second ru
 same bytes.
 """
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
@@ -35,9 +36,15 @@ BATCH_BYTES = 32 << 20
 
 def build(pipeline: beam.Pipeline, job: steps.Job) -> None:
     """Adds the whole job to `pipeline`."""
+    units = list(job.plan.units)
+    ignored = indices.Part({})
+    for name in job.plan.ignored:
+        ignored.leave_out(records.Ignored(name))
+    # Every step holds a copy of the job, so not the names of all files.
+    job = dataclasses.replace(job, plan=job.plan.reader())
     found = (
         pipeline
-        | "Parts" >> beam.Create(list(job.plan.units))
+        | "Parts" >> beam.Create(units)
         | "SpreadParts" >> beam.Reshuffle()
         | "ReadParts" >> beam.ParDo(_ReadParts(job))
     )
@@ -53,7 +60,7 @@ def build(pipeline: beam.Pipeline, job: steps.Job) -> None:
         found
         | "StoreExamples" >> beam.ParDo(_StoreExamples(job))
         | "GatherIndex" >> beam.combiners.ToList()
-        | "AssignSplits" >> beam.ParDo(_AssignSplits(job))
+        | "AssignSplits" >> beam.ParDo(_AssignSplits(job, ignored.to_bytes()))
         | "SpreadShards" >> beam.Reshuffle()
         | "WriteShards" >> beam.ParDo(shards.WriteShard(job))
     )
@@ -165,13 +172,17 @@ class _StoreExamples(steps.RefusingDoFn):
 class _AssignSplits(steps.RefusingDoFn):
     """Index of the whole source -> what each file holds; writes summary and quarantine."""
 
+    def __init__(self, job: steps.Job, ignored: tuple[bytes, str]):
+        super().__init__(job)
+        self._ignored = ignored
+
     def process(
         self, parts: list[tuple[bytes, str]]
     ) -> Iterator[tuple[str, int, int, list[str], bytes]]:
         job = self._job
         if steps.has_refusal(job):  # of a part
             return
-        index = indices.Index(parts, job.labels)
+        index = indices.Index([*parts, self._ignored], job.labels)
         try:
             acceptance.check_readable(index, job.max_unreadable_share)
             rule = splits.assign(
@@ -182,7 +193,7 @@ class _AssignSplits(steps.RefusingDoFn):
             self._refuse(error)
             return
         reports.write_quarantine(job.output_uri, index.unreadable)
-        summary = reports.summarise(job.plan, index, rule, job.labels)
+        summary = reports.summarise(job.plan.layout.format, index, rule, job.labels)
         reports.write_summary(job.output_uri, summary)
         yield from index.shards(
             rule, lambda split, size: job.shards or shards.number_of(split, size)

@@ -4,16 +4,15 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from components.image_example_gen import records, splits, uris, windows
+from components.image_example_gen import records, splits, uris
 from components.image_example_gen.index import Index
-from schema import image_names
 
 SUMMARY_FILE = "summary.json"
 QUARANTINE_FILE = "quarantine.jsonl"
 
 
 def summarise(
-    plan: windows.Images,
+    format: str,
     index: Index,
     rule: splits.Assignment,
     labels: tuple[str, ...],
@@ -21,21 +20,20 @@ def summarise(
     """Summary of an ingest as it is written to JSON.
 
     Args:
-      plan: the source. index: all that was found in it.
+      format: of the source. index: all that was found in it.
       rule: who goes where.
       labels: classes of the contract.
     """
     return {
-        "format": plan.layout.format,
+        "format": format,
         "images": {
             split: sum(counts.values()) for split, counts in rule.images.items()
         },
         "images_per_class": rule.images,
         "missing_classes": _missing_classes(rule, labels),
         "unreadable": len(index.unreadable),
-        "ignored": len(plan.ignored) + index.ignored,
-        "ignored_images": sum(map(image_names.is_image_name, plan.ignored))
-        + index.ignored_images,
+        "ignored": index.ignored,
+        "ignored_images": index.ignored_images,
         "duplicates_dropped": rule.duplicates_dropped,
         "duplicates_kept": rule.duplicates_kept,
         "label_conflicts": rule.label_conflicts,
