@@ -157,7 +157,8 @@ class _StoreExamples(steps.RefusingDoFn):
                         self._undecodable.inc()
                     part.leave_out(record)
                     continue
-                place = self._stored.add(examples.serialize(record))
+                store = examples.serialize if record.encoded else examples.defer
+                place = self._stored.add(store(record))
                 part.add(record, place)
         except SlimlineError as error:
             self._refuse(error)

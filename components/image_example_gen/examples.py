@@ -1,46 +1,46 @@
-"""Records as serialised tf.train.Examples, with their image or with where to read it again."""
+"""Records as serialised tf.train.Examples, or for now as what they are made of later."""
 
+import json
 from collections.abc import Callable
 
 import tensorflow as tf
 
-from components.image_example_gen import reading
+from components.image_example_gen import splits
+from components.image_example_gen.reading import Record
 from schema import features
 
 
-def serialize(record: reading.Record) -> bytes:
-    """A tf.train.Example; the same record gives the same bytes.
-
-    One whose image is read again later holds the name of its file and its digest in place
-    of the image, for `complete`.
-    """
+def serialize(record: Record) -> bytes:
+    """A tf.train.Example; the same record gives the same bytes."""
     row = record.row
-    name = record.name.encode("utf-8", "surrogateescape")
-    image = [record.encoded] if record.encoded else [name, row.digest]
+    values: dict[str, bytes | int] = {
+        features.ENCODED: record.encoded,
+        features.FORMAT: record.format.encode(),
+        features.HEIGHT: row.height,
+        features.WIDTH: row.width,
+        features.LABEL: record.label,
+        features.TEXT: row.text.encode("utf-8", "surrogateescape"),
+        features.KEY: row.key.encode("utf-8", "surrogateescape"),
+    }
     example = tf.train.Example()
     feature = example.features.feature
-    feature[features.ENCODED].bytes_list.value.extend(image)
-    for key, text in (
-        (features.FORMAT, record.format),
-        (features.TEXT, row.text),
-        (features.KEY, row.key),
-    ):
-        encoded = text.encode("utf-8", "surrogateescape")
-        feature[key].bytes_list.value.append(encoded)
-    for key, number in (
-        (features.HEIGHT, row.height),
-        (features.WIDTH, row.width),
-        (features.LABEL, record.label),
-    ):
-        feature[key].int64_list.value.append(number)
+    for name, value in values.items():
+        if isinstance(value, bytes):
+            feature[name].bytes_list.value.append(value)
+        else:
+            feature[name].int64_list.value.append(value)
     return example.SerializeToString(deterministic=True)
 
 
-def complete(serialised: bytes, read: Callable[[str, bytes], bytes]) -> bytes:
-    """An Example of `serialize` with its image, which `read` gives by name and digest."""
-    example = tf.train.Example.FromString(serialised)
-    values = example.features.feature[features.ENCODED].bytes_list.value
-    name, digest = values
-    del values[:]
-    values.append(read(name.decode("utf-8", "surrogateescape"), digest))
-    return example.SerializeToString(deterministic=True)
+def defer(record: Record) -> bytes:
+    """What `complete` needs of a record whose image is read again."""
+    digest, *row = record.row
+    fields = (digest.hex(), row, record.label, record.format, record.name)
+    return json.dumps(fields).encode()
+
+
+def complete(deferred: bytes, read: Callable[[str, bytes], bytes]) -> bytes:
+    """The Example of a record with its image, which `read` gives by name and digest."""
+    digest, fields, label, format, name = json.loads(deferred)
+    row = splits.Row(bytes.fromhex(digest), *fields)
+    return serialize(Record(row, label, format, read(name, row.digest), name))

@@ -86,7 +86,7 @@ class Part:
     def add(self, record: Record, place: spool.Place) -> None:
         """Adds a record; its Example lies at `place`."""
         row = record.row
-        kind = Kind(row.split, row.text, record.label, bool(record.image_bytes))
+        kind = Kind(row.split, row.text, record.label, not record.encoded)
         number = self._known.get(kind)
         if number is None:
             number = len(self._known) + self._others.setdefault(kind, len(self._others))
