@@ -6,6 +6,7 @@ epoch. Either way the order of the images follows from (seed, epoch) alone, so a
 that starts at step n sees what an uninterrupted one sees there.
 """
 
+import contextlib
 import dataclasses
 from collections.abc import Iterator, Sequence
 from concurrent import futures
@@ -14,8 +15,8 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from schema import features
-from schema.errors import TrainError
+from schema import example_labels, features
+from schema.errors import DataError, TrainError
 from trainer import sampling
 from trainer.augmentation import recipe
 from trainer.config import TrainerConfig
@@ -27,8 +28,15 @@ READ_FEATURES = {
     features.LABEL: tf.io.FixedLenFeature([], tf.int64),
 }
 EVAL_BATCH_SIZE = 256
-# Serialised examples held for shuffling when the images do not fit into memory.
+# Serialised examples held for shuffling when the images do not fit into memory: so many, but
+# of large ones so many bytes.
 SHUFFLE_BUFFER = 20_000
+SHUFFLE_BYTES = 256 << 20
+# Files read side by side in training, and how many examples come from one before the next.
+FILES_AT_ONCE = 4
+BLOCK_LENGTH = 16
+# In the message of TensorFlow's error about a file that holds another number of examples.
+_OTHER_NUMBER = "was expected to contain"
 
 # No function here branches on a tensor, so there is nothing for AutoGraph to rewrite; with
 # it the code of the Transform graph that they call took five seconds of every process.
@@ -45,14 +53,16 @@ class Split:
       labels: int64 [num_examples], in file order.
       images: float32 [num_examples, height, width, channels], or None where they are
         not kept in memory.
-      first_places: place among all images of the first one of each file.
+      sizes: number of examples in each file.
+      shuffle_buffer: examples held for shuffling where images are read from the files.
     """
 
     files: tuple[str, ...]
     transform: tft.TFTransformOutput
     labels: np.ndarray
     images: np.ndarray | None = None
-    first_places: tuple[int, ...] = ()
+    sizes: tuple[int, ...] = ()
+    shuffle_buffer: int = SHUFFLE_BUFFER
 
     @property
     def num_examples(self) -> int:
@@ -68,7 +78,7 @@ class Split:
                 stop = start + batch_size
                 yield self.images[start:stop], self.labels[start:stop]
         else:
-            yield from _preprocessed(self.files, self.transform, batch_size)
+            yield from _preprocessed(self.files, self.sizes, self.transform, batch_size)
 
 
 def load_split(
@@ -76,29 +86,61 @@ def load_split(
 ) -> Split:
     """Split in `patterns`, with its preprocessed images where they fit `cache_bytes`.
 
+    Labels and numbers of examples are those that ingest has written, where it has.
+
     Raises:
       TrainError: there is no image in the files.
+      DataError: the files hold other examples than were ingested; of images that are not
+        kept in memory, that is found out when they are read.
     """
     files = tuple(
         sorted(file for pattern in patterns for file in tf.io.gfile.glob(pattern))
     )
-    labels_by_file = [_read_labels(file) for file in files]
+    labels_by_file = [_labels_of(file) for file in files]
     labels = np.concatenate([np.empty([0], np.int64), *labels_by_file])
     if not len(labels):
         raise TrainError(f"no images in {', '.join(patterns)}")
+    sizes = tuple(map(len, labels_by_file))
     image_shape = transform.transformed_feature_spec()[features.IMAGE_XF].shape
     image_bytes = 4 * int(np.prod(image_shape))
     if len(labels) * image_bytes > cache_bytes:
-        ends = np.cumsum([len(of_file) for of_file in labels_by_file])
-        first_places = tuple(int(end) for end in [0, *ends[:-1]])
-        return Split(files, transform, labels, first_places=first_places)
+        file_bytes = sum(tf.io.gfile.stat(file).length for file in files)
+        buffer = min(SHUFFLE_BUFFER, 1 + SHUFFLE_BYTES * len(labels) // file_bytes)
+        return Split(files, transform, labels, None, sizes, buffer)
     images = np.empty([len(labels), *image_shape], np.float32)
     filled = 0
-    for batch_images, _ in _preprocessed(files, transform, EVAL_BATCH_SIZE):
+    for batch_images, batch_labels in _preprocessed(
+        files, sizes, transform, EVAL_BATCH_SIZE
+    ):
         stop = filled + len(batch_images)
+        if not np.array_equal(batch_labels, labels[filled:stop]):
+            raise DataError(
+                "the labels of examples are not those that were ingested",
+                found=f"among examples {filled:,} to {stop:,} of {patterns[0]}",
+                tip="--no-cache ingests them again",
+            )
         images[filled:stop] = batch_images
         filled = stop
-    return Split(files, transform, labels, images)
+    return Split(files, transform, labels, images, sizes)
+
+
+@contextlib.contextmanager
+def complete() -> Iterator[None]:
+    """Within, files that hold other numbers of examples than were ingested are refused.
+
+    Raises:
+      DataError: one does.
+    """
+    try:
+        yield
+    except tf.errors.FailedPreconditionError as error:
+        if _OTHER_NUMBER not in error.message:
+            raise
+        raise DataError(
+            "a file of examples holds another number than was ingested",
+            found=error.message.splitlines()[0],
+            tip="--no-cache ingests them again",
+        ) from error
 
 
 def preprocess(
@@ -123,6 +165,11 @@ def training_batches(
     steps_per_epoch = split.num_examples // batch_size
     first_epoch, offset = divmod(first_step, steps_per_epoch)
     epochs = tf.data.Dataset.range(first_epoch, np.iinfo(np.int64).max)
+    # Its own: once applied within the graph of a training, it cannot be applied outside,
+    # where the eval split is preprocessed.
+    transform = split.transform and tft.TFTransformOutput(
+        split.transform.transform_savedmodel_dir.rpartition("/")[0]
+    )
 
     @_as_written
     def epoch_batches(epoch: tf.Tensor) -> tf.data.Dataset:
@@ -143,7 +190,7 @@ def training_batches(
             places = tf.data.Dataset.from_tensor_slices(order)
             return _from_memory(split.images, split.labels, rest_of_epoch(places))
         records = _shuffled_records(split, repeats, seed, epoch)
-        return _preprocess(rest_of_epoch(records), split.transform)
+        return _preprocess(rest_of_epoch(records), transform)
 
     @_as_written
     def augmented(
@@ -167,6 +214,17 @@ def training_batches(
         .map(augmented, num_parallel_calls=2, deterministic=True)
         .prefetch(4)
     )
+
+
+def _labels_of(file: str) -> np.ndarray:
+    """Labels of the Examples of a file, int64: those ingest wrote, or else read from it."""
+    beside = example_labels.path_of(file)
+    if tf.io.gfile.exists(beside):
+        with tf.io.gfile.GFile(beside, "rb") as content:
+            labels = example_labels.decode(content.read())
+        if labels is not None:
+            return labels
+    return _read_labels(file)
 
 
 def _read_labels(file: str) -> np.ndarray:
@@ -199,18 +257,35 @@ def _preprocess(
 
 
 def _preprocessed(
-    files: Sequence[str], transform: tft.TFTransformOutput, batch_size: int
+    files: Sequence[str],
+    sizes: Sequence[int],
+    transform: tft.TFTransformOutput,
+    batch_size: int,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     def start() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        batches = tf.data.TFRecordDataset(list(files), COMPRESSION).batch(batch_size)
+        records = tf.data.Dataset.from_tensor_slices(
+            (list(files), np.array(sizes, np.int64))
+        ).flat_map(_records)
+        batches = records.batch(batch_size)
         return _preprocess(batches, transform).prefetch(2).as_numpy_iterator()
 
     # A thread has no default graph, so this is eager even where a training asks from
     # within its own, finished one.
     with futures.ThreadPoolExecutor(max_workers=1) as thread:
         iterator = thread.submit(start).result()
-        while (batch := thread.submit(next, iterator, None).result()) is not None:
+        while True:
+            with complete():
+                batch = thread.submit(next, iterator, None).result()
+            if batch is None:
+                return
             yield batch
+
+
+@_as_written
+def _records(file: tf.Tensor, size: tf.Tensor) -> tf.data.Dataset:
+    """Serialised Examples of a file; an error where they are not `size`."""
+    records = tf.data.TFRecordDataset(file, COMPRESSION)
+    return records.apply(tf.data.experimental.assert_cardinality(size))
 
 
 def _repeats(split: Split, config: TrainerConfig, epoch: tf.Tensor) -> tf.Tensor | None:
@@ -255,13 +330,14 @@ def _shuffled_records(
     """Serialised Examples of an epoch, each as often as `repeats` says."""
     order = _order(None, len(split.files), seed, epoch)
     files = tf.constant(split.files)
-    first_places = tf.constant(split.first_places, tf.int64)
+    sizes = tf.constant(split.sizes, tf.int64)
+    first_places = tf.cumsum(sizes, exclusive=True)
 
     def repeated(place: tf.Tensor, record: tf.Tensor) -> tf.data.Dataset:
         return tf.data.Dataset.from_tensors(record).repeat(tf.gather(repeats, place))
 
     def records_of(number: tf.Tensor) -> tf.data.Dataset:
-        records = tf.data.TFRecordDataset(tf.gather(files, number), COMPRESSION)
+        records = _records(tf.gather(files, number), tf.gather(sizes, number))
         if repeats is None:
             return records
         first_place = tf.gather(first_places, number)
@@ -269,6 +345,14 @@ def _shuffled_records(
 
     return (
         tf.data.Dataset.from_tensor_slices(order)
-        .flat_map(records_of)
-        .shuffle(SHUFFLE_BUFFER, seed=seed + epoch, reshuffle_each_iteration=False)
+        .interleave(
+            records_of,
+            cycle_length=FILES_AT_ONCE,
+            block_length=BLOCK_LENGTH,
+            num_parallel_calls=FILES_AT_ONCE,
+            deterministic=True,
+        )
+        .shuffle(
+            split.shuffle_buffer, seed=seed + epoch, reshuffle_each_iteration=False
+        )
     )

@@ -315,7 +315,8 @@ def _run(
                 and not measure.state.is_over
                 and not held.number
             ):
-                session.run(graph.train_op)
+                with input_pipeline.complete():
+                    session.run(graph.train_op)
     except v1.train.NanLossDuringTrainingError as error:
         rate = train_config.learning_rate
         raise TrainError(

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 
 from components.image_example_gen import splits
+from components.image_example_gen.index import Index
 from components.image_example_gen.layouts import layout
 from schema import class_names, contract, features, spelling
 from schema.errors import ConfigError, DataError
@@ -11,7 +12,7 @@ MIN_CLASSES = 2
 MAX_NAMED = 3
 
 
-def check_readable(index: splits.Index, max_share: float) -> None:
+def check_readable(index: Index, max_share: float) -> None:
     """Checks that nearly all images of a source can be read.
 
     Args:
@@ -21,10 +22,10 @@ def check_readable(index: splits.Index, max_share: float) -> None:
       DataError: there are no images, or more of them than allowed are unreadable.
     """
     total = len(index.rows) + len(index.unreadable)
-    if not index.rows and not index.unreadable:
+    if not total:
         raise DataError("there are no images in the data")
     share = len(index.unreadable) / total
-    if not index.rows or share > max_share:
+    if share == 1 or share > max_share:
         named = "; ".join(
             f"{key}: {reason}" for key, reason in index.unreadable[:MAX_NAMED]
         )

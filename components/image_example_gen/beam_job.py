@@ -1,13 +1,13 @@
 """Beam job of ImageExampleGen: a source to TFRecords of Examples in three splits.
 
-Two passes over light and heavy data meet: rows without pixels (digest, split, class) are
-gathered in one place and become the rule that says who goes where; the images wait in files
-(`spool`) and follow it into their shards. A shard is sorted by digest, so classes come mixed and a second run
-writes the same bytes.
+Examples wait in files (`spool`) while 32 bytes of each (`index`) are gathered in one place,
+which decides about split, file and order. Then each file of a split is written by itself, an
+Example at a time. It is sorted by digest, so classes come mixed and a second run writes the
+same bytes.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
+import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import apache_beam as beam
@@ -15,6 +15,7 @@ import numpy as np
 
 from components.image_example_gen import (
     acceptance,
+    examples,
     reading,
     records,
     reports,
@@ -24,6 +25,7 @@ from components.image_example_gen import (
     steps,
     windows,
 )
+from components.image_example_gen import index as indices
 from components.image_example_gen.records import ImageFile, PixelBatch
 from schema.errors import DataError, SlimlineError
 
@@ -34,9 +36,15 @@ BATCH_BYTES = 32 << 20
 
 def build(pipeline: beam.Pipeline, job: steps.Job) -> None:
     """Adds the whole job to `pipeline`."""
+    units = list(job.plan.units)
+    ignored = indices.Part({})
+    for name in job.plan.ignored:
+        ignored.leave_out(records.Ignored(name))
+    # Every step holds a copy of the job, so not the names of all files.
+    job = dataclasses.replace(job, plan=job.plan.reader())
     found = (
         pipeline
-        | "Parts" >> beam.Create(list(job.plan.units))
+        | "Parts" >> beam.Create(units)
         | "SpreadParts" >> beam.Reshuffle()
         | "ReadParts" >> beam.ParDo(_ReadParts(job))
     )
@@ -48,26 +56,12 @@ def build(pipeline: beam.Pipeline, job: steps.Job) -> None:
             | "SpreadImages" >> beam.Reshuffle()
             | "FetchImages" >> beam.ParDo(_FetchImages(job))
         )
-    read = found | "ToRecords" >> beam.ParDo(_ToRecords(job)).with_outputs(
-        "index", main="images"
-    )
-    assignment = (
-        read.index
-        | "GatherIndex" >> beam.CombineGlobally(_GatherIndex())
-        | "AssignSplits" >> beam.ParDo(_AssignSplits(job))
-    )
-    empty: list[tuple[tuple[str, int], list[tuple]]] = [
-        ((split, shard), [])
-        for split, count in job.shards.items()
-        for shard in range(count)
-    ]
-    routed = read.images | "ToShards" >> beam.ParDo(
-        _ToShards(job), beam.pvalue.AsSingleton(assignment)
-    )
     _ = (
-        (routed, pipeline | "EveryShard" >> beam.Create(empty))
-        | "JoinShards" >> beam.Flatten()
-        | "GroupShards" >> beam.GroupByKey()
+        found
+        | "StoreExamples" >> beam.ParDo(_StoreExamples(job))
+        | "GatherIndex" >> beam.combiners.ToList()
+        | "AssignSplits" >> beam.ParDo(_AssignSplits(job, ignored.to_bytes()))
+        | "SpreadShards" >> beam.Reshuffle()
         | "WriteShards" >> beam.ParDo(shards.WriteShard(job))
     )
 
@@ -140,8 +134,8 @@ class _FetchImages(steps.RefusingDoFn):
         yield found
 
 
-class _ToRecords(steps.RefusingDoFn):
-    """What was found -> a batch of records; on the side, their index."""
+class _StoreExamples(steps.RefusingDoFn):
+    """What was found -> the index of the Examples that it made of them, in the spool."""
 
     def __init__(self, job: steps.Job):
         super().__init__(job)
@@ -150,101 +144,58 @@ class _ToRecords(steps.RefusingDoFn):
 
     def setup(self) -> None:
         self._classes = records.Classes(self._job.labels)
+        self._kinds = indices.known_kinds(self._job.labels)
+        self._stored = spool.Writer(self._job.spool_uri)
 
-    def process(self, found: Any) -> Iterator[Any]:
-        index: tuple[list, list, list] = ([], [], [])
-        batch: list[tuple] = []
-        images = spool.Writer(self._job.spool_uri)
+    def process(self, found: Any) -> Iterator[tuple[bytes, str]]:
+        part = indices.Part(self._kinds)
+        self._stored.close_if_long()
         try:
             for record in reading.records_of(found, self._job.plan, self._classes):
-                if isinstance(record, records.Unreadable):
-                    self._undecodable.inc()
-                    index[1].append(tuple(record))
+                if not isinstance(record, reading.Record):
+                    if isinstance(record, records.Unreadable):
+                        self._undecodable.inc()
+                    part.leave_out(record)
                     continue
-                if isinstance(record, records.Ignored):
-                    index[2].append(tuple(record))
-                    continue
-                # Plain tuples: Beam's coder passes over them without pickling.
-                row = tuple(record.row)
-                index[0].append(row)
-                place = tuple(images.add(record.encoded)) if record.encoded else None
-                batch.append((row, record.label, record.format, record.name, place))
+                store = examples.serialize if record.encoded else examples.defer
+                place = self._stored.add(store(record))
+                part.add(record, place)
         except SlimlineError as error:
             self._refuse(error)
             return
-        images.close()
-        self._read.inc(len(batch))
-        yield batch
-        yield beam.pvalue.TaggedOutput("index", index)
+        self._read.inc(len(part))
+        yield part.to_bytes()
 
-
-class _GatherIndex(beam.CombineFn):
-    """Joins the indices of all parts of a source, as plain tuples."""
-
-    def create_accumulator(self) -> tuple[list, list, list]:
-        return [], [], []
-
-    def add_input(
-        self, accumulator: tuple[list, list, list], part: tuple[list, list, list]
-    ) -> tuple[list, list, list]:
-        for gathered, more in zip(accumulator, part, strict=True):
-            gathered.extend(more)
-        return accumulator
-
-    def merge_accumulators(
-        self, accumulators: Iterable[tuple[list, list, list]]
-    ) -> tuple[list, list, list]:
-        merged = self.create_accumulator()
-        for accumulator in accumulators:
-            self.add_input(merged, accumulator)
-        return merged
-
-    def extract_output(
-        self, accumulator: tuple[list, list, list]
-    ) -> tuple[list, list, list]:
-        return accumulator
+    def finish_bundle(self) -> None:
+        self._stored.close()
 
 
 class _AssignSplits(steps.RefusingDoFn):
-    """Index of the whole source -> the rule; writes summary and quarantine."""
+    """Index of the whole source -> what each file holds; writes summary and quarantine."""
 
-    def process(self, parts: tuple[list, list, list]) -> Iterator[tuple | None]:
+    def __init__(self, job: steps.Job, ignored: tuple[bytes, str]):
+        super().__init__(job)
+        self._ignored = ignored
+
+    def process(
+        self, parts: list[tuple[bytes, str]]
+    ) -> Iterator[tuple[str, int, int, list[str], bytes]]:
         job = self._job
-        index = splits.Index.of(parts)
         if steps.has_refusal(job):  # of a part
-            yield None
             return
+        index = indices.Index([*parts, self._ignored], job.labels)
         try:
             acceptance.check_readable(index, job.max_unreadable_share)
             rule = splits.assign(
-                index.rows, job.eval_fraction, job.test_fraction, job.split_seed
+                index, job.eval_fraction, job.test_fraction, job.split_seed
             )
             acceptance.check_splits(rule)
         except DataError as error:
             self._refuse(error)
-            yield None
             return
         reports.write_quarantine(job.output_uri, index.unreadable)
         summary = reports.summarise(job.plan, index, rule, job.labels)
         reports.write_summary(job.output_uri, summary)
-        yield tuple(rule)
-
-
-class _ToShards(steps.RefusingDoFn):
-    """Batches of records -> ((split, shard), records)."""
-
-    def process(
-        self, batch: list[tuple], assignment: tuple | None
-    ) -> Iterable[tuple[tuple[str, int], list[tuple]]]:
-        if assignment is None:  # the data are refused already; nothing is written
-            return []
-        rule = splits.Assignment(*assignment)
-        routed = defaultdict(list)
-        for record in batch:
-            row = splits.Row(*record[0])
-            split = rule.split_of(row.digest, row.split, row.group)
-            if split:
-                # The first bytes decide the split; later ones spread over shards evenly.
-                number = int.from_bytes(row.digest[8:16], "big")
-                routed[(split, number % self._job.shards[split])].append(record)
-        return list(routed.items())
+        yield from index.shards(
+            rule, lambda split, size: job.shards or shards.number_of(split, size)
+        )

@@ -88,7 +88,8 @@ class ImageExampleGen(base_beam_component.BaseBeamComponent):
           split_seed: int, another draw of both for every value.
           max_unreadable_share: float, share of images that may be left out as unreadable.
           channels: int, 1 or 3; raw formats must agree, image files stay as they are.
-          output_shards: int, files a split; 0 means 4 for train and 1 for the others.
+          output_shards: int, files a split; 0 means files of 100 to 200 MB, at least 4 for
+            train (`shards.number_of`).
           source_fingerprint: str, of the code, for the cache.
         """
         super().__init__(

@@ -31,7 +31,6 @@ from schema.split_rule import SplitRule
 
 CONTRACT_KEY = "contract"
 EXAMPLES_KEY = "examples"
-DEFAULT_SHARDS = {features.TRAIN: 4, features.EVAL: 1, features.TEST: 1}
 
 _LOGGER = logging.getLogger("slimline.ingest")
 
@@ -116,7 +115,6 @@ def _make_job(
     answers = dataclasses.replace(answers, format=exec_properties["input_format"])
     plan = windows.plan(data_sets, answers)
     acceptance.check_channels(plan.layout, exec_properties["channels"])
-    shards = exec_properties.get("output_shards") or 0
     return steps.Job(
         plan=plan,
         labels=_read_labels(input_dict),
@@ -124,7 +122,7 @@ def _make_job(
         test_fraction=exec_properties["test_fraction"],
         split_seed=int(exec_properties.get("split_seed") or 0),
         max_unreadable_share=exec_properties["max_unreadable_share"],
-        shards={split: shards or DEFAULT_SHARDS[split] for split in features.SPLITS},
+        shards=exec_properties.get("output_shards") or 0,
         output_uri=output_uri,
         working_uri=uris.join(output_uri, f".working-{uuid.uuid4().hex}"),
     )

@@ -1,11 +1,11 @@
-"""Images gathered from all rows of a source, 41 bytes a row."""
+"""Images gathered from all rows of a source, 25 bytes a row."""
 
 from array import array
 from typing import NamedTuple
 
 import numpy as np
 
-DIGEST = "S32"  # a SHA-256; NumPy drops zeros at the end of what it gives back
+DIGEST = "S16"  # half a SHA-256; NumPy drops zeros at the end of what it gives back
 
 
 class Images(NamedTuple):
@@ -50,7 +50,7 @@ class Gatherer:
         self._groups = _Texts()
 
     def add(self, digest: bytes, code: int, text: str, group: str) -> None:
-        """Adds a row: 32 bytes of digest, official split, class and group."""
+        """Adds a row: 16 bytes of digest, official split, class and group."""
         self._digests += digest
         self._codes.append(code)
         self._classes.add(text)

@@ -23,6 +23,7 @@ class Record(NamedTuple):
       format: 'jpeg' or 'png'.
       encoded: bytes of that format; b'' where they are read again from `name`.
       name: its file in the source.
+      image_bytes: of the image where it is read again, else 0.
     """
 
     row: splits.Row
@@ -30,6 +31,7 @@ class Record(NamedTuple):
     format: str
     encoded: bytes
     name: str
+    image_bytes: int = 0
 
 
 class Progress:
@@ -131,4 +133,5 @@ def _from_file(
         is_random_access and bool(image.name) and verdict.encoded is image.data
     )
     encoded = b"" if is_read_again else verdict.encoded
-    return Record(row, label, verdict.format, encoded, image.name)
+    image_bytes = len(image.data) if is_read_again else 0
+    return Record(row, label, verdict.format, encoded, image.name, image_bytes)

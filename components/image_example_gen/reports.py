@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from components.image_example_gen import records, splits, uris, windows
-from schema import image_names
+from components.image_example_gen.index import Index
 from schema.split_rule import SplitRule
 
 SUMMARY_FILE = "summary.json"
@@ -15,7 +15,7 @@ QUARANTINE_FILE = "quarantine.jsonl"
 
 def summarise(
     plan: windows.Images,
-    index: splits.Index,
+    index: Index,
     rule: splits.Assignment,
     labels: tuple[str, ...],
 ) -> dict[str, Any]:
@@ -26,7 +26,6 @@ def summarise(
       rule: who goes where.
       labels: classes of the contract.
     """
-    ignored = [*plan.ignored, *(name for (name,) in index.ignored)]
     return {
         "format": plan.layout.format,
         "images": {
@@ -39,8 +38,8 @@ def summarise(
             SplitRule(rule.test_fraction, rule.seed, plan.grouping.text)
         ),
         "unreadable": len(index.unreadable),
-        "ignored": len(ignored),
-        "ignored_images": sum(image_names.is_image_name(name) for name in ignored),
+        "ignored": index.ignored,
+        "ignored_images": index.ignored_images,
         "duplicates_dropped": rule.duplicates_dropped,
         "duplicates_kept": rule.duplicates_kept,
         "label_conflicts": rule.label_conflicts,

@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from components.image_example_gen import gathered, records, stand_ins
+from components.image_example_gen import gathered, stand_ins
 from components.image_example_gen.stand_ins import EVAL, TEST, TRAIN
 from schema import class_names, features
 from schema.errors import DataError
@@ -34,6 +34,8 @@ MIN_IMAGES_TO_CUT = 3
 # were trained on: in that of the larger code.
 _NAMES = {TRAIN: features.TRAIN, EVAL: features.EVAL, TEST: features.TEST}
 _CODES = {"": TRAIN, **{name: code for code, name in _NAMES.items()}}
+# Of a digest, so many bytes tell images apart: the index of a large source keeps no more.
+_DIGEST_BYTES = 16
 # Of the hash, so many bits make u: a float holds them exactly.
 _U_BITS = 48
 
@@ -91,6 +93,7 @@ class Assignment(NamedTuple):
 
     def split_of(self, digest: bytes, split: str, group: str = "") -> str:
         """Split of an image; '' for a copy that is left out."""
+        digest = digest[:_DIGEST_BYTES]
         winner, group = self.repeated.get(digest, (split, group))
         if _CODES[split] < _CODES[winner]:
             return ""
@@ -128,7 +131,7 @@ def assign(
     several classes or groups the first by name.
 
     Args:
-      rows: each is looked at once, 41 bytes of it are kept meanwhile.
+      rows: each is looked at once, 25 bytes of it are kept meanwhile.
       eval_fraction: share of train for eval, in [0, 1); used when eval is missing.
       test_fraction: share of train for test, in [0, 1); used when test is missing.
       seed: another draw for every value.
@@ -138,7 +141,7 @@ def assign(
     """
     gatherer = gathered.Gatherer()
     for row in rows:
-        gatherer.add(row.digest, _CODES[row.split], row.text, row.group)
+        gatherer.add(row.digest[:_DIGEST_BYTES], _CODES[row.split], row.text, row.group)
     images = gatherer.images()
     splits = images.greatest(images.codes)
     counts = images.codes == splits[images.of]  # other copies are left out
@@ -199,12 +202,16 @@ def assign(
 
 def _place(digest: bytes, seed: int) -> bytes:
     """The hash that decides about an image or a group."""
-    return digest_of(seed.to_bytes(8, "big") + digest) if seed else digest
+    if not seed:
+        return digest
+    return digest_of(seed.to_bytes(8, "big") + digest)[:_DIGEST_BYTES]
 
 
 def _by_hash(places: bytes, eval_fraction: float, test_fraction: float) -> np.ndarray:
     """Split of each of the hashes that lie in `places` one after another, uint8."""
-    numbers = np.frombuffer(places, ">u8")[::4] >> np.uint64(64 - _U_BITS)
+    numbers = np.frombuffer(places, ">u8")[:: _DIGEST_BYTES // 8] >> np.uint64(
+        64 - _U_BITS
+    )
     u = numbers / 2.0**_U_BITS
     return np.where(
         u < test_fraction, TEST, np.where(u >= 1 - eval_fraction, EVAL, TRAIN)
@@ -212,7 +219,7 @@ def _by_hash(places: bytes, eval_fraction: float, test_fraction: float) -> np.nd
 
 
 def _whole(digest: bytes) -> bytes:
-    return digest.ljust(32, b"\0")
+    return digest.ljust(_DIGEST_BYTES, b"\0")
 
 
 def _repeated(
@@ -253,30 +260,6 @@ def _count(texts: list[str], classes: np.ndarray) -> dict[str, int]:
     return {text: count for text, count in zip(texts, counts, strict=True) if count}
 
 
-class Index(NamedTuple):
-    """All that is known of a source without its pixels.
-
-    Attributes:
-      rows: one an image.
-      unreadable: images left out.
-      ignored: files that are no part of the data set.
-    """
-
-    rows: list[Row]
-    unreadable: list[records.Unreadable]
-    ignored: list[records.Ignored]
-
-    @classmethod
-    def of(cls, parts: tuple[list, list, list]) -> "Index":
-        """Index from the plain tuples that travel between Beam's steps."""
-        rows, unreadable, ignored = parts
-        return cls(
-            [Row(*row) for row in rows],
-            sorted(records.Unreadable(*item) for item in unreadable),
-            sorted(records.Ignored(*item) for item in ignored),
-        )
-
-
 def digest_of(content: bytes) -> bytes:
     """What equal images have in common."""
     return hashlib.sha256(content).digest()
@@ -284,4 +267,4 @@ def digest_of(content: bytes) -> bytes:
 
 def digest_of_group(name: str) -> bytes:
     """What the images of a group have in common."""
-    return digest_of(name.encode("utf-8", "surrogateescape"))
+    return digest_of(name.encode("utf-8", "surrogateescape"))[:_DIGEST_BYTES]

@@ -20,7 +20,7 @@ class Job:
       eval_fraction: share of train for eval. test_fraction: the same for test.
       split_seed: another draw of both for every value.
       max_unreadable_share: unreadable images per image, at most.
-      shards: split -> number of files.
+      shards: number of files a split; 0 for as many as their bytes ask for.
       output_uri: folder of the artifact.
       working_uri: folder for files of this run only.
     """
@@ -31,7 +31,7 @@ class Job:
     test_fraction: float
     split_seed: int
     max_unreadable_share: float
-    shards: dict[str, int]
+    shards: int
     output_uri: str
     working_uri: str
 

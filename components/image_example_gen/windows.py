@@ -54,6 +54,10 @@ class Window:
             for name in plan.ignored
         )
 
+    def reader(self) -> "Window":
+        """The same without the names of files: what it takes to read a part."""
+        return Window(self.spans, tuple(plan.reader() for plan in self.plans))
+
     @property
     def is_random_access(self) -> bool:
         """Whether `read_file` works."""

@@ -2,12 +2,16 @@
 
 import dataclasses
 import pathlib
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_transform as tft
 from tensorflow.python.autograph.impl import api
 
+from schema import example_labels
+from schema.errors import DataError
 from trainer import input_pipeline
 from trainer.config import (
     AugmentationConfig,
@@ -22,8 +26,9 @@ CONFIG = TrainerConfig(
     train=TrainConfig(batch_size=8, seed=3),
     augmentation=AugmentationConfig(flip_left_right=True, pad_crop_px=1),
 )
-# 6 images of one class among 40, in two files.
+# 6 images of one class among 40, in more files than are read side by side.
 COUNT, RARE = 40, 6
+STARTS = (0, 9, 20, 25, 31, 36)
 
 
 def with_train(**changes: object) -> TrainerConfig:
@@ -37,13 +42,45 @@ def files(make_fake, encode_example, tmp_path_factory) -> tuple[str, object]:
     """(pattern, Transform's output) of images that hold their number in one px."""
     fake = make_fake(CONFIG.preprocessing)
     folder: pathlib.Path = tmp_path_factory.mktemp("numbered")
-    for shard, places in enumerate(np.array_split(np.arange(COUNT), [25])):
-        path = folder / f"data_tfrecord-{shard:05}-of-00002.gz"
-        with tf.io.TFRecordWriter(str(path), options="GZIP") as writer:
-            for place in places:
-                png = tf.io.encode_png(np.full([8, 8, 1], place, np.uint8)).numpy()
-                writer.write(encode_example(png, int(place < RARE)))
+    write_files(folder, encode_example, lambda place: int(place < RARE))
     return str(folder / "data_tfrecord-*"), fake.transform
+
+
+def write_files(
+    folder: pathlib.Path, encode_example: Callable, label_of: Callable[[int], int]
+) -> list[pathlib.Path]:
+    """TFRecords of images that hold their number in one px; their paths."""
+    folder.mkdir(exist_ok=True)
+    paths = []
+    for shard, places in enumerate(np.split(np.arange(COUNT), STARTS[1:])):
+        path = folder / f"data_tfrecord-{shard:05}-of-{len(STARTS):05}.gz"
+        paths.append(path)
+        with tf.io.TFRecordWriter(str(path), options="GZIP") as writer:
+            for place in places.tolist():
+                png = tf.io.encode_png(np.full([8, 8, 1], place, np.uint8)).numpy()
+                writer.write(encode_example(png, label_of(place)))
+    return paths
+
+
+@pytest.fixture
+def ingested(files, encode_example, tmp_path) -> tuple[list[pathlib.Path], object]:
+    """(TFRecords as ingest writes them, labels beside, Transform's output).
+
+    Their labels are the numbers of the images.
+    """
+    folder = tmp_path / "Split-train"
+    paths = write_files(folder, encode_example, lambda place: place)
+    for path, places in zip(paths, np.split(np.arange(COUNT), STARTS[1:]), strict=True):
+        beside = pathlib.Path(example_labels.path_of(str(path)))
+        beside.parent.mkdir(parents=True, exist_ok=True)
+        beside.write_bytes(example_labels.encode(places))
+    return paths, files[1]
+
+
+def load(ingested, cache_bytes: int) -> Split:
+    paths, transform = ingested
+    pattern = str(paths[0].parent / "*")
+    return input_pipeline.load_split([pattern], transform, cache_bytes)
 
 
 @pytest.fixture(params=[2**30, 0], ids=["memory", "files"])
@@ -93,6 +130,22 @@ def test_an_epoch_in_memory_sees_every_image_once(files) -> None:
     np.testing.assert_array_equal(np.sort(seen), np.arange(COUNT))
 
 
+def test_an_epoch_from_files_sees_every_image_once_and_mixed(ingested) -> None:
+    found = np.concatenate(batches(load(ingested, 0), CONFIG, 5))
+    np.testing.assert_array_equal(np.sort(found), np.arange(COUNT))
+    of_file = np.searchsorted(STARTS, found, side="right")
+    assert len(np.unique(of_file[:16])) > 3
+
+
+def test_reading_starts_anywhere_in_later_epochs(ingested) -> None:
+    """With a buffer that holds less than an epoch, as of many images."""
+    split = dataclasses.replace(load(ingested, 0), shuffle_buffer=7)
+    whole = batches(split, CONFIG, 20)
+    for first in (1, 5, 13):
+        rest = batches(split, CONFIG, 20 - first, first_step=first)
+        np.testing.assert_array_equal(whole[first:], rest)
+
+
 def test_balanced_sampling_draws_the_classes_alike(split: Split) -> None:
     labels = np.reshape(batches(split, with_train(balanced_sampling=True), 15), [3, -1])
     assert labels.sum(axis=1).tolist() == [COUNT // 2] * 3
@@ -135,3 +188,75 @@ def test_no_function_is_rewritten_by_autograph(
         config = with_train(balanced_sampling=True)
         assert len(batches(loaded, config, 2)) == 2
     assert rewritten == []
+
+
+@pytest.fixture
+def unread(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Files of which the labels were read from the examples themselves."""
+    read, found = input_pipeline._read_labels, []
+
+    def note(file: str) -> np.ndarray:
+        found.append(file)
+        return read(file)
+
+    monkeypatch.setattr(input_pipeline, "_read_labels", note)
+    return found
+
+
+def test_labels_are_those_that_ingest_wrote(ingested, unread) -> None:
+    split = load(ingested, 0)
+    assert unread == []
+    assert split.labels.tolist() == list(range(COUNT))
+    assert split.sizes == tuple(np.diff([*STARTS, COUNT]))
+
+
+def test_without_them_labels_are_read_from_the_examples(ingested, unread) -> None:
+    paths, _ = ingested
+    pathlib.Path(example_labels.path_of(str(paths[1]))).unlink()
+    pathlib.Path(example_labels.path_of(str(paths[4]))).write_bytes(b"nothing")
+    split = load(ingested, 0)
+    assert unread == [str(paths[1]), str(paths[4])]
+    assert split.labels.tolist() == list(range(COUNT))
+
+
+@pytest.mark.parametrize("change", [-1, 1], ids=["fewer", "more"])
+def test_another_number_of_examples_is_refused(ingested, change: int) -> None:
+    """A file was replaced by another after its labels were written."""
+    paths, _ = ingested
+    beside = pathlib.Path(example_labels.path_of(str(paths[2])))
+    labels = np.arange(STARTS[2], STARTS[3] - change)
+    beside.write_bytes(example_labels.encode(labels))
+    with pytest.raises(DataError, match="another number than was ingested"):
+        load(ingested, 2**30)
+    split = load(ingested, 0)
+    with pytest.raises(DataError, match="another number than was ingested") as caught:
+        list(split.batches(8))
+    assert str(len(labels)) in caught.value.found
+    with pytest.raises(DataError), input_pipeline.complete():
+        batches(split, CONFIG, 5)
+
+
+def test_other_labels_than_ingested_are_refused(ingested) -> None:
+    paths, _ = ingested
+    beside = pathlib.Path(example_labels.path_of(str(paths[0])))
+    beside.write_bytes(example_labels.encode(np.arange(1, STARTS[1] + 1)))
+    with pytest.raises(DataError, match="are not those that were ingested"):
+        load(ingested, 2**30)
+
+
+def test_few_large_examples_are_held_for_shuffling(ingested, monkeypatch) -> None:
+    assert load(ingested, 0).shuffle_buffer == input_pipeline.SHUFFLE_BUFFER
+    size = sum(path.stat().st_size for path in ingested[0])
+    monkeypatch.setattr(input_pipeline, "SHUFFLE_BYTES", size // 4)
+    assert load(ingested, 0).shuffle_buffer in (COUNT // 4, COUNT // 4 + 1)
+
+
+def test_eval_is_read_from_files_after_a_training_graph_was_built(files) -> None:
+    """Neither split fits into memory, and the training applies Transform in a graph."""
+    pattern, path = files[0], files[1].transform_savedmodel_dir.rpartition("/")[0]
+    # As in a process that trains: nothing was preprocessed before.
+    split = input_pipeline.load_split([pattern], tft.TFTransformOutput(path), 0)
+    with tf.Graph().as_default():
+        dataset = input_pipeline.training_batches(split, CONFIG, 2, 0)
+        tf.compat.v1.data.make_initializable_iterator(dataset)
+        assert sum(len(images) for images, _ in split.batches(16)) == COUNT

@@ -82,6 +82,10 @@ class Plan:
         readable = tuple(name for name in unit if name not in self.unreadable)
         yield from self.layout.read(self.source.members(readable))
 
+    def reader(self) -> "Plan":
+        """The same without the names of files: what it takes to read a part."""
+        return dataclasses.replace(self, units=(), ignored=())
+
     @property
     def is_random_access(self) -> bool:
         """Whether `read_file` works."""

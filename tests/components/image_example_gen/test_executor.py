@@ -24,8 +24,9 @@ from components.image_example_gen import (
     executor,
     layouts,
     reading,
+    shards,
 )
-from schema import contract, features
+from schema import contract, example_labels, features
 from schema.errors import ConfigError, DataError
 from schema.split_rule import SplitRule
 
@@ -134,6 +135,13 @@ def test_artifact_is_what_stock_components_read(fakes, tmp_path, ingest, caplog)
         "Split-test/data_tfrecord-00000-of-00001.gz",
         "Split-train",
         *(f"Split-train/data_tfrecord-0000{n}-of-00004.gz" for n in range(4)),
+        "labels",
+        "labels/eval",
+        "labels/eval/data_tfrecord-00000-of-00001.npy",
+        "labels/test",
+        "labels/test/data_tfrecord-00000-of-00001.npy",
+        "labels/train",
+        *(f"labels/train/data_tfrecord-0000{n}-of-00004.npy" for n in range(4)),
         "quarantine.jsonl",
         "summary.json",
     ]
@@ -368,6 +376,52 @@ def test_shards_as_asked_for_even_empty_ones(fakes, tmp_path, ingest):
         folder = pathlib.Path(artifact_utils.get_split_uri([examples], split))
         assert len(os.listdir(folder)) == 7  # noqa: PTH208
     assert sum(len(found) for found in read_all(examples).values()) == 12
+
+
+def test_large_splits_have_more_files_and_engines_write_the_same(
+    fakes, tmp_path, ingest, monkeypatch
+):
+    folder = fakes.class_folders(tmp_path / "pets", per_class=150)
+    monkeypatch.setattr(shards, "SHARD_BYTES", 1000)
+    examples = ingest(folder)
+    for split in features.SPLITS:
+        split_folder = pathlib.Path(artifact_utils.get_split_uri([examples], split))
+        files = sorted(split_folder.iterdir())
+        sizes = []
+        for file in files:
+            images = [
+                tf.train.Example.FromString(record)
+                .features.feature[features.ENCODED]
+                .bytes_list.value[0]
+                for record in tf.data.TFRecordDataset(
+                    str(file), "GZIP"
+                ).as_numpy_iterator()
+            ]
+            sizes.append(sum(map(len, images)))
+        assert len(sizes) == max(shards.MIN_SHARDS[split], -(-sum(sizes) // 1000)) > 1
+        mean = sum(sizes) / len(sizes)
+        assert max(abs(size - mean) for size in sizes) <= 300  # an image
+    assert tree(ingest(fakes.pack(folder, tmp_path / "pets.tar"))) == tree(examples)
+    assert tree(ingest(folder, workers=2)) == tree(examples)
+
+
+@pytest.mark.parametrize("is_archive", [False, True])
+def test_labels_lie_beside_the_examples(fakes, tmp_path, ingest, is_archive):
+    path = fakes.class_folders(tmp_path / "pets", ("cat", "dog", "owl"), per_class=20)
+    if is_archive:
+        path = fakes.pack(path, tmp_path / "pets.tar")
+    examples = ingest(path)  # owls are not in the contract
+    for split in features.SPLITS:
+        folder = pathlib.Path(artifact_utils.get_split_uri([examples], split))
+        written = [
+            example_labels.decode(
+                pathlib.Path(example_labels.path_of(str(file))).read_bytes()
+            ).tolist()
+            for file in sorted(folder.iterdir())
+        ]
+        expected = [example[features.LABEL] for example in read(examples, split)]
+        assert list(itertools.chain(*written)) == expected
+        assert set(expected) == {0, 1, features.UNKNOWN_LABEL}
 
 
 def test_unknown_and_missing_classes_reach_the_validation(

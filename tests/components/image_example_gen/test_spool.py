@@ -1,10 +1,19 @@
 """Images between two steps of the job, in files."""
 
 import itertools
+import pickle
 
 import numpy as np
 
-from components.image_example_gen import beam_job, layouts, records, spool, steps
+from components.image_example_gen import (
+    beam_job,
+    layouts,
+    records,
+    spans,
+    spool,
+    steps,
+    windows,
+)
 
 
 def test_images_come_back_from_their_places(tmp_path) -> None:
@@ -35,7 +44,7 @@ def job_of(plan, folder) -> steps.Job:
         test_fraction=0.1,
         split_seed=0,
         max_unreadable_share=0.0,
-        shards={},
+        shards=0,
         output_uri=str(folder),
         working_uri=str(folder / ".working"),
     )
@@ -82,3 +91,27 @@ def test_an_archive_s_images_travel_without_bytes(fakes, tmp_path) -> None:
     (whole,) = found_by(beam_job._FetchImages(job), light)
     np.testing.assert_array_equal(whole[0].pixels, pixels)
     assert whole[1:] == found[1:]
+
+
+def test_steps_hold_no_names_of_files(fakes, tmp_path) -> None:
+    """Of a million files they would be copied with each step of the job."""
+    sizes = {}
+    for per_class in (10, 200):
+        folder = fakes.class_folders(tmp_path / f"pets{per_class}", per_class=per_class)
+        (folder / "notes.txt").write_text("of no class")
+        plan = layouts.plan(str(folder))
+        reader = plan.reader()
+        sizes[per_class] = len(pickle.dumps(reader))
+        for unit in plan.units:
+            assert list(reader.read(unit)) == list(plan.read(unit))
+    assert sizes[200] - sizes[10] < 100
+    assert len(pickle.dumps(plan)) > sizes[200] + 400 * len("cat/image_0001.png")
+
+
+def test_readers_of_a_window_read_its_parts(fakes, tmp_path) -> None:
+    for span in ("1", "2"):
+        fakes.class_folders(tmp_path / span, per_class=4)
+    window = windows.plan(spans.resolve(str(tmp_path / "{SPAN}"), window=2))
+    assert window.reader().units == ()
+    found = [list(window.read(unit)) for unit in window.units]
+    assert [list(window.reader().read(unit)) for unit in window.units] == found
