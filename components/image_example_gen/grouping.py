@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import re
 
-from components.image_example_gen import looks
 from schema.errors import ConfigError
 
 COLUMN, PATH, LOOKS = "column", "path", "looks"
@@ -81,7 +80,6 @@ def parse(text: str) -> Grouping:
         return NO_GROUPS
     kind, _, what = text.partition(":")
     if text == LOOKS:
-        looks.check_installed()
         return Grouping(text, is_by_looks=True)
     if kind == COLUMN and what:
         return Grouping(text, column=what)

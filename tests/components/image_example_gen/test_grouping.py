@@ -250,6 +250,14 @@ def test_a_picture_that_is_saved_again_keeps_its_look():
     assert different == 40
 
 
+def test_the_look_is_the_hash_of_the_library():
+    imagehash = pytest.importorskip("imagehash")
+    for seed in range(20):
+        expected = imagehash.phash(photo(seed).convert("L"), looks.FREQUENCIES)
+        found = looks.group_of(encoded(photo(seed), format="PNG"))
+        assert found.endswith(f":{expected}")
+
+
 def test_the_look_is_that_of_the_upright_picture():
     turned = photo(1).transpose(Image.Transpose.ROTATE_90)
     exif = Image.Exif()
