@@ -87,8 +87,9 @@ class DataConfig:
     group_by: str = setting(
         "",
         "what names the groups of images that one split must hold whole, as those of a"
-        " patient: column:NAME of a table, path:N for the N-th folder below the class, or"
-        " path:REGEX with one group; empty takes each image by itself",
+        " patient: column:NAME of a table, path:N for the N-th folder below the class,"
+        " path:REGEX with one group, or looks for pictures that were saved again; empty takes"
+        " each image by itself",
     )
     max_unreadable_share: Share = setting(
         0.01, "the run fails when a larger share of the images cannot be read"

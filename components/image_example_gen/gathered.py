@@ -31,6 +31,11 @@ class Images(NamedTuple):
     names: list[str]
     groups: np.ndarray
 
+    @property
+    def has_groups(self) -> bool:
+        """Whether any row has a group."""
+        return any(self.names)
+
     def least(self, values: np.ndarray) -> np.ndarray:
         """Smallest value of the rows of each image."""
         return np.minimum.reduceat(values, self.firsts)

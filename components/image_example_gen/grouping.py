@@ -6,10 +6,10 @@ import re
 
 from schema.errors import ConfigError
 
-COLUMN, PATH = "column", "path"
+COLUMN, PATH, LOOKS = "column", "path", "looks"
 EXPECTED = (
-    "column:NAME of a table, path:N for the N-th folder below the class, or path:REGEX"
-    " with one group, which is looked for in the path"
+    "column:NAME of a table, path:N for the N-th folder below the class, path:REGEX with"
+    " one group, which is looked for in the path, or looks"
 )
 
 
@@ -22,12 +22,14 @@ class Grouping:
       column: of the table, or field of the records.
       folder: which one below the class, from 1.
       pattern: regular expression with one group.
+      is_by_looks: whether images that look alike are a group (`looks`).
     """
 
     text: str = ""
     column: str = ""
     folder: int = 0
     pattern: str = ""
+    is_by_looks: bool = False
 
     @property
     def is_by_path(self) -> bool:
@@ -77,6 +79,8 @@ def parse(text: str) -> Grouping:
     if not text:
         return NO_GROUPS
     kind, _, what = text.partition(":")
+    if text == LOOKS:
+        return Grouping(text, is_by_looks=True)
     if kind == COLUMN and what:
         return Grouping(text, column=what)
     if kind == PATH and what.isdecimal() and int(what):

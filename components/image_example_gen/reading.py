@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from components.image_example_gen import records, splits, windows
+from components.image_example_gen import looks, records, splits, windows
 from schema import images
 
 PROGRESS_SECONDS = 1.0
@@ -84,7 +84,7 @@ def records_of(
         if isinstance(item, records.PixelBatch):
             yield from _from_pixels(item, classes, has_pixels)
         elif isinstance(item, records.ImageFile):
-            yield _from_file(item, classes, plan.is_random_access)
+            yield _from_file(item, classes, plan)
         else:
             yield item
 
@@ -112,7 +112,7 @@ def _from_pixels(
 
 
 def _from_file(
-    image: records.ImageFile, classes: records.Classes, is_random_access: bool
+    image: records.ImageFile, classes: records.Classes, plan: windows.Images
 ) -> Record | records.Unreadable:
     verdict = images.check_image(image.data)
     if verdict.reason:
@@ -126,11 +126,11 @@ def _from_file(
         verdict.channels == 1,
         verdict.height,
         verdict.width,
-        image.group,
+        looks.group_of(verdict.encoded) if plan.grouping.is_by_looks else image.group,
     )
     # Files that can be opened again need not wait in memory for their turn to be written.
     is_read_again = (
-        is_random_access and bool(image.name) and verdict.encoded is image.data
+        plan.is_random_access and bool(image.name) and verdict.encoded is image.data
     )
     encoded = b"" if is_read_again else verdict.encoded
     image_bytes = len(image.data) if is_read_again else 0

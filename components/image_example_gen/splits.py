@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from components.image_example_gen import gathered, stand_ins
+from components.image_example_gen import gathered, looks, stand_ins
 from components.image_example_gen.stand_ins import EVAL, TEST, TRAIN
 from schema import class_names, features
 from schema.errors import DataError
@@ -144,60 +144,83 @@ def assign(
         gatherer.add(row.digest[:_DIGEST_BYTES], _CODES[row.split], row.text, row.group)
     images = gatherer.images()
     splits = images.greatest(images.codes)
-    counts = images.codes == splits[images.of]  # other copies are left out
-    classes = images.least(np.where(counts, images.classes, len(images.texts)))
-    groups = images.least(np.where(counts, images.groups, len(images.names)))
+    is_kept = images.codes == splits[images.of]  # other copies are left out
+    classes = images.least(np.where(is_kept, images.classes, len(images.texts)))
+    groups = images.least(np.where(is_kept, images.groups, len(images.names)))
     _refuse_straddling(images.names, groups, splits)
     conflicts = images.greatest(images.classes) != images.least(images.classes)
-    rule = Assignment(
-        eval_fraction=0.0 if EVAL in splits else eval_fraction,
-        test_fraction=0.0 if TEST in splits else test_fraction,
-        seed=seed,
-        stand_ins={},
-        repeated=_repeated(images, splits, groups),
-        images={},
-        duplicates_dropped=int(np.count_nonzero(~counts)),
-        duplicates_kept=int(np.count_nonzero(counts)) - len(images.digests),
-        label_conflicts=int(np.count_nonzero(conflicts)),
-        few_groups={},
+    cut = Cut(
+        0.0 if EVAL in splits else eval_fraction,
+        0.0 if TEST in splits else test_fraction,
+        seed,
     )
     is_cut = splits == TRAIN
-    has_groups = images.names != [""]
-    if has_groups:
-        found, units = np.unique(groups[is_cut], return_inverse=True)
-        digests = np.array(
-            [digest_of_group(images.names[number]) for number in found], gathered.DIGEST
-        )
-    else:
-        digests = images.digests[is_cut]
-        units = np.arange(len(digests))
-    places = digests
-    if seed:
-        seeded = (_place(_whole(digest), seed) for digest in digests)
-        places = np.fromiter(seeded, gathered.DIGEST, len(digests))
-    by_hash = _by_hash(places.tobytes(), rule.eval_fraction, rule.test_fraction)
-    pairs = np.stack([units, classes[is_cut]], axis=1)
-    if has_groups:
-        pairs = np.unique(pairs, axis=0)
-    cut = stand_ins.Units(places, by_hash, pairs, len(images.texts), MIN_IMAGES_TO_CUT)
-    asked = {TEST: rule.test_fraction, EVAL: rule.eval_fraction}
-    cut.fill([split for split, share in asked.items() if share])
-    splits[is_cut] = cut.splits[units]
-    of_row = splits[images.of]
-    few = np.flatnonzero((cut.sizes > 0) & (cut.sizes < MIN_IMAGES_TO_CUT))
-    return rule._replace(
+    digests, units = _units(images, groups, is_cut)
+    by_hash, filled = _fill(cut, digests, units, classes[is_cut], len(images.texts))
+    splits[is_cut] = filled.splits[units]
+    split_of_row = splits[images.of]
+    few = np.flatnonzero((filled.sizes > 0) & (filled.sizes < MIN_IMAGES_TO_CUT))
+    return Assignment(
+        *cut,
         stand_ins={
-            _whole(digests[unit]): _NAMES[cut.splits[unit]]
-            for unit in np.flatnonzero(cut.splits != by_hash)
+            _whole(digests[unit]): _NAMES[filled.splits[unit]]
+            for unit in np.flatnonzero(filled.splits != by_hash)
         },
+        repeated=_repeated(images, splits, groups, is_cut),
         images={
-            name: _count(images.texts, images.classes[counts & (of_row == code)])
+            name: _count(images.texts, images.classes[is_kept & (split_of_row == code)])
             for code, name in _NAMES.items()
         },
+        duplicates_dropped=int(np.count_nonzero(~is_kept)),
+        duplicates_kept=int(np.count_nonzero(is_kept)) - len(images.digests),
+        label_conflicts=int(np.count_nonzero(conflicts)),
         few_groups={
-            images.texts[number]: int(cut.sizes[number]) for number in few if has_groups
+            images.texts[number]: int(filled.sizes[number])
+            for number in few
+            if images.has_groups
         },
     )
+
+
+def _units(
+    images: gathered.Images, groups: np.ndarray, is_cut: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Digests of what moves as a whole, and for each image that is cut which one it is in."""
+    digests, groups = images.digests[is_cut], groups[is_cut]
+    if not images.has_groups:
+        return digests, np.arange(len(digests))
+    of_group = np.array(list(map(digest_of_group, images.names)), gathered.DIGEST)
+    has_none = (groups == 0) & (images.names[0] == "")
+    return np.unique(np.where(has_none, digests, of_group[groups]), return_inverse=True)
+
+
+def _fill(
+    cut: Cut,
+    digests: np.ndarray,
+    units: np.ndarray,
+    classes: np.ndarray,
+    num_classes: int,
+) -> tuple[np.ndarray, stand_ins.Units]:
+    """Splits of the units by their hash alone, and with stand-ins.
+
+    Args:
+      digests: of the units.
+      units: unit of each image. classes: class of each image.
+    """
+    places = digests
+    if cut.seed:
+        seeded = (_place(_whole(digest), cut.seed) for digest in digests)
+        places = np.fromiter(seeded, gathered.DIGEST, len(digests))
+    by_hash = _by_hash(places.tobytes(), cut.eval_fraction, cut.test_fraction)
+    pairs = np.stack([units, classes], axis=1)
+    if len(digests) < len(units):
+        pairs = np.unique(pairs, axis=0)
+    else:
+        pairs = pairs[np.argsort(units, kind="stable")]
+    filled = stand_ins.Units(places, by_hash, pairs, num_classes, MIN_IMAGES_TO_CUT)
+    asked = {TEST: cut.test_fraction, EVAL: cut.eval_fraction}
+    filled.fill([split for split, share in asked.items() if share])
+    return by_hash, filled
 
 
 def _place(digest: bytes, seed: int) -> bytes:
@@ -223,14 +246,13 @@ def _whole(digest: bytes) -> bytes:
 
 
 def _repeated(
-    images: gathered.Images, splits: np.ndarray, groups: np.ndarray
+    images: gathered.Images, splits: np.ndarray, groups: np.ndarray, is_cut: np.ndarray
 ) -> dict[bytes, tuple[str, str]]:
-    differ = (images.least(images.codes) != splits) | (
-        images.least(images.groups) != images.greatest(images.groups)
-    )
+    differ = images.least(images.codes) != images.greatest(images.codes)
+    differ |= images.least(images.groups) != images.greatest(images.groups)
     return {
         _whole(images.digests[image]): (
-            _NAMES[splits[image]] if splits[image] else "",
+            "" if is_cut[image] else _NAMES[splits[image]],
             images.names[groups[image]],
         )
         for image in np.flatnonzero(differ)
@@ -245,7 +267,8 @@ def _refuse_straddling(
     straddling = [
         names[number] for number in np.unique(kinds[1:][kinds[1:] == kinds[:-1]])
     ]
-    if named := [name for name in straddling if name]:
+    # Images that look alike need not be of one picture.
+    if named := [name for name in straddling if name and not looks.is_look(name)]:
         raise DataError(
             "groups of data.group_by lie in several official splits",
             found=class_names.listed(named),

@@ -28,6 +28,7 @@ from schema import (
     manifest,
     models_config,
     signatures,
+    split_rule,
     version_history,
     versions,
 )
@@ -75,7 +76,10 @@ def artifact(summary, component: str, key: str) -> pathlib.Path:
 def test_the_first_run_is_blessed_and_pushed(house, first) -> None:
     assert first.passed
     assert not first.is_cached
-    assert first.images == {"train": 180, "eval": 20, "test": 100}
+    assert sum(first.images.values()) == 300
+    assert first.images["test"] == 100
+    # Of 200 images 10 % ± 4 deviations.
+    assert abs(first.images["eval"] - 20) < 17
     assert first.parameters == 269_722
     assert first.baseline_version is None
     assert first.verdict[1] == "no earlier model to compare with"
@@ -362,11 +366,15 @@ def test_what_is_pushed_is_what_was_checked(house, first) -> None:
         "manifest.json",
         "model_card.md",
         "recorded_outputs.tfrecord.gz",
+        "split_rule.json",
         "tf_serving_warmup_requests",
         "training_warnings.json",
     }
     warnings = json.loads((extra / signatures.WARNINGS_FILE).read_text())
     assert warnings == first.findings
+    assert split_rule.of_model(version) == split_rule.SplitRule(
+        0.0
+    )  # a test of its own
     recorded = artifact(first, "train", "model_run") / signatures.RECORDED_FILE
     assert (extra / signatures.RECORDED_FILE).read_bytes() == recorded.read_bytes()
     requests = tf.data.TFRecordDataset(str(extra / signatures.WARM_UP_FILE))
@@ -441,7 +449,8 @@ def test_the_model_card_tells_the_same(house, first) -> None:
     assert card.startswith(f"# Model card: cifar10, version {first.pushed_version}\n")
     assert f"| top_1 | {first.metrics['top_1']:.4f} | " in card
     assert first.data_fingerprint in card
-    assert "180 train · 20 eval · 100 test" in card
+    train, validation = first.images["train"], first.images["eval"]
+    assert f"{train} train · {validation} eval · 100 test" in card
     assert f"- {first.verdict[0]}\n" in card
 
 

@@ -164,6 +164,14 @@ def test_the_same_classes_need_no_word(new_run, tmp_path):
     assert "New," not in text and "Gone" not in text
 
 
+def test_a_baseline_that_may_have_seen_test_images_is_named(new_run, tmp_path):
+    run = new_run(tmp_path, images=24)
+    text = section(rewritten(run, baseline_seen="cut by <b>seed"), "metrics")
+    assert "trained on some of them: cut by <b>seed." in text
+    plain = new_run(tmp_path / "plain", images=24)
+    assert "trained on some" not in section(rewritten(plain), "metrics")
+
+
 def test_a_cross_validation_stands_beside_the_metrics(new_run, tmp_path):
     run = new_run(tmp_path, images=24, has_baseline=False)
     run.write()

@@ -144,10 +144,11 @@ def _check_grouping(grouping: Grouping, layout: Layout) -> None:
             expected=f"a table, or one of {', '.join(_WITH_COLUMNS)}",
             tip="data.group_by=path:N takes the N-th folder below the class",
         )
-    if grouping.is_by_path and layout.channels:
+    if grouping.text and layout.channels:
         raise ConfigError(
-            f"images of format {layout.format} have no paths of their own",
-            expected="no data.group_by: these data name no groups",
+            f"images of format {layout.format} have no groups",
+            found=f"data.group_by={grouping.text}",
+            expected="image files, or records with a field for it",
         )
 
 

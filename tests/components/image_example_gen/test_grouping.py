@@ -1,10 +1,22 @@
 """What an image's group is named by, and where it cannot be."""
 
 import csv
+import io
+from collections import Counter
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from components.image_example_gen import grouping, inspection, layouts, splits
+from components.image_example_gen import (
+    grouping,
+    inspection,
+    layouts,
+    looks,
+    reading,
+    records,
+    splits,
+)
 from schema import features
 from schema.errors import ConfigError, DataError
 
@@ -18,6 +30,7 @@ from schema.errors import ConfigError, DataError
             grouping.Grouping("column:patient id", column="patient id"),
         ),
         ("path:2", grouping.Grouping("path:2", folder=2)),
+        ("looks", grouping.Grouping("looks", is_by_looks=True)),
         (r"path:p(\d+)_", grouping.Grouping(r"path:p(\d+)_", pattern=r"p(\d+)_")),
     ],
 )
@@ -141,7 +154,7 @@ def test_data_without_columns_or_paths(fakes, tmp_path):
     with pytest.raises(ConfigError, match="format folder have no column 'patient'"):
         look(folder, "column:patient")
     raw = fakes.idx(tmp_path / "mnist")
-    with pytest.raises(ConfigError, match="format idx have no paths of their own"):
+    with pytest.raises(ConfigError, match="format idx have no groups"):
         look(raw, "path:1")
 
 
@@ -209,3 +222,83 @@ def _write_tfrecord(folder, images, bursts):
             }
             example = tf.train.Example(features=tf.train.Features(feature=found))
             writer.write(example.SerializeToString())
+
+
+def photo(seed: int, side_px: int = 96) -> Image.Image:
+    """A picture of soft shapes, as photos are."""
+    noise = np.random.default_rng(seed).integers(0, 255, (6, 6, 3), dtype=np.uint8)
+    return Image.fromarray(noise).resize((side_px, side_px), Image.Resampling.BICUBIC)
+
+
+def encoded(image: Image.Image, **options) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, **options)
+    return stream.getvalue()
+
+
+def test_a_picture_that_is_saved_again_keeps_its_look():
+    kept = different = 0
+    for seed in range(40):
+        picture = photo(seed)
+        first = looks.group_of(encoded(picture, format="PNG"))
+        assert looks.is_look(first)
+        kept += first == looks.group_of(encoded(picture, format="JPEG", quality=75))
+        small = picture.resize((86, 86))
+        kept += first == looks.group_of(encoded(small, format="JPEG", quality=90))
+        different += first != looks.group_of(encoded(photo(seed + 40), format="PNG"))
+    assert kept >= 76
+    assert different == 40
+
+
+def test_the_look_is_the_hash_of_the_library():
+    imagehash = pytest.importorskip("imagehash")
+    for seed in range(20):
+        expected = imagehash.phash(photo(seed).convert("L"), looks.FREQUENCIES)
+        found = looks.group_of(encoded(photo(seed), format="PNG"))
+        assert found.endswith(f":{expected}")
+
+
+def test_the_look_is_that_of_the_upright_picture():
+    turned = photo(1).transpose(Image.Transpose.ROTATE_90)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # shown turned clockwise
+    upright = encoded(photo(1), format="PNG")
+    stored = encoded(turned, format="PNG", exif=exif)
+    assert looks.group_of(stored) == looks.group_of(upright)
+    assert looks.group_of(encoded(turned, format="PNG")) != looks.group_of(upright)
+
+
+@pytest.mark.parametrize(
+    "image", [photo(1, 63), Image.new("RGB", (99, 99), "white")], ids=["small", "flat"]
+)
+def test_small_and_flat_pictures_go_by_themselves(image):
+    assert looks.group_of(encoded(image, format="PNG")) == ""
+
+
+def test_pictures_saved_again_share_a_split(tmp_path):
+    for number in range(40):
+        folder = tmp_path / f"pets/{('cat', 'dog')[number % 2]}"
+        folder.mkdir(parents=True, exist_ok=True)
+        photo(number).save(folder / f"{number}.png")
+        photo(number).save(folder / f"{number}.jpg", quality=95)
+        Image.new("RGB", (9, 9), (number, 0, 0)).save(folder / f"{number}.bmp")
+    plan = layouts.plan(str(tmp_path / "pets"), layouts.Answers(group_by="looks"))
+    rows = [
+        found.row
+        for unit in plan.units
+        for found in reading.read_records(plan, unit, records.Classes(()))
+    ]
+    assert len(rows) == 120
+    rule = splits.assign(rows, 0.2, 0.2)
+    placed = {row.key: rule.split_of(row.digest, row.split, row.group) for row in rows}
+    together = sum(
+        placed[key] == placed[key.replace(".png", ".jpg")]
+        for key in placed
+        if key.endswith(".png")
+    )
+    assert together >= 39
+    of_small = Counter(split for key, split in placed.items() if key.endswith(".bmp"))
+    assert set(of_small) == set(features.SPLITS)
+    # Whoever looks alike in two official splits may be two pictures all the same.
+    official = [row._replace(split="test" if ".png" in row.key else "") for row in rows]
+    assert splits.assign(official, 0.2, 0.2).images["test"] == {"cat": 20, "dog": 20}

@@ -1,0 +1,54 @@
+"""The look of an image, coarse enough to outlast that it is saved again.
+
+A perceptual hash of 25 bits: which of the lowest frequencies of the gray image lie above
+their median. Reference: phash of the library imagehash, with `hash_size=5`.
+"""
+
+import io
+
+import numpy as np
+from PIL import Image
+from scipy import fft
+
+from schema import orientation
+
+# More tell more pictures apart, and fewer copies stay together (docs/data.md).
+FREQUENCIES = 5
+# The image is resized to so many pixels a frequency first.
+OVERSAMPLING = 4
+# Of smaller images, and flat ones, different pictures share a hash too often.
+MIN_SIDE_PX = 64
+MIN_DEVIATION = 4.0  # gray levels
+
+# No name in a table or a path begins like that.
+_PREFIX = "\0looks:"
+
+
+def is_look(group: str) -> bool:
+    """Whether a group is of images that look alike."""
+    return group.startswith(_PREFIX)
+
+
+def group_of(encoded: bytes) -> str:
+    """Group of an image by its look; '' for small and flat ones, which go by themselves.
+
+    Args:
+      encoded: JPEG or PNG that can be read; an Exif orientation is heeded.
+    """
+    with Image.open(io.BytesIO(encoded)) as image:
+        if min(image.size) < MIN_SIDE_PX:
+            return ""
+        gray = np.asarray(image.convert("L"))
+    if gray.std() < MIN_DEVIATION:
+        return ""
+    upright = Image.fromarray(orientation.turn(gray, orientation.read(encoded)))
+    return f"{_PREFIX}{_hash(upright)}"
+
+
+def _hash(gray: Image.Image) -> str:
+    """The hash in hexadecimal digits."""
+    side = FREQUENCIES * OVERSAMPLING
+    small = gray.resize((side, side), Image.Resampling.LANCZOS)
+    waves = fft.dctn(np.asarray(small, np.float64))[:FREQUENCIES, :FREQUENCIES]
+    bits = "".join("01"[bit] for bit in (waves > np.median(waves)).ravel().tolist())
+    return f"{int(bits, 2):07x}"
