@@ -154,10 +154,12 @@ def _read(
         make_source(io_utils.all_files_pattern(uri))
         for uri in artifact_utils.get_split_uris(examples, split)
     ]
-    return [
+    read = [
         pipeline | f"Read[{place}]" >> source.BeamSource(BATCH_SIZE)
         for place, source in enumerate(sources)
-    ] | beam.Flatten()
+    ]
+    # Beam's local runner keeps in memory all that goes into a Flatten: every image.
+    return read[0] if len(read) == 1 else read | beam.Flatten()
 
 
 def _refuse_other_examples(
