@@ -154,12 +154,10 @@ def _read(
         make_source(io_utils.all_files_pattern(uri))
         for uri in artifact_utils.get_split_uris(examples, split)
     ]
-    read = [
+    return [
         pipeline | f"Read[{place}]" >> source.BeamSource(BATCH_SIZE)
         for place, source in enumerate(sources)
-    ]
-    # Beam's local runner keeps in memory all that goes into a Flatten: every image.
-    return read[0] if len(read) == 1 else read | beam.Flatten()
+    ] | beam.Flatten()
 
 
 def _refuse_other_examples(
