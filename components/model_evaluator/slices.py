@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import apache_beam as beam
+import numpy as np
 import tensorflow as tf
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.evaluators import metrics_validator
@@ -96,13 +97,21 @@ def cells(
     """
     example = batch[tfma.FEATURES_KEY]
     names = sorted({name for spec in specs for name in spec.feature_keys})
-    labels = example[features.LABEL]
+    # Copies: metrics hold back some inputs of each cell, and as views these would keep
+    # their batch with its images and all that the models said.
+    labels = np.array(example[features.LABEL])
     columns = [example[name].ravel().tolist() for name in names]
     members = collections.defaultdict(list)
     for place in range(len(labels)):
         members[tuple(column[place] for column in columns)].append(place)
     slice_specs = [tfma.slicer.SingleSliceSpec(spec=spec) for spec in specs]
     said = batch[tfma.PREDICTIONS_KEY]
+    probabilities = {
+        name: np.array(
+            (said[name] if len(models) > 1 else said)[signatures.PROBABILITIES]
+        )
+        for name in models
+    }
     for places in members.values():
         first = {name: example[name][places[0]] for name in names}
         keys = slicer_lib.get_slices_for_features_dicts([], first, slice_specs)
@@ -112,12 +121,9 @@ def cells(
                 tfma.metrics.StandardMetricInputs(
                     labels=labels[place],
                     predictions=(
-                        {
-                            name: said[name][signatures.PROBABILITIES][place]
-                            for name in models
-                        }
+                        {name: probabilities[name][place] for name in models}
                         if len(models) > 1
-                        else said[signatures.PROBABILITIES][place]
+                        else probabilities[models[0]][place]
                     ),
                 )
                 for place in places
