@@ -118,6 +118,11 @@ def list_runs(root: pathlib.Path) -> list[pathlib.Path]:
     return sorted(folders, key=_age)
 
 
+def is_name(name: str) -> bool:
+    """Whether a folder of that name is a run's."""
+    return bool(_NAME.fullmatch(name))
+
+
 def find(root: pathlib.Path, wanted: str | pathlib.Path) -> pathlib.Path:
     """The run that `wanted` means.
 

@@ -10,6 +10,7 @@ from typing import Any, TextIO
 
 import click
 
+from schema import mirror, remote
 from slimline import errors
 
 SCHEMA_VERSION = 1
@@ -159,6 +160,12 @@ def _message(error: BaseException) -> str:
 
 
 def short_path(path: str) -> str:
-    """Relative to the working folder where it lies below, as a person would type it."""
+    """Relative to the working folder where it lies below, as a person would type it.
+
+    What belongs to a root in an object store has its URI.
+    """
+    path = mirror.shown(path)
+    if remote.is_uri(path):
+        return path
     relative = os.path.relpath(path)
     return path if relative.startswith("..") else relative
