@@ -10,7 +10,7 @@ import re
 from components.image_example_gen import fingerprint, spans
 from pipeline import answers, digits, evaluation, infra
 from pipeline.config import PipelineConfig
-from schema import contract, versions
+from schema import contract, remote, remote_data, versions
 from schema.errors import ConfigError, DataError
 from trainer import head_settings, plan, sampling, schedules
 from trainer.augmentation import limits
@@ -306,9 +306,21 @@ def data_set_name(config: PipelineConfig, path: pathlib.Path) -> str:
     return pathlib.PurePath(config.data.contract or name_of(path)).name
 
 
-def _given_path(config: PipelineConfig) -> pathlib.Path:
+def local_path(path: str | os.PathLike[str]) -> pathlib.Path:
+    """Where data are on this machine, absolute; those in an object store are fetched.
+
+    Raises:
+      ConfigError: the store gives no answer.
+      DataError: it has nothing there.
+    """
+    if remote.is_uri(path):
+        return remote_data.local(os.fspath(path))
     # Unlike Path.resolve, which a link in a circle ends with a RuntimeError.
-    return pathlib.Path(os.path.realpath(pathlib.Path(config.data.path).expanduser()))
+    return pathlib.Path(os.path.realpath(pathlib.Path(path).expanduser()))
+
+
+def _given_path(config: PipelineConfig) -> pathlib.Path:
+    return local_path(config.data.path)
 
 
 def find_data(config: PipelineConfig, root: pathlib.Path) -> pathlib.Path:

@@ -12,8 +12,7 @@ import logging
 import os
 import pathlib
 import sqlite3
-import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 
 from pipeline import runs
 from schema import durable, mirror, mirrored_models, remote, versions
@@ -32,26 +31,22 @@ _LOGGER = logging.getLogger("slimline.remote")
 
 
 def local(root: str | os.PathLike[str], *, pulls: bool = True) -> pathlib.Path:
-    """The folder to work in for a root: itself, or the mirror of one in a store.
+    """The mirror of a root in a store.
 
     Args:
-      root: folder or URI.
+      root: its URI, or the mirror (`mirror.concerns`).
       pulls: whether the mirror is brought up to date: models and folders of runs.
 
     Raises:
       ConfigError: the store gives no answer.
     """
-    if remote.is_uri(root):
-        found = mirror.make(remote.normal(root))
-    else:
-        folder = pathlib.Path(root)
-        if not (folder / mirror.MARKER).exists() or (known := mirror.of(folder)) is None:
-            return folder
-        found = known
+    known = None if remote.is_uri(root) else mirror.of(pathlib.Path(root))
+    found = known or mirror.make(os.fspath(root))
     if pulls:
         mirrored_models.pull(found.folder / versions.SERVING_FOLDER)
-        _pull_runs(found)
-        _pull_metadata(found)
+        top = found.store.top()
+        _pull_runs(found, [name for name, entry in top.items() if entry is None])
+        _pull_metadata(found, _tag(top))
     return found.folder
 
 
@@ -101,8 +96,8 @@ def _bring_back(run: pathlib.Path) -> None:
     _push_metadata(found)
 
 
-def _pull_runs(found: mirror.Mirror) -> None:
-    for name in found.store.folders():
+def _pull_runs(found: mirror.Mirror, folders: Collection[str]) -> None:
+    for name in sorted(folders):
         if not runs.is_name(name) or (found.folder / name).exists():
             continue
         names = found.store.below(name)
@@ -131,17 +126,21 @@ def _push_metadata(found: mirror.Mirror) -> None:
         found.store.put({METADATA_FILE: copy})
     finally:
         copy.unlink(missing_ok=True)
-    _note_synced(found, state)
+    _note_synced(found, _tag(found.store.top()), state)
 
 
-def _pull_metadata(found: mirror.Mirror) -> None:
-    """Takes the store's metadata where it changed and ours did not, and no run goes on."""
+def _tag(top: Mapping[str, remote.Found | None]) -> str:
+    """Of the metadata in the store; '' where there are none."""
+    entry = top.get(METADATA_FILE)
+    return entry.tag if entry else ""
+
+
+def _pull_metadata(found: mirror.Mirror, tag: str) -> None:
+    """Takes the store's metadata where they changed, ours did not, and no run goes on."""
     path = found.folder / METADATA_FILE
     synced = _synced(found)
     if path.exists() and synced.get("local") != _state(path):
         return
-    listed = found.store.below(METADATA_FILE)
-    tag = listed[METADATA_FILE].tag if METADATA_FILE in listed else ""
     if not tag or (path.exists() and synced.get("tag") == tag):
         return
     with (found.folder / _IN_USE_FILE).open("w") as file:
@@ -161,7 +160,7 @@ def _pull_metadata(found: mirror.Mirror) -> None:
             return
         finally:
             copy.unlink(missing_ok=True)
-        _note_synced(found, _state(path))
+        _note_synced(found, tag, _state(path))
 
 
 def _move_paths(store: sqlite3.Connection, before: str, after: str) -> None:
@@ -196,10 +195,8 @@ def _synced(found: mirror.Mirror) -> dict:
     return document if isinstance(document, dict) else {}
 
 
-def _note_synced(found: mirror.Mirror, state: list[int]) -> None:
-    listed = found.store.below(METADATA_FILE)
-    tag = listed[METADATA_FILE].tag if METADATA_FILE in listed else ""
-    document = {"tag": tag, "local": state, "time": time.time()}
+def _note_synced(found: mirror.Mirror, tag: str, state: list[int]) -> None:
+    document = {"tag": tag, "local": state}
     durable.write_text(found.folder / _SYNCED_FILE, json.dumps(document))
 
 

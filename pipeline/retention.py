@@ -151,7 +151,8 @@ def _delete(
         return 0
     artifact.state = _STATE.MARKED_FOR_DELETION
     store.put_artifacts([artifact])
-    mirror.withdraw(path, manifest.beside(path))
+    places = (manifest.beside(path), manifest.beside(path, mirror.LINK))
+    mirror.withdraw(path, *(place for place in places if place.exists()))
     size_bytes = _remove(path)
     for said in path.parent.glob(f"{glob.escape(path.name)}.*"):
         said.unlink()

@@ -21,7 +21,8 @@ STATE_VARIABLE = "SLIMLINE_STATE"
 ROOTS, DATA = "roots", "data"
 # In a mirror: the URI that it belongs to.
 MARKER = ".remote"
-_LINK = "link.json"
+# Beside an artifact that is a link, with where it leads.
+LINK = "link.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,9 +47,8 @@ def folder_for(kind: str, uri: str) -> pathlib.Path:
     Raises:
       ConfigError: the place cannot be written to.
     """
-    state = os.environ.get(STATE_VARIABLE) or os.path.join(
-        os.environ.get("XDG_STATE_HOME") or "~/.local/state", "slimline"
-    )
+    home = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+    state = os.environ.get(STATE_VARIABLE) or f"{home}/slimline"
     words = re.sub(r"[^a-z0-9]+", "-", uri.lower()).strip("-")[:60]
     digest = hashlib.sha256(uri.encode()).hexdigest()[:8]
     place = pathlib.Path(state).expanduser().resolve() / kind / f"{words}-{digest}"
@@ -73,6 +73,11 @@ def make(uri: str) -> Mirror:
     if not (folder / MARKER).exists():
         durable.write_text(folder / MARKER, f"{store.uri}\n")
     return Mirror(folder, store)
+
+
+def concerns(root: str | os.PathLike[str]) -> bool:
+    """Whether a root lies in a store, given by its URI or by its mirror."""
+    return remote.is_uri(root) or pathlib.Path(root, MARKER).is_file()
 
 
 def of(path: pathlib.Path) -> Mirror | None:
@@ -146,21 +151,25 @@ def publish_link(link: pathlib.Path) -> None:
     """Stores where an artifact that is a link leads to within its root."""
     if not (found := of(link.parent)):
         return
-    name = found.name(manifest.beside(link, _LINK))
+    name = found.name(manifest.beside(link, LINK))
     if link.exists() and not found.store.exists(name):
         document = {"target": found.name(link.resolve())}
         found.store.put_bytes(name, json.dumps(document).encode())
 
 
-def withdraw(folder: pathlib.Path, place: pathlib.Path) -> None:
+def withdraw(folder: pathlib.Path, *places: pathlib.Path) -> None:
     """Deletes a version or an artifact from the store, its manifest first.
+
+    Args:
+      folder: of the version or the artifact.
+      *places: what makes it one, as its manifest.
 
     Raises:
       ConfigError: the store does not do so.
     """
     if found := of(folder.parent):
         store = found.store
-        store.delete([found.name(place), found.name(manifest.beside(folder, _LINK))])
+        store.delete([found.name(place) for place in places])
         store.delete(list(store.below(found.name(folder))))
 
 
@@ -190,7 +199,7 @@ def fetch_outlines(folder: pathlib.Path) -> None:
     if not (found := of(folder)):
         return
     names = found.store.below(found.name(folder))
-    ends = (".manifest.json", f".{_LINK}")
+    ends = (".manifest.json", f".{LINK}")
     wanted = {name: found.folder / name for name in names if name.endswith(ends)}
     wanted = {name: path for name, path in wanted.items() if not path.exists()}
     found.store.get(wanted)

@@ -5,6 +5,7 @@ import logging
 import pathlib
 import shutil
 import threading
+import time
 import uuid
 from collections.abc import Iterator, Mapping
 
@@ -19,6 +20,7 @@ from schema import (
 )
 from schema.errors import SlimlineError
 
+ABANDONED_SECONDS = 24 * 3600
 _LOGGER = logging.getLogger("slimline.remote")
 _EXTRAS = f"{manifest.EXTRA_FOLDER}/"
 
@@ -43,14 +45,42 @@ def pull(serving_folder: pathlib.Path) -> None:
         for model, number in sorted(pushed):
             _take(found, serving_folder / model, number, names)
         for path in [*serving_folder.glob("*/*")]:
-            if path.parent.is_dir() and path.name.isdecimal():
-                if (path.parent.name, path.name) not in pushed:
-                    _remove(path)
+            is_known = (path.parent.name, path.name) in pushed
+            if path.name.isdecimal() and not is_known:
+                _remove(path)
         for name in names:
             if name == models_config.FILE or name.endswith(f"/{version_history.FILE}"):
                 _replace(found, serving_folder / name)
         if models_config.FILE not in names:
             (serving_folder / models_config.FILE).unlink(missing_ok=True)
+
+
+def sweep(model_folder: pathlib.Path) -> None:
+    """Deletes what killed pushes and prunes left of versions in the store.
+
+    A version without a manifest may be on its way there, unless its number, which is the
+    time of its push, says that it has been for a day.
+
+    Raises:
+      ConfigError: the store does not do so.
+    """
+    if not (found := mirror.of(model_folder)):
+        return
+    names = found.store.below(found.name(model_folder))
+    start = f"{found.name(model_folder)}/"
+    parts = {name: name.removeprefix(start).split("/") for name in names}
+    whole = {
+        number for number, *rest in parts.values() if rest == list(manifest.FILE.parts)
+    }
+    oldest = time.time() - ABANDONED_SECONDS
+    found.store.delete(
+        [
+            name
+            for name, (number, *rest) in parts.items()
+            if rest and number.isdecimal() and int(number) < oldest
+            if number not in whole
+        ]
+    )
 
 
 @contextlib.contextmanager
@@ -113,9 +143,7 @@ def _take(
     if is_here and (folder / file).stat().st_size == size_bytes:
         extras = [name for name in of_version if name.startswith(_EXTRAS)]
         missing = [name for name in extras if not (folder / name).exists()]
-        found.store.get(
-            {found.name(folder / name): folder / name for name in missing}
-        )
+        found.store.get({found.name(folder / name): folder / name for name in missing})
         return
     staging = model_folder / f"{versions.STAGING_PREFIX}{uuid.uuid4().hex}"
     try:
@@ -158,4 +186,3 @@ def _remove(folder: pathlib.Path) -> None:
     hidden = folder.with_name(f"{versions.STAGING_PREFIX}gone-{uuid.uuid4().hex}")
     folder.rename(hidden)
     shutil.rmtree(hidden, ignore_errors=True)
-

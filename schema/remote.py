@@ -13,18 +13,19 @@ from typing import Any
 
 from schema.errors import ConfigError, DataError, SlimlineError
 
-_URI = re.compile(r"([a-z][a-z0-9+.-]+):/{1,2}(?=[^/])", re.IGNORECASE)
-# What each scheme needs beside fsspec; s3 comes with `slimline[s3]`.
-_PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "abfs": "adlfs", "hdfs": "pyarrow"}
-_EXTRAS = {"s3": "slimline[s3]"}
-# A wrong address must not be waited for: without them a connection has minutes.
+_URI = re.compile(r"([a-z][a-z0-9+.-]+):/{1,2}", re.IGNORECASE)
+# Scheme -> what pip installs for it.
+_PACKAGES = {"s3": "slimline[s3]", "gs": "gcsfs", "abfs": "adlfs"}
+# What gives no answer must not be waited for: by default a connection has minutes, and each
+# request eleven attempts. These go to the file system of the scheme.
+_ATTEMPTS = 2
 _OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "s3": {
         "use_listings_cache": False,
         "config_kwargs": {
             "connect_timeout": 5,
-            "read_timeout": 60,
-            "retries": {"max_attempts": 2, "mode": "standard"},
+            "read_timeout": 10,
+            "retries": {"total_max_attempts": 2, "mode": "standard"},
         },
     }
 }
@@ -71,13 +72,10 @@ class Store:
                 self.uri, **_OPTIONS.get(self._scheme, {})
             )
         except ImportError as error:
-            package = _PACKAGES.get(self._scheme, "fsspec")
-            needed = _EXTRAS.get(self._scheme, f"fsspec {package}")
             raise ConfigError(
                 f"{self.uri} needs a package that is not installed",
                 found=str(error),
-                expected=package,
-                tip=f"pip install '{needed}'",
+                tip=f"pip install '{_PACKAGES.get(self._scheme, 'fsspec')}'",
             ) from error
         except ValueError as error:
             raise ConfigError(
@@ -86,6 +84,13 @@ class Store:
                 expected="a folder, or an address as s3://BUCKET/PREFIX",
             ) from error
         self._path = str(path).rstrip("/")
+        if self.uri.partition("://")[2][:1] in ("", "/") and self._scheme in _PACKAGES:
+            raise ConfigError(
+                f"the address {os.fspath(uri)} names no bucket",
+                expected=f"{self._scheme}://BUCKET/PREFIX",
+            )
+        if self._scheme == "s3":
+            self._files.retries = _ATTEMPTS
 
     def below(self, folder: str = "") -> dict[str, Found]:
         """All objects below a folder, by name; {} where there are none.
@@ -97,8 +102,6 @@ class Store:
         place = self._at(folder)
         with self._told("list"):
             self._files.invalidate_cache()
-            if "/" not in self._path and not self._files.exists(self._path):
-                raise FileNotFoundError(self._path)
             listed = self._files.find(place, detail=True)
             if not listed and not self._has_bucket():
                 raise FileNotFoundError(self._path)
@@ -127,17 +130,28 @@ class Store:
                 raise
         return Found(entry["size"], _tag(entry)) if entry["type"] == "file" else None
 
-    def folders(self) -> list[str]:
-        """Names of what lies directly below the URI, sorted."""
+    def top(self) -> dict[str, Found | None]:
+        """What lies directly below the URI, by name; folders have None.
+
+        Raises:
+          ConfigError: as `below`.
+        """
         with self._told("list"):
             self._files.invalidate_cache()
             try:
-                listed = self._files.ls(self._path, detail=False)
+                listed = self._files.ls(self._path, detail=True)
             except FileNotFoundError:
                 if self._has_bucket():
-                    return []
+                    return {}
                 raise
-        return sorted(path.rstrip("/").rpartition("/")[2] for path in listed)
+        return {
+            entry["name"].rstrip("/").rpartition("/")[2]: Found(
+                entry["size"], _tag(entry)
+            )
+            if entry["type"] == "file"
+            else None
+            for entry in listed
+        }
 
     def exists(self, name: str) -> bool:
         """Whether there is an object of that name."""
@@ -209,7 +223,10 @@ class Store:
                 tip=self._credentials(),
             ) from error
         except Exception as error:  # each package has its own kinds
-            if type(error).__name__ in ("NoCredentialsError", "PartialCredentialsError"):
+            if type(error).__name__ in (
+                "NoCredentialsError",
+                "PartialCredentialsError",
+            ):
                 raise ConfigError(
                     f"cannot {verb} {self.uri}: no credentials",
                     found=_first_line(error),
@@ -225,7 +242,9 @@ class Store:
     def _credentials(self) -> str:
         if self._scheme != "s3":
             return ""
-        return "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, say who asks"
+        return (
+            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, say who asks"
+        )
 
 
 def _first_line(error: BaseException) -> str:

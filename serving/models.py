@@ -15,6 +15,7 @@ from schema import (
     durable,
     manifest,
     mirror,
+    mirrored_models,
     models_config,
     version_history,
     versions,
@@ -336,6 +337,7 @@ class PushedModel:
         with self._changing():
             for path in self.folder.glob(f"{_PRUNED_PREFIX}*"):
                 shutil.rmtree(path)
+            mirrored_models.sweep(self.folder)
             pruned = self._pruned(self._superfluous(keep))
             for number in pruned.versions:
                 version = self.folder / str(number)

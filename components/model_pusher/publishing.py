@@ -23,7 +23,6 @@ from schema import (
 )
 from schema.errors import ConfigError
 
-ABANDONED_SECONDS = 24 * 3600
 MEBIBYTE = 2**20
 _LOGGER = logging.getLogger("slimline.push")
 
@@ -78,6 +77,7 @@ def publish(
         folder.mkdir(parents=True, exist_ok=True)
         with models_config.lock(serving_folder):
             _sweep(folder)
+            mirrored_models.sweep(folder)
         with _staging(folder) as staging:
             shutil.copytree(model, staging)
             if data_profile_file is not None:
@@ -186,7 +186,8 @@ def _sweep(folder: pathlib.Path) -> None:
     for path in folder.glob(f"{versions.STAGING_PREFIX}*"):
         # Another push may fail, and remove its copy, between the two calls.
         with contextlib.suppress(FileNotFoundError):
-            if time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
+            age_seconds = time.time() - path.stat().st_mtime
+            if age_seconds > mirrored_models.ABANDONED_SECONDS:
                 shutil.rmtree(path)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from schema import mirror, remote
+from schema import mirror
 
 if TYPE_CHECKING:
     from components.image_example_gen.layouts import Answers
@@ -62,7 +62,7 @@ class RootFolder(click.Path):
         Raises:
           ConfigError: the object store gives no answer.
         """
-        if not (remote.is_uri(value) or (pathlib.Path(value) / mirror.MARKER).exists()):
+        if not mirror.concerns(value):
             return super().convert(value, param, ctx)
         from pipeline import remote_roots
 
@@ -158,7 +158,11 @@ def settings_options(command: Command) -> Command:
         _set_option(
             "Change a setting, as train.epochs=30; may be repeated, in any order."
         ),
-        click.option("--data", metavar="PATH", help="Folder or archive of the images."),
+        click.option(
+            "--data",
+            metavar="PATH",
+            help="Folder or archive of the images, also as s3://BUCKET/NAME.",
+        ),
     ):
         command = option(command)
     return command

@@ -159,13 +159,13 @@ def _message(error: BaseException) -> str:
     return f"unexpected {type(error).__name__}: {error}"
 
 
-def short_path(path: str) -> str:
-    """Relative to the working folder where it lies below, as a person would type it.
+def short_place(path: str) -> str:
+    """As `short_path`, but the URI of what belongs to a root in an object store."""
+    shown = mirror.shown(path)
+    return shown if remote.is_uri(shown) else short_path(path)
 
-    What belongs to a root in an object store has its URI.
-    """
-    path = mirror.shown(path)
-    if remote.is_uri(path):
-        return path
+
+def short_path(path: str) -> str:
+    """Relative to the working folder where it lies below, as a person would type it."""
     relative = os.path.relpath(path)
     return path if relative.startswith("..") else relative
