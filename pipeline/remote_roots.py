@@ -47,6 +47,9 @@ def local(root: str | os.PathLike[str], *, pulls: bool = True) -> pathlib.Path:
         top = found.store.top()
         _pull_runs(found, [name for name, entry in top.items() if entry is None])
         _pull_metadata(found, _tag(top))
+        if runs.SCHEMA_FOLDER in top:  # contracts of the user's own
+            names = found.store.below(runs.SCHEMA_FOLDER)
+            found.store.get({name: found.folder / name for name in names})
     return found.folder
 
 

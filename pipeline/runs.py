@@ -25,6 +25,8 @@ SUMMARY_FILE = run_files.SUMMARY_FILE
 SPAN_FILE = "span"
 # Names the folder in which the Trainer of the run works, or worked.
 TRAINING_FOLDER_FILE = "training_folder"
+# Of the root, the working folder or the folder beside the root: contracts of data.
+SCHEMA_FOLDER = "schema"
 # Folders of a sweep's members.
 MEMBERS_FOLDER = "members"
 # All settings of a member; config.json of the sweep has those that the members share.
