@@ -51,7 +51,8 @@ def is_uri(path: str | os.PathLike[str]) -> bool:
 
 def normal(uri: str | os.PathLike[str]) -> str:
     """The URI without a slash at its end; pathlib has folded the two of 's3://'."""
-    return _URI.sub(lambda match: f"{match[1].lower()}://", os.fspath(uri)).rstrip("/")
+    scheme, rest = _URI.match(os.fspath(uri)), _URI.sub("", os.fspath(uri), count=1)
+    return f"{scheme[1].lower() if scheme else 'file'}://{rest.rstrip('/')}"
 
 
 class Store:
