@@ -12,7 +12,6 @@ import requests
 from schema import remote
 from schema.errors import ConfigError, DataError
 
-
 MAIN = "import sys; from slimline.cli.main import main; sys.exit(main())"
 
 
@@ -101,7 +100,9 @@ def test_a_package_that_is_missing(object_store) -> None:
     assert "tip: pip install 'slimline[s3]'" in result.stderr
 
 
-def call(before: str = "", **variables: str) -> tuple[subprocess.CompletedProcess, float]:
+def call(
+    before: str = "", **variables: str
+) -> tuple[subprocess.CompletedProcess, float]:
     """The command against another store: s3fs keeps what it once connected to."""
     start = time.monotonic()
     result = subprocess.run(

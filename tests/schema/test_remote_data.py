@@ -60,7 +60,11 @@ def test_of_a_folder_only_what_changed_is_fetched(bucket, fetched) -> None:
         file.relative_to(path).as_posix(): file.read_bytes()
         for file in path.rglob("*.png")
     }
-    assert files == {"cat/1.png": b"cat/1.png", "cat/2.png": b"new", "cow/1.png": b"cow"}
+    assert files == {
+        "cat/1.png": b"cat/1.png",
+        "cat/2.png": b"new",
+        "cow/1.png": b"cow",
+    }
 
 
 def test_spans_behind_a_pattern(bucket) -> None:
