@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterator, Mapping
 
 from pipeline import runs
 from schema import durable, mirror, mirrored_models, remote, versions
-from schema.errors import SlimlineError
+from schema.errors import ConfigError, SlimlineError
 from schema.run_files import METADATA_FILE
 
 # What the store had when the two were last the same.
@@ -84,7 +84,14 @@ def brought_back(run: pathlib.Path) -> Iterator[None]:
         except (SlimlineError, OSError) as error:
             _LOGGER.warning("%s stays on this machine: %s", run, error)
         raise
-    _bring_back(run)
+    try:
+        _bring_back(run)
+    except ConfigError as error:
+        raise ConfigError(
+            f"the run is done, and its folder stays on this machine: {error.message}",
+            found=error.found,
+            tip=f"its models and artifacts are stored; the folder is {run}",
+        ) from error
 
 
 def _bring_back(run: pathlib.Path) -> None:
@@ -100,16 +107,19 @@ def _bring_back(run: pathlib.Path) -> None:
 
 
 def _pull_runs(found: mirror.Mirror, folders: Collection[str]) -> None:
-    for name in sorted(folders):
-        if not runs.is_name(name) or (found.folder / name).exists():
+    """Fetches folders of runs, their settings last: without them a folder is not whole."""
+    files: dict[str, pathlib.Path] = {}
+    settings: dict[str, pathlib.Path] = {}
+    for run in sorted(filter(runs.is_name, folders)):
+        name = f"{run}/{runs.CONFIG_FILE}"
+        if (found.folder / name).exists():
             continue
-        names = found.store.below(name)
-        settings = f"{name}/{runs.CONFIG_FILE}"
-        if settings in names:
-            # As in the store: a reader here takes no run without its settings either.
-            files = {each: found.folder / each for each in names if each != settings}
-            found.store.get(files)
-            found.store.get({settings: found.folder / settings})
+        names = found.store.below(run)
+        if name in names:
+            files |= {each: found.folder / each for each in names if each != name}
+            settings[name] = found.folder / name
+    found.store.get(files)
+    found.store.get(settings)
 
 
 def _push_metadata(found: mirror.Mirror) -> None:

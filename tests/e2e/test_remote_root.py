@@ -62,6 +62,13 @@ def test_a_root_and_data_in_a_store(bucket, fakes, tmp_path: pathlib.Path) -> No
     components = {key.split("/")[2] for key in keys if key.endswith(".manifest.json")}
     assert components >= {"contract", "ingest", "transform", "train", "evaluate"}
 
+    # What a kill kept from the store goes there from the cache.
+    lost = [key for key in keys if "/transform/" in key or "/pushed_model/" in key]
+    bucket.delete(*lost)
+    repeated = call(work, *run)
+    assert json.loads(repeated.stdout)["summary"]["is_cached"]
+    assert {*lost} <= {*bucket.keys("runs/")}
+
     # As on a new machine, a container for instance, that keeps its state in one place.
     shutil.rmtree(os.environ[mirror.STATE_VARIABLE])
     second = call(work, *run)
@@ -74,6 +81,7 @@ def test_a_root_and_data_in_a_store(bucket, fakes, tmp_path: pathlib.Path) -> No
     listed = call(work, "runs", "--root", root, "--json")
     assert [row["run"] for row in json.loads(listed.stdout)["runs"]] == [
         summary["run"],
+        json.loads(repeated.stdout)["summary"]["run"],
         again["run"],
     ]
     folder = remote_roots.local(root) / "serving" / "flowers-tiny"

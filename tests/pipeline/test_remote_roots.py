@@ -177,7 +177,7 @@ def test_a_store_that_fails_does_not_hide_why_a_run_ended(
         raise ZeroDivisionError
     assert f"{folder} stays on this machine: the store is down" in caplog.text
     with (
-        pytest.raises(ConfigError, match="the store is down"),
+        pytest.raises(ConfigError, match=r"stays on this machine: the store is down"),
         remote_roots.brought_back(folder),
     ):
         pass
@@ -192,6 +192,10 @@ def test_runs_without_settings_are_not_taken(bucket) -> None:
     root = remote_roots.local(f"{bucket.uri}/team")
     (folder,) = runs.list_runs(root)
     assert folder.name == "2026-11-22_0202_calm-vole"
+    # A fetch that was killed before its last file goes on.
+    (folder / "config.json").unlink()
+    remote_roots.local(root)
+    assert (folder / "config.json").read_bytes() == b"{}"
     assert not (root / "notes").exists()
     assert (root / "schema" / "pets" / "labels.txt").read_text() == "cat\n"
 
