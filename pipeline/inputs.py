@@ -305,8 +305,8 @@ def data_set_name(config: PipelineConfig, path: pathlib.Path) -> str:
     return pathlib.PurePath(config.data.contract or name_of(path)).name
 
 
-def local_path(path: str | os.PathLike[str]) -> pathlib.Path:
-    """Where data are on this machine, absolute; those in an object store are fetched.
+def fetched(path: str | os.PathLike[str]) -> pathlib.Path:
+    """Where data are on this machine; those in an object store are fetched.
 
     Raises:
       ConfigError: the store gives no answer.
@@ -314,12 +314,12 @@ def local_path(path: str | os.PathLike[str]) -> pathlib.Path:
     """
     if remote.is_uri(path):
         return remote_data.local(os.fspath(path))
-    # Unlike Path.resolve, which a link in a circle ends with a RuntimeError.
-    return pathlib.Path(os.path.realpath(pathlib.Path(path).expanduser()))
+    return pathlib.Path(path).expanduser()
 
 
 def _given_path(config: PipelineConfig) -> pathlib.Path:
-    return local_path(config.data.path)
+    # Unlike Path.resolve, which a link in a circle ends with a RuntimeError.
+    return pathlib.Path(os.path.realpath(fetched(config.data.path)))
 
 
 def find_data(config: PipelineConfig, root: pathlib.Path) -> pathlib.Path:

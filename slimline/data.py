@@ -127,7 +127,7 @@ def make_contract(
     from pipeline import inputs
     from schema import contract
 
-    name = inputs.name_of(inputs.local_path(path))
+    name = inputs.name_of(inputs.fetched(path).resolve())
     folder = pathlib.Path("schema") / name if output is None else pathlib.Path(output)
     existing = [
         folder / file
@@ -172,7 +172,7 @@ def find(path: str | os.PathLike[str]) -> str:
     from components.image_example_gen import spans
     from pipeline import inputs
 
-    place = spans.resolve(inputs.local_path(path))[-1].path
+    place = spans.resolve(inputs.fetched(path))[-1].path
     if not os.path.exists(place):  # noqa: PTH110, pathlib raises below closed folders
         raise errors.DataError(
             f"no data at {path}",
