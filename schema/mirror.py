@@ -20,7 +20,7 @@ from schema.errors import ConfigError
 STATE_VARIABLE = "SLIMLINE_STATE"
 ROOTS, DATA = "roots", "data"
 # In a mirror: the URI that it belongs to.
-MARKER = ".remote"
+MARKER = ".slimline-remote"
 # Beside an artifact that is a link, with where it leads.
 LINK = "link.json"
 
