@@ -56,10 +56,17 @@ DATA = [
 # With it, ingest and prediction read HEIC; without, they say how to convert it.
 HEIC = ["pillow-heif>=0.18"]
 
+# With it, roots and data may lie in S3; without, an error names this extra.
+S3 = ["s3fs>=2024.2"]
+
 DEVELOPMENT = [
     *DATA,
+    *S3,
+    "flask>=3",  # under moto's server, which would bring far more by its extra
+    "flask-cors>=4",
     "hypothesis>=6.100",
     "ipykernel>=6.29",  # the kernel of docs/notebook.ipynb
+    "moto[s3]>=5",  # the object store of the tests, on loopback
     "mypy>=1.10",
     "nbclient>=0.10",  # runs docs/notebook.ipynb
     "pytest>=8",
@@ -94,7 +101,7 @@ setuptools.setup(
     license="Apache-2.0",
     python_requires=">=3.11,<3.12",
     install_requires=REQUIRED,
-    extras_require={"data": DATA, "heic": HEIC, "dev": DEVELOPMENT},
+    extras_require={"data": DATA, "heic": HEIC, "s3": S3, "dev": DEVELOPMENT},
     packages=[
         package
         for top in PACKAGES

@@ -7,7 +7,7 @@ from typing import Any
 
 from tfx import types
 
-from schema import manifest, split_rule
+from schema import manifest, mirror, split_rule
 from schema.errors import DataError
 from schema.split_rule import SplitRule
 
@@ -61,6 +61,19 @@ def write(artifact: types.Artifact) -> None:
         manifest.write(folder, place)
 
 
+def publish(artifact: types.Artifact) -> None:
+    """Brings an artifact to the object store of its root, where that lies in one.
+
+    Raises:
+      ConfigError: the store does not take it.
+    """
+    folder = _local(artifact)
+    if folder and folder.is_symlink():
+        mirror.publish_link(folder)
+    elif folder and (place := manifest.beside(folder)).exists():
+        mirror.publish(folder, place)
+
+
 def write_examples(
     artifact: types.Artifact, counts: Mapping[str, Mapping[str, int]]
 ) -> None:
@@ -93,6 +106,8 @@ def counts_of(artifact: types.Artifact) -> dict[str, dict[str, int]]:
 def damage(artifact: types.Artifact, *, needs_manifest: bool = False) -> str:
     """How an artifact differs from its manifest, in words, or ''.
 
+    What an object store has of it, and this machine has not, is fetched first.
+
     Args:
       artifact: in a folder of this machine; others are not looked at.
       needs_manifest: whether one that has no manifest is damaged.
@@ -100,6 +115,8 @@ def damage(artifact: types.Artifact, *, needs_manifest: bool = False) -> str:
     if not (folder := _local(artifact)):
         return ""
     place = None if folder.is_symlink() else manifest.beside(folder)
+    if place:
+        mirror.fetch(folder, place)
     if not (place or folder / manifest.FILE).exists():
         return "it has no manifest" if needs_manifest else ""
     found = manifest.problems(folder, place, digested_bytes=DIGESTED_BYTES)

@@ -79,7 +79,8 @@ def make_dag(environment: Mapping[str, str]) -> DAG:
 def _folder(environment: Mapping[str, str]) -> str:
     if folder := environment.get("SLIMLINE_FOLDER"):
         return folder
-    if root := environment.get("SLIMLINE_ROOT"):
+    root = environment.get("SLIMLINE_ROOT", "")
+    if root and "://" not in root:  # beside an object store there is no folder
         return str(pathlib.Path(root).parent)
     return str(pathlib.Path(__file__).resolve().parents[1])
 

@@ -48,7 +48,7 @@ def choose(experiment: str | None, data: str | None) -> Choice:
     data = data if experiment is None else experiment
     if data is None:
         return Choice(experiments.DEFAULT, None)
-    place = pathlib.Path(data).expanduser()
+    place = inputs.fetched(data)
     if place.exists():  # else `inputs.check` says that there are none
         _ask_of_known(data, place)
     return Choice(

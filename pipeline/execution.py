@@ -34,6 +34,7 @@ from pipeline import (
     partial_runs,
     parts,
     pushed,
+    remote_roots,
     run_store,
     runs,
     trained,
@@ -180,7 +181,11 @@ def _execute(
     if config.train.weights and not store.is_published(config.train.weights):
         warm_start.check(config.trainer, len(resolved.contract.labels))
     runner = ObservedRunner(describe, _run_id(run_folder))
-    with runs.lock(root, resolved.identity), noting_training_folder(run_folder):
+    with (
+        runs.lock(root, resolved.identity),
+        noting_training_folder(run_folder),
+        remote_roots.in_use(root, resolved.identity),
+    ):
         run_store.prepare(root / lineage.METADATA_FILE)
         trainer_root = root / resolved.identity / "train"
         config = _with_precision(config, trainer_root if use_cache else None)

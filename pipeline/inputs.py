@@ -8,9 +8,9 @@ import pathlib
 import re
 
 from components.image_example_gen import fingerprint, spans
-from pipeline import answers, digits, evaluation, infra
+from pipeline import answers, digits, evaluation, infra, runs
 from pipeline.config import PipelineConfig
-from schema import contract, versions
+from schema import contract, remote, remote_data, versions
 from schema.errors import ConfigError, DataError
 from trainer import head_settings, plan, sampling, schedules
 from trainer.augmentation import limits
@@ -21,7 +21,6 @@ _PROGRESS = logging.getLogger("slimline.progress")
 
 # Words beside a token that name no data set: 'span-{SPAN}', 'v{VERSION}'.
 _PLAIN_WORDS = frozenset({"", "day", "date", "span", "v", "ver", "version"})
-_SCHEMA_FOLDER = "schema"
 _PLAIN_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 # TFX takes no longer name of a pipeline.
 MAX_IDENTITY = 63
@@ -307,9 +306,21 @@ def data_set_name(config: PipelineConfig, path: pathlib.Path) -> str:
     return pathlib.PurePath(config.data.contract or name_of(path)).name
 
 
+def fetched(path: str | os.PathLike[str]) -> pathlib.Path:
+    """Where data are on this machine; those in an object store are fetched.
+
+    Raises:
+      ConfigError: the store gives no answer.
+      DataError: it has nothing there.
+    """
+    if remote.is_uri(path):
+        return remote_data.local(os.fspath(path))
+    return pathlib.Path(path).expanduser()
+
+
 def _given_path(config: PipelineConfig) -> pathlib.Path:
     # Unlike Path.resolve, which a link in a circle ends with a RuntimeError.
-    return pathlib.Path(os.path.realpath(pathlib.Path(config.data.path).expanduser()))
+    return pathlib.Path(os.path.realpath(fetched(config.data.path)))
 
 
 def find_data(config: PipelineConfig, root: pathlib.Path) -> pathlib.Path:
@@ -382,7 +393,7 @@ def _find_contract(
 def _contract_places(root: pathlib.Path | None) -> list[pathlib.Path]:
     """Folders with contracts: of the working folder, of the root, and beside the root."""
     places = [] if root is None else [root, root.resolve().parent]
-    return [place / _SCHEMA_FOLDER for place in (pathlib.Path(), *places)]
+    return [place / runs.SCHEMA_FOLDER for place in (pathlib.Path(), *places)]
 
 
 def _no_contract(path: pathlib.Path) -> ConfigError:
@@ -397,7 +408,7 @@ def _no_contract(path: pathlib.Path) -> ConfigError:
 
 def _own_contract(path: pathlib.Path) -> pathlib.Path:
     """Folder of the contract that `slimline data init` writes."""
-    return pathlib.Path(_SCHEMA_FOLDER) / name_of(path)
+    return pathlib.Path(runs.SCHEMA_FOLDER) / name_of(path)
 
 
 def _make_contract(config: PipelineConfig, path: pathlib.Path) -> contract.Contract:

@@ -11,9 +11,10 @@ from ml_metadata import metadata_store
 from ml_metadata.proto import metadata_store_pb2
 
 from pipeline import run_store
+from schema import run_files
 from schema.errors import ConfigError
 
-METADATA_FILE = "metadata.sqlite"
+METADATA_FILE = run_files.METADATA_FILE
 DATA_FINGERPRINT = "input_fingerprint"
 SOURCE_FINGERPRINT = "source_fingerprint"
 # Holds the settings of Transform and Trainer, and the fingerprint of their code.

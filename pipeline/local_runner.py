@@ -13,6 +13,8 @@ import pathlib
 from tfx.orchestration.local import local_dag_runner
 
 from pipeline import engines, execution, experiments, inputs, settings
+from schema import remote
+from schema.errors import ConfigError
 
 
 def main() -> None:
@@ -21,7 +23,15 @@ def main() -> None:
         os.environ.get("SLIMLINE_EXPERIMENT", experiments.DEFAULT),
         is_tiny=os.environ.get("SLIMLINE_TINY", "") not in ("", "0"),
     )
-    root = pathlib.Path(os.environ.get("SLIMLINE_ROOT", "runs")).resolve()
+    given = os.environ.get("SLIMLINE_ROOT", "runs")
+    if remote.is_uri(given):
+        raise ConfigError(
+            "the stock tfx command brings nothing to an object store",
+            found=f"SLIMLINE_ROOT={given}",
+            expected="a folder",
+            tip="slimline run --root takes it",
+        )
+    root = pathlib.Path(given).resolve()
     root.mkdir(parents=True, exist_ok=True)
     found = inputs.resolve(resolved.config, root)
     engines.check(resolved.config.engine)

@@ -8,7 +8,7 @@ from typing import Any
 from components.model_evaluator import gate, scores
 from pipeline import infra, trained
 from pipeline.lineage import DATA_FINGERPRINT, SOURCE_FINGERPRINT, Step
-from schema import durable, orientation
+from schema import durable, mirror, orientation
 from trainer import history
 
 FILE = pathlib.PurePath("assets.extra", "model_card.md")
@@ -71,6 +71,7 @@ def write(version: pathlib.Path, steps: Sequence[Step]) -> pathlib.Path:
     path = version / FILE
     path.parent.mkdir(exist_ok=True)
     durable.write_text(path, render(version, steps))
+    mirror.put(path)
     return path
 
 

@@ -188,10 +188,13 @@ class ObservedRunner(tfx_runner.IrBasedRunner):
                 outputs = _outputs_of(handle.store, info.execution_id)
                 made = [artifact for made in outputs.values() for artifact in made]
                 if execution.last_known_state != metadata_store_pb2.Execution.CACHED:
-                    for artifact in made:  # of stock components; ours have done so
-                        artifacts.write(artifact)
+                    for artifact in made:
+                        artifacts.write(artifact)  # of stock components; ours have it
+                        artifacts.publish(artifact)
                     return ComponentResult(outputs, time.monotonic() - start, False)
                 if not whole_artifacts.disown_damaged(handle, execution, made):
+                    for artifact in made:  # of a run that was killed before it could
+                        artifacts.publish(artifact)
                     return ComponentResult(outputs, time.monotonic() - start, True)
             run_contexts.launch_again(node)
 

@@ -16,7 +16,7 @@ from ml_metadata import metadata_store
 from ml_metadata.proto import metadata_store_pb2
 
 from pipeline import lineage, runs
-from schema import durable, models_config, versions
+from schema import durable, manifest, mirror, models_config, versions
 from schema.errors import ConfigError
 
 RUN_CONTEXT = "pipeline_run"
@@ -151,6 +151,8 @@ def _delete(
         return 0
     artifact.state = _STATE.MARKED_FOR_DELETION
     store.put_artifacts([artifact])
+    places = (manifest.beside(path), manifest.beside(path, mirror.LINK))
+    mirror.withdraw(path, *(place for place in places if place.exists()))
     size_bytes = _remove(path)
     for said in path.parent.glob(f"{glob.escape(path.name)}.*"):
         said.unlink()

@@ -13,7 +13,7 @@ import sqlite3
 from ml_metadata import metadata_store
 from ml_metadata.proto import metadata_store_pb2
 
-from schema import locks
+from schema import locks, mirror
 from schema.errors import ConfigError
 
 # Tables without which it is no store of ML Metadata.
@@ -41,7 +41,8 @@ def prepare(path: pathlib.Path) -> None:
                 problem,
                 aside,
             )
-        if not path.exists() and (last := _last_execution(path.parent)):
+        last = max(_last_execution(path.parent), mirror.first_number(path.parent))
+        if not path.exists() and last:
             _begin(path, last)
 
 

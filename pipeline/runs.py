@@ -25,6 +25,8 @@ SUMMARY_FILE = run_files.SUMMARY_FILE
 SPAN_FILE = "span"
 # Names the folder in which the Trainer of the run works, or worked.
 TRAINING_FOLDER_FILE = "training_folder"
+# Of the root, the working folder or the folder beside the root: contracts of data.
+SCHEMA_FOLDER = "schema"
 # Folders of a sweep's members.
 MEMBERS_FOLDER = "members"
 # All settings of a member; config.json of the sweep has those that the members share.
@@ -116,6 +118,11 @@ def list_runs(root: pathlib.Path) -> list[pathlib.Path]:
         path for path in root.iterdir() if _NAME.fullmatch(path.name) and path.is_dir()
     ]
     return sorted(folders, key=_age)
+
+
+def is_name(name: str) -> bool:
+    """Whether a folder of that name is a run's."""
+    return bool(_NAME.fullmatch(name))
 
 
 def find(root: pathlib.Path, wanted: str | pathlib.Path) -> pathlib.Path:

@@ -19,6 +19,14 @@ from schema import durable
 EXTRA_FOLDER = "assets.extra"
 FILE = pathlib.PurePath(EXTRA_FOLDER, "manifest.json")
 _VERSION = 1
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    RecursionError,
+)
 
 
 def beside(folder: pathlib.Path, name: str = "manifest.json") -> pathlib.Path:
@@ -45,6 +53,14 @@ def write(
     place.parent.mkdir(exist_ok=True)
     document = {"version": _VERSION, "files": files, **facts}
     durable.write_text(place, json.dumps(document, indent=1, sort_keys=True))
+
+
+def files(place: pathlib.Path) -> dict[str, int]:
+    """What a manifest names: path below the folder -> bytes; {} where it cannot be read."""
+    try:
+        return {name: entry["bytes"] for name, entry in _read(place).items()}
+    except _UNREADABLE:
+        return {}
 
 
 def fact(place: pathlib.Path, name: str) -> Any:
@@ -87,14 +103,7 @@ def problems(
     place = place or folder / FILE
     try:
         listed = _read(place)
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        RecursionError,
-    ) as error:
+    except _UNREADABLE as error:
         name = place.relative_to(folder) if folder in place.parents else place.name
         return [f"{name} cannot be read: {type(error).__name__}"]
     found = dict(_found(folder))

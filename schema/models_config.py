@@ -14,7 +14,7 @@ import filelock
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
-from schema import durable, locks, versions
+from schema import durable, locks, mirror, versions
 from schema.errors import ConfigError
 
 FILE = "models.config"  # in the folder of the models
@@ -108,6 +108,8 @@ def live(model_folder: pathlib.Path) -> int | None:
 def write(serving_folder: pathlib.Path, entries: Mapping[str, Entry]) -> None:
     """Writes the file, whole or not at all; nothing where it says the same already.
 
+    The file of a root in an object store is written there first.
+
     What else the file has is kept: base paths, which are where a server sees the folder
     and this machine cannot know, and settings such as the log of requests.
     """
@@ -133,6 +135,7 @@ def write(serving_folder: pathlib.Path, entries: Mapping[str, Entry]) -> None:
         models.remove(model)
     if document != _parse(serving_folder):
         text = text_format.MessageToString(document)
+        mirror.put_text(serving_folder / FILE, text)
         durable.write_text(serving_folder / FILE, text)
 
 

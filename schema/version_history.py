@@ -10,7 +10,7 @@ import socket
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from schema import durable
+from schema import durable, mirror
 
 FILE = "history.jsonl"
 PUSH = "push"
@@ -90,6 +90,7 @@ def append(model_folder: pathlib.Path, row: Row) -> None:
         os.fsync(file.fileno())
     if is_new:
         durable.sync(model_folder)
+    mirror.put(path)
 
 
 def read(model_folder: pathlib.Path) -> list[Row]:

@@ -11,7 +11,15 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 
-from schema import durable, manifest, models_config, version_history, versions
+from schema import (
+    durable,
+    manifest,
+    mirror,
+    mirrored_models,
+    models_config,
+    version_history,
+    versions,
+)
 from schema.errors import ConfigError
 from schema.models_config import CANARY, STABLE, Entry
 from schema.version_history import Row
@@ -329,10 +337,13 @@ class PushedModel:
         with self._changing():
             for path in self.folder.glob(f"{_PRUNED_PREFIX}*"):
                 shutil.rmtree(path)
+            mirrored_models.sweep(self.folder)
             pruned = self._pruned(self._superfluous(keep))
             for number in pruned.versions:
+                version = self.folder / str(number)
+                mirror.withdraw(version, version / manifest.FILE)
                 hidden = f"{_PRUNED_PREFIX}{number}-{uuid.uuid4().hex}"
-                target = (self.folder / str(number)).rename(self.folder / hidden)
+                target = version.rename(self.folder / hidden)
                 durable.sync(self.folder)
                 self._note(version_history.PRUNE, number, None, reason, by)
                 shutil.rmtree(target)

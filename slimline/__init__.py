@@ -17,7 +17,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from slimline import data, errors
+from slimline import data, errors, roots
 from slimline.run_result import Run, Sweep
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def run(
         data=None if data is None else os.fspath(data),
         settings=settings,
     )
-    root = pathlib.Path(root)
+    root = roots.local(root)
     with notebook.without_noise():  # of TensorFlow, which some layouts load
         inputs.look(resolved.config, root)
     engines.check(resolved.config.engine)
@@ -146,7 +146,7 @@ def sweep(
     for config in members.values():
         inputs.check(config)
     engines.check(resolved.config.engine)
-    root = pathlib.Path(root)
+    root = roots.local(root)
     folder = runs.create(root, resolved.values(), resolved.origins)
     with notebook.shown(folder) as listener:
         rows = session.execute_sweep(members, resolved, root, folder, listener=listener)
@@ -176,7 +176,7 @@ def compare(
         from pipeline import run_comparison
 
         return run_comparison.compare(
-            pathlib.Path(root), [_wanted(each) for each in wanted]
+            roots.local(root), [_wanted(each) for each in wanted]
         )
 
 
@@ -188,7 +188,7 @@ def runs(root: str | os.PathLike[str] = "runs") -> "pd.DataFrame":
 
     names = ("run", "experiment", "verdict", "test_top_1", "eval_top_1")
     columns = [*names, "seconds", "version"]
-    rows = tables.of_runs(pathlib.Path(root))
+    rows = tables.of_runs(roots.local(root))
     return pd.DataFrame(rows, columns=columns).set_index("run")
 
 
@@ -207,7 +207,7 @@ def why(
     """
     from slimline import verdicts
 
-    return verdicts.of_run(pathlib.Path(root), _wanted(run))
+    return verdicts.of_run(roots.local(root), _wanted(run))
 
 
 def lineage(
@@ -226,7 +226,7 @@ def lineage(
     from slimline import notebook, origins
 
     with notebook.without_noise():
-        return origins.of_target(pathlib.Path(root), _wanted(target))
+        return origins.of_target(roots.local(root), _wanted(target))
 
 
 def experiments(name: str | None = None) -> "pd.DataFrame":
@@ -302,7 +302,7 @@ def load(
         folder = runs.model_folder(name_or_path.folder)
     else:
         wanted = None if name_or_path is None else os.fspath(name_or_path)
-        folder = local_model.find_model(pathlib.Path(root), wanted)
+        folder = local_model.find_model(roots.local(root), wanted)
     with notebook.without_noise():
         return local_model.LocalModel.load(folder)
 
@@ -395,7 +395,7 @@ def predict(
         return running.run(
             [os.fspath(word) for word in words],
             pathlib.Path(output),
-            model_folder=local_model.find_model(pathlib.Path(root), wanted),
+            model_folder=local_model.find_model(roots.local(root), wanted),
             beam_arguments=engines.arguments(chosen),
             top=top,
             replaces=replaces,
@@ -417,7 +417,7 @@ def models(name: str, root: str | os.PathLike[str] = "runs") -> "PushedModel":
     """
     from serving import models as pushed_models
 
-    return pushed_models.find(pathlib.Path(root), name)
+    return pushed_models.find(roots.local(root), name)
 
 
 def _wanted(run: Run | str | os.PathLike[str]) -> str | pathlib.Path:

@@ -5,7 +5,7 @@ import pathlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from slimline import errors
+from slimline import errors, roots
 
 if TYPE_CHECKING:
     from components.image_example_gen.inspection import Inspection
@@ -107,7 +107,7 @@ def look_for_faults(
 
     evaluation_uri = None
     if run is not None:
-        summary = runs.read_summary(runs.find(pathlib.Path(root), run))
+        summary = runs.read_summary(runs.find(roots.local(root), run))
         (evaluation_uri,) = summary["artifacts"]["evaluate"]["evaluation"]
     found = labelled_images.from_path(find(path), answers)
     return checking.check(os.fspath(path), watch(found), evaluation_uri)
@@ -132,7 +132,7 @@ def make_contract(
     from pipeline import inputs
     from schema import contract
 
-    name = inputs.name_of(pathlib.Path(path).expanduser().resolve())
+    name = inputs.name_of(inputs.fetched(path).resolve())
     folder = pathlib.Path("schema") / name if output is None else pathlib.Path(output)
     existing = [
         folder / file
@@ -175,8 +175,9 @@ def find(path: str | os.PathLike[str]) -> str:
       DataError: there is none, or it may not be read.
     """
     from components.image_example_gen import spans
+    from pipeline import inputs
 
-    place = spans.resolve(pathlib.Path(path).expanduser())[-1].path
+    place = spans.resolve(inputs.fetched(path))[-1].path
     if not os.path.exists(place):  # noqa: PTH110, pathlib raises below closed folders
         raise errors.DataError(
             f"no data at {path}",

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from pipeline import engines, parts, runs
+from pipeline import engines, parts, remote_roots, runs
 from pipeline.settings import Resolved
 from slimline import errors
 
@@ -133,16 +133,17 @@ def _prepared(
         if listener is not None:
             listener(name, fields)
 
-    try:
-        with (
-            watched(folder, listen, logs_everything),
-            engines.started(resolved.config.engine),
-        ):
-            yield
-    except errors.SlimlineError:
-        if "component_started" not in heard:
-            shutil.rmtree(folder, ignore_errors=True)
-        raise
+    with remote_roots.brought_back(folder):
+        try:
+            with (
+                watched(folder, listen, logs_everything),
+                engines.started(resolved.config.engine),
+            ):
+                yield
+        except errors.SlimlineError:
+            if "component_started" not in heard:
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
 
 
 @contextlib.contextmanager

@@ -5,12 +5,14 @@ import gzip
 import importlib.util
 import io
 import json
+import logging
 import os
 import pathlib
 import struct
 import sys
 import tarfile
 import tempfile
+import uuid
 import zipfile
 from collections.abc import Sequence
 from types import ModuleType
@@ -403,3 +405,96 @@ def kubeflow_api(kubeflow_api_server, monkeypatch):
     server = kubeflow_api_server.ApiServer()
     yield server
     server.close()
+
+
+class Bucket:
+    """A bucket on a loopback object store, and what lies in it.
+
+    Attributes:
+      name: of the bucket.
+      uri: 's3://<name>'.
+      client: boto3's.
+    """
+
+    def __init__(self, client, name: str):
+        self.client = client
+        self.name = name
+        self.uri = f"s3://{name}"
+
+    def keys(self, prefix: str = "") -> list[str]:
+        """Keys of all objects, sorted."""
+        pages = self.client.get_paginator("list_objects_v2").paginate(
+            Bucket=self.name, Prefix=prefix
+        )
+        return sorted(
+            entry["Key"] for page in pages for entry in page.get("Contents", ())
+        )
+
+    def read(self, key: str) -> bytes:
+        """Content of an object."""
+        return self.client.get_object(Bucket=self.name, Key=key)["Body"].read()
+
+    def write(self, key: str, data: bytes) -> None:
+        """Makes an object."""
+        self.client.put_object(Bucket=self.name, Key=key, Body=data)
+
+    def delete(self, *keys: str) -> None:
+        """Deletes objects."""
+        for key in keys:
+            self.client.delete_object(Bucket=self.name, Key=key)
+
+
+@pytest.fixture(scope="session")
+def object_store_address():
+    """Address of a moto server that speaks S3 on loopback."""
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def object_store(object_store_address, monkeypatch, tmp_path_factory) -> str:
+    """Address of the object store; this process and its children use it.
+
+    The state of slimline is in a folder of its own, as on a new machine.
+    """
+    from schema import mirror, remote_data
+
+    for name in [*os.environ]:
+        if name.startswith("AWS_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", object_store_address)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "somebody")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv(mirror.STATE_VARIABLE, str(tmp_path_factory.mktemp("state")))
+    remote_data.local.cache_clear()
+    return object_store_address
+
+
+@pytest.fixture
+def new_machine(object_store, monkeypatch, tmp_path_factory):
+    """Function that takes what this machine has of object stores out of sight."""
+    from schema import mirror, remote_data
+
+    def forget() -> None:
+        monkeypatch.setenv(mirror.STATE_VARIABLE, str(tmp_path_factory.mktemp("state")))
+        remote_data.local.cache_clear()
+
+    return forget
+
+
+@pytest.fixture
+def bucket(object_store) -> Bucket:
+    """An empty bucket."""
+    import boto3
+
+    client = boto3.client("s3")
+    name = f"bucket-{uuid.uuid4().hex[:12]}"
+    client.create_bucket(Bucket=name)
+    return Bucket(client, name)

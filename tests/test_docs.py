@@ -8,7 +8,8 @@ import shlex
 import click
 import pytest
 
-from pipeline import choosing, settings
+from pipeline import choosing, remote_roots, settings
+from schema import remote_data
 from slimline.cli import main
 
 PROJECT = pathlib.Path(__file__).parents[1]
@@ -30,7 +31,11 @@ def commands(program: str) -> list[list[str]]:
 
 
 @pytest.mark.parametrize("arguments", commands("slimline"), ids=" ".join)
-def test_slimline_commands_are_understood(arguments: list[str]) -> None:
+def test_slimline_commands_are_understood(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote_roots, "local", lambda root, pulls: pathlib.Path("runs"))
+    monkeypatch.setattr(remote_data, "local", pathlib.Path)
     command, name, rest = main.command, "slimline", list(arguments)
     while isinstance(command, click.Group) and rest:
         name = rest.pop(0)

@@ -18,7 +18,7 @@ from tfx.types import artifact_utils, component_spec, standard_artifacts
 from tfx.utils import path_utils
 
 from components import artifacts
-from schema import manifest, models_config
+from schema import manifest, mirrored_models, models_config
 from schema.errors import DataError
 
 MODEL_KEY = "model"
@@ -64,6 +64,7 @@ class Executor(base_executor.BaseExecutor):
         """
         baseline = artifact_utils.get_single_instance(output_dict[BASELINE_KEY])
         folder = pathlib.Path(exec_properties[SERVING_FOLDER_KEY])
+        mirrored_models.pull(folder.parent)
         live = models_config.live(folder)
         pathlib.Path(baseline.uri).mkdir(parents=True, exist_ok=True)
         baseline.set_int_custom_property(EXISTS_PROPERTY, int(live is not None))

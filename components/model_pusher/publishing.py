@@ -15,13 +15,14 @@ from schema import (
     data_profile,
     durable,
     manifest,
+    mirror,
+    mirrored_models,
     models_config,
     version_history,
     versions,
 )
 from schema.errors import ConfigError
 
-ABANDONED_SECONDS = 24 * 3600
 MEBIBYTE = 2**20
 _LOGGER = logging.getLogger("slimline.push")
 
@@ -42,6 +43,9 @@ def publish(
     `stable` there, and the one before stays served beside it, so that going back needs no
     loading. Killed between the two, the version before stays live, and the next push or
     `slimline models promote` mends it.
+
+    In an object store, which has no rename, the files come first and the manifest last;
+    readers take only what a manifest names.
 
     The version is the time in seconds, or one more than the newest where the clock stands
     behind it.
@@ -73,6 +77,7 @@ def publish(
         folder.mkdir(parents=True, exist_ok=True)
         with models_config.lock(serving_folder):
             _sweep(folder)
+            mirrored_models.sweep(folder)
         with _staging(folder) as staging:
             shutil.copytree(model, staging)
             if data_profile_file is not None:
@@ -82,6 +87,7 @@ def publish(
             manifest.write(staging)
             for path in (*staging.rglob("*"), staging):
                 durable.sync(path)
+            mirrored_models.pull(serving_folder)
             with models_config.lock(serving_folder):
                 check_replacing(folder, is_gate_open, force_reason)
                 return _make_live(staging, folder, row)
@@ -145,15 +151,17 @@ def _make_live(
     version = _rename(staging, folder)
     try:
         durable.sync(folder)
+        pushed = folder / str(version)
+        mirror.publish(pushed, pushed / manifest.FILE, is_new=True)
         if entry.is_pinned:
             entry = entry.with_stable(version, versions.numbers(folder), former)
         models_config.write(serving_folder, entries | {name: entry})
-    except OSError:
+    except (OSError, ConfigError):
         (folder / str(version)).rename(staging)
         raise
     try:
         version_history.append(folder, row(version, former))
-    except OSError:
+    except (OSError, ConfigError):
         # The version is live: a push that failed now would be made a second time.
         _LOGGER.warning("the push of %s is missing in its history", name, exc_info=True)
     return version
@@ -178,7 +186,8 @@ def _sweep(folder: pathlib.Path) -> None:
     for path in folder.glob(f"{versions.STAGING_PREFIX}*"):
         # Another push may fail, and remove its copy, between the two calls.
         with contextlib.suppress(FileNotFoundError):
-            if time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
+            age_seconds = time.time() - path.stat().st_mtime
+            if age_seconds > mirrored_models.ABANDONED_SECONDS:
                 shutil.rmtree(path)
 
 

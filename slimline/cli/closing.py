@@ -49,7 +49,7 @@ def describe(summary: "Summary", root: pathlib.Path) -> str:
         ),
     }
     tries = {
-        "folder": output.short_path(summary.folder),
+        "folder": output.short_place(summary.folder),
         "report": _report(pathlib.Path(summary.folder)),
     }
     if summary.quarantine:
@@ -154,7 +154,7 @@ def try_command(summary: "Summary", root: pathlib.Path) -> str:
     ]
     if len(_siblings(version.parent)) > 1:
         words += ["--model", version.parent.name]
-    short_root = output.short_path(str(root))
+    short_root = output.short_place(str(root))
     if short_root != DEFAULT_ROOT:
         words += ["--root", short_root]
     return shlex.join(words)
@@ -331,7 +331,7 @@ def _baseline(summary: "Summary") -> str:
 def _push(summary: "Summary") -> str:
     if not summary.pushed_path:
         return "nothing was pushed"
-    where = f" in {output.short_path(summary.pushed_path)}"
+    where = f" in {output.short_place(summary.pushed_path)}"
     return pushed.in_short(pathlib.Path(summary.pushed_path), where)
 
 

@@ -66,7 +66,7 @@ def list_command(
     }
     text = models_text.table(found, top_1)
     if not found:
-        text = f"no models in {root}: slimline run trains and pushes one"
+        text = f"no models in {output.short_place(str(root))}: slimline run trains and pushes one"
     output.emit(text, document, is_json=is_json, is_quiet=is_quiet)
     return errors.DONE
 
@@ -236,7 +236,7 @@ def verify_command(
     }
     text = models_text.verified(found, is_quiet=is_quiet)
     if not found:
-        text = f"no models in {root}: slimline run trains and pushes one"
+        text = f"no models in {output.short_place(str(root))}: slimline run trains and pushes one"
     is_silent = is_quiet and is_sound
     output.emit(text, document, is_json=is_json, is_quiet=is_silent)
     return errors.DONE if is_sound else errors.RUN_FAILED

@@ -88,7 +88,7 @@ def change(made: Change, root: pathlib.Path, *, is_dry: bool) -> str:
 def undo(model: str, root: pathlib.Path) -> str:
     """The command that goes back to the version before."""
     words = ["slimline", "models", "rollback", model]
-    short_root = output.short_path(str(root))
+    short_root = output.short_place(str(root))
     if short_root != DEFAULT_ROOT:
         words += ["--root", short_root]
     return shlex.join(words)

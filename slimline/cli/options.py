@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from schema import mirror
+
 if TYPE_CHECKING:
     from components.image_example_gen.layouts import Answers
     from pipeline.config import DataConfig
@@ -41,16 +43,44 @@ def output_options(command: Command) -> Command:
     return command
 
 
+class RootFolder(click.Path):
+    """Folder of the runs; one in an object store becomes its folder on this machine."""
+
+    name = "directory|uri"
+
+    def __init__(self) -> None:
+        """As a path that need not exist."""
+        super().__init__(file_okay=False, path_type=pathlib.Path)
+
+    def convert(
+        self,
+        value: Any,
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> Any:
+        """See base class.
+
+        Raises:
+          ConfigError: the object store gives no answer.
+        """
+        if not mirror.concerns(value):
+            return super().convert(value, param, ctx)
+        from pipeline import remote_roots
+
+        # A completion must not wait for a store.
+        return remote_roots.local(value, pulls=not (ctx and ctx.resilient_parsing))
+
+
 def root_option(command: Command) -> Command:
     """--root, the folder of runs and pushed models."""
     return click.option(
         "--root",
-        type=click.Path(file_okay=False, path_type=pathlib.Path),
+        type=RootFolder(),
         default=DEFAULT_ROOT,
         show_default=True,
         envvar="SLIMLINE_ROOT",
         show_envvar=True,
-        help="Folder of runs, artifacts and pushed models.",
+        help="Folder of runs, artifacts and pushed models, also as s3://BUCKET/PREFIX.",
     )(command)
 
 
@@ -140,7 +170,11 @@ def settings_options(command: Command) -> Command:
         _set_option(
             "Change a setting, as train.epochs=30; may be repeated, in any order."
         ),
-        click.option("--data", metavar="PATH", help="Folder or archive of the images."),
+        click.option(
+            "--data",
+            metavar="PATH",
+            help="Folder or archive of the images, also as s3://BUCKET/NAME.",
+        ),
     ):
         command = option(command)
     return command

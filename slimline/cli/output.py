@@ -10,6 +10,7 @@ from typing import Any, TextIO
 
 import click
 
+from schema import mirror, remote
 from slimline import errors
 
 SCHEMA_VERSION = 1
@@ -156,6 +157,12 @@ def _message(error: BaseException) -> str:
     if isinstance(error, errors.SlimlineError):
         return error.message
     return f"unexpected {type(error).__name__}: {error}"
+
+
+def short_place(path: str) -> str:
+    """As `short_path`, but the URI of what belongs to a root in an object store."""
+    shown = mirror.shown(path)
+    return shown if remote.is_uri(shown) else short_path(path)
 
 
 def short_path(path: str) -> str:

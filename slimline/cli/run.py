@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline import choosing, engines, inputs, parts, pushed, runs, settings
+from schema import remote
 from slimline import capture, errors, session
 from slimline.cli import closing, options, output, watching
 
@@ -110,6 +111,8 @@ def command(
             raise click.UsageError("--force-push takes the reason, in words")
         assignments = (*assignments, f"serving.force_push={force_reason}")
     start = time.monotonic()
+    if data and remote.is_uri(data) and not (is_quiet or is_json):
+        click.echo(f"fetching what is new of {data} ...", err=True)
     with capture.discard():  # libraries speak while they load
         choice = choosing.choose(experiment, data)
     span = runs.span_of_group(root, group, choice.experiment) if group else None

@@ -28,7 +28,7 @@ def command(root: pathlib.Path, is_json: bool, is_quiet: bool) -> int:
     """List the runs under --root, the newest last, with verdicts and figures."""
     rows = tables.of_runs(root)
     if not rows:
-        text = f"no runs in {root}: slimline run makes one"
+        text = f"no runs in {output.short_place(str(root))}: slimline run makes one"
     else:
         cells = [[_cell(name, row.get(name)) for name in _HEADINGS] for row in rows]
         text = output.columns([list(_HEADINGS.values()), *cells], numbers=_NUMBERS)

@@ -15,6 +15,8 @@ from schema import versions
 from slimline import capture, errors
 from slimline.cli import options, output
 
+# Looks at the folder for each look at the object store of a root: those cost money.
+STORE_LOOKS = 10
 _PORT = click.IntRange(0, 65_535)
 
 
@@ -68,7 +70,8 @@ def _complete_limits(
     type=click.FloatRange(min=0.05),
     default=1.0,
     show_default=True,
-    help="From one look at the versions to the next.",
+    help="From one look at the versions to the next; ten times as long for a root in an"
+    " object store.",
 )
 @click.option(
     "--allowed-host",
@@ -168,6 +171,7 @@ def command(
         )
         teller.hint(f"loading models from {root / versions.SERVING_FOLDER} ...")
         # TensorFlow loads here.
+        from schema import mirrored_models
         from serving.local_server import limits, running, server
         from serving.local_server.settings import Settings
 
@@ -189,7 +193,9 @@ def command(
             grace_seconds=grace_seconds,
             sampling=sampling,
         )
-        asyncio.run(running.run(config, teller.tell))
+        serving_folder = config.serving_folder
+        with mirrored_models.followed(serving_folder, STORE_LOOKS * poll_seconds):
+            asyncio.run(running.run(config, teller.tell))
     return errors.DONE
 
 
