@@ -28,7 +28,6 @@ def find(listing: Listing) -> ListLayout | None:
         name: split
         for name in sorted(listing.names)
         if name.lower().endswith(".txt")
-        and not listing.is_left_out(name)
         and (split := given.get(posixpath.basename(name)) or _split_of(name))
     }
     if not lists or len(lists) > MAX_LISTS or listing.answers.class_from != AUTO:

@@ -112,7 +112,7 @@ def _candidates(listing: Listing) -> list[str]:
     """Files that may be tables, of each kind as many as a data set can have."""
     by_suffix: dict[str, list[str]] = defaultdict(list)
     for name in sorted(listing.names):
-        if is_table_name(name) and not listing.is_left_out(name):
+        if is_table_name(name):
             by_suffix[posixpath.splitext(name)[1].lower()].append(name)
     kept = (names for names in by_suffix.values() if len(names) <= MAX_TABLES)
     return sorted(itertools.chain.from_iterable(kept))
