@@ -20,7 +20,7 @@ def find(listing: Listing) -> ListLayout | None:
     """Layout where files such as train.txt list paths, a path a line, and folders the class.
 
     Raises:
-      ConfigError: an image is in the lists of two splits.
+      ConfigError: an image is in the lists of two splits, or the folders may be no classes.
       DataError: a list names images that are not there.
     """
     given = dict(listing.answers.splits)
@@ -52,6 +52,8 @@ def find(listing: Listing) -> ListLayout | None:
             if split != lists[file]:
                 raise _in_two_splits(name, file, other, list(lists))
     classes = folders.classes_of(listing)
+    if listed and not classes:
+        folders.find(listing)  # says why the folders are no classes
     if not all(name in classes for name in listed):
         return None
     entries: dict[str, tuple[Entry, ...]] = {

@@ -1,14 +1,15 @@
 """Files that say or hold what is not read here: what they are, and how to bring it in."""
 
-import json
 import posixpath
+import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from components.image_example_gen.layouts.layout import Listing
 
 _MAX_NOTES = 3
 _MAX_READ = 20
+_MAX_NAMES = 50
 _HEAD_BYTES = 100_000
 _BOXES = "boxes or outlines of objects, not classes of images"
 _TO_CSV = "write a CSV of files and classes from it"
@@ -51,7 +52,10 @@ def notes(listing: Listing) -> list[str]:
     """Sentences about the files beside the images that may know their classes."""
     told = []
     images = {posixpath.splitext(name)[0] for name in listing.images}
-    bases = [posixpath.basename(name) for name in listing.images[:50]]
+    stems = [
+        re.escape(posixpath.basename(stem)) for stem in sorted(images)[:_MAX_NAMES]
+    ]
+    named = re.compile(rf"(?:^|[\s/\\\\,;\"])(?:{'|'.join(stems)})(?:[.\s,;\"]|$)")
     texts = []
     kinds: dict[str, list[str]] = {}
     for name in listing.names:
@@ -68,7 +72,7 @@ def notes(listing: Listing) -> list[str]:
         told.append(f"{names[0]}{more} ({what})")
     if len(texts) <= _MAX_READ:
         for name, data in listing.read(texts).items():
-            if what := _of_text(data[:_HEAD_BYTES], bases):
+            if what := _of_text(data[:_HEAD_BYTES], named):
                 told.append(f"{name} ({what})")
     return told[:_MAX_NOTES]
 
@@ -87,12 +91,12 @@ def _has_image(name: str, images: set[str]) -> bool:
     return stem in images or stem.replace("labels/", "images/") in images
 
 
-def _of_text(data: bytes, bases: Sequence[str]) -> str:
+def _of_text(data: bytes, named: re.Pattern[str]) -> str:
     text = data.decode("utf-8", "replace")
     if '"categories"' in text and '"annotations"' in text:
         return f"as COCO's: {_BOXES}"
     if '"shapes"' in text and '"points"' in text:
         return f"as LabelMe's: {_BOXES}"
-    if any(base in text or json.dumps(base)[1:-1] in text for base in bases):
+    if named.search(text):
         return "names images, in a form that is not known"
     return ""
