@@ -3,6 +3,7 @@
 import collections
 import io
 import pathlib
+import tarfile
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -75,11 +76,19 @@ class Zoo:
         for flag in flags:
             assert flag in caught.value.tip
 
-    def refuses(self, what: str, **answers: Any) -> None:
-        """Checks that the data are refused in these words."""
+    def refuses(self, what: str, *, tip: str = "", **answers: Any) -> None:
+        """Checks that the data are refused in these words, with a tip that has `tip`."""
         with pytest.raises(DataError) as caught:
             _table_of(layouts.plan(str(self.folder), layouts.Answers(**answers)))
         assert what in f"{caught.value.message}; {caught.value.found}"
+        assert tip in caught.value.tip
+
+    def pack(self) -> None:
+        """Makes a tar of the folder, which is read in its place from here on."""
+        archive = self.folder.with_suffix(".tar")
+        with tarfile.open(archive, "w") as tar:
+            tar.add(self.folder, ".")
+        self.folder = archive
 
 
 def _table_of(plan: layouts.Plan) -> dict[str, dict[str, int]]:

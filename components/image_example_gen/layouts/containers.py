@@ -1,17 +1,30 @@
 """Files that hold many images each: what the layouts of such files have in common."""
 
 import abc
+import posixpath
 from collections.abc import Iterable, Iterator, Sequence
 
 from components.image_example_gen import records
-from components.image_example_gen.layouts.layout import Found, Listing
+from components.image_example_gen.layouts import split_names
+from components.image_example_gen.layouts.layout import (
+    AUTO,
+    Found,
+    Listing,
+    question,
+    setting,
+    splits_setting,
+)
 from components.image_example_gen.sources.source import Member
 from schema import spelling
 from schema.errors import DataError
 
+MAX_NAMED = 4
+
 
 class ContainerLayout(abc.ABC):
     """Reads the files of one kind, each by itself."""
+
+    format: str
 
     @staticmethod
     @abc.abstractmethod
@@ -54,11 +67,45 @@ def first_file(layout: type[ContainerLayout], listing: Listing) -> tuple[str, by
     """Name and content of the first file of a kind; ('', b'') where there is none.
 
     There is none either where image files lie beside: then these are the data set.
+
+    Raises:
+      ConfigError: the files lie in several folders, and these are no splits.
     """
     names = sorted(filter(layout.is_ours, listing.names))
     if not names or listing.images:
         return "", b""
+    if listing.answers.format == AUTO:
+        _check_folders(layout.format, names)
     return names[0], listing.read(names[:1])[names[0]]
+
+
+def _check_folders(data_format: str, names: Sequence[str]) -> None:
+    """Asks where several folders hold files, as versions or sizes of one data set do."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for name in names:
+        folder = posixpath.dirname(name)
+        rest = tuple(
+            part for part in folder.split("/") if not split_names.divide(part)[1]
+        )
+        groups.setdefault(rest, []).append(folder or name)
+    if len(groups) < 2:
+        return
+    answers = []
+    for kept in list(groups)[:MAX_NAMED]:
+        others = {
+            name: "none" for rest in groups if rest != kept for name in groups[rest]
+        }
+        answers.append(
+            f"{splits_setting(others)} (reads {'/'.join(kept) or 'the top'})"
+        )
+    raise question(
+        "files of images lie in several folders, and may be several data sets",
+        found=", ".join(f"{'/'.join(rest)}/" for rest in list(groups)[:MAX_NAMED]),
+        answers=[
+            *answers,
+            setting("data.format", data_format) + " (all of them are one)",
+        ],
+    )
 
 
 def class_of(where: str, label: object, names: Sequence[str], source: str = "") -> str:
@@ -71,8 +118,17 @@ def class_of(where: str, label: object, names: Sequence[str], source: str = "") 
       source: file that `names` are from, '' for the container itself.
 
     Raises:
-      DataError: `names` has no such number.
+      DataError: `names` has no such number, or there is no class.
     """
+    is_below_zero = isinstance(label, int) and label < 0
+    if label is None or is_below_zero or not str(label).strip():
+        file = where.partition("#")[0]
+        raise DataError(
+            f"{where} has no class",
+            found=repr(label),
+            expected="a class for every image",
+            tip=f"{splits_setting({file: 'none'})} leaves the file out",
+        )
     if not names:
         return spelling.normalise(str(label))
     if not isinstance(label, int) or not 0 <= label < len(names):
