@@ -263,6 +263,8 @@ def _describe_unknown(data: bytes) -> str:
             "TIFF is not accepted unless it is whole and has one page of 8-bit gray or"
             f" colour; {_HOW_TO_CONVERT}"
         )
+    if data.startswith(b"version https://git-lfs"):
+        return "a pointer of Git LFS, whose file was not fetched: git lfs pull"
     start = data[:160].lstrip().lower()
     for place, magic, kind in _OTHER_KINDS:
         if start.startswith(magic.lower(), place):

@@ -290,3 +290,20 @@ def test_a_folder_without_images(zoo):
     zoo.classes(**ANTS)
     zoo.text("wasp/notes.rtf", "nothing yet")
     zoo.reads({"": ANTS}, says="no images, and so no classes, are in wasp/")
+
+
+def test_the_classes_once_more_in_one_of_the_folders(zoo):
+    zoo.classes("plants/", rose=2, tulip=1)
+    zoo.classes("plants/plants/", rose=2, tulip=1)
+    zoo.asks(
+        "rose, tulip", "data.class_from=parent", "'data.splits=[plants/plants=none]'"
+    )
+    zoo.reads({"": {"rose": 2, "tulip": 1}}, splits=(("plants/plants", "none"),))
+
+
+@pytest.mark.parametrize("other", ["papers/figures/", "ground_truth/bee/"])
+def test_folders_beside_splits_that_are_none(zoo, other):
+    write_splits(zoo, "train/", "val/", "test/")
+    zoo.flat(other, "1", "2")
+    top = other.split("/")[0]
+    zoo.asks(f"{top}/ with", f"'data.splits=[{top}=none]'")

@@ -563,3 +563,26 @@ def test_lists_of_paths_without_classes(zoo):
     zoo.text("ImageSets/train.txt", "1")
     zoo.text("ImageSets/val.txt", "2")
     zoo.refuses("as Pascal VOC's")
+
+
+def test_a_table_in_a_folder_beside_the_images(zoo):
+    zoo.flat("data/img/", *FILES)
+    rows = [f"../img/{file}.png,{w}" for file, w in zip(FILES, WORDS, strict=True)]
+    zoo.text("data/csv/labels.csv", "path,label", *rows)
+    zoo.reads({"": ANTS})
+
+
+@pytest.mark.parametrize(
+    ("encoding", "words"),
+    [
+        ("gbk", ("狗", "猫")),
+        ("shift_jis", ("イヌ", "ネコ")),
+        ("mac_roman", ("Käfer", "Öl")),
+        ("cp1251", ("кот", "пёс")),
+    ],
+)
+def test_encodings_that_cannot_be_told(zoo, encoding, words):
+    write_images(zoo)
+    rows = (f"a1.png,{words[0]}", f"a2.png,{words[1]}")
+    zoo.text("labels.csv", "path,label", *rows, encoding=encoding)
+    zoo.refuses("labels.csv is in an encoding that cannot be told", tip="UTF-8")

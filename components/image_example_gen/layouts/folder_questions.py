@@ -31,6 +31,9 @@ _DERIVED = frozenset(
         "grayscale",
         "segmented",
         "trimaps",
+        "ground_truth",
+        "groundtruth",
+        "gt",
     ]
 )
 _PARENT = setting("data.class_from", "parent")
@@ -72,7 +75,11 @@ def same_inside(
         f"{_FOLDER} (classes: {few(tops)})",
     ]
     if len(tops) <= _MAX_SPLITS:
-        known = {top: split for top in tops if (split := given.get(top))}
+        known = {
+            top: split
+            for top in tops
+            if (split := given.get(top) or split_names.divide(top)[1])
+        }
         kept = next((top for top in tops if top not in known), tops[0])
         splits = {top: features.TRAIN if top == kept else "none" for top in tops}
         answers.append(
@@ -92,8 +99,17 @@ def same_inside(
     )
 
 
-def nested(tops: Iterable[str], inner: Mapping[str, frozenset[str]]) -> ConfigError:
+def _path(name: str, root: str) -> str:
+    """What a setting calls a top folder: by its path, if a folder above has its name."""
+    return f"{root}{name}" if name in root.split("/") else name
+
+
+def nested(
+    tops: Iterable[str], inner: Mapping[str, frozenset[str]], root: str = ""
+) -> ConfigError:
     """Asks which of two levels of folders the classes are."""
+    tops = sorted(tops)
+    copies = [top for top in inner if not inner[top].isdisjoint(set(tops) - {top})]
     below = frozenset().union(*inner.values())
     top = min(inner)
     return question(
@@ -102,6 +118,10 @@ def nested(tops: Iterable[str], inner: Mapping[str, frozenset[str]]) -> ConfigEr
         answers=[
             f"{_FOLDER} (classes: {few(tops)})",
             f"{_PARENT} (classes: {few(below)})",
+            *(
+                splits_setting({_path(copy, root): "none"}) + f" (leaves {copy}/ out)"
+                for copy in copies[:1]
+            ),
         ],
     )
 
@@ -109,6 +129,7 @@ def nested(tops: Iterable[str], inner: Mapping[str, frozenset[str]]) -> ConfigEr
 def unknown_beside_splits(
     splits: Mapping[str, str],
     unknown: Mapping[str, frozenset[str]],
+    classes: frozenset[str],
     given: Mapping[str, str],
     root: str,
 ) -> ConfigError:
@@ -116,7 +137,7 @@ def unknown_beside_splits(
 
     Args:
       splits: folder -> split of those that are known.
-      unknown: the others -> folders in them.
+      unknown: the others -> folders in them. classes: folders in the splits.
       given: what a person said of folders.
       root: the folder around all, with a slash at its end.
     """
@@ -125,11 +146,9 @@ def unknown_beside_splits(
     )  # what it most likely is
     answers = {}
     for name, inside in unknown.items():
-        # A copy of the whole data set is no split of it; below a folder of its own name it
-        # is called by its path.
-        is_copy = set(split_names.of_folders(inside)) == inside
-        path = f"{root}{name}" if name in root.split("/") else name
-        answers[path] = "none" if is_copy else missing
+        # Neither a copy of the whole data set is a split of it, nor what has other classes.
+        is_split = bool(inside & classes) and name.lower() not in _DERIVED
+        answers[_path(name, root)] = missing if is_split else "none"
     return question(
         f"folders beside {', '.join(sorted(splits))} may be splits or classes",
         found=", ".join(

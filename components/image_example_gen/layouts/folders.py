@@ -279,7 +279,7 @@ class _Folders:
         if len(tops) > 1 and all(top.lower() in _KINDS for top in tops):
             raise self._no_class(tops)
         if self._are_two_levels(tops, inner):
-            raise folder_questions.nested(tops, inner)
+            raise folder_questions.nested(tops, inner, self._root)
         if len(tops) == 1 and self._is_no_class(*tops):
             raise self._no_class(tops)
         said = "the top folders are the classes"
@@ -292,8 +292,10 @@ class _Folders:
         """Whether the folders in the tops may be classes as well as the tops.
 
         They are not where images lie in the tops beside them, nor where all tops hold the
-        same one, which then says nothing.
+        same one, which then says nothing. They are where one top holds others once more.
         """
+        if any(names & (tops - {top}) for top, names in inner.items()):
+            return True
         bare = {
             top: frozenset(name for name in names if name.lower() not in _KINDS)
             for top, names in inner.items()
@@ -371,7 +373,7 @@ class _Folders:
         }
         if unknown:
             raise folder_questions.unknown_beside_splits(
-                splits, unknown, self._given, self._root
+                splits, unknown, known, self._given, self._root
             )
         if len(known) > 1 and _are_splits(known):
             raise folder_questions.same_inside(

@@ -34,7 +34,7 @@ class ImageFiles:
             return ()
         for start in (folder, ""):
             name = posixpath.normpath(posixpath.join(start, path)).lstrip("/")
-            if name in self._names and not path.startswith("../"):
+            if name in self._names:
                 return (name,)
         if ".." in path.split("/"):
             return ()

@@ -12,6 +12,12 @@ from schema import image_names, spelling
 from schema.errors import DataError
 
 DELIMITERS = (",", ";", "\t", "|")
+# Asian and Mac encodings, read as Windows-1252: marks that no label has, capitals behind
+# small letters, words without a letter of ASCII.
+_NO_WINDOWS_1252 = re.compile(
+    r"[^\x00-\x7fÀ-ÖØ-öø-ÿŠšŽžŒœŸ’‘“”–—€°§«»®©™\xa0]"
+    r"|(?<=[a-zà-öø-ÿ])[À-ÖØ-ÞŠŽŒŸ]|(?<![^\W\d_])[À-ÖØ-öø-ÿŠšŽžŒœŸ]{2,}(?![^\W\d_])"
+)
 # What COCO says of objects in an image, and not of the image.
 _OBJECTS = frozenset(["bbox", "segmentation", "keypoints", "caption"])
 _PREFACE = re.compile(r"#|\s*$|sep=.\s*$", re.IGNORECASE)
@@ -86,9 +92,17 @@ def decode(file: str, data: bytes) -> tuple[str, str]:
         return spelling.normalise(data.decode("utf-8")), "UTF-8"
     except UnicodeDecodeError:
         try:
-            return spelling.normalise(data.decode("cp1252")), "Windows-1252"
+            text = data.decode("cp1252")
         except UnicodeDecodeError as error:
             raise _no_text(file, error.reason, error.start) from error
+    if odd := _NO_WINDOWS_1252.search(text):
+        raise DataError(
+            f"{file} is in an encoding that cannot be told",
+            found=f"neither UTF-8 nor Windows-1252, in which it has '{odd[0]}'",
+            expected="UTF-8, UTF-16 with its mark, or Windows-1252",
+            tip="save it as UTF-8",
+        )
+    return spelling.normalise(text), "Windows-1252"
 
 
 def parse(file: str, data: bytes) -> Table | None:
