@@ -1,8 +1,11 @@
 """Writes small data sets in every layout, and compares what is read with a table."""
 
 import collections
+import dataclasses
 import io
 import pathlib
+import re
+import shlex
 import tarfile
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -13,7 +16,10 @@ from PIL import Image
 
 from components.image_example_gen import layouts, records
 from schema.errors import ConfigError, DataError
+from slimline.cli import options
 
+# A setting as a tip gives it to the shell.
+_SETTING = re.compile(r"--set ('[^']*'|\S+)")
 Table = Mapping[str, Mapping[str, int]]
 
 
@@ -75,6 +81,24 @@ class Zoo:
         assert flags
         for flag in flags:
             assert flag in caught.value.tip
+        for line in caught.value.tip.splitlines():
+            if settings := _SETTING.findall(line):
+                self._check_answer(what, settings, layouts.Answers(**answers))
+
+    def _check_answer(
+        self, what: str, settings: list[str], before: layouts.Answers
+    ) -> None:
+        """Checks that an answer as it is printed gets beyond the question."""
+        told = options.layout_answers(None, [shlex.split(text)[0] for text in settings])
+        changes = {
+            field.name: value
+            for field in dataclasses.fields(told)
+            if (value := getattr(told, field.name)) != field.default
+        }
+        try:
+            layouts.plan(str(self.folder), dataclasses.replace(before, **changes))
+        except (ConfigError, DataError) as error:
+            assert what not in f"{error.message}; {error.found}"
 
     def refuses(self, what: str, *, tip: str = "", **answers: Any) -> None:
         """Checks that the data are refused in these words, with a tip that has `tip`."""

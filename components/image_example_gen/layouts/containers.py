@@ -120,14 +120,14 @@ def class_of(where: str, label: object, names: Sequence[str], source: str = "") 
     Raises:
       DataError: `names` has no such number, or there is no class.
     """
-    is_below_zero = isinstance(label, int) and label < 0
+    tip = f"{splits_setting({where.partition('#')[0]: 'none'})} leaves the file out"
+    is_below_zero = isinstance(label, int) and label < 0 and not names
     if label is None or is_below_zero or not str(label).strip():
-        file = where.partition("#")[0]
         raise DataError(
             f"{where} has no class",
             found=repr(label),
             expected="a class for every image",
-            tip=f"{splits_setting({file: 'none'})} leaves the file out",
+            tip=tip,
         )
     if not names:
         return spelling.normalise(str(label))
@@ -136,5 +136,6 @@ def class_of(where: str, label: object, names: Sequence[str], source: str = "") 
         raise DataError(
             f"{where} has the class number {label}",
             expected=f"0 to {len(names) - 1}{listed}",
+            tip=tip,
         )
     return spelling.normalise(names[label])

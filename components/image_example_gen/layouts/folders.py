@@ -17,7 +17,7 @@ from components.image_example_gen.layouts import (
 from components.image_example_gen.layouts.layout import AUTO, Listing
 from components.image_example_gen.sources import limits
 from components.image_example_gen.sources.source import Member, MemberTooLarge
-from schema import features, image_names
+from schema import features, image_names, spelling
 from schema.errors import SlimlineError
 
 FORMATS = ("folder",)
@@ -383,6 +383,7 @@ class _Folders:
             others = frozenset().union(*(inside[one] for one in splits if one != top))
             is_train = splits[top] == features.TRAIN
             if not is_train and inside[top] and others and not inside[top] & others:
+                spelling.check_classes(sorted(inside[top] | others))
                 raise folder_questions.other_classes(
                     top, inside[top], others, self._given
                 )

@@ -1,19 +1,22 @@
 """Class folders with lists of paths for the splits: Food-101, SUN397 and their like."""
 
 import posixpath
+import re
+from collections import defaultdict
 
 from components.image_example_gen.layouts import folders, image_files, rows, split_names
 from components.image_example_gen.layouts.layout import (
     AUTO,
     Listing,
     question,
-    setting,
+    splits_setting,
 )
 from components.image_example_gen.layouts.listed import Entry, ListLayout
 from schema.errors import ConfigError, DataError
 
 FORMATS = ("path_lists",)
 MAX_LISTS = 50
+_MAX_ANSWERS = 4
 
 
 def find(listing: Listing) -> ListLayout | None:
@@ -71,11 +74,20 @@ def _split_of(name: str) -> str:
 
 
 def _in_two_splits(name: str, file: str, other: str, lists: list[str]) -> ConfigError:
+    groups: dict[str, list[str]] = defaultdict(list)
+    for path in lists:
+        base = posixpath.basename(path)
+        groups[re.sub(r"\D", "", base)].append(base)
+    is_numbered = len(groups) > 1  # partitions, as SUN397's
+    if not is_numbered:
+        groups = {path: [posixpath.basename(path)] for path in (file, other)}
+    answers = []
+    for kept, bases in list(groups.items())[:_MAX_ANSWERS]:
+        others = [base for key in groups if key != kept for base in groups[key]]
+        said = f"reads {', '.join(bases)}" if is_numbered else f"leaves {others[0]} out"
+        answers.append(f"{splits_setting(dict.fromkeys(others, 'none'))} ({said})")
     return question(
         f"{name} is in the lists of two splits",
         found=f"{other} and {file}, of {len(lists)} lists",
-        answers=[
-            setting("data.splits", f"[{posixpath.basename(file)}=none]")
-            + " (and of all other lists that are left out)"
-        ],
+        answers=answers,
     )
