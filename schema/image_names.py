@@ -4,10 +4,12 @@ import posixpath
 
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp"}
-    | {".tif", ".tiff", ".avif", ".heic", ".heif"}
+    | {".tif", ".tiff", ".avif", ".heic", ".heif", ".ppm", ".pgm", ".pbm", ".pnm"}
 )
 # Images that nobody decodes here: they are listed as unreadable and not passed over.
-OTHER_IMAGE_SUFFIXES = frozenset({".jp2", ".psd", ".svg", ".ppm", ".pgm"})
+OTHER_IMAGE_SUFFIXES = frozenset(
+    {".jp2", ".jxl", ".psd", ".svg", ".tga", ".exr", ".dcm"}
+)
 # What systems and tools leave beside the images, by names in lower case.
 LITTER = {
     "@eadir": "thumbnails of a Synology NAS",

@@ -34,8 +34,8 @@ _MAX_GIF_PIXELS = 8 * MAX_PIXELS
 KEPT = {image_header.JPEG: "jpeg", image_header.PNG: "png"}
 KEPT_FORMATS = ("jpeg", "png")
 # What becomes PNG.
-_TRANSCODED = ("BMP", "GIF", "WEBP", "TIFF", "AVIF", "HEIF")
-_READ = "JPEG, PNG, BMP, GIF, WebP, TIFF and AVIF are"
+_TRANSCODED = ("BMP", "GIF", "WEBP", "TIFF", "AVIF", "HEIF", "PPM")
+_READ = "JPEG, PNG, BMP, GIF, WebP, TIFF, AVIF and PPM are"
 
 # Names for what people most often try instead, by the bytes at a place.
 _OTHER_KINDS = (
@@ -46,6 +46,12 @@ _OTHER_KINDS = (
     (0, b"<!DOCTYPE", "HTML"),
     (0, b"<html", "HTML"),
     (4, b"jP  ", "JPEG 2000"),
+    (128, b"DICM", "DICOM"),
+    (
+        0,
+        b"version https://git-lfs",
+        "a pointer of Git LFS, whose file was not fetched,",
+    ),
 )
 _TIFF = (b"II*\x00", b"MM\x00*")
 _HEIC = tuple(b"ftyp" + brand for brand in (b"hei", b"hev", b"mif1", b"msf1"))
@@ -85,7 +91,7 @@ def check_image(data: bytes) -> Verdict:
 
     JPEG and PNG are readable where TensorFlow's decoder reads them; so are GIF (first
     frame) and BMP in true colour, which become PNG. Other BMP, WebP, TIFF of one page and 8
-    bits, AVIF, and HEIC where `pillow-heif` is installed, become PNG with Pillow.
+    bits, AVIF, PPM and its like, and HEIC where `pillow-heif` is installed, become PNG with Pillow.
 
     Never raises on bad bytes and never allocates for an image beyond the limits
     (`MAX_FILE_BYTES`, `MAX_PIXELS`, `MAX_SIDE_PX`, `MAX_ASPECT_RATIO`). Images that end early are refused,
@@ -257,7 +263,9 @@ def _describe_unknown(data: bytes) -> str:
             "TIFF is not accepted unless it is whole and has one page of 8-bit gray or"
             f" colour; {_HOW_TO_CONVERT}"
         )
-    start = data[:64].lstrip().lower()
+    if data.startswith(b"version https://git-lfs"):
+        return "a pointer of Git LFS, whose file was not fetched: git lfs pull"
+    start = data[:160].lstrip().lower()
     for place, magic, kind in _OTHER_KINDS:
         if start.startswith(magic.lower(), place):
             return f"{kind} is not accepted ({_READ}); {_HOW_TO_CONVERT}"

@@ -36,6 +36,7 @@ _ASSIGNMENTS = re.compile(rf"{_ASSIGNMENT}(?: {_ASSIGNMENT})*")
 _ONE_ASSIGNMENT = re.compile(
     rf"--(set|engine-option) (?:'([^']*)'|(?=[^\s,;()`']+=)({_VALUE}))"
 )
+_ITEM = re.compile(r'"(?:[^"\\]|\\.)*"|[^,]+')
 _ONE_FLAG = re.compile(rf"--({'|'.join(_KEYWORDS)})\b(?: ([A-Z]+|\d+)\b)?")
 
 
@@ -76,8 +77,10 @@ def _literal(value: str) -> str:
     """A value of `--set` as a literal of Python; text that is no number is quoted."""
     if value in ("true", "false"):
         return value.capitalize()
+    if value.startswith('"'):
+        return value
     if value.startswith("["):
-        items = [item.strip() for item in value[1:-1].split(",")]
+        items = [item.strip() for item in _ITEM.findall(value[1:-1])]
         return f"[{', '.join(map(_literal, filter(None, items)))}]"
     try:
         float(value)

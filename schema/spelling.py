@@ -1,5 +1,6 @@
 """How names are spelled: one form of each, and names that people cannot tell apart."""
 
+import re
 import unicodedata
 from collections.abc import Iterable
 
@@ -10,6 +11,8 @@ _LIKE_LATIN = str.maketrans(
     "АВЕЅІЈКМНОРСТХаеѕіјорсухԁԛԝΑΒΕΖΗΙΚΜΝΟΡΤΥΧοıɡ",
     "ABESIJKMHOPCTXaesijopcyxdqwABEZHIKMNOPTYXoig",
 )
+# What stands for a blank between two words: hot_dog, hot-dog.
+_JOINED = re.compile(r"(?<=[^\W\d_])[_-](?=[^\W\d_])")
 _VARIANTS = frozenset(map(chr, range(0xFE00, 0xFE10)))
 
 
@@ -42,7 +45,7 @@ def check_classes(labels: Iterable[str]) -> None:
     """Checks that no two classes look alike.
 
     Compared are the names without capital letters, blanks around them, invisible
-    characters, and differences of width or script. Names of a single letter may differ in
+    characters, and differences of width or script, with blanks for `_` and `-` in them. Names of a single letter may differ in
     any of that: `A` and `a` are two classes of handwriting.
 
     Raises:
@@ -61,7 +64,7 @@ def _skeleton(label: str) -> str:
         return name
     folded = unicodedata.normalize("NFKC", name).translate(_LIKE_LATIN).casefold()
     visible = (letter for letter in folded if not _is_invisible(letter))
-    return " ".join("".join(visible).split())
+    return " ".join(_JOINED.sub(" ", "".join(visible)).split())
 
 
 def _is_invisible(letter: str) -> bool:

@@ -1,8 +1,12 @@
 """Writes small data sets in every layout, and compares what is read with a table."""
 
 import collections
+import dataclasses
 import io
 import pathlib
+import re
+import shlex
+import tarfile
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -12,7 +16,10 @@ from PIL import Image
 
 from components.image_example_gen import layouts, records
 from schema.errors import ConfigError, DataError
+from slimline.cli import options
 
+# A setting as a tip gives it to the shell.
+_SETTING = re.compile(r"--set ('[^']*'|\S+)")
 Table = Mapping[str, Mapping[str, int]]
 
 
@@ -74,12 +81,38 @@ class Zoo:
         assert flags
         for flag in flags:
             assert flag in caught.value.tip
+        for line in caught.value.tip.splitlines():
+            if settings := _SETTING.findall(line):
+                self._check_answer(what, settings, layouts.Answers(**answers))
 
-    def refuses(self, what: str, **answers: Any) -> None:
-        """Checks that the data are refused in these words."""
+    def _check_answer(
+        self, what: str, settings: list[str], before: layouts.Answers
+    ) -> None:
+        """Checks that an answer as it is printed gets beyond the question."""
+        told = options.layout_answers(None, [shlex.split(text)[0] for text in settings])
+        changes = {
+            field.name: value
+            for field in dataclasses.fields(told)
+            if (value := getattr(told, field.name)) != field.default
+        }
+        try:
+            layouts.plan(str(self.folder), dataclasses.replace(before, **changes))
+        except (ConfigError, DataError) as error:
+            assert what not in f"{error.message}; {error.found}"
+
+    def refuses(self, what: str, *, tip: str = "", **answers: Any) -> None:
+        """Checks that the data are refused in these words, with a tip that has `tip`."""
         with pytest.raises(DataError) as caught:
             _table_of(layouts.plan(str(self.folder), layouts.Answers(**answers)))
         assert what in f"{caught.value.message}; {caught.value.found}"
+        assert tip in caught.value.tip
+
+    def pack(self) -> None:
+        """Makes a tar of the folder, which is read in its place from here on."""
+        archive = self.folder.with_suffix(".tar")
+        with tarfile.open(archive, "w") as tar:
+            tar.add(self.folder, ".")
+        self.folder = archive
 
 
 def _table_of(plan: layouts.Plan) -> dict[str, dict[str, int]]:

@@ -207,3 +207,148 @@ def test_npz_with_names(zoo):
 def test_npz_that_holds_something_else(zoo, arrays, said):
     write_npz(zoo, "a.npz", **arrays)
     zoo.refuses(said)
+
+
+def slim(zoo, *labels):
+    return tfrecord(
+        *(example(image=zoo.png(), label=label, id=b"a", width=4) for label in labels)
+    )
+
+
+@pytest.mark.parametrize(
+    "lines", [("0:ant", "1:bee"), ("1: bee", "0: ant"), ("0 ant", "1 bee")]
+)
+def test_numbered_names_of_slim(zoo, lines):
+    zoo.data("ants_train_00000-of-00001.tfrecord", slim(zoo, 0, 0, 1))
+    zoo.text("labels.txt", *lines)
+    zoo.reads({"train": ANTS})
+
+
+def test_tfrecords_of_objects_or_without_classes(zoo):
+    boxes = example(**{"image/encoded": zoo.png(), "image/object/class/text": b"ant"})
+    zoo.data("train.tfrecord", tfrecord(boxes))
+    zoo.refuses("train.tfrecord has no field with classes")
+
+
+def test_a_test_folder_without_classes(zoo):
+    zoo.data("train/a.tfrec", slim(zoo, 0, 1))
+    zoo.data("test/a.tfrec", tfrecord(example(image=zoo.png(), id=b"a")))
+    zoo.refuses("test/a.tfrec has no field with classes")
+    zoo.reads({"train": {"0": 1, "1": 1}}, splits=(("test/a.tfrec", "none"),))
+
+
+def test_two_versions_of_a_data_set(zoo):
+    for version, names in (("1.0.0", ("ant", "bee")), ("2.0.0", ("bee", "ant"))):
+        zoo.data(
+            f"ants/{version}/ants-train.tfrecord-00000-of-00001", slim(zoo, 0, 0, 1)
+        )
+        zoo.text(f"ants/{version}/label.labels.txt", *names)
+    zoo.asks(
+        "ants/1.0.0/, ants/2.0.0/",
+        "'data.splits=[ants/2.0.0=none]' (reads ants/1.0.0)",
+        "data.format=tfrecord",
+    )
+    zoo.reads({"train": ANTS}, splits=(("ants/2.0.0", "none"),))
+    zoo.reads({"train": {"ant": 1, "bee": 2}}, splits=(("ants/1.0.0", "none"),))
+    zoo.refuses("several files name the classes, and not alike", format="tfrecord")
+
+
+def class_label(*names):
+    return {
+        "image": {"_type": "Image"},
+        "label": {"names": list(names), "_type": "ClassLabel"},
+    }
+
+
+def test_parquet_files_that_number_the_classes_otherwise(zoo):
+    for split, names in (("test", ("bee", "ant")), ("train", ("ant", "bee"))):
+        columns = {"image": [zoo.png(), zoo.png()], "label": [0, 1]}
+        write_parquet(zoo, f"{split}.parquet", columns, class_label(*names))
+    zoo.refuses("train.parquet has other names of classes than the first file")
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [
+        ([0, -1], ()),
+        ([0, None], ()),
+        ([0, None], ("ant", "bee")),
+        (["ant", ""], ()),
+        (["ant", None], ()),
+    ],
+)
+def test_parquet_rows_without_a_class(zoo, labels, names):
+    columns = {"image": [zoo.png(), zoo.png()], "label": labels}
+    write_parquet(zoo, "data/test.parquet", columns, class_label(*names))
+    zoo.refuses("data/test.parquet has no class", tip="data/test.parquet=none")
+
+
+def test_parquet_of_pandas_categories(zoo):
+    words = pa.array(list(WORDS)).dictionary_encode()
+    write_parquet(
+        zoo, "a.parquet", {"image": [zoo.png() for _ in WORDS], "label": words}
+    )
+    zoo.reads({"": ANTS})
+
+
+def test_npz_with_a_half_that_has_no_labels(zoo):
+    write_npz(
+        zoo,
+        "a.npz",
+        x_train=pixels(2, 4, 4),
+        y_train=np.array([0, 1]),
+        x_test=pixels(1, 4, 4),
+    )
+    zoo.reads({"train": {"0": 1, "1": 1}}, says="labels or images are missing: x_test")
+
+
+def test_npz_with_images_of_no_class(zoo):
+    write_npz(zoo, "a.npz", images=pixels(2, 4, 4), labels=np.array([0, -1]))
+    zoo.refuses("has the class number -1")
+
+
+def test_npz_of_gray_and_colour(zoo):
+    write_npz(zoo, "test.npz", x=pixels(2, 4, 4), y=np.array([0, 1]))
+    write_npz(zoo, "train.npz", x=pixels(2, 4, 4, 3), y=np.array([0, 1]))
+    zoo.refuses("'x' in train.npz has other channels")
+
+
+@pytest.mark.parametrize(
+    ("name", "tip"),
+    [
+        ("X.npy", "numpy.savez_compressed"),
+        ("train_32x32.mat", "scipy.io.loadmat"),
+        ("train.h5", "h5py"),
+        ("train.p", "pickles"),
+        ("stl10/train_X.bin", "STL-10"),
+        ("train/data-00000-of-00001.arrow", "to_parquet"),
+        ("fer2013.csv", "pixels as numbers are not read"),
+        ("ant/1.mp4", "ffmpeg"),
+        ("ant/IMG_1", "files without an ending"),
+        ("a.zip", "give the archive itself"),
+    ],
+)
+def test_kinds_that_are_not_read_are_named(zoo, name, tip):
+    zoo.data(name, b"0,1,2")
+    zoo.refuses("no images in", tip=tip)
+
+
+def test_an_archive_a_class(zoo):
+    for text in ("ant", "bee"):
+        zoo.data(f"{text}.zip", b"PK")
+    zoo.refuses("no images in", tip="unpack the archives")
+
+
+def test_images_without_folders_whose_names_hold_the_class(zoo):
+    zoo.flat("", "ant.1", "ant.2", "bee.1")
+    zoo.refuses(
+        "no class folders", tip="--set data.class_from=name (classes: ant, bee)"
+    )
+
+
+def test_files_of_an_archive_that_are_left_out(zoo):
+    write_npz(zoo, "train.npz", x=pixels(2, 4, 4), y=np.array([0, 1]))
+    write_npz(zoo, "old/train.npz", x=pixels(2, 4, 4), y=np.array([0, 2]))
+    zoo.asks("old/", "'data.splits=[old=none]'")
+    zoo.pack()
+    zoo.reads({"train": {"0": 1, "1": 1}}, splits=(("old", "none"),))

@@ -27,7 +27,10 @@ def test_sun397(zoo):
         train = [path for path in paths if path not in test]
         zoo.text(f"Partitions/Training_{number:02}.txt", *train)
         zoo.text(f"Partitions/Testing_{number:02}.txt", *test)
-    zoo.asks("lists of two splits", "data.splits=[T")
+    zoo.asks(
+        "lists of two splits",
+        "'data.splits=[Testing_02.txt=none, Training_02.txt=none]' (reads Testing_01.txt",
+    )
     zoo.reads(
         {
             "train": {"abbey": 2, "bank_indoor": 1},
@@ -42,6 +45,15 @@ def test_lists_of_paths(zoo):
     zoo.text("train.txt", "insects/ant/0.png", "insects/bee/0.png")
     zoo.text("val.txt", "insects/ant/1.png", "insects/bee/1.png")
     zoo.reads({"train": {"ant": 1, "bee": 1}, "eval": {"ant": 1, "bee": 1}})
+
+
+def test_an_image_in_two_lists_of_paths(zoo):
+    zoo.classes("insects/", ant=2, bee=2)
+    paths = [f"insects/{text}/{n}.png" for text in ("ant", "bee") for n in range(2)]
+    zoo.text("train.txt", *paths)
+    zoo.text("val.txt", *paths[:1])
+    zoo.asks("lists of two splits", "[train.txt=none]", "[val.txt=none]' (leaves val")
+    zoo.reads({"train": {"ant": 2, "bee": 2}}, splits=(("val.txt", "none"),))
 
 
 GOLDFISH, TOAD = "n01443537", "n01641577"

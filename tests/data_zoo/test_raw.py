@@ -74,3 +74,19 @@ def test_cifar(zoo):
     names = [f"kind {n}" for n in range(10)]
     zoo.text("batches.meta.txt", *names)
     zoo.reads({"train": {"kind 3": 2}, "test": {"kind 3": 1}}, says="CIFAR-10")
+
+
+def test_two_releases_of_cifar(zoo):
+    for folder, label in (("old/", 3), ("new/", 4)):
+        zoo.data(f"{folder}data_batch_1.bin", bytes([label]) + bytes(3072))
+        zoo.text(f"{folder}batches.meta.txt", *(f"kind {n}" for n in range(10)))
+    zoo.asks("new (cifar10_binary), old (cifar10_binary)", "data.splits=[old=none]")
+    zoo.reads({"train": {"kind 4": 1}}, splits=(("old", "none"),))
+
+
+def test_mnist_of_kaggle_has_each_file_twice(zoo):
+    write_mnist(zoo, [0, 1, 1])
+    for split in ("train", "t10k"):
+        for name in (f"{split}-images-idx3-ubyte", f"{split}-labels-idx1-ubyte"):
+            write_idx(zoo, f"{name}/{name}", np.zeros((3,)), is_packed=False)
+    zoo.reads({"train": {"0": 1, "1": 2}, "test": {"0": 1, "1": 2}})

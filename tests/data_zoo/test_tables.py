@@ -92,7 +92,23 @@ def test_kaggle(zoo):
     zoo.flat("test/", "1", "2")
     zoo.text("trainLabels.csv", "id,label", "1,ant", "2,ant", "3,bee")
     zoo.text("sampleSubmission.csv", "id,label", "1,ant", "2,ant")
+    zoo.text("submission_format.csv", "id,label", "1,ant", "2,ant")
+    zoo.text("sample_sub.csv", "id,label", "1,ant", "2,ant")
     zoo.reads({"train": ANTS}, says="2 images are in no table")
+
+
+def test_a_test_table_without_the_classes(zoo):
+    zoo.flat("train/", "a1", "a2", "b1")
+    zoo.flat("test/", "c1", "c2", "c3")
+    zoo.text("train.csv", "id,label,site", "a1,ant,x", "a2,ant,y", "b1,bee,x")
+    zoo.text("test.csv", "id,site", "c1,x", "c2,y", "c3,x")
+    zoo.asks(
+        "'site' of test.csv may be no classes",
+        "'data.splits=[test.csv=none]'",
+        "data.columns.label=label",
+    )
+    zoo.reads({"train": ANTS}, splits=(("test.csv", "none"),))
+    zoo.reads({"train": ANTS}, label_column="label")
 
 
 def test_names_that_fit_two_folders(zoo):
@@ -316,7 +332,7 @@ def test_tables_that_disagree(zoo):
 def test_table_of_other_images(zoo):
     write_images(zoo)
     zoo.text("labels.csv", "path,label", "img/c1.png,ant")
-    zoo.refuses("line 2: img/c1.png")
+    zoo.refuses("line 2 of labels.csv: img/c1.png")
 
 
 def test_table_of_other_things_beside_class_folders(zoo):
@@ -358,3 +374,215 @@ def test_a_column_that_no_table_has(zoo):
     zoo.text("labels.csv", "image,label", "a1,ant", "a2,ant", "b1,bee")
     with pytest.raises(ConfigError, match="no table of images has the columns"):
         layouts.plan(str(zoo.folder), layouts.Answers(label_column="species"))
+
+
+@pytest.mark.parametrize("cell", ["IMG/{}.PNG", "{}.jpg", "C:\\me\\img\\{}.Png"])
+def test_names_with_other_capitals_or_endings(zoo, cell):
+    write_images(zoo)
+    rows = [f"{cell.format(f)},{w}" for f, w in zip(FILES, WORDS, strict=True)]
+    zoo.text("labels.csv", "path,label", *rows)
+    zoo.reads({"": ANTS}, says="3 files are spelled otherwise")
+
+
+def test_two_files_of_one_name(zoo):
+    write_images(zoo)
+    zoo.images("img/a1.jpg")
+    zoo.text("labels.csv", "id,label", "a1,ant", "a2,ant", "b1,bee")
+    zoo.asks("img/a1.jpg, img/a1.png", "*.jpg=none", "*.png=none")
+    zoo.reads({"": ANTS}, splits=(("*.jpg", "none"),))
+
+
+@pytest.mark.parametrize("cells", [("7", "8", "9"), ("7.0", "8.0", "9.0")])
+def test_numbers_that_lost_their_zeros(zoo, cells):
+    zoo.flat("img/", "0007", "0008", "0009")
+    rows = [f"{cell},{word}" for cell, word in zip(cells, WORDS, strict=True)]
+    zoo.text("labels.csv", "id,label", *rows)
+    zoo.refuses("img/0007.png is there")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("ant", "ant", "NaN", "bee"), "line 4: NaN"),
+        (("ant", "ant", "None", "bee"), "line 4: None"),
+        (("ant", "bee", "ant|bee", "bee"), "line 4: ant|bee"),
+        (("ant", "bee", '"bee, ant"', "bee"), "line 4: bee, ant"),
+        (("ant", "bee", "\"['ant', 'bee']\"", "bee"), "several classes"),
+        (("ant", "ant red", "ant", "red"), "line 3: ant red"),
+        (("0.5", "0.25", "0.5", "1"), "may be a measure"),
+    ],
+)
+def test_texts_that_may_be_no_classes(zoo, words, said):
+    zoo.flat("img/", "1", "2", "3", "4")
+    zoo.text("l.csv", "file,label", *(f"{n}.png,{w}" for n, w in enumerate(words, 1)))
+    zoo.asks(said, "--set data.columns.label=label")
+    texts = [word.strip('"') for word in words]
+    counts = {text: texts.count(text) for text in texts}
+    zoo.reads({"": counts}, label_column="label")
+
+
+def test_tags(zoo):
+    zoo.flat("img/", "1", "2", "3")
+    zoo.text("l.csv", "file,tags", "1.png,haze", "2.png,haze water", "3.png,clear")
+    zoo.asks("line 3: haze water", "data.columns.label=tags")
+
+
+def test_names_of_two_words(zoo):
+    zoo.flat("img/", "1", "2", "3", "4")
+    rows = ("1.png,apple", "2.png,green apple", "3.png,apple", "4.png,green apple")
+    zoo.text("l.csv", "file,label", *rows)
+    zoo.reads({"": {"apple": 2, "green apple": 2}})
+
+
+@pytest.mark.parametrize("cell", ["{}", "a photo of {}"])
+def test_another_text_in_every_row(zoo, cell):
+    zoo.flat("img/", "a", "b", "c", "d")
+    rows = [f"{name}.png,{cell.format(n)}" for n, name in enumerate("abcd", 20)]
+    zoo.text("about.csv", "file,about", *rows)
+    zoo.asks("'about' of about.csv has another value", "data.columns.label=about")
+
+
+def test_probabilities(zoo):
+    write_images(zoo)
+    zoo.text("p.csv", "file,ant,bee", "a1,0.9,0.1", "a2,0.7,0.3", "b1,0.2,0.8")
+    zoo.refuses("p.csv has a probability per class; ant, bee")
+
+
+@pytest.mark.parametrize("preface", [("sep=;",), ("# by me; today", "#")])
+def test_lines_above_the_header(zoo, preface):
+    write_images(zoo)
+    rows = [f"{file}.png; {word};" for file, word in zip(FILES, WORDS, strict=True)]
+    zoo.text("labels.csv", *preface, "file;label", *rows)
+    zoo.reads({"": ANTS})
+
+
+def test_a_header_behind_a_hash(zoo):
+    write_images(zoo)
+    rows = [f"{file},{word}" for file, word in zip(FILES, WORDS, strict=True)]
+    zoo.text("labels.csv", "#file,label", *rows)
+    zoo.reads({"": ANTS}, says="'#file' names the files")
+
+
+def test_quotes_behind_a_blank(zoo):
+    write_images(zoo)
+    rows = [f'"{file}.png", "{word}"' for file, word in zip(FILES, WORDS, strict=True)]
+    zoo.text("labels.csv", '"file", "label"', *rows)
+    zoo.reads({"": ANTS})
+
+
+def test_a_cell_that_should_have_quotes(zoo):
+    write_images(zoo)
+    zoo.text("l.csv", "file,label", "a1.png,hot dog, plain", "a2.png,x", "b1.png,x")
+    zoo.refuses("line 2 of l.csv has more cells than the header")
+
+
+def test_a_list_of_classes_of_two_words(zoo):
+    write_images(zoo)
+    zoo.text("train.txt", "img/a1.png hot dog", "img/a2.png hot dog", "img/b1.png pie")
+    zoo.reads({"train": {"hot dog": 2, "pie": 1}})
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        dict(zip(("a1.png", "a2.png", "b1.png"), WORDS, strict=True)),
+        {"ant": ["a1.png", "a2.png"], "bee": ["b1.png"]},
+        {
+            "a1.png": {"class": "ant"},
+            "a2.png": {"class": "ant"},
+            "b1.png": {"class": "bee"},
+        },
+        {
+            "info": {},
+            "data": [
+                {"path": f"{f}.png", "tag": w}
+                for f, w in zip(FILES, WORDS, strict=True)
+            ],
+        },
+        {
+            "images": [{"id": n, "file_name": f"{f}.png"} for n, f in enumerate(FILES)],
+            "annotations": [
+                {"id": n, "image_id": n, "category_id": int(w == "bee")}
+                for n, w in enumerate(WORDS)
+            ],
+            "categories": [{"id": 0, "name": "ant"}, {"id": 1, "name": "bee"}],
+        },
+    ],
+    ids=["by file", "by class", "fields by file", "one list", "COCO"],
+)
+def test_objects_in_json(zoo, found):
+    write_images(zoo)
+    zoo.text("labels.json", json.dumps(found))
+    zoo.reads({"": ANTS})
+
+
+def test_names_by_number_in_json_are_no_table(zoo):
+    zoo.flat("img/", "0", "1", "2")
+    zoo.text("names.json", '{"0": "ant", "1": "bee"}')
+    zoo.refuses("hold no class folders")
+
+
+def test_columns_that_are_not_read_are_told(zoo):
+    write_images(zoo)
+    zoo.text(
+        "l.csv",
+        "file,label,xmin,ymin,fold",
+        "a1,ant,1,1,0",
+        "a2,ant,1,1,1",
+        "b1,bee,1,1,1",
+    )
+    zoo.reads({"": ANTS}, says="boxes are not read")
+    zoo.reads({"": ANTS}, says="'fold' may be splits and is not read")
+    zoo.reads(
+        {"test": {"ant": 1}, "train": ANTS | {"ant": 1}},
+        split_column="fold",
+        splits=(("0", "test"), ("1", "train")),
+    )
+
+
+def test_label_studio_with_a_task_that_is_not_done(zoo):
+    write_images(zoo)
+    tasks = [
+        {
+            "data": {"image": f"img/{file}.png"},
+            "annotations": [
+                {"result": [{"type": "choices", "value": {"choices": [w]}}]}
+            ]
+            if file != "a1"
+            else [],
+        }
+        for file, w in zip(FILES, WORDS, strict=True)
+    ]
+    zoo.text("project.json", json.dumps(tasks))
+    zoo.refuses("line 1 of project.json has no path or no label")
+
+
+def test_lists_of_paths_without_classes(zoo):
+    zoo.flat("JPEGImages/", "1", "2")
+    zoo.text("Annotations/1.xml", "<annotation/>")
+    zoo.text("ImageSets/train.txt", "1")
+    zoo.text("ImageSets/val.txt", "2")
+    zoo.refuses("as Pascal VOC's")
+
+
+def test_a_table_in_a_folder_beside_the_images(zoo):
+    zoo.flat("data/img/", *FILES)
+    rows = [f"../img/{file}.png,{w}" for file, w in zip(FILES, WORDS, strict=True)]
+    zoo.text("data/csv/labels.csv", "path,label", *rows)
+    zoo.reads({"": ANTS})
+
+
+@pytest.mark.parametrize(
+    ("encoding", "words"),
+    [
+        ("gbk", ("狗", "猫")),
+        ("shift_jis", ("イヌ", "ネコ")),
+        ("mac_roman", ("Käfer", "Öl")),
+        ("cp1251", ("кот", "пёс")),
+    ],
+)
+def test_encodings_that_cannot_be_told(zoo, encoding, words):
+    write_images(zoo)
+    rows = (f"a1.png,{words[0]}", f"a2.png,{words[1]}")
+    zoo.text("labels.csv", "path,label", *rows, encoding=encoding)
+    zoo.refuses("labels.csv is in an encoding that cannot be told", tip="UTF-8")

@@ -53,7 +53,7 @@ def test_keeps_jpeg_and_png_as_they_are(kind, mode, channels):
     assert verdict.channels == channels
 
 
-@pytest.mark.parametrize("kind", ["BMP", "GIF", "WEBP", "TIFF"])
+@pytest.mark.parametrize("kind", ["BMP", "GIF", "WEBP", "TIFF", "PPM"])
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 def test_turns_other_formats_into_png(kind, mode):
     options = {"lossless": True} if kind == "WEBP" else {}

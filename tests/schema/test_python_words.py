@@ -37,6 +37,10 @@ OTHER_PROGRAMS = re.compile(r"(tar|uv|slimline (weights|models|serve)) [^;,)]*")
             'settings={"a.b": "auto", "c.d": True}, or less',
         ),
         ("--set 'a.b=[30, x]' does", 'settings={"a.b": [30, "x"]} does'),
+        (
+            """--set 'a.b=["*, 1=none", x=y]'""",
+            'settings={"a.b": ["*, 1=none", "x=y"]}',
+        ),
         ("--engine-option workers=4", 'settings={"engine.workers": 4}'),
         ("--data PATH with a folder", 'data="PATH" with a folder'),
         ("another --root", "another root=..."),

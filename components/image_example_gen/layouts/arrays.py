@@ -28,16 +28,23 @@ class ArrayLayout(containers.ContainerLayout):
 
     Attributes:
       channels: of the pixels.
-      arrays: what the pairs are called, to be told.
+      arrays: what the pairs are called, to be told. alone: arrays without their other half.
     """
 
     channels: int
     arrays: tuple[str, ...]
+    alone: tuple[str, ...] = ()
     format: str = "npz"
 
     @property
     def words(self) -> tuple[str, ...]:
-        return (f"NumPy arrays of pixels and classes: {', '.join(self.arrays)}",)
+        said = f"NumPy arrays of pixels and classes: {', '.join(self.arrays)}"
+        if not self.alone:
+            return (said,)
+        return (
+            said,
+            f"left out, as labels or images are missing: {', '.join(self.alone)}",
+        )
 
     @staticmethod
     def is_ours(name: str) -> bool:
@@ -49,7 +56,7 @@ class ArrayLayout(containers.ContainerLayout):
         Raises:
           DataError: an array has not the shape or the kind of numbers that images have.
         """
-        yield from _read(member.name, read_data_file(member))
+        yield from _read(member.name, read_data_file(member), self.channels)
 
 
 def find(listing: Listing) -> ArrayLayout | None:
@@ -63,18 +70,35 @@ def find(listing: Listing) -> ArrayLayout | None:
         return None
     with _open(file, data) as arrays:
         pairs = _pairs(file, arrays.files)
+        alone = sorted(_alone(arrays.files, pairs))
         first = next(iter(pairs.values()))
         pixels = _pixels(file, first[0], _array(file, arrays, first[0]))
     told = tuple(f"{images} with {labels}" for images, labels in pairs.values())
-    return ArrayLayout(pixels.shape[3], told)
+    return ArrayLayout(pixels.shape[3], told, tuple(alone))
 
 
-def _read(file: str, data: bytes) -> Iterator[records.PixelBatch]:
+def _alone(names: Iterable[str], pairs: dict[str, tuple[str, str]]) -> set[str]:
+    """Arrays called as images or labels of a split are, and no part of a pair."""
+    paired = {name for pair in pairs.values() for name in pair}
+    return {
+        name
+        for name in set(names) - paired - set(_NAMES)
+        if (_IMAGES | _LABELS) & set(re.findall(r"[a-z]+", name.lower()))
+    }
+
+
+def _read(file: str, data: bytes, channels: int) -> Iterator[records.PixelBatch]:
     with _open(file, data) as arrays:
         names = next((name for name in _NAMES if name in arrays.files), "")
         class_names = _texts(_array(file, arrays, names)) if names else ()
         for split, (images, labels) in _pairs(file, arrays.files).items():
             pixels = _pixels(file, images, _array(file, arrays, images))
+            if pixels.shape[3] != channels:
+                raise DataError(
+                    f"'{images}' in {file} has other channels than the first images",
+                    found=f"{pixels.shape[3]}",
+                    expected=f"{channels}",
+                )
             indices, known = _indices(
                 file, labels, _array(file, arrays, labels), class_names
             )
@@ -171,6 +195,11 @@ def _indices(
             expected="whole numbers or texts, one an image",
         )
     indices = flat.astype(np.int64)
+    if indices.size and indices.min() < 0:
+        raise DataError(
+            f"'{name}' in {file} has the class number {indices.min()}",
+            expected="0 or more: images without a class are none to train on",
+        )
     if class_names and not (indices.min() >= 0 and indices.max() < len(class_names)):
         raise DataError(
             f"'{name}' in {file} has the class number {indices.max()}",

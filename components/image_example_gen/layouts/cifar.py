@@ -11,7 +11,13 @@ import numpy as np
 
 from components.image_example_gen import datasets, records
 from components.image_example_gen.layouts import pickles
-from components.image_example_gen.layouts.layout import AUTO, Listing
+from components.image_example_gen.layouts.layout import (
+    AUTO,
+    Listing,
+    question,
+    setting,
+    splits_setting,
+)
 from components.image_example_gen.sources.source import Member, read_data_file
 from schema import features
 from schema.errors import DataError
@@ -190,8 +196,13 @@ class CifarLayout:
 
 
 def find(listing: Listing) -> CifarLayout | None:
-    """The CIFAR release among the files, if one is there beyond doubt."""
+    """The CIFAR release among the files, if one is there beyond doubt.
+
+    Raises:
+      ConfigError: there are several.
+    """
     names = sorted(listing.names)
+    found: list[CifarLayout] = []
     for variant in VARIANTS:
         if listing.answers.format not in (AUTO, variant.format):
             continue
@@ -199,10 +210,26 @@ def find(listing: Listing) -> CifarLayout | None:
             name for name in names if variant.is_marker(posixpath.basename(name))
         ]
         beside = Counter(posixpath.dirname(name) for name in markers)
-        for folder, count in beside.items():  # in the order of their first markers
-            if count >= variant.markers_needed:
-                return CifarLayout(variant, folder)
-    return None
+        found += (
+            CifarLayout(variant, folder)
+            for folder, count in beside.items()
+            if count >= variant.markers_needed
+        )
+    if len(found) > 1:
+        raise question(
+            f"{len(found)} releases of CIFAR lie together",
+            found=", ".join(
+                f"{layout.root or '.'} ({layout.format})" for layout in found
+            ),
+            answers=[
+                setting("data.format", layout.format) + f" (reads {layout.root or '.'})"
+                if [other.format for other in found].count(layout.format) == 1
+                else splits_setting({layout.root: "none"})
+                + f" (leaves {layout.root} out)"
+                for layout in found
+            ],
+        )
+    return found[0] if found else None
 
 
 def _decode_binary(

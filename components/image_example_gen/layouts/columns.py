@@ -77,6 +77,15 @@ _OTHERS = frozenset(
     ]
 )
 _BINARY = frozenset(("0", "1", "0.0", "1.0"))
+# Columns that may be splits; only their owner knows of what.
+_PARTS = frozenset(["fold", "kfold", "is_train", "is_test", "is_val", "is_valid"])
+_BOXES = frozenset(["xmin", "ymin", "xmax", "ymax", "roi.x1", "roi.y1", "bbox"])
+# What programs write where there is nothing.
+_NOTHING = frozenset(["nan", "none", "null", "nil", "na", "n/a", "#n/a", "<na>"])
+_PLURALS = frozenset(["labels", "tags", "classes", "categories", "attributes"])
+_SEPARATORS = ("|", ";", ",", " ")
+_MIN_DISTINCT = 4
+_ROUNDING = 0.02
 _NO_SPLIT = frozenset(("", "unassigned"))
 
 
@@ -88,7 +97,7 @@ class Columns:
       table: the table, without a header where the first line was a row.
       path: index of the one that names the files.
       files: what each of its cells may name.
-      labels: the classes, a text a row.
+      labels: the classes, a text a row. label: the column that has them, '' for several.
       splits: the splits, a text a row, or None where no column has them.
       groups: the groups, a text a row, or None where nobody asked for them.
       words: what was chosen, and why.
@@ -98,6 +107,7 @@ class Columns:
     path: int
     files: list[tuple[str, ...]]
     labels: list[str]
+    label: str
     splits: list[str] | None
     groups: list[str] | None
     words: str
@@ -126,8 +136,8 @@ def find(table: Table, images: ImageFiles, answers: Answers) -> Columns | None:
     path, files = found
     split = _find_split(table, path, answers)
     group = _find_group(table, answers)
-    taken = (path, split, group)
-    labels, words = _find_labels(table, taken, images, answers)
+    label, labels = _find_labels(table, (path, split, group), images, answers)
+    words = f"'{label}' the classes" if label else "a column per class (one-hot)"
     said = f"'{table.header[path]}' names the files, {words}"
     if split is not None:
         said += f", '{table.header[split]}' the splits"
@@ -136,7 +146,21 @@ def find(table: Table, images: ImageFiles, answers: Answers) -> Columns | None:
     splits, groups = (
         None if index is None else table.column(index) for index in (split, group)
     )
-    return Columns(table, path, files, labels, splits, groups, said)
+    return Columns(table, path, files, labels, label, splits, groups, said)
+
+
+def unread(columns: Columns) -> list[str]:
+    """Sentences about columns that say something, and are not read."""
+    told = []
+    if _BOXES & {name.lower() for name in columns.table.header}:
+        told.append("boxes are not read: the class is that of the whole image")
+    parts = [name for name in columns.table.header if name.lower() in _PARTS]
+    if parts and columns.splits is None:
+        told.append(
+            f"'{parts[0]}' may be splits and is not read; to read it:"
+            f" {setting('data.columns.split', parts[0])} {setting('data.splits', '[0=test, 1=train]')}"
+        )
+    return told
 
 
 def speaks_of_images(table: Table, answers: Answers) -> bool:
@@ -146,10 +170,16 @@ def speaks_of_images(table: Table, answers: Answers) -> bool:
     return is_one and answers.columns() <= names
 
 
+def path_by_name(table: Table) -> int:
+    """The first column whose name says that it names files; the first where none does."""
+    names = [name.lower() for name in table.header]
+    return next((n for n, name in enumerate(names) if name in _PATHS), 0)
+
+
 def says_labels(columns: Columns) -> bool:
     """Whether the header itself says where the classes are, or by its form."""
     names = [name.lower() for name in columns.table.header]
-    return not _LABELS.isdisjoint(names) or "one-hot" in columns.words
+    return not _LABELS.isdisjoint(names) or not columns.label
 
 
 def split_of_word(word: str, answers: Answers) -> str | None:
@@ -241,11 +271,11 @@ def _find_labels(
     taken: Collection[int | None],
     images: ImageFiles,
     answers: Answers,
-) -> tuple[list[str], str]:
-    """The class of each row, and the words for where it stands."""
+) -> tuple[str, list[str]]:
+    """The column with the classes, '' for one per class, and the class of each row."""
     named = _named(table, answers.label_column)
     if named is not None:
-        return table.column(named), f"'{table.header[named]}' the classes"
+        return table.header[named], table.column(named)
     open_columns = [
         index
         for index, name in enumerate(table.header)
@@ -262,7 +292,8 @@ def _find_labels(
     if len(binary) > 1 and (
         len(binary) == len(open_columns) or _is_one_hot(table, binary)
     ):
-        return _one_hot(table, binary), "a column per class (one-hot)"
+        return "", _one_hot(table, binary)
+    _check_probabilities(table, open_columns)
     candidates = _likely(table, open_columns, images)
     if not candidates:
         raise DataError(
@@ -291,7 +322,78 @@ def _find_labels(
             if not _are_numbers(table, index) and _are_same(table, chosen, index)
         ]
         chosen = texts[0] if texts else chosen
-    return table.column(chosen), f"'{table.header[chosen]}' the classes"
+    _check_labels(table, chosen)
+    return table.header[chosen], table.column(chosen)
+
+
+def _check_labels(table: Table, index: int) -> None:
+    """Asks about a column that nobody named, and whose cells may be no classes.
+
+    Raises:
+      ConfigError: they say nothing, several things, another one in each row, or measure.
+    """
+    name, cells = table.header[index], table.column(index)
+    is_said = name.lower() in _LABELS
+    distinct = set(cells) - {""}
+    nothing = sorted(cell for cell in distinct if cell.lower() in _NOTHING)
+    is_plural = name.lower() in _PLURALS
+    several = [
+        cell for cell in sorted(distinct) if _names_several(cell, distinct, is_plural)
+    ]
+    if nothing:
+        what, found = "may have no class in some rows", nothing[0]
+    elif several:
+        what, found = "may have several classes in a row", several[0]
+    elif all(map(_is_float, distinct)) and any(float(cell) % 1 for cell in distinct):
+        what, found = "may be a measure, and no classes", cells[0]
+    elif not is_said and len(distinct) == len(cells) >= _MIN_DISTINCT:
+        what, found = "has another value in every row", ", ".join(cells[:2])
+    else:
+        return
+    line = table.lines[cells.index(found)] if found in cells else table.lines[0]
+    raise question(
+        f"column '{name}' of {table.file} {what}",
+        found=f"line {line}: {found}",
+        answers=[
+            setting("data.columns.label", name) + " (every text in it a class)",
+            "name another column, or mend the table",
+        ],
+    )
+
+
+def _names_several(cell: str, all_cells: set[str], is_plural: bool) -> bool:
+    """Whether a cell is other cells with a separator between them, or a list.
+
+    Blanks and commas are in names as well: there all parts must be cells, unless the column
+    is called a plural.
+    """
+    if cell.startswith("[") and cell.endswith("]") and "," in cell:
+        return True
+    for mark in _SEPARATORS:
+        parts = {part.strip() for part in cell.split(mark)}
+        known = parts & all_cells
+        if len(parts) > 1 and (known if is_plural or mark in "|;" else known == parts):
+            return True
+    return False
+
+
+def _check_probabilities(table: Table, columns: Sequence[int]) -> None:
+    measures = [
+        index
+        for index in columns
+        if all(_is_float(cell) for cell in table.column(index))
+        and any(float(cell) % 1 for cell in table.column(index))
+    ]
+    if len(measures) > 1 and all(
+        abs(sum(float(row[index]) for index in measures) - 1) < _ROUNDING
+        for row in table.rows
+    ):
+        raise DataError(
+            f"{table.file} has a probability per class",
+            found=", ".join(table.header[index] for index in measures[:4]),
+            expected="one class an image",
+            tip="write a column with the likeliest class of each image",
+        )
 
 
 def _likely(table: Table, columns: list[int], images: ImageFiles) -> list[int]:
@@ -302,10 +404,16 @@ def _likely(table: Table, columns: list[int], images: ImageFiles) -> list[int]:
         if not all(images.column(table.column(index), _folder(table)))
         or _are_numbers(table, index)
     ]
+    # Items of JSON that hold several things have no word for their class.
+    left = [
+        index
+        for index in left
+        if not (table.is_json and any(cell[:1] == "[" for cell in table.column(index)))
+    ] or left
     repeated = [
         index
         for index in left
-        if 1 < len(set(table.column(index))) < len(table.rows)
+        if 1 < len(set(table.column(index)) - {""}) < len(table.rows)
         and not all("." in cell and _is_float(cell) for cell in table.column(index))
     ]
     return repeated or left

@@ -1,17 +1,30 @@
 """Files that hold many images each: what the layouts of such files have in common."""
 
 import abc
+import posixpath
 from collections.abc import Iterable, Iterator, Sequence
 
 from components.image_example_gen import records
-from components.image_example_gen.layouts.layout import Found, Listing
+from components.image_example_gen.layouts import split_names
+from components.image_example_gen.layouts.layout import (
+    AUTO,
+    Found,
+    Listing,
+    question,
+    setting,
+    splits_setting,
+)
 from components.image_example_gen.sources.source import Member
 from schema import spelling
 from schema.errors import DataError
 
+MAX_NAMED = 4
+
 
 class ContainerLayout(abc.ABC):
     """Reads the files of one kind, each by itself."""
+
+    format: str
 
     @staticmethod
     @abc.abstractmethod
@@ -54,10 +67,15 @@ def first_file(layout: type[ContainerLayout], listing: Listing) -> tuple[str, by
     """Name and content of the first file of a kind; ('', b'') where there is none.
 
     There is none either where image files lie beside: then these are the data set.
+
+    Raises:
+      ConfigError: the files lie in several folders, and these are no splits.
     """
     names = sorted(filter(layout.is_ours, listing.names))
     if not names or listing.images:
         return "", b""
+    if listing.answers.format == AUTO:
+        _check_folders(layout.format, names)
     return names[0], listing.read(names[:1])[names[0]]
 
 
@@ -81,6 +99,35 @@ def group_of(where: str, value: object, field: str) -> str:
     return spelling.normalise(str(value)) if field else ""
 
 
+def _check_folders(data_format: str, names: Sequence[str]) -> None:
+    """Asks where several folders hold files, as versions or sizes of one data set do."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for name in names:
+        folder = posixpath.dirname(name)
+        rest = tuple(
+            part for part in folder.split("/") if not split_names.divide(part)[1]
+        )
+        groups.setdefault(rest, []).append(folder or name)
+    if len(groups) < 2:
+        return
+    answers = []
+    for kept in list(groups)[:MAX_NAMED]:
+        others = {
+            name: "none" for rest in groups if rest != kept for name in groups[rest]
+        }
+        answers.append(
+            f"{splits_setting(others)} (reads {'/'.join(kept) or 'the top'})"
+        )
+    raise question(
+        "files of images lie in several folders, and may be several data sets",
+        found=", ".join(f"{'/'.join(rest)}/" for rest in list(groups)[:MAX_NAMED]),
+        answers=[
+            *answers,
+            setting("data.format", data_format) + " (all of them are one)",
+        ],
+    )
+
+
 def class_of(where: str, label: object, names: Sequence[str], source: str = "") -> str:
     """Class name of a text, or of a number in `names`; in NFC.
 
@@ -91,8 +138,17 @@ def class_of(where: str, label: object, names: Sequence[str], source: str = "") 
       source: file that `names` are from, '' for the container itself.
 
     Raises:
-      DataError: `names` has no such number.
+      DataError: `names` has no such number, or there is no class.
     """
+    tip = f"{splits_setting({where.partition('#')[0]: 'none'})} leaves the file out"
+    is_below_zero = isinstance(label, int) and label < 0 and not names
+    if label is None or is_below_zero or not str(label).strip():
+        raise DataError(
+            f"{where} has no class",
+            found=repr(label),
+            expected="a class for every image",
+            tip=tip,
+        )
     if not names:
         return spelling.normalise(str(label))
     if not isinstance(label, int) or not 0 <= label < len(names):
@@ -100,5 +156,6 @@ def class_of(where: str, label: object, names: Sequence[str], source: str = "") 
         raise DataError(
             f"{where} has the class number {label}",
             expected=f"0 to {len(names) - 1}{listed}",
+            tip=tip,
         )
     return spelling.normalise(names[label])

@@ -3,7 +3,12 @@
 from collections.abc import Sequence
 
 from components.image_example_gen.layouts import split_names
-from components.image_example_gen.layouts.layout import Answers, question, setting
+from components.image_example_gen.layouts.layout import (
+    Answers,
+    question,
+    setting,
+    splits_setting,
+)
 from schema.errors import ConfigError, DataError
 
 IMAGES = [
@@ -108,5 +113,9 @@ def _find(
             answers=[setting(f"data.columns.{key}", name) for name in fields],
         )
     if not fields:
-        raise DataError(f"{file} has no field with {what}")
+        raise DataError(
+            f"{file} has no field with {what}",
+            tip=f"{splits_setting({file: 'none'})} leaves the file out; so it does with the"
+            " name of a folder",
+        )
     return fields[0]

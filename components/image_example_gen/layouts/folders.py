@@ -2,20 +2,26 @@
 
 import dataclasses
 import posixpath
-from collections import defaultdict
+import re
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
 from components.image_example_gen import records
-from components.image_example_gen.layouts import class_files, split_names, stems
-from components.image_example_gen.layouts.layout import Listing, question, setting
+from components.image_example_gen.layouts import (
+    class_files,
+    folder_questions,
+    split_names,
+    stems,
+    unread,
+)
+from components.image_example_gen.layouts.layout import AUTO, Listing
 from components.image_example_gen.sources import limits
 from components.image_example_gen.sources.source import Member, MemberTooLarge
-from schema import image_names
-from schema.errors import ConfigError, SlimlineError
+from schema import features, image_names, spelling
+from schema.errors import SlimlineError
 
 FORMATS = ("folder",)
 UNIT_FILES = 256
-MAX_NAMED = 4
 # Folders that say what kind their files are, and never of which class.
 _KINDS = frozenset(
     [
@@ -40,11 +46,18 @@ _KINDS = frozenset(
         "grayscale",
         "segmented",
         "xmls",
+        "jpg",
+        "jpegs",
+        "png",
+        "pngs",
     ]
 )
 _NO_CLASS = frozenset(
     ["unlabeled", "unlabelled", "unsup", "extra", "pred", "prediction"]
 )
+# A name that is another one's with a word behind it: 12_mask, 12 - Copy, 12_rot90.
+_COMPANION = re.compile(r"(.+?)([ ._-]+[^\W\d_]+\d*)")
+_MIN_COMPANIONS = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,9 +157,10 @@ def _find(listing: Listing) -> FolderLayout | None:
     if not folders:
         return None
     root = _root(folders, any("/" not in name for name in listing.images), given)
+    given = {name.removeprefix(root): split for name, split in given.items()}
     rest = {folder: folder[len(root) :] for folder in folders if folder != root[:-1]}
     left_out = tuple(
-        f"{name}/ is left out, as data.splits says"
+        f"{name}{'' if '*' in name else '/'} is left out, as data.splits says"
         for name, split in given.items()
         if split == "none"
     )
@@ -160,8 +174,31 @@ def _find(listing: Listing) -> FolderLayout | None:
         which = "top folder" if is_top else "folder that an image lies in"
         words = (f"the {which} is the class, as data.class_from says", *left_out)
         return FolderLayout(root, places, words) if places else None
-    places, words = _Folders(rest, given, listing.images).places()
+    if answers.format == AUTO:
+        _check_companions(listing.images)
+    places, words = _Folders(rest, given, root, listing).places()
     return FolderLayout(root, places, (*words, *left_out)) if places else None
+
+
+def _check_companions(images: Sequence[str]) -> None:
+    """Asks where many images are named as others with one word behind it.
+
+    Raises:
+      ConfigError: a quarter of all images, or more, has the same word.
+    """
+    stems_of = {posixpath.splitext(name)[0]: name for name in images}
+    counts: Counter[str] = Counter()
+    examples = {}
+    for stem, name in stems_of.items():
+        match = _COMPANION.fullmatch(posixpath.basename(stem))
+        if match and (base := stem.removesuffix(match[2])) in stems_of:
+            counts[match[2]] += 1
+            examples[match[2]] = (stems_of[base], name)
+    for word, count in counts.most_common(1):
+        if count >= _MIN_COMPANIONS and 4 * count >= len(images):
+            raise folder_questions.companions(
+                f"*{word}.*", examples[word], f"{count:,} of {len(images):,} images"
+            )
 
 
 def classes_of(listing: Listing) -> dict[str, str]:
@@ -199,12 +236,15 @@ class _Folders:
     Attributes:
       of: folder in the source -> its path below the root.
       given: splits that a person gave to names.
-      images: names of all image files.
+      root: the folder around all. listing: all files.
     """
 
-    def __init__(self, of: dict[str, str], given: dict[str, str], images: list[str]):
+    def __init__(
+        self, of: dict[str, str], given: dict[str, str], root: str, listing: Listing
+    ):
         self._of = of
-        self._images = images
+        self._listing = listing
+        self._root = root
         self._given = given
         self._direct = set(of.values())
         children: dict[str, set[str]] = defaultdict(set)
@@ -223,26 +263,74 @@ class _Folders:
         deep = {top for top in tops if self._below(top)}
         if splits and (deep & set(splits)):
             return self._split_above(tops, splits, deep)
-        if splits and self._are_flat_splits(tops, splits):
-            raise self._no_class(tops)
-        if splits and len(tops) == 1:
+        if self._are_flat_splits(tops, splits):
             raise self._no_class(tops)
         inner = {top: self._below(top) for top in deep}
         if inner and all(
             inner[top] and set(split_names.of_folders(inner[top])) == inner[top]
             for top in deep
         ):
-            return self._split_below()
+            return self._split_below(inner)
         if self._is_letters(tops, inner):
             return self._letters()
-        if len(deep) > 1 and _are_alike(list(inner.values())):
-            raise self._same_inside(inner)
+        inner = {top: below for top in deep if (below := self._below(self._head(top)))}
+        if len(inner) > 1 and _are_alike(list(inner.values())):
+            raise folder_questions.same_inside(inner, self._given)
         if len(tops) > 1 and all(top.lower() in _KINDS for top in tops):
             raise self._no_class(tops)
-        return self._classes(
-            {folder: ("", inner) for folder, inner in self._of.items()},
-            ("the top folders are the classes",),
+        # Groups by folders below the class say which level the class is.
+        is_answered = bool(self._listing.answers.grouping.folder)
+        if not is_answered and self._are_two_levels(tops, inner):
+            raise folder_questions.nested(tops, inner, self._root)
+        if len(tops) == 1 and self._is_no_class(*tops):
+            raise self._no_class(tops)
+        said = "the top folders are the classes"
+        places = {folder: ("", inner) for folder, inner in self._of.items()}
+        return self._classes(places, (said, *self._without_images(tops)))
+
+    def _are_two_levels(
+        self, tops: frozenset[str], inner: dict[str, frozenset[str]]
+    ) -> bool:
+        """Whether the folders in the tops may be classes as well as the tops.
+
+        They are not where images lie in the tops beside them, nor where all tops hold the
+        same one, which then says nothing. They are where one top holds others once more.
+        """
+        if any(names & (tops - {top}) for top, names in inner.items()):
+            return True
+        bare = {
+            top: frozenset(name for name in names if name.lower() not in _KINDS)
+            for top, names in inner.items()
+            if top not in self._direct
+        }
+        uses = Counter(name for names in bare.values() for name in names)
+        is_shared = any(count > 1 for count in uses.values())
+        return (
+            len(tops) > 1
+            and len(set(bare.values())) > 1
+            and (set(bare) == tops or is_shared)
         )
+
+    def _is_no_class(self, top: str) -> bool:
+        """Whether the only folder is none of a class: its name says so, or what lies beside."""
+        in_names = {stems.class_of(name) for name in self._listing.images} - {""}
+        return (
+            top.lower() in _KINDS
+            or bool(split_names.of_folders(frozenset({top}), self._given))
+            or 1 < len(in_names) < len(self._listing.images)
+            or bool(unread.notes(self._listing))
+        )
+
+    def _without_images(self, tops: frozenset[str]) -> Iterator[str]:
+        names = (*self._listing.names, *self._listing.unreadable)
+        inside = (name[len(self._root) :] for name in names)
+        others = {name.split("/")[0] for name in inside if "/" in name} - tops
+        if others:
+            named = folder_questions.few(f"{name}/" for name in others)
+            yield f"no images, and so no classes, are in {named}"
+
+    def _no_class(self, tops: Iterable[str]) -> SlimlineError:
+        return folder_questions.no_class(tops, self._listing)
 
     def _below(self, folder: str) -> frozenset[str]:
         """Names of the folders in `folder` ('' is the root)."""
@@ -262,8 +350,14 @@ class _Folders:
     def _are_flat_splits(self, tops: frozenset[str], splits: dict[str, str]) -> bool:
         """Whether tops without folders inside are splits: two, or one beside no class."""
         others = tops - set(splits)
-        return len(splits) > 1 or (
-            bool(others) and all(top.lower() in _KINDS | _NO_CLASS for top in others)
+        named = [split_names.divide(top)[1] for top in tops]
+        return (
+            len(splits) > 1
+            or (all(named) and len(set(named)) > 1)
+            or (
+                bool(splits and others)
+                and all(top.lower() in _KINDS | _NO_CLASS for top in others)
+            )
         )
 
     def _split_above(
@@ -274,30 +368,35 @@ class _Folders:
         if not any(inside.values()):
             raise self._no_class(tops)
         known = frozenset().union(*inside.values())
-        unknown = sorted(
-            top for top in deep - set(splits) if self._below(self._head(top))
-        )
+        unknown = {
+            top: self._below(self._head(top))
+            for top in sorted(deep - set(splits))
+            if self._below(self._head(top))
+        }
         if unknown:
-            raise question(
-                f"folders beside {', '.join(sorted(splits))} may be splits or classes",
-                found=", ".join(
-                    f"{top}/ with {_few(self._below(top))}" for top in unknown
-                ),
-                answers=[
-                    setting("data.splits", f"[{unknown[0]}=test]")
-                    + " (or train, eval; none leaves it out)",
-                    setting("data.class_from", "folder")
-                    + " (every top folder a class)",
-                ],
+            raise folder_questions.unknown_beside_splits(
+                splits, unknown, known, self._given, self._root
             )
         if len(known) > 1 and _are_splits(known):
-            raise self._same_inside({top: inside[top] for top in splits})
+            raise folder_questions.same_inside(
+                {top: inside[top] for top in splits}, self._given
+            )
+        for top in sorted(splits):
+            others = frozenset().union(*(inside[one] for one in splits if one != top))
+            is_train = splits[top] == features.TRAIN
+            if not is_train and inside[top] and others and not inside[top] & others:
+                spelling.check_classes(sorted(inside[top] | others))
+                raise folder_questions.other_classes(
+                    top, inside[top], others, self._given
+                )
         found: dict[str, tuple[str, str]] = {}
         for folder, path in self._of.items():
             top = path.split("/")[0]
             if top in splits and path.startswith(f"{heads[top]}/"):
                 found[folder] = (splits[top], path[len(heads[top]) + 1 :])
-        said = ", ".join(f"{top}/ is {split}" for top, split in sorted(splits.items()))
+        said = ", ".join(
+            f"{top}/ is {split}" for top, split in sorted(splits.items()) if inside[top]
+        )
         words = [f"split folders with a folder per class: {said}"]
         for top in sorted(tops - set(splits)):
             words.append(f"{top}/ has no class folders and is left out")
@@ -318,7 +417,16 @@ class _Folders:
             head = f"{head}/{only}"
         return head
 
-    def _split_below(self) -> tuple[dict[str, tuple[str, str]], tuple[str, ...]]:
+    def _split_below(
+        self, inner: dict[str, frozenset[str]]
+    ) -> tuple[dict[str, tuple[str, str]], tuple[str, ...]]:
+        deeper = {
+            top: frozenset().union(*(self._below(f"{top}/{name}") for name in names))
+            for top, names in inner.items()
+        }
+        uses = Counter(name for names in deeper.values() for name in names)
+        if any(count > 1 for count in uses.values()):
+            raise folder_questions.nested(deeper, deeper)
         found = {}
         for folder, path in self._of.items():
             text, _, rest = path.partition("/")
@@ -351,37 +459,6 @@ class _Folders:
         )
         return places, (said,)
 
-    def _no_class(self, tops: Iterable[str]) -> ConfigError:
-        in_names = {text for name in self._images if (text := stems.class_of(name))}
-        by_name = (
-            [setting("data.class_from", "name") + f" (classes: {_few(in_names)})"]
-            if 1 < len(in_names) < len(self._images)
-            else []
-        )
-        return question(
-            "the folders look like splits or kinds of images, and hold no class folders",
-            found=", ".join(f"{top}/" for top in sorted(tops)[:MAX_NAMED]),
-            answers=[
-                *by_name,
-                setting("data.class_from", "folder") + f" (classes: {_few(tops)})",
-                "put the images into class folders, or add a table of files and classes",
-            ],
-        )
-
-    def _same_inside(self, inner: dict[str, frozenset[str]]) -> ConfigError:
-        tops = sorted(inner)
-        return question(
-            f"{', '.join(f'{top}/' for top in tops[:MAX_NAMED])} hold the same folders",
-            found=f"{_few(frozenset().union(*inner.values()))} in each",
-            answers=[
-                setting("data.splits", f"[{tops[0]}=train, {tops[-1]}=none]")
-                + " (they are splits or kinds: say of each train, eval, test or none)",
-                setting("data.class_from", "folder") + f" (classes: {_few(inner)})",
-                setting("data.class_from", "parent")
-                + f" (classes: {_few(frozenset().union(*inner.values()))})",
-            ],
-        )
-
 
 def _are_splits(names: frozenset[str]) -> bool:
     return set(split_names.of_folders(names)) == names
@@ -391,9 +468,3 @@ def _are_alike(sets: list[frozenset[str]]) -> bool:
     """Whether folders hold mostly the same names, two or more."""
     common = frozenset.intersection(*sets)
     return len(common) > 1 and all(2 * len(common) >= len(names) for names in sets)
-
-
-def _few(names: Iterable[str]) -> str:
-    ordered = sorted(names)
-    more = f" and {len(ordered) - MAX_NAMED} more" if len(ordered) > MAX_NAMED else ""
-    return ", ".join(ordered[:MAX_NAMED]) + more

@@ -5,6 +5,7 @@ import math
 import posixpath
 import re
 import struct
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -161,11 +162,16 @@ def find(listing: Listing) -> IdxLayout | None:
         for is missing.
     """
     found: dict[str, tuple[str, str]] = {}
+    kinds: dict[str, set[str]] = defaultdict(set)
     for name in listing.names:
         folder, base = posixpath.split(name)
         if match := _NAME.fullmatch(base):
             name = posixpath.join(folder, match["prefix"]).rstrip("-_./") or "."
             found[name] = (folder, match["prefix"])
+            kinds[name].add(match["kind"].lower())
+    # Kaggle's MNIST holds each file a second time, in a folder of its own.
+    whole = {name: found[name] for name in found if len(kinds[name]) > 1}
+    found = whole or found
     if not found:
         return None
     wanted = listing.answers.subset

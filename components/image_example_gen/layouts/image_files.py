@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from urllib.parse import unquote
 
 from components.image_example_gen.layouts import split_names
+from schema import image_names
 
 # Label Studio puts eight digits in front of the names of uploaded files.
 _UPLOADED = re.compile(r"[0-9a-f]{8}-(?=.)")
@@ -19,10 +20,12 @@ class ImageFiles:
         self._names = set(names)
         self._by_base: dict[str, list[str]] = defaultdict(list)
         self._by_stem: dict[str, list[str]] = defaultdict(list)
+        self._by_folded: dict[str, list[str]] = defaultdict(list)
         for name in sorted(self._names):
             base = posixpath.basename(name)
             self._by_base[base].append(name)
             self._by_stem[posixpath.splitext(base)[0]].append(name)
+            self._by_folded[_folded(base)].append(name)
 
     def find(self, text: str, folder: str) -> tuple[str, ...]:
         """Files that `text` may name, in a table that lies in `folder`; () for none."""
@@ -31,14 +34,32 @@ class ImageFiles:
             return ()
         for start in (folder, ""):
             name = posixpath.normpath(posixpath.join(start, path)).lstrip("/")
-            if name in self._names and not path.startswith("../"):
+            if name in self._names:
                 return (name,)
         if ".." in path.split("/"):
             return ()
         for tail in dict.fromkeys((path, unquote(path.split("?")[0]), _local(path))):
             if found := self._of_tail(tail):
                 return found
+        # Capital letters and endings change where files move between systems.
+        if image_names.is_image_name(path):
+            return _longest(self._by_folded.get(_folded(path), []), path)
         return ()
+
+    def near(self, text: str) -> str:
+        """A file that may be meant by the name of a missing one; '' for none.
+
+        Spreadsheets make 7 or 7.0 of 00007.
+        """
+        key = _folded(text.removesuffix(".0")).lstrip("0")
+        return next(
+            (
+                names[0]
+                for folded, names in self._by_folded.items()
+                if folded.lstrip("0") == key
+            ),
+            "",
+        )
 
     def _of_tail(self, path: str) -> tuple[str, ...]:
         base = posixpath.basename(path)
@@ -64,7 +85,7 @@ def narrow(found: Sequence[tuple[str, ...]], split: str) -> list[str] | None:
     the folder of the table's own split.
 
     Returns:
-      A name a row, '' where there is none; None where several folders fit.
+      A name a row, '' where there is none; None where several files fit.
     """
     several = [row for row in found if len(row) > 1]
     if not several:
@@ -84,14 +105,16 @@ def narrow(found: Sequence[tuple[str, ...]], split: str) -> list[str] | None:
     chosen = []
     for row in found:
         inside = [name for name in row if posixpath.dirname(name) == folder]
+        if len(inside or row) > 1:
+            return None
         chosen.append((inside or row or ("",))[0])
     return chosen
 
 
 def _longest(names: list[str], path: str) -> tuple[str, ...]:
     """Those of `names` that share most of the end of `path`."""
-    if len(names) == 1:
-        return (names[0],)
+    if len(names) < 2:
+        return tuple(names)
     wanted = posixpath.splitext(path)[0].split("/")[::-1]
     shared = {}
     for name in names:
@@ -102,6 +125,22 @@ def _longest(names: list[str], path: str) -> tuple[str, ...]:
         shared[name] = same
     most = max(shared.values())
     return tuple(name for name in names if shared[name] == most)
+
+
+def is_spelled_otherwise(text: str, name: str) -> bool:
+    """Whether a cell names a file with other capital letters or another ending."""
+    base, wanted = (
+        posixpath.basename(path.replace("\\", "/")) for path in (name, text)
+    )
+    return (
+        base != wanted
+        and _folded(base) == _folded(wanted)
+        and (image_names.is_image_name(wanted))
+    )
+
+
+def _folded(path: str) -> str:
+    return posixpath.splitext(posixpath.basename(path))[0].casefold()
 
 
 def _local(path: str) -> str:

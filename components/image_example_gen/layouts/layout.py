@@ -1,10 +1,12 @@
 """What a layout is, and what its recogniser may look at."""
 
 import dataclasses
+import fnmatch
 import functools
 import json
+import re
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from components.image_example_gen import grouping, records
@@ -13,6 +15,8 @@ from schema import image_names
 from schema.errors import ConfigError
 
 AUTO = "auto"
+# Items of a list in a setting that need no quotes.
+_PLAIN = re.compile(r"\w[\w ./+-]*=\w+")
 
 Found = records.PixelBatch | records.ImageFile | records.Unreadable | records.Ignored
 
@@ -75,6 +79,7 @@ class Answers:
       class_from: 'folder' (the top one), 'parent' (the one that the image lies in), 'name'
         (of the file, before its number), or 'auto'.
       splits: name of a folder, or a word of a table -> 'train', 'eval', 'test' or 'none'.
+        To leave out files, a path or a pattern with * will do, too.
       path_column: column of a table that names the files; '' where it is looked for.
       label_column: the one with the classes. split_column: the one with the splits.
       group_by: what the groups of the images are named by (`grouping`); '' for none.
@@ -101,6 +106,23 @@ class Answers:
         """The parsed `group_by`."""
         return grouping.parse(self.group_by)
 
+    @functools.cached_property
+    def _left_out(self) -> frozenset[str]:
+        return frozenset(name for name, split in self.splits if split == "none")
+
+    def leave_out(self, name: str) -> bool:
+        """Whether a person said 'none' of a file, or of a folder above it."""
+        if not self._left_out:
+            return False
+        parts = name.split("/")
+        above = {"/".join(parts[:depth]) for depth in range(1, len(parts) + 1)}
+        return not self._left_out.isdisjoint(above.union(parts)) or any(
+            fnmatch.fnmatchcase(part, pattern)
+            for pattern in self._left_out
+            if "*" in pattern
+            for part in parts
+        )
+
     def columns(self) -> set[str]:
         """Names of columns that a person gave, in lower case."""
         given = (self.path_column, self.label_column, self.split_column)
@@ -116,7 +138,8 @@ class Listing:
     """The files of a source, to recognise their layout by.
 
     Attributes:
-      names: all that can be read and are no litter, in the order of the source.
+      names: all that can be read, are no litter and were not left out, in the order of
+        the source.
       answers: to questions that were asked before.
       read: content of files by name.
       unreadable: files and folders that are there and cannot be read.
@@ -129,27 +152,28 @@ class Listing:
 
     @functools.cached_property
     def images(self) -> list[str]:
-        """Names of image files, without those that `answers.splits` leaves out."""
-        return [
-            name
-            for name in self.names
-            if image_names.is_image_name(name) and not self.is_left_out(name)
-        ]
+        """Names of image files."""
+        return list(filter(image_names.is_image_name, self.names))
 
     @functools.cached_property
     def listable(self) -> list[str]:
         """Names of images that a list may name: those that cannot be read are there, too."""
         return [*self.images, *filter(image_names.is_image_name, self.unreadable)]
 
-    def is_left_out(self, name: str) -> bool:
-        """Whether a person said 'none' of the file or of a folder above it."""
-        left_out = {name for name, split in self.answers.splits if split == "none"}
-        return bool(left_out) and not left_out.isdisjoint(name.split("/"))
-
 
 def setting(key: str, value: str) -> str:
     """The flag that gives a setting, as a shell takes it."""
     return f"--set {shlex.quote(f'{key}={value}')}"
+
+
+def splits_setting(splits: Mapping[str, str]) -> str:
+    """The flag that says which splits names stand for, or 'none'."""
+    items = [f"{name}={split}" for name, split in splits.items()]
+    plain = [
+        item if _PLAIN.fullmatch(item) else json.dumps(item, ensure_ascii=False)
+        for item in items
+    ]
+    return setting("data.splits", f"[{', '.join(plain)}]")
 
 
 def question(message: str, *, found: str, answers: Sequence[str]) -> ConfigError:

@@ -60,6 +60,12 @@ class ParquetLayout(containers.ContainerLayout):
 
         split = fields.split_of_shard(member.name)
         file = _open(member.name, read_data_file(member))
+        if _class_names(file.schema_arrow, self.label) != self.class_names:
+            raise DataError(
+                f"{member.name} has other names of classes than the first file",
+                found=", ".join(_class_names(file.schema_arrow, self.label)[:4]),
+                expected=", ".join(self.class_names[:4]),
+            )
         number = 0
         try:
             columns = [self.image, self.label, *filter(None, [self.group])]
@@ -115,15 +121,21 @@ def _of_schema(file: str, schema: "pa.Schema", answers: Answers) -> ParquetLayou
             pa.types.is_integer(field.type)
             or pa.types.is_string(field.type)
             or pa.types.is_large_string(field.type)
+            or pa.types.is_dictionary(field.type)
         ):
             labels.append(field.name)
     image = fields.find_image(file, images, answers)
     group = fields.find_group(file, labels, answers)
     labels = [name for name in labels if name != group]
     label = fields.find_label(file, labels, answers)
+    return ParquetLayout(image, label, _class_names(schema, label), group)
+
+
+def _class_names(schema: "pa.Schema", label: str) -> tuple[str, ...]:
+    """Name of each number, as `datasets` notes them; () where it does not."""
     noted = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
     about = noted.get("info", {}).get("features", {}).get(label, {})
-    return ParquetLayout(image, label, tuple(about.get("names") or ()), group)
+    return tuple(about.get("names") or ())
 
 
 def _open(name: str, data: bytes) -> Any:

@@ -1,26 +1,29 @@
 """Class folders with lists of paths for the splits: Food-101, SUN397 and their like."""
 
 import posixpath
+import re
+from collections import defaultdict
 
 from components.image_example_gen.layouts import folders, image_files, rows, split_names
 from components.image_example_gen.layouts.layout import (
     AUTO,
     Listing,
     question,
-    setting,
+    splits_setting,
 )
 from components.image_example_gen.layouts.listed import Entry, ListLayout
 from schema.errors import ConfigError, DataError
 
 FORMATS = ("path_lists",)
 MAX_LISTS = 50
+_MAX_ANSWERS = 4
 
 
 def find(listing: Listing) -> ListLayout | None:
     """Layout where files such as train.txt list paths, a path a line, and folders the class.
 
     Raises:
-      ConfigError: an image is in the lists of two splits.
+      ConfigError: an image is in the lists of two splits, or the folders may be no classes.
       DataError: a list names images that are not there.
     """
     given = dict(listing.answers.splits)
@@ -28,7 +31,6 @@ def find(listing: Listing) -> ListLayout | None:
         name: split
         for name in sorted(listing.names)
         if name.lower().endswith(".txt")
-        and not listing.is_left_out(name)
         and (split := given.get(posixpath.basename(name)) or _split_of(name))
     }
     if not lists or len(lists) > MAX_LISTS or listing.answers.class_from != AUTO:
@@ -53,6 +55,8 @@ def find(listing: Listing) -> ListLayout | None:
             if split != lists[file]:
                 raise _in_two_splits(name, file, other, list(lists))
     classes = folders.classes_of(listing)
+    if listed and not classes:
+        folders.find(listing)  # says why the folders are no classes
     if not all(name in classes for name in listed):
         return None
     entries: dict[str, tuple[Entry, ...]] = {
@@ -70,11 +74,20 @@ def _split_of(name: str) -> str:
 
 
 def _in_two_splits(name: str, file: str, other: str, lists: list[str]) -> ConfigError:
+    groups: dict[str, list[str]] = defaultdict(list)
+    for path in lists:
+        base = posixpath.basename(path)
+        groups[re.sub(r"\D", "", base)].append(base)
+    is_numbered = len(groups) > 1  # partitions, as SUN397's
+    if not is_numbered:
+        groups = {path: [posixpath.basename(path)] for path in (file, other)}
+    answers = []
+    for kept, bases in list(groups.items())[:_MAX_ANSWERS]:
+        others = [base for key in groups if key != kept for base in groups[key]]
+        said = f"reads {', '.join(bases)}" if is_numbered else f"leaves {others[0]} out"
+        answers.append(f"{splits_setting(dict.fromkeys(others, 'none'))} ({said})")
     return question(
         f"{name} is in the lists of two splits",
         found=f"{other} and {file}, of {len(lists)} lists",
-        answers=[
-            setting("data.splits", f"[{posixpath.basename(file)}=none]")
-            + " (and of all other lists that are left out)"
-        ],
+        answers=answers,
     )

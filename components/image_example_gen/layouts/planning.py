@@ -6,13 +6,15 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from components.image_example_gen import records
-from components.image_example_gen.grouping import NO_GROUPS, Grouping
+from components.image_example_gen.grouping import Grouping
 from components.image_example_gen.layouts import (
     folders,
     parquet,
     registry,
+    stems,
     tables,
     tfrecords,
+    unread,
 )
 from components.image_example_gen.layouts.layout import (
     AUTO,
@@ -20,6 +22,7 @@ from components.image_example_gen.layouts.layout import (
     Found,
     Layout,
     Listing,
+    setting,
 )
 from components.image_example_gen.sources import opening
 from components.image_example_gen.sources.source import Member, Source, read_data_file
@@ -46,7 +49,7 @@ class Plan:
       ignored: files that no unit holds; those of a tar are met when it is read.
       unreadable: files and folders in the units that cannot be read, with the reason.
       classes: see `Layout.classes`.
-      grouping: how the images get groups.
+      answers: what a person decided; files that it leaves out are passed over.
     """
 
     source: Source
@@ -55,7 +58,12 @@ class Plan:
     ignored: tuple[str, ...]
     unreadable: Mapping[str, str] = dataclasses.field(default_factory=dict)
     classes: frozenset[str] = frozenset()
-    grouping: Grouping = NO_GROUPS
+    answers: Answers = Answers()
+
+    @property
+    def grouping(self) -> Grouping:
+        """How the images get groups."""
+        return self.answers.grouping
 
     def read(self, unit: tuple[str, ...] | None) -> Iterator[Found]:
         """Images of one part.
@@ -64,16 +72,18 @@ class Plan:
           ConfigError: an image has no group where all must.
           DataError: the part breaks its format.
         """
+        grouping = self.grouping
         for found in self._read(unit):
-            if self.grouping.is_by_path and isinstance(found, records.ImageFile):
-                group = self.grouping.of_path(found.key, found.word)
+            if grouping.is_by_path and isinstance(found, records.ImageFile):
+                group = grouping.of_path(found.key, found.word)
                 found = found._replace(group=group)
             yield found
 
     def _read(self, unit: tuple[str, ...] | None) -> Iterator[Found]:
         if unit is None:
             litter: set[str] = set()
-            yield from self.layout.read(_clean(self.source.members(), litter))
+            members = _clean(self.source.members(), self.answers, litter)
+            yield from self.layout.read(members)
             yield from map(records.Ignored, sorted(litter))
             return
         for name in unit:
@@ -115,15 +125,16 @@ def plan(path: str, answers: Answers = Answers()) -> Plan:
     source = opening.open_source(path)
     litter: set[str] = set()
     layout, names = _find(source, answers, litter)
-    grouping = answers.grouping
-    _check_grouping(grouping, layout)
+    _check_grouping(answers.grouping, layout)
     classes = layout.classes(names)
     if not source.is_random_access:
-        return Plan(source, layout, (None,), (), classes=classes, grouping=grouping)
+        return Plan(source, layout, (None,), (), classes=classes, answers=answers)
     units = layout.units(names)
     used = {name for unit in units for name in unit} | layout.used()
     ignored = sorted(litter.union(name for name in names if name not in used))
-    units += folders.chunks(sorted(source.unreadable))
+    units += folders.chunks(
+        sorted(name for name in source.unreadable if not answers.leave_out(name))
+    )
     return Plan(
         source,
         layout,
@@ -131,7 +142,7 @@ def plan(path: str, answers: Answers = Answers()) -> Plan:
         tuple(ignored),
         source.unreadable,
         classes,
-        grouping,
+        answers,
     )
 
 
@@ -152,10 +163,17 @@ def _check_grouping(grouping: Grouping, layout: Layout) -> None:
         )
 
 
-def _clean(members: Iterable[Member], litter: set[str]) -> Iterator[Member]:
-    """The members that are no litter; the others are added to `litter`."""
+def _passed_over(name: str, answers: Answers) -> str:
+    """What a file is left out by: litter in its path, or its own name; '' if it counts."""
+    return image_names.litter_in(name) or (name if answers.leave_out(name) else "")
+
+
+def _clean(
+    members: Iterable[Member], answers: Answers, litter: set[str]
+) -> Iterator[Member]:
+    """The members that count; the others are added to `litter`."""
     for member in members:
-        if found := image_names.litter_in(member.name):
+        if found := _passed_over(member.name, answers):
             litter.add(found)
         else:
             yield member
@@ -168,7 +186,7 @@ def _find(
     contents = _Contents(source)
     names: list[str] = []
     for name in source.names():
-        if found := image_names.litter_in(name):
+        if found := _passed_over(name, answers):
             litter.add(found)
             continue
         names.append(name)
@@ -177,7 +195,10 @@ def _find(
             listing = Listing(tuple(names), answers, contents.read)
             if early := registry.find(listing, registry.EARLY):
                 return early, names
-    listing = Listing(tuple(names), answers, contents.read, tuple(source.unreadable))
+    unreadable = tuple(
+        name for name in source.unreadable if not answers.leave_out(name)
+    )
+    listing = Listing(tuple(names), answers, contents.read, unreadable)
     layout = registry.find(listing)
     if layout is None:
         raise _nothing_found(source, names, answers.format)
@@ -220,15 +241,8 @@ def _nothing_found(source: Source, names: list[str], input_format: str) -> DataE
             f"{path} is empty",
             expected=f"{path.name}/<class>/*.jpg, or a data set in another known layout",
         )
-    archived = [
-        name
-        for name in names
-        if name.lower().endswith((".tar", ".tar.gz", ".tgz", ".tar.xz", ".zip"))
-    ]
-    tip = "slimline data inspect PATH shows what is seen"
-    if archived:
-        tip = f"give the archive itself: {path / archived[0]}"
-    images = sum(image_names.is_image_name(name) for name in names)
+    images = [name for name in names if image_names.is_image_name(name)]
+    tip = _what_to_do(path, names, images)
     if input_format == AUTO:
         what = "class folders" if images else "images"
     else:
@@ -240,6 +254,27 @@ def _nothing_found(source: Source, names: list[str], input_format: str) -> DataE
     return DataError(
         f"no {what} in {path}", found=_tally(names), expected=expected, tip=tip
     )
+
+
+def _what_to_do(path: pathlib.Path, names: list[str], images: list[str]) -> str:
+    archived = [
+        name
+        for name in names
+        if name.lower().endswith((".tar", ".tar.gz", ".tgz", ".tar.xz", ".zip"))
+    ]
+    if archived and not path.is_dir():
+        return f"unpack {path.name}: it holds archives, as {archived[0]}"
+    if len(archived) == 1:
+        return f"give the archive itself: {path / archived[0]}"
+    if archived:
+        return "unpack the archives, each into a folder of its own"
+    in_names = {text for name in images if (text := stems.class_of(name))}
+    if 1 < len(in_names) < len(images):
+        classes = ", ".join(sorted(in_names)[:_MAX_NAMED])
+        return f"{setting('data.class_from', 'name')} (classes: {classes})"
+    if images:
+        return "put the images into class folders, or add a table of files and classes"
+    return unread.how_to_convert(names)
 
 
 def _tally(names: list[str]) -> str:

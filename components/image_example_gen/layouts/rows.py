@@ -4,13 +4,23 @@ import csv
 import dataclasses
 import io
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from schema import spelling
+from schema import image_names, spelling
 from schema.errors import DataError
 
 DELIMITERS = (",", ";", "\t", "|")
+# Asian and Mac encodings, read as Windows-1252: marks that no label has, capitals behind
+# small letters, words without a letter of ASCII.
+_NO_WINDOWS_1252 = re.compile(
+    r"[^\x00-\x7fÀ-ÖØ-öø-ÿŠšŽžŒœŸ’‘“”–—€°§«»®©™\xa0]"
+    r"|(?<=[a-zà-öø-ÿ])[À-ÖØ-ÞŠŽŒŸ]|(?<![^\W\d_])[À-ÖØ-öø-ÿŠšŽžŒœŸ]{2,}(?![^\W\d_])"
+)
+# What COCO says of objects in an image, and not of the image.
+_OBJECTS = frozenset(["bbox", "segmentation", "keypoints", "caption"])
+_PREFACE = re.compile(r"#|\s*$|sep=.\s*$", re.IGNORECASE)
 _MARKS = (
     (b"\xef\xbb\xbf", "utf-8-sig", "UTF-8"),
     (b"\xff\xfe", "utf-16", "UTF-16"),
@@ -29,6 +39,7 @@ class Table:
       lines: number of the line of each row.
       words: what had to be found out, as the encoding.
       has_header: whether the names are the file's own.
+      too_long: lines with more cells than the header.
     """
 
     file: str
@@ -37,6 +48,12 @@ class Table:
     lines: tuple[int, ...]
     words: tuple[str, ...] = ()
     has_header: bool = True
+    too_long: tuple[int, ...] = ()
+
+    @property
+    def is_json(self) -> bool:
+        """Whether the rows are objects, whose leaves may be lists."""
+        return self.file.lower().endswith((".json", ".jsonl"))
 
     def column(self, index: int) -> list[str]:
         """The cells of one column."""
@@ -75,9 +92,17 @@ def decode(file: str, data: bytes) -> tuple[str, str]:
         return spelling.normalise(data.decode("utf-8")), "UTF-8"
     except UnicodeDecodeError:
         try:
-            return spelling.normalise(data.decode("cp1252")), "Windows-1252"
+            text = data.decode("cp1252")
         except UnicodeDecodeError as error:
             raise _no_text(file, error.reason, error.start) from error
+    if odd := _NO_WINDOWS_1252.search(text):
+        raise DataError(
+            f"{file} is in an encoding that cannot be told",
+            found=f"neither UTF-8 nor Windows-1252, in which it has '{odd[0]}'",
+            expected="UTF-8, UTF-16 with its mark, or Windows-1252",
+            tip="save it as UTF-8",
+        )
+    return spelling.normalise(text), "Windows-1252"
 
 
 def parse(file: str, data: bytes) -> Table | None:
@@ -90,11 +115,14 @@ def parse(file: str, data: bytes) -> Table | None:
     words = () if encoding == "UTF-8" else (f"{file} is read as {encoding}",)
     if file.lower().endswith((".json", ".jsonl")):
         return _from_objects(file, _objects(file, text), words)
+    text = _without_preface(text)
     delimiter = _delimiter(text)
     if not delimiter:
         return None
     rows, lines = [], []
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    reader = csv.reader(
+        io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True
+    )
     try:
         for row in reader:
             if any(cell.strip() for cell in row):
@@ -107,7 +135,26 @@ def parse(file: str, data: bytes) -> Table | None:
     header, *rest = rows
     width = len(header)
     even = tuple((*row[:width], *[""] * (width - len(row))) for row in rest)
-    return Table(file, header, even, tuple(lines[1:]), words)
+    too_long = tuple(
+        line for row, line in zip(rest, lines[1:], strict=True) if any(row[width:])
+    )
+    return Table(file, header, even, tuple(lines[1:]), words, too_long=too_long)
+
+
+def _without_preface(text: str) -> str:
+    """The text with blank lines for Excel's `sep=;` and comments above the header."""
+    lines = text.splitlines(keepends=True)
+    first = next(
+        (n for n, line in enumerate(lines) if not _PREFACE.match(line)), len(lines)
+    )
+    if not 0 < first < len(lines):
+        return text
+    delimiter = _delimiter(lines[first]) or "\n"
+    last = lines[first - 1]  # may be the header itself: #file,label
+    is_header = last.startswith("#") and (
+        last.count(delimiter) == lines[first].count(delimiter)
+    )
+    return text if is_header else "\n" * first + "".join(lines[first:])
 
 
 def _delimiter(text: str) -> str:
@@ -128,8 +175,51 @@ def _objects(file: str, text: str) -> list[Mapping[str, Any]]:
             found = json.loads(text)
     except (ValueError, RecursionError):
         return []  # some other file: tables of images are written by tools
+    if isinstance(found, dict):
+        found = _listed(found)
     items = found if isinstance(found, list) else []
     return [item for item in items if isinstance(item, dict)]
+
+
+def _listed(found: dict[str, Any]) -> list[Any]:
+    """The items of an object of objects: `{"data": […]}`, COCO's, or by files or classes."""
+    if isinstance(found.get("images"), list) and "annotations" in found:
+        return _of_coco(found)
+    lists = [value for value in found.values() if isinstance(value, list)]
+    if found and all(map(image_names.is_image_name, found)):  # by files
+        return [
+            {"file": name, **(value if isinstance(value, dict) else {"label": value})}
+            for name, value in found.items()
+        ]
+    names = [name for value in lists for name in value]
+    if lists and all(
+        isinstance(name, str) and image_names.is_image_name(name) for name in names
+    ):  # by classes
+        return [
+            {"file": name, "label": text}
+            for text, value in found.items()
+            if isinstance(value, list)
+            for name in value
+        ]
+    return lists[0] if len(lists) == 1 else []
+
+
+def _of_coco(found: dict[str, Any]) -> list[dict[str, Any]]:
+    """File and class of the images in COCO's form; [] where classes are those of objects."""
+    try:
+        if any(_OBJECTS & item.keys() for item in found["annotations"]):
+            return []
+        names = {item["id"]: item["name"] for item in found.get("categories", ())}
+        files = {item["id"]: item["file_name"] for item in found["images"]}
+        return [
+            {
+                "file_name": files[item["image_id"]],
+                "category_name": names.get(item["category_id"], item["category_id"]),
+            }
+            for item in found["annotations"]
+        ]
+    except (KeyError, TypeError, AttributeError):
+        return []  # some other file
 
 
 def _from_objects(

@@ -20,6 +20,36 @@ SPLIT_OF_NAME = {
     "testing": features.TEST,
     "testset": features.TEST,
     "holdout": features.TEST,
+    # German, French, Spanish, Portuguese, Italian, Russian, Chinese and Japanese.
+    "trainingsdaten": features.TRAIN,
+    "entrainement": features.TRAIN,
+    "entraînement": features.TRAIN,
+    "entrenamiento": features.TRAIN,
+    "treino": features.TRAIN,
+    "treinamento": features.TRAIN,
+    "addestramento": features.TRAIN,
+    "обучение": features.TRAIN,
+    "训练": features.TRAIN,
+    "训练集": features.TRAIN,
+    "学習": features.TRAIN,
+    "validierung": features.EVAL,
+    "validierungsdaten": features.EVAL,
+    "validación": features.EVAL,
+    "validacion": features.EVAL,
+    "validação": features.EVAL,
+    "validacao": features.EVAL,
+    "validazione": features.EVAL,
+    "валидация": features.EVAL,
+    "验证": features.EVAL,
+    "验证集": features.EVAL,
+    "検証": features.EVAL,
+    "testdaten": features.TEST,
+    "prueba": features.TEST,
+    "pruebas": features.TEST,
+    "teste": features.TEST,
+    "тест": features.TEST,
+    "测试": features.TEST,
+    "测试集": features.TEST,
 }
 # Words that stand beside the name of a split and say nothing of their own.
 _NEUTRAL = frozenset(
@@ -45,9 +75,10 @@ _NEUTRAL = frozenset(
         "list",
         "annotations",
         "trainval",
+        "zip",
     ]
 )
-_WORD = re.compile(r"[a-z]+|\d+")
+_WORD = re.compile(r"[^\W\d_]+|\d+")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 

@@ -19,6 +19,7 @@ from components.image_example_gen.layouts.layout import (
     Listing,
     question,
     setting,
+    splits_setting,
 )
 from components.image_example_gen.layouts.listed import Entry, ListLayout
 from schema import image_names
@@ -39,11 +40,13 @@ class _Read:
     Attributes:
       entries: image -> split and class.
       words: what was recognised. says_labels: its header names the column of classes.
+      label: that column.
     """
 
     entries: dict[str, Entry]
     words: tuple[str, ...]
     says_labels: bool
+    label: str
 
 
 def find(listing: Listing) -> ListLayout | None:
@@ -74,6 +77,7 @@ def find(listing: Listing) -> ListLayout | None:
     if not read:
         return None
     _check_folders(listing, read)
+    _check_columns(listing, read)
     entries = _merge(read)
     known, file = class_files.find(
         listing, (entry.word for of in entries.values() for entry in of), read
@@ -104,7 +108,7 @@ def is_table_name(name: str) -> bool:
         stem in _LIST_STEMS or bool(split_names.split_of(stem))
     )
     # Kaggle's example of an answer holds classes, but not the true ones.
-    is_sample = "sample" in stem and "submission" in stem
+    is_sample = "submission" in stem or "sample_sub" in stem or "samplesub" in stem
     return (suffix in _TABLE_SUFFIXES or is_list) and not is_sample
 
 
@@ -112,7 +116,7 @@ def _candidates(listing: Listing) -> list[str]:
     """Files that may be tables, of each kind as many as a data set can have."""
     by_suffix: dict[str, list[str]] = defaultdict(list)
     for name in sorted(listing.names):
-        if is_table_name(name) and not listing.is_left_out(name):
+        if is_table_name(name):
             by_suffix[posixpath.splitext(name)[1].lower()].append(name)
     kept = (names for names in by_suffix.values() if len(names) <= MAX_TABLES)
     return sorted(itertools.chain.from_iterable(kept))
@@ -128,8 +132,9 @@ def _read(
         of_lines = _split_at_blanks(file, data, images)
         found = columns.find(of_lines, images, listing.answers) if of_lines else None
     if found is None and table and columns.speaks_of_images(table, listing.answers):
-        raise _missing(file, [f"line {table.lines[0]}: {table.rows[0][0]}"])
-    return _entries(found, listing) if found else None
+        cells = (table.column(columns.path_by_name(table)), table.lines)
+        raise _missing(file, list(zip(*cells, strict=True)), images, len(table.rows))
+    return _entries(found, images, listing) if found else None
 
 
 def _split_at_blanks(
@@ -138,12 +143,19 @@ def _split_at_blanks(
     """A list of `path label` lines as a table; None for a list of paths alone."""
     text, encoding = rows.decode(file, data)
     folder = posixpath.dirname(file)
-    found, lines = [], []
-    for number, line in enumerate(text.splitlines(), start=1):
-        if line.strip():
-            path, _, word = line.strip().rpartition(" ")
-            found.append((path.strip(), word))
-            lines.append(number)
+    stripped = {
+        number: line.strip()
+        for number, line in enumerate(text.splitlines(), start=1)
+        if line.strip()
+    }
+    lines = list(stripped)
+    found = []
+    for line in stripped.values():
+        path, _, word = line.rpartition(" ")
+        first, _, rest = line.partition(" ")
+        # Blanks are in the path or in the class; where the files are says which.
+        in_class = rest and not images.find(path, folder) and images.find(first, folder)
+        found.append((first, rest.strip()) if in_class else (path.strip(), word))
     if not any(
         image_names.is_image_name(posixpath.basename(path)) or images.find(path, folder)
         for path, _ in found
@@ -157,31 +169,37 @@ def _split_at_blanks(
                 expected="path, a blank, label",
             )
     missing = [
-        f"line {number} of {file}: {path}"
+        (path, number)
         for (path, _), number in zip(found, lines, strict=True)
         if not images.find(path, folder)
     ]
     if missing:
-        raise _missing(file, missing)
+        raise _missing(file, missing, images, len(found))
     words = () if encoding == "UTF-8" else (f"{file} is read as {encoding}",)
     return rows.Table(file, ("path", "label"), tuple(found), tuple(lines), words)
 
 
-def _entries(found: columns.Columns, listing: Listing) -> _Read:
+def _entries(
+    found: columns.Columns, images: image_files.ImageFiles, listing: Listing
+) -> _Read:
     table = found.table
-    missing = [
-        f"line {line} of {table.file}: {cell}"
-        for line, cell, files in zip(
-            table.lines, table.column(found.path), found.files, strict=True
+    if table.too_long:
+        raise DataError(
+            f"line {table.too_long[0]} of {table.file} has more cells than the header",
+            expected="cells that hold the delimiter in quotes",
         )
+    cells = table.column(found.path)
+    missing = [
+        (cell, line)
+        for line, cell, files in zip(table.lines, cells, found.files, strict=True)
         if not files
     ]
     if missing:
-        raise _missing(table.file, missing)
+        raise _missing(table.file, missing, images, len(cells))
     split = _split_of_file(table.file)
     files = image_files.narrow(found.files, split)
     if files is None:
-        raise _several_folders(table.file, found.files)
+        raise _several_files(table.file, found.files, dict(listing.answers.splits))
     entries: dict[str, Entry] = {}
     splits = _splits(found, listing, split)
     groups = found.groups or [""] * len(files)
@@ -192,8 +210,9 @@ def _entries(found: columns.Columns, listing: Listing) -> _Read:
             raise DataError(
                 f"line {line} of {table.file} has no path or no label",
                 expected="a class for every image",
+                tip="write its class, or take the line out",
             )
-        if word.startswith("[") and table.file.lower().endswith((".json", ".jsonl")):
+        if word.startswith("[") and table.is_json:
             raise _several(table.file, name, "class", word)
         if found.groups and not group:
             raise DataError(
@@ -207,8 +226,17 @@ def _entries(found: columns.Columns, listing: Listing) -> _Read:
         if before.group != group:
             raise _several(table.file, name, "group", f"{before.group}, {group}")
     kept = {name: entry for name, entry in entries.items() if entry.split != "none"}
-    words = (f"{table.file}: {found.words}", *table.words)
-    return _Read(kept, words, columns.says_labels(found))
+    words = [f"{table.file}: {found.words}", *table.words, *columns.unread(found)]
+    otherwise = [
+        f"{cell} is {posixpath.basename(name)}"
+        for cell, name in zip(cells, files, strict=True)
+        if image_files.is_spelled_otherwise(cell, name)
+    ]
+    if otherwise:
+        words.append(
+            f"{len(otherwise):,} files are spelled otherwise, as {otherwise[0]}"
+        )
+    return _Read(kept, tuple(words), columns.says_labels(found), found.label)
 
 
 def _splits(found: columns.Columns, listing: Listing, of_file: str) -> list[str]:
@@ -295,10 +323,41 @@ def _common_folder(names: Iterable[str]) -> str:
     return f"{folder}/" if folder else ""
 
 
-def _missing(file: str, missing: list[str]) -> DataError:
+def _check_columns(listing: Listing, read: dict[str, _Read]) -> None:
+    """Asks where a table says which column has the classes, and another has none called so.
+
+    A Kaggle test.csv has every column but that one.
+    """
+    said = [table for table in read.values() if table.says_labels and table.label]
+    known = {entry.word for table in said for entry in table.entries.values()}
+    for file, table in read.items():
+        words = {entry.word for entry in table.entries.values()}
+        if said and not table.says_labels and not words <= known:
+            label = said[0].label
+            given = dict(listing.answers.splits)
+            raise question(
+                f"'{table.label}' of {file} may be no classes: other tables have '{label}'",
+                found=f"{_few(words)}; others: {_few(known)}",
+                answers=[
+                    splits_setting({**given, posixpath.basename(file): "none"})
+                    + f" (leaves {file} out)",
+                    setting("data.columns.label", label) + " (tables with it alone)",
+                ],
+            )
+
+
+def _missing(
+    file: str,
+    missing: list[tuple[str, int]],
+    images: image_files.ImageFiles,
+    listed: int,
+) -> DataError:
+    """Error for cells that name no file, each with its line; of `listed` rows."""
+    told = [f"line {line} of {file}: {cell}" for cell, line in missing[:MAX_NAMED]]
+    near = images.near(missing[0][0])
     return DataError(
-        f"{len(missing):,} listed images are not there",
-        found="; ".join(missing[:MAX_NAMED]),
+        f"{len(missing):,} of {listed:,} listed images are not there",
+        found="; ".join(told) + (f"; {near} is there" if near else ""),
         expected="paths relative to the folder of the list, or names of files",
         tip=f"{setting('data.splits', f'[{posixpath.basename(file)}=none]')} leaves the"
         " list out",
@@ -314,16 +373,24 @@ def _several(file: str, name: str, what: str, found: str) -> DataError:
     )
 
 
-def _several_folders(file: str, found: list[tuple[str, ...]]) -> ConfigError:
+def _several_files(
+    file: str, found: list[tuple[str, ...]], given: dict[str, str]
+) -> ConfigError:
     example = next(row for row in found if len(row) > 1)
     places = sorted({posixpath.dirname(name) for name in example})
+    if len(places) > 1:
+        ways = {posixpath.basename(place): f"{place}/" for place in places}
+        what = "files in several folders"
+    else:
+        what = "several files in a folder"
+        endings = sorted({posixpath.splitext(name)[1] for name in example})
+        ways = {f"*{ending}": f"files with {ending}" for ending in endings}
     return question(
-        f"names in {file} fit files in several folders",
+        f"names in {file} fit {what}",
         found=", ".join(example[:MAX_NAMED]),
         answers=[
-            setting("data.splits", f"[{posixpath.basename(place)}=none]")
-            + f" (leaves {place}/ out)"
-            for place in places[:MAX_NAMED]
+            splits_setting({**given, name: "none"}) + f" (leaves {way} out)"
+            for name, way in list(ways.items())[:MAX_NAMED]
         ],
     )
 

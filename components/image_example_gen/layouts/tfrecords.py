@@ -12,7 +12,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message, message_fa
 
 from components.image_example_gen import records
 from components.image_example_gen.layouts import containers, fields, rows, unpacking
-from components.image_example_gen.layouts.layout import Listing
+from components.image_example_gen.layouts.layout import Listing, splits_setting
 from components.image_example_gen.sources.source import Member
 from schema.errors import DataError
 
@@ -21,6 +21,12 @@ _NAME = re.compile(
     r".*\.(tfrecords?|tfrec)(-\d+-of-\d+)?(\.gz)?|.*-\d{5}-of-\d{5}(\.gz)?",
     re.IGNORECASE,
 )
+# Features of the file, and of objects in an image: none of its class.
+_OTHERS = re.compile(
+    r"(image/)?(object/.*|filename|file_name|id|key/.*|format|height|width|depth|channels"
+    r"|colorspace)"
+)
+_NUMBERED = re.compile(r"(\d+)\s*[:=,\t ]\s*(.+)")
 # Where class names may stand, one a line, in the order of their numbers.
 _CLASS_FILES = ("labels.txt", "classes.txt", "class_names.txt")
 
@@ -101,7 +107,9 @@ def find(listing: Listing) -> TFRecordLayout | None:
     kinds = {
         name: values[0]
         for name, values in features.items()
-        if len(values) == 1 and isinstance(values[0], (bytes, int))
+        if len(values) == 1
+        and isinstance(values[0], (bytes, int))
+        and not _OTHERS.fullmatch(name)
     }
     image = fields.find_image(
         first,
@@ -122,13 +130,30 @@ def find(listing: Listing) -> TFRecordLayout | None:
 def _class_names(listing: Listing, label: str) -> tuple[str, tuple[str, ...]]:
     """The file that names the classes, and its lines; TFDS calls it label.labels.txt."""
     wanted = (f"{label}.labels.txt", *_CLASS_FILES)
-    for name in sorted(listing.names):
-        if posixpath.basename(name) in wanted:
-            text, _ = rows.decode(name, listing.read([name])[name])
-            return name, tuple(
-                line.strip() for line in text.splitlines() if line.strip()
-            )
-    return "", ()
+    files = [
+        name for name in sorted(listing.names) if posixpath.basename(name) in wanted
+    ]
+    found = {}
+    for name, data in listing.read(files).items():
+        text, _ = rows.decode(name, data)
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        found[name] = _in_order(lines)
+    if len(set(found.values())) > 1:
+        raise DataError(
+            "several files name the classes, and not alike",
+            found=", ".join(found),
+            tip=f"{splits_setting({list(found)[-1]: 'none'})} leaves one out",
+        )
+    return next(iter(found.items()), ("", ()))
+
+
+def _in_order(lines: list[str]) -> tuple[str, ...]:
+    """Names by number: of the lines themselves (slim's `0:daisy`), else of their order."""
+    matches = [_NUMBERED.fullmatch(line) for line in lines]
+    numbered = {int(match[1]): match[2] for match in matches if match}
+    if sorted(numbered) == list(range(len(lines))):
+        return tuple(numbered[number] for number in range(len(lines)))
+    return tuple(lines)
 
 
 def _values(key: str, features: dict[str, list[Any]], name: str) -> list[Any]:

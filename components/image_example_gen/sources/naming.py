@@ -15,6 +15,11 @@ _DIRECTION_MARKS = frozenset(
 )
 
 
+def is_top(name: str) -> bool:
+    """Whether a folder is the archive's own, as `tar -cf data.tar .` writes it first."""
+    return set(name.split("/")) <= {"", "."} and name.startswith(".")
+
+
 def check_name(name: str, archive: pathlib.Path) -> str:
     """`name` without a leading './', if it is one that can be trusted as a path.
 

@@ -12,6 +12,13 @@ from schema import file_tree
 from schema.errors import DataError
 
 _HEAD_BYTES = 512  # the first header of a tar
+_OTHERS = {
+    b"Rar!": "a RAR archive",
+    b"7z\xbc\xaf": "a 7z archive",
+    b"(\xb5/\xfd": "compressed with Zstandard",
+    b"\x89HDF": "an HDF5 file",
+    b"PAR1": "a Parquet file: give its folder",
+}
 
 
 def open_source(path: str | os.PathLike[str], limits: Limits = LIMITS) -> Source:
@@ -45,6 +52,14 @@ def _open(where: pathlib.Path, limits: Limits) -> Source:
         return TarSource(where, kind, limits)
     with where.open("rb") as file:
         head = file.read(8)
+    if kind := next(
+        (name for mark, name in _OTHERS.items() if head.startswith(mark)), ""
+    ):
+        raise DataError(
+            f"{where} is {kind}",
+            expected="a folder, .tar, .tar.gz, .tar.xz or .zip",
+            tip="unpack it, and give the folder",
+        )
     wanted = "a zip archive" if where.suffix.lower() == ".zip" else "an archive"
     raise DataError(
         f"{where} is not {wanted}",

@@ -74,6 +74,8 @@ class TarSource:
                 )
                 seen = naming.SeenNames(self.path, self._limits)
                 while (info := tar.next()) is not None:
+                    if info.isdir() and naming.is_top(info.name):
+                        continue
                     name = naming.check_name(info.name, self.path)
                     if info.isdir():
                         seen.count()

@@ -87,6 +87,8 @@ class ZipSource:
                     tip="nothing was unpacked; such archives are made to exhaust memory",
                 )
             end = info.header_offset + _LOCAL_HEADER_BYTES + info.compress_size
+            if naming.is_top(info.filename) and info.is_dir():
+                continue
             name = naming.check_name(_name_of(info), self.path)
             if info.is_dir():
                 seen.count()

@@ -61,6 +61,20 @@ def test_believes_the_content_and_not_the_name(fakes, tmp_path):
     assert len(content(opening.open_source(tmp_path / "a.tar.gz"))) == 4
 
 
+def test_reads_what_was_packed_as_the_folder_itself(fakes, tmp_path):
+    """As `tar -cf a.tar .` and `zip -r a.zip .` do."""
+    folder = fakes.class_folders(tmp_path / "pets", per_class=2)
+    expected = content(opening.open_source(folder))
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        tar.add(folder, ".")
+    assert content(opening.open_source(tmp_path / "a.tar")) == expected
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("./", "")
+        for name, data in expected.items():
+            archive.writestr(f"./{name}", data)
+    assert content(opening.open_source(tmp_path / "a.zip")) == expected
+
+
 @pytest.mark.parametrize(
     ("name", "data", "message"),
     [
@@ -69,6 +83,8 @@ def test_believes_the_content_and_not_the_name(fakes, tmp_path):
         ("a.tar", b"hello" * 300, "a.tar is damaged or incomplete after its start"),
         ("a.gz", b"\x1f\x8b\x08\x00hello", "is damaged or incomplete"),
         ("b.zip", b"PK\x03\x04hello", "is not a zip archive"),
+        ("a.rar", b"Rar!\x1a\x07\x01\x00", "is a RAR archive"),
+        ("a.7z", b"7z\xbc\xaf\x27\x1c", "is a 7z archive"),
     ],
 )
 def test_refuses_what_is_no_archive(tmp_path, name, data, message):

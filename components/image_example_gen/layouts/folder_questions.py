@@ -1,0 +1,200 @@
+"""Questions about folders whose names do not say what they stand for."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from components.image_example_gen.layouts import split_names, stems, unread
+from components.image_example_gen.layouts.layout import (
+    Listing,
+    question,
+    setting,
+    splits_setting,
+)
+from schema import features
+from schema.errors import ConfigError, DataError, SlimlineError
+
+MAX_NAMED = 4
+# Of more folders than this nobody says one by one which split they are.
+_MAX_SPLITS = 12
+# Folders of what was made from the images in the folders beside them.
+_DERIVED = frozenset(
+    [
+        "mask",
+        "masks",
+        "annotation",
+        "annotations",
+        "label",
+        "labels",
+        "thumbs",
+        "thumbnails",
+        "augmented",
+        "aug",
+        "grayscale",
+        "segmented",
+        "trimaps",
+        "ground_truth",
+        "groundtruth",
+        "gt",
+    ]
+)
+_PARENT = setting("data.class_from", "parent")
+_FOLDER = setting("data.class_from", "folder")
+
+
+def no_class(tops: Iterable[str], listing: Listing) -> SlimlineError:
+    """Asks for the classes of images in folders that are splits or kinds."""
+    tops = sorted(tops)
+    in_names = {text for name in listing.images if (text := stems.class_of(name))}
+    answers = []
+    if 1 < len(in_names) < len(listing.images):
+        said = f" (classes: {few(in_names)})"
+        answers.append(setting("data.class_from", "name") + said)
+    if len(tops) > 1:
+        answers.append(f"{_FOLDER} (classes: {few(tops)})")
+    message = (
+        "the folders look like splits or kinds of images, and hold no class folders"
+    )
+    found = ", ".join(f"{top}/" for top in tops[:MAX_NAMED])
+    if beside := unread.notes(listing):
+        found += f"; beside them {'; '.join(beside)}"
+    what_to_do = (
+        "put the images into class folders, or add a table of files and classes"
+    )
+    if not answers:
+        return DataError(message, found=found, tip=what_to_do)
+    return question(message, found=found, answers=[*answers, what_to_do])
+
+
+def same_inside(
+    inner: Mapping[str, frozenset[str]], given: Mapping[str, str]
+) -> ConfigError:
+    """Asks what folders with the same folders in them are: splits, kinds, or classes."""
+    tops = sorted(inner)
+    below = frozenset().union(*inner.values())
+    answers = [
+        f"{_PARENT} (classes: {few(below)})",
+        f"{_FOLDER} (classes: {few(tops)})",
+    ]
+    if len(tops) <= _MAX_SPLITS:
+        known = {
+            top: split
+            for top in tops
+            if (split := given.get(top) or split_names.divide(top)[1])
+        }
+        kept = next((top for top in tops if top not in known), tops[0])
+        splits = {top: features.TRAIN if top == kept else "none" for top in tops}
+        answers.append(
+            splits_setting(splits | known)
+            + " (they are splits or kinds: say of each train, eval, test or none)"
+        )
+    derived = sorted(name for name in below if name.lower() in _DERIVED)
+    if derived and len(derived) < len(below):
+        answers.append(
+            splits_setting({**given, **dict.fromkeys(derived, "none")})
+            + f" (leaves out {few(derived)})"
+        )
+    return question(
+        f"{', '.join(f'{top}/' for top in tops[:MAX_NAMED])} hold the same folders",
+        found=f"{few(below)} in each",
+        answers=answers,
+    )
+
+
+def _path(name: str, root: str) -> str:
+    """What a setting calls a top folder: by its path, if a folder above has its name."""
+    return f"{root}{name}" if name in root.split("/") else name
+
+
+def nested(
+    tops: Iterable[str], inner: Mapping[str, frozenset[str]], root: str = ""
+) -> ConfigError:
+    """Asks which of two levels of folders the classes are."""
+    tops = sorted(tops)
+    copies = [top for top in inner if not inner[top].isdisjoint(set(tops) - {top})]
+    below = frozenset().union(*inner.values())
+    top = min(inner)
+    return question(
+        "the classes may be the top folders, or the folders inside them",
+        found=f"{top}/ with {few(inner[top])}",
+        answers=[
+            f"{_FOLDER} (classes: {few(tops)})",
+            f"{_PARENT} (classes: {few(below)})",
+            *(
+                splits_setting({_path(copy, root): "none"}) + f" (leaves {copy}/ out)"
+                for copy in copies[:1]
+            ),
+        ],
+    )
+
+
+def unknown_beside_splits(
+    splits: Mapping[str, str],
+    unknown: Mapping[str, frozenset[str]],
+    classes: frozenset[str],
+    given: Mapping[str, str],
+    root: str,
+) -> ConfigError:
+    """Asks what folders are that hold folders and lie beside splits.
+
+    Args:
+      splits: folder -> split of those that are known.
+      unknown: the others -> folders in them. classes: folders in the splits.
+      given: what a person said of folders.
+      root: the folder around all, with a slash at its end.
+    """
+    missing = (
+        features.TEST if features.TRAIN in splits.values() else features.TRAIN
+    )  # what it most likely is
+    answers = {}
+    for name, inside in unknown.items():
+        # Neither a copy of the whole data set is a split of it, nor what has other classes.
+        is_split = bool(inside & classes) and name.lower() not in _DERIVED
+        answers[_path(name, root)] = missing if is_split else "none"
+    return question(
+        f"folders beside {', '.join(sorted(splits))} may be splits or classes",
+        found=", ".join(
+            f"{name}/ with {few(inside)}" for name, inside in unknown.items()
+        ),
+        answers=[
+            splits_setting({**given, **answers})
+            + " (or train, eval, test; none leaves it out)",
+            f"{_FOLDER} (every top folder a class)",
+        ],
+    )
+
+
+def other_classes(
+    top: str, classes: Iterable[str], others: Iterable[str], given: Mapping[str, str]
+) -> ConfigError:
+    """Asks about a split whose folders are none of the classes of the other splits."""
+    return question(
+        f"{top}/ has none of the classes of the other splits",
+        found=f"{few(classes)} in {top}/, {few(others)} in the others",
+        answers=[
+            splits_setting({**given, top: "none"}) + f" (leaves {top}/ out)",
+            f"{_PARENT} (its folders are classes, too)",
+        ],
+    )
+
+
+def companions(pattern: str, examples: Sequence[str], found: str) -> ConfigError:
+    """Asks about images that have another one's name and a word behind it.
+
+    Args:
+      pattern: fits their names. examples: an image, and its companion.
+      found: how many there are.
+    """
+    return question(
+        "some images may be masks, thumbnails or copies of others",
+        found=f"{' and '.join(examples)}; {found}",
+        answers=[
+            splits_setting({pattern: "none"}) + " (leaves them out)",
+            setting("data.format", "folder") + " (they are images like the others)",
+        ],
+    )
+
+
+def few(names: Iterable[str]) -> str:
+    """The first names in order, and how many more there are."""
+    ordered = sorted(names)
+    more = f" and {len(ordered) - MAX_NAMED} more" if len(ordered) > MAX_NAMED else ""
+    return ", ".join(ordered[:MAX_NAMED]) + more
