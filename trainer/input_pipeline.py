@@ -8,6 +8,7 @@ that starts at step n sees what an uninterrupted one sees there.
 
 import contextlib
 import dataclasses
+import re
 from collections.abc import Iterator, Sequence
 from concurrent import futures
 
@@ -36,7 +37,7 @@ SHUFFLE_BYTES = 256 << 20
 FILES_AT_ONCE = 4
 BLOCK_LENGTH = 16
 # In the message of TensorFlow's error about a file that holds another number of examples.
-_OTHER_NUMBER = "was expected to contain"
+_OTHER_NUMBER = re.compile(r"to contain (\d+) elements but contained (.+) elements")
 
 # No function here branches on a tensor, so there is nothing for AutoGraph to rewrite; with
 # it the code of the Transform graph that they call took five seconds of every process.
@@ -134,11 +135,12 @@ def complete() -> Iterator[None]:
     try:
         yield
     except tf.errors.FailedPreconditionError as error:
-        if _OTHER_NUMBER not in error.message:
+        if not (numbers := _OTHER_NUMBER.search(error.message)):
             raise
         raise DataError(
             "a file of examples holds another number than was ingested",
-            found=error.message.splitlines()[0],
+            found=f"{numbers[2]} examples",
+            expected=numbers[1],
             tip="--no-cache ingests them again",
         ) from error
 
