@@ -3,6 +3,7 @@
 import pathlib
 
 import pytest
+from tensorflow.core.protobuf import saved_model_pb2
 from tfx.types import standard_artifacts
 from tfx.utils import path_utils
 
@@ -35,6 +36,10 @@ def live(tmp_path):
             (model / name).parent.mkdir(parents=True, exist_ok=True)
             if text is not None:
                 (model / name).write_text(text)
+        # A graph that leaves open how many classes it has.
+        empty = saved_model_pb2.SavedModel()
+        empty.meta_graphs.add()
+        (model / "saved_model.pb").write_bytes(empty.SerializeToString())
         return artifact
 
     return make
