@@ -32,7 +32,7 @@ IMPORTED_BY = {
     "components/infra_check/__main__.py": {"infra"},
     "schema/recorded.py": {"infra"},
     "components/model_pusher/publishing.py": {"push"},
-    "schema/version_history.py": {"push"},
+    "schema/version_history.py": {"baseline", "evaluate", "push"},
     "components/image_example_gen/inspection.py": set(),
 }
 
