@@ -254,8 +254,8 @@ def folder() -> PipelineConfig:
     `photos` starts from published weights, takes a minute and needs fewer images.
 
     Run: slimline run folder --data PATH. Expect: on 488 photos of Caltech-101 in classes of
-    300, 95, 81 and 12 test top-1 0.959 to 1.000, mean 0.986 of five splits, in 4:19 (7
-    processor minutes) on 2 CPU cores with AMX, 2026-11-30.
+    300, 95, 81 and 12 test top-1 0.986 to 1.000 on three splits, in 3:09 (5 processor
+    minutes) on 2 CPU cores with AMX, 2026-11-30.
     """
     return PipelineConfig(
         name="folder",

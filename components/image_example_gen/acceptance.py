@@ -1,18 +1,22 @@
 """When data are refused that could be read: too few images, classes or readable files."""
 
 from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
 
 from components.image_example_gen import splits
-from components.image_example_gen.index import Index
 from components.image_example_gen.layouts import layout
 from schema import class_names, contract, features, spelling
 from schema.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    # Takes seconds to load, which a look before a run needs not.
+    from components.image_example_gen.index import Index
 
 MIN_CLASSES = 2
 MAX_NAMED = 3
 
 
-def check_readable(index: Index, max_share: float) -> None:
+def check_readable(index: "Index", max_share: float) -> None:
     """Checks that nearly all images of a source can be read.
 
     Args:

@@ -8,7 +8,6 @@ import io
 
 import numpy as np
 from PIL import Image
-from scipy import fft
 
 from schema import orientation
 
@@ -47,6 +46,8 @@ def group_of(encoded: bytes) -> str:
 
 def _hash(gray: Image.Image) -> str:
     """The hash in hexadecimal digits."""
+    from scipy import fft  # a look at settings and names does without it
+
     side = FREQUENCIES * OVERSAMPLING
     small = gray.resize((side, side), Image.Resampling.LANCZOS)
     waves = fft.dctn(np.asarray(small, np.float64))[:FREQUENCIES, :FREQUENCIES]

@@ -5,6 +5,8 @@ import logging
 import pathlib
 import re
 import shutil
+import subprocess
+import sys
 
 import PIL.Image
 import pytest
@@ -370,3 +372,22 @@ def test_a_batch_that_devices_cannot_share_is_said_before_a_run(
     with pytest.raises(ConfigError, match="cannot be shared") as caught:
         inputs.check(config)
     assert caught.value.tip == "--set train.batch_size=66"
+
+
+def test_a_look_loads_no_library_that_takes_seconds(tmp_path: pathlib.Path) -> None:
+    for name in ("cat", "dog"):
+        (tmp_path / "pets" / name).mkdir(parents=True)
+        PIL.Image.new("RGB", (40, 30), "white").save(tmp_path / "pets" / name / "1.png")
+    code = f"""
+import dataclasses, pathlib, sys
+from pipeline import experiments, inputs
+config = experiments.folder()
+data = dataclasses.replace(config.data, path={str(tmp_path / "pets")!r})
+inputs.look(dataclasses.replace(config, data=data), pathlib.Path({str(tmp_path)!r}))
+slow = ("tensorflow", "tfx", "apache_beam", "scipy", "pandas", "pyarrow")
+print([name for name in slow if name in sys.modules])
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "[]"
