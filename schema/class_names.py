@@ -19,8 +19,8 @@ def of_model(folder: pathlib.Path) -> tuple[str, ...]:
     return tuple(line.rstrip("\r") for line in lines if line.strip())
 
 
-def listed(names: Sequence[str]) -> str:
-    """'a, b, c'; after five names the number of those left out."""
-    more = len(names) - _MOST_LISTED
-    text = ", ".join(names[:_MOST_LISTED])
+def listed(names: Sequence[str], most: int = _MOST_LISTED) -> str:
+    """'a, b, c'; after `most` names the number of those left out."""
+    more = len(names) - most
+    text = ", ".join(names[:most])
     return f"{text} and {more:,} more" if more > 0 else text

@@ -9,7 +9,7 @@ from schema import class_names, contract, features, spelling
 from schema.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    # Takes seconds to load, which a look before a run needs not.
+    # Takes seconds to load; a look before a run does without it.
     from components.image_example_gen.index import Index
 
 MIN_CLASSES = 2

@@ -5,7 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-DIGEST = "S16"  # half a SHA-256; NumPy drops zeros at the end of what it gives back
+# Of a SHA-256, so many bytes tell images apart: the index of a large source keeps no more.
+DIGEST_BYTES = 16
+DIGEST = f"S{DIGEST_BYTES}"  # NumPy drops zeros at the end of what it gives back
 
 
 class Images(NamedTuple):
@@ -55,7 +57,7 @@ class Gatherer:
         self._groups = _Texts()
 
     def add(self, digest: bytes, code: int, text: str, group: str) -> None:
-        """Adds a row: 16 bytes of digest, official split, class and group."""
+        """Adds a row: `DIGEST_BYTES` of digest, official split, class and group."""
         self._digests += digest
         self._codes.append(code)
         self._classes.add(text)

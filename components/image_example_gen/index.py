@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from components.image_example_gen import records, splits, spool
+from components.image_example_gen.gathered import DIGEST_BYTES
 from components.image_example_gen.reading import Record
 from schema import features, image_names
 
@@ -39,7 +40,6 @@ PLACE = np.dtype(
         ("is_read_again", "u1"),
     ]
 )
-_DIGEST_BYTES = 16
 _ROWS_AT_ONCE = 4096
 _LEFT_OUT = -1
 
@@ -97,7 +97,7 @@ class Part:
         self._rows.append(
             (
                 int.from_bytes(row.digest[:8], "big"),
-                int.from_bytes(row.digest[8:_DIGEST_BYTES], "big"),
+                int.from_bytes(row.digest[8:DIGEST_BYTES], "big"),
                 _hash(row.key),
                 number,
                 place.length,
@@ -182,7 +182,7 @@ class Index:
         for start in range(0, len(self.rows), _ROWS_AT_ONCE):
             chunk = self._order[start : start + _ROWS_AT_ONCE]
             for high, low, key, number, *_ in self.rows[chunk].tolist():
-                digest = ((high << 64) | low).to_bytes(_DIGEST_BYTES, "big")
+                digest = ((high << 64) | low).to_bytes(DIGEST_BYTES, "big")
                 kind = self.kinds[number]
                 yield splits.Row(
                     *(digest, kind.split, kind.text, f"{key:08x}", False, 0, 0),

@@ -23,6 +23,7 @@ from typing import NamedTuple
 import numpy as np
 
 from components.image_example_gen import gathered, looks, stand_ins
+from components.image_example_gen.gathered import DIGEST_BYTES
 from components.image_example_gen.stand_ins import EVAL, TEST, TRAIN
 from schema import class_names, features
 from schema.errors import DataError
@@ -34,8 +35,6 @@ MIN_IMAGES_TO_CUT = 3
 # were trained on: in that of the larger code.
 _NAMES = {TRAIN: features.TRAIN, EVAL: features.EVAL, TEST: features.TEST}
 _CODES = {"": TRAIN, **{name: code for code, name in _NAMES.items()}}
-# Of a digest, so many bytes tell images apart: the index of a large source keeps no more.
-_DIGEST_BYTES = 16
 # Of the hash, so many bits make u: a float holds them exactly.
 _U_BITS = 48
 
@@ -93,7 +92,7 @@ class Assignment(NamedTuple):
 
     def split_of(self, digest: bytes, split: str, group: str = "") -> str:
         """Split of an image; '' for a copy that is left out."""
-        digest = digest[:_DIGEST_BYTES]
+        digest = digest[:DIGEST_BYTES]
         winner, group = self.repeated.get(digest, (split, group))
         if _CODES[split] < _CODES[winner]:
             return ""
@@ -141,7 +140,7 @@ def assign(
     """
     gatherer = gathered.Gatherer()
     for row in rows:
-        gatherer.add(row.digest[:_DIGEST_BYTES], _CODES[row.split], row.text, row.group)
+        gatherer.add(row.digest[:DIGEST_BYTES], _CODES[row.split], row.text, row.group)
     images = gatherer.images()
     splits = images.greatest(images.codes)
     is_kept = images.codes == splits[images.of]  # other copies are left out
@@ -227,12 +226,12 @@ def _place(digest: bytes, seed: int) -> bytes:
     """The hash that decides about an image or a group."""
     if not seed:
         return digest
-    return digest_of(seed.to_bytes(8, "big") + digest)[:_DIGEST_BYTES]
+    return digest_of(seed.to_bytes(8, "big") + digest)[:DIGEST_BYTES]
 
 
 def _by_hash(places: bytes, eval_fraction: float, test_fraction: float) -> np.ndarray:
     """Split of each of the hashes that lie in `places` one after another, uint8."""
-    numbers = np.frombuffer(places, ">u8")[:: _DIGEST_BYTES // 8] >> np.uint64(
+    numbers = np.frombuffer(places, ">u8")[:: DIGEST_BYTES // 8] >> np.uint64(
         64 - _U_BITS
     )
     u = numbers / 2.0**_U_BITS
@@ -242,7 +241,7 @@ def _by_hash(places: bytes, eval_fraction: float, test_fraction: float) -> np.nd
 
 
 def _whole(digest: bytes) -> bytes:
-    return digest.ljust(_DIGEST_BYTES, b"\0")
+    return digest.ljust(DIGEST_BYTES, b"\0")
 
 
 def _repeated(
@@ -290,4 +289,4 @@ def digest_of(content: bytes) -> bytes:
 
 def digest_of_group(name: str) -> bytes:
     """What the images of a group have in common."""
-    return digest_of(name.encode("utf-8", "surrogateescape"))[:_DIGEST_BYTES]
+    return digest_of(name.encode("utf-8", "surrogateescape"))[:DIGEST_BYTES]

@@ -23,15 +23,6 @@ from schema.models_config import Entry
 
 
 @pytest.fixture
-def model(tmp_path: pathlib.Path) -> pathlib.Path:
-    folder = tmp_path / "model"
-    (folder / "variables").mkdir(parents=True)
-    (folder / "saved_model.pb").write_bytes(b"graph")
-    (folder / "variables" / "variables.index").write_bytes(b"index")
-    return folder
-
-
-@pytest.fixture
 def serving(tmp_path: pathlib.Path) -> pathlib.Path:
     """Folder of the model's versions; nothing is there yet."""
     return tmp_path / "serving" / "cats"

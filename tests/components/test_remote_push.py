@@ -52,15 +52,6 @@ print(count)
 
 
 @pytest.fixture
-def model(tmp_path: pathlib.Path) -> pathlib.Path:
-    folder = tmp_path / "model"
-    (folder / "variables").mkdir(parents=True)
-    (folder / "saved_model.pb").write_bytes(b"graph")
-    (folder / "variables" / "variables.index").write_bytes(b"index")
-    return folder
-
-
-@pytest.fixture
 def serving(bucket) -> pathlib.Path:
     """Folder of the model's versions in the mirror of a root in a bucket."""
     return remote_roots.local(f"{bucket.uri}/team/cats") / "serving" / "cats"

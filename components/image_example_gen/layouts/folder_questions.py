@@ -9,7 +9,7 @@ from components.image_example_gen.layouts.layout import (
     setting,
     splits_setting,
 )
-from schema import features
+from schema import class_names, features
 from schema.errors import ConfigError, DataError, SlimlineError
 
 MAX_NAMED = 4
@@ -194,7 +194,5 @@ def companions(pattern: str, examples: Sequence[str], found: str) -> ConfigError
 
 
 def few(names: Iterable[str]) -> str:
-    """The first names in order, and how many more there are."""
-    ordered = sorted(names)
-    more = f" and {len(ordered) - MAX_NAMED} more" if len(ordered) > MAX_NAMED else ""
-    return ", ".join(ordered[:MAX_NAMED]) + more
+    """A few of the names, sorted, and the number of the others."""
+    return class_names.listed(sorted(names), MAX_NAMED)

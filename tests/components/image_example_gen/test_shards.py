@@ -7,28 +7,16 @@ import tracemalloc
 import numpy as np
 import tensorflow as tf
 
-from components.image_example_gen import index, shards, spool, steps
+from components.image_example_gen import index, shards, spool
 from schema import example_labels
 
 IMAGE_BYTES = 1 << 20
 IMAGES = 64
 
 
-def test_memory_does_not_grow_with_the_file(tmp_path: pathlib.Path) -> None:
-    spooled = tmp_path / ".working" / "images"
-    spooled.mkdir(parents=True)
-    job = steps.Job(
-        plan=None,
-        labels=("cat", "dog"),
-        eval_fraction=0.1,
-        test_fraction=0.1,
-        split_seed=0,
-        max_unreadable_share=0.0,
-        shards=0,
-        output_uri=str(tmp_path),
-        working_uri=str(tmp_path / ".working"),
-    )
-    writer = spool.Writer(str(spooled))
+def test_memory_does_not_grow_with_the_file(tmp_path: pathlib.Path, job_of) -> None:
+    job = job_of(None)
+    writer = spool.Writer(job.spool_uri)
     contents = [os.urandom(16) * (IMAGE_BYTES // 16) for _ in range(IMAGES)]
     places = np.zeros(IMAGES, index.PLACE)
     for number, content in enumerate(contents):

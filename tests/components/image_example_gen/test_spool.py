@@ -11,7 +11,6 @@ from components.image_example_gen import (
     records,
     spans,
     spool,
-    steps,
     windows,
 )
 
@@ -36,32 +35,16 @@ def test_a_batch_without_images_leaves_no_file(tmp_path) -> None:
     assert spool.read(str(tmp_path), []) == {}
 
 
-def job_of(plan, folder) -> steps.Job:
-    job = steps.Job(
-        plan=plan,
-        labels=("cat", "dog"),
-        eval_fraction=0.1,
-        test_fraction=0.1,
-        split_seed=0,
-        max_unreadable_share=0.0,
-        shards=0,
-        output_uri=str(folder),
-        working_uri=str(folder / ".working"),
-    )
-    (folder / ".working" / "images").mkdir(parents=True)
-    return job
-
-
 def found_by(step, *elements) -> list:
     step.setup()
     return [given for element in elements for given in step.process(element)]
 
 
 def test_what_is_found_comes_in_lists_of_bounded_size(
-    fakes, tmp_path, monkeypatch
+    fakes, tmp_path, monkeypatch, job_of
 ) -> None:
     folder = fakes.class_folders(tmp_path / "pets", per_class=10, suffix=".bmp")
-    job = job_of(layouts.plan(str(folder)), tmp_path)
+    job = job_of(layouts.plan(str(folder)))
     (unit,) = job.plan.units
     (all_of_them,) = found_by(beam_job._ReadParts(job), unit)
     assert len(all_of_them) == 20
@@ -77,14 +60,14 @@ def test_what_is_found_comes_in_lists_of_bounded_size(
     ]
 
 
-def test_an_archive_s_images_travel_without_bytes(fakes, tmp_path) -> None:
+def test_an_archive_s_images_travel_without_bytes(fakes, tmp_path, job_of) -> None:
     pixels = fakes.pixels([0, 1], 6, 5, 3)
     found = [
         records.PixelBatch("train", "a.bin", 0, np.array([0, 1]), ("x", "y"), pixels),
         records.ImageFile("", "cat/1.png", "cat", b"encoded", "pets/cat/1.png"),
         records.Ignored("readme"),
     ]
-    job = job_of(layouts.plan(str(fakes.class_folders(tmp_path / "pets"))), tmp_path)
+    job = job_of(layouts.plan(str(fakes.class_folders(tmp_path / "pets"))))
     (light,) = found_by(beam_job._StoreImages(job), found)
     assert [item.pixels.nbytes for item, _ in light[:1]] == [0]
     assert light[1][0].data == b""
