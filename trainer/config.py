@@ -74,6 +74,26 @@ class ModelConfig:
         0.0,
         "factor on the bodies of residual blocks before they are added; 0 takes the net's",
     )
+    activation: Literal["", "relu", "leaky_relu", "swish", "gelu", "tanh"] = setting(
+        "", "activation where the net's table names none; empty takes the net's"
+    )
+    weight_init: Literal[
+        "", "he_normal", "xavier_uniform", "fan_in_uniform", "dirac"
+    ] = setting(
+        "",
+        "how weights begin where the net's table does not say; dirac: filters that pass on"
+        " one channel each; empty takes the net's",
+    )
+    logits_scale: NonNegativeFloat = setting(
+        0.0,
+        "factor on what reaches the class layer; without bias it is one on the logits;"
+        " 0 takes the net's",
+    )
+    whitening: bool = setting(
+        False,
+        "the first convolution is not trained: its filters are eigenvectors of the patches"
+        " of 5,000 training images, scaled to unit variance",
+    )
     conv_impl: Literal["conv2d", "im2col"] = setting(
         "conv2d",
         "convolutions by TensorFlow's kernel, or by patches and a matrix product: the"

@@ -12,7 +12,7 @@ import tensorflow as tf
 import tensorflow.compat.v1 as v1
 import tf_slim as slim
 
-from trainer import devices, gradients, losses, optimizers, warm_start
+from trainer import devices, gradients, losses, optimizers, warm_start, whitening
 from trainer.augmentation import geometry, recipe
 from trainer.config import TrainConfig, TrainerConfig
 from trainer.nets import blocks, builder, variants
@@ -102,6 +102,7 @@ def build_training(
         warm_start.initialise(slim.get_model_variables(), start)
     losses.cross_entropy(labels, logits, train.label_smoothing, class_weights)
     loss = optimizers.total_loss(train)
+    whitened = whitening.layer_of(config)
     rate = v1.placeholder_with_default(
         tf.constant(train.learning_rate, tf.float32), [], name="fed_learning_rate"
     )
@@ -114,6 +115,7 @@ def build_training(
             [variable.op.name for variable in v1.trainable_variables()],
             train.layer_rate_decay,
         ),
+        fixed=[whitened.weights] if whitened else [],
         is_loss_scaled=is_loss_scaled,
     )
     if train.ema_decay:

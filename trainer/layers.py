@@ -177,6 +177,38 @@ def bias_batch_norm(inputs: tf.Tensor, **arguments: Any) -> tf.Tensor:
     return batch_norm(slim.bias_add(inputs), **arguments)
 
 
+def dirac_initializer(
+    shape: Sequence[int], dtype: tf.DType = tf.float32, partition_info: Any = None
+) -> tf.Tensor:
+    """Weights with which the first filters of a convolution pass on a channel each.
+
+    Args:
+      shape: [height, width, channels, filters] or [inputs, units].
+      dtype: of the weights.
+      partition_info: not used.
+
+    Returns:
+      Filter i < channels is 1 at the centre of channel i and 0 elsewhere; the others, and
+      all units of a dense layer, are uniform between -1 and 1 over the square root of the
+      inputs of a unit.
+    """
+    del partition_info
+    uniform = tf.compat.v1.variance_scaling_initializer(
+        1 / 3, "fan_in", distribution="uniform"
+    )
+    drawn = uniform(shape, dtype)
+    if len(shape) == 2:
+        return drawn
+    height_px, width_px, channels, filters = shape
+    passing = min(channels, filters)
+    window = tf.scatter_nd(
+        [[height_px // 2, width_px // 2]],
+        tf.eye(channels, passing, dtype=dtype)[None],
+        [height_px, width_px, channels, passing],
+    )
+    return tf.concat([window, drawn[..., passing:]], axis=3)
+
+
 def hard_sigmoid(inputs: tf.Tensor) -> tf.Tensor:
     """The sigmoid in three straight pieces: 0 up to -3, 1 from 3.
 

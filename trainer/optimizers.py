@@ -31,6 +31,7 @@ def train_op(
     global_step: tf.Variable,
     *,
     factors: Mapping[str, float] = {},
+    fixed: Collection[str] = (),
     is_loss_scaled: bool = False,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """The update of all trainable variables and of batch norm's moving statistics.
@@ -41,6 +42,7 @@ def train_op(
       rate: scalar, learning rate of this update.
       global_step: counted up by one.
       factors: on the rate, by the name of a variable; 1 for those that are not in it.
+      fixed: names of variables that are not trained, beside those under `train.freeze`.
       is_loss_scaled: gradients are computed of the loss times a large factor, which
         float16 needs; an update whose gradients overflow is left out.
 
@@ -64,7 +66,8 @@ def train_op(
     trained = [
         variable
         for variable in v1.trainable_variables()
-        if not warm_start.is_under(variable.op.name, train.freeze)
+        if variable.op.name not in fixed
+        and not warm_start.is_under(variable.op.name, train.freeze)
     ]
     if not trained:
         raise ConfigError(

@@ -31,7 +31,9 @@ from trainer import (
     summaries,
     transfer,
     warm_start,
+    whitening,
 )
+from trainer.augmentation import geometry as crops
 from trainer.config import TrainConfig, TrainerConfig
 from trainer.control import Control
 from trainer.input_pipeline import Split
@@ -117,6 +119,8 @@ def train(
             cache or features.Cache(run_dir / features.FOLDER, {}),
         )
         newest = 0
+    elif newest is None:
+        start = _whitened(config, train_split, run_dir, start)
     first_step = newest or 0
     if newest is not None:
         start = warm_start.Start(store.path(0) if first_step == 0 else "")
@@ -201,6 +205,30 @@ def train(
             *_findings(config, eval_split, num_classes, store, measure),
         ),
     )
+
+
+def _whitened(
+    config: TrainerConfig,
+    split: Split,
+    run_dir: pathlib.Path,
+    start: warm_start.Start,
+) -> warm_start.Start:
+    """`start` with whitening filters, where they are wanted and it has no weights."""
+    layer = whitening.layer_of(config)
+    if layer is None or start.checkpoint:
+        return start
+    images = (
+        crops.central_crop(batch, config.image_size_px) for batch, _ in split.batches()
+    )
+    checkpoint = run_dir / transfer.START_FOLDER / "whitening"
+    checkpoint.parent.mkdir(exist_ok=True)
+    values = {layer.weights: whitening.filters(images, layer)}
+    checkpoints.write_values(str(checkpoint), values)
+    _LOGGER.info(
+        "the first convolution begins with %d whitening filters and is not trained",
+        layer.count,
+    )
+    return warm_start.Start(str(checkpoint), is_partial=True, is_told=False)
 
 
 def _head_only(

@@ -28,6 +28,7 @@ class Start:
       checkpoint: as a Saver takes it; '' initialises all from scratch.
       excluded: layers that are initialised from scratch all the same.
       is_partial: whether the checkpoint may lack others.
+      is_told: whether the log says which were restored.
       fingerprint: SHA-256 of what the checkpoint was made from.
       about: name, source, hash and licence of published weights, fit for JSON.
     """
@@ -35,6 +36,7 @@ class Start:
     checkpoint: str = ""
     excluded: tuple[str, ...] = ()
     is_partial: bool = False
+    is_told: bool = True
     fingerprint: str = ""
     about: dict[str, Any] | None = None
 
@@ -79,6 +81,8 @@ def initialise(variables: Iterable[tf.Variable], start: Start) -> int:
     v1.train.init_from_checkpoint(
         start.checkpoint, {name: by_name[name] for name in restored}
     )
+    if not start.is_told:
+        return len(restored)
     _LOGGER.info(
         "restored %d of %d variables from %s",
         len(restored),

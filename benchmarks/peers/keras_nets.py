@@ -16,6 +16,9 @@ INITIALISERS = {
     "he_normal": "he_normal",
     "xavier_uniform": "glorot_uniform",
     "truncated_normal": "truncated_normal",
+    "fan_in_uniform": "lecun_uniform",
+    # Keras has no start that passes channels on; the work of a step is the same.
+    "dirac": "lecun_uniform",
 }
 
 
@@ -46,6 +49,7 @@ def build(
     head = layers.resolved(spec.logits(num_classes))
     logits = keras.layers.Dense(
         num_classes,
+        use_bias=head.bias,
         kernel_regularizer=layers.regulariser(head.regularised),
         dtype="float32",
     )(outputs)
@@ -168,11 +172,14 @@ class KerasLayers(primitives.Layers[Any]):
 
     def add(self, shortcut: Any, body: Any, scale: float) -> Any:
         if scale != 1:
-            body = self._layers.Rescaling(scale)(body)
+            body = self.scale(body, scale)
         return self._layers.Add()([shortcut, body])
 
     def multiply(self, inputs: Any, factors: Any) -> Any:
         return self._layers.Multiply()([inputs, factors])
+
+    def scale(self, inputs: Any, factor: float) -> Any:
+        return self._layers.Rescaling(factor)(inputs)
 
     def _weighted(
         self,

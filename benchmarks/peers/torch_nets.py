@@ -28,6 +28,7 @@ ACTIVATIONS: dict[primitives.Activation, Callable[[], nn.Module]] = {
     "hard_sigmoid": nn.Hardsigmoid,
     "swish": nn.SiLU,
     "hard_swish": nn.Hardswish,
+    "gelu": nn.GELU,
     "tanh": nn.Tanh,
 }
 
@@ -211,6 +212,9 @@ class TorchLayers(primitives.Layers[Value]):
 
     def multiply(self, inputs: Value, factors: Value) -> Value:
         return Value(inputs.tensor * factors.tensor, inputs.shape)
+
+    def scale(self, inputs: Value, factor: float) -> Value:
+        return Value(inputs.tensor * factor, inputs.shape)
 
     def _call(self, module: nn.Module, inputs: Value, shape: Shape) -> Value:
         name = f"layer{len(self._modules)}"

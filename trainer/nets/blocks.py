@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import reduce
 from typing import Literal
 
+from trainer.nets.primitives import DIRAC as DIRAC
 from trainer.nets.primitives import HE_NORMAL as HE_NORMAL
 from trainer.nets.primitives import (
     Activation,
@@ -317,21 +318,39 @@ class BatchNorm(Block):
 
 @dataclass(frozen=True)
 class Activate(Block):
-    """An activation alone, for the same nets."""
+    """An activation alone, for the same nets; the net's own by default."""
 
-    kind: Activation
+    kind: Activation | None = None
 
     def add(self, layers: Layers[Tensor], inputs: Tensor, name: str) -> Tensor:
-        return layers.activation(inputs, self.kind)
+        return layers.activation(inputs, self.kind or layers.defaults.activation)
 
     def describe(self) -> str:
-        return self.kind
+        return self.kind or "activation"
+
+
+@dataclass(frozen=True)
+class Scale(Block):
+    """Times `factor`.
+
+    In front of a class layer without bias it is a factor on the logits: below 1 it makes
+    the net less sure of itself at the start, and its class layer learn more slowly.
+    """
+
+    factor: float
+
+    def add(self, layers: Layers[Tensor], inputs: Tensor, name: str) -> Tensor:
+        return layers.scale(inputs, self.factor)
+
+    def describe(self) -> str:
+        return f"times {self.factor:.4g}"
 
 
 @dataclass(frozen=True)
 class Logits:
-    """The head: fully connected to the classes, with bias, always linear."""
+    """The head: fully connected to the classes, always linear."""
 
+    has_bias: bool = True
     weight_init: WeightInit | None = None
     bias: float = 0.0
     regularised: bool | None = None
@@ -364,7 +383,7 @@ class NetSpec:
             num_classes,
             activation="linear",
             norm=False,
-            bias=True,
+            bias=self.head.has_bias,
             bias_init=self.head.bias,
             weight_init=self.head.weight_init,
             regularised=self.head.regularised,

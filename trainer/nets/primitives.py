@@ -28,10 +28,14 @@ Activation = Literal[
     "hard_sigmoid",
     "swish",
     "hard_swish",
+    "gelu",
     "tanh",
     "linear",
 ]
 ConvImpl = Literal["conv2d", "im2col"]
+InitKind = Literal[
+    "he_normal", "xavier_uniform", "truncated_normal", "fan_in_uniform", "dirac"
+]
 # Slope of the leaky ReLU below zero: that of the system whose nets use it.
 LEAKY_SLOPE = 0.02
 
@@ -44,14 +48,22 @@ class TooSmallError(ValueError):
 
 @dataclass(frozen=True)
 class WeightInit:
-    """How weights begin; `stddev` counts for 'truncated_normal' only."""
+    """How weights begin; `stddev` counts for 'truncated_normal' only.
 
-    kind: Literal["he_normal", "xavier_uniform", "truncated_normal"]
+    'fan_in_uniform' draws from -1 to 1 over the square root of the inputs of a unit, as
+    PyTorch does by default. With 'dirac' the first filters of a convolution pass on one
+    channel each, as many as there are channels; the others, depthwise filters and all units
+    of a dense layer are 'fan_in_uniform' (Zagoruyko and Komodakis, arXiv:1706.00388, section 2, for
+    weights only).
+    """
+
+    kind: InitKind
     stddev: float = 0.0
 
 
 HE_NORMAL = WeightInit("he_normal")
 XAVIER_UNIFORM = WeightInit("xavier_uniform")
+DIRAC = WeightInit("dirac")
 
 
 @dataclass(frozen=True)
@@ -279,3 +291,7 @@ class Layers(ABC, Generic[Tensor]):
     @abstractmethod
     def multiply(self, inputs: Tensor, factors: Tensor) -> Tensor:
         """Product; `factors` may have axes of 1 for height and width."""
+
+    @abstractmethod
+    def scale(self, inputs: Tensor, factor: float) -> Tensor:
+        """Product with a constant."""

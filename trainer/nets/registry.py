@@ -2,6 +2,7 @@
 
 from trainer import lookup
 from trainer.nets import (
+    airbench,
     alexnet,
     cnn,
     efficientnet,
@@ -26,6 +27,8 @@ from trainer.nets import (
 from trainer.nets.blocks import NetSpec
 
 NETS: dict[str, NetSpec] = {
+    "airbench94": airbench.AIRBENCH_94,
+    "airbench95": airbench.AIRBENCH_95,
     "alexnet": alexnet.ALEXNET,
     "alexnet_slim": alexnet.ALEXNET_SLIM,
     "cnn_3x3": cnn.CNN_3X3,

@@ -122,6 +122,9 @@ class Sizes(Layers[Shape]):
     def multiply(self, inputs: Shape, factors: Shape) -> Shape:
         return inputs
 
+    def scale(self, inputs: Shape, factor: float) -> Shape:
+        return inputs
+
     def _add(self, outputs: Shape, weights: int, settings: Settings) -> Shape:
         resolved = self.resolved(settings)
         self.parameters += weights + (outputs[-1] if resolved.bias else 0)

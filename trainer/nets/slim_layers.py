@@ -7,6 +7,7 @@ from math import prod
 from typing import Any, Literal
 
 import tensorflow as tf
+import tensorflow.compat.v1 as v1
 import tf_slim as slim
 
 from trainer import layers
@@ -22,6 +23,7 @@ ACTIVATIONS: dict[str, Callable[[tf.Tensor], tf.Tensor] | None] = {
     # tf.nn.silu brings a function of its own into the graph.
     "swish": lambda inputs: inputs * tf.nn.sigmoid(inputs),
     "hard_swish": lambda inputs: inputs * layers.hard_sigmoid(inputs),
+    "gelu": tf.nn.gelu,
     "tanh": tf.nn.tanh,
     "linear": None,
 }
@@ -57,7 +59,7 @@ class SlimLayers(primitives.Layers[tf.Tensor]):
         self._weight_decay = weight_decay
 
     def scope(self, name: str) -> AbstractContextManager[object]:
-        return tf.compat.v1.variable_scope(name)
+        return v1.variable_scope(name)
 
     def shape(self, inputs: tf.Tensor) -> Shape:
         return tuple(inputs.shape.as_list()[1:])
@@ -91,9 +93,8 @@ class SlimLayers(primitives.Layers[tf.Tensor]):
     ) -> tf.Tensor:
         arguments = self._arguments(settings)
         if filters is None:
-            # TensorFlow counts all channels as inputs of a filter, which sees one.
             weight_init = self.resolved(settings).weight_init
-            arguments["weights_initializer"] = _initializer(
+            arguments["weights_initializer"] = _depthwise_initializer(
                 weight_init, prod(window.sides)
             )
         return slim.separable_conv2d(
@@ -162,6 +163,9 @@ class SlimLayers(primitives.Layers[tf.Tensor]):
     def multiply(self, inputs: tf.Tensor, factors: tf.Tensor) -> tf.Tensor:
         return inputs * factors
 
+    def scale(self, inputs: tf.Tensor, factor: float) -> tf.Tensor:
+        return inputs * factor
+
     def _arguments(self, settings: Settings) -> dict[str, Any]:
         """Arguments of a slim layer with weights."""
         resolved = self.resolved(settings)
@@ -198,21 +202,34 @@ def _factors(gamma_init: float | None) -> dict[str, float]:
 
 def _bias_initializer(value: float | None) -> Callable[..., tf.Tensor]:
     if value is None:
-        return tf.compat.v1.zeros_initializer()
-    return tf.compat.v1.constant_initializer(value)
+        return v1.zeros_initializer()
+    return v1.constant_initializer(value)
 
 
-def _initializer(
-    weight_init: WeightInit, inputs: int | None = None
-) -> Callable[..., tf.Tensor]:
-    """`inputs` is how many values a filter sees, where the weights' shape does not tell."""
-    if weight_init.kind == "truncated_normal":
-        return tf.compat.v1.truncated_normal_initializer(stddev=weight_init.stddev)
-    if weight_init.kind == "he_normal":
-        if inputs is not None:
-            return tf.compat.v1.truncated_normal_initializer(stddev=(2 / inputs) ** 0.5)
-        return tf.compat.v1.variance_scaling_initializer(2.0, "fan_in")
-    if inputs is not None:
-        limit = (3 / inputs) ** 0.5
-        return tf.compat.v1.random_uniform_initializer(-limit, limit)
+def _initializer(weight_init: WeightInit) -> Callable[..., tf.Tensor]:
+    match weight_init.kind:
+        case "truncated_normal":
+            return v1.truncated_normal_initializer(stddev=weight_init.stddev)
+        case "he_normal":
+            return v1.variance_scaling_initializer(2.0, "fan_in")
+        case "fan_in_uniform":
+            return v1.variance_scaling_initializer(
+                1 / 3, "fan_in", distribution="uniform"
+            )
+        case "dirac":
+            return layers.dirac_initializer
     return slim.xavier_initializer()
+
+
+def _depthwise_initializer(
+    weight_init: WeightInit, inputs: int
+) -> Callable[..., tf.Tensor]:
+    """TensorFlow counts all channels as inputs of a filter, which sees `inputs` of one."""
+    match weight_init.kind:
+        case "truncated_normal":
+            return _initializer(weight_init)
+        case "he_normal":
+            return v1.truncated_normal_initializer(stddev=(2 / inputs) ** 0.5)
+    share = 3 if weight_init.kind == "xavier_uniform" else 1
+    limit = (share / inputs) ** 0.5
+    return v1.random_uniform_initializer(-limit, limit)

@@ -6,8 +6,9 @@ import tensorflow as tf
 
 from schema import errors
 from serving.local_server import ops
-from trainer.nets import builder, registry
+from trainer.nets import builder, geometry, registry
 from trainer.nets.blocks import (
+    DIRAC,
     Activate,
     BatchNorm,
     Conv,
@@ -22,6 +23,7 @@ from trainer.nets.blocks import (
     NetSpec,
     Pool,
     Residual,
+    Scale,
     SeparableConv,
     SqueezeExcite,
     WeightInit,
@@ -293,6 +295,8 @@ def test_global_pool_and_dense():
         ("hard_sigmoid", 1 / 3),
         ("swish", -0.268941),
         ("hard_swish", -1 / 3),
+        # By the normal distribution itself, not by the tanh that comes near it.
+        ("gelu", -0.1586553),
         ("tanh", -0.761594),
         ("linear", -1.0),
     ],
@@ -448,6 +452,8 @@ def test_a_block_may_depart_in_weight_decay(default):
         (WeightInit("xavier_uniform"), 2 / (200 + 600), (6 / 800) ** 0.5),
         # Cut at two standard deviations, the variance shrinks by 0.774.
         (WeightInit("truncated_normal", 0.1), 0.01 * 0.774, 0.2),
+        (WeightInit("fan_in_uniform"), 1 / 600, (1 / 200) ** 0.5),
+        (WeightInit("dirac"), 1 / 600, (1 / 200) ** 0.5),
     ],
     ids=lambda value: getattr(value, "kind", None),
 )
@@ -469,6 +475,8 @@ def test_weight_init(weight_init, variance, largest):
         # Cut at two standard deviations, the variance shrinks by 0.774.
         (WeightInit("he_normal"), 2 / 9 * 0.774),
         (WeightInit("xavier_uniform"), 1 / 9),
+        (WeightInit("fan_in_uniform"), 1 / 27),
+        (WeightInit("dirac"), 1 / 27),
     ],
     ids=lambda value: getattr(value, "kind", None),
 )
@@ -480,6 +488,40 @@ def test_a_depthwise_filter_begins_as_one_of_few_inputs(weight_init, variance):
         session.run(tf.compat.v1.global_variables_initializer())
         weights = session.run(tf.compat.v1.trainable_variables()[0])
     assert weights.var() == pytest.approx(variance, rel=0.05)
+
+
+@pytest.mark.parametrize("filters", [2, 3, 5])
+def test_dirac_filters_pass_channels_on(filters):
+    table = spec(
+        Conv(filters, 3, weight_init=DIRAC, name="block"), Flatten(), channels=3
+    )
+    images = np.random.default_rng(2).normal(size=(2, 4, 4, 3))
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        tf.compat.v1.set_random_seed(1)
+        inputs = tf.constant(images, tf.float32)
+        _, end_points = builder.build(table, inputs, 2, is_training=False)
+        session.run(tf.compat.v1.global_variables_initializer())
+        outputs = session.run(end_points["block"])
+        weights = session.run(tf.compat.v1.trainable_variables()[0])
+    passing = min(filters, 3)
+    np.testing.assert_allclose(outputs[..., :passing], images[..., :passing], rtol=1e-6)
+    others = weights[..., passing:]
+    assert np.all(np.abs(others) <= (1 / 27) ** 0.5)
+    assert others.size == 0 or others.std() > 0.05
+
+
+def test_scale_is_a_factor_on_logits_without_bias():
+    table = spec(
+        Flatten(),
+        Scale(0.25, name="block"),
+        head=Logits(has_bias=False),
+        size_px=1,
+    )
+    images = np.array([2.0]).reshape(1, 1, 1, 1)
+    assert run(table, images).tolist() == [[0.5]]
+    assert run(table, images, end_point="logits").tolist() == [[0.5, 0.5]]
+    assert [row.description for row in geometry.layer_rows(table)][2] == "times 0.25"
+    assert set(names_of(table)[0]) == {"toy/logits/weights"}
 
 
 def test_norm_settings_reach_the_layer():

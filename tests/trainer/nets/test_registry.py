@@ -27,6 +27,8 @@ KEYS = tf.compat.v1.GraphKeys
 
 # Trainable parameters at the reference's size, channels and classes.
 COUNTS = {
+    "airbench94": 1_971_640,
+    "airbench95": 4_604_728,
     "alexnet": 58_346_896,
     "alexnet_slim": 50_303_912,
     "cnn_3x3": 89_129_296,
@@ -107,6 +109,7 @@ ROUNDING = {"mobilenet_v2_035": 3e-5}
 # Nets made of the same kinds of blocks, but for pools, as another one, which is trained and exported in
 # their place.
 SIBLINGS = {
+    "airbench95": "airbench94",
     "inception_resnet_v2_slim": "inception_resnet_v2",
     "inception_v4_slim": "inception_v3",
     **{f"efficientnet_lite{n}": "efficientnet_lite0" for n in range(1, 5)},

@@ -5,6 +5,7 @@ import tensorflow as tf
 from schema import errors
 from trainer.config import ModelConfig
 from trainer.nets import builder, registry, variants
+from trainer.nets.blocks import Scale
 
 
 def variables_of(spec, size_px):
@@ -56,6 +57,33 @@ def test_residual_scale():
     given = variants.spec_of(ModelConfig(net=net, residual_scale=0.1))
     assert given.defaults.residual_scale == 0.1
     assert given.blocks == own.blocks
+
+
+def test_activation_and_start_of_weights():
+    own = variants.spec_of(ModelConfig(net="airbench94"))
+    given = variants.spec_of(
+        ModelConfig(net="airbench94", activation="relu", weight_init="he_normal")
+    )
+    assert (own.defaults.activation, own.defaults.weight_init.kind) == ("gelu", "dirac")
+    assert given.defaults.activation == "relu"
+    assert given.defaults.weight_init.kind == "he_normal"
+    assert given.blocks == own.blocks
+    with tf.Graph().as_default() as graph:
+        builder.build(given, tf.zeros([1, 32, 32, 3]), 2, is_training=True)
+        kinds = {operation.type for operation in graph.get_operations()}
+    assert "Relu" in kinds
+    assert "Erf" not in kinds
+
+
+def test_one_factor_on_the_logits():
+    for net in ("airbench94", "resnet_20"):
+        own = variants.spec_of(ModelConfig(net=net))
+        given = variants.spec_of(ModelConfig(net=net, logits_scale=0.5))
+        scales = [block for block in given.blocks if isinstance(block, Scale)]
+        assert [scale.factor for scale in scales] == [0.5]
+        assert isinstance(given.blocks[-1], Scale)
+        others = [block for block in given.blocks if not isinstance(block, Scale)]
+        assert others == [block for block in own.blocks if not isinstance(block, Scale)]
 
 
 def test_a_checkpoint_fits_both_kinds_of_convolution(tmp_path):
