@@ -165,8 +165,13 @@ class TrainConfig:
     )
     weight_decay: NonNegativeFloat = setting(
         1e-4,
-        "L2 factor on weights, not on biases and batch norm; with adamw the decay that"
-        " is taken off the weights themselves",
+        "L2 factor on weights, not on biases and batch norm; with adamw or"
+        " train.decoupled_decay the decay that is taken off the weights themselves",
+    )
+    decoupled_decay: bool = setting(
+        False,
+        "each update takes rate times train.weight_decay off the weights, apart from the"
+        " gradients, with any optimizer; adamw does so by itself",
     )
     ema_decay: Fraction = setting(
         0.99, "decay of the moving average of the weights; 0 keeps the raw weights"
@@ -221,6 +226,31 @@ class TrainConfig:
         1.0,
         "each row of the net learns at this factor of the rate of the row after it; the"
         " class layer learns at the full rate",
+    )
+    norm_rate_factor: PositiveFloat = setting(
+        1.0, "factor on the rate of batch norm's offsets and factors"
+    )
+    head_rate_factor: PositiveFloat = setting(
+        1.0, "factor on the rate of the class layer"
+    )
+    first_rate_factor: PositiveFloat = setting(
+        1.0, "factor on the rate of the first row of the net, its batch norm apart"
+    )
+    norm_decay_factor: NonNegativeFloat = setting(
+        0.0,
+        "factor on train.weight_decay for batch norm's offsets and factors; 0: they do not"
+        " decay",
+    )
+    head_decay_factor: NonNegativeFloat = setting(
+        1.0, "factor on train.weight_decay for the class layer"
+    )
+    first_decay_factor: NonNegativeFloat = setting(
+        1.0, "factor on train.weight_decay for the first row of the net"
+    )
+    bias_decay_factor: NonNegativeFloat = setting(
+        0.0,
+        "factor on train.weight_decay for biases, times that of their group; 0: they do"
+        " not decay",
     )
     freeze_batch_norm: bool = setting(
         False, "batch norm keeps the statistics of the weights it starts from"

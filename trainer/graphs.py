@@ -110,10 +110,6 @@ def build_training(
         train,
         rate,
         global_step,
-        factors=optimizers.rate_factors(
-            [variable.op.name for variable in v1.trainable_variables()],
-            train.layer_rate_decay,
-        ),
         is_loss_scaled=is_loss_scaled,
     )
     if train.ema_decay:

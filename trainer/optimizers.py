@@ -8,7 +8,7 @@ import tensorflow.compat.v1 as v1
 import tf_slim as slim
 
 from schema.errors import ConfigError
-from trainer import layers, warm_start
+from trainer import layers, variable_groups, warm_start
 from trainer.config import TrainConfig
 
 GradientsAndVariables = Sequence[tuple[tf.Tensor, tf.Variable]]
@@ -17,10 +17,22 @@ GradientsAndVariables = Sequence[tuple[tf.Tensor, tf.Variable]]
 def total_loss(train: TrainConfig) -> tf.Tensor:
     """All losses of the default graph; scalar float32.
 
-    With adamw the L2 losses stay out: the weights decay by themselves.
+    With decoupled decay the L2 losses stay out: the weights decay by themselves.
     """
-    return v1.losses.get_total_loss(
-        add_regularization_losses=train.optimizer != "adamw"
+    factors = _decay_factors(train)
+    regularised = v1.get_collection(layers.DECAYED)
+    is_decoupled = _is_decoupled(train)
+    if not is_decoupled and factors == {each.op.name: 1.0 for each in regularised}:
+        return v1.losses.get_total_loss()
+    loss = v1.losses.get_total_loss(add_regularization_losses=False)
+    if is_decoupled or not factors:
+        return loss
+    return loss + train.weight_decay * tf.add_n(
+        [
+            factors[variable.op.name] * tf.nn.l2_loss(variable)
+            for variable in slim.get_model_variables()
+            if variable.op.name in factors
+        ]
     )
 
 
@@ -30,17 +42,15 @@ def train_op(
     rate: tf.Tensor,
     global_step: tf.Variable,
     *,
-    factors: Mapping[str, float] = {},
     is_loss_scaled: bool = False,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """The update of all trainable variables and of batch norm's moving statistics.
 
     Args:
       loss: scalar.
-      train: optimizer, momentum, clip_norm, weight_decay.
+      train: optimizer, momentum, clip_norm, weight_decay, and the factors of groups.
       rate: scalar, learning rate of this update.
       global_step: counted up by one.
-      factors: on the rate, by the name of a variable; 1 for those that are not in it.
       is_loss_scaled: gradients are computed of the loss times a large factor, which
         float16 needs; an update whose gradients overflow is left out.
 
@@ -71,7 +81,7 @@ def train_op(
             "setting 'train.freeze' leaves nothing to train",
             found=", ".join(train.freeze),
         )
-    optimizer = _by_factor(train, rate, factors)
+    optimizer = _by_group(train, rate, trained)
     if is_loss_scaled:
         optimizer = _LossScaleOptimizer(
             optimizer, v1.mixed_precision.DynamicLossScale()
@@ -102,49 +112,65 @@ def make(train: TrainConfig, rate: tf.Tensor) -> v1.train.Optimizer:
     )
 
 
-def rate_factors(names: Sequence[str], layer_rate_decay: float) -> dict[str, float]:
-    """Factor on the learning rate of each variable of a net, by its name.
-
-    The class layer learns at the full rate, the row in front of it at `layer_rate_decay`
-    times that, the one before at its square, and so on. Only rows with variables count, and
-    rows with one name before the slash, as 'group3/unit1' and 'group3/unit2', as one.
-
-    Args:
-      names: of trainable variables, '<net>/<row>/...', in the order of their rows.
-      layer_rate_decay: in (0, 1].
-
-    Reference: Howard and Ruder, arXiv:1801.06146, section 3.2 (discriminative fine-tuning).
-    """
-    row_of = {name: name.split("/")[1] for name in names}
-    rows = list(dict.fromkeys(row_of.values()))
-    return {
-        name: layer_rate_decay ** (len(rows) - 1 - rows.index(row))
-        for name, row in row_of.items()
-    }
-
-
-def _by_factor(
-    train: TrainConfig, rate: tf.Tensor, factors: Mapping[str, float]
+def _by_group(
+    train: TrainConfig, rate: tf.Tensor, trained: Sequence[tf.Variable]
 ) -> v1.train.Optimizer:
-    if train.optimizer != "adamw" and all(value == 1 for value in factors.values()):
+    factors = variable_groups.rate_factors(
+        [variable.op.name for variable in v1.trainable_variables()],
+        _first_row(),
+        train,
+    )
+    is_alike = all(factors[variable.op.name] == 1 for variable in trained)
+    if is_alike and not _is_decoupled(train):
         return make(train, rate)
-    return _RateFactorOptimizer(train, rate, factors)
+    return _GroupOptimizer(train, rate, factors, _decay_factors(train))
 
 
-class _RateFactorOptimizer(v1.train.Optimizer):
+def _is_decoupled(train: TrainConfig) -> bool:
+    return train.decoupled_decay or train.optimizer == "adamw"
+
+
+def _first_row() -> str:
+    return variable_groups.row_of(slim.get_model_variables()[0].op.name)
+
+
+def _decay_factors(train: TrainConfig) -> dict[str, float]:
+    """Factor on the weight decay of each variable of the default graph that decays."""
+    if not train.weight_decay:
+        return {}
+    return variable_groups.decay_factors(
+        [variable.op.name for variable in v1.trainable_variables()],
+        {variable.op.name for variable in v1.get_collection(layers.DECAYED)},
+        _first_row(),
+        train,
+    )
+
+
+class _GroupOptimizer(v1.train.Optimizer):
     """An optimizer for each factor on the learning rate, behind one.
 
-    With adamw the weights decay here, so that whoever leaves an update out leaves their
-    decay out as well.
+    With decoupled decay the weights decay here, so that whoever leaves an update out leaves
+    their decay out as well.
+
+    Args:
+      train: as for `make`.
+      rate: scalar, before its factors.
+      factors: on the rate, by the name of a variable.
+      decays: factors on the weight decay, by the name of a variable.
     """
 
     def __init__(
-        self, train: TrainConfig, rate: tf.Tensor, factors: Mapping[str, float]
+        self,
+        train: TrainConfig,
+        rate: tf.Tensor,
+        factors: Mapping[str, float],
+        decays: Mapping[str, float],
     ):
         super().__init__(use_locking=False, name="RateFactor")
         self._train = train
         self._rate = rate
         self._factors = factors
+        self._decays = decays
 
     def apply_gradients(
         self,
@@ -153,16 +179,18 @@ class _RateFactorOptimizer(v1.train.Optimizer):
         name: str | None = None,
     ) -> tf.Operation:
         """See base class."""
-        if self._train.optimizer == "adamw" and self._train.weight_decay:
+        if _is_decoupled(self._train) and self._train.weight_decay:
             values, variables = zip(*grads_and_vars, strict=True)
-            share = self._train.weight_decay * self._rate
-            names = {variable.name for variable in variables}
-            decayed = _after_decay(values, share, names, self._factors)
+            shares = {
+                name: self._factors[name] * factor
+                for name, factor in self._decays.items()
+            }
+            decay = self._train.weight_decay * self._rate
+            decayed = _after_decay(values, variables, decay, shares)
             grads_and_vars = list(zip(decayed, variables, strict=True))
         groups = collections.defaultdict(list)
         for gradient, variable in grads_and_vars:
-            factor = self._factors.get(variable.op.name, 1.0)
-            groups[factor].append((gradient, variable))
+            groups[self._factors[variable.op.name]].append((gradient, variable))
         updates = [
             make(self._train, self._rate * factor).apply_gradients(group)
             for factor, group in sorted(groups.items())
@@ -198,26 +226,27 @@ class _LossScaleOptimizer(v1.mixed_precision.MixedPrecisionLossScaleOptimizer):
 
 def _after_decay(
     values: Sequence[tf.Tensor],
-    share: tf.Tensor,
-    trained: Collection[str],
-    factors: Mapping[str, float],
+    variables: Sequence[tf.Variable],
+    decay: tf.Tensor,
+    shares: Mapping[str, float],
 ) -> list[tf.Tensor]:
-    """`values`, not before the decayed weights have lost `share` of themselves.
+    """`values`, not before the weights have decayed.
 
-    Of a variable in `factors` the share is multiplied by its factor.
+    Of a variable in `shares`, by its name, `decay` times its share is taken off.
 
     Once the gradients are known nothing reads the weights any more in this step, so the
     decay and the update add up.
 
-    Reference: Loshchilov and Hutter, arXiv:1711.05101, algorithm 2.
+    Reference: Loshchilov and Hutter, arXiv:1711.05101, algorithms 1 and 2; the schedule
+      multiplies the decay by way of the rate, as in PyTorch and Keras.
     """
     with tf.control_dependencies(values):
         decays = [
             variable.assign_sub(
-                share * factors.get(variable.op.name, 1.0) * variable, read_value=False
+                decay * shares[variable.op.name] * variable, read_value=False
             )
-            for variable in v1.get_collection(layers.DECAYED)
-            if variable.name in trained
+            for variable in variables
+            if variable.op.name in shares
         ]
     with tf.control_dependencies(decays):
         return [tf.identity(value) for value in values]
