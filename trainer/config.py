@@ -143,6 +143,11 @@ class TrainConfig:
     """The training loop."""
 
     batch_size: PositiveInt = setting(128, "images a step")
+    accumulate_steps: PositiveInt = setting(
+        1,
+        "a batch is computed in so many parts one after another, whose mean gradient is"
+        " the step's: less memory for the same step, but batch norm sees each part alone",
+    )
     epochs: NonNegativeFloat = setting(
         30.0,
         "passes over the train split; 0, with train.fit_head, trains the class layer only",
@@ -152,10 +157,14 @@ class TrainConfig:
         0, "updates at least, where they go by epochs: few images make short epochs"
     )
     optimizer: Literal[
-        "momentum", "nesterov", "adam", "adamw", "rmsprop", "gradient_descent"
+        "momentum", "nesterov", "adam", "adamw", "rmsprop", "gradient_descent", "muon"
     ] = setting("momentum", "rule that turns gradients into updates")
     momentum: Fraction = setting(
-        0.9, "momentum; only for momentum, nesterov and rmsprop"
+        0.9, "momentum; only for momentum, nesterov, rmsprop and, but for kernels, muon"
+    )
+    muon_momentum: Fraction = setting(0.6, "momentum of kernels; only for muon")
+    muon_steps: Annotated[int, Field(ge=3, le=5)] = setting(
+        3, "Newton-Schulz steps that make the momentum of a kernel orthogonal"
     )
     clip_norm: NonNegativeFloat = setting(
         0.0, "gradients are scaled down to this global norm; 0 leaves them alone"
@@ -175,6 +184,26 @@ class TrainConfig:
     )
     ema_decay: Fraction = setting(
         0.99, "decay of the moving average of the weights; 0 keeps the raw weights"
+    )
+    ema_every_steps: PositiveInt = setting(
+        1, "the moving average moves every so many steps, by as much as in all of them"
+    )
+    lookahead_steps: NonNegativeInt = setting(
+        0,
+        "every so many steps slow weights take a share of the weights, and the weights"
+        " become the slow ones (Lookahead); 0 keeps none",
+    )
+    lookahead_decay: Annotated[float, Field(gt=0, lt=1)] = setting(
+        0.95,
+        "share that the slow weights keep in a step, at the end of the training; over"
+        " k steps its k-th power",
+    )
+    lookahead_power: NonNegativeFloat = setting(
+        3.0,
+        "that share grows as the progress of the training to this power; 0: it stays",
+    )
+    lookahead_start_epochs: NonNegativeFloat = setting(
+        3.0, "epochs before Lookahead starts"
     )
     eval_every_epochs: PositiveFloat = setting(
         1.0, "how often the eval split is measured and a checkpoint is written"

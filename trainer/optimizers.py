@@ -1,17 +1,37 @@
 """Rules that turn gradients into updates, and what is done to gradients before."""
 
 import collections
-from collections.abc import Collection, Mapping, Sequence
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import tensorflow as tf
 import tensorflow.compat.v1 as v1
 import tf_slim as slim
 
 from schema.errors import ConfigError
-from trainer import layers, variable_groups, warm_start
+from trainer import layers, muon, variable_groups, warm_start
 from trainer.config import TrainConfig
 
 GradientsAndVariables = Sequence[tuple[tf.Tensor, tf.Variable]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Update:
+    """An update of all trained variables and of batch norm's moving statistics.
+
+    Attributes:
+      op: runs it; its value is the loss before.
+      loss: scalar float32, mean of the microbatches.
+      gradient_norm: scalar float32, global norm of the gradients before they are clipped.
+      is_applied: scalar bool, whether the gradients were finite; None where none is left
+        out.
+    """
+
+    op: tf.Tensor
+    loss: tf.Tensor
+    gradient_norm: tf.Tensor
+    is_applied: tf.Tensor | None = None
 
 
 def total_loss(train: TrainConfig) -> tf.Tensor:
@@ -42,21 +62,23 @@ def train_op(
     rate: tf.Tensor,
     global_step: tf.Variable,
     *,
+    later: Sequence[Callable[[], tf.Tensor]] = (),
     is_loss_scaled: bool = False,
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """The update of all trainable variables and of batch norm's moving statistics.
+) -> Update:
+    """The update by the gradients of a batch, or by their mean over microbatches.
 
     Args:
-      loss: scalar.
+      loss: scalar; of the first microbatch where there are `later` ones.
       train: optimizer, momentum, clip_norm, weight_decay, and the factors of groups.
       rate: scalar, learning rate of this update.
       global_step: counted up by one.
+      later: build the losses of the further microbatches. Nothing of one is computed before
+        the gradients of those in front of it, so that their memory is free by then.
       is_loss_scaled: gradients are computed of the loss times a large factor, which
         float16 needs; an update whose gradients overflow is left out.
 
-    Returns:
-      The op, whose value is the loss before the update; and the global norm of the
-      gradients before they are clipped, scalar float32.
+    Raises:
+      ConfigError: nothing is trained, or muon has no kernels.
     """
     norms: list[tf.Tensor] = []
 
@@ -81,14 +103,35 @@ def train_op(
             "setting 'train.freeze' leaves nothing to train",
             found=", ".join(train.freeze),
         )
-    optimizer = _by_group(train, rate, trained)
-    if is_loss_scaled:
-        optimizer = _LossScaleOptimizer(
-            optimizer, v1.mixed_precision.DynamicLossScale()
+    if train.optimizer == "muon" and not any(
+        _has_muon(train, variable) for variable in trained
+    ):
+        raise ConfigError(
+            "setting 'train.optimizer' is muon, which is for the kernels between the images"
+            " and the class layer",
+            found="a training of " + ", ".join(each.op.name for each in trained[:4]),
+            tip="--set train.optimizer=nesterov",
         )
+    optimizer = _by_group(train, rate, trained)
+    scale = _LossScale() if is_loss_scaled else None
+    if scale:
+        optimizer = _LossScaleOptimizer(optimizer, scale)
+    losses = [loss]
+    sums: list[tf.Tensor] = []
+    for build in later:
+        losses[-1] = _after_update_ops(losses[-1])
+        found = optimizer.compute_gradients(
+            losses[-1], trained, colocate_gradients_with_ops=True
+        )
+        gradients = [gradient for gradient, _ in found]
+        sums = list(map(tf.add, sums, gradients)) if sums else gradients
+        with tf.control_dependencies([losses[-1], *sums]):
+            losses.append(build())
+    if later:
+        optimizer = _MeanOptimizer(optimizer, sums, len(losses))
     # Adds the updates of UPDATE_OPS as control dependencies of the gradients.
-    update = slim.training.create_train_op(
-        loss,
+    op = slim.training.create_train_op(
+        losses[-1],
         optimizer,
         global_step=global_step,
         variables_to_train=trained,
@@ -96,11 +139,22 @@ def train_op(
         check_numerics=False,
         transform_grads_fn=transform,
     )
-    return update, norms[0]
+    if later:
+        loss = tf.add_n(losses) / len(losses)
+        with tf.control_dependencies([op]):
+            op = tf.identity(loss)
+    return Update(op, loss, norms[0], scale.is_applied if scale else None)
 
 
-def make(train: TrainConfig, rate: tf.Tensor) -> v1.train.Optimizer:
-    """The optimizer that `train.optimizer` names."""
+def make(
+    train: TrainConfig, rate: tf.Tensor, has_muon: bool = False
+) -> v1.train.Optimizer:
+    """The optimizer that `train.optimizer` names, of muon that for all but kernels.
+
+    With `has_muon` that for kernels.
+    """
+    if has_muon:
+        return muon.Muon(rate, train.muon_momentum, train.muon_steps)
     if train.optimizer in ("adam", "adamw"):
         return v1.train.AdamOptimizer(rate)
     if train.optimizer == "rmsprop":
@@ -108,7 +162,7 @@ def make(train: TrainConfig, rate: tf.Tensor) -> v1.train.Optimizer:
     if train.optimizer == "gradient_descent":
         return v1.train.GradientDescentOptimizer(rate)
     return v1.train.MomentumOptimizer(
-        rate, train.momentum, use_nesterov=train.optimizer == "nesterov"
+        rate, train.momentum, use_nesterov=train.optimizer in ("nesterov", "muon")
     )
 
 
@@ -121,13 +175,19 @@ def _by_group(
         train,
     )
     is_alike = all(factors[variable.op.name] == 1 for variable in trained)
-    if is_alike and not _is_decoupled(train):
+    if is_alike and not _is_decoupled(train) and train.optimizer != "muon":
         return make(train, rate)
     return _GroupOptimizer(train, rate, factors, _decay_factors(train))
 
 
 def _is_decoupled(train: TrainConfig) -> bool:
     return train.decoupled_decay or train.optimizer == "adamw"
+
+
+def _has_muon(train: TrainConfig, variable: tf.Variable) -> bool:
+    return train.optimizer == "muon" and variable_groups.is_kernel(
+        variable.op.name, variable.shape.rank
+    )
 
 
 def _first_row() -> str:
@@ -139,7 +199,12 @@ def _decay_factors(train: TrainConfig) -> dict[str, float]:
     if not train.weight_decay:
         return {}
     return variable_groups.decay_factors(
-        [variable.op.name for variable in v1.trainable_variables()],
+        [
+            variable.op.name
+            for variable in v1.trainable_variables()
+            # Their norm is fixed.
+            if not _has_muon(train, variable)
+        ],
         {variable.op.name for variable in v1.get_collection(layers.DECAYED)},
         _first_row(),
         train,
@@ -147,7 +212,7 @@ def _decay_factors(train: TrainConfig) -> dict[str, float]:
 
 
 class _GroupOptimizer(v1.train.Optimizer):
-    """An optimizer for each factor on the learning rate, behind one.
+    """An optimizer for each rule and each factor on the learning rate, behind one.
 
     With decoupled decay the weights decay here, so that whoever leaves an update out leaves
     their decay out as well.
@@ -190,15 +255,61 @@ class _GroupOptimizer(v1.train.Optimizer):
             grads_and_vars = list(zip(decayed, variables, strict=True))
         groups = collections.defaultdict(list)
         for gradient, variable in grads_and_vars:
-            groups[self._factors[variable.op.name]].append((gradient, variable))
+            factor = self._factors[variable.op.name]
+            groups[_has_muon(self._train, variable), factor].append(
+                (gradient, variable)
+            )
         updates = [
-            make(self._train, self._rate * factor).apply_gradients(group)
-            for factor, group in sorted(groups.items())
+            make(self._train, self._rate * factor, has_muon).apply_gradients(group)
+            for (has_muon, factor), group in sorted(groups.items())
         ]
         with tf.control_dependencies(updates):
             if global_step is None:
                 return tf.no_op(name)
             return global_step.assign_add(1, name=name)
+
+
+class _MeanOptimizer(v1.train.Optimizer):
+    """An optimizer that takes the mean of gradients over microbatches.
+
+    Args:
+      optimizer: what it stands in front of.
+      sums: of the gradients of all microbatches but the last, in the order of variables.
+      count: of the microbatches.
+    """
+
+    def __init__(
+        self, optimizer: v1.train.Optimizer, sums: Sequence[tf.Tensor], count: int
+    ):
+        super().__init__(use_locking=False, name="Mean")
+        self._optimizer = optimizer
+        self._sums = sums
+        self._count = count
+
+    def compute_gradients(
+        self, *arguments: Any, **settings: Any
+    ) -> GradientsAndVariables:
+        """See base class."""
+        last = self._optimizer.compute_gradients(*arguments, **settings)
+        return [
+            ((earlier + gradient) / self._count, variable)
+            for earlier, (gradient, variable) in zip(self._sums, last, strict=True)
+        ]
+
+    def apply_gradients(self, *arguments: Any, **settings: Any) -> tf.Operation:
+        """See base class."""
+        return self._optimizer.apply_gradients(*arguments, **settings)
+
+
+class _LossScale(v1.mixed_precision.DynamicLossScale):
+    """TensorFlow's; `is_applied` tells whether the update was not left out."""
+
+    is_applied: tf.Tensor | None = None
+
+    def update(self, grads: Sequence[tf.Tensor]) -> tuple[tf.Operation, tf.Tensor]:
+        """See base class."""
+        update, self.is_applied = super().update(grads)
+        return update, self.is_applied
 
 
 class _LossScaleOptimizer(v1.mixed_precision.MixedPrecisionLossScaleOptimizer):
@@ -222,6 +333,15 @@ class _LossScaleOptimizer(v1.mixed_precision.MixedPrecisionLossScaleOptimizer):
             return update
         with tf.control_dependencies([update]):
             return global_step.assign_add(1)
+
+
+def _after_update_ops(loss: tf.Tensor) -> tf.Tensor:
+    """`loss`, not before what is in `UPDATE_OPS`, which is taken out of there."""
+    graph = v1.get_default_graph()
+    with tf.control_dependencies(graph.get_collection(v1.GraphKeys.UPDATE_OPS)):
+        loss = tf.identity(loss)
+    graph.clear_collection(v1.GraphKeys.UPDATE_OPS)
+    return loss
 
 
 def _after_decay(

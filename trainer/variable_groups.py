@@ -4,7 +4,7 @@ Batch norm's offsets and factors are `norm`, wherever they lie; the class layer 
 the net's first row `first`, all else `body`. A variable is in one group. No TensorFlow.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Literal
 
 from trainer.config import TrainConfig
@@ -68,7 +68,7 @@ def decay_factors(
     regularised: Collection[str],
     first_row: str,
     train: TrainConfig,
-) -> Mapping[str, float]:
+) -> dict[str, float]:
     """Factor on the weight decay of each variable that decays, by its name.
 
     Args:
@@ -83,7 +83,7 @@ def decay_factors(
         "first": train.first_decay_factor,
         "body": 1.0,
     }
-    factors = {}
+    factors: dict[str, float] = {}
     for name in names:
         group = group_of(name, first_row)
         factor = by_group[group]

@@ -81,7 +81,9 @@ def test_each_row_moves_by_its_share(optimizer):
 def test_groups_of_a_net_move_by_their_shares():
     """From the gradients of a net, by hand: rate and L2 of each group."""
     groups = {"norm": 3.0, "head": 0.5, "first": 2.0, "body": 1.0}
-    changes = {f"{name}_rate_factor": groups[name] for name in ("norm", "head", "first")}
+    changes = {
+        f"{name}_rate_factor": groups[name] for name in ("norm", "head", "first")
+    }
     changes |= {"norm_decay_factor": 0.5, "head_decay_factor": 4.0}
     plain = updates(weight_decay=0.0)
     by_group = updates(weight_decay=0.1, **changes)

@@ -29,9 +29,9 @@ def update_once(train, rate, *, weight=3.0, bias=1.0, weight_decay=0.0):
         v1.losses.add_loss(tf.reduce_sum(4 * weights + 3 * biases))
         loss = optimizers.total_loss(train)
         step = v1.train.get_or_create_global_step()
-        op, norm = optimizers.train_op(loss, train, tf.constant(rate), step)
+        update = optimizers.train_op(loss, train, tf.constant(rate), step)
         session.run(v1.global_variables_initializer())
-        _, norm = session.run([op, norm])
+        _, norm = session.run([update.op, update.gradient_norm])
         assert session.run(step) == 1
         return session.run(weights)[0], session.run(biases)[0], norm
 
@@ -96,7 +96,7 @@ def test_a_scaled_loss_gives_the_same_updates_and_leaves_out_what_overflows(
                 first_rate_factor=rate_factor,
             )
             step = v1.train.get_or_create_global_step()
-            op, norm = optimizers.train_op(
+            update = optimizers.train_op(
                 optimizers.total_loss(train),
                 train,
                 tf.constant(0.1),
@@ -105,12 +105,13 @@ def test_a_scaled_loss_gives_the_same_updates_and_leaves_out_what_overflows(
             )
             saver = v1.train.Saver()
             session.run(v1.global_variables_initializer())
-            norms = [session.run([op, norm], {factor: value})[1] for value in (1, 2)]
+            told = [update.op, update.gradient_norm]
+            norms = [session.run(told, {factor: value})[1] for value in (1, 2)]
             assert norms == [1, 2]
             weights[is_scaled] = session.run(weight)
             if is_scaled:
                 before = session.run(weight)
-                session.run(op, {factor: np.inf})
+                session.run(update.op, {factor: np.inf})
                 np.testing.assert_array_equal(session.run(weight), before)
                 assert session.run(step) == 3
                 path = saver.save(session, str(tmp_path / "model"))
@@ -163,10 +164,10 @@ def descend(
             v1.losses.add_loss(tf.reduce_sum((variable - 1) ** 2) / 2)
         step = v1.train.get_or_create_global_step()
         loss = optimizers.total_loss(train)
-        op, _ = optimizers.train_op(loss, train, tf.constant(RATE), step)
+        update = optimizers.train_op(loss, train, tf.constant(RATE), step)
         session.run(v1.global_variables_initializer())
         for _ in range(steps):
-            session.run(op)
+            session.run(update.op)
         return session.run(variables)
 
 
