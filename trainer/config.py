@@ -163,6 +163,11 @@ class TrainConfig:
     """The training loop."""
 
     batch_size: PositiveInt = setting(128, "images a step")
+    accumulate_steps: PositiveInt = setting(
+        1,
+        "a batch is computed in so many parts one after another, whose mean gradient is"
+        " the step's: less memory for the same step, but batch norm sees each part alone",
+    )
     epochs: NonNegativeFloat = setting(
         30.0,
         "passes over the train split; 0, with train.fit_head, trains the class layer only",
@@ -172,10 +177,14 @@ class TrainConfig:
         0, "updates at least, where they go by epochs: few images make short epochs"
     )
     optimizer: Literal[
-        "momentum", "nesterov", "adam", "adamw", "rmsprop", "gradient_descent"
+        "momentum", "nesterov", "adam", "adamw", "rmsprop", "gradient_descent", "muon"
     ] = setting("momentum", "rule that turns gradients into updates")
     momentum: Fraction = setting(
-        0.9, "momentum; only for momentum, nesterov and rmsprop"
+        0.9, "momentum; only for momentum, nesterov, rmsprop and, but for kernels, muon"
+    )
+    muon_momentum: Fraction = setting(0.6, "momentum of kernels; only for muon")
+    muon_steps: Annotated[int, Field(ge=3, le=5)] = setting(
+        3, "Newton-Schulz steps that make the momentum of a kernel orthogonal"
     )
     clip_norm: NonNegativeFloat = setting(
         0.0, "gradients are scaled down to this global norm; 0 leaves them alone"
@@ -185,11 +194,36 @@ class TrainConfig:
     )
     weight_decay: NonNegativeFloat = setting(
         1e-4,
-        "L2 factor on weights, not on biases and batch norm; with adamw the decay that"
-        " is taken off the weights themselves",
+        "L2 factor on weights, not on biases and batch norm; with adamw or"
+        " train.decoupled_decay the decay that is taken off the weights themselves",
+    )
+    decoupled_decay: bool = setting(
+        False,
+        "each update takes rate times train.weight_decay off the weights, apart from the"
+        " gradients, with any optimizer; adamw does so by itself",
     )
     ema_decay: Fraction = setting(
         0.99, "decay of the moving average of the weights; 0 keeps the raw weights"
+    )
+    ema_every_steps: PositiveInt = setting(
+        1, "the moving average moves every so many steps, by as much as in all of them"
+    )
+    lookahead_steps: NonNegativeInt = setting(
+        0,
+        "every so many steps slow weights take a share of the weights, and the weights"
+        " become the slow ones (Lookahead); 0 keeps none",
+    )
+    lookahead_decay: Annotated[float, Field(gt=0, lt=1)] = setting(
+        0.95,
+        "share that the slow weights keep in a step, at the end of the training; over"
+        " k steps its k-th power",
+    )
+    lookahead_power: NonNegativeFloat = setting(
+        3.0,
+        "that share grows as the progress of the training to this power; 0: it stays",
+    )
+    lookahead_start_epochs: NonNegativeFloat = setting(
+        3.0, "epochs before Lookahead starts"
     )
     eval_every_epochs: PositiveFloat = setting(
         1.0, "how often the eval split is measured and a checkpoint is written"
@@ -241,6 +275,31 @@ class TrainConfig:
         1.0,
         "each row of the net learns at this factor of the rate of the row after it; the"
         " class layer learns at the full rate",
+    )
+    norm_rate_factor: PositiveFloat = setting(
+        1.0, "factor on the rate of batch norm's offsets and factors"
+    )
+    head_rate_factor: PositiveFloat = setting(
+        1.0, "factor on the rate of the class layer"
+    )
+    first_rate_factor: PositiveFloat = setting(
+        1.0, "factor on the rate of the first row of the net, its batch norm apart"
+    )
+    norm_decay_factor: NonNegativeFloat = setting(
+        0.0,
+        "factor on train.weight_decay for batch norm's offsets and factors; 0: they do not"
+        " decay",
+    )
+    head_decay_factor: NonNegativeFloat = setting(
+        1.0, "factor on train.weight_decay for the class layer"
+    )
+    first_decay_factor: NonNegativeFloat = setting(
+        1.0, "factor on train.weight_decay for the first row of the net"
+    )
+    bias_decay_factor: NonNegativeFloat = setting(
+        0.0,
+        "factor on train.weight_decay for biases, times that of their group; 0: they do"
+        " not decay",
     )
     freeze_batch_norm: bool = setting(
         False, "batch norm keeps the statistics of the weights it starts from"

@@ -12,11 +12,20 @@ import tensorflow as tf
 import tensorflow.compat.v1 as v1
 import tf_slim as slim
 
-from trainer import devices, gradients, losses, optimizers, warm_start, whitening
+from trainer import (
+    averages,
+    devices,
+    gradients,
+    losses,
+    optimizers,
+    warm_start,
+    whitening,
+)
 from trainer.augmentation import geometry, recipe
-from trainer.config import TrainConfig, TrainerConfig
+from trainer.config import TrainerConfig
 from trainer.nets import blocks, builder, variants
 from trainer.nets.blocks import NetSpec
+from trainer.plan import Plan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,8 +33,8 @@ class TrainingGraph:
     """Handles of a training graph.
 
     Attributes:
-      train_op: runs batch-norm updates, the weight update and then the moving average
-        of the weights; its value is the loss.
+      train_op: runs batch-norm updates, the weight update, then Lookahead and the moving
+        average of the weights; its value is the loss.
       loss: scalar float32, cross-entropy plus L2.
       accuracy: scalar float32, share of the batch that is right.
       learning_rate: scalar float32 to be fed; `train.learning_rate` where it is not.
@@ -76,6 +85,7 @@ def build_training(
     *,
     start: warm_start.Start | None = None,
     is_loss_scaled: bool = False,
+    plan: Plan | None = None,
 ) -> TrainingGraph:
     """Loss, update and moving average in the default graph.
 
@@ -89,47 +99,55 @@ def build_training(
         None: all alike.
       start: where the variables get their first values; None: from `train.weights`.
       is_loss_scaled: for float16, whose gradients would vanish otherwise.
+      plan: length of the training; Lookahead needs it.
     """
     train = config.train
     with v1.device(devices.VARIABLES_DEVICE if any(towers) else None):
         global_step = v1.train.get_or_create_global_step()
-    with gradients.for_hardware(train):
-        logits = _towers(images, num_classes, config, global_step, towers)
+    microbatches = _microbatches(images, labels, train.accumulate_steps)
+    logits: list[tf.Tensor] = []
+
+    def build_loss() -> tf.Tensor:
+        number = len(logits)
+        part, part_labels = microbatches[number]
+        with gradients.for_hardware(train):
+            logits.append(
+                _towers(part, num_classes, config, global_step, towers, number)
+            )
+        v1.get_default_graph().clear_collection(v1.GraphKeys.LOSSES)
+        losses.cross_entropy(
+            part_labels, logits[-1], train.label_smoothing, class_weights
+        )
+        return optimizers.total_loss(train)
+
+    loss = build_loss()
     if start is None:
         start = warm_start.start_of(train)
     if start.checkpoint:
         # Before the averages, which start with the values of their variables.
         warm_start.initialise(slim.get_model_variables(), start)
-    losses.cross_entropy(labels, logits, train.label_smoothing, class_weights)
-    loss = optimizers.total_loss(train)
     whitened = whitening.layer_of(config)
     rate = v1.placeholder_with_default(
         tf.constant(train.learning_rate, tf.float32), [], name="fed_learning_rate"
     )
-    update, gradient_norm = optimizers.train_op(
+    update = optimizers.train_op(
         loss,
         train,
         rate,
         global_step,
-        factors=optimizers.rate_factors(
-            [variable.op.name for variable in v1.trainable_variables()],
-            train.layer_rate_decay,
-        ),
+        later=[build_loss] * (train.accumulate_steps - 1),
         fixed=[whitened.weights] if whitened else [],
         is_loss_scaled=is_loss_scaled,
     )
-    if train.ema_decay:
-        with tf.control_dependencies([update]):
-            average = moving_average(train, global_step).apply(averaged_variables())
-        with tf.control_dependencies([average]):
-            update = tf.identity(update)
-    right = tf.equal(tf.argmax(logits, axis=1), losses.main_class(labels))
+    train_op = averages.after(update.op, train, plan, global_step, update.is_applied)
+    all_logits = logits[0] if len(logits) == 1 else tf.concat(logits, axis=0)
+    right = tf.equal(tf.argmax(all_logits, axis=1), losses.main_class(labels))
     return TrainingGraph(
-        train_op=update,
-        loss=loss,
+        train_op=train_op,
+        loss=update.loss,
         accuracy=tf.reduce_mean(tf.cast(right, tf.float32)),
         learning_rate=rate,
-        gradient_norm=gradient_norm,
+        gradient_norm=update.gradient_norm,
         global_step=global_step,
         saver=v1.train.Saver(max_to_keep=0),
     )
@@ -141,8 +159,9 @@ def _towers(
     config: TrainerConfig,
     global_step: tf.Variable,
     towers: Sequence[str],
+    microbatch: int = 0,
 ) -> tf.Tensor:
-    """Logits of the whole batch, each tower's part computed on its device.
+    """Logits of a whole batch or microbatch, each tower's part computed on its device.
 
     The loss is a mean over the batch, so its gradient is the mean of the towers', and one
     update applies it to the variables they share. Each tower normalises by its own part
@@ -151,9 +170,10 @@ def _towers(
     logits = []
     updates: list[tf.Operation] = []
     graph = v1.get_default_graph()
-    for number, part in enumerate(tf.split(images, len(towers))):
+    first = microbatch * len(towers)
+    for number, part in enumerate(tf.split(images, len(towers)), first):
         with (
-            v1.device(devices.place(towers[number])),
+            v1.device(devices.place(towers[number - first])),
             v1.variable_scope(v1.get_variable_scope(), reuse=number > 0),
         ):
             seed = tf.constant(config.train.seed + number, tf.int64)
@@ -172,6 +192,16 @@ def _towers(
     for update in updates:
         v1.add_to_collection(v1.GraphKeys.UPDATE_OPS, update)
     return tf.concat(logits, axis=0)
+
+
+def _microbatches(
+    images: tf.Tensor, labels: tf.Tensor, count: int
+) -> list[tuple[tf.Tensor, tf.Tensor]]:
+    """Equal parts of a batch."""
+    if count == 1:
+        return [(images, labels)]
+    parts = (tf.split(batch, count) for batch in (images, labels))
+    return list(zip(*parts, strict=True))
 
 
 def _rows_without_statistics(config: TrainerConfig) -> Sequence[str]:
@@ -203,10 +233,10 @@ def build_inference(
     logits, end_points = builder.build(
         spec, images, num_classes, is_training=False, norm_by_batch=norm_by_batch
     )
-    variables = averaged_variables()
+    variables = averages.averaged_variables()
     savers = {"raw": v1.train.Saver(variables)}
     if config.train.ema_decay:
-        average = moving_average(config.train, None)
+        average = averages.moving_average(config.train, None)
         savers["ema"] = v1.train.Saver(
             {average.average_name(variable): variable for variable in variables}
         )
@@ -274,18 +304,3 @@ def build_features(
         if not warm_start.is_under(variable.op.name, [builder.CLASS_LAYER])
     ]
     return features[0], features[1], variables
-
-
-def averaged_variables() -> list[tf.Variable]:
-    """What the moving average covers: the weights and batch norm's moving statistics.
-
-    The statistics are averaged with the weights so that both lag alike.
-    """
-    return slim.get_model_variables()
-
-
-def moving_average(
-    train: TrainConfig, global_step: tf.Variable | None
-) -> v1.train.ExponentialMovingAverage:
-    """Average with the decay min(ema_decay, (1 + step) / (10 + step))."""
-    return v1.train.ExponentialMovingAverage(train.ema_decay, num_updates=global_step)

@@ -1,26 +1,58 @@
 """Rules that turn gradients into updates, and what is done to gradients before."""
 
 import collections
-from collections.abc import Collection, Mapping, Sequence
+import dataclasses
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
 
 import tensorflow as tf
 import tensorflow.compat.v1 as v1
 import tf_slim as slim
 
 from schema.errors import ConfigError
-from trainer import layers, warm_start
+from trainer import layers, muon, variable_groups, warm_start
 from trainer.config import TrainConfig
 
 GradientsAndVariables = Sequence[tuple[tf.Tensor, tf.Variable]]
 
 
+@dataclasses.dataclass(frozen=True)
+class Update:
+    """An update of all trained variables and of batch norm's moving statistics.
+
+    Attributes:
+      op: runs it; its value is the loss before.
+      loss: scalar float32, mean of the microbatches.
+      gradient_norm: scalar float32, global norm of the gradients before they are clipped.
+      is_applied: scalar bool, whether the gradients were finite; None where none is left
+        out.
+    """
+
+    op: tf.Tensor
+    loss: tf.Tensor
+    gradient_norm: tf.Tensor
+    is_applied: tf.Tensor | None = None
+
+
 def total_loss(train: TrainConfig) -> tf.Tensor:
     """All losses of the default graph; scalar float32.
 
-    With adamw the L2 losses stay out: the weights decay by themselves.
+    With decoupled decay the L2 losses stay out: the weights decay by themselves.
     """
-    return v1.losses.get_total_loss(
-        add_regularization_losses=train.optimizer != "adamw"
+    factors = _decay_factors(train)
+    regularised = v1.get_collection(layers.DECAYED)
+    is_decoupled = _is_decoupled(train)
+    if not is_decoupled and factors == {each.op.name: 1.0 for each in regularised}:
+        return v1.losses.get_total_loss()
+    loss = v1.losses.get_total_loss(add_regularization_losses=False)
+    if is_decoupled or not factors:
+        return loss
+    return loss + train.weight_decay * tf.add_n(
+        [
+            factors[variable.op.name] * tf.nn.l2_loss(variable)
+            for variable in slim.get_model_variables()
+            if variable.op.name in factors
+        ]
     )
 
 
@@ -30,25 +62,25 @@ def train_op(
     rate: tf.Tensor,
     global_step: tf.Variable,
     *,
-    factors: Mapping[str, float] = {},
+    later: Sequence[Callable[[], tf.Tensor]] = (),
     fixed: Collection[str] = (),
     is_loss_scaled: bool = False,
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """The update of all trainable variables and of batch norm's moving statistics.
+) -> Update:
+    """The update by the gradients of a batch, or by their mean over microbatches.
 
     Args:
-      loss: scalar.
-      train: optimizer, momentum, clip_norm, weight_decay.
+      loss: scalar; of the first microbatch where there are `later` ones.
+      train: optimizer, momentum, clip_norm, weight_decay, and the factors of groups.
       rate: scalar, learning rate of this update.
       global_step: counted up by one.
-      factors: on the rate, by the name of a variable; 1 for those that are not in it.
+      later: build the losses of the further microbatches. Nothing of one is computed before
+        the gradients of those in front of it, so that their memory is free by then.
       fixed: names of variables that are not trained, beside those under `train.freeze`.
       is_loss_scaled: gradients are computed of the loss times a large factor, which
         float16 needs; an update whose gradients overflow is left out.
 
-    Returns:
-      The op, whose value is the loss before the update; and the global norm of the
-      gradients before they are clipped, scalar float32.
+    Raises:
+      ConfigError: nothing is trained, or muon has no kernels.
     """
     norms: list[tf.Tensor] = []
 
@@ -74,14 +106,35 @@ def train_op(
             "setting 'train.freeze' leaves nothing to train",
             found=", ".join(train.freeze),
         )
-    optimizer = _by_factor(train, rate, factors)
-    if is_loss_scaled:
-        optimizer = _LossScaleOptimizer(
-            optimizer, v1.mixed_precision.DynamicLossScale()
+    if train.optimizer == "muon" and not any(
+        _has_muon(train, variable) for variable in trained
+    ):
+        raise ConfigError(
+            "setting 'train.optimizer' is muon, which is for the kernels between the images"
+            " and the class layer",
+            found="a training of " + ", ".join(each.op.name for each in trained[:4]),
+            tip="--set train.optimizer=nesterov",
         )
+    optimizer = _by_group(train, rate, trained)
+    scale = _LossScale() if is_loss_scaled else None
+    if scale:
+        optimizer = _LossScaleOptimizer(optimizer, scale)
+    losses = [loss]
+    sums: list[tf.Tensor] = []
+    for build in later:
+        losses[-1] = _after_update_ops(losses[-1])
+        found = optimizer.compute_gradients(
+            losses[-1], trained, colocate_gradients_with_ops=True
+        )
+        gradients = [gradient for gradient, _ in found]
+        sums = list(map(tf.add, sums, gradients)) if sums else gradients
+        with tf.control_dependencies([losses[-1], *sums]):
+            losses.append(build())
+    if later:
+        optimizer = _MeanOptimizer(optimizer, sums, len(losses))
     # Adds the updates of UPDATE_OPS as control dependencies of the gradients.
-    update = slim.training.create_train_op(
-        loss,
+    op = slim.training.create_train_op(
+        losses[-1],
         optimizer,
         global_step=global_step,
         variables_to_train=trained,
@@ -89,11 +142,22 @@ def train_op(
         check_numerics=False,
         transform_grads_fn=transform,
     )
-    return update, norms[0]
+    if later:
+        loss = tf.add_n(losses) / len(losses)
+        with tf.control_dependencies([op]):
+            op = tf.identity(loss)
+    return Update(op, loss, norms[0], scale.is_applied if scale else None)
 
 
-def make(train: TrainConfig, rate: tf.Tensor) -> v1.train.Optimizer:
-    """The optimizer that `train.optimizer` names."""
+def make(
+    train: TrainConfig, rate: tf.Tensor, has_muon: bool = False
+) -> v1.train.Optimizer:
+    """The optimizer that `train.optimizer` names, of muon that for all but kernels.
+
+    With `has_muon` that for kernels.
+    """
+    if has_muon:
+        return muon.Muon(rate, train.muon_momentum, train.muon_steps)
     if train.optimizer in ("adam", "adamw"):
         return v1.train.AdamOptimizer(rate)
     if train.optimizer == "rmsprop":
@@ -101,53 +165,80 @@ def make(train: TrainConfig, rate: tf.Tensor) -> v1.train.Optimizer:
     if train.optimizer == "gradient_descent":
         return v1.train.GradientDescentOptimizer(rate)
     return v1.train.MomentumOptimizer(
-        rate, train.momentum, use_nesterov=train.optimizer == "nesterov"
+        rate, train.momentum, use_nesterov=train.optimizer in ("nesterov", "muon")
     )
 
 
-def rate_factors(names: Sequence[str], layer_rate_decay: float) -> dict[str, float]:
-    """Factor on the learning rate of each variable of a net, by its name.
+def _by_group(
+    train: TrainConfig, rate: tf.Tensor, trained: Sequence[tf.Variable]
+) -> v1.train.Optimizer:
+    factors = variable_groups.rate_factors(
+        [variable.op.name for variable in v1.trainable_variables()],
+        _first_row(),
+        train,
+    )
+    is_alike = all(factors[variable.op.name] == 1 for variable in trained)
+    if is_alike and not _is_decoupled(train) and train.optimizer != "muon":
+        return make(train, rate)
+    return _GroupOptimizer(train, rate, factors, _decay_factors(train))
 
-    The class layer learns at the full rate, the row in front of it at `layer_rate_decay`
-    times that, the one before at its square, and so on. Only rows with variables count, and
-    rows with one name before the slash, as 'group3/unit1' and 'group3/unit2', as one.
+
+def _is_decoupled(train: TrainConfig) -> bool:
+    return train.decoupled_decay or train.optimizer == "adamw"
+
+
+def _has_muon(train: TrainConfig, variable: tf.Variable) -> bool:
+    return train.optimizer == "muon" and variable_groups.is_kernel(
+        variable.op.name, variable.shape.rank
+    )
+
+
+def _first_row() -> str:
+    return variable_groups.row_of(slim.get_model_variables()[0].op.name)
+
+
+def _decay_factors(train: TrainConfig) -> dict[str, float]:
+    """Factor on the weight decay of each variable of the default graph that decays."""
+    if not train.weight_decay:
+        return {}
+    return variable_groups.decay_factors(
+        [
+            variable.op.name
+            for variable in v1.trainable_variables()
+            # Their norm is fixed.
+            if not _has_muon(train, variable)
+        ],
+        {variable.op.name for variable in v1.get_collection(layers.DECAYED)},
+        _first_row(),
+        train,
+    )
+
+
+class _GroupOptimizer(v1.train.Optimizer):
+    """An optimizer for each rule and each factor on the learning rate, behind one.
+
+    With decoupled decay the weights decay here, so that whoever leaves an update out leaves
+    their decay out as well.
 
     Args:
-      names: of trainable variables, '<net>/<row>/...', in the order of their rows.
-      layer_rate_decay: in (0, 1].
-
-    Reference: Howard and Ruder, arXiv:1801.06146, section 3.2 (discriminative fine-tuning).
-    """
-    row_of = {name: name.split("/")[1] for name in names}
-    rows = list(dict.fromkeys(row_of.values()))
-    return {
-        name: layer_rate_decay ** (len(rows) - 1 - rows.index(row))
-        for name, row in row_of.items()
-    }
-
-
-def _by_factor(
-    train: TrainConfig, rate: tf.Tensor, factors: Mapping[str, float]
-) -> v1.train.Optimizer:
-    if train.optimizer != "adamw" and all(value == 1 for value in factors.values()):
-        return make(train, rate)
-    return _RateFactorOptimizer(train, rate, factors)
-
-
-class _RateFactorOptimizer(v1.train.Optimizer):
-    """An optimizer for each factor on the learning rate, behind one.
-
-    With adamw the weights decay here, so that whoever leaves an update out leaves their
-    decay out as well.
+      train: as for `make`.
+      rate: scalar, before its factors.
+      factors: on the rate, by the name of a variable.
+      decays: factors on the weight decay, by the name of a variable.
     """
 
     def __init__(
-        self, train: TrainConfig, rate: tf.Tensor, factors: Mapping[str, float]
+        self,
+        train: TrainConfig,
+        rate: tf.Tensor,
+        factors: Mapping[str, float],
+        decays: Mapping[str, float],
     ):
         super().__init__(use_locking=False, name="RateFactor")
         self._train = train
         self._rate = rate
         self._factors = factors
+        self._decays = decays
 
     def apply_gradients(
         self,
@@ -156,24 +247,72 @@ class _RateFactorOptimizer(v1.train.Optimizer):
         name: str | None = None,
     ) -> tf.Operation:
         """See base class."""
-        if self._train.optimizer == "adamw" and self._train.weight_decay:
+        if _is_decoupled(self._train) and self._train.weight_decay:
             values, variables = zip(*grads_and_vars, strict=True)
-            share = self._train.weight_decay * self._rate
-            names = {variable.name for variable in variables}
-            decayed = _after_decay(values, share, names, self._factors)
+            shares = {
+                name: self._factors[name] * factor
+                for name, factor in self._decays.items()
+            }
+            decay = self._train.weight_decay * self._rate
+            decayed = _after_decay(values, variables, decay, shares)
             grads_and_vars = list(zip(decayed, variables, strict=True))
         groups = collections.defaultdict(list)
         for gradient, variable in grads_and_vars:
-            factor = self._factors.get(variable.op.name, 1.0)
-            groups[factor].append((gradient, variable))
+            factor = self._factors[variable.op.name]
+            groups[_has_muon(self._train, variable), factor].append(
+                (gradient, variable)
+            )
         updates = [
-            make(self._train, self._rate * factor).apply_gradients(group)
-            for factor, group in sorted(groups.items())
+            make(self._train, self._rate * factor, has_muon).apply_gradients(group)
+            for (has_muon, factor), group in sorted(groups.items())
         ]
         with tf.control_dependencies(updates):
             if global_step is None:
                 return tf.no_op(name)
             return global_step.assign_add(1, name=name)
+
+
+class _MeanOptimizer(v1.train.Optimizer):
+    """An optimizer that takes the mean of gradients over microbatches.
+
+    Args:
+      optimizer: what it stands in front of.
+      sums: of the gradients of all microbatches but the last, in the order of variables.
+      count: of the microbatches.
+    """
+
+    def __init__(
+        self, optimizer: v1.train.Optimizer, sums: Sequence[tf.Tensor], count: int
+    ):
+        super().__init__(use_locking=False, name="Mean")
+        self._optimizer = optimizer
+        self._sums = sums
+        self._count = count
+
+    def compute_gradients(
+        self, *arguments: Any, **settings: Any
+    ) -> GradientsAndVariables:
+        """See base class."""
+        last = self._optimizer.compute_gradients(*arguments, **settings)
+        return [
+            ((earlier + gradient) / self._count, variable)
+            for earlier, (gradient, variable) in zip(self._sums, last, strict=True)
+        ]
+
+    def apply_gradients(self, *arguments: Any, **settings: Any) -> tf.Operation:
+        """See base class."""
+        return self._optimizer.apply_gradients(*arguments, **settings)
+
+
+class _LossScale(v1.mixed_precision.DynamicLossScale):
+    """TensorFlow's; `is_applied` tells whether the update was not left out."""
+
+    is_applied: tf.Tensor | None = None
+
+    def update(self, grads: Sequence[tf.Tensor]) -> tuple[tf.Operation, tf.Tensor]:
+        """See base class."""
+        update, self.is_applied = super().update(grads)
+        return update, self.is_applied
 
 
 class _LossScaleOptimizer(v1.mixed_precision.MixedPrecisionLossScaleOptimizer):
@@ -199,28 +338,38 @@ class _LossScaleOptimizer(v1.mixed_precision.MixedPrecisionLossScaleOptimizer):
             return global_step.assign_add(1)
 
 
+def _after_update_ops(loss: tf.Tensor) -> tf.Tensor:
+    """`loss`, not before what is in `UPDATE_OPS`, which is taken out of there."""
+    graph = v1.get_default_graph()
+    with tf.control_dependencies(graph.get_collection(v1.GraphKeys.UPDATE_OPS)):
+        loss = tf.identity(loss)
+    graph.clear_collection(v1.GraphKeys.UPDATE_OPS)
+    return loss
+
+
 def _after_decay(
     values: Sequence[tf.Tensor],
-    share: tf.Tensor,
-    trained: Collection[str],
-    factors: Mapping[str, float],
+    variables: Sequence[tf.Variable],
+    decay: tf.Tensor,
+    shares: Mapping[str, float],
 ) -> list[tf.Tensor]:
-    """`values`, not before the decayed weights have lost `share` of themselves.
+    """`values`, not before the weights have decayed.
 
-    Of a variable in `factors` the share is multiplied by its factor.
+    Of a variable in `shares`, by its name, `decay` times its share is taken off.
 
     Once the gradients are known nothing reads the weights any more in this step, so the
     decay and the update add up.
 
-    Reference: Loshchilov and Hutter, arXiv:1711.05101, algorithm 2.
+    Reference: Loshchilov and Hutter, arXiv:1711.05101, algorithms 1 and 2; the schedule
+      multiplies the decay by way of the rate, as in PyTorch and Keras.
     """
     with tf.control_dependencies(values):
         decays = [
             variable.assign_sub(
-                share * factors.get(variable.op.name, 1.0) * variable, read_value=False
+                decay * shares[variable.op.name] * variable, read_value=False
             )
-            for variable in v1.get_collection(layers.DECAYED)
-            if variable.name in trained
+            for variable in variables
+            if variable.op.name in shares
         ]
     with tf.control_dependencies(decays):
         return [tf.identity(value) for value in values]

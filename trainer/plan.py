@@ -22,31 +22,37 @@ class Plan:
 
 
 def check_batch(train: TrainConfig) -> None:
-    """Checks that the devices of a training can share its batch equally.
+    """Checks that the parts of a step can share its batch equally.
 
     Raises:
-      ConfigError: they cannot.
+      ConfigError: devices, or the microbatches of `train.accumulate_steps`, cannot.
     """
-    if rest := train.batch_size % train.devices:
+    parts = train.devices * train.accumulate_steps
+    if rest := train.batch_size % parts:
+        microbatches = train.accumulate_steps
         raise ConfigError(
-            "setting 'train.batch_size' cannot be shared among the devices",
-            found=f"{train.batch_size} images for {train.devices} devices",
-            tip=f"--set train.batch_size={train.batch_size + train.devices - rest}",
+            "setting 'train.batch_size' cannot be shared among the "
+            + ("devices" if microbatches == 1 else "devices and microbatches"),
+            found=f"{train.batch_size} images for {train.devices} devices"
+            + (f" of {microbatches} microbatches each" if microbatches > 1 else ""),
+            tip=f"--set train.batch_size={train.batch_size + parts - rest}",
         )
 
 
 def fit_batch(train_config: TrainConfig, num_examples: int) -> tuple[TrainConfig, str]:
     """The settings with a batch that fits the train split.
 
-    A batch larger than the split becomes a quarter of it, at least an image a device.
+    A batch larger than the split becomes a quarter of it, at least an image a device and
+    microbatch.
 
     Returns:
       The settings, and a sentence where they were changed, else ''.
     """
-    batch_size, devices = train_config.batch_size, train_config.devices
+    batch_size = train_config.batch_size
+    parts = train_config.devices * train_config.accumulate_steps
     if batch_size <= num_examples:
         return train_config, ""
-    fitting = max(1, num_examples // (4 * devices)) * devices
+    fitting = max(1, num_examples // (4 * parts)) * parts
     return (
         dataclasses.replace(train_config, batch_size=fitting),
         f"train has {num_examples} images, fewer than a batch of {batch_size}: trained with"

@@ -38,7 +38,7 @@ from trainer.config import TrainConfig, TrainerConfig
 from trainer.control import Control
 from trainer.input_pipeline import Split
 from trainer.nets import builder, geometry, variants
-from trainer.plan import fit_batch, make_plan
+from trainer.plan import Plan, fit_batch, make_plan
 
 _LOGGER = logging.getLogger("slimline.train")
 
@@ -152,7 +152,7 @@ def train(
         evaluation.EvalSession(config, eval_split, num_classes) as eval_session,
     ):
         graph = _build(
-            config, train_split, num_classes, first_step, towers, chosen, start
+            config, train_split, num_classes, first_step, towers, chosen, start, plan
         )
         if config.train.image_summaries and not first_step:
             summaries.write_stages(run_dir, train_split, config)
@@ -280,6 +280,7 @@ def _build(
     towers: Sequence[str],
     chosen: str,
     start: warm_start.Start,
+    plan: Plan,
 ) -> graphs.TrainingGraph:
     v1.set_random_seed(config.train.seed)
     iterator = v1.data.make_initializable_iterator(
@@ -299,6 +300,7 @@ def _build(
         weights,
         start=start,
         is_loss_scaled=chosen == precision.FLOAT16,
+        plan=plan,
     )
     summaries.add(graph, config.train)
     return graph

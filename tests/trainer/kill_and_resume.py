@@ -1,10 +1,12 @@
 """Trainings that kill themselves at a file event, each in a fork of one warm process.
 
-Usage: kill_and_resume.py FOLDER POINT...; prints a JSON line a point. Point 0 is the
-unbroken training; any other point counts the events in the training's folder (opens,
-renames, removals) and dies by SIGKILL at that one, then a second process goes on.
+Usage: kill_and_resume.py SETTINGS FOLDER POINT...; prints a JSON line a point. Point 0 is
+the unbroken training; any other point counts the events in the training's folder (opens,
+renames, removals) and dies by SIGKILL at that one, then a second process goes on. SETTINGS
+names one of those below.
 """
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -44,6 +46,28 @@ CONFIG = TrainerConfig(
     ScheduleConfig(name="plateau", plateau_patience=2, warmup_epochs=0.4),
 )
 
+# Everything that follows an update and lies in a checkpoint, at other steps than eval is
+# measured at, and every rule of the optimizer.
+TOOLS = dataclasses.replace(
+    CONFIG,
+    train=dataclasses.replace(
+        CONFIG.train,
+        optimizer="muon",
+        decoupled_decay=True,
+        weight_decay=1e-3,
+        norm_rate_factor=2.0,
+        head_rate_factor=0.5,
+        norm_decay_factor=0.5,
+        accumulate_steps=2,
+        ema_every_steps=2,
+        lookahead_steps=2,
+        lookahead_decay=0.7,
+        lookahead_power=1.0,
+        lookahead_start_epochs=0.6,
+    ),
+)
+SETTINGS = {"plain": CONFIG, "tools": TOOLS}
+
 
 def split() -> Split:
     random = np.random.default_rng(5)
@@ -66,17 +90,17 @@ def die_at(folder: str, point: int) -> None:
     sys.addaudithook(watch)
 
 
-def train(folder: pathlib.Path, point: int) -> None:
+def train(config: TrainerConfig, folder: pathlib.Path, point: int) -> None:
     if point:
         die_at(str(folder), point)
-    training.train(CONFIG, split(), split(), 2, folder)
+    training.train(config, split(), split(), 2, folder)
 
 
-def in_a_fork(folder: pathlib.Path, point: int) -> int:
+def in_a_fork(config: TrainerConfig, folder: pathlib.Path, point: int) -> int:
     child = os.fork()
     if not child:
         try:
-            train(folder, point)
+            train(config, folder, point)
         except BaseException as error:
             print(f"{type(error).__name__}: {error}", file=sys.stderr)
             os._exit(1)
@@ -84,12 +108,12 @@ def in_a_fork(folder: pathlib.Path, point: int) -> int:
     return os.waitpid(child, 0)[1]
 
 
-def main(root: pathlib.Path, points: list[int]) -> None:
+def main(config: TrainerConfig, root: pathlib.Path, points: list[int]) -> None:
     for point in points:
         folder = root / str(point)
         folder.mkdir(parents=True)
-        first = in_a_fork(folder, point)
-        second = in_a_fork(folder, 0) if first else 0
+        first = in_a_fork(config, folder, point)
+        second = in_a_fork(config, folder, 0) if first else 0
         if second:
             print(json.dumps({"point": point, "ended_well": False}), flush=True)
             continue
@@ -115,4 +139,8 @@ def main(root: pathlib.Path, points: list[int]) -> None:
 
 
 if __name__ == "__main__":
-    main(pathlib.Path(sys.argv[1]), [int(word) for word in sys.argv[2:]])
+    main(
+        SETTINGS[sys.argv[1]],
+        pathlib.Path(sys.argv[2]),
+        [int(word) for word in sys.argv[3:]],
+    )

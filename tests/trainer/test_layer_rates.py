@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer import graphs, optimizers
+from trainer import graphs, variable_groups
 from trainer.config import ModelConfig, PreprocessingConfig, TrainConfig, TrainerConfig
 
 v1 = tf.compat.v1
@@ -22,6 +22,17 @@ CONFIG = TrainerConfig(
 
 def updates(**changes):
     """Change of each trainable variable in the first update, from the same start."""
+    before, after = first_update(**changes)
+    return {name: after[name] - before[name] for name in before}
+
+
+def first_values():
+    """The start of each trainable variable."""
+    return first_update()[0]
+
+
+def first_update(**changes):
+    """Each trainable variable before and after the first update."""
     config = dataclasses.replace(
         CONFIG, train=dataclasses.replace(CONFIG.train, **changes)
     )
@@ -36,13 +47,14 @@ def updates(**changes):
         session.run(training.train_op)
         after = session.run(variables)
         assert session.run(training.global_step) == 1
-    return {name: after[name] - before[name] for name in variables}
+    return before, after
 
 
 def test_factors_fall_from_the_class_layer_to_the_images():
     names = ["net/stem/weights", "net/group1/unit1/w", "net/group1/unit2/w"]
     names += ["net/head/weights", "net/logits/weights", "net/logits/biases"]
-    assert optimizers.rate_factors(names, 0.5) == {
+    train = TrainConfig(layer_rate_decay=0.5)
+    assert variable_groups.rate_factors(names, "stem", train) == {
         "net/stem/weights": 0.125,
         "net/group1/unit1/w": 0.25,
         "net/group1/unit2/w": 0.25,
@@ -56,10 +68,40 @@ def test_factors_fall_from_the_class_layer_to_the_images():
 def test_each_row_moves_by_its_share(optimizer):
     alike = updates(optimizer=optimizer)
     falling = updates(optimizer=optimizer, layer_rate_decay=0.5)
-    factors = optimizers.rate_factors(list(alike), 0.5)
+    train = TrainConfig(layer_rate_decay=0.5)
+    factors = variable_groups.rate_factors(list(alike), "fc1", train)
     assert sorted(set(factors.values())) == [0.125, 0.25, 0.5, 1.0]
     for name, factor in factors.items():
         assert np.abs(alike[name]).max() > 0
         np.testing.assert_allclose(
             falling[name], factor * alike[name], rtol=1e-3, atol=1e-7, err_msg=name
         )
+
+
+def test_groups_of_a_net_move_by_their_shares():
+    """From the gradients of a net, by hand: rate and L2 of each group."""
+    groups = {"norm": 3.0, "head": 0.5, "first": 2.0, "body": 1.0}
+    changes = {
+        f"{name}_rate_factor": groups[name] for name in ("norm", "head", "first")
+    }
+    changes |= {"norm_decay_factor": 0.5, "head_decay_factor": 4.0}
+    plain = updates(weight_decay=0.0)
+    by_group = updates(weight_decay=0.1, **changes)
+    starts = first_values()
+    for name, change in plain.items():
+        group = variable_groups.group_of(name, "fc1")
+        decay = {"norm": 0.5, "head": 4.0}.get(group, 1.0)
+        if name.endswith("/biases"):
+            decay = 0.0
+        expected = groups[group] * (change - 0.1 * 0.1 * decay * starts[name])
+        np.testing.assert_allclose(
+            by_group[name], expected, rtol=1e-4, atol=1e-6, err_msg=name
+        )
+
+
+def test_a_frozen_first_row_leaves_the_others_alone():
+    plain = updates(freeze=("fc1",))
+    factored = updates(freeze=("fc1",), first_rate_factor=7.0)
+    for name, change in plain.items():
+        assert np.any(change) == (not name.startswith("mlp_bn/fc1/"))
+        np.testing.assert_array_equal(factored[name], change)

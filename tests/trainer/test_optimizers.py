@@ -1,5 +1,8 @@
 """One update, by hand."""
 
+import dataclasses
+
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -26,9 +29,9 @@ def update_once(train, rate, *, weight=3.0, bias=1.0, weight_decay=0.0):
         v1.losses.add_loss(tf.reduce_sum(4 * weights + 3 * biases))
         loss = optimizers.total_loss(train)
         step = v1.train.get_or_create_global_step()
-        op, norm = optimizers.train_op(loss, train, tf.constant(rate), step)
+        update = optimizers.train_op(loss, train, tf.constant(rate), step)
         session.run(v1.global_variables_initializer())
-        _, norm = session.run([op, norm])
+        _, norm = session.run([update.op, update.gradient_norm])
         assert session.run(step) == 1
         return session.run(weights)[0], session.run(biases)[0], norm
 
@@ -86,21 +89,29 @@ def test_a_scaled_loss_gives_the_same_updates_and_leaves_out_what_overflows(
                 else None,
             )
             v1.losses.add_loss(tf.reduce_sum(factor * weight))
-            train = TrainConfig(optimizer=optimizer, clip_norm=1.5, weight_decay=0.1)
+            train = TrainConfig(
+                optimizer=optimizer,
+                clip_norm=1.5,
+                weight_decay=0.1,
+                first_rate_factor=rate_factor,
+            )
             step = v1.train.get_or_create_global_step()
-            op, norm = optimizers.train_op(
-                *(optimizers.total_loss(train), train, tf.constant(0.1), step),
+            update = optimizers.train_op(
+                optimizers.total_loss(train),
+                train,
+                tf.constant(0.1),
+                step,
                 is_loss_scaled=is_scaled,
-                factors={weight.op.name: rate_factor},
             )
             saver = v1.train.Saver()
             session.run(v1.global_variables_initializer())
-            norms = [session.run([op, norm], {factor: value})[1] for value in (1, 2)]
+            told = [update.op, update.gradient_norm]
+            norms = [session.run(told, {factor: value})[1] for value in (1, 2)]
             assert norms == [1, 2]
             weights[is_scaled] = session.run(weight)
             if is_scaled:
                 before = session.run(weight)
-                session.run(op, {factor: np.inf})
+                session.run(update.op, {factor: np.inf})
                 np.testing.assert_array_equal(session.run(weight), before)
                 assert session.run(step) == 3
                 path = saver.save(session, str(tmp_path / "model"))
@@ -111,3 +122,142 @@ def test_a_scaled_loss_gives_the_same_updates_and_leaves_out_what_overflows(
         if "loss_scale" in name
     ]
     assert scales == [32768 / 2]  # halved by the overflow
+
+
+# A net of all groups. The gradient of each variable is its distance from 1.
+SHAPES = {
+    "net/stem/weights": [3, 3, 2, 4],
+    "net/stem/biases": [4],
+    "net/conv/weights": [1, 1, 4, 6],
+    "net/conv/BatchNorm/beta": [6],
+    "net/logits/weights": [6, 3],
+    "net/logits/biases": [3],
+}
+REGULARISED = [name for name in SHAPES if name.endswith("/weights")]
+RATE, STEPS = 0.1, 4
+
+
+def starts() -> dict[str, np.ndarray]:
+    random = np.random.default_rng(3)
+    return {
+        name: random.normal(size=shape).astype(np.float32)
+        for name, shape in SHAPES.items()
+    }
+
+
+def descend(
+    train: TrainConfig, values: dict[str, np.ndarray], steps: int = STEPS
+) -> dict[str, np.ndarray]:
+    """The variables after some updates."""
+    with tf.Graph().as_default(), v1.Session() as session:
+        variables = {
+            name: slim.model_variable(
+                name,
+                initializer=tf.constant(value),
+                regularizer=layers.l2_regularizer(train.weight_decay)
+                if train.weight_decay and name in REGULARISED
+                else None,
+            )
+            for name, value in values.items()
+        }
+        for variable in variables.values():
+            v1.losses.add_loss(tf.reduce_sum((variable - 1) ** 2) / 2)
+        step = v1.train.get_or_create_global_step()
+        loss = optimizers.total_loss(train)
+        update = optimizers.train_op(loss, train, tf.constant(RATE), step)
+        session.run(v1.global_variables_initializer())
+        for _ in range(steps):
+            session.run(update.op)
+        return session.run(variables)
+
+
+@pytest.mark.parametrize("is_decoupled", [False, True])
+def test_groups_have_rates_and_decays_of_their_own(is_decoupled):
+    """Nesterov's rule by hand, from the definition of both kinds of decay."""
+    train = TrainConfig(
+        optimizer="nesterov",
+        momentum=0.8,
+        weight_decay=0.3,
+        decoupled_decay=is_decoupled,
+        norm_rate_factor=4,
+        head_rate_factor=0.5,
+        first_rate_factor=2,
+        norm_decay_factor=0.25,
+        head_decay_factor=2,
+        first_decay_factor=0.5,
+        bias_decay_factor=0.1,
+    )
+    groups = {  # factor on the rate, factor on the decay
+        "net/stem/weights": (2, 0.5),
+        "net/stem/biases": (2, 0.5 * 0.1),
+        "net/conv/weights": (1, 1),
+        "net/conv/BatchNorm/beta": (4, 0.25),
+        "net/logits/weights": (0.5, 2),
+        "net/logits/biases": (0.5, 2 * 0.1),
+    }
+    after = descend(train, starts())
+    for name, value in starts().items():
+        rate, decay = RATE * groups[name][0], 0.3 * groups[name][1]
+        momentum = np.zeros_like(value)
+        for _ in range(STEPS):
+            gradient = value - 1 + (0 if is_decoupled else decay * value)
+            momentum = 0.8 * momentum + gradient
+            if is_decoupled:
+                value = value - rate * decay * value
+            value = value - rate * (gradient + 0.8 * momentum)
+        np.testing.assert_allclose(after[name], value, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("optimizer", ["momentum", "nesterov"])
+def test_decoupled_decay_is_that_of_keras(optimizer):
+    train = TrainConfig(
+        optimizer=optimizer, momentum=0.9, weight_decay=0.4, decoupled_decay=True
+    )
+    peer = keras.optimizers.SGD(
+        RATE, momentum=0.9, nesterov=optimizer == "nesterov", weight_decay=0.4
+    )
+    name = "net/conv/weights"
+    values = {name: starts()[name]}
+    variable = keras.Variable(values[name])
+    for _ in range(STEPS):
+        peer.apply([variable - 1], [variable])
+    after = descend(train, values)
+    np.testing.assert_allclose(after[name], np.array(variable), atol=1e-5)
+    # It is not L2: that goes through the momentum.
+    through = descend(dataclasses.replace(train, decoupled_decay=False), values)
+    assert np.abs(through[name] - after[name]).max() > 0.01
+
+
+def test_adamw_is_adam_with_decoupled_decay():
+    adamw = descend(TrainConfig(optimizer="adamw", weight_decay=0.4), starts())
+    adam = descend(
+        TrainConfig(optimizer="adam", weight_decay=0.4, decoupled_decay=True), starts()
+    )
+    for name, value in adamw.items():
+        np.testing.assert_array_equal(adam[name], value)
+
+
+def test_the_loss_has_the_l2_of_each_group():
+    values = starts()
+    train = TrainConfig(weight_decay=0.3, head_decay_factor=2, norm_decay_factor=0.5)
+    with tf.Graph().as_default(), v1.Session() as session:
+        for name, value in values.items():
+            slim.model_variable(
+                name,
+                initializer=tf.constant(value),
+                regularizer=layers.l2_regularizer(0.3) if name in REGULARISED else None,
+            )
+        v1.losses.add_loss(tf.constant(7.0))
+        loss = optimizers.total_loss(train)
+        session.run(v1.global_variables_initializer())
+        factors = {
+            "net/stem/weights": 1,
+            "net/conv/weights": 1,
+            "net/logits/weights": 2,
+            "net/conv/BatchNorm/beta": 0.5,
+        }
+        expected = sum(
+            factor * 0.3 * np.sum(values[name] ** 2) / 2
+            for name, factor in factors.items()
+        )
+        assert session.run(loss) == pytest.approx(7 + expected, rel=1e-5)

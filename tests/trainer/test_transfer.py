@@ -11,6 +11,7 @@ import tensorflow as tf
 from schema import signatures
 from schema.errors import ConfigError
 from trainer import (
+    averages,
     checkpoints,
     evaluation,
     features,
@@ -70,7 +71,7 @@ def start(tmp_path_factory):
         v1.set_random_seed(3)
         graphs.build_inference(tf.zeros([1, 8, 8, 1]), 3, CONFIG)
         session.run(v1.global_variables_initializer())
-        variables = graphs.averaged_variables()
+        variables = averages.averaged_variables()
         # Statistics and factors away from 0 and 1, so that what is lost shows.
         generator = np.random.default_rng(5)
         for variable in variables:
