@@ -74,6 +74,12 @@ class ModelConfig:
         0.0,
         "factor on the bodies of residual blocks before they are added; 0 takes the net's",
     )
+    test_time_views: Literal["none", "mirror", "mirror_shift"] = setting(
+        "none",
+        "views whose logits the exported model averages: the image alone (none), with its"
+        " mirror image (mirror), or with both moved by 1 px as well, at half of the weight"
+        " (mirror_shift); eval is measured without them in training",
+    )
     conv_impl: Literal["conv2d", "im2col"] = setting(
         "conv2d",
         "convolutions by TensorFlow's kernel, or by patches and a matrix product: the"
