@@ -426,6 +426,7 @@ def _summarise(config: PipelineConfig, done: _Done, total_seconds: float) -> Sum
         findings=list(result.get("findings", ())),
         is_gate_open=verdict.get("is_gate_open", False),
         cross_validation=verdict.get("cross_validation"),
+        test_time_views=verdict.get("test_time_views"),
     )
 
 

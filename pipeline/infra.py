@@ -80,7 +80,9 @@ def in_short(report: Mapping[str, Any]) -> str:
         return "; ".join(report["sentences"])
     answers, latency = report["answers"], report["latency_ms"]
     size = report["size_bytes"] / rules.MEGABYTE
+    plain = report.get("plain_latency_ms")
+    without = f" ({plain['p99']:.0f} ms without test-time views)" if plain else ""
     return (
         f"loaded, {answers['equal']} of {answers['asked']} answers equal to training,"
-        f" p99 {latency['p99']:.0f} ms, {size:.1f} MB"
+        f" p99 {latency['p99']:.0f} ms{without}, {size:.1f} MB"
     )

@@ -5,7 +5,7 @@ import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from components.model_evaluator import gate, scores
+from components.model_evaluator import gate, scores, views
 from pipeline import infra, trained
 from pipeline.lineage import DATA_FINGERPRINT, SOURCE_FINGERPRINT, Step
 from schema import durable, mirror, orientation
@@ -136,7 +136,8 @@ def _metrics(found: Mapping[str, Any]) -> str:
                 "",
             )
         )
-    return _table(rows)
+    without = views.in_words(found.get("test_time_views"))
+    return _table(rows) + (f"\n\nOn the same images: {without}." if without else "")
 
 
 def _class_changes(found: Mapping[str, Any]) -> str:

@@ -60,6 +60,8 @@ class Summary:
       cross_validation: {top_1, low, high, images, folds} where images are few, or None.
       classes: {shared, added, removed, images}: what became of the classes since the
         baseline, and the test images on which the two were compared; None without one.
+      test_time_views: {views, metrics, differences}: which views the answers average over,
+        and the figures on test without them; None for a model without.
     """
 
     run: str
@@ -105,3 +107,4 @@ class Summary:
     is_gate_open: bool = False
     cross_validation: dict[str, Any] | None = None
     classes: dict[str, Any] | None = None
+    test_time_views: dict[str, Any] | None = None

@@ -12,10 +12,15 @@ def in_short(result: Mapping[str, Any]) -> str:
     Args:
       result: `trainer.history.RESULT_FILE`.
     """
+    views = result.get("test_time_views", "none")
+    served = f"; served with test-time views ({views})" if views != "none" else ""
     best, head_top_1 = result["best"], result.get("head_top_1")
     figure = f"eval top-1 {best['top_1']:.4f}"
     if not result["steps"]:
-        return f"class layer fitted on features of the frozen {result['net']}: {figure}"
+        return (
+            f"class layer fitted on features of the frozen {result['net']}: {figure}"
+            f"{served}"
+        )
     resumed = (
         f" resumed at {result['resumed_at']:,}," if result.get("resumed_at") else ""
     )
@@ -24,8 +29,8 @@ def in_short(result: Mapping[str, Any]) -> str:
         f" ({best['weights']} weights)"
     )
     if head_top_1 is None:
-        return text
-    return f"{text}; class layer alone {head_top_1:.4f}"
+        return text + served
+    return f"{text}; class layer alone {head_top_1:.4f}{served}"
 
 
 def start_in_words(start: Mapping[str, Any]) -> str:

@@ -27,13 +27,20 @@ OUTPUTS = {
     CLASSIFY: _BEST_FIRST,
 }
 
+# A further signature of models that average over test-time views. It takes what SERVING_DEFAULT
+# takes and gives PROBABILITIES beside those of the images as they are.
+VIEWS_COMPARED = "views_compared"
+PLAIN_PROBABILITIES = "plain_probabilities"
+
 LABELS_ASSET = "labels.txt"
 
 # Tensors of the graph that belong to no signature; an explanation of an answer reads them.
 # The images that the net sees before standardisation, float32 [batch, image_size_px,
 # image_size_px, channels] in [0, 255].
 SEEN_IMAGES = "seen_images"
-LOGITS = "logits"  # float32 [batch, num_classes]
+# float32 [batch, num_classes]; with test-time views those of the image as it is, like the
+# tensors below.
+LOGITS = "logits"
 # float32 [batch, height, width, channels]: the last layer whose output still has positions.
 # Nets without such a layer lack it.
 LAST_MAPS = "last_maps"
@@ -51,5 +58,8 @@ MAX_WARM_UP_RECORDS = 1000
 CROSS_VALIDATION_FILE = "cross_validation.json"
 # The same place: what the training had to say, a list of sentences.
 WARNINGS_FILE = "training_warnings.json"
+# The same place: which views of an image the answers average over, a name of
+# `model.test_time_views`; only where there is more than the image itself.
+VIEWS_FILE = "test_time_views.json"
 # The same place: by what rule test images were kept from the training (`split_rule`).
 SPLIT_RULE_FILE = "split_rule.json"

@@ -94,6 +94,12 @@ class ModelConfig:
         "the first convolution is not trained: its filters are eigenvectors of the patches"
         " of 5,000 training images, scaled to unit variance",
     )
+    test_time_views: Literal["none", "mirror", "mirror_shift"] = setting(
+        "none",
+        "views whose logits the exported model averages: the image alone (none), with its"
+        " mirror image (mirror), or with both moved by 1 px as well, at half of the weight"
+        " (mirror_shift); eval is measured without them in training",
+    )
     conv_impl: Literal["conv2d", "im2col"] = setting(
         "conv2d",
         "convolutions by TensorFlow's kernel, or by patches and a matrix product: the"
@@ -106,6 +112,11 @@ class AugmentationConfig:
     """Random changes to training images, after preprocessing; each image draws anew."""
 
     flip_left_right: bool = setting(False, "mirror left to right, every second image")
+    alternating_flip: bool = setting(
+        False,
+        "mirror left to right at random in the first epoch, afterwards each image in every"
+        " second epoch, so that two epochs in a row show both sides",
+    )
     flip_up_down: bool = setting(False, "mirror upside down, every second image")
     rot90: bool = setting(False, "turn by 0, 90, 180 or 270 degrees")
     pad_crop_px: NonNegativeInt = setting(
@@ -116,6 +127,11 @@ class AugmentationConfig:
         "a square of at least this share of the side is cut out and enlarged to the old"
         " size; 0 cuts nothing",
     )
+    random_resized_crop: Share = setting(
+        0.0,
+        "a rectangle of at least this share of the area, 3/4 to 4/3 as wide as high, is cut"
+        " out and resized to the old size; 0 cuts nothing",
+    )
     scale: Fraction = setting(
         0.0, "resize by a factor between 1 - scale and 1 + scale, about the centre"
     )
@@ -125,10 +141,20 @@ class AugmentationConfig:
     rotation_degrees: Annotated[float, Field(ge=0, le=180)] = setting(
         0.0, "largest angle of rotation about the centre, either way"
     )
-    fill: Literal["zero", "edge"] = setting(
+    fill: Literal["zero", "edge", "reflect"] = setting(
         "zero",
-        "what borders and moves bring in: zeros, the mean of standardised images, or the"
-        " nearest px, right for digits on a plain ground",
+        "what borders and moves bring in: zeros, the mean of standardised images; the"
+        " nearest px (edge), right for digits on a plain ground; or the image mirrored at"
+        " its edge px, which are not repeated (reflect)",
+    )
+    rand_augment_layers: NonNegativeInt = setting(
+        0, "so many operations, drawn for each image (RandAugment); 0 none"
+    )
+    rand_augment_magnitude: Annotated[int, Field(ge=0, le=30)] = setting(
+        9, "how strong the operations of RandAugment are, of 30"
+    )
+    trivial_augment: bool = setting(
+        False, "one operation of any strength, drawn for each image (TrivialAugment)"
     )
     brightness: NonNegativeFloat = setting(
         0.0,
@@ -149,8 +175,22 @@ class AugmentationConfig:
     cutout_px: NonNegativeInt = setting(
         0, "side of a square about a random px that is set to zero"
     )
+    random_erasing: Share = setting(
+        0.0, "probability that a rectangle inside an image is overwritten"
+    )
+    random_erasing_share: Annotated[float, Field(gt=0.02, le=1)] = setting(
+        0.33,
+        "largest share of the area that random erasing takes; the smallest is 0.02",
+    )
+    random_erasing_fill: Literal["zero", "noise"] = setting(
+        "zero",
+        "what random erasing writes: zeros, or values at random between the lowest and the"
+        " highest of the image",
+    )
     mixup_alpha: NonNegativeFloat = setting(
-        0.0, "pairs of images are blended, in a share from Beta(alpha, alpha); 0 never"
+        0.0,
+        "pairs of images are blended, in a share from Beta(alpha, alpha); 0 never; with"
+        " cutmix_alpha one of the two is drawn for each batch",
     )
     cutmix_alpha: NonNegativeFloat = setting(
         0.0,

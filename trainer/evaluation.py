@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow.compat.v1 as v1
 
-from trainer import graphs
+from trainer import graphs, test_time
 from trainer.config import TrainerConfig
 from trainer.input_pipeline import Split
 
@@ -47,6 +47,8 @@ class EvalSession(contextlib.AbstractContextManager["EvalSession"]):
       num_classes: width of the logits.
       norm_by_batch: batch norm takes the statistics of each batch, as in training; for
         comparison with its moving averages only.
+      test_time_views: which views `probabilities` averages over; measurements are always
+        of the images as they are.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class EvalSession(contextlib.AbstractContextManager["EvalSession"]):
         num_classes: int,
         *,
         norm_by_batch: bool = False,
+        test_time_views: str = test_time.NONE,
     ):
         self._split = split
         size_px = config.preprocessing.crop_px
@@ -65,7 +68,11 @@ class EvalSession(contextlib.AbstractContextManager["EvalSession"]):
             )
             self._labels = v1.placeholder(tf.int64, [None])
             inference = graphs.build_inference(
-                self._images, num_classes, config, norm_by_batch=norm_by_batch
+                self._images,
+                num_classes,
+                config,
+                norm_by_batch=norm_by_batch,
+                test_time_views=test_time_views,
             )
             self._probabilities = inference.probabilities
             self._savers = inference.savers

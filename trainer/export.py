@@ -17,13 +17,15 @@ from schema.signatures import (
     LABELS_ASSET,
     LAST_MAPS,
     LOGITS,
+    PLAIN_PROBABILITIES,
     PREDICT_IMAGES,
     PROBABILITIES,
     SCORES,
     SEEN_IMAGES,
     SERVING_DEFAULT,
+    VIEWS_COMPARED,
 )
-from trainer import graphs, input_pipeline, preprocessing
+from trainer import graphs, input_pipeline, preprocessing, test_time
 from trainer.augmentation import geometry
 from trainer.config import TrainerConfig
 
@@ -46,6 +48,10 @@ def export(
       predict_images: `images`, string [batch], encoded JPEG or PNG.
       classify: `inputs`, as `examples`, in the form that TensorFlow Serving's Classify
         takes: no more outputs than these two.
+
+    With `model.test_time_views` all of these average over the views, and there is one more:
+      views_compared: `examples`; of it `probabilities`, and `plain_probabilities` float32
+        [batch, num_classes], which are those of the images as they are.
 
     Some tensors of no signature have fixed names, so that `trainer.explaining` finds them:
     `seen_images`, `logits` and, where the net has them, `last_maps` and `class_weights`
@@ -70,7 +76,10 @@ def export(
         )
         transformed = transform.transform_raw_features({features.ENCODED: encoded})
         inference = graphs.build_inference(
-            transformed[features.IMAGE_XF], len(labels), config
+            transformed[features.IMAGE_XF],
+            len(labels),
+            config,
+            test_time_views=config.model.test_time_views,
         )
         _name_explanation(encoded, inference, config)
         probabilities = tf.identity(inference.probabilities, name="probabilities")
@@ -81,6 +90,15 @@ def export(
             CLASSES: classes,
             SCORES: scores,
         }
+        of_views = {}
+        if config.model.test_time_views != test_time.NONE:
+            of_views[VIEWS_COMPARED] = v1.saved_model.predict_signature_def(
+                {INPUTS[SERVING_DEFAULT]: examples},
+                {
+                    PROBABILITIES: probabilities,
+                    PLAIN_PROBABILITIES: inference.plain_probabilities,
+                },
+            )
         _add_labels_asset(pathlib.Path(scratch), labels)
         with v1.Session() as session:
             session.run(v1.tables_initializer())
@@ -99,6 +117,7 @@ def export(
                     CLASSIFY: v1.saved_model.classification_signature_def(
                         examples, classes, scores
                     ),
+                    **of_views,
                 },
                 assets_collection=v1.get_collection(v1.GraphKeys.ASSET_FILEPATHS),
                 main_op=v1.tables_initializer(),

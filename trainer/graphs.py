@@ -18,6 +18,7 @@ from trainer import (
     gradients,
     losses,
     optimizers,
+    test_time,
     warm_start,
     whitening,
 )
@@ -57,8 +58,10 @@ class InferenceGraph:
     """Handles of an inference graph.
 
     Attributes:
-      logits: float32 [batch, num_classes].
-      probabilities: float32 [batch, num_classes].
+      logits: float32 [batch, num_classes], of the images as they are.
+      probabilities: float32 [batch, num_classes], of the mean logits of all views.
+      plain_probabilities: float32 [batch, num_classes], of `logits`; without test-time
+        views the same tensor.
       savers: how to restore it, by the kind of weights: 'raw', and 'ema' where the
         training keeps moving averages.
       last_maps: float32 [batch, height, width, channels], output of the last layer with
@@ -70,6 +73,7 @@ class InferenceGraph:
 
     logits: tf.Tensor
     probabilities: tf.Tensor
+    plain_probabilities: tf.Tensor
     savers: dict[str, v1.train.Saver]
     last_maps: tf.Tensor | None
     class_weights: tf.Tensor | None
@@ -218,6 +222,7 @@ def build_inference(
     config: TrainerConfig,
     *,
     norm_by_batch: bool = False,
+    test_time_views: str = test_time.NONE,
 ) -> InferenceGraph:
     """Logits and probabilities in the default graph, for evaluation and export.
 
@@ -227,12 +232,17 @@ def build_inference(
       num_classes: width of the logits.
       config: the Trainer's configuration.
       norm_by_batch: batch norm takes the statistics of the batch; for comparison only.
+      test_time_views: which `test_time.weighted_views` the probabilities are of.
     """
     images = geometry.central_crop(images, config.image_size_px)
     spec = variants.spec_of(config.model)
     logits, end_points = builder.build(
         spec, images, num_classes, is_training=False, norm_by_batch=norm_by_batch
     )
+    plain_probabilities = probabilities = tf.nn.softmax(logits)
+    if test_time_views != test_time.NONE:
+        mean_logits = _mean_logits(logits, images, num_classes, config, test_time_views)
+        probabilities = tf.nn.softmax(mean_logits)
     variables = averages.averaged_variables()
     savers = {"raw": v1.train.Saver(variables)}
     if config.train.ema_decay:
@@ -243,10 +253,37 @@ def build_inference(
     maps_layer = _last_maps_layer(end_points)
     return InferenceGraph(
         logits=logits,
-        probabilities=tf.nn.softmax(logits),
+        probabilities=probabilities,
+        plain_probabilities=plain_probabilities,
         savers=savers,
         last_maps=end_points[maps_layer] if maps_layer else None,
         class_weights=_class_weights(spec, maps_layer),
+    )
+
+
+def _mean_logits(
+    logits: tf.Tensor,
+    images: tf.Tensor,
+    num_classes: int,
+    config: TrainerConfig,
+    test_time_views: str,
+) -> tf.Tensor:
+    """Mean of the `logits` of the images and those of their other views, by weight.
+
+    The images keep a pass of their own through the net: who asks for them alone does not
+    pay for the others.
+    """
+    (_, *others), weights = test_time.weighted_views(images, test_time_views)
+    with v1.variable_scope(v1.get_variable_scope(), reuse=True):
+        other_logits, _ = builder.build(
+            variants.spec_of(config.model),
+            tf.concat(others, axis=0),
+            num_classes,
+            is_training=False,
+        )
+    by_view = [logits, *tf.split(other_logits, len(others))]
+    return tf.add_n(
+        [weight * each for weight, each in zip(weights, by_view, strict=True)]
     )
 
 

@@ -19,7 +19,7 @@ import tensorflow_transform as tft
 from schema import example_labels, features
 from schema.errors import DataError, TrainError
 from trainer import sampling
-from trainer.augmentation import recipe
+from trainer.augmentation import alternation, recipe
 from trainer.config import TrainerConfig
 
 COMPRESSION = "GZIP"
@@ -166,6 +166,9 @@ def training_batches(
     batch_size, seed = config.train.batch_size, config.train.seed
     steps_per_epoch = split.num_examples // batch_size
     first_epoch, offset = divmod(first_step, steps_per_epoch)
+    first_sides = None
+    if config.augmentation.alternating_flip:
+        first_sides = alternation.first_sides(split.num_examples, seed)
     epochs = tf.data.Dataset.range(first_epoch, np.iinfo(np.int64).max)
     # Its own: once applied within the graph of a training, it cannot be applied outside,
     # where the eval split is preprocessed.
@@ -188,25 +191,28 @@ def training_batches(
 
         repeats = _repeats(split, config, epoch)
         if split.images is not None:
-            order = _order(repeats, split.num_examples, seed, epoch)
-            places = tf.data.Dataset.from_tensor_slices(order)
-            return _from_memory(split.images, split.labels, rest_of_epoch(places))
-        records = _shuffled_records(split, repeats, seed, epoch)
+            passes = _passes(repeats, split.num_examples, seed, epoch, first_sides)
+            order = tf.data.Dataset.from_tensor_slices(passes)
+            return _from_memory(split.images, split.labels, rest_of_epoch(order))
+        records = _shuffled_records(split, repeats, seed, epoch, first_sides)
         return _preprocess(rest_of_epoch(records), transform)
 
     @_as_written
     def augmented(
-        step: tf.Tensor, batch: tuple[tf.Tensor, tf.Tensor]
+        step: tf.Tensor, batch: tuple[tf.Tensor, ...]
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        return recipe.augment(*batch, config, tf.stack([seed, step]), num_classes)
+        images, labels, *sides = batch
+        step_seed = tf.stack([seed, step])
+        return recipe.augment(images, labels, config, step_seed, num_classes, *sides)
 
     size = (batch_size, config.preprocessing.crop_px, config.preprocessing.crop_px)
 
     @_as_written
-    def with_shape(images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def with_shape(images: tf.Tensor, *others: tf.Tensor) -> tuple[tf.Tensor, ...]:
         channels = config.preprocessing.channels
-        return tf.ensure_shape(images, [*size, channels]), tf.ensure_shape(
-            labels, [batch_size]
+        return (
+            tf.ensure_shape(images, [*size, channels]),
+            *(tf.ensure_shape(other, [batch_size]) for other in others),
         )
 
     return (
@@ -245,13 +251,16 @@ def _read_labels(file: str) -> np.ndarray:
 def _preprocess(
     batches: tf.data.Dataset, transform: tft.TFTransformOutput
 ) -> tf.data.Dataset:
-    """Batches of serialised Examples to (images, labels), by the Transform graph."""
+    """Batches of serialised Examples to (images, labels), by the Transform graph.
+
+    What comes beside the Examples stays behind the labels.
+    """
 
     @_as_written
-    def preprocess(serialised: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def preprocess(serialised: tf.Tensor, *others: tf.Tensor) -> tuple[tf.Tensor, ...]:
         raw = tf.io.parse_example(serialised, READ_FEATURES)
         transformed = transform.transform_raw_features(raw)
-        return transformed[features.IMAGE_XF], transformed[features.LABEL_XF]
+        return transformed[features.IMAGE_XF], transformed[features.LABEL_XF], *others
 
     return batches.map(
         preprocess, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
@@ -302,48 +311,94 @@ def _repeats(split: Split, config: TrainerConfig, epoch: tf.Tensor) -> tf.Tensor
     return tf.ensure_shape(drawn, [split.num_examples])
 
 
-def _order(
-    repeats: tf.Tensor | None, count: int, seed: int, epoch: tf.Tensor
-) -> tf.Tensor:
+def _order(values: tf.Tensor, seed: int, epoch: tf.Tensor) -> tf.Tensor:
+    return tf.random.experimental.stateless_shuffle(
+        values, seed=tf.stack([tf.cast(seed, tf.int64), epoch])
+    )
+
+
+def _passes(
+    repeats: tf.Tensor | None,
+    count: int,
+    seed: int,
+    epoch: tf.Tensor,
+    first_sides: np.ndarray | None,
+) -> tf.Tensor | tuple[tf.Tensor, tf.Tensor]:
+    """Places of the images in the order of an epoch; with `first_sides` also their sides.
+
+    The sides are `alternation.is_mirrored` of each pass.
+    """
     places = tf.range(count)
     if repeats is not None:
         places = tf.repeat(places, repeats)
-    return tf.random.experimental.stateless_shuffle(
-        places, seed=tf.stack([tf.cast(seed, tf.int64), epoch])
-    )
+    if first_sides is None:
+        return _order(places, seed, epoch)
+    repetition = tf.zeros_like(places)
+    if repeats is not None:
+        first_passes = tf.cumsum(tf.cast(repeats, tf.int32), exclusive=True)
+        repetition = tf.range(tf.size(places)) - tf.gather(first_passes, places)
+    order = _order(tf.range(tf.size(places)), seed, epoch)
+    sides = alternation.is_mirrored(tf.gather(first_sides, places), epoch, repetition)
+    return tf.gather(places, order), tf.gather(sides, order)
 
 
 def _from_memory(
     images: np.ndarray, labels: np.ndarray, batches: tf.data.Dataset
 ) -> tf.data.Dataset:
-    """Batches of places to batches of (images, labels)."""
+    """Batches of places to batches of (images, labels).
+
+    What comes beside the places stays behind the labels.
+    """
 
     def fetch(places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return np.take(images, places, axis=0), np.take(labels, places)
 
     return batches.map(
-        lambda places: tuple(tf.numpy_function(fetch, [places], [tf.float32, tf.int64]))
+        lambda places, *others: (
+            *tf.numpy_function(fetch, [places], [tf.float32, tf.int64]),
+            *others,
+        )
     )
 
 
 def _shuffled_records(
-    split: Split, repeats: tf.Tensor | None, seed: int, epoch: tf.Tensor
+    split: Split,
+    repeats: tf.Tensor | None,
+    seed: int,
+    epoch: tf.Tensor,
+    first_sides: np.ndarray | None,
 ) -> tf.data.Dataset:
-    """Serialised Examples of an epoch, each as often as `repeats` says."""
-    order = _order(None, len(split.files), seed, epoch)
+    """Serialised Examples of an epoch, each as often as `repeats` says.
+
+    With `first_sides` each comes with its side, `alternation.is_mirrored` of the pass.
+    """
+    order = _order(tf.range(len(split.files)), seed, epoch)
     files = tf.constant(split.files)
     sizes = tf.constant(split.sizes, tf.int64)
     first_places = tf.cumsum(sizes, exclusive=True)
 
     def repeated(place: tf.Tensor, record: tf.Tensor) -> tf.data.Dataset:
-        return tf.data.Dataset.from_tensors(record).repeat(tf.gather(repeats, place))
+        if first_sides is None:
+            passes = tf.data.Dataset.from_tensors(record)
+            return passes.repeat(tf.gather(repeats, place))
+        passes = tf.data.Dataset.from_tensors((place, record))
+        return passes.repeat(tf.gather(repeats, place)).enumerate().map(with_side)
+
+    def with_side(
+        repetition: tf.Tensor | int, numbered: tuple[tf.Tensor, tf.Tensor]
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        place, record = numbered
+        first = tf.gather(first_sides, place)
+        return record, alternation.is_mirrored(first, epoch, repetition)
 
     def records_of(number: tf.Tensor) -> tf.data.Dataset:
         records = _records(tf.gather(files, number), tf.gather(sizes, number))
-        if repeats is None:
+        if repeats is None and first_sides is None:
             return records
-        first_place = tf.gather(first_places, number)
-        return records.enumerate(first_place).flat_map(repeated)
+        numbered = records.enumerate(tf.gather(first_places, number))
+        if repeats is None:
+            return numbered.map(lambda *each: with_side(0, each))
+        return numbered.flat_map(repeated)
 
     return (
         tf.data.Dataset.from_tensor_slices(order)

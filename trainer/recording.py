@@ -38,7 +38,9 @@ def record(
     """
     serialised = _read(split.files, spread(split.labels, MAX_IMAGES))
     images = input_pipeline.preprocess(serialised, split.transform)
-    with EvalSession(config, split, num_classes) as session:
+    with EvalSession(
+        config, split, num_classes, test_time_views=config.model.test_time_views
+    ) as session:
         probabilities = session.probabilities(checkpoint, weights, images)
     path = folder / signatures.RECORDED_FILE
     with tf.io.TFRecordWriter(str(path), input_pipeline.COMPRESSION) as writer:

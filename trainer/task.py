@@ -25,6 +25,7 @@ from trainer import (
     input_pipeline,
     precision,
     recording,
+    test_time,
     training,
     transfer,
     unfinished,
@@ -109,6 +110,8 @@ def run_fn(fn_args: FnArgs) -> None:
     warm_up.add(model, recorded)
     transfer.add_cross_validation(run_dir, model)
     _add_extra(model, signatures.WARNINGS_FILE, json.dumps(result.findings))
+    if (views := config.model.test_time_views) != test_time.NONE:
+        _add_extra(model, signatures.VIEWS_FILE, json.dumps(views))
     if rule := fn_args.custom_config.get("split_rule"):
         _add_extra(model, signatures.SPLIT_RULE_FILE, rule)
     durable.write_text(
@@ -122,6 +125,7 @@ def run_fn(fn_args: FnArgs) -> None:
                 "seconds": result.seconds,
                 "resumed_at": result.resumed_at,
                 "best": dataclasses.asdict(result.best),
+                "test_time_views": views,
                 "findings": result.findings,
                 "start": start.about,
                 "head_top_1": history.head_top_1(run_dir),

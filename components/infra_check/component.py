@@ -109,9 +109,9 @@ def check(
     Returns:
       `is_blessed`; `rules`, as `schema.rule.Rule`; their `sentences`; `refusals`, those that
       speak against the model; and the figures: `load_seconds`, `latency_ms` {p50, p99,
-      calls}, `peak_memory_bytes`, `size_bytes`, `answers` {images, asked, equal,
-      largest_difference}, None where the model did not come so far; `log`, the last lines
-      of a process that did not end well.
+      calls}, `plain_latency_ms` the same without test-time views, `peak_memory_bytes`,
+      `size_bytes`, `answers` {images, asked, equal, largest_difference}, None where the
+      model did not come so far; `log`, the last lines of a process that did not end well.
     """
     probed = fresh_process.run(model, recording, limits.timeout_seconds)
     findings = probed.findings
@@ -127,7 +127,8 @@ def check(
         "refusals": refusals,
         "rules": [dataclasses.asdict(rule) for rule in found],
         "load_seconds": findings.get("load_seconds"),
-        "latency_ms": _latency(findings),
+        "latency_ms": _latency(findings.get("latencies_ms")),
+        "plain_latency_ms": _latency(findings.get("plain_latencies_ms")),
         "peak_memory_bytes": findings.get("peak_memory_bytes"),
         "size_bytes": size_bytes,
         "answers": _answers(findings, expected, labels, limits),
@@ -135,8 +136,7 @@ def check(
     }
 
 
-def _latency(findings: dict[str, Any]) -> dict[str, float] | None:
-    latencies = findings.get("latencies_ms")
+def _latency(latencies: list[float] | None) -> dict[str, float] | None:
     if not latencies:
         return None
     return {

@@ -12,7 +12,7 @@ import resource
 import sys
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -62,7 +62,8 @@ def probe(
         method}, of which the first two are name -> [dtype, dims], dims None where the rank
         is open, a dim None where it is; `labels`, those of the asset or None; `answers`,
         signature -> {alone, batch}, each output -> a row an image; `latencies_ms` of
-        single images; `peak_memory_bytes`.
+        single images and, of a model with test-time views, `plain_latencies_ms` of the same
+        without them; `peak_memory_bytes`.
       file: where they are written.
     """
     _enter(LOADING, findings, file)
@@ -98,9 +99,7 @@ def probe(
         }
         _enter(TIMING, findings, file)
         if signatures.PREDICT_IMAGES in callable_ones:
-            findings["latencies_ms"] = _latencies_ms(
-                session, meta.signature_def[signatures.PREDICT_IMAGES], encoded
-            )
+            findings |= _latencies_ms(session, meta.signature_def, encoded)
     findings["peak_memory_bytes"] = _peak_memory_bytes()
     _enter(DONE, findings, file)
 
@@ -191,15 +190,31 @@ def _ask(
 
 
 def _latencies_ms(
-    session: v1.Session, signature: Any, encoded: Sequence[bytes]
-) -> list[float]:
-    latencies = []
-    for call in range(WARM_UP_CALLS + TIMED_CALLS):
-        request = [encoded[call % len(encoded)]]
-        start = time.perf_counter()
-        _ask(session, signature, signatures.PREDICT_IMAGES, request)
-        latencies.append(1000 * (time.perf_counter() - start))
-    return latencies[WARM_UP_CALLS:]
+    session: v1.Session, found: Mapping[str, Any], encoded: Sequence[bytes]
+) -> dict[str, list[float]]:
+    """Latencies of single images by their name in the findings.
+
+    Calls with and without test-time views take turns: what disturbs the machine meanwhile
+    disturbs both.
+    """
+    name = signatures.PREDICT_IMAGES
+    calls: dict[str, Callable[[list[bytes]], Any]] = {
+        "latencies_ms": lambda request: _ask(session, found[name], name, request)
+    }
+    if compared := found.get(signatures.VIEWS_COMPARED):
+        plain = compared.outputs[signatures.PLAIN_PROBABILITIES].name
+        images = found[name].inputs[signatures.INPUTS[name]].name
+        calls["plain_latencies_ms"] = lambda request: session.run(
+            plain, {images: request}
+        )
+    latencies: dict[str, list[float]] = {each: [] for each in calls}
+    for number in range(WARM_UP_CALLS + TIMED_CALLS):
+        request = [encoded[number % len(encoded)]]
+        for each, call in calls.items():
+            start = time.perf_counter()
+            call(request)
+            latencies[each].append(1000 * (time.perf_counter() - start))
+    return {each: values[WARM_UP_CALLS:] for each, values in latencies.items()}
 
 
 def _peak_memory_bytes() -> int:

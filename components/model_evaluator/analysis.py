@@ -9,9 +9,10 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 import tensorflow_model_analysis as tfma
+from tensorflow.core.protobuf import saved_model_pb2
 
 from components.model_evaluator import classes, predictions, slices, traits
-from schema import features, signatures
+from schema import features, signatures, versions
 
 CANDIDATE = "candidate"
 BASELINE = "baseline"
@@ -45,8 +46,18 @@ class Settings:
     traits: tuple[str, ...] = tuple(traits.TRAITS)
 
 
-def eval_config(settings: Settings, has_baseline: bool) -> tfma.EvalConfig:
-    """TFMA configuration: exact metrics over raw Examples through the served signature."""
+def eval_config(
+    settings: Settings,
+    has_baseline: bool,
+    signature_name: str = signatures.SERVING_DEFAULT,
+) -> tfma.EvalConfig:
+    """TFMA configuration: exact metrics over raw Examples through the served signature.
+
+    Args:
+      settings: what is measured.
+      has_baseline: whether there are two models.
+      signature_name: of the candidate.
+    """
     metrics = [
         _metric("SparseCategoricalAccuracy", TOP_1),
         _metric("SparseCategoricalCrossentropy", CROSS_ENTROPY),
@@ -62,7 +73,9 @@ def eval_config(settings: Settings, has_baseline: bool) -> tfma.EvalConfig:
             tfma.ModelSpec(
                 name=name,
                 is_baseline=name == BASELINE,
-                signature_name=signatures.SERVING_DEFAULT,
+                signature_name=(
+                    signatures.SERVING_DEFAULT if name == BASELINE else signature_name
+                ),
                 label_key=features.LABEL,
                 prediction_key=signatures.PROBABILITIES,
             )
@@ -99,7 +112,12 @@ def run(
       baseline_labels: class names of the baseline, in its label order.
     """
     has_baseline = BASELINE in models
-    config = eval_config(settings, has_baseline)
+    has_views = _has_views(models[CANDIDATE])
+    config = eval_config(
+        settings,
+        has_baseline,
+        signatures.VIEWS_COMPARED if has_views else signatures.SERVING_DEFAULT,
+    )
     shared = [
         tfma.default_eval_shared_model(
             eval_saved_model_path=models[name],
@@ -144,7 +162,8 @@ def run(
     )
     writers.append(
         tfma.writers.Writer(
-            "WritePredictions", _WritePredictions(settings.traits, has_baseline, folder)
+            "WritePredictions",
+            _WritePredictions(settings.traits, has_baseline, has_views, folder),
         )
     )
     folder.mkdir(parents=True, exist_ok=True)
@@ -166,11 +185,16 @@ class _WritePredictions(beam.PTransform):
     """Writes the table of predictions in shards; `predictions.gather` joins them."""
 
     def __init__(
-        self, trait_names: tuple[str, ...], has_baseline: bool, folder: pathlib.Path
+        self,
+        trait_names: tuple[str, ...],
+        has_baseline: bool,
+        has_views: bool,
+        folder: pathlib.Path,
     ):
         super().__init__()
         self._trait_names = trait_names
         self._has_baseline = has_baseline
+        self._has_views = has_views
         self._prefix = str(folder / _SHARD_PREFIX)
 
     def expand(self, evaluation: dict[str, beam.PCollection]) -> Any:
@@ -181,7 +205,9 @@ class _WritePredictions(beam.PTransform):
             | "Write"
             >> beam.io.WriteToParquet(
                 self._prefix,
-                predictions.schema(self._trait_names, self._has_baseline),
+                predictions.schema(
+                    self._trait_names, self._has_baseline, self._has_views
+                ),
                 file_name_suffix=".parquet",
             )
         )
@@ -191,15 +217,26 @@ def _rows(
     batch: Mapping[str, Any], trait_names: tuple[str, ...], has_baseline: bool
 ) -> Iterator[dict[str, Any]]:
     said = batch[tfma.PREDICTIONS_KEY]
-    candidate = (said[CANDIDATE] if has_baseline else said)[signatures.PROBABILITIES]
+    candidate = said[CANDIDATE] if has_baseline else said
+    probabilities = candidate[signatures.PROBABILITIES]
+    plain = candidate.get(signatures.PLAIN_PROBABILITIES)
     baseline = said[BASELINE][signatures.PROBABILITIES] if has_baseline else None
     for place, example in enumerate(_images(batch)):
         yield predictions.row(
             example,
             trait_names,
-            candidate[place],
+            probabilities[place],
             None if baseline is None else baseline[place],
+            None if plain is None else plain[place],
         )
+
+
+def _has_views(model: str) -> bool:
+    """Whether a SavedModel averages over views, and tells what it answers without."""
+    saved_model = saved_model_pb2.SavedModel()
+    file = pathlib.Path(model) / versions.SAVED_MODEL_FILE
+    saved_model.ParseFromString(file.read_bytes())
+    return signatures.VIEWS_COMPARED in saved_model.meta_graphs[0].signature_def
 
 
 def _images(batch: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -23,6 +23,8 @@ PROBABILITIES = "probabilities"
 TRAIT_PREFIX = "trait_"
 # Of the columns that a baseline adds.
 BASELINE_PREFIX = "baseline_"
+# Of the columns that test-time views add: what the candidate says of the image as it is.
+PLAIN_PREFIX = "plain_"
 
 _OF_A_MODEL = (
     (PREDICTED, pa.int32()),
@@ -32,7 +34,9 @@ _OF_A_MODEL = (
 )
 
 
-def schema(trait_names: Sequence[str], has_baseline: bool) -> pa.Schema:
+def schema(
+    trait_names: Sequence[str], has_baseline: bool, has_views: bool = False
+) -> pa.Schema:
     """Columns of the table.
 
     `key` string; `label` int32; of the candidate `predicted` int32, `confidence` float32
@@ -40,7 +44,8 @@ def schema(trait_names: Sequence[str], has_baseline: bool) -> pa.Schema:
     class is more probable than the true one), `probabilities` list of float32 [num_classes]; a string
     `trait_<name>` for each trait; and with a baseline the first four once more under the
     names `baseline_...`, under the candidate's label numbers; classes that only the
-    baseline knows are numbered on from there (`classes.align`).
+    baseline knows are numbered on from there (`classes.align`). Of a candidate with test-time
+    views the same four, as `plain_...`, are what it says of the image as it is.
     """
     columns: list[tuple[str, pa.DataType]] = [(KEY, pa.string()), (LABEL, pa.int32())]
     columns += _OF_A_MODEL
@@ -48,6 +53,8 @@ def schema(trait_names: Sequence[str], has_baseline: bool) -> pa.Schema:
     columns += [(TRAIT_PREFIX + name, pa.string()) for name in trait_names]
     if has_baseline:
         columns += [(BASELINE_PREFIX + name, kind) for name, kind in _OF_A_MODEL]
+    if has_views:
+        columns += [(PLAIN_PREFIX + name, kind) for name, kind in _OF_A_MODEL]
     return pa.schema(columns)
 
 
@@ -56,6 +63,7 @@ def row(
     trait_names: Sequence[str],
     probabilities: np.ndarray,
     baseline: np.ndarray | None,
+    plain: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """A row of the table.
 
@@ -64,6 +72,7 @@ def row(
       trait_names: traits among them.
       probabilities: of the candidate, float32 [num_classes].
       baseline: of the baseline, as `classes.align` gives them, or None.
+      plain: of the candidate without its test-time views, or None where it has none.
     """
     label = int(example[features.LABEL][0])
     values: dict[str, Any] = {
@@ -76,9 +85,11 @@ def row(
         values[TRAIT_PREFIX + name] = bytes(example[TRAIT_PREFIX + name][0]).decode(
             errors="replace"
         )
-    if baseline is not None:
-        for name, value in _said(baseline, label).items():
-            values[BASELINE_PREFIX + name] = value
+    for prefix, other in ((BASELINE_PREFIX, baseline), (PLAIN_PREFIX, plain)):
+        if other is not None:
+            values |= {
+                prefix + name: each for name, each in _said(other, label).items()
+            }
     return values
 
 
@@ -102,7 +113,7 @@ def hits(table: pd.DataFrame, k: int = 1, prefix: str = "") -> np.ndarray:
     Args:
       table: as `read` gives it.
       k: the true class must be among so many.
-      prefix: `BASELINE_PREFIX` for the baseline's.
+      prefix: `BASELINE_PREFIX` for the baseline's, `PLAIN_PREFIX` without views.
     """
     if k == 1:
         return table[prefix + PREDICTED].to_numpy() == table[LABEL].to_numpy()

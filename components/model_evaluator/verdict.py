@@ -48,6 +48,8 @@ def measure(
       images of shared classes; on these images, and None where there are none,
       `baseline_metrics`, name -> value, and `differences`, name -> {difference, low, high},
       paired, candidate less baseline;
+      `test_time_views` (None without), {views, metrics, differences}: which views the answers
+      average over, and the figures without them, as `baseline_metrics` and `differences`;
       `per_class`, class name -> {precision, recall, f1, support}; `slices`, 'class' or
       trait -> value -> {top_1, cross_entropy, example_count and so on}; `confusion`, rows
       true, columns predicted; `reliability`, bins of confidence.
@@ -83,6 +85,9 @@ def measure(
             else None
         ),
         **(compare(compared, metrics, len(baseline.labels)) if baseline else NOTHING),
+        "test_time_views": _without_views(
+            _extra(model, signatures.VIEWS_FILE), table, metrics, len(settings.labels)
+        ),
         "per_class": by_class,
         "slices": _slices(result),
         "confusion": confusion.tolist(),
@@ -108,6 +113,22 @@ def _cross_validation(facts: dict[str, Any] | None) -> dict[str, Any] | None:
         "high": high,
         "images": facts["images"],
         "folds": facts["folds"],
+    }
+
+
+def _without_views(
+    views: str | None,
+    table: pd.DataFrame,
+    metrics: Collection[str],
+    num_classes: int,
+) -> dict[str, Any] | None:
+    if views is None:
+        return None
+    found = compare(table, metrics, num_classes, predictions.PLAIN_PREFIX)
+    return {
+        "views": views,
+        "metrics": found["baseline_metrics"],
+        "differences": found["differences"],
     }
 
 
@@ -198,7 +219,10 @@ def _compared(
 
 
 def compare(
-    table: pd.DataFrame, metrics: Collection[str], num_classes: int
+    table: pd.DataFrame,
+    metrics: Collection[str],
+    num_classes: int,
+    prefix: str = predictions.BASELINE_PREFIX,
 ) -> dict[str, Any]:
     """Candidate and baseline on the same images.
 
@@ -210,6 +234,8 @@ def compare(
       metrics: names; of them top-k is compared, where the baseline has more classes than
         k, and cross-entropy besides.
       num_classes: of the baseline.
+      prefix: of its columns; `predictions.PLAIN_PREFIX` takes the candidate without its
+        test-time views for the baseline.
 
     Returns:
       `baseline_metrics` and `differences`, as `measure`; NOTHING for an empty table.
@@ -221,13 +247,13 @@ def compare(
         if 1 < k >= num_classes:
             continue
         hits = predictions.hits(table, k)
-        other_hits = predictions.hits(table, k, predictions.BASELINE_PREFIX)
+        other_hits = predictions.hits(table, k, prefix)
         values[name] = float(other_hits.mean())
         differences[name] = _difference(
             float(hits.mean() - other_hits.mean()),
             intervals.of_paired_shares(hits, other_hits),
         )
-    losses = _cross_entropy(table, predictions.BASELINE_PREFIX)
+    losses = _cross_entropy(table, prefix)
     values[analysis.CROSS_ENTROPY] = float(losses.mean())
     changes = _cross_entropy(table, "") - losses
     differences[analysis.CROSS_ENTROPY] = _difference(

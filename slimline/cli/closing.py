@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from components.infra_check import rules
-from components.model_evaluator import gate, scores
+from components.model_evaluator import gate, scores, views
 from pipeline import parts, pushed, runs, trained
 from schema import run_files
 from schema.errors import GateError, InfraError
@@ -37,6 +37,7 @@ def describe(summary: "Summary", root: pathlib.Path) -> str:
         **({"warning": "; ".join(summary.findings)} if summary.findings else {}),
         "test": _metrics(summary.metrics, summary.intervals)
         + _majority(summary.per_class),
+        **_views(summary),
         **_cross_validation(summary),
         "weakest": _weakest(summary),
         "baseline": _baseline(summary),
@@ -303,6 +304,12 @@ def _place(name: str) -> tuple[int, int]:
         return 0, int(name.removeprefix("top_"))
     order = ("cross_entropy", "calibration_error", "example_count")
     return 1, order.index(name) if name in order else len(order)
+
+
+def _views(summary: "Summary") -> dict[str, str]:
+    """The line about the figure without test-time views, where the model has some."""
+    told = views.in_words(summary.test_time_views)
+    return {"views": told} if told else {}
 
 
 def _weakest(summary: "Summary") -> str:

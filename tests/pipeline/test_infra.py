@@ -78,3 +78,14 @@ def test_the_stock_validator_leaves_a_mark_only(tmp_path, mark, sentence) -> Non
     assert infra.in_short(report) == sentence
     (rule,) = report["rules"]
     assert rule["is_kept"] is report["is_blessed"] is (mark == "INFRA_BLESSED")
+
+
+def test_what_views_cost_is_told() -> None:
+    assert infra.in_short(REPORT) == (
+        "loaded, 80 of 80 answers equal to training, p99 12 ms, 3.1 MB"
+    )
+    plain = {"plain_latency_ms": {"p50": 1.0, "p99": 4.1, "calls": 100}}
+    assert infra.in_short(REPORT | plain) == (
+        "loaded, 80 of 80 answers equal to training, p99 12 ms (4 ms without test-time"
+        " views), 3.1 MB"
+    )

@@ -77,3 +77,16 @@ def test_a_class_without_test_images_is_not_called_weak(tmp_path: pathlib.Path) 
     weak = card(tmp_path).partition("## Where it is weak")[2].partition("##")[0]
     assert "| ant |" in weak
     assert "bee" not in weak
+
+
+def test_the_figure_without_views_stands_in_the_card(tmp_path: pathlib.Path) -> None:
+    views = {
+        "views": "mirror",
+        "metrics": {"top_1": 0.88},
+        "differences": {"top_1": {"difference": 0.02, "low": -0.01, "high": 0.05}},
+    }
+    assert (
+        "On the same images: top-1 0.8800 without its test-time views (mirror), +0.0200"
+        " with them (95 % interval -0.0100 to +0.0500)."
+    ) in card(tmp_path, test_time_views=views)
+    assert "test-time views" not in card(tmp_path)

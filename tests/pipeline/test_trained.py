@@ -60,3 +60,16 @@ def test_weights_by_name_licence_and_hash() -> None:
     assert trained.start_in_words(start) == (
         "mine (/photos/mine.h5, licence unknown, SHA-256 0123456789ab…)"
     )
+
+
+def test_views_of_the_served_model_are_told() -> None:
+    assert trained.in_short(result(test_time_views="none")) == (
+        "1,200 steps, best at 800: eval top-1 0.9877 (ema weights)"
+    )
+    assert trained.in_short(result(test_time_views="mirror")).endswith(
+        "(ema weights); served with test-time views (mirror)"
+    )
+    layer = result(steps=0, test_time_views="mirror_shift")
+    assert trained.in_short(layer).endswith(
+        "0.9877; served with test-time views (mirror_shift)"
+    )

@@ -190,6 +190,22 @@ def test_a_cross_validation_stands_beside_the_metrics(new_run, tmp_path):
     ) in section(render(run), "metrics")
 
 
+def test_the_figure_without_views_stands_beside_the_metrics(new_run, tmp_path):
+    run = new_run(tmp_path, images=24)
+    views = {
+        "views": "mirror",
+        "metrics": {"top_1": 0.875},
+        "differences": {"top_1": {"difference": 0.04, "low": -0.01, "high": 0.09}},
+    }
+    text = section(rewritten(run, test_time_views=views), "metrics")
+    assert (
+        "On the same images: top-1 0.8750 without its test-time views (mirror), +0.0400"
+        " with them (95 % interval -0.0100 to +0.0900)."
+    ) in text
+    plain = new_run(tmp_path / "plain", images=24)
+    assert "test-time views" not in section(rewritten(plain), "metrics")
+
+
 def test_data_with_what_was_left_out(page):
     text = section(page, "data")
     assert "280 images in 8 classes. All classes have equally many." in text

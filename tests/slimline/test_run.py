@@ -653,3 +653,19 @@ def test_the_end_tells_warnings_and_what_one_answer_for_all_would_reach(make_sum
     text = closing.describe(summary, RUN.parent)
     assert "warning   the averages lag\n" in text
     assert " · always 'cat' 0.8750\n" in text
+
+
+def test_summary_has_the_figure_without_views(make_summary) -> None:
+    views = {
+        "views": "mirror_shift",
+        "metrics": {"top_1": 0.93},
+        "differences": {"top_1": {"difference": 0.01, "low": 0.005, "high": 0.015}},
+    }
+    told = closing.describe(
+        make_summary(RUN, test_time_views=views), pathlib.Path("runs")
+    )
+    assert (
+        "\nviews     top-1 0.9300 without its test-time views (mirror_shift), +0.0100 with"
+        " them (95 % interval +0.0050 to +0.0150)\n"
+    ) in told
+    assert "\nviews " not in closing.describe(make_summary(RUN), pathlib.Path("runs"))

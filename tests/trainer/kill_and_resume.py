@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from trainer import history, training
 from trainer.config import (
+    AugmentationConfig,
     ModelConfig,
     PreprocessingConfig,
     ScheduleConfig,
@@ -28,7 +29,8 @@ from trainer.input_pipeline import Split
 
 EVENTS = ("open", "os.rename", "os.remove", "os.mkdir")
 SIZE_PX = 9
-# A net with every kind of random layer, a rate that moves, plateaus that cut it.
+# A net with every kind of random layer, a rate that moves, plateaus that cut it, and images
+# that follow from the step, the epoch and their own places.
 CONFIG = TrainerConfig(
     PreprocessingConfig(resize_px=SIZE_PX, crop_px=SIZE_PX, channels=1),
     ModelConfig(net="hw_net"),
@@ -44,6 +46,17 @@ CONFIG = TrainerConfig(
         seed=3,
     ),
     ScheduleConfig(name="plateau", plateau_patience=2, warmup_epochs=0.4),
+    AugmentationConfig(
+        pad_crop_px=2,
+        fill="edge",
+        random_resized_crop=0.5,
+        alternating_flip=True,
+        rand_augment_layers=1,
+        random_erasing=0.5,
+        random_erasing_fill="noise",
+        mixup_alpha=0.4,
+        cutmix_alpha=1.0,
+    ),
 )
 
 # Everything that follows an update and lies in a checkpoint, at other steps than eval is

@@ -15,7 +15,7 @@ from serving import encoding, local_model
 from serving.batch_inference import steps
 from serving.local_server import errors, loaded_model, ops, sessions
 from serving.local_server.settings import Settings
-from trainer import evaluation, export, input_pipeline, training
+from trainer import evaluation, explaining, export, input_pipeline, training
 from trainer.config import (
     ModelConfig,
     PreprocessingConfig,
@@ -38,20 +38,28 @@ class Exported:
     weights: str
 
     def trainer_probabilities(self) -> np.ndarray:
+        return self.probabilities(self.split.images, self.config.model.test_time_views)
+
+    def probabilities(self, images: np.ndarray, views: str = "none") -> np.ndarray:
         with evaluation.EvalSession(
-            self.config, self.split, len(LABELS)
+            self.config, self.split, len(LABELS), test_time_views=views
         ) as eval_session:
             return eval_session.probabilities(
-                self.result.checkpoint, self.weights, self.split.images
+                self.result.checkpoint, self.weights, images
             )
 
 
-@pytest.fixture(scope="module", params=["ema", "raw"])
+@pytest.fixture(
+    scope="module",
+    params=[("ema", "none"), ("raw", "mirror"), ("ema", "mirror_shift")],
+    ids="-".join,
+)
 def exported(request, make_fake, tmp_path_factory) -> Exported:
+    weights, views = request.param
     folder = tmp_path_factory.mktemp("export")
     config = TrainerConfig(
         PreprocessingConfig(resize_px=12, crop_px=10, channels=1),
-        ModelConfig(net="resnet_20", image_size_px=8),
+        ModelConfig(net="resnet_20", image_size_px=8, test_time_views=views),
         # Few small steps: saturated probabilities would hide differences.
         TrainConfig(batch_size=8, steps=3, learning_rate=0.001, ema_decay=0.9),
     )
@@ -64,9 +72,9 @@ def exported(request, make_fake, tmp_path_factory) -> Exported:
         fake.transform,
         LABELS,
         result.checkpoint,
-        request.param,
+        weights,
     )
-    return Exported(folder / "1", fake, config, split, result, request.param)
+    return Exported(folder / "1", fake, config, split, result, weights)
 
 
 def example(encoded: bytes) -> bytes:
@@ -268,3 +276,68 @@ def test_weights_differ_between_raw_and_average(exported: Exported) -> None:
             for weights in ("raw", "ema")
         )
     assert np.abs(raw - average).max() > 1e-6
+
+
+def bordered(images: np.ndarray) -> np.ndarray:
+    """Images of 8 px in the middle of 10, as the net takes them out again."""
+    return np.pad(images, [(0, 0), (1, 1), (1, 1), (0, 0)])
+
+
+def test_answers_are_those_of_the_mean_logits_of_the_views(exported: Exported) -> None:
+    """Views made by numpy, each through the evaluation graph on its own."""
+    images = exported.split.images[:, 1:9, 1:9]
+    reflected = np.pad(images, [(0, 0), (1, 1), (1, 1), (0, 0)], mode="reflect")
+    up_left, down_right = reflected[:, 2:, 2:], reflected[:, :8, :8]
+    weights_and_views = {
+        "none": [(1.0, images)],
+        "mirror": [(0.5, images), (0.5, images[:, :, ::-1])],
+        "mirror_shift": [
+            (weight, view[:, :, ::step])
+            for weight, view in ((0.25, images), (0.125, up_left), (0.125, down_right))
+            for step in (1, -1)
+        ],
+    }[exported.config.model.test_time_views]
+    assert sum(weight for weight, _ in weights_and_views) == 1
+    # Logits but for a number an image and view, which softmax does not see.
+    logits = sum(
+        weight * np.log(exported.probabilities(bordered(view)))
+        for weight, view in weights_and_views
+    )
+    powers = np.exp(logits)
+    expected = powers / powers.sum(axis=1, keepdims=True)
+    found = call(exported, export.PREDICT_IMAGES, exported.fake.encoded)
+    np.testing.assert_allclose(found["probabilities"], expected, atol=1e-5)
+    plain = exported.probabilities(exported.split.images)
+    is_plain = exported.config.model.test_time_views == "none"
+    assert (np.abs(expected - plain).max() < 1e-6) == is_plain
+
+
+def test_a_signature_tells_what_it_would_be_without_views(exported: Exported) -> None:
+    model = tf.saved_model.load(str(exported.folder))
+    name = signatures.VIEWS_COMPARED
+    assert (name in model.signatures) == (
+        exported.config.model.test_time_views != "none"
+    )
+    if name not in model.signatures:
+        return
+    examples = tf.constant([example(one) for one in exported.fake.encoded])
+    outputs = model.signatures[name](examples=examples)
+    np.testing.assert_allclose(
+        outputs["probabilities"], exported.trainer_probabilities(), atol=1e-5
+    )
+    np.testing.assert_allclose(
+        outputs["plain_probabilities"],
+        exported.probabilities(exported.split.images),
+        atol=1e-5,
+    )
+
+
+def test_explanations_are_of_the_image_as_it_is(exported: Exported) -> None:
+    encoded = exported.fake.encoded[:4]
+    plain = exported.probabilities(exported.split.images[:4])
+    for explanation, row in zip(
+        explaining.explain(exported.folder, encoded), plain, strict=True
+    ):
+        assert explanation.label == LABELS[row.argmax()]
+        assert explanation.score == pytest.approx(row.max(), abs=1e-5)
+        assert explanation.image.shape == (8, 8, 1)

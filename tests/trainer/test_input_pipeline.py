@@ -12,7 +12,8 @@ from tensorflow.python.autograph.impl import api
 
 from schema import example_labels
 from schema.errors import DataError
-from trainer import input_pipeline
+from trainer import input_pipeline, sampling
+from trainer.augmentation import alternation
 from trainer.config import (
     AugmentationConfig,
     PreprocessingConfig,
@@ -262,3 +263,89 @@ def test_eval_is_read_from_files_after_a_training_graph_was_built(files) -> None
         dataset = input_pipeline.training_batches(split, CONFIG, 2, 0)
         tf.compat.v1.data.make_initializable_iterator(dataset)
         assert sum(len(images) for images, _ in split.batches(16)) == COUNT
+
+
+BALANCED_REPEATS = sampling.balanced_repeats
+
+
+def rare_repeats(labels: np.ndarray, seed: int, epoch: int) -> np.ndarray:
+    return BALANCED_REPEATS((np.arange(COUNT) < RARE).astype(int), seed, epoch)
+
+
+@pytest.fixture
+def passes(monkeypatch: pytest.MonkeyPatch) -> Callable:
+    """Function (split, balanced, count, first_step) -> sides and labels [count, 8]."""
+
+    def keep(
+        images: tf.Tensor,
+        labels: tf.Tensor,
+        config: TrainerConfig,
+        seed: tf.Tensor,
+        num_classes: int,
+        is_mirrored: tf.Tensor | None = None,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        return (labels if is_mirrored is None else is_mirrored), labels
+
+    monkeypatch.setattr(input_pipeline.recipe, "augment", keep)
+    # Labels are numbers of images here, so which are rare is told apart.
+    monkeypatch.setattr(input_pipeline.sampling, "balanced_repeats", rare_repeats)
+
+    def read(
+        split: Split, is_balanced: bool, count: int, first_step: int = 0
+    ) -> tuple[np.ndarray, np.ndarray]:
+        config = dataclasses.replace(
+            with_train(balanced_sampling=is_balanced),
+            augmentation=AugmentationConfig(alternating_flip=True),
+        )
+        dataset = input_pipeline.training_batches(split, config, 2, first_step)
+        found = list(dataset.take(count).as_numpy_iterator())
+        return tuple(map(np.array, zip(*found, strict=True)))
+
+    return read
+
+
+@pytest.mark.parametrize("cache_bytes", [2**30, 0], ids=["memory", "files"])
+def test_two_epochs_in_a_row_show_both_sides(ingested, passes, cache_bytes) -> None:
+    split = load(ingested, cache_bytes)
+    sides, labels = passes(split, False, 20)
+    by_epoch = []
+    for epoch in range(4):
+        rows = slice(5 * epoch, 5 * epoch + 5)
+        order = np.argsort(labels[rows].ravel())
+        by_epoch.append(sides[rows].ravel()[order])
+    assert 10 < by_epoch[0].sum() < 30
+    for epoch in range(1, 4):
+        np.testing.assert_array_equal(by_epoch[epoch], ~by_epoch[epoch - 1])
+    # The order is that without it.
+    np.testing.assert_array_equal(labels, batches(split, CONFIG, 20))
+
+
+@pytest.mark.parametrize("is_balanced", [False, True])
+@pytest.mark.parametrize("cache_bytes", [2**30, 0], ids=["memory", "files"])
+def test_sides_are_the_same_from_a_later_step_on(
+    ingested, passes, cache_bytes, is_balanced
+) -> None:
+    split = load(ingested, cache_bytes)
+    whole = passes(split, is_balanced, 12)
+    for first in (3, 7):
+        rest = passes(split, is_balanced, 12 - first, first)
+        for all_of_it, part in zip(whole, rest, strict=True):
+            np.testing.assert_array_equal(all_of_it[first:], part)
+
+
+@pytest.mark.parametrize("cache_bytes", [2**30, 0], ids=["memory", "files"])
+def test_repeats_of_balanced_sampling_show_both_sides(
+    ingested, passes, cache_bytes
+) -> None:
+    """Passes over an image in one epoch take turns; the next epoch begins with the other."""
+    sides, labels = passes(load(ingested, cache_bytes), True, 10)
+    first_sides = alternation.first_sides(COUNT, CONFIG.train.seed)
+    for epoch in range(2):
+        rows = slice(5 * epoch, 5 * epoch + 5)
+        found, mirrored = labels[rows].ravel(), sides[rows].ravel()
+        repeats = rare_repeats(found, CONFIG.train.seed, epoch)
+        assert repeats.max() > 2
+        np.testing.assert_array_equal(np.bincount(found, minlength=COUNT), repeats)
+        for image, count in enumerate(repeats):
+            turns = first_sides[image] ^ ((epoch + np.arange(count)) % 2 == 1)
+            assert sorted(mirrored[found == image]) == sorted(turns)

@@ -26,10 +26,13 @@ def read(path) -> tuple[list[bytes], np.ndarray]:
     return encoded, np.array(probabilities, np.float32)
 
 
-def test_the_recording_is_what_both_graphs_answer(make_fake, tmp_path) -> None:
+@pytest.mark.parametrize("views", ["none", "mirror_shift"])
+def test_the_recording_is_what_both_graphs_answer(
+    make_fake, tmp_path, views: str
+) -> None:
     config = TrainerConfig(
         PreprocessingConfig(resize_px=12, crop_px=10, channels=1),
-        ModelConfig(net="resnet_20", image_size_px=8),
+        ModelConfig(net="resnet_20", image_size_px=8, test_time_views=views),
         TrainConfig(batch_size=8, steps=2, learning_rate=0.001, ema_decay=0.9),
     )
     fake = make_fake(config.preprocessing)
@@ -46,7 +49,9 @@ def test_the_recording_is_what_both_graphs_answer(make_fake, tmp_path) -> None:
         [one.numpy() for one in tf.data.TFRecordDataset(split.files, "GZIP").take(20)],
         fake.transform,
     )
-    with evaluation.EvalSession(config, split, len(LABELS)) as session:
+    with evaluation.EvalSession(
+        config, split, len(LABELS), test_time_views=views
+    ) as session:
         expected = session.probabilities(result.checkpoint, "ema", images)
         others = session.probabilities(result.checkpoint, "raw", images)
     np.testing.assert_array_equal(probabilities, expected)

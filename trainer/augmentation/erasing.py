@@ -1,6 +1,12 @@
-"""Parts of an image that are lost: single px, or a square."""
+"""Parts of an image that are lost: single px, a square or a rectangle."""
 
 import tensorflow as tf
+
+from trainer.augmentation import rectangles
+
+# Of the image, at least, and width to height of the rectangle of random erasing.
+ERASED_SHARE = 0.02
+ERASED_ASPECTS = (0.3, 1 / 0.3)
 
 
 def salt_and_pepper(images: tf.Tensor, seed: tf.Tensor, share: float) -> tf.Tensor:
@@ -26,15 +32,61 @@ def cutout(images: tf.Tensor, seed: tf.Tensor, side_px: int) -> tf.Tensor:
     return tf.where(is_erased, tf.zeros_like(images), images)
 
 
+def random_erasing(
+    images: tf.Tensor,
+    seed: tf.Tensor,
+    probability: float,
+    largest_share: float,
+    fill: str = "zero",
+) -> tf.Tensor:
+    """Overwrites a rectangle inside each image, with `probability`.
+
+    Args:
+      images: of any shape.
+      seed: integers [2].
+      probability: that an image loses one.
+      largest_share: the area is between 0.02 and this share of the image's; the aspect
+        is 0.3 to 1 / 0.3. Where ten tries do not fit, the image stays as it is.
+      fill: 'zero', or 'noise': each value anew, uniform between the lowest and the
+        highest of the image.
+
+    Reference: Zhong et al., arXiv:1708.04896, section 3.2; sides and places as in
+      torchvision's RandomErasing.
+    """
+    batch, height_px, width_px = _sides(images)
+    cut = rectangles.draw(
+        images,
+        seed,
+        (ERASED_SHARE, largest_share),
+        ERASED_ASPECTS,
+        (height_px - 1, width_px - 1),
+    )
+    drawn = tf.random.stateless_uniform([batch, 1], _fold(seed, 4)) < probability
+    row, column = tf.range(height_px)[None, :], tf.range(width_px)[None, :]
+    is_row = (row >= cut.top) & (row < cut.top + cut.height) & cut.is_found & drawn
+    is_column = (column >= cut.left) & (column < cut.left + cut.width)
+    is_erased = is_row[:, :, None, None] & is_column[:, None, :, None]
+    if fill == "zero":
+        return tf.where(is_erased, tf.zeros_like(images), images)
+    highest = tf.reduce_max(images, axis=[1, 2, 3], keepdims=True)
+    lowest = tf.reduce_min(images, axis=[1, 2, 3], keepdims=True)
+    noise = tf.random.stateless_uniform(tf.shape(images), _fold(seed, 5))
+    return tf.where(is_erased, lowest + noise * (highest - lowest), images)
+
+
 def _is_in_span(
     batch: tf.Tensor, length_px: int, span_px: int, seed: tf.Tensor, axis: int
 ) -> tf.Tensor:
     """[batch, length_px], true in a span of `span_px` about a px drawn at random."""
-    axis_seed = tf.random.experimental.stateless_fold_in(seed, axis)
+    axis_seed = _fold(seed, axis)
     centre = tf.random.stateless_uniform([batch, 1], axis_seed, 0, length_px, tf.int32)
     first = centre - span_px // 2
     place = tf.range(length_px)[None, :]
     return (place >= first) & (place < first + span_px)
+
+
+def _fold(seed: tf.Tensor, place: int) -> tf.Tensor:
+    return tf.random.experimental.stateless_fold_in(seed, place)
 
 
 def _sides(images: tf.Tensor) -> tuple[tf.Tensor, int, int]:

@@ -5,6 +5,10 @@ import math
 import tensorflow as tf
 
 from schema import errors
+from trainer.augmentation import limits, projection, rectangles
+
+# Width to height of a random resized crop.
+CROP_ASPECTS = (3 / 4, 4 / 3)
 
 
 def flip_left_right(
@@ -13,6 +17,20 @@ def flip_left_right(
     """Mirrors each image left to right with `probability`."""
     is_flipped = _draws(images, seed) < probability
     return _mirror(images, is_rows=tf.zeros_like(is_flipped), is_columns=is_flipped)
+
+
+def alternating_flip(
+    images: tf.Tensor, seed: tf.Tensor, is_mirrored: tf.Tensor | None = None
+) -> tf.Tensor:
+    """Mirrors left to right the images that `is_mirrored` says, bool [batch].
+
+    None is for images whose epoch is unknown: each is mirrored with probability 0.5, as in
+    the first epoch.
+    """
+    if is_mirrored is None:
+        return flip_left_right(images, seed)
+    is_columns = is_mirrored[:, None]
+    return _mirror(images, is_rows=tf.zeros_like(is_columns), is_columns=is_columns)
 
 
 def flip_up_down(
@@ -46,10 +64,24 @@ def pad_crop(
 ) -> tf.Tensor:
     """Adds `pad_px` px on each side, then crops each image at random to its old size.
 
-    They are zeros, or those of the edge, by `fill`. Reference: He et al., arXiv:1512.03385,
-    section 4.2, with 4 px.
+    Args:
+      images: of any shape.
+      seed: integers [2].
+      pad_px: less than each side.
+      fill: zeros ('zero'), the nearest px ('edge'), or the image mirrored at its edge
+        px, which are not repeated ('reflect').
+
+    Reference: He et al., arXiv:1512.03385, section 4.2, with 4 px.
     """
     height_px, width_px = images.shape[1:3]
+    if fill == "reflect":
+        top = _draws(images, seed, -pad_px, pad_px + 1, tf.int32, fold=0)
+        left = _draws(images, seed, -pad_px, pad_px + 1, tf.int32, fold=1)
+        return _gather_px(
+            images,
+            _reflected(top + tf.range(height_px), height_px),
+            _reflected(left + tf.range(width_px), width_px),
+        )
     sides = [pad_px, pad_px]
     if fill == "edge":
         rows = _repeat_edges(height_px, pad_px)
@@ -89,7 +121,44 @@ def random_square_crop(
     zero = tf.zeros_like(zoom)
     # Px centres lie at halves.
     rows = [zoom, zero, left + 0.5 * (zoom - 1), zero, zoom, top + 0.5 * (zoom - 1)]
-    return _project(images, rows, fill_mode="NEAREST")
+    return projection.project(images, rows, fill_mode="NEAREST")
+
+
+def random_resized_crop(
+    images: tf.Tensor, seed: tf.Tensor, smallest_share: float
+) -> tf.Tensor:
+    """Cuts a random rectangle out of each image and resizes it to the whole image.
+
+    As torchvision's RandomResizedCrop, but for the rim: the interpolation sees the px beside
+    the rectangle, where torchvision repeats its own.
+
+    Args:
+      images: square.
+      seed: integers [2].
+      smallest_share: the area of the rectangle is between this share of the image's and
+        all of it; its width is 3/4 to 4/3 of its height. Where ten tries do not fit, the
+        image stays as it is.
+
+    Returns:
+      Of the same shape, bilinear.
+
+    Reference: Szegedy et al., arXiv:1409.4842, section 6, with 0.08.
+    """
+    height_px, width_px = images.shape[1:3]
+    cut = rectangles.draw(
+        images, seed, (smallest_share, 1.0), CROP_ASPECTS, (height_px, width_px)
+    )
+    zoom_x = tf.where(cut.is_found, tf.cast(cut.width, tf.float32) / width_px, 1.0)
+    zoom_y = tf.where(cut.is_found, tf.cast(cut.height, tf.float32) / height_px, 1.0)
+    left, top = (
+        tf.cast(tf.where(cut.is_found, place, 0), tf.float32)
+        for place in (cut.left, cut.top)
+    )
+    zero = tf.zeros_like(zoom_x)
+    # Px centres lie at halves.
+    rows = [zoom_x, zero, left + 0.5 * (zoom_x - 1)]
+    rows += [zero, zoom_y, top + 0.5 * (zoom_y - 1)]
+    return projection.project(images, rows, fill_mode="NEAREST")
 
 
 def affine(
@@ -108,7 +177,8 @@ def affine(
       rotation_degrees: largest angle, either way; positive ones turn against the clock.
       scale: the size changes by a factor between 1 - scale and 1 + scale.
       shift: largest move along each axis, as a share of that side.
-      fill: what comes in from outside: 'zero', about the mean, or 'edge', the nearest px.
+      fill: what comes in from outside: 'zero', about the mean, 'edge', the nearest px, or
+        'reflect', the image mirrored at its edge px, which are not repeated.
 
     Returns:
       Of the same shape, bilinear.
@@ -119,21 +189,29 @@ def affine(
     factor = _draws(images, seed, 1.0 - scale, 1.0 + scale, fold=1)
     right = width_px * _draws(images, seed, -shift, shift, fold=2)
     down = height_px * _draws(images, seed, -shift, shift, fold=3)
-    # The op wants the way back: from the place of a px in the result to its source.
     cosine, sine = tf.cos(angle) / factor, tf.sin(angle) / factor
     centre_x, centre_y = (width_px - 1) / 2, (height_px - 1) / 2
     from_x, from_y = centre_x + right, centre_y + down
-    return _project(
+    left_px = top_px = 0
+    if fill == "reflect":
+        moves = (rotation_degrees, scale, shift)
+        left_px = limits.reach_px(width_px, height_px, *moves)
+        top_px = limits.reach_px(height_px, width_px, *moves)
+        borders = [[0, 0], [top_px, top_px], [left_px, left_px], [0, 0]]
+        images = tf.pad(images, borders, mode="REFLECT")
+    # The op wants the way back: from the place of a px in the result to its source.
+    return projection.project(
         images,
         [
             cosine,
             -sine,
-            centre_x - cosine * from_x + sine * from_y,
+            left_px + centre_x - cosine * from_x + sine * from_y,
             sine,
             cosine,
-            centre_y - sine * from_x - cosine * from_y,
+            top_px + centre_y - sine * from_x - cosine * from_y,
         ],
-        fill_mode="NEAREST" if fill == "edge" else "CONSTANT",
+        fill_mode="CONSTANT" if fill == "zero" else "NEAREST",
+        size_px=(height_px, width_px),
     )
 
 
@@ -170,6 +248,11 @@ def _repeat_edges(size_px: int, pad_px: int) -> tf.Tensor:
     return tf.clip_by_value(tf.range(-pad_px, size_px + pad_px), 0, size_px - 1)
 
 
+def _reflected(places: tf.Tensor, size_px: int) -> tf.Tensor:
+    """Places along an axis, those outside mirrored at the first and the last px."""
+    return size_px - 1 - tf.abs(size_px - 1 - tf.abs(places))
+
+
 def _mirror(images: tf.Tensor, is_rows: tf.Tensor, is_columns: tf.Tensor) -> tf.Tensor:
     height_px, width_px = images.shape[1:3]
     rows, columns = tf.range(height_px)[None, :], tf.range(width_px)[None, :]
@@ -200,20 +283,6 @@ def _gather_px(images: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor) -> tf.Ten
     first_px = (first_rows + rows) * stored_width_px
     indices = first_px[:, :, None] + columns[:, None, :]
     return tf.gather(tf.reshape(images, [-1, channels]), indices)
-
-
-def _project(images: tf.Tensor, rows: list[tf.Tensor], fill_mode: str) -> tf.Tensor:
-    """Each image through its affine matrix, given as two rows of three [batch, 1]."""
-    last_row = [tf.zeros_like(rows[0]), tf.zeros_like(rows[0])]
-    projected = tf.raw_ops.ImageProjectiveTransformV3(
-        images=images,
-        transforms=tf.concat([*rows, *last_row], axis=1),
-        output_shape=tf.constant(images.shape[1:3].as_list(), tf.int32),
-        fill_value=0.0,
-        interpolation="BILINEAR",
-        fill_mode=fill_mode,
-    )
-    return tf.ensure_shape(projected, images.shape)
 
 
 def _check_size(images: tf.Tensor, image_size_px: int) -> None:

@@ -4,12 +4,14 @@ import numpy as np
 import tensorflow as tf
 
 from trainer import preprocessing
-from trainer.augmentation import geometry, recipe
+from trainer.augmentation import alternation, geometry, recipe
 from trainer.config import TrainerConfig
 
 
 def preview(encoded: list[bytes], config: TrainerConfig, variants: int) -> np.ndarray:
     """The images as preprocessed, and as the first `variants` steps would see them.
+
+    For `alternating_flip` each step is an epoch.
 
     Standardisation by data set takes mean and variance of these images alone, so light
     is nearly, not exactly, that of a training. The px go back to gray levels by the map
@@ -30,11 +32,17 @@ def preview(encoded: list[bytes], config: TrainerConfig, variants: int) -> np.nd
     images = _standardise(levels, config)
     labels = tf.range(len(encoded), dtype=tf.int64)
     plain = geometry.central_crop(tf.constant(images), config.image_size_px)
+    first_sides = alternation.first_sides(len(encoded), config.train.seed)
     columns = [plain.numpy()]
     for step in range(variants):
         seed = tf.constant([config.train.seed, step], tf.int64)
         changed, _ = recipe.augment(
-            tf.constant(images), labels, config, seed, len(encoded)
+            tf.constant(images),
+            labels,
+            config,
+            seed,
+            len(encoded),
+            alternation.is_mirrored(tf.constant(first_sides), step),
         )
         columns.append(changed.numpy())
     slope, offset = _way_back(images, levels)

@@ -37,6 +37,7 @@ class Toy:
       shift: added to the probability of the first class.
       batch_shift: the same, but for batches of several images only.
       method: of the signature `classify`.
+      has_views: whether it has the signature that tells what it would be without views.
     """
 
     asset: tuple[str, ...] | None = LABELS
@@ -46,6 +47,7 @@ class Toy:
     shift: float = 0.0
     batch_shift: float = 0.0
     method: str = "tensorflow/serving/classify"
+    has_views: bool = False
 
     def as_classify(self, inputs, outputs):
         """The signature `classify`, of the toy's method."""
@@ -104,11 +106,26 @@ def export(tmp_path: pathlib.Path) -> Callable[..., pathlib.Path]:
                     },
                 ),
             }
+            chosen = {name: definitions[name] for name in toy.signatures}
+            if toy.has_views:
+                answer = _outputs(parsed[features.ENCODED], toy)
+                plain = _outputs(images, dataclasses.replace(toy, shift=0.5))
+                chosen[signatures.VIEWS_COMPARED] = (
+                    v1.saved_model.predict_signature_def(
+                        {"examples": examples},
+                        {
+                            signatures.PROBABILITIES: answer[signatures.PROBABILITIES],
+                            signatures.PLAIN_PROBABILITIES: plain[
+                                signatures.PROBABILITIES
+                            ],
+                        },
+                    )
+                )
             writer = v1.saved_model.Builder(str(folder))
             writer.add_meta_graph_and_variables(
                 session,
                 [tf.saved_model.SERVING],
-                signature_def_map={name: definitions[name] for name in toy.signatures},
+                signature_def_map=chosen,
                 assets_collection=v1.get_collection(v1.GraphKeys.ASSET_FILEPATHS),
             )
             writer.save()

@@ -79,6 +79,7 @@ def test_a_right_model_keeps_every_rule(check, toy) -> None:
     latency = report["latency_ms"]
     assert 0 < latency["p50"] <= latency["p99"]
     assert latency["calls"] == 100
+    assert report["plain_latency_ms"] is None
     assert found["max_latency_ms"]["sentence"] == (
         f"p99 latency {latency['p99']:.1f} ms ≤ 60000 ms allowed"
     )
@@ -192,6 +193,18 @@ def test_too_slow_and_too_large(check, toy) -> None:
         f"p99 latency {p99:.1f} ms, at most 1e-06 ms allowed",
         f"size {size:.1f} MB, at most 0.001 MB allowed",
     ]
+
+
+def test_what_views_cost_is_told(check, toy) -> None:
+    """Timed beside the answers, and no answer is held against it."""
+    report = check(toy(has_views=True))
+    assert report["is_blessed"]
+    views, plain = report["latency_ms"], report["plain_latency_ms"]
+    assert plain["calls"] == views["calls"] == 100
+    assert by_name(report)["max_latency_ms"]["sentence"] == (
+        f"p99 latency {views['p99']:.1f} ms, p50 {views['p50']:.1f} ms with test-time views"
+        f" (without them p99 {plain['p99']:.1f} ms, p50 {plain['p50']:.1f} ms)"
+    )
 
 
 def test_a_wider_limit_lets_a_difference_through(check, toy) -> None:

@@ -27,6 +27,7 @@ from components.model_evaluator import (
     gate,
     predictions,
     verdict,
+    views,
 )
 from pipeline import engines
 from schema import features, images
@@ -119,6 +120,11 @@ def baseline_of(evaluated: Evaluated) -> classes.Baseline | None:
 @pytest.fixture(scope="module")
 def figures(evaluated: Evaluated) -> dict[str, Any]:
     return verdict.measure(evaluated.uri, SETTINGS, baseline_of(evaluated))
+
+
+def test_a_model_without_views_has_no_figure_without_them(figures) -> None:
+    assert figures["test_time_views"] is None
+    assert views.in_words(None) == ""
 
 
 def test_headline_metrics_are_those_of_scikit_learn(
@@ -265,6 +271,61 @@ def test_probabilities_follow_the_names(
     np.testing.assert_array_equal(found, [aligned])
 
 
+@pytest.mark.parametrize("before", [(), OTHER_LABELS], ids=["alone", "with_baseline"])
+def test_a_model_with_views_is_measured_without_them_too(
+    tmp_path: pathlib.Path, before: tuple[str, ...]
+) -> None:
+    """In one pass; the gate judges what is served."""
+    file = tmp_path / "examples.gz"
+    examples = _write(file, np.random.default_rng(5))
+    candidate = tmp_path / "candidate"
+    models = {analysis.CANDIDATE: _model(candidate, 1, len(LABELS), plain_seed=9)}
+    if before:
+        models[analysis.BASELINE] = _model(
+            tmp_path / "baseline", 2, len(before), plain_seed=8
+        )
+    uri = str(tmp_path / "artifact")
+    analysis.run(
+        functools.partial(_read, str(file)),
+        models,
+        SETTINGS,
+        pathlib.Path(uri),
+        lambda: beam.Pipeline(argv=engines.local()),
+        before,
+    )
+    baseline = classes.Baseline("6", before) if before else None
+    figures = verdict.measure(uri, SETTINGS, baseline, candidate)
+    serialised = [example.SerializeToString() for example in examples]
+    labels = np.array(
+        [
+            example.features.feature[features.LABEL].int64_list.value[0]
+            for example in examples
+        ]
+    )
+    for name, value in _scikit_learn(
+        labels, _predict(str(candidate), serialised)
+    ).items():
+        assert figures["metrics"][name] == pytest.approx(value, abs=1e-6), name
+    loaded = tf.saved_model.load(str(candidate))
+    plain = loaded.signatures["views_compared"](examples=tf.constant(serialised))
+    without = figures["test_time_views"]
+    assert without["views"] == "mirror"
+    expected = _headline(labels, plain["plain_probabilities"].numpy(), len(LABELS))
+    assert without["metrics"].keys() == expected.keys()
+    for name, value in expected.items():
+        assert without["metrics"][name] == pytest.approx(value, abs=1e-5), name
+        difference = without["differences"][name]
+        gain = figures["metrics"][name] - value
+        assert difference["difference"] == pytest.approx(gain, abs=1e-5)
+        assert difference["low"] <= difference["difference"] <= difference["high"]
+    assert views.in_words(without) == (
+        f"top-1 {expected['top_1']:.4f} without its test-time views (mirror),"
+        f" {without['differences']['top_1']['difference']:+.4f} with them (95 % interval"
+        f" {without['differences']['top_1']['low']:+.4f} to"
+        f" {without['differences']['top_1']['high']:+.4f})"
+    )
+
+
 def test_top_k_of_a_baseline_with_no_more_classes_than_k_is_left_out() -> None:
     """It would be 1, whatever the model answers."""
     table = pd.DataFrame(
@@ -407,27 +468,50 @@ def _read(file: str, pipeline: beam.Pipeline) -> beam.PCollection:
     return pipeline | source.BeamSource()
 
 
-def _model(folder: pathlib.Path, seed: int, num_classes: int) -> str:
-    """A SavedModel with the signature of ours and weights of noise."""
+def _model(
+    folder: pathlib.Path, seed: int, num_classes: int, plain_seed: int = 0
+) -> str:
+    """A SavedModel with the signature of ours and weights of noise.
+
+    With `plain_seed` it has test-time views, and other weights for the images as they are.
+    """
     with tf.Graph().as_default(), v1.Session() as session:
         examples = v1.placeholder(tf.string, [None])
         encoded = tf.io.parse_example(
             examples, {features.ENCODED: tf.io.FixedLenFeature([], tf.string)}
         )[features.ENCODED]
         pixels = tf.map_fn(_decode, encoded, fn_output_signature=tf.float32)
-        weights = np.random.default_rng(seed).normal(
-            size=[SIZE_PX * SIZE_PX * 3, num_classes]
-        )
         flat = tf.reshape(pixels, [-1, SIZE_PX * SIZE_PX * 3])
-        probabilities = tf.nn.softmax(tf.matmul(flat, weights.astype(np.float32)))
-        v1.saved_model.simple_save(
-            session,
-            str(folder),
-            {"examples": examples},
-            # TFMA unpacks a single output.
-            {"probabilities": probabilities, "scores": tf.sort(probabilities)},
+        probabilities, plain = (
+            tf.nn.softmax(tf.matmul(flat, _noise(each, num_classes)))
+            for each in (seed, plain_seed)
         )
+        # TFMA unpacks a single output.
+        outputs = {"probabilities": probabilities, "scores": tf.sort(probabilities)}
+        names = {"serving_default": outputs}
+        if plain_seed:
+            compared = {"probabilities": probabilities, "plain_probabilities": plain}
+            names["views_compared"] = compared
+        writer = v1.saved_model.Builder(str(folder))
+        writer.add_meta_graph_and_variables(
+            session,
+            [tf.saved_model.SERVING],
+            {
+                name: v1.saved_model.predict_signature_def({"examples": examples}, each)
+                for name, each in names.items()
+            },
+        )
+        writer.save()
+    if plain_seed:
+        extra = folder / "assets.extra"
+        extra.mkdir()
+        (extra / "test_time_views.json").write_text('"mirror"')
     return str(folder)
+
+
+def _noise(seed: int, num_classes: int) -> np.ndarray:
+    random = np.random.default_rng(seed)
+    return random.normal(size=[SIZE_PX * SIZE_PX * 3, num_classes]).astype(np.float32)
 
 
 def _decode(encoded: tf.Tensor) -> tf.Tensor:

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy import ndimage
 
 from schema import errors
-from trainer.augmentation import geometry, recipe
+from trainer.augmentation import geometry, limits, recipe
 
 
 def windows(image, side):
@@ -234,3 +235,110 @@ def draw_largest(monkeypatch: pytest.MonkeyPatch) -> None:
         "_draws",
         lambda images, seed, low, high, **_: tf.fill([images.shape[0], 1], high),
     )
+
+
+def test_pad_crop_reflects_without_the_edge(run, numbered):
+    """As numpy's and PyTorch's 'reflect'."""
+    images = numbered(200, 4, channels=3)
+    outputs = run(images, [("pad_crop", {"pad_px": 2, "fill": "reflect"})])
+    padded = np.pad(images, [(0, 0), (2, 2), (2, 2), (0, 0)], mode="reflect")
+    places = set()
+    for image, output in zip(padded, outputs, strict=True):
+        found = [np.array_equal(output, window) for window in windows(image, 4)]
+        places.add(found.index(True))
+    assert places == set(range(25))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"rotation_degrees": 40.0},
+        {"scale": 0.3, "shift": 0.1},
+        {"rotation_degrees": 20.0, "scale": 0.2, "shift": 0.15},
+    ],
+)
+def test_affine_reflects_as_scipy_does(change, monkeypatch):
+    """Its mode 'mirror' does not repeat the edge px."""
+    images = np.random.default_rng(3).normal(size=[2, 12, 12, 3]).astype(np.float32)
+    # Not the largest factor: the smallest looks farthest outside.
+    draw_largest(monkeypatch)
+    factor = 1 + change.get("scale", 0)
+    outputs = geometry.affine(tf.constant(images), (1, 2), **change, fill="reflect")
+    angle = np.radians(change.get("rotation_degrees", 0))
+    # Rows before columns, and from the result back to the source.
+    back = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    back /= factor
+    centre = np.full(2, 5.5)
+    offset = centre - back @ (centre + 12 * change.get("shift", 0))
+    for image, output in zip(images, outputs.numpy(), strict=True):
+        for channel in range(3):
+            expected = ndimage.affine_transform(
+                image[..., channel], back, offset, order=1, mode="mirror"
+            )
+            np.testing.assert_allclose(output[..., channel], expected, atol=1e-4)
+
+
+def test_affine_never_looks_beyond_its_reflected_border(run):
+    """Every px is one of the image, whatever is drawn: a border too narrow repeats one."""
+    change = {"rotation_degrees": 45.0, "scale": 0.1, "shift": 0.05}
+    assert limits.reach_px(16, 16, *change.values()) < 16
+    ramp = np.arange(16, dtype=np.float32)
+    images = np.tile(ramp[None, None, :, None], [500, 16, 1, 1])
+    outputs = run(images, [("affine", change | {"fill": "reflect"})])
+    # A ramp reflected has slopes of 1 or -1 in its source, scaled by at most 1 / 0.9; a
+    # repeated px would make a flat spot of two px or more along one of the axes.
+    steps = np.hypot(
+        np.diff(outputs, axis=1)[:, :, :-1], np.diff(outputs, axis=2)[:, :-1]
+    )
+    flat = steps[:, :, :, 0] < 1e-3
+    assert not (flat[:, 1:, 1:] & flat[:, :-1, :-1]).any()
+
+
+def test_alternating_flip_by_hand(numbered):
+    images = numbered(3, 4, 2)
+    sides = tf.constant([True, False, True])
+    outputs = geometry.alternating_flip(tf.constant(images), (1, 2), sides).numpy()
+    np.testing.assert_array_equal(outputs[[0, 2]], images[[0, 2], :, ::-1])
+    np.testing.assert_array_equal(outputs[1], images[1])
+
+
+def test_random_resized_crop_is_the_bilinear_rectangle(run):
+    """Against numpy, by the rectangles that two ramps show."""
+    side, count = 20, 400
+    rows, columns = np.meshgrid(np.arange(side), np.arange(side), indexing="ij")
+    noise = np.random.default_rng(1).normal(size=[side, side])
+    image = np.stack([rows, columns, noise], axis=-1).astype(np.float32)
+    outputs = run(
+        np.tile(image, [count, 1, 1, 1]),
+        [("random_resized_crop", {"smallest_share": 0.1})],
+    )
+    shares, aspects = [], []
+    for output in outputs:
+        # From the middle, where no rim is near.
+        spans = [
+            np.diff(output[8:12, 8, 0]).mean() * side,
+            np.diff(output[8, 8:12, 1]).mean() * side,
+        ]
+        starts = [
+            output[9, 9, channel] - (9.5 * span / side - 0.5)
+            for channel, span in enumerate(spans)
+        ]
+        np.testing.assert_allclose(spans, np.round(spans), atol=1e-3)
+        np.testing.assert_allclose(starts, np.round(starts), atol=1e-3)
+        height, width = np.round(spans)
+        places = [
+            np.clip(
+                np.round(start) + (np.arange(side) + 0.5) * span / side - 0.5, 0, 19
+            )
+            for start, span in zip(starts, (height, width), strict=True)
+        ]
+        expected = ndimage.map_coordinates(
+            noise, np.meshgrid(*places, indexing="ij"), order=1, mode="nearest"
+        )
+        np.testing.assert_allclose(output[..., 2], expected, atol=1e-4)
+        shares.append(height * width / side**2)
+        aspects.append(width / height)
+    assert 0.1 - 0.03 < min(shares) < 0.13
+    assert 0.9 < max(shares) <= 1
+    assert min(aspects) < 0.8
+    assert max(aspects) > 1.25

@@ -54,3 +54,44 @@ def test_smaller_images_show_the_centre_first(pixels):
     grid = preview.preview([encode(image) for image in pixels], config, 1)
     np.testing.assert_allclose(grid[:, 0].astype(int), pixels[:, 2:6, 2:6], atol=1)
     assert grid.shape == (4, 2, 4, 4, pixels.shape[-1])
+
+
+def test_an_alternating_flip_shows_both_sides_in_turn(pixels):
+    config = TrainerConfig(
+        PreprocessingConfig(resize_px=8, crop_px=8, channels=pixels.shape[-1]),
+        augmentation=AugmentationConfig(alternating_flip=True),
+    )
+    grid = preview.preview([encode(image) for image in pixels], config, 4).astype(int)
+    for first, second in zip((1, 2, 3), (2, 3, 4), strict=True):
+        mirrored = grid[:, first, :, ::-1]
+        np.testing.assert_allclose(grid[:, second], mirrored, atol=1)
+    is_kept = (abs(grid[:, 1] - grid[:, 0]) <= 1).all(axis=(1, 2, 3))
+    is_mirrored = (abs(grid[:, 1] - grid[:, 0, :, ::-1]) <= 1).all(axis=(1, 2, 3))
+    assert (is_kept ^ is_mirrored).all()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"rand_augment_layers": 2},
+        {"trivial_augment": True},
+        {"random_resized_crop": 0.3},
+        {"random_erasing": 1.0, "random_erasing_fill": "noise"},
+        {"mixup_alpha": 0.4, "cutmix_alpha": 1.0},
+        {"pad_crop_px": 3, "fill": "reflect"},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_each_way_of_changing_can_be_looked_at(pixels, changes):
+    config = TrainerConfig(
+        PreprocessingConfig(
+            resize_px=8,
+            crop_px=8,
+            channels=pixels.shape[-1],
+            standardise="minus_one_to_one",
+        ),
+        augmentation=AugmentationConfig(**changes),
+    )
+    grid = preview.preview([encode(image) for image in pixels], config, 4)
+    np.testing.assert_allclose(grid[:, 0].astype(int), pixels, atol=1)
+    assert (grid[:, 1:] != grid[:, :1]).any()
