@@ -79,6 +79,40 @@ def cifar10_resnet_20() -> PipelineConfig:
     )
 
 
+def cifar10_fast() -> PipelineConfig:
+    """The net and the recipe of airbench94 with Muon, on CIFAR-10."""
+    return PipelineConfig(
+        name="cifar10_fast",
+        data=DataConfig(contract="cifar10", eval_fraction=0.04),
+        preprocessing=PreprocessingConfig(
+            resize_px=32, crop_px=32, standardise="dataset"
+        ),
+        model=ModelConfig(
+            net="airbench94", whitening=True, test_time_views="mirror_shift"
+        ),
+        augmentation=AugmentationConfig(
+            alternating_flip=True, pad_crop_px=2, fill="reflect"
+        ),
+        train=TrainConfig(
+            batch_size=2000,
+            epochs=8,
+            optimizer="muon",
+            learning_rate=0.24,
+            muon_momentum=0.6,
+            momentum=0.85,
+            norm_rate_factor=440,
+            first_rate_factor=440,
+            head_rate_factor=6.9,
+            weight_decay=2.4e-3,
+            label_smoothing=0.2,
+            ema_decay=0.0,
+            eval_every_epochs=2,
+        ),
+        schedule=ScheduleConfig(name="polynomial", warmup_epochs=0),
+        evaluation=EvaluationConfig(min_top_1=0.9),
+    )
+
+
 def cifar10_inception_v2() -> PipelineConfig:
     """Inception-v2 on CIFAR-10, enlarged to 56 px.
 

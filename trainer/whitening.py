@@ -85,13 +85,7 @@ def filters(batches: Iterable[np.ndarray], layer: Layer) -> np.ndarray:
     patches_seen, images_left = 0, IMAGES
     for images in batches:
         images = images[:images_left]
-        windows = np.lib.stride_tricks.sliding_window_view(
-            images, layer.sides, axis=(1, 2)
-        )
-        # [batch, rows, columns, channels, height, width] -> [patches, height, width, channels]
-        patches = windows.transpose(0, 1, 2, 4, 5, 3).reshape(
-            -1, layer.sides[0] * layer.sides[1] * images.shape[3]
-        )
+        patches = _patches(images, *layer.sides)
         products = products + patches.T.astype(np.float64) @ patches
         patches_seen += len(patches)
         images_left -= len(images)
@@ -104,3 +98,16 @@ def filters(batches: Iterable[np.ndarray], layer: Layer) -> np.ndarray:
     both = np.concatenate([white, -white], axis=1)[:, : layer.count]
     channels = len(both) // (layer.sides[0] * layer.sides[1])
     return both.reshape(*layer.sides, channels, layer.count).astype(np.float32)
+
+
+def _patches(images: np.ndarray, height_px: int, width_px: int) -> np.ndarray:
+    """All windows of so many px, [patches, height * width * channels]."""
+    rows = images.shape[1] - height_px + 1
+    columns = images.shape[2] - width_px + 1
+    parts = [
+        images[:, top : top + rows, left : left + columns]
+        for top in range(height_px)
+        for left in range(width_px)
+    ]
+    joined = np.concatenate(parts, axis=3)
+    return joined.reshape(-1, joined.shape[3])

@@ -350,10 +350,10 @@ class Scale(Block):
 class Logits:
     """The head: fully connected to the classes, always linear."""
 
-    has_bias: bool = True
     weight_init: WeightInit | None = None
     bias: float = 0.0
     regularised: bool | None = None
+    has_bias: bool = True
 
 
 @dataclass(frozen=True)
