@@ -375,6 +375,7 @@ def photos() -> PipelineConfig:
 EXPERIMENTS: dict[str, Callable[[], PipelineConfig]] = {
     "digits_resnet_20": digits_resnet_20,
     "cifar10_resnet_20": cifar10_resnet_20,
+    "cifar10_fast": cifar10_fast,
     "cifar10_inception_v2": cifar10_inception_v2,
     "mnist_resnet_34": mnist_resnet_34,
     "mnist_mlp_bn": mnist_mlp_bn,
