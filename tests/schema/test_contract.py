@@ -10,6 +10,7 @@ from schema.errors import ConfigError, DataError
 PACKAGED = {
     "digits": (10, 8, "0", "9"),
     "mnist": (10, 28, "0", "9"),
+    "fashion_mnist": (10, 28, "T-shirt/top", "Ankle boot"),
     "cifar10": (10, 32, "airplane", "truck"),
     "cifar100": (100, 32, "apple", "worm"),
 }
@@ -60,7 +61,7 @@ def test_finds_a_contract_by_folder(tmp_path):
 def test_says_which_contracts_there_are(tmp_path):
     with pytest.raises(ConfigError) as caught:
         contract.find(str(tmp_path))
-    assert "cifar10, cifar100, digits, mnist" in caught.value.expected
+    assert "cifar10, cifar100, digits, fashion_mnist, mnist" in caught.value.expected
     assert "slimline data init" in caught.value.tip
 
 
