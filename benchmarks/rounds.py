@@ -12,6 +12,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pipeline.scheduling import command_runner
+
 ROOT = pathlib.Path(__file__).parents[1]
 ROUND_SECONDS = 6.0
 # Between two rounds: what the last one left to finish (threads, prefetching) does so.
@@ -60,6 +62,7 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             text=True,
+            preexec_fn=command_runner.die_with_parent(os.getpid()),
             env=os.environ
             | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "2"}
             | dict(contender.environment),

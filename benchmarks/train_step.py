@@ -17,7 +17,8 @@ import machine
 import rounds
 
 from schema.errors import ConfigError
-from trainer.nets import registry
+from trainer import precision
+from trainer.nets import geometry, registry
 from trainer.nets.blocks import NetSpec
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -45,12 +46,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measures and writes; 0, or 2 with a sentence where it cannot."""
     options = _parser().parse_args(arguments)
     try:
-        modes = choose_modes(options.peers.split(","), options.precision)
         nets = [registry.find(net) for net in options.net or DEFAULT_NETS]
         header = machine.header("train_step")
         results: list[dict[str, Any]] = []
-        for spec in nets:
-            results.append(_measure(spec, modes, options))
+        tasks = [_task(spec, options) for spec in nets]
+        modes = [
+            choose_modes(options.peers.split(","), task["precision"]) for task in tasks
+        ]
+        for task, its_modes in zip(tasks, modes, strict=True):
+            results.append(_measure(task, its_modes, options))
             machine.write(options.json, header, results)
     except (rounds.BenchmarkError, ConfigError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -148,24 +152,34 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--steps", type=int, default=0, help="of a round; 0: about 6 s")
     parser.add_argument("--batch", type=int, default=0, help="images a step")
     parser.add_argument(
-        "--precision", choices=["bfloat16", "float32"], default="bfloat16"
+        "--precision",
+        choices=["auto", "bfloat16", "float32"],
+        default="auto",
+        help="auto: what train.precision=auto takes on this machine",
     )
     parser.add_argument("--image-size", type=int, default=0, help="px; 0: the net's")
     return parser
 
 
-def _measure(
-    spec: NetSpec, modes: Sequence[tuple[str, str]], options: argparse.Namespace
-) -> dict[str, Any]:
+def _task(spec: NetSpec, options: argparse.Namespace) -> dict[str, Any]:
+    chosen, reason = precision.resolve(
+        options.precision, depthwise_share=geometry.depthwise_share(spec)
+    )
     task = make_task(
         spec,
-        precision=options.precision,
+        precision=chosen,
         batch_size=options.batch,
         image_size_px=options.image_size,
     )
+    return task | {"precision_reason": reason}
+
+
+def _measure(
+    task: dict[str, Any], modes: Sequence[tuple[str, str]], options: argparse.Namespace
+) -> dict[str, Any]:
     print(
-        f"{spec.name}, {task['image_size_px']} px, batch {task['batch_size']},"
-        f" {options.precision}",
+        f"{task['net']}, {task['image_size_px']} px, batch {task['batch_size']},"
+        f" {task['precision']}: {task['precision_reason']}",
         flush=True,
     )
     contenders = [_contender(OURS, "", task)]

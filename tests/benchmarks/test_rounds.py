@@ -1,7 +1,12 @@
 """Turns and statistics, on workers that answer what their task says."""
 
+import contextlib
+import os
 import pathlib
+import subprocess
 import sys
+import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -76,3 +81,34 @@ def test_a_worker_that_fails_is_named_with_its_last_words() -> None:
 def test_a_loss_that_is_not_finite_stops() -> None:
     with pytest.raises(rounds.BenchmarkError, match="them: the loss is nan"):
         compete(contender("them", seconds=[1.0], loss=float("nan")))
+
+
+def test_workers_end_with_a_benchmark_that_is_killed(tmp_path: pathlib.Path) -> None:
+    script = tmp_path / "stuck_worker.py"
+    script.write_text(
+        "import os, pathlib, sys, time\n"
+        f"pathlib.Path({str(tmp_path / 'pid')!r}).write_text(str(os.getpid()))\n"
+        "time.sleep(300)\n"
+    )
+    benchmark = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import rounds, sys\n"
+            f"rounds.Worker(rounds.Contender('stuck', [sys.executable, {str(script)!r}], {{}}))",
+        ],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    pid = _wait_for(lambda: (tmp_path / "pid").read_text())
+    benchmark.kill()
+    benchmark.wait()
+    _wait_for(lambda: not pathlib.Path(f"/proc/{pid}").exists())
+
+
+def _wait_for(look: Callable[[], Any]) -> Any:
+    for _ in range(600):
+        with contextlib.suppress(FileNotFoundError):
+            if found := look():
+                return found
+        time.sleep(0.1)
+    raise AssertionError("it never came")

@@ -1,10 +1,14 @@
 """The command line of the training benchmark."""
 
 import pathlib
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import rounds
 import train_step
+
+from trainer import precision
 
 
 def test_missing_torch_is_a_sentence(
@@ -49,3 +53,29 @@ def test_without_a_compiler_torch_is_eager(
     monkeypatch.setattr(train_step, "_has_compiler", lambda: False)
     assert train_step.choose_modes(["torch"], "bfloat16") == [("torch", "eager")]
     assert "needs a C++ compiler" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("net", "flags", "chosen"),
+    [
+        ("resnet_20", "amx_bf16", "bfloat16"),
+        ("resnet_20", "avx2", "float32"),
+        ("efficientnet_lite0", "amx_bf16", "float32"),
+    ],
+)
+def test_precision_is_what_auto_would_choose(
+    net: str,
+    flags: str,
+    chosen: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(precision, "_cpu_flags", lambda facts: frozenset([flags]))
+
+    def compete(contenders: Sequence[rounds.Contender], **options: Any) -> None:
+        assert {each.task["precision"] for each in contenders} == {chosen}
+        raise rounds.BenchmarkError("not measured")
+
+    monkeypatch.setattr(rounds, "compete", compete)
+    assert train_step.main(["--net", net, "--peers", ""]) == 2
+    assert f"{chosen}: " in capsys.readouterr().out
