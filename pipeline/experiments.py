@@ -87,6 +87,15 @@ def cifar10_fast() -> PipelineConfig:
     return _airbench("cifar10_fast", "airbench94", epochs=8)
 
 
+def cifar10_fast_ablation() -> PipelineConfig:
+    """`cifar10_fast`, or the same without one of its tools.
+
+    Run: slimline sweep cifar10_fast_ablation --data ARCHIVE for all, with three seeds each.
+    Expect: TODO
+    """
+    return dataclasses.replace(cifar10_fast(), name="cifar10_fast_ablation")
+
+
 def cifar10_95() -> PipelineConfig:
     """TODO
 
@@ -458,6 +467,7 @@ EXPERIMENTS: dict[str, Callable[[], PipelineConfig]] = {
     "digits_resnet_20": digits_resnet_20,
     "cifar10_resnet_20": cifar10_resnet_20,
     "cifar10_fast": cifar10_fast,
+    "cifar10_fast_ablation": cifar10_fast_ablation,
     "cifar10_95": cifar10_95,
     "cifar10_inception_v2": cifar10_inception_v2,
     "mnist_resnet_34": mnist_resnet_34,

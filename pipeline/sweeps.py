@@ -30,10 +30,52 @@ BATCH_NORM_PAIR: Members = {
     "no_batch_norm": {"model.batch_norm": False},
 }
 
+
+def without(tools: Members, seeds: Sequence[int]) -> Members:
+    """The experiment as it is, and without each of `tools`, with each seed.
+
+    Args:
+      tools: name of a tool -> the settings that leave it out.
+      seeds: of the training.
+    """
+    return {
+        f"{name}_{seed}": {**settings, "train.seed": seed}
+        for name, settings in {"all": {}, **tools}.items()
+        for seed in seeds
+    }
+
+
+# The rates of airbench94's recipe for Nesterov's rule: 11.5 for the sum of 1,024 losses, by
+# 1 + 1 / (1 - momentum), and 64 times that for batch norm.
+NESTEROV: Mapping[str, Any] = {
+    "train.optimizer": "nesterov",
+    "train.learning_rate": 1.5,
+    "train.norm_rate_factor": 64.0,
+    "train.first_rate_factor": 1.0,
+    "train.head_rate_factor": 1.0,
+    "train.weight_decay": 1.33e-3,
+}
+FAST_TOOLS: Members = {
+    "relu": {"model.activation": "relu"},
+    "no_dirac": {"model.weight_init": "fan_in_uniform"},
+    "no_whitening": {"model.whitening": False},
+    "no_logits_scale": {"model.logits_scale": 1.0},
+    "nesterov": NESTEROV,
+    "random_flip": {
+        "augmentation.alternating_flip": False,
+        "augmentation.flip_left_right": True,
+    },
+    "zero_border": {"augmentation.fill": "zero"},
+    "no_smoothing": {"train.label_smoothing": 0.0},
+    "one_rate_for_norm": {"train.norm_rate_factor": 1.0},
+    "one_view": {"model.test_time_views": "none"},
+}
+
 # By experiment, whose name the sweep bears.
 SWEEPS: dict[str, Members] = {
     "cifar10_inception_v2": BATCH_NORM_PAIR,
     "mnist_mlp_bn": BATCH_NORM_PAIR,
+    "cifar10_fast_ablation": without(FAST_TOOLS, seeds=(1, 2, 3)),
     "caltech_classics": of_nets(
         "lenet",
         "alexnet",
