@@ -47,6 +47,9 @@ def explain(
     positive part is kept and divided by its maximum; so both give the same heat map where
     both apply.
 
+    Of a model with test-time views, the class and its score are what it answers, and the map
+    shows the image as it is.
+
     Args:
       folder: of a SavedModel that `trainer.export` wrote.
       encoded: JPEG or PNG, one an image.
@@ -134,13 +137,16 @@ def _add_explanation(
             f"the net of the model in {folder} has no layer with maps, so no part of its"
             " answer has a place in the image"
         )
-    chosen = v1.placeholder_with_default(tf.argmax(logits, axis=1), [None])
+    # What the model answers; with test-time views the logits are of the image as it is.
+    probabilities = _find(graph, signatures.PROBABILITIES)
+    if probabilities is None:
+        probabilities = tf.nn.softmax(logits)
+    chosen = v1.placeholder_with_default(tf.argmax(probabilities, axis=1), [None])
     class_weights = _find(graph, signatures.CLASS_WEIGHTS)
     if class_weights is None:
         weights = _mean_gradients(logits, maps, chosen)
     else:
         weights = tf.gather(tf.transpose(class_weights), chosen)
-    probabilities = tf.nn.softmax(logits)
     return chosen, {
         "classes": chosen,
         "scores": tf.gather(probabilities, chosen, batch_dims=1),

@@ -50,6 +50,9 @@ class Cache:
     ) -> pathlib.Path:
         """Where the features of `splits` lie, made where they are new."""
         settings = as_json(config)
+        del settings["model"][
+            "test_time_views"
+        ]  # features are of the images as they are
         causes = {
             "preprocessing": settings["preprocessing"],
             "model": settings["model"],

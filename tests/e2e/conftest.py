@@ -31,7 +31,9 @@ class House:
         """Where the versions of the model go."""
         return self.root / "serving" / "cifar10"
 
-    def config(self, *, min_top_1: float = 0.0, **train: object) -> PipelineConfig:
+    def config(
+        self, *, min_top_1: float = 0.0, test_time_views: str = "none", **train: object
+    ) -> PipelineConfig:
         """CIFAR-10's ResNet-20 in its tiny form, with changes to its training."""
         config = experiments.tiny(experiments.cifar10_resnet_20())
         return dataclasses.replace(
@@ -43,6 +45,7 @@ class House:
                 eval_fraction=0.1,
                 check_images=0,  # seconds a run; test_commands.py has a run with it
             ),
+            model=dataclasses.replace(config.model, test_time_views=test_time_views),
             train=dataclasses.replace(config.train, **train),
             evaluation=EvaluationConfig(
                 min_top_1=min_top_1, max_top_1_drop=0.01, beats_guessing=False

@@ -53,7 +53,14 @@ COMPONENTS = (
     "evaluate",
     "push",
 )
-LEARNS = {"steps": 60, "batch_size": 32, "learning_rate": 0.02, "optimizer": "momentum"}
+# With views, so that every road is seen to have them.
+LEARNS = {
+    "steps": 60,
+    "batch_size": 32,
+    "learning_rate": 0.02,
+    "optimizer": "momentum",
+    "test_time_views": "mirror_shift",
+}
 
 
 @pytest.fixture(scope="module")
@@ -162,13 +169,14 @@ class Answers:
     Attributes:
       serialised: Examples. encoded: their images.
       labels: int [n].
-      probabilities: float32 [n, num_classes].
+      probabilities: float32 [n, num_classes]. plain: without test-time views.
     """
 
     serialised: list[bytes]
     encoded: list[bytes]
     labels: np.ndarray
     probabilities: np.ndarray
+    plain: np.ndarray
 
 
 @pytest.fixture(scope="module")
@@ -189,11 +197,15 @@ def trainers(house, first) -> Answers:
     split = input_pipeline.load_split([pattern], transform, 2**30)
     run_dir = artifact(first, "train", "model_run")
     checkpoint = str(run_dir / "checkpoints" / f"model.ckpt-{first.best_step}")
-    with trainer_evaluation.EvalSession(config, split, 10) as evaluation_graph:
-        probabilities = evaluation_graph.probabilities(
-            checkpoint, first.weights, split.images
-        )
-    return Answers(serialised, encoded, split.labels, probabilities)
+    answers = []
+    for views in (config.model.test_time_views, "none"):
+        with trainer_evaluation.EvalSession(
+            config, split, 10, test_time_views=views
+        ) as evaluation_graph:
+            answers.append(
+                evaluation_graph.probabilities(checkpoint, first.weights, split.images)
+            )
+    return Answers(serialised, encoded, split.labels, *answers)
 
 
 def test_every_signature_gives_the_trainers_probabilities(first, trainers) -> None:
@@ -221,6 +233,37 @@ def test_every_signature_gives_the_trainers_probabilities(first, trainers) -> No
     cross_entropy = -np.log(expected[np.arange(len(right)), trainers.labels]).mean()
     assert first.metrics["cross_entropy"] == pytest.approx(cross_entropy, abs=1e-5)
     assert first.metrics["example_count"] == len(right)
+
+
+def test_the_figure_without_views_is_that_of_the_plain_graph(first, trainers) -> None:
+    plain, expected = trainers.plain, trainers.probabilities
+    assert np.abs(plain - expected).max() > 1e-3
+    model = tf.saved_model.load(first.pushed_path)
+    compared = model.signatures["views_compared"](
+        examples=tf.constant(trainers.serialised)
+    )
+    np.testing.assert_allclose(compared["probabilities"], expected, atol=1e-5)
+    np.testing.assert_allclose(compared["plain_probabilities"], plain, atol=1e-5)
+    right = (plain.argmax(axis=1) == trainers.labels).mean()
+    without = first.test_time_views
+    assert without["views"] == "mirror_shift"
+    assert without["metrics"]["top_1"] == pytest.approx(right, abs=1e-6)
+    folder = pathlib.Path(first.folder)
+    told = f"top-1 {right:.4f} without its test-time views (mirror_shift)"
+    assert told in (folder / "report.html").read_text(encoding="utf-8")
+    card = pathlib.Path(first.pushed_path, "assets.extra", "model_card.md")
+    assert told in card.read_text(encoding="utf-8")
+    assert "served with test-time views (mirror_shift)" in card.read_text("utf-8")
+    (latency,) = (
+        rule["sentence"]
+        for rule in first.infra_rules
+        if rule["name"] == "max_latency_ms"
+    )
+    assert re.fullmatch(
+        r"p99 latency \d+\.\d ms, p50 \d+\.\d ms with test-time views"
+        r" \(without them p99 \d+\.\d ms, p50 \d+\.\d ms\)",
+        latency,
+    )
 
 
 def _key(serialised: bytes) -> str:

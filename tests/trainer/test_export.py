@@ -332,12 +332,31 @@ def test_a_signature_tells_what_it_would_be_without_views(exported: Exported) ->
     )
 
 
-def test_explanations_are_of_the_image_as_it_is(exported: Exported) -> None:
+def test_explanations_are_of_the_image_and_name_what_is_answered(
+    exported: Exported, tmp_path: pathlib.Path
+) -> None:
     encoded = exported.fake.encoded[:4]
-    plain = exported.probabilities(exported.split.images[:4])
-    for explanation, row in zip(
-        explaining.explain(exported.folder, encoded), plain, strict=True
+    answers = exported.trainer_probabilities()[:4]
+    plain = dataclasses.replace(
+        exported.config,
+        model=dataclasses.replace(exported.config.model, test_time_views="none"),
+    )
+    export.export(
+        str(tmp_path / "plain"),
+        plain,
+        exported.fake.transform,
+        LABELS,
+        exported.result.checkpoint,
+        exported.weights,
+    )
+    labels = [LABELS[row.argmax()] for row in answers]
+    for found, without, row in zip(
+        explaining.explain(exported.folder, encoded),
+        explaining.explain(tmp_path / "plain", encoded, labels),
+        answers,
+        strict=True,
     ):
-        assert explanation.label == LABELS[row.argmax()]
-        assert explanation.score == pytest.approx(row.max(), abs=1e-5)
-        assert explanation.image.shape == (8, 8, 1)
+        assert found.label == LABELS[row.argmax()]
+        assert found.score == pytest.approx(row.max(), abs=1e-5)
+        np.testing.assert_allclose(found.heat, without.heat, atol=1e-4)
+        np.testing.assert_array_equal(found.image, without.image)

@@ -18,6 +18,7 @@ from trainer import (
     history,
     hooks,
     interruption,
+    summaries,
     training,
 )
 from trainer.config import (
@@ -218,10 +219,31 @@ def test_stops_early_without_gain(split: Split, tmp_path) -> None:
     assert result.steps < 200
 
 
-def test_resumed_training_equals_an_unbroken_one(split: Split, tmp_path) -> None:
+@pytest.mark.parametrize(
+    "augmentation",
+    [
+        CONFIG.augmentation,
+        AugmentationConfig(
+            pad_crop_px=2,
+            fill="reflect",
+            random_resized_crop=0.5,
+            alternating_flip=True,
+            random_erasing=0.5,
+            random_erasing_fill="noise",
+            mixup_alpha=0.4,
+            cutmix_alpha=1.0,
+        ),
+        AugmentationConfig(rand_augment_layers=2, fill="edge"),
+        AugmentationConfig(trivial_augment=True),
+    ],
+    ids=["plain", "alternating", "rand_augment", "trivial_augment"],
+)
+def test_resumed_training_equals_an_unbroken_one(
+    split: Split, tmp_path, augmentation: AugmentationConfig
+) -> None:
     broken = tmp_path / "broken"
     # The cosine depends on the planned length, so the first half plans all ten steps.
-    config = with_train(steps=10)
+    config = dataclasses.replace(with_train(steps=10), augmentation=augmentation)
     whole = training.train(config, split, split, 2, tmp_path / "whole_constant")
     half = dataclasses.replace(config, train=dataclasses.replace(config.train, steps=5))
     training.train(half, split, split, 2, broken)
@@ -322,6 +344,34 @@ def test_tensorboard_shows_weights_gradients_and_stages(split: Split, tmp_path) 
         for stage in ("0_preprocessed", "1_pad_crop", "2_flip_left_right")
         for place in range(3)
     }
+
+
+def test_tensorboard_shows_the_stages_of_policies(split: Split, tmp_path) -> None:
+    augmentation = AugmentationConfig(
+        random_resized_crop=0.5,
+        alternating_flip=True,
+        trivial_augment=True,
+        random_erasing=0.5,
+    )
+    config = dataclasses.replace(
+        with_train(image_summaries=1), augmentation=augmentation
+    )
+    summaries.write_stages(tmp_path, split, config)
+    v1.summary.FileWriterCache.clear()
+    tags = {
+        value.tag
+        for file in tmp_path.glob("events*")
+        for event in v1.train.summary_iterator(str(file))
+        for value in event.summary.value
+    }
+    names = [
+        "preprocessed",
+        "random_resized_crop",
+        "alternating_flip",
+        "trivial_augment",
+        "random_erasing",
+    ]
+    assert tags == {f"{stage}_{name}/image" for stage, name in enumerate(names)}
 
 
 def test_mixed_weighted_and_smoothed_batches_train(split: Split, tmp_path) -> None:

@@ -148,17 +148,26 @@ def random_resized_crop(
     cut = rectangles.draw(
         images, seed, (smallest_share, 1.0), CROP_ASPECTS, (height_px, width_px)
     )
-    zoom_x = tf.where(cut.is_found, tf.cast(cut.width, tf.float32) / width_px, 1.0)
-    zoom_y = tf.where(cut.is_found, tf.cast(cut.height, tf.float32) / height_px, 1.0)
-    left, top = (
-        tf.cast(tf.where(cut.is_found, place, 0), tf.float32)
-        for place in (cut.left, cut.top)
+    # With the edge repeated once, no sample lies outside; this op is faster than a projection.
+    bordered = tf.pad(images, [[0, 0], [1, 1], [1, 1], [0, 0]], mode="SYMMETRIC")
+    starts, ends = [], []
+    for side_px, first, length in (
+        (height_px, cut.top, cut.height),
+        (width_px, cut.left, cut.width),
+    ):
+        zoom = tf.where(cut.is_found, tf.cast(length, tf.float32) / side_px, 1.0)
+        start = tf.cast(tf.where(cut.is_found, first, 0), tf.float32)
+        # Px centres lie at halves, and the border is 1 px before them.
+        sample = start + 0.5 * zoom + 0.5
+        starts.append(sample / (side_px + 1))
+        ends.append((sample + (side_px - 1) * zoom) / (side_px + 1))
+    cropped = tf.raw_ops.CropAndResize(
+        image=bordered,
+        boxes=tf.concat([*starts, *ends], axis=1),
+        box_ind=tf.range(tf.shape(images)[0]),
+        crop_size=[height_px, width_px],
     )
-    zero = tf.zeros_like(zoom_x)
-    # Px centres lie at halves.
-    rows = [zoom_x, zero, left + 0.5 * (zoom_x - 1)]
-    rows += [zero, zoom_y, top + 0.5 * (zoom_y - 1)]
-    return projection.project(images, rows, fill_mode="NEAREST")
+    return tf.ensure_shape(cropped, images.shape)
 
 
 def affine(
