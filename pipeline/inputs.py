@@ -12,7 +12,7 @@ from pipeline import answers, digits, evaluation, infra, runs
 from pipeline.config import PipelineConfig
 from schema import contract, remote, remote_data, versions
 from schema.errors import ConfigError, DataError
-from trainer import head_settings, plan, sampling, schedules
+from trainer import head_settings, optimizer_settings, plan, sampling, schedules
 from trainer.augmentation import limits
 from trainer.nets import geometry, registry
 from trainer.weights import checkpoints, store
@@ -210,6 +210,7 @@ def check(config: PipelineConfig) -> None:
     schedules.check(config.schedule, config.train.learning_rate)
     limits.check(config.trainer)
     sampling.check(config.train)
+    optimizer_settings.check(config.trainer)
     evaluation.check(config.evaluation)
     infra.check(config.infra)
     if spans.is_pattern(config.data.path):

@@ -83,7 +83,7 @@ def train_op(
         float16 needs; an update whose gradients overflow is left out.
 
     Raises:
-      ConfigError: nothing is trained, or muon has no kernels.
+      ConfigError: nothing is trained.
     """
     norms: list[tf.Tensor] = []
 
@@ -107,15 +107,6 @@ def train_op(
         raise ConfigError(
             "setting 'train.freeze' leaves nothing to train",
             found=", ".join(train.freeze),
-        )
-    if train.optimizer == "muon" and not any(
-        _has_muon(train, variable) for variable in trained
-    ):
-        raise ConfigError(
-            "setting 'train.optimizer' is muon, which is for the kernels between the images"
-            " and the class layer",
-            found="a training of " + ", ".join(each.op.name for each in trained[:4]),
-            tip="--set train.optimizer=nesterov",
         )
     optimizer = _by_group(train, rate, trained)
     scale = loss_scaling.LossScale() if is_loss_scaled else None
