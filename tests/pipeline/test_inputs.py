@@ -398,5 +398,5 @@ def test_muon_with_nothing_to_train_stops_before_the_run() -> None:
         experiments.mnist_mlp_bn(),
         train={"optimizer": "muon", "freeze": ("fc1", "fc2", "fc3")},
     )
-    with pytest.raises(ConfigError, match="'train.optimizer' is muon"):
+    with pytest.raises(ConfigError, match=r"'train\.optimizer' is muon"):
         inputs.check(config)

@@ -13,6 +13,7 @@ from trainer import (
     evaluation,
     graphs,
     history,
+    plan,
     training,
     warm_start,
 )
@@ -125,29 +126,29 @@ def test_a_training_without_tools_starts_from_it(checkpoint, model_variables):
             np.testing.assert_array_equal(found, values[variable.op.name])
 
 
-def test_it_starts_from_one_without_tools(split, tmp_path, model_variables):
-    training.train(
-        dataclasses.replace(PLAIN, train=dataclasses.replace(PLAIN.train, steps=1)),
-        *(split, split, 2, tmp_path),
+def test_it_starts_from_one_without_tools(tmp_path, model_variables):
+    checkpoint = str(tmp_path / "model.ckpt")
+    with tf.Graph().as_default(), v1.Session() as session:
+        v1.set_random_seed(7)
+        graphs.build_inference(tf.zeros([1, 8, 8, 1]), 2, PLAIN)
+        session.run(v1.global_variables_initializer())
+        v1.train.Saver(slim.get_model_variables()).save(session, checkpoint)
+    values = tf_checkpoint.values_in(checkpoint)
+    tools = dataclasses.replace(
+        TOOLS, train=dataclasses.replace(TOOLS.train, devices=1)
     )
-    start = warm_start.Start(str(tmp_path / "checkpoints" / "model.ckpt-1"))
     with tf.Graph().as_default(), v1.Session() as session:
         images, labels = tf.zeros([8, 8, 8, 1]), tf.constant([0, 1] * 4, tf.int64)
         graphs.build_training(
-            images,
-            labels,
-            2,
-            dataclasses.replace(
-                TOOLS, train=dataclasses.replace(TOOLS.train, devices=1)
-            ),
-            start=start,
-            plan=training.make_plan(TOOLS.train, 40),
+            *(images, labels, 2, tools),
+            start=warm_start.Start(checkpoint),
+            plan=plan.make_plan(tools.train, 40),
         )
         session.run(v1.global_variables_initializer())
-        by_name = {each.op.name: each for each in v1.global_variables()}
-        for name in model_variables:
-            weights, slow = session.run([by_name[name], by_name[f"{name}/Lookahead"]])
-            np.testing.assert_array_equal(weights, slow)
+        found = session.run({each.op.name: each for each in v1.global_variables()})
+    for name in model_variables:
+        for kind in ("", "/Lookahead", "/ExponentialMovingAverage"):
+            np.testing.assert_array_equal(found[name + kind], values[name])
 
 
 def test_evaluation_without_tools_reads_it(split, checkpoint):
