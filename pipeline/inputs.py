@@ -12,7 +12,14 @@ from pipeline import answers, digits, evaluation, infra, runs
 from pipeline.config import PipelineConfig
 from schema import contract, remote, remote_data, versions
 from schema.errors import ConfigError, DataError
-from trainer import head_settings, plan, sampling, schedules, whitening
+from trainer import (
+    head_settings,
+    optimizer_settings,
+    plan,
+    sampling,
+    schedules,
+    whitening,
+)
 from trainer.augmentation import limits
 from trainer.nets import geometry, registry
 from trainer.weights import checkpoints, store
@@ -211,6 +218,7 @@ def check(config: PipelineConfig) -> None:
     limits.check(config.trainer)
     whitening.layer_of(config.trainer)
     sampling.check(config.train)
+    optimizer_settings.check(config.trainer)
     evaluation.check(config.evaluation)
     infra.check(config.infra)
     if spans.is_pattern(config.data.path):

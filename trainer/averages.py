@@ -52,8 +52,8 @@ def after(
       train: the settings of Lookahead and of the moving average.
       plan: length of the training; may be None without Lookahead.
       global_step: counted up by the update.
-      is_applied: scalar bool, whether the update was not left out; None: always. What
-        follows is left out with it.
+      is_applied: scalar bool, whether the update was not left out; None: always. No
+        average moves where it was.
 
     Raises:
       ValueError: Lookahead without a plan.

@@ -17,6 +17,7 @@ from trainer import (
     devices,
     gradients,
     losses,
+    microbatches,
     optimizers,
     test_time,
     warm_start,
@@ -108,12 +109,12 @@ def build_training(
     train = config.train
     with v1.device(devices.VARIABLES_DEVICE if any(towers) else None):
         global_step = v1.train.get_or_create_global_step()
-    microbatches = _microbatches(images, labels, train.accumulate_steps)
+    parts = microbatches.split(images, labels, train.accumulate_steps)
     logits: list[tf.Tensor] = []
 
     def build_loss() -> tf.Tensor:
         number = len(logits)
-        part, part_labels = microbatches[number]
+        part, part_labels = parts[number]
         with gradients.for_hardware(train):
             logits.append(
                 _towers(part, num_classes, config, global_step, towers, number)
@@ -196,16 +197,6 @@ def _towers(
     for update in updates:
         v1.add_to_collection(v1.GraphKeys.UPDATE_OPS, update)
     return tf.concat(logits, axis=0)
-
-
-def _microbatches(
-    images: tf.Tensor, labels: tf.Tensor, count: int
-) -> list[tuple[tf.Tensor, tf.Tensor]]:
-    """Equal parts of a batch."""
-    if count == 1:
-        return [(images, labels)]
-    parts = (tf.split(batch, count) for batch in (images, labels))
-    return list(zip(*parts, strict=True))
 
 
 def _rows_without_statistics(config: TrainerConfig) -> Sequence[str]:

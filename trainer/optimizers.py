@@ -3,14 +3,20 @@
 import collections
 import dataclasses
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
 
 import tensorflow as tf
 import tensorflow.compat.v1 as v1
 import tf_slim as slim
 
 from schema.errors import ConfigError
-from trainer import layers, muon, variable_groups, warm_start
+from trainer import (
+    layers,
+    loss_scaling,
+    microbatches,
+    muon,
+    variable_groups,
+    warm_start,
+)
 from trainer.config import TrainConfig
 
 GradientsAndVariables = Sequence[tuple[tf.Tensor, tf.Variable]]
@@ -73,14 +79,13 @@ def train_op(
       train: optimizer, momentum, clip_norm, weight_decay, and the factors of groups.
       rate: scalar, learning rate of this update.
       global_step: counted up by one.
-      later: build the losses of the further microbatches. Nothing of one is computed before
-        the gradients of those in front of it, so that their memory is free by then.
+      later: build the losses of the further microbatches.
       fixed: names of variables that are not trained, beside those under `train.freeze`.
       is_loss_scaled: gradients are computed of the loss times a large factor, which
         float16 needs; an update whose gradients overflow is left out.
 
     Raises:
-      ConfigError: nothing is trained, or muon has no kernels.
+      ConfigError: nothing is trained.
     """
     norms: list[tf.Tensor] = []
 
@@ -106,32 +111,13 @@ def train_op(
             "setting 'train.freeze' leaves nothing to train",
             found=", ".join(train.freeze),
         )
-    if train.optimizer == "muon" and not any(
-        _has_muon(train, variable) for variable in trained
-    ):
-        raise ConfigError(
-            "setting 'train.optimizer' is muon, which is for the kernels between the images"
-            " and the class layer",
-            found="a training of " + ", ".join(each.op.name for each in trained[:4]),
-            tip="--set train.optimizer=nesterov",
-        )
     optimizer = _by_group(train, rate, trained)
-    scale = _LossScale() if is_loss_scaled else None
+    scale = loss_scaling.LossScale() if is_loss_scaled else None
     if scale:
-        optimizer = _LossScaleOptimizer(optimizer, scale)
+        optimizer = loss_scaling.LossScaleOptimizer(optimizer, scale)
     losses = [loss]
-    sums: list[tf.Tensor] = []
-    for build in later:
-        losses[-1] = _after_update_ops(losses[-1])
-        found = optimizer.compute_gradients(
-            losses[-1], trained, colocate_gradients_with_ops=True
-        )
-        gradients = [gradient for gradient, _ in found]
-        sums = list(map(tf.add, sums, gradients)) if sums else gradients
-        with tf.control_dependencies([losses[-1], *sums]):
-            losses.append(build())
     if later:
-        optimizer = _MeanOptimizer(optimizer, sums, len(losses))
+        optimizer, losses = microbatches.accumulate(optimizer, trained, loss, later)
     # Adds the updates of UPDATE_OPS as control dependencies of the gradients.
     op = slim.training.create_train_op(
         losses[-1],
@@ -270,81 +256,6 @@ class _GroupOptimizer(v1.train.Optimizer):
             if global_step is None:
                 return tf.no_op(name)
             return global_step.assign_add(1, name=name)
-
-
-class _MeanOptimizer(v1.train.Optimizer):
-    """An optimizer that takes the mean of gradients over microbatches.
-
-    Args:
-      optimizer: what it stands in front of.
-      sums: of the gradients of all microbatches but the last, in the order of variables.
-      count: of the microbatches.
-    """
-
-    def __init__(
-        self, optimizer: v1.train.Optimizer, sums: Sequence[tf.Tensor], count: int
-    ):
-        super().__init__(use_locking=False, name="Mean")
-        self._optimizer = optimizer
-        self._sums = sums
-        self._count = count
-
-    def compute_gradients(
-        self, *arguments: Any, **settings: Any
-    ) -> GradientsAndVariables:
-        """See base class."""
-        last = self._optimizer.compute_gradients(*arguments, **settings)
-        return [
-            ((earlier + gradient) / self._count, variable)
-            for earlier, (gradient, variable) in zip(self._sums, last, strict=True)
-        ]
-
-    def apply_gradients(self, *arguments: Any, **settings: Any) -> tf.Operation:
-        """See base class."""
-        return self._optimizer.apply_gradients(*arguments, **settings)
-
-
-class _LossScale(v1.mixed_precision.DynamicLossScale):
-    """TensorFlow's; `is_applied` tells whether the update was not left out."""
-
-    is_applied: tf.Tensor | None = None
-
-    def update(self, grads: Sequence[tf.Tensor]) -> tuple[tf.Operation, tf.Tensor]:
-        """See base class."""
-        update, self.is_applied = super().update(grads)
-        return update, self.is_applied
-
-
-class _LossScaleOptimizer(v1.mixed_precision.MixedPrecisionLossScaleOptimizer):
-    """TensorFlow's, but an update that is left out counts as a step all the same.
-
-    What follows from the number of the step (rate, augmentation, measurements) must not
-    wait for it.
-
-    Reference: Micikevicius et al., arXiv:1710.03740, section 3.2.
-    """
-
-    def apply_gradients(
-        self,
-        grads_and_vars: GradientsAndVariables,
-        global_step: tf.Variable | None = None,
-        name: str | None = None,
-    ) -> tf.Operation:
-        """See base class."""
-        update = super().apply_gradients(grads_and_vars, None, name)
-        if global_step is None:
-            return update
-        with tf.control_dependencies([update]):
-            return global_step.assign_add(1)
-
-
-def _after_update_ops(loss: tf.Tensor) -> tf.Tensor:
-    """`loss`, not before what is in `UPDATE_OPS`, which is taken out of there."""
-    graph = v1.get_default_graph()
-    with tf.control_dependencies(graph.get_collection(v1.GraphKeys.UPDATE_OPS)):
-        loss = tf.identity(loss)
-    graph.clear_collection(v1.GraphKeys.UPDATE_OPS)
-    return loss
 
 
 def _after_decay(

@@ -391,3 +391,12 @@ print([name for name in slow if name in sys.modules])
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert result.stdout.strip() == "[]"
+
+
+def test_muon_with_nothing_to_train_stops_before_the_run() -> None:
+    config = changed(
+        experiments.mnist_mlp_bn(),
+        train={"optimizer": "muon", "freeze": ("fc1", "fc2", "fc3")},
+    )
+    with pytest.raises(ConfigError, match=r"'train\.optimizer' is muon"):
+        inputs.check(config)

@@ -157,7 +157,8 @@ def test_text_is_read_by_the_type_of_the_field(assignment, key, value):
         ("augmentation.rot90=perhaps", "a valid boolean"),
         (
             "train.optimizer=adm",
-            "'momentum', 'nesterov', 'adam', 'adamw', 'rmsprop' or 'gradient_descent'",
+            "'momentum', 'nesterov', 'adam', 'adamw', 'rmsprop', 'gradient_descent' or"
+            " 'muon'",
         ),
         ("preprocessing.channels=2", "1 or 3"),
     ],

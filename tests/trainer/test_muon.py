@@ -1,5 +1,7 @@
 """Muon's updates, from the singular values and by hand."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -7,8 +9,8 @@ import tensorflow as tf
 import tf_slim as slim
 
 from schema.errors import ConfigError
-from trainer import layers, muon, optimizers, variable_groups
-from trainer.config import TrainConfig
+from trainer import layers, muon, optimizer_settings, optimizers, variable_groups
+from trainer.config import ModelConfig, PreprocessingConfig, TrainConfig, TrainerConfig
 
 v1 = tf.compat.v1
 
@@ -162,8 +164,16 @@ def test_a_kernel_of_zeros_starts_with_its_first_update():
     np.testing.assert_allclose(after, expected, atol=1e-5)
 
 
-def test_a_net_without_kernels_is_a_sentence():
-    values = {name: value for name, value in starts().items() if "logits" in name}
-    with pytest.raises(ConfigError, match=r"'train.optimizer' is muon") as info:
-        descend(TrainConfig(optimizer="muon"), values)
-    assert "net/logits/weights" in info.value.found
+def test_muon_without_a_layer_to_train_is_a_sentence():
+    config = TrainerConfig(
+        PreprocessingConfig(resize_px=28, crop_px=28, channels=1),
+        ModelConfig(net="mlp_bn"),
+        TrainConfig(optimizer="muon", freeze=("fc1", "fc2", "fc3")),
+    )
+    with pytest.raises(ConfigError, match="none of them is trained") as info:
+        optimizer_settings.check(config)
+    assert info.value.found == "train.freeze fc1, fc2, fc3"
+    assert info.value.tip == "--set train.optimizer=nesterov"
+    for change in ({"optimizer": "nesterov"}, {"freeze": ("fc1", "fc2")}):
+        train = dataclasses.replace(config.train, **change)
+        optimizer_settings.check(dataclasses.replace(config, train=train))

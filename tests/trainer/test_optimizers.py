@@ -1,6 +1,7 @@
 """One update, by hand."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -146,7 +147,10 @@ def starts() -> dict[str, np.ndarray]:
 
 
 def descend(
-    train: TrainConfig, values: dict[str, np.ndarray], steps: int = STEPS
+    train: TrainConfig,
+    values: dict[str, np.ndarray],
+    steps: int = STEPS,
+    fixed: Sequence[str] = (),
 ) -> dict[str, np.ndarray]:
     """The variables after some updates."""
     with tf.Graph().as_default(), v1.Session() as session:
@@ -154,6 +158,7 @@ def descend(
             name: slim.model_variable(
                 name,
                 initializer=tf.constant(value),
+                trainable=name not in fixed,
                 regularizer=layers.l2_regularizer(train.weight_decay)
                 if train.weight_decay and name in REGULARISED
                 else None,
@@ -261,3 +266,22 @@ def test_the_loss_has_the_l2_of_each_group():
             for name, factor in factors.items()
         )
         assert session.run(loss) == pytest.approx(7 + expected, rel=1e-5)
+
+
+def test_frozen_weights_with_a_trained_bias_leave_the_bias_its_factors():
+    """As a first layer of fixed filters: its weights neither move nor decay."""
+    train = TrainConfig(
+        optimizer="gradient_descent",
+        weight_decay=0.3,
+        decoupled_decay=True,
+        first_rate_factor=2,
+        first_decay_factor=0.5,
+        bias_decay_factor=0.1,
+    )
+    after = descend(train, starts(), steps=1, fixed=["net/stem/weights"])
+    np.testing.assert_array_equal(
+        after["net/stem/weights"], starts()["net/stem/weights"]
+    )
+    bias = starts()["net/stem/biases"]
+    expected = bias - 2 * RATE * (bias - 1 + 0.3 * 0.5 * 0.1 * bias)
+    np.testing.assert_allclose(after["net/stem/biases"], expected, atol=1e-6)
