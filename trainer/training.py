@@ -221,7 +221,7 @@ def _whitened(
         crops.central_crop(batch, config.image_size_px) for batch, _ in split.batches()
     )
     checkpoint = run_dir / transfer.START_FOLDER / "whitening"
-    checkpoint.parent.mkdir(exist_ok=True)
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
     values = {layer.weights: whitening.filters(images, layer)}
     checkpoints.write_values(str(checkpoint), values)
     _LOGGER.info(

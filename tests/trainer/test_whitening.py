@@ -1,6 +1,7 @@
 """Whitening filters of the first convolution, and that a training leaves them alone."""
 
 import dataclasses
+import pathlib
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import tensorflow as tf
 
 from schema.errors import ConfigError
 from trainer import training, whitening
+from trainer.checkpoints import CheckpointStore
 from trainer.config import (
     ModelConfig,
     PreprocessingConfig,
@@ -96,6 +98,27 @@ def test_training_keeps_them_and_they_are_exported(
     assert not np.allclose(
         reader.get_tensor(other), reader.get_tensor(f"{other}/ExponentialMovingAverage")
     )
+
+
+def test_a_training_that_goes_on_ends_as_an_unbroken_one(
+    images: np.ndarray, tmp_path: pathlib.Path
+) -> None:
+    labels = np.arange(40, dtype=np.int64) % 2
+    split = Split(files=(), transform=None, images=images[:40], labels=labels)
+    wanted = config(activation="gelu", weight_init="dirac", logits_scale=0.5)
+    first = dataclasses.replace(
+        wanted, train=dataclasses.replace(wanted.train, steps=2)
+    )
+    training.train(first, split, split, 2, tmp_path / "broken")
+    ends = []
+    for folder in ("broken", "whole"):
+        training.train(wanted, split, split, 2, tmp_path / folder)
+        newest = CheckpointStore(tmp_path / folder / "checkpoints")
+        reader = tf.train.load_checkpoint(newest.path(newest.latest()))
+        names = reader.get_variable_to_shape_map()
+        ends.append({name: reader.get_tensor(name).tobytes() for name in names})
+    assert len(ends[0]) > 50
+    assert ends[0] == ends[1]
 
 
 @pytest.mark.parametrize(
