@@ -24,7 +24,7 @@ import rounds
 
 from schema import signatures
 from schema.errors import ConfigError
-from serving.local_server.settings import Settings
+from serving.local_server.loaded_model import LoadedModel, Settings
 from trainer.nets import registry
 
 BENCHMARKS = pathlib.Path(__file__).parent
@@ -160,8 +160,6 @@ async def _compete(
 
     All in one process and one session, so that they share kernels and threads.
     """
-    from serving.local_server.loaded_model import LoadedModel
-
     model = LoadedModel(MODEL, folder, settings)
     model.start()
     speeds: dict[str, list[float]] = {SINGLE: [], LOOP: [], BATCHER: []}

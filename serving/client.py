@@ -1,20 +1,23 @@
 """A model server from outside: images in, class names and scores out.
 
-with Client("localhost:8501", model="cifar10") as client:
+with Client("http://localhost:8501", model="cifar10") as client:
     client.predict(["cat.png"])
 
 TensorFlow Serving and the local server (`slimline serve`) are asked alike, by REST or gRPC.
 TensorFlow is imported only where the server refused an image, to say which one and why.
 """
 
+from __future__ import annotations
+
 import collections
 import concurrent.futures
 import dataclasses
+import pathlib
 import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import tenacity
 
@@ -44,28 +47,13 @@ _HEADER_TEXT = re.compile("[ -~]*")
 _FIRST_WAIT_SECONDS = 0.1
 _LONGEST_WAIT_SECONDS = 5.0
 
+if TYPE_CHECKING:
+    from serving.grpc_client import GrpcClient
+    from serving.rest_client import RestClient
+
+    _Connection = GrpcClient | RestClient
+
 _Answer = TypeVar("_Answer")
-
-
-class _Connection(Protocol):
-    """What the clients of both interfaces can do."""
-
-    def predict(
-        self, spec: ModelSpec, encoded: Sequence[bytes], timeout_seconds: float
-    ) -> Rows:
-        """Outputs of `predict_images`."""
-
-    def status(self, spec: ModelSpec, timeout_seconds: float) -> list[VersionStatus]:
-        """State of each version, newest first."""
-
-    def metadata(self, spec: ModelSpec, timeout_seconds: float) -> dict[str, Any]:
-        """`model_spec` and `metadata`."""
-
-    def models(self, timeout_seconds: float) -> list[str] | None:
-        """Names of the served models; None where the server does not tell."""
-
-    def close(self) -> None:
-        """Ends the connections."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,7 +100,7 @@ class Client:
 
         Args:
           address: 'http://HOST:PORT' for REST, 'grpc://HOST:PORT' for gRPC, with 'https' and
-            'grpcs' encrypted. For 'HOST:PORT' the server is asked which of them it speaks.
+            'grpcs' encrypted.
           model: 'cifar10', 'cifar10@6' (that version) or 'cifar10:canary' (the version
             with that label); None for the only model, where the server tells its models.
           token: sent as `Authorization: Bearer`; readable on the way without encryption.
@@ -126,7 +114,8 @@ class Client:
           attempts: at most, where the server cannot be reached or is busy.
 
         Raises:
-          ConfigError: address, model or a header has another form.
+          ConfigError: address, model or a header has another form, or the file cannot be
+            read.
           ValueError: a number is not positive.
         """
         for name, value in (
@@ -137,7 +126,10 @@ class Client:
         ):
             if not value > 0:
                 raise ValueError(f"`{name}` must be positive. Received {value}.")
-        for name, text in {"Authorization": token, **(headers or {})}.items():
+        self._headers = dict(headers or {})
+        if token:
+            self._headers["Authorization"] = f"Bearer {token}"
+        for name, text in self._headers.items():
             if not _HEADER_NAME.fullmatch(name) or not _HEADER_TEXT.fullmatch(text):
                 raise ConfigError(
                     f"the header '{name}' cannot be sent",
@@ -146,9 +138,7 @@ class Client:
                 )
         self._address = server_address.parse(address)
         self._spec = None if model is None else model_spec.parse(model)
-        self._token = token
-        self._headers = dict(headers or {})
-        self._ca_file = ca_file
+        self._authorities = _read_authorities(ca_file) if ca_file else None
         self._batch_size = batch_size
         self._concurrency = concurrency
         self._deadline_seconds = deadline_seconds
@@ -156,7 +146,7 @@ class Client:
         self._lock = threading.Lock()
         self._opened: _Connection | None = None
 
-    def __enter__(self) -> "Client":
+    def __enter__(self) -> Client:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -225,9 +215,10 @@ class Client:
           ConfigError, ServerError: as `predict`.
         """
         spec = self._model()
-        return self._call(
+        found = self._call(
             spec, lambda connection, seconds: connection.status(spec, seconds)
         )
+        return sorted(found, key=lambda status: -status.version)
 
     def metadata(self) -> dict[str, Any]:
         """Version and signatures, in the form of TensorFlow Serving's REST interface.
@@ -264,10 +255,12 @@ class Client:
         """
         seconds = min(self._deadline_seconds, HEALTH_SECONDS)
         try:
-            connection = self._connection(seconds)
+            connection = self._connection()
             spec = self._spec or self._only_model(connection.models(seconds))
             found = connection.status(spec, seconds)
-        except Refused:
+        except Refused as refused:
+            if refused.code in refusals.OF_THE_ADDRESS:
+                raise self._user_error(refused, self._spec) from refused
             return False
         return any(status.state == server_answers.AVAILABLE for status in found)
 
@@ -370,9 +363,7 @@ class Client:
         ends = time.monotonic() + self._deadline_seconds
 
         def attempt() -> _Answer:
-            seconds = max(ends - time.monotonic(), 0.001)
-            connection = self._connection(seconds)
-            return ask(connection, max(ends - time.monotonic(), 0.001))
+            return ask(self._connection(), max(ends - time.monotonic(), 0.001))
 
         return tenacity.Retrying(
             retry=tenacity.retry_if_exception(_may_be_retried),
@@ -382,38 +373,28 @@ class Client:
             reraise=True,
         )(attempt)
 
-    def _connection(self, timeout_seconds: float) -> _Connection:
+    def _connection(self) -> _Connection:
         with self._lock:
             if self._opened is None:
-                self._opened = self._open(timeout_seconds)
+                self._opened = self._open()
             return self._opened
 
-    def _open(self, timeout_seconds: float) -> _Connection:
-        protocol = self._address.protocol or server_address.find_protocol(
-            self._address, timeout_seconds
-        )
-        if protocol == server_address.GRPC:
+    def _open(self) -> _Connection:
+        if self._address.protocol == server_address.GRPC:
             from serving import grpc_client
 
             return grpc_client.GrpcClient(
-                self._address,
-                token=self._token,
-                headers=self._headers,
-                ca_file=self._ca_file,
+                self._address, self._headers, self._authorities
             )
         from serving import rest_client
 
         return rest_client.RestClient(
-            self._address,
-            connections=self._concurrency,
-            token=self._token,
-            headers=self._headers,
-            ca_file=self._ca_file,
+            self._address, self._headers, self._authorities, self._concurrency
         )
 
     def _user_error(self, refused: Refused, spec: ModelSpec | None) -> SlimlineError:
         return refusals.as_user_error(
-            refused, self.address, spec, self._deadline_seconds
+            refused, self._address, spec, self._deadline_seconds
         )
 
 
@@ -424,7 +405,7 @@ def _told(names: list[str] | None) -> str:
 
 
 def _may_be_retried(error: BaseException) -> bool:
-    return isinstance(error, Refused) and error.may_be_retried
+    return isinstance(error, Refused) and error.code in refusals.RETRIED
 
 
 _back_off = tenacity.wait_random_exponential(
@@ -437,3 +418,13 @@ def _wait_seconds(state: tenacity.RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome else None
     asked = error.retry_after_seconds if isinstance(error, Refused) else 0.0
     return max(_back_off(state), asked)
+
+
+def _read_authorities(ca_file: str) -> bytes:
+    try:
+        return pathlib.Path(ca_file).expanduser().read_bytes()
+    except OSError as error:
+        raise ConfigError(
+            f"cannot read {ca_file}: {error.strerror or error}",
+            expected="certificates of authorities in PEM form",
+        ) from error

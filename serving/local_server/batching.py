@@ -1,7 +1,7 @@
 """Micro-batches: requests that wait at the same time are answered together.
 
-A batch costs less an image than single images do. Nothing waits for company: whenever a
-runner is free it takes what is there.
+A batch costs less a row than single rows do. Nothing waits for company: whenever a runner
+is free it takes what is there.
 """
 
 import asyncio
@@ -15,10 +15,10 @@ import numpy as np
 
 from serving.local_server import errors
 
-Outputs = dict[str, np.ndarray]
+Tensors = dict[str, np.ndarray]
 # Answers inputs by a signature, in a thread; `errors.InvalidInput` where one of the inputs
 # is refused.
-Run = Callable[[str, list[bytes]], Outputs]
+Run = Callable[[str, Tensors], Tensors]
 
 _LOGGER = logging.getLogger("slimline.serving")
 
@@ -28,28 +28,30 @@ class _Request:
     """Inputs that are kept together, at most a batch.
 
     Attributes:
-      number: of the request, rising.
       signature_name: whom to ask.
-      inputs: at least one.
-      first_place: of the first input in what the client sent.
+      form: requests of the same one can be joined; None can not.
+      inputs: by name.
+      rows: how many, 1 where there are no rows.
+      first_row: of what the client sent.
       future: of the outputs; cancelled where nobody waits for them any more.
     """
 
-    number: int
     signature_name: str
-    inputs: list[bytes]
-    first_place: int
-    future: asyncio.Future[Outputs]
+    form: object
+    inputs: Tensors
+    rows: int
+    first_row: int
+    future: asyncio.Future[Tensors]
 
 
-_Outcome = tuple[_Request, Outputs | Exception]
+_Outcome = tuple[_Request, Tensors | Exception]
 
 
 class Batcher:
     """A bounded queue and the threads that empty it, on the running event loop.
 
     Attributes:
-      batch_sizes: how many batches of which size have been run.
+      batch_sizes: how many batches of how many rows have been run.
     """
 
     def __init__(
@@ -59,8 +61,8 @@ class Batcher:
 
         Args:
           run: see `Run`.
-          max_batch_size: inputs in a batch.
-          max_queue: inputs that may wait. A request with more is taken all the same while
+          max_batch_size: rows in a batch.
+          max_queue: rows that may wait. A request with more is taken all the same while
             none waits.
           runners: batches under way at the same time.
         """
@@ -69,11 +71,10 @@ class Batcher:
         self._max_batch_size = max_batch_size
         self._max_queue = max_queue
         self._loop = asyncio.get_running_loop()
+        # All below is changed under the condition.
         self._condition = threading.Condition()
-        # By signature, because a batch has one. All below is changed under the condition.
-        self._queues: dict[str, collections.deque[_Request]] = {}
-        self._waiting_count = 0
-        self._request_count = 0
+        self._queue: list[_Request] = []
+        self._waiting_rows = 0
         self._is_closing = False
         self._is_wake_up_due = False
         self._threads = [
@@ -84,39 +85,40 @@ class Batcher:
             thread.start()
 
     async def run(
-        self, signature_name: str, inputs: Sequence[bytes], deadline: float | None
-    ) -> Outputs:
-        """Outputs for `inputs`, in order.
+        self,
+        signature_name: str,
+        inputs: Tensors,
+        deadline: float | None = None,
+        rows: int | None = None,
+    ) -> Tensors:
+        """Outputs for `inputs`, rows in order.
 
         Args:
           signature_name: whom to ask.
-          inputs: at least one.
+          inputs: by name.
           deadline: by the clock of the loop; None for none.
+          rows: of each input and output, at least one; None where the signature has no
+            such thing, so that the request is answered alone.
 
         Raises:
-          Overloaded: the queue is full.
+          Unavailable: the queue is full, or the batcher is closed.
           DeadlineExceeded: nobody waits for the answer any more.
-          InvalidInput: the graph refuses an input; the error names its place.
-          InternalError: the model failed otherwise.
-          ShuttingDown: the batcher is closed.
+          InvalidInput: the graph refuses an input; the error names its row.
+          ServerError: the model failed otherwise.
         """
         if deadline is not None and deadline <= self._loop.time():
-            raise errors.DeadlineExceeded
-        futures = self._enqueue(signature_name, list(inputs))
+            raise errors.DeadlineExceeded()
+        futures = self._enqueue(signature_name, inputs, rows)
         try:
             async with asyncio.timeout_at(deadline):
                 parts = [await future for future in futures]
         except TimeoutError:
-            raise errors.DeadlineExceeded from None
+            raise errors.DeadlineExceeded() from None
         finally:
             for future in futures:
                 if not future.cancel() and not future.cancelled():
                     future.exception()  # looked at, else asyncio would complain
-        if len(parts) == 1:
-            return parts[0]
-        return {
-            name: np.concatenate([part[name] for part in parts]) for name in parts[0]
-        }
+        return _joined(parts)
 
     async def close(self) -> None:
         """Answers what waits, then ends the threads."""
@@ -127,28 +129,32 @@ class Batcher:
             await self._loop.run_in_executor(None, thread.join)
 
     def _enqueue(
-        self, signature_name: str, inputs: list[bytes]
-    ) -> list[asyncio.Future[Outputs]]:
+        self, signature_name: str, inputs: Tensors, rows: int | None
+    ) -> list[asyncio.Future[Tensors]]:
+        step = self._max_batch_size if rows else 1
+        form = None
+        if rows:
+            shapes = {name: (one.dtype, one.shape[1:]) for name, one in inputs.items()}
+            form = signature_name, shapes
+        requests = [
+            _Request(
+                signature_name=signature_name,
+                form=form,
+                inputs=_rows(inputs, start, start + step) if rows else inputs,
+                rows=min(step, (rows or 1) - start),
+                first_row=start,
+                future=self._loop.create_future(),
+            )
+            for start in range(0, rows or 1, step)
+        ]
         with self._condition:
             if self._is_closing:
-                raise errors.ShuttingDown
-            after = self._waiting_count + len(inputs)
-            if self._waiting_count and after > self._max_queue:
-                raise errors.Overloaded
-            self._waiting_count = after
-            queue = self._queues.setdefault(signature_name, collections.deque())
-            requests = [
-                _Request(
-                    number=self._request_count,
-                    signature_name=signature_name,
-                    inputs=inputs[start : start + self._max_batch_size],
-                    first_place=start,
-                    future=self._loop.create_future(),
-                )
-                for start in range(0, len(inputs), self._max_batch_size)
-            ]
-            self._request_count += 1
-            queue.extend(requests)
+                raise errors.Unavailable("The server is shutting down.")
+            after = self._waiting_rows + (rows or 1)
+            if self._waiting_rows and after > self._max_queue:
+                raise errors.Unavailable()
+            self._waiting_rows = after
+            self._queue.extend(requests)
         if not self._is_wake_up_due:
             # After all else that is ready on the loop: requests that came in the same
             # moment then go into one batch, not the first alone and the others later.
@@ -159,13 +165,11 @@ class Batcher:
     def _wake_up(self) -> None:
         self._is_wake_up_due = False
         with self._condition:
-            self._condition.notify(
-                -(-self._waiting_count // self._max_batch_size)  # as many as have work
-            )
+            self._condition.notify_all()
 
     def _work(self) -> None:
         while batch := self._take():
-            self.batch_sizes[sum(len(request.inputs) for request in batch)] += 1
+            self.batch_sizes[sum(request.rows for request in batch)] += 1
             outcomes = self._answer(batch)
             try:
                 self._loop.call_soon_threadsafe(_deliver, outcomes)
@@ -183,27 +187,19 @@ class Batcher:
                 self._condition.wait()
 
     def _pop(self) -> list[_Request]:
-        batch: list[_Request] = []
-        size = 0
-        while queue := self._oldest_queue(batch):
-            request = queue[0]
-            if batch and size + len(request.inputs) > self._max_batch_size:
+        """The oldest request, and what can be joined with it in its order."""
+        waiting = [one for one in self._queue if not one.future.cancelled()]
+        batch, size = waiting[:1], sum(one.rows for one in waiting[:1])
+        for request in waiting[1:]:
+            if request.form is None or request.form != batch[0].form:
+                continue
+            size += request.rows
+            if size > self._max_batch_size:
                 break
-            queue.popleft()
-            self._waiting_count -= len(request.inputs)
-            if not request.future.cancelled():
-                batch.append(request)
-                size += len(request.inputs)
+            batch.append(request)
+        self._queue = [one for one in waiting if one not in batch]
+        self._waiting_rows = sum(one.rows for one in self._queue)
         return batch
-
-    def _oldest_queue(
-        self, batch: Sequence[_Request]
-    ) -> collections.deque[_Request] | None:
-        """The queue that the batch goes on with, or the one whose turn it is."""
-        if batch:
-            return self._queues[batch[0].signature_name]
-        queues = [queue for queue in self._queues.values() if queue]
-        return min(queues, key=lambda queue: queue[0].number, default=None)
 
     def _answer(self, requests: list[_Request]) -> list[_Outcome]:
         """Outcomes of requests that are run together.
@@ -212,47 +208,51 @@ class Batcher:
         no answer and the good ones are computed once. A refusal costs little: it comes from
         decoding, before the net.
         """
-        inputs = [one for request in requests for one in request.inputs]
+        first, rows = requests[0], sum(request.rows for request in requests)
         try:
-            outputs = self._run(requests[0].signature_name, inputs)
-            if any(len(value) != len(inputs) for value in outputs.values()):
+            inputs = _joined([request.inputs for request in requests])
+            outputs = self._run(first.signature_name, inputs)
+            if first.form and any(len(value) != rows for value in outputs.values()):
                 raise ValueError("an output has not one row an input")
         except errors.InvalidInput:
-            if len(requests) > 1:
-                middle = len(requests) // 2
-                return [
-                    *self._answer(requests[:middle]),
-                    *self._answer(requests[middle:]),
-                ]
-            return [(requests[0], self._refusal(requests[0]))]
+            if len(requests) == 1:
+                return [(first, self._refusal(first))]
+            middle = len(requests) // 2
+            return [*self._answer(requests[:middle]), *self._answer(requests[middle:])]
         except Exception:
             _LOGGER.exception("a batch failed")
-            return [(request, errors.InternalError()) for request in requests]
+            return [(request, errors.ServerError()) for request in requests]
         if len(requests) == 1:
-            return [(requests[0], outputs)]
+            return [(first, outputs)]
         outcomes: list[_Outcome] = []
         start = 0
         for request in requests:
-            end = start + len(request.inputs)
-            rows = {name: value[start:end] for name, value in outputs.items()}
-            outcomes.append((request, rows))
-            start = end
+            outcomes.append((request, _rows(outputs, start, start + request.rows)))
+            start += request.rows
         return outcomes
 
     def _refusal(self, request: _Request) -> errors.InvalidInput:
-        """The error of a request that the graph refuses, with the place of the input."""
-        low, high = 0, len(request.inputs)
-        while high - low > 1:
-            middle = (low + high) // 2
-            try:
-                self._run(request.signature_name, request.inputs[low:middle])
-            except errors.InvalidInput:
-                high = middle
-            else:
-                low = middle
+        """The error of a request that the graph refuses, with the row at fault."""
+        bad = 0
+        try:
+            while bad < request.rows - 1:
+                self._run(request.signature_name, _rows(request.inputs, bad, bad + 1))
+                bad += 1
+        except errors.InvalidInput:
+            pass
         return errors.InvalidInput(
-            f"instance {request.first_place + low}: the model cannot read it"
+            f"instance {request.first_row + bad}: the model cannot read it"
         )
+
+
+def _rows(tensors: Tensors, start: int, end: int) -> Tensors:
+    return {name: array[start:end] for name, array in tensors.items()}
+
+
+def _joined(parts: Sequence[Tensors]) -> Tensors:
+    if len(parts) == 1:
+        return parts[0]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def _deliver(outcomes: Sequence[_Outcome]) -> None:

@@ -4,7 +4,6 @@ Nothing is kept unless a folder is named. A request that is drawn goes into a qu
 writes; where the thread is slow, requests are dropped and counted, and answers never wait.
 """
 
-import dataclasses
 import datetime
 import hashlib
 import logging
@@ -37,17 +36,6 @@ _QUEUE_EXAMPLES = 256
 _QUEUE_BYTES = 64 << 20
 _POLL_SECONDS = 0.5
 _LOGGER = logging.getLogger("slimline.serving")
-
-
-@dataclasses.dataclass(frozen=True)
-class _Asked:
-    """One image and what was said of it, at that time."""
-
-    encoded: bytes
-    label: bytes
-    score: float
-    answer: Answer
-    time: datetime.datetime
 
 
 class RequestSampler:
@@ -85,7 +73,7 @@ class RequestSampler:
         self._left = max_examples
         self._random = random.Random(seed)
         self._shard_seconds = shard_seconds
-        self._queue: queue.Queue[_Asked] = queue.Queue(_QUEUE_EXAMPLES)
+        self._queue: queue.Queue[bytes] = queue.Queue(_QUEUE_EXAMPLES)
         self._is_over = threading.Event()
         # Each is written by one thread only; the difference is what waits.
         self._offered_bytes = self._taken_bytes = 0
@@ -97,22 +85,24 @@ class RequestSampler:
         self._thread.start()
 
     def offer(self, encoded: Sequence[bytes], answer: Answer) -> None:
-        """See `answering.Sampler`."""
+        """See `answering.Sampler`; only classifiers of images have something to keep."""
+        classes = answer.outputs.get(signatures.CLASSES)
+        scores = answer.outputs.get(signatures.SCORES)
+        if classes is None or scores is None or len(classes) != len(encoded):
+            return
         if self._random.random() >= self._share:
             return
-        labels = answer.outputs[signatures.CLASSES][:, 0].tolist()
-        scores = answer.outputs[signatures.SCORES][:, 0].tolist()
-        now = datetime.datetime.now(datetime.UTC)
-        for image, label, score in zip(encoded, labels, scores, strict=True):
+        for image, labels, best in zip(encoded, classes, scores, strict=True):
             if self._left <= 0:
                 return
             waiting = self._offered_bytes - self._taken_bytes
             if waiting + len(image) > _QUEUE_BYTES or self._queue.full():
                 self.dropped_count += 1
                 continue
+            example = _example(image, labels[0], best[0], answer)
             self._left -= 1
-            self._offered_bytes += len(image)
-            self._queue.put_nowait(_Asked(image, label, score, answer, now))
+            self._offered_bytes += len(example)
+            self._queue.put_nowait(example)
 
     def close(self) -> None:
         """Writes what waits, and ends the thread."""
@@ -131,7 +121,7 @@ class RequestSampler:
                 self.dropped_count += 1
                 _LOGGER.warning("requests are not kept: %s", type(error).__name__)
 
-    def _write_shard(self, first: _Asked) -> None:
+    def _write_shard(self, first: bytes) -> None:
         """One file with `first` and what comes until it is full or old; whole or absent."""
         now = datetime.datetime.now(datetime.UTC)
         name = f"requests-{now:%Y%m%dT%H%M%S}-{now.microsecond:06}.tfrecord.gz"
@@ -140,11 +130,11 @@ class RequestSampler:
         count = 0
         try:
             with tf.io.TFRecordWriter(str(temporary), "GZIP") as writer:
-                asked: _Asked | None = first
-                while asked is not None:
-                    writer.write(_example(asked))
+                example: bytes | None = first
+                while example is not None:
+                    writer.write(example)
                     count += 1
-                    asked = self._next(end) if count < _SHARD_EXAMPLES else None
+                    example = self._next(end) if count < _SHARD_EXAMPLES else None
             durable.sync(temporary)
             temporary.rename(self._folder / name)
             durable.sync(self._folder)
@@ -153,40 +143,42 @@ class RequestSampler:
             raise
         self.stored_count += count
 
-    def _next(self, end: float) -> _Asked | None:
+    def _next(self, end: float) -> bytes | None:
         """What comes next, or None where nothing came until `end`, or all is over."""
         while time.monotonic() < end:
             try:
-                asked = self._queue.get(timeout=_POLL_SECONDS)
+                example = self._queue.get(timeout=_POLL_SECONDS)
             except queue.Empty:
                 if self._is_over.is_set():
                     return None
             else:
-                self._taken_bytes += len(asked.encoded)
-                return asked
+                self._taken_bytes += len(example)
+                return example
         return None
 
 
-def _example(asked: _Asked) -> bytes:
-    encoded, answer = asked.encoded, asked.answer
+def _example(encoded: bytes, label: bytes, score: float, answer: Answer) -> bytes:
     header = images.read_header(encoded)
-    texts = {
+    now = datetime.datetime.now(datetime.UTC)
+    values: dict[str, bytes | int | float] = {
         features.ENCODED: encoded,
         features.FORMAT: header.format.encode(),
-        features.KEY: hashlib.sha256(encoded).hexdigest().encode(),
-        features.TEXT: asked.label,
-        MODEL: answer.name.encode(),
-        TIME: asked.time.isoformat(timespec="seconds").encode(),
-    }
-    numbers = {
         features.HEIGHT: header.height,
         features.WIDTH: header.width,
+        features.KEY: hashlib.sha256(encoded).hexdigest().encode(),
+        features.TEXT: label,
+        MODEL: answer.name.encode(),
         VERSION: answer.version,
+        SCORE: float(score),
+        TIME: now.isoformat(timespec="seconds").encode(),
     }
     example = tf.train.Example()
-    for name, text in texts.items():
-        example.features.feature[name].bytes_list.value.append(text)
-    for name, number in numbers.items():
-        example.features.feature[name].int64_list.value.append(number)
-    example.features.feature[SCORE].float_list.value.append(asked.score)
+    for name, value in values.items():
+        feature = example.features.feature[name]
+        if isinstance(value, bytes):
+            feature.bytes_list.value.append(value)
+        elif isinstance(value, int):
+            feature.int64_list.value.append(value)
+        else:
+            feature.float_list.value.append(value)
     return bytes(example.SerializeToString())

@@ -86,7 +86,7 @@ def _complete_limits(
     multiple=True,
     metavar="NAME=VALUE",
     shell_complete=_complete_limits,
-    help="Change a budget of the requests, as request_bytes=64M; may be repeated. All of"
+    help="Change a limit of the requests, as request_bytes=64M; may be repeated. All of"
     " them: docs/serving.md.",
 )
 @click.option(
@@ -172,12 +172,9 @@ def command(
         teller.hint(f"loading models from {root / versions.SERVING_FOLDER} ...")
         # TensorFlow loads here.
         from schema import mirrored_models
-        from serving.local_server import limits, running, server
-        from serving.local_server.settings import Settings
+        from serving.local_server import limits, server
+        from serving.local_server.loaded_model import Settings
 
-        sampling = None
-        if sample_folder is not None:
-            sampling = server.Sampling(sample_folder, sample_share, sample_max)
         config = server.ServerConfig(
             serving_folder=root / versions.SERVING_FOLDER,
             settings=Settings(
@@ -191,11 +188,13 @@ def command(
             grpc_port=grpc_port,
             allowed_hosts=allowed_hosts,
             grace_seconds=grace_seconds,
-            sampling=sampling,
+            sample_folder=sample_folder,
+            sample_share=sample_share,
+            sample_max=sample_max,
         )
         serving_folder = config.serving_folder
         with mirrored_models.followed(serving_folder, STORE_LOOKS * poll_seconds):
-            asyncio.run(running.run(config, teller.tell))
+            asyncio.run(server.run(config, teller.tell))
     return errors.DONE
 
 
@@ -221,7 +220,7 @@ class _Teller:
             _print(text, self._terminal.stderr)
 
     def tell(self, event: str, fields: Mapping[str, Any]) -> None:
-        """See `running.Tell`."""
+        """See `server.Tell`."""
         now = datetime.datetime.now(datetime.UTC)
         if self._is_json:
             document = {

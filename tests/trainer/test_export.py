@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from serving.local_server.settings import Settings
 
 from schema import features, orientation, signatures
 from serving import encoding, local_model
 from serving.batch_inference import steps
 from serving.local_server import errors, loaded_model, ops, sessions
-from serving.local_server.settings import Settings
 from trainer import evaluation, export, input_pipeline, training
 from trainer.config import (
     ModelConfig,

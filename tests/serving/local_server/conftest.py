@@ -5,7 +5,7 @@ import io
 import pathlib
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -14,7 +14,6 @@ import tensorflow.compat.v1 as v1
 from PIL import Image
 
 from schema import features, manifest, models_config, signatures, versions
-from serving.local_server import model_check, served_models
 
 LABELS = ("red", "green", "blue", *(f"class_{place}" for place in range(3, 100)))
 SHARPNESS = 4.0
@@ -217,33 +216,6 @@ def _example(encoded: bytes) -> bytes:
 
 def _bytes_feature(value: bytes) -> tf.train.Feature:
     return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
-
-
-@pytest.fixture(scope="session")
-def checker() -> Iterator[model_check.ModelCheck]:
-    """The check of versions, whose process takes seconds to start, for all tests."""
-    check = model_check.ModelCheck(120)
-    yield check
-    check.stop()
-
-
-@pytest.fixture
-def shared_checker(
-    checker: model_check.ModelCheck, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Lets served models in this process have their versions checked by `checker`."""
-
-    class SharedCheck:
-        def __init__(self, timeout_seconds: float):
-            self.check = checker.check
-
-        def stop(self) -> None:
-            pass
-
-        def end_if_idle(self, idle_seconds: float) -> None:
-            pass
-
-    monkeypatch.setattr(served_models, "ModelCheck", SharedCheck)
 
 
 @pytest.fixture(scope="session")
