@@ -35,6 +35,7 @@ NUM_CLASSES = 10
 IMAGES = 256
 IMAGES_FOLDER = "images"
 MODEL = "net"
+INPUT = signatures.INPUTS[signatures.PREDICT_IMAGES]
 VERSION = "1"
 
 
@@ -185,7 +186,7 @@ async def _compete(
 async def _ask(model: Any, images: list[bytes], clients: int, seconds: float) -> float:
     """Images/s of clients that send an image, wait for its answer and send the next."""
     end = time.perf_counter() + seconds
-    requests = [np.array([image], object) for image in images]
+    requests = [{INPUT: np.array([image], object)} for image in images]
     count = 0
 
     async def client(place: int) -> None:
@@ -202,14 +203,14 @@ async def _ask(model: Any, images: list[bytes], clients: int, seconds: float) ->
 
 
 def _loop(
-    run: Callable[[str, list[bytes]], Any],
+    run: Callable[[str, Any], Any],
     images: list[bytes],
     size: int,
     seconds: float,
 ) -> float:
     """Images/s of a session that gets one batch after another."""
     batches = [
-        [images[(start + place) % len(images)] for place in range(size)]
+        {INPUT: np.array((images * 2)[start : start + size], object)}
         for start in range(0, len(images), size)
     ]
     start = time.perf_counter()
