@@ -9,11 +9,11 @@ import numpy as np
 from google.protobuf import json_format
 
 from schema import signatures
-from serving import refusals, wire_messages
+from serving import refusals, server_answers, wire_messages
 from serving.model_spec import ModelSpec
 from serving.refusals import Refused
 from serving.server_address import Address
-from serving.server_answers import STATES, Rows, VersionStatus
+from serving.server_answers import Rows, VersionStatus
 
 _SERVICES = {
     "Predict": "PredictionService",
@@ -32,7 +32,6 @@ _OPTIONS = [
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
 ]
-_CODES = {code.value[0]: code.name for code in grpc.StatusCode}
 # gRPC has one code for all that keeps a call from its server; releases of it say what with
 # nothing but text. The first that fits counts.
 _TROUBLES = (
@@ -48,7 +47,6 @@ _TROUBLES = (
 _LAST_REASON = re.compile(
     "^.*(?:remote host: |last error: (?:UNKNOWN: )?(?:ipv[46]:[^ ]+: )?)"
 )
-_DATA_TYPES = {wire_messages.FLOAT: "DT_FLOAT", wire_messages.STRING: "DT_STRING"}
 
 
 class GrpcClient:
@@ -113,16 +111,9 @@ class GrpcClient:
     def status(self, spec: ModelSpec, timeout_seconds: float) -> list[VersionStatus]:
         """State of each version."""
         request = _request("GetModelStatus", spec)
-        response = self._call("GetModelStatus", request, timeout_seconds)
-        return [
-            VersionStatus(
-                version=entry.version,
-                state=STATES.get(entry.state, "UNKNOWN"),
-                error_code=_CODES.get(entry.status.error_code, "UNKNOWN"),
-                error_message=entry.status.error_message,
-            )
-            for entry in response.model_version_status
-        ]
+        return server_answers.statuses(
+            _document(self._call("GetModelStatus", request, timeout_seconds))
+        )
 
     def metadata(self, spec: ModelSpec, timeout_seconds: float) -> dict[str, Any]:
         """The document that the REST interface has: `model_spec` and `metadata`."""
@@ -132,20 +123,9 @@ class GrpcClient:
         found = wire_messages.message_class("SignatureDefMap").FromString(
             response.metadata[_METADATA_FIELD].value
         )
-        document = _document(found)
-        for signature in document.get("signature_def", {}).values():
-            for tensors in (signature["inputs"], signature["outputs"]):
-                for tensor in tensors.values():
-                    number = tensor["dtype"]
-                    tensor["dtype"] = _DATA_TYPES.get(number, f"DataType {number}")
-        answered = response.model_spec
         return {
-            "model_spec": {
-                "name": answered.name,
-                "signature_name": answered.signature_name,
-                "version": str(answered.version.value),
-            },
-            "metadata": {_METADATA_FIELD: document},
+            "model_spec": _document(response.model_spec),
+            "metadata": {_METADATA_FIELD: _document(found)},
         }
 
     def models(self, timeout_seconds: float) -> list[str] | None:

@@ -14,7 +14,7 @@ import urllib3
 from urllib3 import exceptions
 
 from schema import signatures
-from serving import refusals
+from serving import refusals, server_answers
 from serving.model_spec import ModelSpec
 from serving.refusals import Refused
 from serving.server_address import Address
@@ -103,19 +103,9 @@ class RestClient:
         """State of each version."""
 
         response, document = self._request(_path(spec), timeout_seconds)
-
-        def states() -> list[VersionStatus]:
-            return [
-                VersionStatus(
-                    version=int(entry["version"]),
-                    state=str(entry["state"]),
-                    error_code=str(entry.get("status", {}).get("error_code", "OK")),
-                    error_message=str(entry.get("status", {}).get("error_message", "")),
-                )
-                for entry in document["model_version_status"]
-            ]
-
-        return _understood(response, document, states)
+        return _understood(
+            response, document, lambda: server_answers.statuses(document)
+        )
 
     def metadata(self, spec: ModelSpec, timeout_seconds: float) -> dict[str, Any]:
         """The document of TensorFlow Serving: `model_spec` and `metadata`."""
