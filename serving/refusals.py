@@ -43,64 +43,37 @@ _UNKNOWN_LABEL = re.compile("version label", re.IGNORECASE)
 _UNKNOWN_SIGNATURE = re.compile("signature", re.IGNORECASE)
 _BATCH_TOO_LARGE = re.compile("larger than maximum input batch size")
 _TOKEN_TIP = "a token of the server; the command takes it from SLIMLINE_SERVER_TOKEN"
-# Code -> kind of error, sentence and tip; what is wrong in the request or its address is a
-# ConfigError, what the server or the way to it could not do a ServerError.
-_TOLD: dict[str, tuple[type[SlimlineError], str, str]] = {
-    "NOT_FOUND": (ConfigError, "{server} does not serve {model}", ""),
-    "UNAUTHENTICATED": (
-        ConfigError,
-        "{server} does not let this client ask for {model}",
-        _TOKEN_TIP,
-    ),
-    "PERMISSION_DENIED": (
-        ConfigError,
-        "{server} does not let this client ask for {model}",
-        _TOKEN_TIP,
-    ),
-    _INVALID: (ConfigError, "{server} does not take the request for {model}", ""),
-    "FAILED_PRECONDITION": (
-        ConfigError,
-        "{server} does not take the request for {model}",
-        "",
-    ),
-    TOO_LARGE: (
-        ConfigError,
-        "the request is larger than {server} takes",
-        "smaller batches or images",
-    ),
-    MOVED: (
-        ConfigError,
-        "{server} sends its clients elsewhere",
-        "give that address",
-    ),
-    UNKNOWN_HOST: (ConfigError, "there is no host '{host}'", ""),
-    ENCRYPTION: (
-        ConfigError,
-        "no encrypted connection to {server}",
-        "--ca-file names the authority of an own certificate; http:// and grpc:// do not"
-        " encrypt",
-    ),
-    NO_MODEL_SERVER: (
-        ConfigError,
-        "what listens at {server} is no model server",
-        "gRPC is at port 8500, REST at port 8501, where nobody changed it",
-    ),
-    DEADLINE_EXCEEDED: (
-        ServerError,
-        "no answer of {server} within {seconds:g} s",
-        "more time, smaller batches, or a less busy server",
-    ),
-    "RESOURCE_EXHAUSTED": (
-        ServerError,
-        "{server} is busy",
-        "later, or with smaller batches",
-    ),
-    NO_CONNECTION: (
-        ServerError,
-        "no model server answers at {server}",
-        "slimline serve starts one on this machine",
-    ),
-    UNAVAILABLE: (ServerError, "{server} cannot answer for {model} now", ""),
+# Code -> what the user is told where the request or its address is wrong.
+_CONFIG_ERRORS = {
+    "NOT_FOUND": "{server} does not serve {model}",
+    "UNAUTHENTICATED": "{server} does not let this client ask for {model}",
+    "PERMISSION_DENIED": "{server} does not let this client ask for {model}",
+    _INVALID: "{server} does not take the request for {model}",
+    "FAILED_PRECONDITION": "{server} does not take the request for {model}",
+    TOO_LARGE: "the request is larger than {server} takes",
+    UNKNOWN_HOST: "there is no host '{host}'",
+    ENCRYPTION: "no encrypted connection to {server}",
+    NO_MODEL_SERVER: "what listens at {server} is no model server",
+    MOVED: "{server} sends its clients elsewhere",
+}
+# And where the server or the way to it could not do it.
+_SERVER_ERRORS = {
+    DEADLINE_EXCEEDED: "no answer of {server} within {seconds:g} s",
+    "RESOURCE_EXHAUSTED": "{server} is busy",
+    NO_CONNECTION: "no model server answers at {server}",
+    UNAVAILABLE: "{server} cannot answer for {model} now",
+}
+_TIPS = {
+    "UNAUTHENTICATED": _TOKEN_TIP,
+    "PERMISSION_DENIED": _TOKEN_TIP,
+    TOO_LARGE: "smaller batches or images",
+    ENCRYPTION: "--ca-file names the authority of an own certificate; http:// and grpc://"
+    " do not encrypt",
+    NO_MODEL_SERVER: "gRPC is at port 8500, REST at port 8501, where nobody changed it",
+    MOVED: "give that address",
+    DEADLINE_EXCEEDED: "more time, smaller batches, or a less busy server",
+    "RESOURCE_EXHAUSTED": "later, or with smaller batches",
+    NO_CONNECTION: "slimline serve starts one on this machine",
 }
 
 
@@ -145,21 +118,25 @@ def as_user_error(
     code, text = refused.code, refused.text
     if code == _INVALID and _UNKNOWN_LABEL.search(text):
         code = "NOT_FOUND"
-    if code not in _TOLD:
-        return ServerError(f"{address.text} failed: {text}", found=code)
-    kind, sentence, tip = _TOLD[code]
-    if code in (_INVALID, "FAILED_PRECONDITION"):
-        if _BATCH_TOO_LARGE.search(text):
-            tip = "a batch_size of at most max_batch_size in the server's batching.conf"
-        elif _UNKNOWN_SIGNATURE.search(text):
-            tip = "slimline run pushes models with the signature predict_images"
-    message = sentence.format(
-        server=address.text,
-        host=address.host,
-        model="its models" if spec is None else spec,
-        seconds=deadline_seconds,
-    )
-    expected = (
-        "TensorFlow Serving, or slimline serve" if code == NO_MODEL_SERVER else ""
-    )
-    return kind(message, found=text, expected=expected, tip=tip)
+    tip = _TIPS.get(code, "")
+    if _BATCH_TOO_LARGE.search(text):
+        tip = "a batch_size of at most max_batch_size in the server's batching.conf"
+    elif code in (_INVALID, "FAILED_PRECONDITION") and _UNKNOWN_SIGNATURE.search(text):
+        tip = "slimline run pushes models with the signature predict_images"
+    told = {
+        "server": address.text,
+        "host": address.host,
+        "model": "its models" if spec is None else spec,
+        "seconds": deadline_seconds,
+    }
+    if code in _CONFIG_ERRORS:
+        expected = "TensorFlow Serving, or slimline serve"
+        return ConfigError(
+            _CONFIG_ERRORS[code].format(**told),
+            found=text,
+            expected=expected if code == NO_MODEL_SERVER else "",
+            tip=tip,
+        )
+    if code in _SERVER_ERRORS:
+        return ServerError(_SERVER_ERRORS[code].format(**told), found=text, tip=tip)
+    return ServerError(f"{address.text} failed: {text}", found=code)

@@ -674,11 +674,9 @@ def test_threads_may_share_a_client(colours, connect):
     assert [dict(one.top)["red"] for one in found] == pytest.approx(np.arange(48) / 100)
 
 
-def test_a_closed_client_opens_again(colours):
+def test_a_client_may_be_closed_twice(colours):
     with Client(colours.address, MODEL) as client:
         client.predict([GREEN])
-    assert client.predict([GREEN])[0].label == "green"
-    client.close()
     client.close()
 
 
