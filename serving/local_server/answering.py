@@ -23,13 +23,7 @@ _CLASSIFY_METHOD = signatures.METHODS[signatures.CLASSIFY]
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """Which model a request means.
-
-    Attributes:
-      name: of the model.
-      version: its number, or None.
-      label: of a version, or None; never both.
-    """
+    """Which model a request means; one of version and label, or none of them."""
 
     name: str
     version: int | None = None
@@ -38,12 +32,7 @@ class Target:
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """What a version said.
-
-    Attributes:
-      name: of the model. version: that answered. signature_name: that was asked.
-      outputs: name -> tensor, all that the signature has.
-    """
+    """What a version of a model said: all outputs of a signature, by name."""
 
     name: str
     version: int

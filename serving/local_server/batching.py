@@ -25,22 +25,13 @@ _LOGGER = logging.getLogger("slimline.serving")
 
 @dataclasses.dataclass(eq=False)
 class _Request:
-    """Inputs that are kept together, at most a batch.
-
-    Attributes:
-      signature_name: whom to ask.
-      form: requests of the same one can be joined; None can not.
-      inputs: by name.
-      rows: how many, 1 where there are no rows.
-      first_row: of what the client sent.
-      future: of the outputs; cancelled where nobody waits for them any more.
-    """
+    """Inputs that are kept together, at most a batch; cancelled where nobody waits."""
 
     signature_name: str
-    form: object
+    form: object  # requests of the same one can be joined; None can not
     inputs: Tensors
-    rows: int
-    first_row: int
+    rows: int  # 1 where there are none
+    first_row: int  # of what the client sent
     future: asyncio.Future[Tensors]
 
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import tensorflow as tf
 import tensorflow.compat.v1 as v1
 from tensorflow_serving.apis import prediction_log_pb2
 
-from schema import class_names, features, images, manifest, recorded, signatures
+from schema import class_names, manifest, signatures
 from serving.local_server import errors, ops, sessions
 from serving.local_server.batching import Batcher, Tensors
 
@@ -21,7 +21,6 @@ _INPUT_ERRORS = (
     tf.errors.UnimplementedError,
     UnicodeDecodeError,  # in place of any, where its message quotes the bytes
 )
-_GRAY_SIDE_PX = 32
 # A graph that never ends is given up after that, when it is loaded and when it answers.
 _STEP_SECONDS = 60
 
@@ -147,27 +146,23 @@ class LoadedModel:
         return self._calls[signature_name](inputs)
 
     def _warm_up(self, folder: pathlib.Path) -> None:
-        """Asks each of our signatures once by each of some batch sizes.
+        """Asks what TensorFlow Serving's warm-up file asks, each in several batch sizes.
 
         The first run of a signature optimises its graph, the first of a size prepares the
-        kernels for it; no client should wait for either. Other models have only the
-        requests of their warm-up file.
+        kernels for it; no client should wait for either.
         """
-        for name, inputs in _warm_up_requests(folder):
-            if name in self._calls:
-                self._calls[name](inputs)
-        encoded = _images(folder) if self.class_names else []
-        examples = [_example(one) for one in encoded]
-        for name, input_name in signatures.INPUTS.items():
-            found = self.signatures.get(name)
-            if not encoded or found is None or set(found.inputs) != {input_name}:
-                continue
-            strings = encoded if name == signatures.PREDICT_IMAGES else examples
-            size = 1
-            while size <= self._settings.max_batch_size:
-                batch = np.array((strings * size)[:size], object)
-                self._calls[name]({input_name: batch})
+        path = folder / manifest.EXTRA_FOLDER / signatures.WARM_UP_FILE
+        asked = _warm_up_requests(path) if path.is_file() else {}
+        for name, inputs in asked.items():
+            call, size = self._calls[name], 1
+            while call.is_batched and size <= self._settings.max_batch_size:
+                tiled = {
+                    key: one[np.arange(size) % len(one)] for key, one in inputs.items()
+                }
+                call(tiled)
                 size *= 2
+            if not call.is_batched:
+                call(inputs)
 
 
 class _Call:
@@ -201,34 +196,21 @@ def _has_rows(info: Any) -> bool:
     return bool(shape.dim) and shape.dim[0].size < 0
 
 
-def _images(folder: pathlib.Path) -> list[bytes]:
-    """The recorded images of a version, else a gray one, which every net takes."""
-    path = folder / manifest.EXTRA_FOLDER / signatures.RECORDED_FILE
-    if path.is_file():
-        return recorded.read(path).encoded
-    pixels = np.full([1, _GRAY_SIDE_PX, _GRAY_SIDE_PX, 3], 128, np.uint8)
-    return [*images.encode_pngs(pixels)]
-
-
-def _example(encoded: bytes) -> bytes:
-    feature = tf.train.Feature(bytes_list=tf.train.BytesList(value=[encoded]))
-    return tf.train.Example(
-        features=tf.train.Features(feature={features.ENCODED: feature})
-    ).SerializeToString()
-
-
-def _warm_up_requests(folder: pathlib.Path) -> Iterator[tuple[str, Tensors]]:
-    """Signature and inputs of the Predict requests in TensorFlow Serving's warm-up file."""
-    path = folder / manifest.EXTRA_FOLDER / signatures.WARM_UP_FILE
-    if not path.is_file():
-        return
-    records = tf.data.TFRecordDataset(str(path)).take(signatures.MAX_WARM_UP_RECORDS)
-    for serialised in records.as_numpy_iterator():
-        log = prediction_log_pb2.PredictionLog.FromString(serialised)
-        request = log.predict_log.request
-        if request.inputs:
-            name = request.model_spec.signature_name or signatures.SERVING_DEFAULT
-            yield (
-                name,
-                {key: tf.make_ndarray(value) for key, value in request.inputs.items()},
-            )
+def _warm_up_requests(file: pathlib.Path) -> dict[str, Tensors]:
+    """Signature -> the last of its requests in a warm-up file."""
+    found: dict[str, Tensors] = {}
+    records = tf.data.TFRecordDataset(str(file)).take(signatures.MAX_WARM_UP_RECORDS)
+    for record in records.as_numpy_iterator():
+        log = prediction_log_pb2.PredictionLog.FromString(record)
+        predict, classify = log.predict_log.request, log.classify_log.request
+        if predict.inputs:
+            name = predict.model_spec.signature_name or signatures.SERVING_DEFAULT
+            tensors = {key: tf.make_ndarray(one) for key, one in predict.inputs.items()}
+            found[name] = tensors
+        elif examples := classify.input.example_list.examples:
+            strings = [one.SerializeToString() for one in examples]
+            key = signatures.INPUTS[signatures.CLASSIFY]
+            found[classify.model_spec.signature_name] = {
+                key: np.array([*strings, None], object)[:-1]
+            }
+    return found

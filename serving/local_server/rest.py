@@ -103,20 +103,12 @@ class Rest:
             application.router.add_get(path, _page((PAGE_FOLDER / file), kind))
         application.router.add_get(METRICS_PATH, self._prometheus)
         application.router.add_get(MODELS_PATH, self._listing)
-        # By the name under which they are counted.
-        self._apis: dict[Any, str] = {
-            self._status: "GetModelStatus",
-            self._metadata: "GetModelMetadata",
-            self._predict: "Predict",
-            self._classify: "Classify",
-            self._regress: "Regress",
-        }
         for path in _MODELS:
             application.router.add_get(path, self._status)
             application.router.add_get(f"{path}/metadata", self._metadata)
-            application.router.add_post(f"{path}:predict", self._predict)
-            application.router.add_post(f"{path}:classify", self._classify)
-            application.router.add_post(f"{path}:regress", self._regress)
+            application.router.add_post(
+                f"{path}:{{method:predict|classify}}", self._predict
+            )
         self._runner = web.AppRunner(
             application,
             access_log=None,
@@ -163,7 +155,10 @@ class Rest:
         self, request: web.Request, handler: _Handler
     ) -> web.StreamResponse:
         started, code = time.perf_counter(), grpc.StatusCode.OK
-        api = self._apis.get(request.match_info.handler)
+        is_metadata = request.path.endswith("/metadata")
+        api = "GetModelMetadata" if is_metadata else "GetModelStatus"
+        if "method" in request.match_info:
+            api = request.match_info["method"].capitalize()
         try:
             self._check_origin(request)
             response = await handler(request)
@@ -183,10 +178,10 @@ class Rest:
         except ConnectionError:
             raise
         except Exception as error:
-            _LOGGER.exception("internal error in %s: %s", api, error)
+            _LOGGER.exception("internal error in REST: %s", error)
             code = grpc.StatusCode.INTERNAL
             response = _refusal("Internal error", 500)
-        if api is not None:
+        if "name" in request.match_info:
             name = request.match_info["name"]
             model = name if name in self._models.names() else ""
             self._metrics.request(model, api, "REST", code.name, started)
@@ -233,33 +228,24 @@ class Rest:
 
     async def _predict(self, request: web.Request) -> web.Response:
         deadline = asyncio.get_running_loop().time() + self._limits.answer_seconds
+        is_classify = request.match_info["method"] == "classify"
         with self._in_flight.holding(request.content_length or 0) as grow_to:
             document = await self._document(request, grow_to)
-            form = json_tensors.form_of(document)
-            answer = await self._answerer.predict(
-                _target(request),
-                json_tensors.signature_name(document),
-                lambda signature: json_tensors.tensors(document, signature.inputs),
-                deadline,
-            )
-        body = json_tensors.dump(json_tensors.predict_answer(form, answer.outputs))
-        return _response(body, answer.version)
-
-    async def _classify(self, request: web.Request) -> web.Response:
-        deadline = asyncio.get_running_loop().time() + self._limits.answer_seconds
-        with self._in_flight.holding(request.content_length or 0) as grow_to:
-            document = await self._document(request, grow_to)
-            answer = await self._answerer.classify(
-                _target(request),
-                json_tensors.signature_name(document),
-                json_tensors.examples(document),
-                deadline,
-            )
-        body = json_tensors.dump(json_tensors.classify_answer(answer.outputs))
-        return _response(body, answer.version)
-
-    async def _regress(self, request: web.Request) -> web.Response:
-        raise web.HTTPNotImplemented(text="These models do not regress.")
+            target, name = _target(request), json_tensors.signature_name(document)
+            if is_classify:
+                examples = json_tensors.examples(document)
+                answer = await self._answerer.classify(target, name, examples, deadline)
+                found = json_tensors.classify_answer(answer.outputs)
+            else:
+                form = json_tensors.form_of(document)
+                answer = await self._answerer.predict(
+                    target,
+                    name,
+                    lambda signature: json_tensors.tensors(document, signature.inputs),
+                    deadline,
+                )
+                found = json_tensors.predict_answer(form, answer.outputs)
+        return _response(json_tensors.dump(found), answer.version)
 
     async def _document(
         self, request: web.Request, grow_to: Callable[[int], None]

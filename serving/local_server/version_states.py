@@ -24,23 +24,14 @@ END = "END"
 
 @dataclasses.dataclass(eq=False)
 class Version:
-    """A version on its way through TensorFlow Serving's states.
-
-    Attributes:
-      number: of the version.
-      state: LOADING, AVAILABLE, UNLOADING or END.
-      error: why it was refused, or ''.
-      code: of gRPC.
-      content: fingerprint of what was refused; it is tried again when that changes.
-      model: in memory, from AVAILABLE to the end of UNLOADING.
-    """
+    """A version on its way through TensorFlow Serving's states."""
 
     number: int
-    state: str
-    error: str = ""
+    state: str  # LOADING, AVAILABLE, UNLOADING or END
+    error: str = ""  # why it was refused
     code: grpc.StatusCode = grpc.StatusCode.OK
-    content: str = ""
-    model: "LoadedModel | None" = None
+    content: str = ""  # fingerprint of what was refused, until that changes
+    model: "LoadedModel | None" = None  # from AVAILABLE to the end of UNLOADING
 
 
 @dataclasses.dataclass(eq=False)

@@ -10,6 +10,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 from schema import manifest, signatures
 from serving.local_server import errors, loaded_model
 from serving.local_server.loaded_model import Settings
+from trainer import warm_up
 
 COLOURS = ((250, 10, 20), (3, 180, 99), (7, 7, 70))
 
@@ -109,17 +110,24 @@ def test_bytes_that_are_no_example_are_refused(model, example, png):
         with_batcher(model, lambda: model.run("classify", inputs, None))
 
 
-def test_every_batch_size_up_to_the_largest_is_warm(folder, monkeypatch):
-    sizes = []
+def test_every_batch_size_up_to_the_largest_is_warm(
+    write_model, tmp_path, png, monkeypatch
+):
+    asked = []
     call = loaded_model._Call.__call__
 
     def count(self, inputs):
-        sizes.append(len(next(iter(inputs.values()))))
+        asked.append(next((name, len(one)) for name, one in inputs.items()))
         return call(self, inputs)
 
+    folder = write_model(tmp_path, 7, has_manifest=False)
+    recording = folder / manifest.EXTRA_FOLDER / signatures.RECORDED_FILE
+    warm_up.add(folder, recording.rename(tmp_path / "recording"))
     monkeypatch.setattr(loaded_model._Call, "__call__", count)
     loaded_model.LoadedModel("cats", folder, Settings(max_batch_size=9)).unload()
-    assert sizes == [1, 2, 4, 8] * 3  # by each signature
+    assert asked == [
+        (name, size) for name in signatures.INPUTS.values() for size in (1, 2, 4, 8)
+    ]
 
 
 class Scaled(tf.Module):
@@ -228,7 +236,7 @@ def test_what_writes_is_not_loaded(write_model, tmp_path, purpose):
     assert not canary.exists()
 
 
-def test_a_graph_that_never_ends_is_given_up(write_model, tmp_path, monkeypatch):
+def test_a_graph_that_never_ends_is_given_up(write_model, tmp_path, png, monkeypatch):
     def endless(images):
         (number,) = tf.while_loop(
             lambda number: number < 1.0,
@@ -240,8 +248,10 @@ def test_a_graph_that_never_ends_is_given_up(write_model, tmp_path, monkeypatch)
 
     monkeypatch.setattr(loaded_model, "_STEP_SECONDS", 1)
     folder = write_model(tmp_path, 7, tamper=endless)
-    with pytest.raises(tf.errors.DeadlineExceededError):
-        loaded_model.LoadedModel("endless", folder, Settings())
+    model = loaded_model.LoadedModel("endless", folder, Settings())
+    with pytest.raises(errors.ServerError, match="Internal error"):
+        with_batcher(model, lambda: ask(model, [png(1, 2, 3)]))
+    model.unload()
 
 
 def test_requests_of_the_warm_up_file_are_asked(write_model, tmp_path, monkeypatch):

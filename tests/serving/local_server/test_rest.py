@@ -147,7 +147,7 @@ def test_classify(model, encoded, offline):
         ("POST", "/v1/models/colours", "{}", 400, "Malformed request"),
         ("DELETE", "/v1/models/colours", "", 400, "Malformed request"),
         ("POST", "/v1/models/colours:explain", "{}", 400, "Malformed request"),
-        ("POST", "/v1/models/colours:regress", "{}", 501, "do not regress"),
+        ("POST", "/v1/models/colours:regress", "{}", 400, "Malformed request"),
         ("POST", "/", "{}", 405, "Method Not Allowed"),
         ("POST", "/api/models", "{}", 405, "Method Not Allowed"),
         ("GET", "/index.html", "", 404, "Not Found"),
