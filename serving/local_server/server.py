@@ -9,8 +9,7 @@ import pathlib
 import resource
 import signal
 import socket
-import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import grpc
@@ -26,19 +25,13 @@ from serving.local_server.loaded_model import Settings
 from serving.local_server.metrics import Metrics
 from serving.local_server.served_models import ServedModels
 
-# Called with the name of an event and its fields:
-#   started: rest, grpc, models and problem (as `GET /api/models` gives them)
-#   log: level, text; stack, where something broke
-#   stopping: grace_seconds
-#   stopped: requests, cut_short
-Tell = Callable[[str, Mapping[str, Any]], None]
-
 # Services whose health can be asked for.
 HEALTH_NAMES = ("", grpc_service.PREDICTION_SERVICE)
 _HEALTH_SECONDS = 0.2
 _BACKLOG = 1_024
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _MAX_FILES = 65_536
+_LOGGER = logging.getLogger("slimline.serving")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,31 +64,38 @@ class ServerConfig:
     sample_max: int = 10_000
 
 
-async def run(config: ServerConfig, tell: Tell) -> None:
+async def run(config: ServerConfig) -> None:
     """Serves until SIGINT or SIGTERM; a second one ends the process at once.
+
+    The logger `slimline.serving` tells what happens. Some of its records are events with
+    `fields`: started (rest, grpc, models and problem, as `GET /api/models` gives them),
+    stopping (grace_seconds) and stopped (requests, cut_short).
 
     Raises:
       ConfigError: the host is unknown, a port is taken, or requests cannot be kept.
     """
     _raise_file_limit()
-    with _told_log(tell), _first_signal() as signalled:
+    with _first_signal() as signalled:
         server = LocalServer(config)
         starting = asyncio.create_task(server.start())
         waiting = asyncio.create_task(signalled.wait())
         await asyncio.wait({starting, waiting}, return_when=asyncio.FIRST_COMPLETED)
         try:
             if starting.done():
-                tell("started", await starting)
+                _tell("started", **await starting)
                 await waiting
-                tell("stopping", {"grace_seconds": config.grace_seconds})
+                _tell("stopping", grace_seconds=config.grace_seconds)
         finally:
             waiting.cancel()
             starting.cancel()
             with contextlib.suppress(asyncio.CancelledError, Exception):
                 await starting
             cut_short = await server.stop()
-        count = server.metrics.request_count
-        tell("stopped", {"requests": count, "cut_short": cut_short})
+        _tell("stopped", requests=server.metrics.request_count, cut_short=cut_short)
+
+
+def _tell(event: str, **fields: object) -> None:
+    _LOGGER.info(event, extra={"fields": fields})
 
 
 class LocalServer:
@@ -283,37 +283,6 @@ def _first_signal() -> Iterator[asyncio.Event]:
         yield event
     finally:
         remove()
-
-
-class _Forward(logging.Handler):
-    def __init__(self, tell: Tell):
-        super().__init__(logging.INFO)
-        self._tell = tell
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Tells the sentence, and the stack apart from it."""
-        try:
-            fields = {"level": record.levelname.lower(), "text": record.getMessage()}
-            if record.exc_info and record.exc_info[1]:
-                stack = traceback.format_exception(record.exc_info[1])
-                fields["stack"] = "".join(stack).rstrip()
-            self._tell("log", fields)
-        except Exception:  # as every handler of `logging` does
-            self.handleError(record)
-
-
-@contextlib.contextmanager
-def _told_log(tell: Tell) -> Iterator[None]:
-    logger = logging.getLogger("slimline")
-    level = logger.level
-    handler = _Forward(tell)
-    logger.addHandler(handler)
-    logger.setLevel(min(level or logging.INFO, logging.INFO))
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-        logger.removeHandler(handler)
 
 
 def _raise_file_limit() -> None:
