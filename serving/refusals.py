@@ -84,10 +84,18 @@ class Refused(Exception):
       code: name of gRPC's status code, or one of those above.
       text: what the server or the system said.
       retry_after_seconds: what the server asked for, or 0.
+      http_status: of the answer, or 0.
     """
 
-    def __init__(self, code: str, text: str, retry_after_seconds: float = 0.0):
+    def __init__(
+        self,
+        code: str,
+        text: str,
+        retry_after_seconds: float = 0.0,
+        http_status: int = 0,
+    ):
         super().__init__(code, text)
+        self.http_status = http_status
         self.code = code
         self.text = text[:300]
         self.retry_after_seconds = retry_after_seconds

@@ -1,13 +1,14 @@
 """The REST interface of TensorFlow Serving, from outside."""
 
 import base64
+import contextlib
 import http.client
 import json
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import urllib3
@@ -28,8 +29,6 @@ _LATE = "the time is over"
 _CHUNK_BYTES = 1 << 16
 # 64 images of 20,000 classes are 90 MB of JSON.
 _MAX_ANSWER_BYTES = 256 << 20
-
-_Read = TypeVar("_Read")
 
 
 class RestClient:
@@ -80,16 +79,13 @@ class RestClient:
                 {"b64": base64.b64encode(image).decode("ascii")} for image in encoded
             ],
         }
-
-        response, document = self._request(
-            f"{_path(spec)}:predict", timeout_seconds, json.dumps(body).encode()
-        )
-
-        def rows() -> Rows:
+        path = f"{_path(spec)}:predict"
+        document, headers = self._ask(path, timeout_seconds, json.dumps(body).encode())
+        with _understood():
             found = document["predictions"]
             if len(found) != len(encoded):
                 raise ValueError(f"{len(found)} answers to {len(encoded)} images")
-            version = response.headers.get(VERSION_HEADER, "")
+            version = headers.get(VERSION_HEADER, "")
             return Rows(
                 [list(map(str, row[signatures.CLASSES])) for row in found],
                 [_floats(row[signatures.SCORES]) for row in found],
@@ -97,44 +93,37 @@ class RestClient:
                 int(version) if version.isascii() and version.isdigit() else None,
             )
 
-        return _understood(response, document, rows)
-
     def status(self, spec: ModelSpec, timeout_seconds: float) -> list[VersionStatus]:
         """State of each version."""
-
-        response, document = self._request(_path(spec), timeout_seconds)
-        return _understood(
-            response, document, lambda: server_answers.statuses(document)
-        )
+        document, _ = self._ask(_path(spec), timeout_seconds)
+        with _understood():
+            return server_answers.statuses(document)
 
     def metadata(self, spec: ModelSpec, timeout_seconds: float) -> dict[str, Any]:
         """The document of TensorFlow Serving: `model_spec` and `metadata`."""
-        response, document = self._request(f"{_path(spec)}/metadata", timeout_seconds)
-        return _understood(
-            response,
-            document,
-            lambda: {name: document[name] for name in ("model_spec", "metadata")},
-        )
+        document, _ = self._ask(f"{_path(spec)}/metadata", timeout_seconds)
+        with _understood():
+            return {name: document[name] for name in ("model_spec", "metadata")}
 
     def models(self, timeout_seconds: float) -> list[str] | None:
         """Names of the served models; None where the server does not tell."""
-        response, document = self._request(LIST_PATH, timeout_seconds)
-        if response.status == 404:
-            return None
-        return _understood(
-            response,
-            document,
-            lambda: sorted(str(entry["name"]) for entry in document["models"]),
-        )
+        try:
+            document, _ = self._ask(LIST_PATH, timeout_seconds)
+        except Refused as refused:
+            if refused.http_status == 404:
+                return None
+            raise
+        with _understood():
+            return sorted(str(entry["name"]) for entry in document["models"])
 
     def close(self) -> None:
         """Gives the connections back."""
         self._pool.clear()
 
-    def _request(
+    def _ask(
         self, path: str, timeout_seconds: float, body: bytes | None = None
-    ) -> tuple[urllib3.BaseHTTPResponse, Any]:
-        """The response and its JSON, None where it has none; POST where there is a body."""
+    ) -> tuple[Any, Mapping[str, str]]:
+        """JSON, None where there is none, and headers; POST where there is a body."""
         ends = time.monotonic() + timeout_seconds
         try:
             response = self._pool.request(
@@ -153,34 +142,38 @@ class RestClient:
         except (exceptions.HTTPError, OSError) as error:
             raise _refused(error) from error
         try:
-            return response, json.loads(content)
+            document = json.loads(content)
         except (ValueError, RecursionError):
-            return response, None
+            document = None
+        if response.status != 200:
+            raise _refusal(response, document)
+        return document, response.headers
 
 
-def _understood(
-    response: urllib3.BaseHTTPResponse, document: Any, read: Callable[[], _Read]
-) -> _Read:
-    """What `read` makes of an answer.
-
-    Raises:
-      Refused: it is an error, or of another form than TensorFlow Serving's.
-    """
-    status = response.status
-    if location := response.get_redirect_location():
-        raise Refused(refusals.MOVED, location)
-    if status != 200:
-        error = document.get("error") if isinstance(document, dict) else None
-        code = refusals.HTTP_CODES.get(status, "UNKNOWN")
-        if error is None and status in (404, 405):
-            code = refusals.NO_MODEL_SERVER
-        text = str(error or f"status {status} {response.reason}").strip()
-        raise Refused(code, text, _retry_after(response.headers))
+@contextlib.contextmanager
+def _understood() -> Iterator[None]:
+    """An answer of another form than TensorFlow Serving's is an error of its sender."""
     try:
-        return read()
+        yield
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         found = f"{type(error).__name__} {error} in its answer"
         raise Refused(refusals.NO_MODEL_SERVER, found) from error
+
+
+def _refusal(response: urllib3.BaseHTTPResponse, document: Any) -> Refused:
+    """What another status than 200 means."""
+    status = response.status
+    if location := response.get_redirect_location():
+        return Refused(refusals.MOVED, location)
+    error = document.get("error") if isinstance(document, dict) else None
+    code = refusals.HTTP_CODES.get(status, "UNKNOWN")
+    if error is None and status in (404, 405):
+        code = refusals.NO_MODEL_SERVER
+    text = str(error or f"status {status} {response.reason}").strip()
+    # The form of Retry-After with a date is not waited for.
+    asked = response.headers.get("Retry-After", "")
+    seconds = float(asked) if asked.isascii() and asked.isdigit() else 0.0
+    return Refused(code, text, seconds, status)
 
 
 def _refused(error: Exception) -> Refused:
@@ -229,9 +222,3 @@ def _path(spec: ModelSpec) -> str:
     if spec.label:
         return f"{path}/labels/{urllib.parse.quote(spec.label, safe='')}"
     return path
-
-
-def _retry_after(headers: Mapping[str, str]) -> float:
-    """Seconds of the header Retry-After; the form with a date is not waited for."""
-    text = headers.get("Retry-After", "")
-    return float(text) if text.isascii() and text.isdigit() else 0.0
