@@ -93,8 +93,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--clients", type=int, default=64, help="at the same time")
     parser.add_argument("--kind", choices=["png", "jpeg"], default="png")
     parser.add_argument("--batch", type=int, default=defaults.max_batch_size)
-    parser.add_argument("--runners", type=int, default=defaults.runners)
-    parser.add_argument("--threads", type=int, default=defaults.threads)
     return parser
 
 
@@ -121,9 +119,7 @@ def _prepare(net: str, kind: str, folder: pathlib.Path) -> None:
 def _measure(
     net: str, options: argparse.Namespace, folder: pathlib.Path
 ) -> dict[str, Any]:
-    settings = Settings(
-        max_batch_size=options.batch, runners=options.runners, threads=options.threads
-    )
+    settings = Settings(max_batch_size=options.batch)
     print(f"{net}, {options.clients} clients, {settings}", flush=True)
     spec = registry.find(net)
     files = sorted((folder / IMAGES_FOLDER).iterdir())
@@ -143,8 +139,6 @@ def _measure(
         "clients": options.clients,
         "kind": options.kind,
         "max_batch_size": settings.max_batch_size,
-        "runners": settings.runners,
-        "threads": settings.threads,
         "batch_sizes": sizes,
         "contenders": summaries,
         "ratios": found,
@@ -162,7 +156,6 @@ async def _compete(
     All in one process and one session, so that they share kernels and threads.
     """
     model = LoadedModel(MODEL, folder, settings)
-    model.start()
     speeds: dict[str, list[float]] = {SINGLE: [], LOOP: [], BATCHER: []}
     sizes: list[int] = []
     await _ask(model, images, options.clients, 1.0)

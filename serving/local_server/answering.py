@@ -75,8 +75,7 @@ class Answerer:
         Args:
           target: which model.
           signature_name: '' for the default one.
-          read: gives the inputs of the request, once it knows the SignatureDef; raises
-            where they do not fit.
+          read: gives the inputs of the request, once it knows the SignatureDef.
           deadline: by the clock of the event loop, in seconds.
 
         Raises:

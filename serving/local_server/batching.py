@@ -1,14 +1,15 @@
 """Micro-batches: requests that wait at the same time are answered together.
 
-A batch costs less a row than single rows do. Nothing waits for company: whenever a runner
-is free it takes what is there.
+A batch costs less a row than single rows do. Nothing waits for company: whenever the model
+is free it gets what is there.
 """
 
 import asyncio
 import collections
+import concurrent.futures
+import contextlib
 import dataclasses
 import logging
-import threading
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -39,41 +40,30 @@ _Outcome = tuple[_Request, Tensors | Exception]
 
 
 class Batcher:
-    """A bounded queue and the threads that empty it, on the running event loop.
+    """A bounded queue before a thread; to be used on one event loop.
 
     Attributes:
       batch_sizes: how many batches of how many rows have been run.
     """
 
-    def __init__(
-        self, run: Run, *, max_batch_size: int, max_queue: int, runners: int = 1
-    ):
-        """Starts the threads.
+    def __init__(self, run: Run, *, max_batch_size: int, max_queue: int):
+        """Waits for requests.
 
         Args:
           run: see `Run`.
           max_batch_size: rows in a batch.
           max_queue: rows that may wait. A request with more is taken all the same while
             none waits.
-          runners: batches under way at the same time.
         """
         self.batch_sizes: collections.Counter[int] = collections.Counter()
         self._run = run
         self._max_batch_size = max_batch_size
         self._max_queue = max_queue
-        self._loop = asyncio.get_running_loop()
-        # All below is changed under the condition.
-        self._condition = threading.Condition()
+        self._thread = concurrent.futures.ThreadPoolExecutor(1, "batch")
         self._queue: list[_Request] = []
         self._waiting_rows = 0
+        self._working: asyncio.Task[None] | None = None
         self._is_closing = False
-        self._is_wake_up_due = False
-        self._threads = [
-            threading.Thread(target=self._work, name="batch", daemon=True)
-            for _ in range(runners)
-        ]
-        for thread in self._threads:
-            thread.start()
 
     async def run(
         self,
@@ -88,8 +78,7 @@ class Batcher:
           signature_name: whom to ask.
           inputs: by name.
           deadline: by the clock of the loop; None for none.
-          rows: of each input and output, at least one; None where the signature has no
-            such thing, so that the request is answered alone.
+          rows: of each input and output, at least one; None for none, to be asked alone.
 
         Raises:
           Unavailable: the queue is full, or the batcher is closed.
@@ -97,100 +86,93 @@ class Batcher:
           InvalidInput: the graph refuses an input; the error names its row.
           ServerError: the model failed otherwise.
         """
-        if deadline is not None and deadline <= self._loop.time():
+        loop = asyncio.get_running_loop()
+        if deadline is not None and deadline <= loop.time():
             raise errors.DeadlineExceeded()
-        futures = self._enqueue(signature_name, inputs, rows)
+        if self._is_closing:
+            raise errors.Unavailable("The server is shutting down.")
+        after = self._waiting_rows + (rows or 1)
+        if self._waiting_rows and after > self._max_queue:
+            raise errors.Unavailable()
+        requests = self._parts(signature_name, inputs, rows)
+        self._waiting_rows = after
+        self._queue += requests
+        if self._working is None:
+            # Begins when all else that is ready on the loop has had its turn: requests that
+            # came in the same moment then go into one batch.
+            self._working = loop.create_task(self._work())
         try:
             async with asyncio.timeout_at(deadline):
-                parts = [await future for future in futures]
+                return _joined([await request.future for request in requests])
         except TimeoutError:
             raise errors.DeadlineExceeded() from None
         finally:
-            for future in futures:
-                if not future.cancel() and not future.cancelled():
-                    future.exception()  # looked at, else asyncio would complain
-        return _joined(parts)
+            for request in requests:
+                if not request.future.cancel() and not request.future.cancelled():
+                    request.future.exception()  # looked at, else asyncio would complain
 
     async def close(self) -> None:
-        """Answers what waits, then ends the threads."""
-        with self._condition:
-            self._is_closing = True
-            self._condition.notify_all()
-        for thread in self._threads:
-            await self._loop.run_in_executor(None, thread.join)
+        """Answers what waits and takes nothing more."""
+        self._is_closing = True
+        if self._working is not None:
+            await self._working
+        self._thread.shutdown()
 
-    def _enqueue(
+    def _parts(
         self, signature_name: str, inputs: Tensors, rows: int | None
-    ) -> list[asyncio.Future[Tensors]]:
-        step = self._max_batch_size if rows else 1
-        form = None
-        if rows:
-            shapes = {name: (one.dtype, one.shape[1:]) for name, one in inputs.items()}
-            form = signature_name, shapes
-        requests = [
+    ) -> list[_Request]:
+        """A request cut into pieces that fit into a batch."""
+        create_future = asyncio.get_running_loop().create_future
+        if rows is None:
+            return [_Request(signature_name, None, inputs, 1, 0, create_future())]
+        shapes = {name: (one.dtype, one.shape[1:]) for name, one in inputs.items()}
+        step = self._max_batch_size
+        return [
             _Request(
                 signature_name=signature_name,
-                form=form,
-                inputs=_rows(inputs, start, start + step) if rows else inputs,
-                rows=min(step, (rows or 1) - start),
+                form=(signature_name, shapes),
+                inputs=_rows(inputs, start, start + step),
+                rows=min(step, rows - start),
                 first_row=start,
-                future=self._loop.create_future(),
+                future=create_future(),
             )
-            for start in range(0, rows or 1, step)
+            for start in range(0, rows, step)
         ]
-        with self._condition:
-            if self._is_closing:
-                raise errors.Unavailable("The server is shutting down.")
-            after = self._waiting_rows + (rows or 1)
-            if self._waiting_rows and after > self._max_queue:
-                raise errors.Unavailable()
-            self._waiting_rows = after
-            self._queue.extend(requests)
-        if not self._is_wake_up_due:
-            # After all else that is ready on the loop: requests that came in the same
-            # moment then go into one batch, not the first alone and the others later.
-            self._is_wake_up_due = True
-            self._loop.call_soon(self._wake_up)
-        return [request.future for request in requests]
 
-    def _wake_up(self) -> None:
-        self._is_wake_up_due = False
-        with self._condition:
-            self._condition.notify_all()
+    async def _work(self) -> None:
+        """Runs batches until nothing waits."""
+        running = self._begin()
+        while running is not None:
+            outcomes = await running
+            # Before the answers go out, so that the thread has something to do meanwhile.
+            running = self._begin()
+            for request, outcome in outcomes:
+                if request.future.done():
+                    continue
+                if isinstance(outcome, Exception):
+                    request.future.set_exception(outcome)
+                else:
+                    request.future.set_result(outcome)
+        self._working = None
 
-    def _work(self) -> None:
-        while batch := self._take():
-            self.batch_sizes[sum(request.rows for request in batch)] += 1
-            outcomes = self._answer(batch)
-            try:
-                self._loop.call_soon_threadsafe(_deliver, outcomes)
-            except RuntimeError:  # the loop was closed before the batcher
-                return
-
-    def _take(self) -> list[_Request]:
-        """The next batch; none where the batcher is closed and the queue empty."""
-        with self._condition:
-            while True:
-                if batch := self._pop():
-                    return batch
-                if self._is_closing:
-                    return []
-                self._condition.wait()
-
-    def _pop(self) -> list[_Request]:
-        """The oldest request, and what can be joined with it in its order."""
+    def _begin(self) -> asyncio.Future[list[_Outcome]] | None:
+        """Has the oldest request run, and what can be joined with it in its order."""
         waiting = [one for one in self._queue if not one.future.cancelled()]
         batch, size = waiting[:1], sum(one.rows for one in waiting[:1])
         for request in waiting[1:]:
             if request.form is None or request.form != batch[0].form:
                 continue
-            size += request.rows
-            if size > self._max_batch_size:
+            if size + request.rows > self._max_batch_size:
                 break
+            size += request.rows
             batch.append(request)
         self._queue = [one for one in waiting if one not in batch]
         self._waiting_rows = sum(one.rows for one in self._queue)
-        return batch
+        if not batch:
+            return None
+        self.batch_sizes[size] += 1
+        loop = asyncio.get_running_loop()
+        return loop.run_in_executor(self._thread, self._answer, batch)
 
     def _answer(self, requests: list[_Request]) -> list[_Outcome]:
         """Outcomes of requests that are run together.
@@ -225,12 +207,10 @@ class Batcher:
     def _refusal(self, request: _Request) -> errors.InvalidInput:
         """The error of a request that the graph refuses, with the row at fault."""
         bad = 0
-        try:
+        with contextlib.suppress(errors.InvalidInput):
             while bad < request.rows - 1:
                 self._run(request.signature_name, _rows(request.inputs, bad, bad + 1))
                 bad += 1
-        except errors.InvalidInput:
-            pass
         return errors.InvalidInput(
             f"instance {request.first_row + bad}: the model cannot read it"
         )
@@ -244,14 +224,3 @@ def _joined(parts: Sequence[Tensors]) -> Tensors:
     if len(parts) == 1:
         return parts[0]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-def _deliver(outcomes: Sequence[_Outcome]) -> None:
-    """Tells the requests, on the loop."""
-    for request, outcome in outcomes:
-        if request.future.done():
-            continue
-        if isinstance(outcome, Exception):
-            request.future.set_exception(outcome)
-        else:
-            request.future.set_result(outcome)

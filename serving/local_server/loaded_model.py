@@ -32,16 +32,11 @@ class Settings:
     Attributes:
       max_batch_size: rows that are answered together, at most.
       max_queue: rows that may wait for a version; beyond it requests are refused.
-      runners: batches of a version under way at the same time.
-      threads: that share an operation; 0 lets TensorFlow decide. The first version that is
-        loaded decides for all.
       poll_seconds: from one look at the models folder to the next.
     """
 
     max_batch_size: int = 32
     max_queue: int = 1024
-    runners: int = 1
-    threads: int = 0
     poll_seconds: float = 1.0
 
 
@@ -57,11 +52,6 @@ class LoadedModel:
 
     def __init__(self, name: str, folder: pathlib.Path, settings: Settings):
         """Loads the version into a session and warms it up; takes seconds, in a thread.
-
-        Args:
-          name: of the model.
-          folder: of the version; its name is the number.
-          settings: see there.
 
         Raises:
           tf.errors.OpError, OSError, ValueError: its files are not those of its manifest,
@@ -80,11 +70,12 @@ class LoadedModel:
             self.class_names = class_names.of_model(folder)
         self.signatures: Mapping[str, Any] = sessions.signatures(meta_graph)
         self._settings = settings
-        self._batcher: Batcher | None = None
-        config = v1.ConfigProto(
-            intra_op_parallelism_threads=settings.threads,
-            operation_timeout_in_ms=_STEP_SECONDS * 1000,
+        self._batcher = Batcher(
+            self.run_bare,
+            max_batch_size=settings.max_batch_size,
+            max_queue=settings.max_queue,
         )
+        config = v1.ConfigProto(operation_timeout_in_ms=_STEP_SECONDS * 1000)
         self._session = v1.Session(graph=tf.Graph(), config=config)
         try:
             sessions.fill(self._session, meta_graph, folder)
@@ -97,35 +88,19 @@ class LoadedModel:
             self._session.close()
             raise
 
-    def start(self) -> None:
-        """Begins to take requests, on the running event loop."""
-        self._batcher = Batcher(
-            self.run_bare,
-            max_batch_size=self._settings.max_batch_size,
-            max_queue=self._settings.max_queue,
-            runners=self._settings.runners,
-        )
-
     @property
     def batch_sizes(self) -> Mapping[int, int]:
         """How many batches of which size have been run."""
-        return {} if self._batcher is None else self._batcher.batch_sizes
+        return self._batcher.batch_sizes
 
     async def run(
         self, signature_name: str, inputs: Tensors, deadline: float | None
     ) -> Tensors:
-        """All outputs of a signature, by name.
-
-        Args:
-          signature_name: one of `signatures`.
-          inputs: by name, of the shapes that the signature takes.
-          deadline: by the clock of the event loop; None for none.
+        """All outputs of one of `signatures`, for inputs of the shapes that it takes.
 
         Raises:
           ServerError: as `Batcher.run`.
         """
-        if self._batcher is None:
-            raise errors.Unavailable()
         rows = {len(array) if array.ndim else 0 for array in inputs.values()}
         is_joined = self._calls[signature_name].is_batched and len(rows) == 1
         return await self._batcher.run(
@@ -134,8 +109,7 @@ class LoadedModel:
 
     async def stop(self) -> None:
         """Answers what waits and takes nothing more."""
-        if self._batcher is not None:
-            await self._batcher.close()
+        await self._batcher.close()
 
     def unload(self) -> None:
         """Gives the memory back; nothing may run any more."""

@@ -82,15 +82,7 @@ class Rest:
         in_flight: InFlight,
         hosts: Collection[str],
     ):
-        """Answers for `answerer`.
-
-        Args:
-          answerer: asks the models.
-          limits: of a request.
-          metrics: where requests are counted.
-          in_flight: bytes of all requests under way.
-          hosts: names, besides addresses, under which the server may be asked.
-        """
+        """Answers for `answerer`; `hosts` are names under which it may be asked."""
         self._answerer = answerer
         self._models = answerer.models
         self._limits = limits
@@ -125,6 +117,10 @@ class Rest:
         assert self._runner.server is not None
         self._connections = Connections(self._runner.server, self._limits.connections)
         return self._connections
+
+    def count_connections(self) -> int:
+        """How many are open."""
+        return len(self._runner.server.connections) if self._runner.server else 0
 
     async def stop(self) -> None:
         """Closes all connections."""

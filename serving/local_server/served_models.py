@@ -43,12 +43,7 @@ class ServedModels:
     """
 
     def __init__(self, serving_folder: pathlib.Path, settings: Settings):
-        """Looks at nothing yet.
-
-        Args:
-          serving_folder: the models, `<root>/serving`; it may appear later.
-          settings: see there.
-        """
+        """Looks at nothing yet; the folder, `<root>/serving`, may appear later."""
         self.problem = ""
         self._folder = serving_folder
         self._settings = settings
@@ -241,7 +236,6 @@ class ServedModels:
             version.state, version.content = END, content
             _LOGGER.warning("%s is refused: %s", name, version.error)
         else:
-            loaded.start()
             version.model, version.state = loaded, AVAILABLE
             seconds = time.perf_counter() - start
             _LOGGER.info(

@@ -36,20 +36,7 @@ _LOGGER = logging.getLogger("slimline.serving")
 
 @dataclasses.dataclass(frozen=True)
 class ServerConfig:
-    """What a server is started with.
-
-    Attributes:
-      serving_folder: the models, `<root>/serving`.
-      settings: how versions are found and asked.
-      limits: of the clients.
-      host: name or address to listen on.
-      rest_port: 0 for a free one. grpc_port: likewise.
-      allowed_hosts: more names under which it may be asked.
-      grace_seconds: that requests under way have at the end.
-      sample_folder: where images of requests are kept; None keeps nothing.
-      sample_share: of the requests.
-      sample_max: images between start and stop.
-    """
+    """What a server is started with; the options of `slimline serve` say more."""
 
     serving_folder: pathlib.Path
     settings: Settings = dataclasses.field(default_factory=Settings)
@@ -199,13 +186,7 @@ class LocalServer:
             "Bytes of all requests under way.",
             lambda: in_flight.taken_bytes,
         )
-        add(
-            "slimline_rest_connections",
-            "Open connections of REST.",
-            lambda: (
-                len(self._connections.server.connections) if self._connections else 0
-            ),
-        )
+        add("slimline_rest_connections", "Open ones.", self._rest.count_connections)
         add(
             "slimline_ready",
             "1 where every model has a version that answers.",

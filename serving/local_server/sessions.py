@@ -56,12 +56,7 @@ def signatures(meta_graph: Any) -> dict[str, Any]:
 
 
 def fill(session: v1.Session, meta_graph: Any, folder: pathlib.Path) -> None:
-    """Brings a version into a session with an empty graph: graph, weights, tables.
-
-    Args:
-      session: its graph takes what signatures and loading need, the rest is left out.
-      meta_graph: of the version.
-      folder: of the version.
+    """Brings what signatures and loading need into a session with an empty graph.
 
     Raises:
       tf.errors.OpError, OSError, ValueError: it cannot be loaded.

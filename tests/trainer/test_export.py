@@ -143,7 +143,6 @@ def test_a_narrow_image_fails_alone_on_our_server(exported: Exported) -> None:
     model = loaded_model.LoadedModel("fake", exported.folder, Settings())
 
     async def answers() -> list:
-        model.start()
         inputs = [file.getvalue(), *exported.fake.encoded[:3]]
         requests = [
             model.run(export.PREDICT_IMAGES, {"images": np.array([one], object)}, None)
@@ -195,7 +194,6 @@ def test_all_orientations_of_a_picture_get_one_answer_on_every_road(
     served = loaded_model.LoadedModel("fake", exported.folder, Settings())
 
     async def answers() -> list:
-        served.start()
         requests = [
             (export.PREDICT_IMAGES, "images", encoded),
             (export.SERVING_DEFAULT, "examples", examples),

@@ -278,20 +278,6 @@ def test_closing_answers_what_waits_and_takes_no_more(fake):
     with_batcher(fake, scenario)
 
 
-def test_two_runners_work_at_the_same_time():
-    both = threading.Barrier(2, timeout=10)
-
-    def run(signature_name, inputs):
-        both.wait()
-        return {"lengths": np.array([len(one) for one in inputs["x"]])}
-
-    async def scenario(batcher):
-        answers = await asyncio.gather(*(ask(batcher, [b"x"] * 4) for _ in range(2)))
-        assert [len(answer["lengths"]) for answer in answers] == [4, 4]
-
-    with_batcher(run, scenario, runners=2)
-
-
 def test_requests_of_other_shapes_and_without_rows_are_not_joined():
     calls = []
 

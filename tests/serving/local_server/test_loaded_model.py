@@ -37,11 +37,7 @@ def ask(model, images):
 
 def with_batcher(model, scenario):
     async def main():
-        model.start()
-        try:
-            return await asyncio.wait_for(scenario(), 60)
-        finally:
-            await model.stop()
+        return await asyncio.wait_for(scenario(), 60)
 
     return asyncio.run(main())
 
