@@ -246,6 +246,7 @@ class ServedModels:
                 if manifest.exists(folder)
                 else "; there is no manifest to hold its files against",
             )
+        self._settle()
         await self._look()
 
 

@@ -14,6 +14,7 @@ import tensorflow.compat.v1 as v1
 from PIL import Image
 
 from schema import features, manifest, models_config, signatures, versions
+from trainer import warm_up
 
 LABELS = ("red", "green", "blue", *(f"class_{place}" for place in range(3, 100)))
 SHARPNESS = 4.0
@@ -67,7 +68,6 @@ def _write_model(
     asset: Sequence[str] | None = (),
     signature_names: Sequence[str] = (),
     tamper: Callable[[tf.Tensor], tf.Tensor] | None = None,
-    recorded_bias: float | None = None,
     has_recorded: bool = True,
     has_manifest: bool = True,
 ) -> pathlib.Path:
@@ -83,8 +83,7 @@ def _write_model(
       signature_names: that it has; () for all.
       tamper: changes the encoded images in the graph, for models that do what they must
         not.
-      recorded_bias: with which the recorded answers are made; None for `bias`.
-      has_recorded: whether recorded answers travel along.
+      has_recorded: whether recorded answers and warm-up requests travel along.
       has_manifest: whether a manifest does.
     """
     labels = tuple(labels) or LABELS[:num_classes]
@@ -113,7 +112,7 @@ def _write_model(
         )
         writer.save()
     if has_recorded:
-        _record(staging, num_classes, bias if recorded_bias is None else recorded_bias)
+        _record(staging, num_classes, bias)
     if has_manifest:
         manifest.write(staging)
     shutil.rmtree(scratch)
@@ -180,9 +179,8 @@ def _probabilities(
 
 
 def _record(folder: pathlib.Path, num_classes: int, bias: float) -> None:
-    """Recorded answers, in the form of `trainer.recording`."""
-    path = folder / manifest.EXTRA_FOLDER / signatures.RECORDED_FILE
-    path.parent.mkdir(exist_ok=True)
+    """Recorded answers, in the form of `trainer.recording`, and warm-up requests."""
+    path = folder.with_name(f".recording-{folder.name}")
     probabilities = _probabilities(RECORDED_COLOURS, num_classes, bias)
     with tf.io.TFRecordWriter(str(path), "GZIP") as writer:
         for colour, row in zip(RECORDED_COLOURS, probabilities, strict=True):
@@ -198,6 +196,8 @@ def _record(folder: pathlib.Path, num_classes: int, bias: float) -> None:
                     )
                 ).SerializeToString()
             )
+    warm_up.add(folder, path)
+    path.unlink()
 
 
 def _encode(

@@ -10,7 +10,6 @@ from tensorflow_serving.apis import prediction_log_pb2
 from schema import manifest, signatures
 from serving.local_server import errors, loaded_model
 from serving.local_server.loaded_model import Settings
-from trainer import warm_up
 
 COLOURS = ((250, 10, 20), (3, 180, 99), (7, 7, 70))
 
@@ -116,9 +115,7 @@ def test_every_batch_size_up_to_the_largest_is_warm(
         asked.append(next((name, len(one)) for name, one in inputs.items()))
         return call(self, inputs)
 
-    folder = write_model(tmp_path, 7, has_manifest=False)
-    recording = folder / manifest.EXTRA_FOLDER / signatures.RECORDED_FILE
-    warm_up.add(folder, recording.rename(tmp_path / "recording"))
+    folder = write_model(tmp_path, 7)
     monkeypatch.setattr(loaded_model._Call, "__call__", count)
     loaded_model.LoadedModel("cats", folder, Settings(max_batch_size=9)).unload()
     assert asked == [
@@ -243,7 +240,10 @@ def test_a_graph_that_never_ends_is_given_up(write_model, tmp_path, png, monkeyp
             return tf.identity(images)
 
     monkeypatch.setattr(loaded_model, "_STEP_SECONDS", 1)
-    folder = write_model(tmp_path, 7, tamper=endless)
+    with pytest.raises(tf.errors.DeadlineExceededError):
+        folder = write_model(tmp_path, 6, tamper=endless)
+        loaded_model.LoadedModel("endless", folder, Settings())
+    folder = write_model(tmp_path, 7, tamper=endless, has_recorded=False)
     model = loaded_model.LoadedModel("endless", folder, Settings())
     with pytest.raises(errors.ServerError, match="Internal error"):
         with_batcher(model, lambda: ask(model, [png(1, 2, 3)]))
