@@ -46,6 +46,8 @@ def options(limits: Limits) -> list[tuple[str, int]]:
         ("grpc.max_metadata_size", limits.header_bytes),
         ("grpc.absolute_max_metadata_size", limits.header_bytes),
         ("grpc.server_handshake_timeout_ms", 1000 * limits.idle_seconds),
+        # Clients that are gone without a word give their calls back.
+        ("grpc.keepalive_time_ms", 1000 * limits.idle_seconds),
         # Else a second server on the same port would start and take half of the calls.
         ("grpc.so_reuseport", 0),
     ]

@@ -6,7 +6,7 @@ this one. Reference: tensorflow/serving, g3doc/api_rest.md and util/json_tensor.
 
 import binascii
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -45,10 +45,15 @@ def parse(body: bytes, limits: Limits) -> dict[str, Any]:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise errors.BadRequest("JSON Parse error: Invalid document") from error
-    level: list[Any] = [document]
+    level = [document] if isinstance(document, list | dict) else []
     for _ in range(limits.json_depth):
-        level = [child for one in level for child in _children(one)]
-    if any(isinstance(one, list | dict) for one in level):
+        level = [
+            child
+            for one in level
+            for child in (one.values() if isinstance(one, dict) else one)
+            if isinstance(child, list | dict)
+        ]
+    if level:
         raise errors.BadRequest(
             f"JSON Parse error: more than {limits.json_depth} levels"
         )
@@ -128,12 +133,6 @@ def tensors(
             f"Expecting objects with the inputs {','.join(sorted(infos))}"
         )
     return {name: _tensor(name, columns[name], infos[name]) for name in infos}
-
-
-def _children(value: Any) -> Iterable[Any]:
-    if isinstance(value, dict):
-        return value.values()
-    return value if isinstance(value, list) else ()
 
 
 def _is_base64(value: Any) -> bool:

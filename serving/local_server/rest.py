@@ -225,7 +225,8 @@ class Rest:
     async def _predict(self, request: web.Request) -> web.Response:
         deadline = asyncio.get_running_loop().time() + self._limits.answer_seconds
         is_classify = request.match_info["method"] == "classify"
-        with self._in_flight.holding(request.content_length or 0) as grow_to:
+        self._check_size(announced := request.content_length or 0)
+        with self._in_flight.holding(announced) as grow_to:
             document = await self._document(request, grow_to)
             target, name = _target(request), json_tensors.signature_name(document)
             if is_classify:
@@ -255,25 +256,25 @@ class Rest:
             raise web.HTTPUnsupportedMediaType(
                 text="The body must be application/json."
             )
-        limit = self._limits.request_bytes
         body = bytearray()
         try:
             async with asyncio.timeout(self._limits.request_seconds):
-                if (request.content_length or 0) <= limit:
-                    async for data in request.content.iter_any():
-                        body += data
-                        grow_to(len(body))
-                        if len(body) > limit:
-                            break
+                async for data in request.content.iter_any():
+                    body += data
+                    self._check_size(len(body))
+                    grow_to(len(body))
         except TimeoutError as error:
             raise web.HTTPRequestTimeout(
                 text="The request did not arrive in time."
             ) from error
         except web.RequestPayloadError as error:
             raise errors.BadRequest("The body is not as its header says.") from error
-        if max(len(body), request.content_length or 0) > limit:
-            raise errors.TooLarge(f"The body has more than {limit:,} bytes.")
         return json_tensors.parse(bytes(body), self._limits)
+
+    def _check_size(self, size_bytes: int) -> None:
+        limit = self._limits.request_bytes
+        if size_bytes > limit:
+            raise errors.TooLarge(f"The body has more than {limit:,} bytes.")
 
 
 def _page(file: pathlib.Path, kind: str) -> _Handler:
