@@ -80,12 +80,10 @@ def test_models(served):
 
 def test_refusals(address, png):
     for model in ("dogs", "colours@8", "colours:old"):
-        with (
-            Client(address, model) as client,
-            pytest.raises(ConfigError, match=f"does not serve {model}"),
-        ):
-            client.predict([png(1, 2, 3)])
-        assert not client.is_healthy()
+        with Client(address, model) as client:
+            with pytest.raises(ConfigError, match=f"does not serve {model}"):
+                client.predict([png(1, 2, 3)])
+            assert not client.is_healthy()
 
 
 def test_a_damaged_image_is_named(address, png):
