@@ -5,7 +5,7 @@ an input may be, and what is kept of it, is decided here for both.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -37,7 +37,7 @@ class Answer:
     name: str
     version: int
     signature_name: str
-    outputs: Mapping[str, np.ndarray]
+    outputs: Tensors
 
 
 class Sampler(Protocol):
@@ -63,12 +63,14 @@ class Answerer:
         self._metrics = metrics
         self._sampler = sampler
 
-    async def predict(
+    async def ask(
         self,
         target: Target,
         signature_name: str,
         read: Callable[[Any], Tensors],
         deadline: float,
+        *,
+        is_classify: bool = False,
     ) -> Answer:
         """The answer of the version that `target` means.
 
@@ -77,6 +79,7 @@ class Answerer:
           signature_name: '' for the default one.
           read: gives the inputs of the request, once it knows the SignatureDef.
           deadline: by the clock of the event loop, in seconds.
+          is_classify: wants a signature made for classification, of one input.
 
         Raises:
           ServerError: no such model, version, label or signature, an input that is refused,
@@ -88,40 +91,14 @@ class Answerer:
             raise errors.FailedPrecondition(
                 f'Serving signature key "{errors.shown(name)}" not found.'
             )
-        inputs = read(model.signatures[name])
-        return await self._ask(model, name, inputs, deadline)
-
-    async def classify(
-        self,
-        target: Target,
-        signature_name: str,
-        examples: Sequence[bytes],
-        deadline: float,
-    ) -> Answer:
-        """As `predict`, through a signature made for classification, with Examples.
-
-        Raises:
-          ServerError: as `predict`.
-        """
-        name = signature_name or signatures.SERVING_DEFAULT
-        model = self.models.find(target)
-        if name not in model.signatures:
-            raise errors.BadRequest(
-                f"No signature was found with the name: {errors.shown(name)}"
-            )
         signature = model.signatures[name]
-        if signature.method_name != _CLASSIFY_METHOD or len(signature.inputs) != 1:
+        takes_examples = signature.method_name == _CLASSIFY_METHOD
+        if is_classify and not (takes_examples and len(signature.inputs) == 1):
             raise errors.BadRequest(
                 "Expected classification signature method_name. Name a signature made"
                 " for classify."
             )
-        inputs = dict.fromkeys(signature.inputs, strings(examples))
-        return await self._ask(model, name, inputs, deadline)
-
-    async def _ask(
-        self, model: Any, name: str, inputs: Tensors, deadline: float
-    ) -> Answer:
-        signature = model.signatures[name]
+        inputs = read(signature)
         for input_name, array in inputs.items():
             _check_shape(input_name, array, signature.inputs[input_name].tensor_shape)
         count = max((len(one) for one in inputs.values() if one.ndim), default=1)
@@ -137,7 +114,7 @@ class Answerer:
             is_ours = signatures.INPUTS.get(name) == input_name
             if is_ours and name == signatures.PREDICT_IMAGES:
                 encoded += found
-            elif is_ours or signature.method_name == _CLASSIFY_METHOD:
+            elif is_ours or takes_examples:
                 # What is checked is what the graph reads: its own reader of protocol
                 # buffers might make something else of the bytes that were sent.
                 parsed = [_parse(one, place) for place, one in enumerate(found)]

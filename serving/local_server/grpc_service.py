@@ -24,7 +24,7 @@ from tensorflow_serving.apis import (
 )
 
 from serving.local_server import errors, json_tensors
-from serving.local_server.answering import Answer, Answerer, Target
+from serving.local_server.answering import Answer, Answerer, Target, strings
 from serving.local_server.batching import Tensors
 from serving.local_server.limits import InFlight, Limits
 from serving.local_server.metrics import Metrics
@@ -111,7 +111,7 @@ class Services(
     async def Predict(self, request: Any, context: Any) -> Message:
         """Outputs of a signature, those of `output_filter` where there is one."""
         wanted = request.output_filter
-        answer = await self._answerer.predict(
+        answer = await self._answerer.ask(
             _target(request.model_spec),
             request.model_spec.signature_name,
             functools.partial(_inputs, request),
@@ -127,11 +127,13 @@ class Services(
     @_answered
     async def Classify(self, request: Any, context: Any) -> Message:
         """Classes and scores of Examples."""
-        answer = await self._answerer.classify(
+        examples = strings(_examples(request.input))
+        answer = await self._answerer.ask(
             _target(request.model_spec),
             request.model_spec.signature_name,
-            _examples(request.input),
+            lambda signature: dict.fromkeys(signature.inputs, examples),
             self._deadline(context),
+            is_classify=True,
         )
         response = classification_pb2.ClassificationResponse()
         _fill_spec(response.model_spec, answer)

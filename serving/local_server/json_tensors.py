@@ -16,6 +16,7 @@ import tensorflow as tf
 from schema import signatures
 from serving.local_server import errors
 from serving.local_server.answering import strings
+from serving.local_server.batching import Tensors
 from serving.local_server.limits import Limits
 
 INSTANCES = "instances"
@@ -96,9 +97,19 @@ def form_of(document: Mapping[str, Any]) -> str:
     return forms[0]
 
 
-def tensors(
-    document: Mapping[str, Any], infos: Mapping[str, Any]
-) -> dict[str, np.ndarray]:
+def inputs(document: Mapping[str, Any], form: str, signature: Any) -> Tensors:
+    """The tensors of a request by name; `form` is that of `form_of`, '' of classify."""
+    if form:
+        return tensors(document, signature.inputs)
+    return dict.fromkeys(signature.inputs, strings(examples(document)))
+
+
+def answer(form: str, outputs: Tensors) -> bytes:
+    """The JSON of an answer; `form` as in `inputs`."""
+    return dump(predict_answer(form, outputs) if form else classify_answer(outputs))
+
+
+def tensors(document: Mapping[str, Any], infos: Mapping[str, Any]) -> Tensors:
     """The inputs of a predict request, by name; strings as bytes objects.
 
     Rows are objects with all inputs by name, or plain values of an only input; columns are

@@ -161,7 +161,11 @@ class _Call:
             values = self._function(*(inputs[name] for name in self._inputs))
         except _INPUT_ERRORS as error:
             raise errors.InvalidInput("the model cannot read the input") from error
-        return dict(zip(self._outputs, values, strict=True))
+        # A single string comes as such, not as an array.
+        arrays = (
+            np.asarray(one, object) if isinstance(one, bytes) else one for one in values
+        )
+        return dict(zip(self._outputs, arrays, strict=True))
 
 
 def _has_rows(info: Any) -> bool:

@@ -4,6 +4,7 @@ Reference: tensorflow/serving, g3doc/api_rest.md, model_servers/http_rest_api_{h
 """
 
 import asyncio
+import functools
 import ipaddress
 import json
 import logging
@@ -228,21 +229,15 @@ class Rest:
         self._check_size(announced := request.content_length or 0)
         with self._in_flight.holding(announced) as grow_to:
             document = await self._document(request, grow_to)
-            target, name = _target(request), json_tensors.signature_name(document)
-            if is_classify:
-                examples = json_tensors.examples(document)
-                answer = await self._answerer.classify(target, name, examples, deadline)
-                found = json_tensors.classify_answer(answer.outputs)
-            else:
-                form = json_tensors.form_of(document)
-                answer = await self._answerer.predict(
-                    target,
-                    name,
-                    lambda signature: json_tensors.tensors(document, signature.inputs),
-                    deadline,
-                )
-                found = json_tensors.predict_answer(form, answer.outputs)
-        return _response(json_tensors.dump(found), answer.version)
+            form = "" if is_classify else json_tensors.form_of(document)
+            answer = await self._answerer.ask(
+                _target(request),
+                json_tensors.signature_name(document),
+                functools.partial(json_tensors.inputs, document, form),
+                deadline,
+                is_classify=is_classify,
+            )
+        return _response(json_tensors.answer(form, answer.outputs), answer.version)
 
     async def _document(
         self, request: web.Request, grow_to: Callable[[int], None]
