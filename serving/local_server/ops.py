@@ -47,11 +47,11 @@ def problems(meta_graph: Any) -> list[str]:
 
 def _operations(meta_graph: Any, tensors: list[str]) -> set[str]:
     """Kinds of all operations that run for `tensors`, those inside of functions too."""
-    graph = sessions.sub_graph(meta_graph, tensors)
-    functions = {one.signature.name: one for one in graph.library.function}
+    library = meta_graph.graph_def.library.function
+    functions = {one.signature.name: one for one in library}
     found: set[str] = set()
     called: set[str] = set()
-    waiting = [*graph.node]
+    waiting = sessions.needed_nodes(meta_graph, tensors)
     while waiting:
         node = waiting.pop()
         found.add(node.op)

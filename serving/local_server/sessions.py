@@ -12,6 +12,7 @@ from typing import Any
 import tensorflow as tf
 import tensorflow.compat.v1 as v1
 from google.protobuf.message import DecodeError
+from tensorflow.core.framework import graph_pb2
 from tensorflow.core.protobuf import saved_model_pb2
 
 from schema import versions
@@ -68,14 +69,16 @@ def fill(session: v1.Session, meta_graph: Any, folder: pathlib.Path) -> None:
         for signature in signatures(meta_graph).values()
         for info in (*signature.inputs.values(), *signature.outputs.values())
     ]
-    graph = sub_graph(
-        meta_graph,
-        (
-            *(info.name for info in infos),
-            saver.restore_op_name,
-            saver.filename_tensor_name,
-            initialiser,
-        ),
+    tensors = (
+        *(info.name for info in infos),
+        saver.restore_op_name,
+        saver.filename_tensor_name,
+        initialiser,
+    )
+    graph = graph_pb2.GraphDef(
+        node=needed_nodes(meta_graph, tensors),
+        versions=meta_graph.graph_def.versions,
+        library=meta_graph.graph_def.library,
     )
     for node in graph.node:
         # Wishes to stand beside another node, which may be left out.
@@ -103,10 +106,19 @@ def fill(session: v1.Session, meta_graph: Any, folder: pathlib.Path) -> None:
         session.run(_node(initialiser), assets)
 
 
-def sub_graph(meta_graph: Any, tensors: Iterable[str]) -> Any:
-    """GraphDef with all nodes that `tensors` need, and all functions."""
-    names = sorted({_node(tensor) for tensor in tensors if tensor})
-    return v1.graph_util.extract_sub_graph(meta_graph.graph_def, names)
+def needed_nodes(meta_graph: Any, tensors: Iterable[str]) -> list[Any]:
+    """The nodes that `tensors` need, as they lie in the graph; nothing is copied."""
+    nodes = {node.name: node for node in meta_graph.graph_def.node}
+    found: dict[str, Any] = {}
+    waiting = [_node(tensor) for tensor in tensors if tensor]
+    while waiting:
+        name = waiting.pop()
+        if name not in nodes:
+            raise tf.errors.DataLossError(None, None, f"the graph has no node {name}")
+        if name not in found:
+            found[name] = nodes[name]
+            waiting += map(_node, nodes[name].input)
+    return list(found.values())
 
 
 def initialisers(meta_graph: Any) -> Iterator[str]:
