@@ -31,6 +31,7 @@ REQUIRED = [
     "kfp-kubernetes>=1.4,<2",  # volumes of a compiled pipeline
     "matplotlib>=3.8",  # curves and drawings
     "numpy>=1.26,<2",
+    "orjson>=3.10",  # JSON of the local server
     "packaging>=23",
     "Pillow>=10.3",
     "prometheus-client>=0.20",  # what the local server counts
@@ -115,7 +116,7 @@ setuptools.setup(
         "slimline": ["py.typed"],
         "report": ["templates/*"],
         "pipeline": ["scheduling/files/*"],
-        "serving.local_server": ["page/*"],
+        "serving.local_server": ["page/*", "operations.txt"],
         "serving": [
             "docker-compose.yml",
             "kubernetes/*.*",

@@ -16,9 +16,10 @@ import tensorflow as tf
 import tensorflow.compat.v1 as v1
 
 from schema import manifest
-from trainer import export, graphs
+from trainer import export, graphs, input_pipeline, warm_up
 from trainer.config import ModelConfig, PreprocessingConfig, TrainConfig, TrainerConfig
 from trainer.nets import registry
+from trainer.recording import record
 
 ANALYSED = 16
 
@@ -55,6 +56,9 @@ def write(task: dict[str, Any]) -> None:
         checkpoint = _checkpoint(config, len(labels), scratch)
         transform = synthetic.open_transform(scratch)
         export.export(str(folder), config, transform, labels, checkpoint, "raw")
+        split = input_pipeline.load_split([pattern], transform, 2**30)
+        recording = record(scratch, config, split, len(labels), checkpoint, "raw")
+        warm_up.add(folder, recording)
     manifest.write(folder)
     random = np.random.default_rng(1)
     images_folder = pathlib.Path(task["images_folder"])

@@ -24,7 +24,7 @@ import rounds
 
 from schema import signatures
 from schema.errors import ConfigError
-from serving.local_server.settings import Settings
+from serving.local_server.loaded_model import LoadedModel, Settings
 from trainer.nets import registry
 
 BENCHMARKS = pathlib.Path(__file__).parent
@@ -35,6 +35,7 @@ NUM_CLASSES = 10
 IMAGES = 256
 IMAGES_FOLDER = "images"
 MODEL = "net"
+INPUT = signatures.INPUTS[signatures.PREDICT_IMAGES]
 VERSION = "1"
 
 
@@ -92,8 +93,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--clients", type=int, default=64, help="at the same time")
     parser.add_argument("--kind", choices=["png", "jpeg"], default="png")
     parser.add_argument("--batch", type=int, default=defaults.max_batch_size)
-    parser.add_argument("--runners", type=int, default=defaults.runners)
-    parser.add_argument("--threads", type=int, default=defaults.threads)
     return parser
 
 
@@ -120,9 +119,7 @@ def _prepare(net: str, kind: str, folder: pathlib.Path) -> None:
 def _measure(
     net: str, options: argparse.Namespace, folder: pathlib.Path
 ) -> dict[str, Any]:
-    settings = Settings(
-        max_batch_size=options.batch, runners=options.runners, threads=options.threads
-    )
+    settings = Settings(max_batch_size=options.batch)
     print(f"{net}, {options.clients} clients, {settings}", flush=True)
     spec = registry.find(net)
     files = sorted((folder / IMAGES_FOLDER).iterdir())
@@ -142,8 +139,6 @@ def _measure(
         "clients": options.clients,
         "kind": options.kind,
         "max_batch_size": settings.max_batch_size,
-        "runners": settings.runners,
-        "threads": settings.threads,
         "batch_sizes": sizes,
         "contenders": summaries,
         "ratios": found,
@@ -160,10 +155,7 @@ async def _compete(
 
     All in one process and one session, so that they share kernels and threads.
     """
-    from serving.local_server.loaded_model import LoadedModel
-
     model = LoadedModel(MODEL, folder, settings)
-    model.start()
     speeds: dict[str, list[float]] = {SINGLE: [], LOOP: [], BATCHER: []}
     sizes: list[int] = []
     await _ask(model, images, options.clients, 1.0)
@@ -187,7 +179,7 @@ async def _compete(
 async def _ask(model: Any, images: list[bytes], clients: int, seconds: float) -> float:
     """Images/s of clients that send an image, wait for its answer and send the next."""
     end = time.perf_counter() + seconds
-    requests = [np.array([image], object) for image in images]
+    requests = [{INPUT: np.array([image], object)} for image in images]
     count = 0
 
     async def client(place: int) -> None:
@@ -204,14 +196,14 @@ async def _ask(model: Any, images: list[bytes], clients: int, seconds: float) ->
 
 
 def _loop(
-    run: Callable[[str, list[bytes]], Any],
+    run: Callable[[str, Any], Any],
     images: list[bytes],
     size: int,
     seconds: float,
 ) -> float:
     """Images/s of a session that gets one batch after another."""
     batches = [
-        [images[(start + place) % len(images)] for place in range(size)]
+        {INPUT: np.array((images * 2)[start : start + size], object)}
         for start in range(0, len(images), size)
     ]
     start = time.perf_counter()

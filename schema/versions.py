@@ -24,6 +24,21 @@ def numbers(folder: pathlib.Path) -> list[int]:
     ]
 
 
+def folders(folder: pathlib.Path) -> dict[int, pathlib.Path]:
+    """Complete versions as TensorFlow Serving finds them: number -> folder.
+
+    Only servers may take them so: '00000123' is version 123, unless '123' is there as well.
+    """
+    if not folder.is_dir():
+        return {}
+    named = (path for path in folder.iterdir() if _is_decimal(path.name))
+    return {
+        int(path.name): path
+        for path in sorted(named, key=lambda path: -len(path.name))
+        if (path / SAVED_MODEL_FILE).is_file()
+    }
+
+
 def present(folder: pathlib.Path) -> list[int]:
     """All versions in a model's folder, complete or not, oldest first."""
     if not folder.is_dir():
@@ -39,5 +54,9 @@ def newest(folder: pathlib.Path) -> int | None:
 
 def _is_number(name: str) -> bool:
     """Whether a folder is a version; '007' is not, whose number has another name."""
-    is_plain = name.isascii() and name.isdecimal() and name == str(int(name))
-    return is_plain and int(name) <= MAX_NUMBER
+    return _is_decimal(name) and name == str(int(name))
+
+
+def _is_decimal(name: str) -> bool:
+    is_decimal = name.isascii() and name.isdecimal()
+    return is_decimal and int(name) <= MAX_NUMBER

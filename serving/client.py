@@ -1,20 +1,22 @@
 """A model server from outside: images in, class names and scores out.
 
-with Client("localhost:8501", model="cifar10") as client:
+with Client("http://localhost:8501", model="cifar10") as client:
     client.predict(["cat.png"])
 
 TensorFlow Serving and the local server (`slimline serve`) are asked alike, by REST or gRPC.
 TensorFlow is imported only where the server refused an image, to say which one and why.
 """
 
+from __future__ import annotations
+
 import collections
 import concurrent.futures
 import dataclasses
+import pathlib
 import re
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import tenacity
 
@@ -44,28 +46,13 @@ _HEADER_TEXT = re.compile("[ -~]*")
 _FIRST_WAIT_SECONDS = 0.1
 _LONGEST_WAIT_SECONDS = 5.0
 
+if TYPE_CHECKING:
+    from serving.grpc_client import GrpcClient
+    from serving.rest_client import RestClient
+
+# Names of images, and their bytes.
+_Batch = Sequence[tuple[str, bytes]]
 _Answer = TypeVar("_Answer")
-
-
-class _Connection(Protocol):
-    """What the clients of both interfaces can do."""
-
-    def predict(
-        self, spec: ModelSpec, encoded: Sequence[bytes], timeout_seconds: float
-    ) -> Rows:
-        """Outputs of `predict_images`."""
-
-    def status(self, spec: ModelSpec, timeout_seconds: float) -> list[VersionStatus]:
-        """State of each version, newest first."""
-
-    def metadata(self, spec: ModelSpec, timeout_seconds: float) -> dict[str, Any]:
-        """`model_spec` and `metadata`."""
-
-    def models(self, timeout_seconds: float) -> list[str] | None:
-        """Names of the served models; None where the server does not tell."""
-
-    def close(self) -> None:
-        """Ends the connections."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,12 +73,6 @@ class Answer:
     labels: tuple[str, ...] = ()
 
 
-@dataclasses.dataclass(frozen=True)
-class _Batch:
-    names: list[str]
-    encoded: list[bytes]
-
-
 class Client:
     """A model on a server. Threads may share a client."""
 
@@ -108,11 +89,11 @@ class Client:
         deadline_seconds: float = DEADLINE_SECONDS,
         attempts: int = ATTEMPTS,
     ):
-        """Connects at the first request.
+        """Asks nothing yet.
 
         Args:
           address: 'http://HOST:PORT' for REST, 'grpc://HOST:PORT' for gRPC, with 'https' and
-            'grpcs' encrypted. For 'HOST:PORT' the server is asked which of them it speaks.
+            'grpcs' encrypted.
           model: 'cifar10', 'cifar10@6' (that version) or 'cifar10:canary' (the version
             with that label); None for the only model, where the server tells its models.
           token: sent as `Authorization: Bearer`; readable on the way without encryption.
@@ -126,7 +107,8 @@ class Client:
           attempts: at most, where the server cannot be reached or is busy.
 
         Raises:
-          ConfigError: address, model or a header has another form.
+          ConfigError: address, model or a header has another form, or the file cannot be
+            read.
           ValueError: a number is not positive.
         """
         for name, value in (
@@ -137,7 +119,10 @@ class Client:
         ):
             if not value > 0:
                 raise ValueError(f"`{name}` must be positive. Received {value}.")
-        for name, text in {"Authorization": token, **(headers or {})}.items():
+        all_headers = dict(headers or {})
+        if token:
+            all_headers["Authorization"] = f"Bearer {token}"
+        for name, text in all_headers.items():
             if not _HEADER_NAME.fullmatch(name) or not _HEADER_TEXT.fullmatch(text):
                 raise ConfigError(
                     f"the header '{name}' cannot be sent",
@@ -146,17 +131,24 @@ class Client:
                 )
         self._address = server_address.parse(address)
         self._spec = None if model is None else model_spec.parse(model)
-        self._token = token
-        self._headers = dict(headers or {})
-        self._ca_file = ca_file
         self._batch_size = batch_size
         self._concurrency = concurrency
         self._deadline_seconds = deadline_seconds
         self._attempts = attempts
-        self._lock = threading.Lock()
-        self._opened: _Connection | None = None
+        authorities = _read_authorities(ca_file) if ca_file else None
+        self._connection: GrpcClient | RestClient
+        if self._address.protocol == server_address.GRPC:
+            from serving.grpc_client import GrpcClient
 
-    def __enter__(self) -> "Client":
+            self._connection = GrpcClient(self._address, all_headers, authorities)
+        else:
+            from serving.rest_client import RestClient
+
+            self._connection = RestClient(
+                self._address, all_headers, authorities, concurrency
+            )
+
+    def __enter__(self) -> Client:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -225,9 +217,8 @@ class Client:
           ConfigError, ServerError: as `predict`.
         """
         spec = self._model()
-        return self._call(
-            spec, lambda connection, seconds: connection.status(spec, seconds)
-        )
+        found = self._call(spec, lambda seconds: self._connection.status(spec, seconds))
+        return sorted(found, key=lambda status: -status.version)
 
     def metadata(self) -> dict[str, Any]:
         """Version and signatures, in the form of TensorFlow Serving's REST interface.
@@ -237,7 +228,7 @@ class Client:
         """
         spec = self._model()
         return self._call(
-            spec, lambda connection, seconds: connection.metadata(spec, seconds)
+            spec, lambda seconds: self._connection.metadata(spec, seconds)
         )
 
     def models(self) -> list[str]:
@@ -248,7 +239,7 @@ class Client:
             one does, by REST.
           ServerError: as `predict`.
         """
-        found = self._call(None, lambda connection, seconds: connection.models(seconds))
+        found = self._call(None, self._connection.models)
         if found is None:
             raise ConfigError(
                 f"{self.address} does not tell which models it has", tip="name one"
@@ -264,26 +255,21 @@ class Client:
         """
         seconds = min(self._deadline_seconds, HEALTH_SECONDS)
         try:
-            connection = self._connection(seconds)
-            spec = self._spec or self._only_model(connection.models(seconds))
-            found = connection.status(spec, seconds)
-        except Refused:
+            spec = self._spec or self._only_model(self._connection.models(seconds))
+            found = self._connection.status(spec, seconds)
+        except Refused as refused:
+            if refused.code in refusals.OF_THE_ADDRESS:
+                raise self._user_error(refused, self._spec) from refused
             return False
         return any(status.state == server_answers.AVAILABLE for status in found)
 
     def close(self) -> None:
-        """Ends the connections; the client opens new ones where it is used again."""
-        with self._lock:
-            opened, self._opened = self._opened, None
-        if opened is not None:
-            opened.close()
+        """Ends the connections."""
+        self._connection.close()
 
     def _model(self) -> ModelSpec:
         if self._spec is None:
-            names = self._call(
-                None, lambda connection, seconds: connection.models(seconds)
-            )
-            self._spec = self._only_model(names)
+            self._spec = self._only_model(self._call(None, self._connection.models))
         return self._spec
 
     def _only_model(self, names: list[str] | None) -> ModelSpec:
@@ -291,24 +277,25 @@ class Client:
             return ModelSpec(names[0])
         raise ConfigError(
             f"which model of {self.address}?",
-            found=_told(names),
+            found="a server that does not tell which models it has"
+            if names is None
+            else ", ".join(names) or "no models",
             expected="NAME, NAME@VERSION or NAME:LABEL",
             tip=f"--model {names[0] if names else 'NAME'}",
         )
 
     def _batches(self, images: Sequence[Any]) -> Iterator[_Batch]:
         """Images encoded and put together, no more than count and bytes allow."""
-        batch = _Batch([], [])
+        batch: list[tuple[str, bytes]] = []
         size = 0
         for place, image in enumerate(images):
             name = prediction.name_of(image, place)
             encoded = encoding.encode(image, name, is_decoded=False)
-            is_full = len(batch.encoded) == self._batch_size
-            if batch.encoded and (is_full or size + len(encoded) > BATCH_BYTES):
+            is_full = len(batch) == self._batch_size
+            if batch and (is_full or size + len(encoded) > BATCH_BYTES):
                 yield batch
-                batch, size = _Batch([], []), 0
-            batch.names.append(name)
-            batch.encoded.append(encoded)
+                batch, size = [], 0
+            batch.append((name, encoded))
             size += len(encoded)
         yield batch
 
@@ -318,15 +305,9 @@ class Client:
         The next ones are read and encoded while the server works; at most one more than
         there are requests under way, which bounds memory.
         """
-        first = next(batches)
-        second = next(batches, None)
-        if second is None:
-            yield self._answer(spec, first)
-            return
         with concurrent.futures.ThreadPoolExecutor(self._concurrency) as pool:
-            waiting = collections.deque(
-                pool.submit(self._answer, spec, batch) for batch in (first, second)
-            )
+            waiting: collections.deque[concurrent.futures.Future[Rows]]
+            waiting = collections.deque()
             try:
                 for batch in batches:
                     waiting.append(pool.submit(self._answer, spec, batch))
@@ -339,92 +320,49 @@ class Client:
                     future.cancel()
 
     def _answer(self, spec: ModelSpec, batch: _Batch) -> Rows:
-        try:
-            return self._retried(
-                lambda connection, seconds: connection.predict(
-                    spec, batch.encoded, seconds
-                )
-            )
-        except Refused as refused:
-            if refused.may_be_an_image:
-                for name, encoded in zip(batch.names, batch.encoded, strict=True):
-                    encoding.encode(encoded, name)
-            raise self._user_error(refused, spec) from refused
+        encoded = [data for _, data in batch]
+        return self._call(
+            spec,
+            lambda seconds: self._connection.predict(spec, encoded, seconds),
+            batch,
+        )
 
     def _call(
         self,
         spec: ModelSpec | None,
-        ask: Callable[[_Connection, float], _Answer],
+        ask: Callable[[float], _Answer],
+        batch: _Batch = (),
     ) -> _Answer:
-        try:
-            return self._retried(ask)
-        except Refused as refused:
-            raise self._user_error(refused, spec) from refused
-
-    def _retried(self, ask: Callable[[_Connection, float], _Answer]) -> _Answer:
         """Asks until there is an answer, within attempts and deadline.
 
         Raises:
-          Refused: of the last attempt.
+          DataError: the server refuses an image of `batch`.
+          ConfigError, ServerError: there is no answer.
         """
         ends = time.monotonic() + self._deadline_seconds
-
-        def attempt() -> _Answer:
-            seconds = max(ends - time.monotonic(), 0.001)
-            connection = self._connection(seconds)
-            return ask(connection, max(ends - time.monotonic(), 0.001))
-
-        return tenacity.Retrying(
+        retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(_may_be_retried),
             stop=tenacity.stop_after_attempt(self._attempts)
             | tenacity.stop_before_delay(self._deadline_seconds),
             wait=_wait_seconds,
             reraise=True,
-        )(attempt)
-
-    def _connection(self, timeout_seconds: float) -> _Connection:
-        with self._lock:
-            if self._opened is None:
-                self._opened = self._open(timeout_seconds)
-            return self._opened
-
-    def _open(self, timeout_seconds: float) -> _Connection:
-        protocol = self._address.protocol or server_address.find_protocol(
-            self._address, timeout_seconds
         )
-        if protocol == server_address.GRPC:
-            from serving import grpc_client
-
-            return grpc_client.GrpcClient(
-                self._address,
-                token=self._token,
-                headers=self._headers,
-                ca_file=self._ca_file,
-            )
-        from serving import rest_client
-
-        return rest_client.RestClient(
-            self._address,
-            connections=self._concurrency,
-            token=self._token,
-            headers=self._headers,
-            ca_file=self._ca_file,
-        )
+        try:
+            return retrying(lambda: ask(max(ends - time.monotonic(), 0.001)))
+        except Refused as refused:
+            if refused.may_be_an_image:
+                for name, data in batch:
+                    encoding.encode(data, name)
+            raise self._user_error(refused, spec) from refused
 
     def _user_error(self, refused: Refused, spec: ModelSpec | None) -> SlimlineError:
         return refusals.as_user_error(
-            refused, self.address, spec, self._deadline_seconds
+            refused, self._address, spec, self._deadline_seconds
         )
 
 
-def _told(names: list[str] | None) -> str:
-    if names is None:
-        return "a server that does not tell which models it has"
-    return ", ".join(names) or "no models"
-
-
 def _may_be_retried(error: BaseException) -> bool:
-    return isinstance(error, Refused) and error.may_be_retried
+    return isinstance(error, Refused) and error.code in refusals.RETRIED
 
 
 _back_off = tenacity.wait_random_exponential(
@@ -437,3 +375,13 @@ def _wait_seconds(state: tenacity.RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome else None
     asked = error.retry_after_seconds if isinstance(error, Refused) else 0.0
     return max(_back_off(state), asked)
+
+
+def _read_authorities(ca_file: str) -> bytes:
+    try:
+        return pathlib.Path(ca_file).expanduser().read_bytes()
+    except OSError as error:
+        raise ConfigError(
+            f"cannot read {ca_file}: {error.strerror or error}",
+            expected="certificates of authorities in PEM form",
+        ) from error

@@ -6,18 +6,16 @@ import http.client
 import json
 import time
 import urllib.parse
+import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import requests
-import requests.adapters
-import requests.auth
-import urllib3.exceptions
+import urllib3
+from urllib3 import exceptions
 
 from schema import signatures
-from schema.errors import ConfigError
-from serving import refusals, server_address
+from serving import refusals, server_answers
 from serving.model_spec import ModelSpec
 from serving.refusals import Refused
 from serving.server_address import Address
@@ -33,51 +31,39 @@ _CHUNK_BYTES = 1 << 16
 _MAX_ANSWER_BYTES = 256 << 20
 
 
-class _Bearer(requests.auth.AuthBase):
-    """A token as an object: else a line in ~/.netrc would take its place."""
-
-    def __init__(self, token: str):
-        self._token = token
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = f"Bearer {self._token}"
-        return request
-
-
 class RestClient:
     """Requests to one server; threads may share it."""
 
     def __init__(
         self,
         address: Address,
-        *,
+        headers: Mapping[str, str],
+        authorities: bytes | None,
         connections: int,
-        token: str = "",
-        headers: Mapping[str, str] | None = None,
-        ca_file: str = "",
     ):
         """Connects at the first request.
 
         Args:
           address: of the server.
-          connections: kept open at most; further threads wait.
-          token: bearer token, or ''.
           headers: sent with every request.
-          ca_file: PEM file of the authorities to trust in place of the usual ones, or ''.
+          authorities: to trust in place of the usual ones, in PEM; None for those.
+          connections: kept open at most; further threads wait.
         """
-        self._address = address
         scheme = "https" if address.is_tls else "http"
         self._base = f"{scheme}://{address.target}{address.path}"
-        self._session = requests.Session()
-        adapter = requests.adapters.HTTPAdapter(
-            pool_maxsize=connections, pool_block=True
+        self._headers = headers
+        options: dict[str, Any] = {"maxsize": connections, "block": True}
+        if address.is_tls:
+            options |= {
+                "cert_reqs": "CERT_REQUIRED",
+                "ca_cert_data": authorities and authorities.decode("ascii", "replace"),
+            }
+        proxy = urllib.request.getproxies().get(scheme)
+        self._pool = (
+            urllib3.ProxyManager(proxy, **options)
+            if proxy and not urllib.request.proxy_bypass(address.host)
+            else urllib3.PoolManager(**options)
         )
-        self._session.mount(f"{scheme}://", adapter)
-        self._session.headers.update(headers or {})
-        if token:
-            self._session.auth = _Bearer(token)
-        # Given with each request: the variable REQUESTS_CA_BUNDLE goes before the session's.
-        self._trusted: str | bool = ca_file or True
 
     def predict(
         self, spec: ModelSpec, encoded: Sequence[bytes], timeout_seconds: float
@@ -86,7 +72,6 @@ class RestClient:
 
         Raises:
           Refused: there is no answer, or an error.
-          ConfigError: the address or the encryption is wrong.
         """
         body = {
             "signature_name": signatures.PREDICT_IMAGES,
@@ -94,156 +79,134 @@ class RestClient:
                 {"b64": base64.b64encode(image).decode("ascii")} for image in encoded
             ],
         }
-        answer, headers = self._ask(
-            f"{_path(spec)}:predict", timeout_seconds, json.dumps(body).encode()
-        )
-        with self._understood():
-            rows = answer["predictions"]
-            if len(rows) != len(encoded):
-                raise ValueError(f"{len(rows)} answers to {len(encoded)} images")
+        path = f"{_path(spec)}:predict"
+        document, headers = self._ask(path, timeout_seconds, json.dumps(body).encode())
+        with _understood():
+            found = document["predictions"]
+            if len(found) != len(encoded):
+                raise ValueError(f"{len(found)} answers to {len(encoded)} images")
             version = headers.get(VERSION_HEADER, "")
             return Rows(
-                [list(map(str, row[signatures.CLASSES])) for row in rows],
-                [_floats(row[signatures.SCORES]) for row in rows],
-                [_floats(row[signatures.PROBABILITIES]) for row in rows],
+                [list(map(str, row[signatures.CLASSES])) for row in found],
+                [_floats(row[signatures.SCORES]) for row in found],
+                [_floats(row[signatures.PROBABILITIES]) for row in found],
                 int(version) if version.isascii() and version.isdigit() else None,
             )
 
     def status(self, spec: ModelSpec, timeout_seconds: float) -> list[VersionStatus]:
-        """State of each version, newest first."""
-        answer, _ = self._ask(_path(spec), timeout_seconds)
-        with self._understood():
-            found = [
-                VersionStatus(
-                    version=int(entry["version"]),
-                    state=str(entry["state"]),
-                    error_code=str(entry.get("status", {}).get("error_code", "OK")),
-                    error_message=str(entry.get("status", {}).get("error_message", "")),
-                )
-                for entry in answer["model_version_status"]
-            ]
-        return sorted(found, key=lambda status: -status.version)
+        """State of each version."""
+        document, _ = self._ask(_path(spec), timeout_seconds)
+        with _understood():
+            return server_answers.statuses(document)
 
     def metadata(self, spec: ModelSpec, timeout_seconds: float) -> dict[str, Any]:
         """The document of TensorFlow Serving: `model_spec` and `metadata`."""
-        answer, _ = self._ask(f"{_path(spec)}/metadata", timeout_seconds)
-        with self._understood():
-            return {name: answer[name] for name in ("model_spec", "metadata")}
+        document, _ = self._ask(f"{_path(spec)}/metadata", timeout_seconds)
+        with _understood():
+            return {name: document[name] for name in ("model_spec", "metadata")}
 
     def models(self, timeout_seconds: float) -> list[str] | None:
         """Names of the served models; None where the server does not tell."""
-        answer, _ = self._ask(LIST_PATH, timeout_seconds, may_be_missing=True)
-        if answer is None:
-            return None
-        with self._understood():
-            return sorted(str(entry["name"]) for entry in answer["models"])
+        try:
+            document, _ = self._ask(LIST_PATH, timeout_seconds)
+        except Refused as refused:
+            if refused.http_status == 404:
+                return None
+            raise
+        with _understood():
+            return sorted(str(entry["name"]) for entry in document["models"])
 
     def close(self) -> None:
         """Gives the connections back."""
-        self._session.close()
+        self._pool.clear()
 
     def _ask(
-        self,
-        path: str,
-        timeout_seconds: float,
-        body: bytes | None = None,
-        *,
-        may_be_missing: bool = False,
+        self, path: str, timeout_seconds: float, body: bytes | None = None
     ) -> tuple[Any, Mapping[str, str]]:
-        """JSON and headers of the answer; POST where there is a body.
-
-        The JSON is None where the server does not know the path and `may_be_missing`.
-        """
+        """JSON, None where there is none, and headers; POST where there is a body."""
         ends = time.monotonic() + timeout_seconds
-        with (
-            self._transport_errors(),
-            self._session.request(
+        try:
+            response = self._pool.request(
                 "GET" if body is None else "POST",
                 self._base + path,
-                data=body,
-                headers={} if body is None else {"Content-Type": "application/json"},
-                timeout=timeout_seconds,
-                verify=self._trusted,
-                # Followed, a POST would become a GET.
-                allow_redirects=False,
-                stream=True,
-            ) as response,
-        ):
-            content = _read(response, ends)
-        if may_be_missing and response.status_code == 404:
-            return None, response.headers
-        return self._document(response, content), response.headers
-
-    def _document(self, response: requests.Response, content: bytes) -> Any:
-        status = response.status_code
-        if response.is_redirect:
-            raise ConfigError(
-                f"{self._address.text} sends its clients elsewhere",
-                found=response.headers["Location"],
-                tip="give that address",
+                body=body,
+                headers={"Content-Type": "application/json", **self._headers},
+                timeout=urllib3.Timeout(total=timeout_seconds),
+                # Our own are for all kinds of failures, and a POST would become a GET.
+                retries=False,
+                redirect=False,
+                preload_content=False,
             )
+            with response:
+                content = _read(response, ends)
+        except (exceptions.HTTPError, OSError) as error:
+            raise _refused(error) from error
         try:
             document = json.loads(content)
         except (ValueError, RecursionError):
             document = None
-        if status == 200:
-            if document is None:
-                raise self._not_a_model_server("an answer that is not JSON")
-            return document
-        error = document.get("error") if isinstance(document, dict) else None
-        if error is None and status in (404, 405):
-            raise self._not_a_model_server(f"status {status} without an error in JSON")
-        raise Refused(
-            refusals.HTTP_CODES.get(status, "UNKNOWN"),
-            str(error or f"status {status} {response.reason}").strip(),
-            _retry_after(response.headers.get("Retry-After", "")),
-        )
+        if response.status != 200:
+            raise _refusal(response, document)
+        return document, response.headers
 
-    @contextlib.contextmanager
-    def _understood(self) -> Iterator[None]:
-        """An answer of another form than TensorFlow Serving's is an error of its sender."""
-        try:
-            yield
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            found = f"{type(error).__name__} {error} in its answer"
-            raise self._not_a_model_server(found) from error
 
-    @contextlib.contextmanager
-    def _transport_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except requests.exceptions.Timeout as error:
-            raise Refused(refusals.DEADLINE_EXCEEDED, _LATE) from error
-        except requests.exceptions.SSLError as error:
-            raise self._encryption_error(error) from error
-        except (
-            requests.exceptions.ConnectionError,
-            urllib3.exceptions.HTTPError,
-        ) as error:
-            causes = _causes(error)
-            kinds = {type(cause) for cause in causes}
-            if urllib3.exceptions.NameResolutionError in kinds:
-                raise server_address.unknown_host(self._address) from error
-            if http.client.BadStatusLine in kinds:
-                raise self._not_a_model_server("no HTTP/1") from error
-            if urllib3.exceptions.ReadTimeoutError in kinds:
-                raise Refused(refusals.DEADLINE_EXCEEDED, _LATE) from error
-            raise Refused(refusals.NO_CONNECTION, _reason(causes)) from error
-        except (requests.exceptions.RequestException, UnicodeError) as error:
-            raise ConfigError(f"cannot ask {self._address.text}: {error}") from error
-        except OSError as error:
-            # What `requests` says of a ca_file that is not there.
-            raise ConfigError(
-                f"cannot open an encrypted connection to {self._address.text}: {error}"
-            ) from error
+@contextlib.contextmanager
+def _understood() -> Iterator[None]:
+    """An answer of another form than TensorFlow Serving's is an error of its sender."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        found = f"{type(error).__name__} {error} in its answer"
+        raise Refused(refusals.NO_MODEL_SERVER, found) from error
 
-    def _encryption_error(self, error: Exception) -> ConfigError:
-        return server_address.encryption_error(
-            self._address, _reason(_causes(error)) or str(error)
-        )
 
-    def _not_a_model_server(self, found: str) -> ConfigError:
-        return server_address.not_a_model_server(self._address, found)
+def _refusal(response: urllib3.BaseHTTPResponse, document: Any) -> Refused:
+    """What another status than 200 means."""
+    status = response.status
+    if location := response.get_redirect_location():
+        return Refused(refusals.MOVED, location)
+    error = document.get("error") if isinstance(document, dict) else None
+    code = refusals.HTTP_CODES.get(status, "UNKNOWN")
+    if error is None and status in (404, 405):
+        code = refusals.NO_MODEL_SERVER
+    text = str(error or f"status {status} {response.reason}").strip()
+    # The form of Retry-After with a date is not waited for.
+    asked = response.headers.get("Retry-After", "")
+    seconds = float(asked) if asked.isascii() and asked.isdigit() else 0.0
+    return Refused(code, text, seconds, status)
+
+
+def _refused(error: Exception) -> Refused:
+    """What keeps a request from its server."""
+    cause = error.__cause__ or error.__context__ or error
+    reason = getattr(cause, "strerror", None) or str(cause)
+    code = refusals.NO_CONNECTION
+    if isinstance(error, exceptions.NameResolutionError):
+        code = refusals.UNKNOWN_HOST
+    elif isinstance(error, exceptions.SSLError):
+        code, reason = refusals.ENCRYPTION, str(error)
+    elif isinstance(error, exceptions.NewConnectionError):
+        pass
+    elif isinstance(error, exceptions.TimeoutError):
+        code, reason = refusals.DEADLINE_EXCEEDED, _LATE
+    elif any(type(one) is http.client.BadStatusLine for one in error.args):
+        code, reason = refusals.NO_MODEL_SERVER, "no HTTP/1"
+    return Refused(code, reason)
+
+
+def _read(response: urllib3.BaseHTTPResponse, ends: float) -> bytes:
+    """The body; the timeout of urllib3 is for each read, this one for all of them."""
+    content = bytearray()
+    # What has come so far; `stream` waits until a chunk is full.
+    while chunk := response.read1(_CHUNK_BYTES, decode_content=True):
+        content += chunk
+        if time.monotonic() > ends:
+            raise Refused(refusals.DEADLINE_EXCEEDED, _LATE)
+        if len(content) > _MAX_ANSWER_BYTES:
+            raise Refused(
+                "INTERNAL", f"an answer of more than {_MAX_ANSWER_BYTES:,} bytes"
+            )
+    return bytes(content)
 
 
 def _floats(values: Sequence[Any]) -> list[float]:
@@ -259,51 +222,3 @@ def _path(spec: ModelSpec) -> str:
     if spec.label:
         return f"{path}/labels/{urllib.parse.quote(spec.label, safe='')}"
     return path
-
-
-def _read(response: requests.Response, ends: float) -> bytes:
-    """The body; the timeout of `requests` is for each read, this one for all of them."""
-    chunks = []
-    size = 0
-    # What has come so far; `iter_content` waits until a chunk is full.
-    while chunk := response.raw.read1(_CHUNK_BYTES, decode_content=True):
-        chunks.append(chunk)
-        size += len(chunk)
-        if time.monotonic() > ends:
-            raise Refused(refusals.DEADLINE_EXCEEDED, _LATE)
-        if size > _MAX_ANSWER_BYTES:
-            raise Refused(
-                "INTERNAL", f"an answer of more than {_MAX_ANSWER_BYTES:,} bytes"
-            )
-    return b"".join(chunks)
-
-
-def _retry_after(text: str) -> float:
-    """Seconds of the header Retry-After; the form with a date is not waited for."""
-    return float(text) if text.isascii() and text.isdigit() else 0.0
-
-
-def _causes(error: BaseException) -> list[BaseException]:
-    """The error and what led to it; urllib3 keeps some of that in arguments."""
-    found: list[BaseException] = []
-    waiting: list[Any] = [error]
-    while waiting:
-        current = waiting.pop()
-        if not isinstance(current, BaseException) or current in found:
-            continue
-        found.append(current)
-        waiting += [
-            current.__cause__,
-            current.__context__,
-            getattr(current, "reason", None),
-            *current.args,
-        ]
-    return found
-
-
-def _reason(causes: Sequence[BaseException]) -> str:
-    """The sentence of the system, where there is one, else of the deepest library."""
-    for cause in causes:
-        if isinstance(cause, OSError) and cause.strerror:
-            return cause.strerror
-    return str(causes[-1])

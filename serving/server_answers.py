@@ -2,10 +2,9 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 AVAILABLE = "AVAILABLE"
-# ModelVersionStatus.State of TensorFlow Serving.
-STATES = {10: "START", 20: "LOADING", 30: AVAILABLE, 40: "UNLOADING", 50: "END"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +39,26 @@ class Rows:
     scores: Sequence[Sequence[float]]
     probabilities: Sequence[Sequence[float]]
     version: int | None = None
+
+
+def statuses(document: Any) -> list[VersionStatus]:
+    """States from the JSON of a GetModelStatusResponse.
+
+    Raises:
+      KeyError, TypeError, ValueError, AttributeError: it is no such thing.
+    """
+    found = []
+    for entry in document["model_version_status"]:
+        status = entry.get("status", {})
+        found.append(
+            VersionStatus(
+                version=int(entry["version"]),
+                state=str(entry["state"]),
+                error_code=str(status.get("error_code", "OK")),
+                error_message=str(status.get("error_message", "")),
+            )
+        )
+    return found
 
 
 def labels_of(rows: Rows) -> tuple[str, ...]:

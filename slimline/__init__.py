@@ -323,7 +323,7 @@ def connect(
 
     Args:
       address: 'http://HOST:PORT' for REST, 'grpc://HOST:PORT' for gRPC, with 'https' and
-        'grpcs' encrypted. For 'HOST:PORT' the server is asked which of them it speaks.
+        'grpcs' encrypted.
       model: 'cifar10', 'cifar10@6' (that version) or 'cifar10:canary' (the version with
         that label); None for the only model of a local server.
       token: bearer token.

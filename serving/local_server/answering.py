@@ -4,39 +4,26 @@ REST and gRPC only take requests apart and put answers together; which version a
 an input may be, and what is kept of it, is decided here for both.
 """
 
-import asyncio
-import concurrent.futures
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
-from schema import features, images, signatures
+from schema import features, image_header, images, signatures
 from serving.local_server import errors
+from serving.local_server.batching import Tensors
 from serving.local_server.limits import Limits
 from serving.local_server.metrics import Metrics
 
-# Larger requests are taken apart in a thread, so that smaller ones need not wait for them.
-ASIDE_BYTES = 256 << 10
-# One thread: taking apart is Python, so that more would not be faster, and each would wait in
-# line with the event loop for Python's lock.
-_ASIDE = concurrent.futures.ThreadPoolExecutor(1, "aside")
-
-T = TypeVar("T")
+_CLASSIFY_METHOD = signatures.METHODS[signatures.CLASSIFY]
 
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """Which model a request means.
-
-    Attributes:
-      name: of the model.
-      version: its number, or None.
-      label: of a version, or None; never both.
-    """
+    """Which model a request means; one of version and label, or none of them."""
 
     name: str
     version: int | None = None
@@ -45,17 +32,12 @@ class Target:
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """What a version said.
-
-    Attributes:
-      name: of the model. version: that answered. signature_name: that was asked.
-      outputs: name -> tensor [batch, ...], all that the signature has.
-    """
+    """What a version of a model said: all outputs of a signature, by name."""
 
     name: str
     version: int
     signature_name: str
-    outputs: Mapping[str, np.ndarray]
+    outputs: Tensors
 
 
 class Sampler(Protocol):
@@ -81,118 +63,72 @@ class Answerer:
         self._metrics = metrics
         self._sampler = sampler
 
-    async def predict(
+    async def ask(
         self,
         target: Target,
         signature_name: str,
-        read: Callable[[str], list[bytes]],
-        *,
-        size_bytes: int,
+        read: Callable[[Any], Tensors],
         deadline: float,
-        check: Callable[[Mapping[str, Any]], None] = lambda outputs: None,
+        *,
+        is_classify: bool = False,
     ) -> Answer:
         """The answer of the version that `target` means.
 
         Args:
           target: which model.
           signature_name: '' for the default one.
-          read: gives the strings of the request, once it knows the name of the input.
-          size_bytes: of the request.
+          read: gives the inputs of the request, once it knows the SignatureDef.
           deadline: by the clock of the event loop, in seconds.
-          check: raises where the outputs of the signature, by name, will not do.
+          is_classify: wants a signature made for classification, of one input.
 
         Raises:
           ServerError: no such model, version, label or signature, an input that is refused,
             a full queue, or the deadline.
         """
-        with self.models.find(target.name, target.version, target.label) as model:
-            name = signature_name or signatures.SERVING_DEFAULT
-            if name not in model.signatures:
-                raise errors.FailedPrecondition(
-                    f'Serving signature key "{errors.shown(name)}" not found.'
-                )
-            check(model.signatures[name].outputs)
-            (input_name,) = model.signatures[name].inputs
-            return await self._ask(
-                model, name, lambda: read(input_name), size_bytes, deadline
+        name = signature_name or signatures.SERVING_DEFAULT
+        model = self.models.find(target)
+        if name not in model.signatures:
+            raise errors.FailedPrecondition(
+                f'Serving signature key "{errors.shown(name)}" not found.'
             )
-
-    async def classify(
-        self,
-        target: Target,
-        signature_name: str,
-        read: Callable[[], list[tf.train.Example]],
-        *,
-        size_bytes: int,
-        deadline: float,
-    ) -> Answer:
-        """As `predict`, through a signature made for classification, with Examples.
-
-        Raises:
-          ServerError: as `predict`.
-        """
-        with self.models.find(target.name, target.version, target.label) as model:
-            name = signature_name or signatures.SERVING_DEFAULT
-            if name not in model.signatures:
-                raise errors.BadRequest(
-                    f"No signature was found with the name: {errors.shown(name)}"
-                )
-            method = model.signatures[name].method_name
-            if method != signatures.METHODS[signatures.CLASSIFY]:
-                raise errors.BadRequest(
-                    "Expected classification signature method_name. Name a signature"
-                    " made for classify."
-                )
-            return await self._ask(
-                model,
-                name,
-                lambda: [example.SerializeToString() for example in read()],
-                size_bytes,
-                deadline,
+        signature = model.signatures[name]
+        takes_examples = signature.method_name == _CLASSIFY_METHOD
+        if is_classify and not (takes_examples and len(signature.inputs) == 1):
+            raise errors.BadRequest(
+                "Expected classification signature method_name. Name a signature made"
+                " for classify."
             )
-
-    async def _ask(
-        self,
-        model: Any,
-        signature_name: str,
-        read: Callable[[], list[bytes]],
-        size_bytes: int,
-        deadline: float,
-    ) -> Answer:
-        takes_images = signatures.INPUTS[signatures.PREDICT_IMAGES] in (
-            model.signatures[signature_name].inputs
-        )
-
-        def checked() -> tuple[list[bytes], list[bytes]]:
-            strings = read()
-            self._check_count(len(strings))
-            if takes_images:
-                self._check_images(strings)
-                return strings, strings
-            parsed = [_parse(string, place) for place, string in enumerate(strings)]
-            encoded = [_encoded_in(one, place) for place, one in enumerate(parsed)]
-            self._check_images(encoded)
-            # What was checked is what the graph reads: its own reader of protocol buffers
-            # might make something else of the bytes that were sent.
-            return [example.SerializeToString() for example in parsed], encoded
-
-        strings, encoded = await aside(size_bytes, checked)
-        inputs = np.empty(len(strings), object)
-        inputs[:] = strings
-        outputs = await model.run(signature_name, inputs, deadline)
-        self._metrics.examples(model.name, len(strings))
-        answer = Answer(model.name, model.version, signature_name, outputs)
-        if self._sampler is not None:
-            self._sampler.offer(encoded, answer)
-        return answer
-
-    def _check_count(self, count: int) -> None:
-        if not count:
-            raise errors.BadRequest("Input is empty.")
+        inputs = read(signature)
+        for input_name, array in inputs.items():
+            _check_shape(input_name, array, signature.inputs[input_name].tensor_shape)
+        count = max((len(one) for one in inputs.values() if one.ndim), default=1)
         if count > self._limits.instances:
             raise errors.TooLarge(
                 f"{count:,} instances, at most {self._limits.instances:,} are taken"
             )
+        encoded: list[bytes] = []
+        for input_name, array in inputs.items():
+            if array.dtype != object:
+                continue
+            found = array.ravel().tolist()
+            is_ours = signatures.INPUTS.get(name) == input_name
+            if is_ours and name == signatures.PREDICT_IMAGES:
+                encoded += found
+            elif is_ours or takes_examples:
+                # What is checked is what the graph reads: its own reader of protocol
+                # buffers might make something else of the bytes that were sent.
+                parsed = [_parse(one, place) for place, one in enumerate(found)]
+                inputs[input_name] = strings(one.SerializeToString() for one in parsed)
+                encoded += [image for one in parsed for image in _images_in(one)]
+            else:
+                encoded += filter(_is_image, found)
+        self._check_images(encoded)
+        outputs = await model.run(name, inputs, deadline)
+        self._metrics.examples(model.name, count)
+        answer = Answer(model.name, model.version, name, outputs)
+        if self._sampler is not None:
+            self._sampler.offer(encoded, answer)
+        return answer
 
     def _check_images(self, encoded: Sequence[bytes]) -> None:
         limits, pixels = self._limits, 0
@@ -211,11 +147,26 @@ class Answerer:
             )
 
 
-async def aside(size_bytes: int, function: Callable[[], T]) -> T:
-    """The result of `function`, worked out in a thread where the request is large."""
-    if size_bytes <= ASIDE_BYTES:
-        return function()
-    return await asyncio.get_running_loop().run_in_executor(_ASIDE, function)
+def strings(values: Iterable[bytes]) -> np.ndarray:
+    """A string tensor [values], of bytes objects."""
+    listed = list(values)
+    made = np.empty(len(listed), object)
+    made[:] = listed
+    return made
+
+
+def _check_shape(name: str, array: np.ndarray, shape: Any) -> None:
+    dims = [dim.size for dim in shape.dim]
+    fits = shape.unknown_rank or (
+        len(dims) == array.ndim
+        and all(dim in (-1, size) for dim, size in zip(dims, array.shape, strict=True))
+    )
+    if not fits:
+        raise errors.BadRequest(
+            f"input {name} has the shape {list(array.shape)}, expected {dims}"
+        )
+    if not array.size:
+        raise errors.BadRequest("Input is empty.")
 
 
 def _parse(serialised: bytes, place: int) -> tf.train.Example:
@@ -227,10 +178,15 @@ def _parse(serialised: bytes, place: int) -> tf.train.Example:
     return example
 
 
-def _encoded_in(example: tf.train.Example, place: int) -> bytes:
-    values = example.features.feature[features.ENCODED].bytes_list.value
-    if len(values) != 1:
-        raise errors.InvalidInput(
-            f"instance {place}: expecting one value of the feature that holds the image"
-        )
-    return values[0]
+def _images_in(example: tf.train.Example) -> list[bytes]:
+    """Values that are to be images, and those that begin as such."""
+    return [
+        value
+        for name, feature in example.features.feature.items()
+        for value in feature.bytes_list.value
+        if name == features.ENCODED or _is_image(value)
+    ]
+
+
+def _is_image(value: bytes) -> bool:
+    return image_header.kind_of(value) in images.KEPT

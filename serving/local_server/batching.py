@@ -1,209 +1,178 @@
 """Micro-batches: requests that wait at the same time are answered together.
 
-A batch costs less an image than single images do. Nothing waits for company: whenever a
-runner is free it takes what is there.
+A batch costs less a row than single rows do. Nothing waits for company: whenever the model
+is free it gets what is there.
 """
 
 import asyncio
 import collections
+import concurrent.futures
+import contextlib
 import dataclasses
 import logging
-import threading
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from serving.local_server import errors
 
-Outputs = dict[str, np.ndarray]
+Tensors = dict[str, np.ndarray]
 # Answers inputs by a signature, in a thread; `errors.InvalidInput` where one of the inputs
 # is refused.
-Run = Callable[[str, list[bytes]], Outputs]
+Run = Callable[[str, Tensors], Tensors]
 
 _LOGGER = logging.getLogger("slimline.serving")
 
 
 @dataclasses.dataclass(eq=False)
 class _Request:
-    """Inputs that are kept together, at most a batch.
+    """Inputs that are kept together, at most a batch; cancelled where nobody waits."""
 
-    Attributes:
-      number: of the request, rising.
-      signature_name: whom to ask.
-      inputs: at least one.
-      first_place: of the first input in what the client sent.
-      future: of the outputs; cancelled where nobody waits for them any more.
-    """
-
-    number: int
     signature_name: str
-    inputs: list[bytes]
-    first_place: int
-    future: asyncio.Future[Outputs]
+    form: object  # requests of the same one can be joined; None can not
+    inputs: Tensors
+    rows: int  # 1 where there are none
+    first_row: int  # of what the client sent
+    future: asyncio.Future[Tensors]
 
 
-_Outcome = tuple[_Request, Outputs | Exception]
+_Outcome = tuple[_Request, Tensors | Exception]
 
 
 class Batcher:
-    """A bounded queue and the threads that empty it, on the running event loop.
+    """A bounded queue before a thread; to be used on one event loop.
 
     Attributes:
-      batch_sizes: how many batches of which size have been run.
+      batch_sizes: how many batches of how many rows have been run.
     """
 
-    def __init__(
-        self, run: Run, *, max_batch_size: int, max_queue: int, runners: int = 1
-    ):
-        """Starts the threads.
+    def __init__(self, run: Run, *, max_batch_size: int, max_queue: int):
+        """Waits for requests.
 
         Args:
           run: see `Run`.
-          max_batch_size: inputs in a batch.
-          max_queue: inputs that may wait. A request with more is taken all the same while
+          max_batch_size: rows in a batch.
+          max_queue: rows that may wait. A request with more is taken all the same while
             none waits.
-          runners: batches under way at the same time.
         """
         self.batch_sizes: collections.Counter[int] = collections.Counter()
         self._run = run
         self._max_batch_size = max_batch_size
         self._max_queue = max_queue
-        self._loop = asyncio.get_running_loop()
-        self._condition = threading.Condition()
-        # By signature, because a batch has one. All below is changed under the condition.
-        self._queues: dict[str, collections.deque[_Request]] = {}
-        self._waiting_count = 0
-        self._request_count = 0
+        self._thread = concurrent.futures.ThreadPoolExecutor(1, "batch")
+        self._queue: list[_Request] = []
+        self._waiting_rows = 0
+        self._working: asyncio.Task[None] | None = None
         self._is_closing = False
-        self._is_wake_up_due = False
-        self._threads = [
-            threading.Thread(target=self._work, name="batch", daemon=True)
-            for _ in range(runners)
-        ]
-        for thread in self._threads:
-            thread.start()
 
     async def run(
-        self, signature_name: str, inputs: Sequence[bytes], deadline: float | None
-    ) -> Outputs:
-        """Outputs for `inputs`, in order.
+        self,
+        signature_name: str,
+        inputs: Tensors,
+        deadline: float | None = None,
+        rows: int | None = None,
+    ) -> Tensors:
+        """Outputs for `inputs`, rows in order.
 
         Args:
           signature_name: whom to ask.
-          inputs: at least one.
+          inputs: by name.
           deadline: by the clock of the loop; None for none.
+          rows: of each input and output, at least one; None for none, to be asked alone.
 
         Raises:
-          Overloaded: the queue is full.
+          Unavailable: the queue is full, or the batcher is closed.
           DeadlineExceeded: nobody waits for the answer any more.
-          InvalidInput: the graph refuses an input; the error names its place.
-          InternalError: the model failed otherwise.
-          ShuttingDown: the batcher is closed.
+          InvalidInput: the graph refuses an input; the error names its row.
+          ServerError: the model failed otherwise.
         """
-        if deadline is not None and deadline <= self._loop.time():
-            raise errors.DeadlineExceeded
-        futures = self._enqueue(signature_name, list(inputs))
+        loop = asyncio.get_running_loop()
+        if deadline is not None and deadline <= loop.time():
+            raise errors.DeadlineExceeded()
+        if self._is_closing:
+            raise errors.Unavailable("The server is shutting down.")
+        after = self._waiting_rows + (rows or 1)
+        if self._waiting_rows and after > self._max_queue:
+            raise errors.Unavailable()
+        requests = self._parts(signature_name, inputs, rows)
+        self._waiting_rows = after
+        self._queue += requests
+        if self._working is None:
+            # Begins when all else that is ready on the loop has had its turn: requests that
+            # came in the same moment then go into one batch.
+            self._working = loop.create_task(self._work())
         try:
             async with asyncio.timeout_at(deadline):
-                parts = [await future for future in futures]
+                return _joined([await request.future for request in requests])
         except TimeoutError:
-            raise errors.DeadlineExceeded from None
+            raise errors.DeadlineExceeded() from None
         finally:
-            for future in futures:
-                if not future.cancel() and not future.cancelled():
-                    future.exception()  # looked at, else asyncio would complain
-        if len(parts) == 1:
-            return parts[0]
-        return {
-            name: np.concatenate([part[name] for part in parts]) for name in parts[0]
-        }
+            for request in requests:
+                if not request.future.cancel() and not request.future.cancelled():
+                    request.future.exception()  # looked at, else asyncio would complain
 
     async def close(self) -> None:
-        """Answers what waits, then ends the threads."""
-        with self._condition:
-            self._is_closing = True
-            self._condition.notify_all()
-        for thread in self._threads:
-            await self._loop.run_in_executor(None, thread.join)
+        """Answers what waits and takes nothing more."""
+        self._is_closing = True
+        if self._working is not None:
+            await self._working
+        self._thread.shutdown()
 
-    def _enqueue(
-        self, signature_name: str, inputs: list[bytes]
-    ) -> list[asyncio.Future[Outputs]]:
-        with self._condition:
-            if self._is_closing:
-                raise errors.ShuttingDown
-            after = self._waiting_count + len(inputs)
-            if self._waiting_count and after > self._max_queue:
-                raise errors.Overloaded
-            self._waiting_count = after
-            queue = self._queues.setdefault(signature_name, collections.deque())
-            requests = [
-                _Request(
-                    number=self._request_count,
-                    signature_name=signature_name,
-                    inputs=inputs[start : start + self._max_batch_size],
-                    first_place=start,
-                    future=self._loop.create_future(),
-                )
-                for start in range(0, len(inputs), self._max_batch_size)
-            ]
-            self._request_count += 1
-            queue.extend(requests)
-        if not self._is_wake_up_due:
-            # After all else that is ready on the loop: requests that came in the same
-            # moment then go into one batch, not the first alone and the others later.
-            self._is_wake_up_due = True
-            self._loop.call_soon(self._wake_up)
-        return [request.future for request in requests]
-
-    def _wake_up(self) -> None:
-        self._is_wake_up_due = False
-        with self._condition:
-            self._condition.notify(
-                -(-self._waiting_count // self._max_batch_size)  # as many as have work
+    def _parts(
+        self, signature_name: str, inputs: Tensors, rows: int | None
+    ) -> list[_Request]:
+        """A request cut into pieces that fit into a batch."""
+        create_future = asyncio.get_running_loop().create_future
+        if rows is None:
+            return [_Request(signature_name, None, inputs, 1, 0, create_future())]
+        shapes = {name: (one.dtype, one.shape[1:]) for name, one in inputs.items()}
+        step = self._max_batch_size
+        return [
+            _Request(
+                signature_name=signature_name,
+                form=(signature_name, shapes),
+                inputs=_rows(inputs, start, start + step),
+                rows=min(step, rows - start),
+                first_row=start,
+                future=create_future(),
             )
+            for start in range(0, rows, step)
+        ]
 
-    def _work(self) -> None:
-        while batch := self._take():
-            self.batch_sizes[sum(len(request.inputs) for request in batch)] += 1
-            outcomes = self._answer(batch)
-            try:
-                self._loop.call_soon_threadsafe(_deliver, outcomes)
-            except RuntimeError:  # the loop was closed before the batcher
-                return
+    async def _work(self) -> None:
+        """Runs batches until nothing waits."""
+        running = self._begin()
+        while running is not None:
+            outcomes = await running
+            # Before the answers go out, so that the thread has something to do meanwhile.
+            running = self._begin()
+            for request, outcome in outcomes:
+                if request.future.done():
+                    continue
+                if isinstance(outcome, Exception):
+                    request.future.set_exception(outcome)
+                else:
+                    request.future.set_result(outcome)
+        self._working = None
 
-    def _take(self) -> list[_Request]:
-        """The next batch; none where the batcher is closed and the queue empty."""
-        with self._condition:
-            while True:
-                if batch := self._pop():
-                    return batch
-                if self._is_closing:
-                    return []
-                self._condition.wait()
-
-    def _pop(self) -> list[_Request]:
-        batch: list[_Request] = []
-        size = 0
-        while queue := self._oldest_queue(batch):
-            request = queue[0]
-            if batch and size + len(request.inputs) > self._max_batch_size:
+    def _begin(self) -> asyncio.Future[list[_Outcome]] | None:
+        """Has the oldest request run, and what can be joined with it in its order."""
+        waiting = [one for one in self._queue if not one.future.cancelled()]
+        batch, size = waiting[:1], sum(one.rows for one in waiting[:1])
+        for request in waiting[1:]:
+            if request.form is None or request.form != batch[0].form:
+                continue
+            if size + request.rows > self._max_batch_size:
                 break
-            queue.popleft()
-            self._waiting_count -= len(request.inputs)
-            if not request.future.cancelled():
-                batch.append(request)
-                size += len(request.inputs)
-        return batch
-
-    def _oldest_queue(
-        self, batch: Sequence[_Request]
-    ) -> collections.deque[_Request] | None:
-        """The queue that the batch goes on with, or the one whose turn it is."""
-        if batch:
-            return self._queues[batch[0].signature_name]
-        queues = [queue for queue in self._queues.values() if queue]
-        return min(queues, key=lambda queue: queue[0].number, default=None)
+            size += request.rows
+            batch.append(request)
+        self._queue = [one for one in waiting if one not in batch]
+        self._waiting_rows = sum(one.rows for one in self._queue)
+        if not batch:
+            return None
+        self.batch_sizes[size] += 1
+        loop = asyncio.get_running_loop()
+        return loop.run_in_executor(self._thread, self._answer, batch)
 
     def _answer(self, requests: list[_Request]) -> list[_Outcome]:
         """Outcomes of requests that are run together.
@@ -212,55 +181,46 @@ class Batcher:
         no answer and the good ones are computed once. A refusal costs little: it comes from
         decoding, before the net.
         """
-        inputs = [one for request in requests for one in request.inputs]
+        first, rows = requests[0], sum(request.rows for request in requests)
         try:
-            outputs = self._run(requests[0].signature_name, inputs)
-            if any(len(value) != len(inputs) for value in outputs.values()):
+            inputs = _joined([request.inputs for request in requests])
+            outputs = self._run(first.signature_name, inputs)
+            if first.form and any(len(value) != rows for value in outputs.values()):
                 raise ValueError("an output has not one row an input")
         except errors.InvalidInput:
-            if len(requests) > 1:
-                middle = len(requests) // 2
-                return [
-                    *self._answer(requests[:middle]),
-                    *self._answer(requests[middle:]),
-                ]
-            return [(requests[0], self._refusal(requests[0]))]
+            if len(requests) == 1:
+                return [(first, self._refusal(first))]
+            middle = len(requests) // 2
+            return [*self._answer(requests[:middle]), *self._answer(requests[middle:])]
         except Exception:
             _LOGGER.exception("a batch failed")
-            return [(request, errors.InternalError()) for request in requests]
+            return [(request, errors.ServerError()) for request in requests]
         if len(requests) == 1:
-            return [(requests[0], outputs)]
+            return [(first, outputs)]
         outcomes: list[_Outcome] = []
         start = 0
         for request in requests:
-            end = start + len(request.inputs)
-            rows = {name: value[start:end] for name, value in outputs.items()}
-            outcomes.append((request, rows))
-            start = end
+            outcomes.append((request, _rows(outputs, start, start + request.rows)))
+            start += request.rows
         return outcomes
 
     def _refusal(self, request: _Request) -> errors.InvalidInput:
-        """The error of a request that the graph refuses, with the place of the input."""
-        low, high = 0, len(request.inputs)
-        while high - low > 1:
-            middle = (low + high) // 2
-            try:
-                self._run(request.signature_name, request.inputs[low:middle])
-            except errors.InvalidInput:
-                high = middle
-            else:
-                low = middle
+        """The error of a request that the graph refuses, with the row at fault."""
+        bad = 0
+        with contextlib.suppress(errors.InvalidInput):
+            while bad < request.rows - 1:
+                self._run(request.signature_name, _rows(request.inputs, bad, bad + 1))
+                bad += 1
         return errors.InvalidInput(
-            f"instance {request.first_place + low}: the model cannot read it"
+            f"instance {request.first_row + bad}: the model cannot read it"
         )
 
 
-def _deliver(outcomes: Sequence[_Outcome]) -> None:
-    """Tells the requests, on the loop."""
-    for request, outcome in outcomes:
-        if request.future.done():
-            continue
-        if isinstance(outcome, Exception):
-            request.future.set_exception(outcome)
-        else:
-            request.future.set_result(outcome)
+def _rows(tensors: Tensors, start: int, end: int) -> Tensors:
+    return {name: array[start:end] for name, array in tensors.items()}
+
+
+def _joined(parts: Sequence[Tensors]) -> Tensors:
+    if len(parts) == 1:
+        return parts[0]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -2,7 +2,7 @@
 
 The texts are TensorFlow Serving's where it has one. None of them holds a path, a stack or
 anything that a library said: what a client sends must not find out about this machine. A
-name from the request is repeated only where it is made of harmless signs.
+name from the request is repeated only where it is made of harmless characters.
 """
 
 import re
@@ -11,9 +11,6 @@ import grpc
 
 # What a model, a label, a signature or a tensor can be called.
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-
-_OVERLOADED_TEXT = "The server is busy, its queue is full. Try again in a moment."
-_SHUTTING_DOWN_TEXT = "The server is shutting down."
 
 
 class ServerError(Exception):
@@ -27,10 +24,11 @@ class ServerError(Exception):
 
     grpc_code = grpc.StatusCode.INTERNAL
     http_status = 500
+    default_text = "Internal error"
 
-    def __init__(self, text: str):
-        super().__init__(text)
-        self.text = text
+    def __init__(self, text: str = ""):
+        super().__init__(text or self.default_text)
+        self.text = text or self.default_text
 
 
 class BadRequest(ServerError):
@@ -44,73 +42,38 @@ class InvalidInput(BadRequest):
     """The bytes of a request are refused, as where they are no image."""
 
 
+class TooLarge(BadRequest):
+    """The request is beyond a budget of the server, and will be the next time, too.
+
+    Hence not RESOURCE_EXHAUSTED, which clients try again.
+    """
+
+    http_status = 413
+
+
 class FailedPrecondition(ServerError):
-    """The model cannot do what is asked, as classify without such a signature."""
+    """The model has no such signature."""
 
     grpc_code = grpc.StatusCode.FAILED_PRECONDITION
     http_status = 400
 
 
 class NotFound(ServerError):
-    """There is no such thing; base of the three below."""
+    """There is no such model or version."""
 
     grpc_code = grpc.StatusCode.NOT_FOUND
     http_status = 404
 
 
-class UnknownModel(NotFound):
-    """No model of that name is served."""
-
-    def __init__(self, name: str, text: str = ""):
-        super().__init__(
-            text or f"Servable not found for request: Latest({shown(name)})"
-        )
-
-
-class UnknownVersion(NotFound):
-    """The model is served, but not in that version."""
-
-    def __init__(self, name: str, version: int):
-        super().__init__(
-            f"Servable not found for request: Specific({shown(name)}, {version})"
-        )
-
-
-class UnknownLabel(BadRequest):
-    """The model has no such label; TensorFlow Serving calls it an invalid argument."""
-
-    def __init__(self, label: str):
-        super().__init__(f"Unrecognized servable version label: {shown(label)}")
-
-
-class NotAvailable(ServerError):
-    """The model is known, but no version of it is loaded at the moment."""
-
-    grpc_code = grpc.StatusCode.UNAVAILABLE
-    http_status = 503
-
-
-class Overloaded(ServerError):
-    """The queue is full; the client may try again.
+class Unavailable(ServerError):
+    """The request is fine and cannot be answered now; the client may try again.
 
     TensorFlow Serving answers with the same codes where its batching queue is full.
     """
 
     grpc_code = grpc.StatusCode.UNAVAILABLE
     http_status = 503
-
-    def __init__(self, text: str = _OVERLOADED_TEXT):
-        super().__init__(text)
-
-
-class ShuttingDown(ServerError):
-    """The server takes no more requests."""
-
-    grpc_code = grpc.StatusCode.UNAVAILABLE
-    http_status = 503
-
-    def __init__(self, text: str = _SHUTTING_DOWN_TEXT):
-        super().__init__(text)
+    default_text = "The server is busy, its queue is full. Try again in a moment."
 
 
 class DeadlineExceeded(ServerError):
@@ -118,69 +81,9 @@ class DeadlineExceeded(ServerError):
 
     grpc_code = grpc.StatusCode.DEADLINE_EXCEEDED
     http_status = 504
-
-    def __init__(self, text: str = "Deadline exceeded"):
-        super().__init__(text)
-
-
-class TooLarge(ServerError):
-    """The request is beyond a budget of the server, and will be the next time, too.
-
-    Hence not RESOURCE_EXHAUSTED, which clients try again.
-    """
-
-    grpc_code = grpc.StatusCode.INVALID_ARGUMENT
-    http_status = 413
-
-
-class UnsupportedMediaType(ServerError):
-    """The body is neither JSON nor said to be."""
-
-    grpc_code = grpc.StatusCode.INVALID_ARGUMENT
-    http_status = 415
-
-
-class RequestTimeout(ServerError):
-    """The request did not arrive in time."""
-
-    grpc_code = grpc.StatusCode.DEADLINE_EXCEEDED
-    http_status = 408
-
-    def __init__(self, text: str = "The request did not arrive in time."):
-        super().__init__(text)
-
-
-class MethodNotAllowed(ServerError):
-    """The path exists, for another HTTP method."""
-
-    grpc_code = grpc.StatusCode.INVALID_ARGUMENT
-    http_status = 405
-
-
-class Misdirected(ServerError):
-    """The request names a host or comes from a page that is not of this server.
-
-    So a web page that has its own name resolve to this machine gets no answer.
-    """
-
-    grpc_code = grpc.StatusCode.PERMISSION_DENIED
-    http_status = 421
-
-
-class MethodNotImplemented(ServerError):
-    """TensorFlow Serving has the method, the local server has not."""
-
-    grpc_code = grpc.StatusCode.UNIMPLEMENTED
-    http_status = 501
-
-
-class InternalError(ServerError):
-    """Something broke that is no client's fault; the log holds what it was."""
-
-    def __init__(self, text: str = "Internal error"):
-        super().__init__(text)
+    default_text = "Deadline exceeded"
 
 
 def shown(name: str) -> str:
-    """`name` where it is made of harmless signs, else '?'."""
+    """`name` where it is made of harmless characters, else '?'."""
     return name if NAME.fullmatch(name) else "?"

@@ -1,19 +1,16 @@
 """A share of the requests, kept as Examples: to see drift, and to have them labelled.
 
-Nothing is kept unless a folder is named. A request that is drawn goes into a queue, a thread
-writes; where the thread is slow, requests are dropped and counted, and answers never wait.
+Nothing is kept unless a folder is named. Requests that are drawn wait in memory for a thread
+that writes them; where it is slow, requests are dropped and counted, and answers never wait.
 """
 
-import dataclasses
 import datetime
 import hashlib
 import logging
 import os
 import pathlib
-import queue
 import random
 import threading
-import time
 from collections.abc import Sequence
 
 import tensorflow as tf
@@ -30,24 +27,11 @@ TIME = "serving/time"
 
 FILE_PATTERN = "requests-*.tfrecord.gz"
 _TEMPORARY = ".unfinished-"
-_SHARD_EXAMPLES = 1_000
-# A shard is closed after that time even where few requests come.
-_SHARD_SECONDS = 300
-_QUEUE_EXAMPLES = 256
-_QUEUE_BYTES = 64 << 20
-_POLL_SECONDS = 0.5
+# What waits at most; a file is written when half of it does, and after some time.
+_MOST_EXAMPLES = 2_000
+_MOST_BYTES = 64 << 20
+_FILE_SECONDS = 300
 _LOGGER = logging.getLogger("slimline.serving")
-
-
-@dataclasses.dataclass(frozen=True)
-class _Asked:
-    """One image and what was said of it, at that time."""
-
-    encoded: bytes
-    label: bytes
-    score: float
-    answer: Answer
-    time: datetime.datetime
 
 
 class RequestSampler:
@@ -59,16 +43,16 @@ class RequestSampler:
         share: float,
         max_examples: int,
         seed: int = 0,
-        shard_seconds: float = _SHARD_SECONDS,
+        file_seconds: float = _FILE_SECONDS,
     ):
         """Starts the thread that writes.
 
         Args:
-          folder: made where missing; shards of earlier starts stay.
+          folder: made where missing; files of earlier starts stay.
           share: of the requests, above 0 and at most 1.
           max_examples: kept between start and stop.
           seed: of the draw.
-          shard_seconds: after which a shard with anything in it is closed.
+          file_seconds: after which a file is written of what there is.
 
         Raises:
           ConfigError: nothing can be written into `folder`.
@@ -84,11 +68,12 @@ class RequestSampler:
         self._share = share
         self._left = max_examples
         self._random = random.Random(seed)
-        self._shard_seconds = shard_seconds
-        self._queue: queue.Queue[_Asked] = queue.Queue(_QUEUE_EXAMPLES)
-        self._is_over = threading.Event()
-        # Each is written by one thread only; the difference is what waits.
-        self._offered_bytes = self._taken_bytes = 0
+        self._file_seconds = file_seconds
+        self._lock = threading.Lock()
+        self._waiting: list[bytes] = []
+        self._waiting_bytes = 0
+        self._is_due = threading.Event()
+        self._is_over = False
         self.stored_count = 0
         self.dropped_count = 0
         self._thread = threading.Thread(
@@ -97,86 +82,75 @@ class RequestSampler:
         self._thread.start()
 
     def offer(self, encoded: Sequence[bytes], answer: Answer) -> None:
-        """See `answering.Sampler`."""
+        """See `answering.Sampler`; only classifiers of images have something to keep."""
+        classes = answer.outputs.get(signatures.CLASSES)
+        scores = answer.outputs.get(signatures.SCORES)
+        if classes is None or scores is None or len(classes) != len(encoded):
+            return
         if self._random.random() >= self._share:
             return
-        labels = answer.outputs[signatures.CLASSES][:, 0].tolist()
-        scores = answer.outputs[signatures.SCORES][:, 0].tolist()
-        now = datetime.datetime.now(datetime.UTC)
-        for image, label, score in zip(encoded, labels, scores, strict=True):
+        for image, labels, best in zip(encoded, classes, scores, strict=True):
             if self._left <= 0:
                 return
-            waiting = self._offered_bytes - self._taken_bytes
-            if waiting + len(image) > _QUEUE_BYTES or self._queue.full():
+            waiting = len(self._waiting), self._waiting_bytes + len(image)
+            if waiting[0] >= _MOST_EXAMPLES or waiting[1] > _MOST_BYTES:
                 self.dropped_count += 1
                 continue
             self._left -= 1
-            self._offered_bytes += len(image)
-            self._queue.put_nowait(_Asked(image, label, score, answer, now))
+            with self._lock:
+                self._waiting.append(_example(image, labels[0], best[0], answer))
+                self._waiting_bytes += len(image)
+            if waiting[0] >= _MOST_EXAMPLES // 2 or waiting[1] > _MOST_BYTES // 2:
+                self._is_due.set()
 
     def close(self) -> None:
         """Writes what waits, and ends the thread."""
-        self._is_over.set()
+        self._is_over = True
+        self._is_due.set()
         self._thread.join()
 
     def _write(self) -> None:
-        while not self._is_over.is_set() or not self._queue.empty():
-            first = self._next(time.monotonic() + _POLL_SECONDS)
-            if first is None:
-                continue
+        while not self._is_over or self._waiting:
+            self._is_due.wait(self._file_seconds)
+            self._is_due.clear()
+            with self._lock:
+                waiting, self._waiting, self._waiting_bytes = self._waiting, [], 0
             try:
-                self._write_shard(first)
+                if waiting:
+                    self._write_file(waiting)
             except (OSError, tf.errors.OpError) as error:
                 # Answers go on: what cannot be kept is dropped.
-                self.dropped_count += 1
+                self.dropped_count += len(waiting)
                 _LOGGER.warning("requests are not kept: %s", type(error).__name__)
 
-    def _write_shard(self, first: _Asked) -> None:
-        """One file with `first` and what comes until it is full or old; whole or absent."""
+    def _write_file(self, examples: Sequence[bytes]) -> None:
+        """One file of them, whole or absent."""
         now = datetime.datetime.now(datetime.UTC)
         name = f"requests-{now:%Y%m%dT%H%M%S}-{now.microsecond:06}.tfrecord.gz"
         temporary = self._folder / f"{_TEMPORARY}{os.getpid()}-{name}"
-        end = time.monotonic() + self._shard_seconds
-        count = 0
         try:
             with tf.io.TFRecordWriter(str(temporary), "GZIP") as writer:
-                asked: _Asked | None = first
-                while asked is not None:
-                    writer.write(_example(asked))
-                    count += 1
-                    asked = self._next(end) if count < _SHARD_EXAMPLES else None
+                for example in examples:
+                    writer.write(example)
             durable.sync(temporary)
             temporary.rename(self._folder / name)
             durable.sync(self._folder)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        self.stored_count += count
-
-    def _next(self, end: float) -> _Asked | None:
-        """What comes next, or None where nothing came until `end`, or all is over."""
-        while time.monotonic() < end:
-            try:
-                asked = self._queue.get(timeout=_POLL_SECONDS)
-            except queue.Empty:
-                if self._is_over.is_set():
-                    return None
-            else:
-                self._taken_bytes += len(asked.encoded)
-                return asked
-        return None
+        self.stored_count += len(examples)
 
 
-def _example(asked: _Asked) -> bytes:
-    encoded, answer = asked.encoded, asked.answer
+def _example(encoded: bytes, label: bytes, score: float, answer: Answer) -> bytes:
     header = images.read_header(encoded)
+    now = datetime.datetime.now(datetime.UTC)
     texts = {
         features.ENCODED: encoded,
         features.FORMAT: header.format.encode(),
         features.KEY: hashlib.sha256(encoded).hexdigest().encode(),
-        features.TEXT: asked.label,
+        features.TEXT: label,
         MODEL: answer.name.encode(),
-        TIME: asked.time.isoformat(timespec="seconds").encode(),
+        TIME: now.isoformat(timespec="seconds").encode(),
     }
     numbers = {
         features.HEIGHT: header.height,
@@ -184,9 +158,10 @@ def _example(asked: _Asked) -> bytes:
         VERSION: answer.version,
     }
     example = tf.train.Example()
+    feature = example.features.feature
     for name, text in texts.items():
-        example.features.feature[name].bytes_list.value.append(text)
+        feature[name].bytes_list.value.append(text)
     for name, number in numbers.items():
-        example.features.feature[name].int64_list.value.append(number)
-    example.features.feature[SCORE].float_list.value.append(asked.score)
+        feature[name].int64_list.value.append(number)
+    feature[SCORE].float_list.value.append(score)
     return bytes(example.SerializeToString())

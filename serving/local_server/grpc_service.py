@@ -1,21 +1,16 @@
-"""TensorFlow Serving's gRPC services, from its own protocol buffers, and health.
-
-A message is taken from the stream and parsed here rather than by gRPC: it has a time to
-arrive, its bytes count, and one that is no such message gets a proper refusal. On the wire
-that is the unary call which the published stubs make.
-"""
+"""TensorFlow Serving's gRPC services, as its own generated classes declare them."""
 
 import asyncio
 import functools
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import grpc
 import numpy as np
 import tensorflow as tf
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 from tensorflow.core.framework import tensor_pb2, types_pb2
 from tensorflow_serving.apis import (
     classification_pb2,
@@ -23,22 +18,23 @@ from tensorflow_serving.apis import (
     get_model_status_pb2,
     input_pb2,
     model_pb2,
+    model_service_pb2_grpc,
     predict_pb2,
+    prediction_service_pb2_grpc,
 )
 
-from schema import signatures
-from serving.local_server import errors, status
-from serving.local_server.answering import Answer, Answerer, Target, aside
+from serving.local_server import errors, json_tensors
+from serving.local_server.answering import Answer, Answerer, Target, strings
+from serving.local_server.batching import Tensors
 from serving.local_server.limits import InFlight, Limits
 from serving.local_server.metrics import Metrics
 
 PREDICTION_SERVICE = "tensorflow.serving.PredictionService"
-MODEL_SERVICE = "tensorflow.serving.ModelService"
 _SIGNATURE_DEF = "signature_def"
 _STREAMS_A_CONNECTION = 100
 _LOGGER = logging.getLogger("slimline.serving")
 
-Method = Callable[[Any, int, float], Awaitable[Message]]
+Method = Callable[[Any, Any, Any], Awaitable[Message]]
 
 
 def options(limits: Limits) -> list[tuple[str, int]]:
@@ -49,14 +45,46 @@ def options(limits: Limits) -> list[tuple[str, int]]:
         ("grpc.max_concurrent_streams", _STREAMS_A_CONNECTION),
         ("grpc.max_metadata_size", limits.header_bytes),
         ("grpc.absolute_max_metadata_size", limits.header_bytes),
-        ("grpc.server_handshake_timeout_ms", 1000 * limits.header_seconds),
+        ("grpc.server_handshake_timeout_ms", 1000 * limits.idle_seconds),
+        # Clients that are gone without a word give their calls back.
+        ("grpc.keepalive_time_ms", 1000 * limits.idle_seconds),
         # Else a second server on the same port would start and take half of the calls.
         ("grpc.so_reuseport", 0),
     ]
 
 
-class Services:
-    """PredictionService and ModelService of one server."""
+def _answered(method: Method) -> Method:
+    """Counts a call, and turns what is raised into its status."""
+
+    @functools.wraps(method)
+    async def handle(self: Any, request: Any, context: Any) -> Message:
+        started, error = time.perf_counter(), None
+        try:
+            if not request.HasField("model_spec"):
+                raise errors.BadRequest("Missing ModelSpec")
+            with self.in_flight.holding(request.ByteSize()):
+                answer = await method(self, request, context)
+        except errors.ServerError as caught:
+            error = caught
+        except Exception as caught:
+            _LOGGER.exception("internal error in %s: %s", method.__name__, caught)
+            error = errors.ServerError()
+        code = error.grpc_code if error else grpc.StatusCode.OK
+        name = request.model_spec.name
+        model = name if name in self.models.names() else ""
+        self.metrics.request(model, method.__name__, "GRPC", code.name, started)
+        if error:
+            await context.abort(error.grpc_code, error.text)
+        return answer
+
+    return handle
+
+
+class Services(
+    prediction_service_pb2_grpc.PredictionServiceServicer,
+    model_service_pb2_grpc.ModelServiceServicer,
+):
+    """PredictionService and ModelService of one server; what they lack is UNIMPLEMENTED."""
 
     def __init__(
         self,
@@ -66,178 +94,105 @@ class Services:
         in_flight: InFlight,
     ):
         """Answers for `answerer`; the others as in `rest.Rest`."""
+        self.models = answerer.models
+        self.metrics = metrics
+        self.in_flight = in_flight
         self._answerer = answerer
-        self._models = answerer.models
         self._limits = limits
-        self._metrics = metrics
-        self._in_flight = in_flight
 
-    def handlers(self) -> list[grpc.GenericRpcHandler]:
-        """What a server is to be given."""
-        requests = {
-            PREDICTION_SERVICE: {
-                "Predict": (predict_pb2.PredictRequest, self._predict),
-                "Classify": (classification_pb2.ClassificationRequest, self._classify),
-                "GetModelMetadata": (
-                    get_model_metadata_pb2.GetModelMetadataRequest,
-                    self._metadata,
-                ),
-            },
-            MODEL_SERVICE: {
-                "GetModelStatus": (
-                    get_model_status_pb2.GetModelStatusRequest,
-                    self._status,
-                )
-            },
-        }
-        return [
-            grpc.method_handlers_generic_handler(
-                service,
-                {
-                    name: grpc.stream_unary_rpc_method_handler(
-                        self._handler(name, kind, method)
-                    )
-                    for name, (kind, method) in methods.items()
-                },
-            )
-            for service, methods in requests.items()
-        ]
+    def add_to(self, server: grpc.aio.Server) -> None:
+        """Has `server` offer both services."""
+        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
+            self, server
+        )
+        model_service_pb2_grpc.add_ModelServiceServicer_to_server(self, server)
 
-    def _handler(
-        self, api: str, kind: type[Message], method: Method
-    ) -> Callable[..., Awaitable[bytes]]:
-        async def handle(unused: Any, context: grpc.aio.ServicerContext) -> bytes:
-            started = time.perf_counter()
-            model, answer, error = "", b"", None
-            try:
-                with self._in_flight.take() as share:
-                    serialised = await self._receive(context)
-                    size = len(serialised)
-                    share.grow_to(size)
-                    request = await aside(
-                        size, functools.partial(_parse, kind, serialised)
-                    )
-                    if request.model_spec.name in self._models.names():
-                        model = request.model_spec.name
-                    # The message and what is made of it need not be held both.
-                    del serialised
-                    response = await method(request, size, self._deadline(context))
-                    answer = response.SerializeToString()
-            except errors.ServerError as caught:
-                error = caught
-            except Exception as caught:
-                _LOGGER.exception("internal error in %s: %s", api, caught)
-                error = errors.InternalError()
-            code = error.grpc_code if error else grpc.StatusCode.OK
-            self._metrics.request(model, api, "GRPC", code.name, started)
-            if error:
-                await context.abort(error.grpc_code, error.text)
-            return answer
-
-        return handle
-
-    async def _receive(self, context: grpc.aio.ServicerContext) -> bytes:
-        try:
-            async with asyncio.timeout(self._limits.request_seconds):
-                message = await context.read()
-        except TimeoutError as error:
-            raise errors.RequestTimeout() from error
-        if message is grpc.aio.EOF:
-            raise errors.BadRequest("The call has no message.")
-        return bytes(message)
-
-    def _deadline(self, context: grpc.aio.ServicerContext) -> float:
-        """By the clock of the event loop."""
-        remaining = context.time_remaining()
-        seconds = float(self._limits.answer_seconds)
-        if remaining is not None:
-            seconds = min(seconds, remaining)
-        return asyncio.get_running_loop().time() + seconds
-
-    async def _predict(
-        self, request: predict_pb2.PredictRequest, size: int, deadline: float
-    ) -> Message:
-        outputs_wanted = request.output_filter
-        answer = await self._answerer.predict(
-            _target(request),
+    @_answered
+    async def Predict(self, request: Any, context: Any) -> Message:
+        """Outputs of a signature, those of `output_filter` where there is one."""
+        wanted = request.output_filter
+        answer = await self._answerer.ask(
+            _target(request.model_spec),
             request.model_spec.signature_name,
-            lambda input_name: _strings(request.inputs, input_name),
-            size_bytes=size,
-            deadline=deadline,
-            check=lambda outputs: _check_filter(outputs_wanted, outputs),
+            functools.partial(_inputs, request),
+            self._deadline(context),
         )
         response = predict_pb2.PredictResponse()
         _fill_spec(response.model_spec, answer)
         for name, tensor in answer.outputs.items():
-            if not outputs_wanted or name in outputs_wanted:
+            if not wanted or name in wanted:
                 response.outputs[name].CopyFrom(_as_proto(tensor))
         return response
 
-    async def _classify(
-        self,
-        request: classification_pb2.ClassificationRequest,
-        size: int,
-        deadline: float,
-    ) -> Message:
-        answer = await self._answerer.classify(
-            _target(request),
+    @_answered
+    async def Classify(self, request: Any, context: Any) -> Message:
+        """Classes and scores of Examples."""
+        examples = strings(_examples(request.input))
+        answer = await self._answerer.ask(
+            _target(request.model_spec),
             request.model_spec.signature_name,
-            lambda: _examples(request.input),
-            size_bytes=size,
-            deadline=deadline,
+            lambda signature: dict.fromkeys(signature.inputs, examples),
+            self._deadline(context),
+            is_classify=True,
         )
         response = classification_pb2.ClassificationResponse()
         _fill_spec(response.model_spec, answer)
-        classes = answer.outputs[signatures.CLASSES].tolist()
-        scores = answer.outputs[signatures.SCORES].tolist()
-        for row in zip(classes, scores, strict=True):
+        labels, scores = json_tensors.classifications(answer.outputs)
+        for row in zip(labels.tolist(), scores.tolist(), strict=True):
             entry = response.result.classifications.add()
             for label, score in zip(*row, strict=True):
                 entry.classes.add(label=label.decode("utf-8", "replace"), score=score)
         return response
 
-    async def _metadata(
-        self,
-        request: get_model_metadata_pb2.GetModelMetadataRequest,
-        size: int,
-        deadline: float,
-    ) -> Message:
-        target = _target(request)
+    @_answered
+    async def GetModelMetadata(self, request: Any, context: Any) -> Message:
+        """Signatures of a version."""
         if not request.metadata_field:
             raise errors.BadRequest(
                 "GetModelMetadataRequest must specify at least one metadata_field"
             )
         if set(request.metadata_field) != {_SIGNATURE_DEF}:
             raise errors.BadRequest("Only metadata_field signature_def is supported")
+        model = self.models.find(_target(request.model_spec))
         response = get_model_metadata_pb2.GetModelMetadataResponse()
-        with self._models.find(target.name, target.version, target.label) as model:
-            response.model_spec.name = model.name
-            response.model_spec.version.value = model.version
-            response.metadata[_SIGNATURE_DEF].Pack(
-                get_model_metadata_pb2.SignatureDefMap(signature_def=model.signatures)
-            )
+        response.model_spec.name = model.name
+        response.model_spec.version.value = model.version
+        response.metadata[_SIGNATURE_DEF].Pack(
+            get_model_metadata_pb2.SignatureDefMap(signature_def=model.signatures)
+        )
         return response
 
-    async def _status(
-        self,
-        request: get_model_status_pb2.GetModelStatusRequest,
-        size: int,
-        deadline: float,
-    ) -> Message:
-        return status.message(self._models, _target(request))
+    @_answered
+    async def GetModelStatus(self, request: Any, context: Any) -> Message:
+        """States of the versions of a model."""
+        return status(self.models, _target(request.model_spec))
+
+    def _deadline(self, context: Any) -> float:
+        """By the clock of the event loop."""
+        seconds = float(self._limits.answer_seconds)
+        if (remaining := context.time_remaining()) is not None:
+            seconds = min(seconds, remaining)
+        return asyncio.get_running_loop().time() + seconds
 
 
-def _parse(kind: type[Message], serialised: bytes) -> Any:
-    try:
-        return kind.FromString(serialised)
-    except DecodeError as error:
-        raise errors.BadRequest("The message cannot be parsed.") from error
+def status(models: Any, target: Target) -> get_model_status_pb2.GetModelStatusResponse:
+    """States of the versions that `target` means, the newest first.
+
+    Raises:
+      ServerError: there is no such model, version or label.
+    """
+    answer = get_model_status_pb2.GetModelStatusResponse()
+    for found in models.statuses(target):
+        entry = answer.model_version_status.add()
+        entry.version = found.number
+        entry.state = entry.State.Value(found.state)
+        entry.status.error_code = found.code.value[0]
+        # There is no other place for what is wrong with the folder; the code stays OK.
+        entry.status.error_message = found.error or models.problem
+    return answer
 
 
-def _target(request: Any) -> Target:
-    if not request.HasField("model_spec"):
-        raise errors.BadRequest("Missing ModelSpec")
-    spec: model_pb2.ModelSpec = request.model_spec
+def _target(spec: model_pb2.ModelSpec) -> Target:
     return Target(
         name=spec.name,
         version=spec.version.value if spec.HasField("version") else None,
@@ -251,54 +206,57 @@ def _fill_spec(spec: model_pb2.ModelSpec, answer: Answer) -> None:
     spec.signature_name = answer.signature_name
 
 
-def _strings(
-    inputs: Mapping[str, tensor_pb2.TensorProto], input_name: str
-) -> list[bytes]:
-    """The string tensor [batch] of a request.
+def _inputs(request: predict_pb2.PredictRequest, signature: Any) -> Tensors:
+    """The tensors of a request.
 
     Raises:
-      BadRequest: other inputs, another dtype or shape, or fewer values than the shape has:
-        TensorFlow would repeat the last one, and so make much of little.
+      BadRequest: other inputs than the signature's, another dtype, fewer values than the
+        shape has, or an output that is not there.
     """
-    if set(inputs) != {input_name}:
-        raise errors.BadRequest(
-            f"input size does not match signature: expecting the one input {input_name}"
-        )
-    tensor = inputs[input_name]
-    if tensor.dtype != types_pb2.DT_STRING:
-        raise errors.BadRequest(f"input {input_name} must be of type string")
-    shape = tensor.tensor_shape
-    sizes = [dimension.size for dimension in shape.dim]
-    if shape.unknown_rank or sizes != [len(tensor.string_val)]:
-        raise errors.BadRequest(
-            f"input {input_name} must have the shape [batch] and as many string values"
-        )
-    return list(tensor.string_val)
-
-
-def _check_filter(wanted: Sequence[str], outputs: Mapping[str, Any]) -> None:
-    if not set(wanted) <= set(outputs):
+    wanted = request.output_filter
+    if not set(wanted) <= set(signature.outputs):
         raise errors.BadRequest(
             "output tensor alias not found in signature. Outputs expected to be in the"
-            f" set {{{','.join(sorted(outputs))}}}."
+            f" set {{{','.join(sorted(signature.outputs))}}}."
         )
     if len(set(wanted)) != len(wanted):
         raise errors.BadRequest("duplicate output tensor alias")
+    if set(request.inputs) != set(signature.inputs):
+        raise errors.BadRequest(
+            "input size does not match signature: expected the inputs"
+            f" {','.join(sorted(signature.inputs))}"
+        )
+    return {
+        name: _as_array(name, tensor, signature.inputs[name].dtype)
+        for name, tensor in request.inputs.items()
+    }
 
 
-def _examples(given: input_pb2.Input) -> list[tf.train.Example]:
-    kind = given.WhichOneof("kind")
-    if kind == "example_list":
-        return list(given.example_list.examples)
-    if kind is None:
-        return []
-    merged = []
-    for example in given.example_list_with_context.examples:
-        whole = tf.train.Example()
-        whole.CopyFrom(given.example_list_with_context.context)
-        whole.MergeFrom(example)
-        merged.append(whole)
-    return merged
+def _as_array(name: str, tensor: tensor_pb2.TensorProto, dtype: int) -> np.ndarray:
+    if tensor.dtype != dtype:
+        raise errors.BadRequest(
+            f"input {name} must be of type {tf.dtypes.as_dtype(dtype).name}"
+        )
+    size = 1
+    for dim in tensor.tensor_shape.dim:
+        size *= max(dim.size, 0)
+    # TensorFlow would repeat the last of too few values, and so make much of little.
+    if size > max(tensor.ByteSize(), 1) or tensor.tensor_shape.unknown_rank:
+        raise errors.BadRequest(f"input {name} has fewer values than its shape")
+    try:
+        return tf.make_ndarray(tensor)
+    except (TypeError, ValueError) as error:
+        raise errors.BadRequest(f"input {name} cannot be read") from error
+
+
+def _examples(given: input_pb2.Input) -> list[bytes]:
+    context = given.example_list_with_context.context.SerializeToString()
+    examples = (
+        *given.example_list.examples,
+        *given.example_list_with_context.examples,
+    )
+    # Of two in a row the later one has the last word on each feature.
+    return [context + example.SerializeToString() for example in examples]
 
 
 def _as_proto(tensor: np.ndarray) -> tensor_pb2.TensorProto:

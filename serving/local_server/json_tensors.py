@@ -1,64 +1,66 @@
-"""TensorFlow Serving's JSON: bodies of requests to strings, tensors to answers.
+"""TensorFlow Serving's JSON: bodies of requests to tensors, tensors to answers.
 
 Its documentation says `result` of a classification, its server writes `results`, and so does
 this one. Reference: tensorflow/serving, g3doc/api_rest.md and util/json_tensor.cc.
 """
 
 import binascii
-import dataclasses
-import json
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import orjson
 import tensorflow as tf
 
 from schema import signatures
 from serving.local_server import errors
+from serving.local_server.answering import strings
+from serving.local_server.batching import Tensors
+from serving.local_server.limits import Limits
 
 INSTANCES = "instances"
 INPUTS = "inputs"
 _BASE64 = "b64"
 # String tensors of such names hold bytes; all others hold text.
 _BYTES_SUFFIX = "_bytes"
+# Kinds of numbers in JSON that a kind of tensor takes; all else takes any number.
+_TAKEN_KINDS = {"i": "iu", "u": "iu", "b": "b"}
 
 
-@dataclasses.dataclass(frozen=True)
-class PredictBody:
-    """The body of a predict request, taken apart but for its tensor.
-
-    Attributes:
-      signature_name: asked for; '' for the default.
-      form: 'instances', rows, or 'inputs', columns; the answer takes the same form.
-      value: what stands under it.
-    """
-
-    signature_name: str
-    form: str
-    value: Any
-
-
-def predict_body(document: Mapping[str, Any]) -> PredictBody:
-    """Signature and form of a predict request.
+def parse(body: bytes, limits: Limits) -> dict[str, Any]:
+    """The object in `body`, UTF-8.
 
     Raises:
-      BadRequest: it has neither form, or both, or no rows.
+      BadRequest: it is not JSON, not an object, too deep, or has a number that is not
+        finite or half a surrogate pair.
+      TooLarge: it has too many values.
     """
-    forms = [form for form in (INSTANCES, INPUTS) if form in document]
-    if not forms:
-        raise errors.BadRequest("Missing 'inputs' or 'instances' key")
-    if len(forms) > 1:
+    # Before anything is built: a list of empty lists takes thirty times its bytes. Each
+    # value but the first of its list has a comma before it.
+    if body.count(b",") >= limits.json_values:
+        raise errors.TooLarge(f"more than {limits.json_values:,} JSON values")
+    if not body or body.isspace():
+        raise errors.BadRequest("JSON Parse error: The document is empty")
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise errors.BadRequest("JSON Parse error: Invalid document") from error
+    level = [document] if isinstance(document, list | dict) else []
+    for _ in range(limits.json_depth):
+        level = [
+            child
+            for one in level
+            for child in (one.values() if isinstance(one, dict) else one)
+            if isinstance(child, list | dict)
+        ]
+    if level:
         raise errors.BadRequest(
-            "Not formatted correctly expecting only one of 'inputs' or 'instances' keys"
-            " to exist"
+            f"JSON Parse error: more than {limits.json_depth} levels"
         )
-    value = document[forms[0]]
-    if forms[0] == INSTANCES:
-        if not isinstance(value, list):
-            raise errors.BadRequest("Expecting 'instances' to be a list")
-        if not value:
-            raise errors.BadRequest("No values in 'instances' list")
-    return PredictBody(signature_name(document), forms[0], value)
+    if not isinstance(document, dict):
+        raise errors.BadRequest("JSON Value: Is not object")
+    return document
 
 
 def signature_name(document: Mapping[str, Any]) -> str:
@@ -73,32 +75,75 @@ def signature_name(document: Mapping[str, Any]) -> str:
     return name
 
 
-def strings(body: PredictBody, input_name: str) -> list[bytes]:
-    """The string tensor [batch] of a predict request.
-
-    Rows are plain values, or objects with the one input by name; columns are a list, or an
-    object with one. A value is a string or {"b64": "..."}.
-
-    Args:
-      body: of the request.
-      input_name: of the signature's input.
+def form_of(document: Mapping[str, Any]) -> str:
+    """'instances', rows, or 'inputs', columns; the answer takes the same form.
 
     Raises:
-      BadRequest: another shape, another type, another name.
+      BadRequest: the document has neither, or both, or no rows.
     """
-    values = body.value
-    if body.form == INPUTS:
-        if isinstance(values, dict) and not _is_base64(values):
-            if input_name not in values:
-                raise errors.BadRequest(f"Missing named input: {input_name}")
-            values = values[input_name]
-        if not isinstance(values, list):
-            raise errors.BadRequest("Expecting a list of strings in 'inputs'")
-    elif _is_named(values[0]):
-        values = [
-            _of_row(row, input_name, place) for place, row in enumerate(body.value)
-        ]
-    return [_bytes(value, place) for place, value in enumerate(values)]
+    forms = [form for form in (INSTANCES, INPUTS) if form in document]
+    if not forms:
+        raise errors.BadRequest("Missing 'inputs' or 'instances' key")
+    if len(forms) > 1:
+        raise errors.BadRequest(
+            "Not formatted correctly expecting only one of 'inputs' or 'instances' keys"
+            " to exist"
+        )
+    if forms[0] == INSTANCES:
+        if not isinstance(document[INSTANCES], list):
+            raise errors.BadRequest("Expecting 'instances' to be a list")
+        if not document[INSTANCES]:
+            raise errors.BadRequest("No values in 'instances' list")
+    return forms[0]
+
+
+def inputs(document: Mapping[str, Any], form: str, signature: Any) -> Tensors:
+    """The tensors of a request by name; `form` is that of `form_of`, '' of classify."""
+    if form:
+        return tensors(document, signature.inputs)
+    return dict.fromkeys(signature.inputs, strings(examples(document)))
+
+
+def answer(form: str, outputs: Tensors) -> bytes:
+    """The JSON of an answer; `form` as in `inputs`."""
+    return dump(predict_answer(form, outputs) if form else classify_answer(outputs))
+
+
+def tensors(document: Mapping[str, Any], infos: Mapping[str, Any]) -> Tensors:
+    """The inputs of a predict request, by name; strings as bytes objects.
+
+    Rows are objects with all inputs by name, or plain values of an only input; columns are
+    an object with all inputs, or the tensor of an only one. A string is text or
+    {"b64": "..."}.
+
+    Args:
+      document: of the request.
+      infos: TensorInfo of each input of the signature.
+
+    Raises:
+      BadRequest: other names, other types, or lists of several lengths.
+    """
+    form = form_of(document)
+    values = document[form]
+    if form == INSTANCES and any(_is_named(row) for row in values):
+        for place, row in enumerate(values):
+            if not _is_named(row) or row.keys() != infos.keys():
+                raise errors.BadRequest(
+                    f"Failed to process element: {place} of 'instances' list. Its keys"
+                    f" must be equal to: {','.join(sorted(infos))}"
+                )
+        columns = {name: [row[name] for row in values] for name in infos}
+    elif form == INPUTS and _is_named(values):
+        for name in infos.keys() - values.keys():
+            raise errors.BadRequest(f"Missing named input: {name}")
+        columns = {name: values[name] for name in infos}
+    elif len(infos) == 1:
+        columns = dict.fromkeys(infos, values)
+    else:
+        raise errors.BadRequest(
+            f"Expecting objects with the inputs {','.join(sorted(infos))}"
+        )
+    return {name: _tensor(name, columns[name], infos[name]) for name in infos}
 
 
 def _is_base64(value: Any) -> bool:
@@ -113,13 +158,40 @@ def _is_named(row: Any) -> bool:
     return isinstance(row, dict) and not _is_base64(row)
 
 
-def _of_row(row: Any, input_name: str, place: int) -> Any:
-    if not _is_named(row) or row.keys() != {input_name}:
-        raise errors.BadRequest(
-            f"Failed to process element: {place} of 'instances' list. Its keys must be"
-            f" equal to: {input_name}"
-        )
-    return row[input_name]
+def _tensor(name: str, value: Any, info: Any) -> np.ndarray:
+    dtype = tf.dtypes.as_dtype(info.dtype)
+    if dtype == tf.string:
+        return _strings(value)
+    wrong = errors.BadRequest(
+        f"input {name}: JSON Value is not of expected type: {dtype.name}"
+    )
+    try:
+        given = np.asarray(value)
+        with np.errstate(all="ignore"):
+            made = given.astype(dtype.as_numpy_dtype)
+    except (TypeError, ValueError) as error:
+        raise wrong from error
+    kinds = _TAKEN_KINDS.get(made.dtype.kind, "iuf")
+    if given.size and given.dtype.kind not in kinds:
+        raise wrong
+    is_kept = made.dtype.kind == "b" or (
+        np.array_equal(made, given)
+        if made.dtype.kind in "iu"
+        else np.isfinite(made.astype(np.float64)).all()
+    )
+    if not is_kept:
+        raise errors.BadRequest(f"input {name}: a number does not fit {dtype.name}")
+    return made
+
+
+def _strings(value: Any) -> np.ndarray:
+    shape, level = [], [value]
+    while level and isinstance(level[0], list):
+        shape.append(len(level[0]))
+        if any(not isinstance(one, list) or len(one) != shape[-1] for one in level):
+            raise errors.BadRequest("Encountered list at unexpected size")
+        level = [*itertools.chain(*level)]
+    return strings(_bytes(one, place) for place, one in enumerate(level)).reshape(shape)
 
 
 def _bytes(value: Any, place: int) -> bytes:
@@ -128,14 +200,7 @@ def _bytes(value: Any, place: int) -> bytes:
         return _decoded(value[_BASE64], where)
     if not isinstance(value, str):
         raise errors.BadRequest(f"{where} JSON Value is not of expected type: string")
-    return _encoded(value, where)
-
-
-def _encoded(text: str, where: str) -> bytes:
-    try:
-        return text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise errors.BadRequest(f"{where} Half of a surrogate pair") from error
+    return value.encode()
 
 
 def _decoded(text: str, where: str) -> bytes:
@@ -152,8 +217,8 @@ def _decoded(text: str, where: str) -> bytes:
         raise errors.BadRequest(f"{where} Unable to base64 decode") from error
 
 
-def examples(document: Mapping[str, Any]) -> list[tf.train.Example]:
-    """The Examples of a classify request, its `context` merged into each.
+def examples(document: Mapping[str, Any]) -> list[bytes]:
+    """The serialised Examples of a classify request, its `context` merged into each.
 
     Raises:
       BadRequest: there are none, or a feature has a value of no or of several kinds.
@@ -168,13 +233,14 @@ def examples(document: Mapping[str, Any]) -> list[tf.train.Example]:
     if not rows:
         raise errors.BadRequest("'examples' value is an empty list")
     context = _example(document.get("context", {}), "Context:")
-    found = []
-    for place, row in enumerate(rows):
-        example = tf.train.Example()
-        example.CopyFrom(context)
-        example.MergeFrom(_example(row, f"Example {place}:"))
-        found.append(example)
-    return found
+    return [
+        # Of two in a row the later one has the last word on each feature.
+        (
+            context.SerializeToString()
+            + _example(row, f"Example {place}:").SerializeToString()
+        )
+        for place, row in enumerate(rows)
+    ]
 
 
 def _example(row: Any, where: str) -> tf.train.Example:
@@ -182,8 +248,6 @@ def _example(row: Any, where: str) -> tf.train.Example:
         raise errors.BadRequest(f"{where} must be JSON object")
     example = tf.train.Example()
     for name, content in row.items():
-        # The name is checked too: a map of protocol buffers takes no half characters.
-        _encoded(name, where)
         values = content if isinstance(content, list) else [content]
         _fill(example.features.feature[name], values, where)
     return example
@@ -194,14 +258,10 @@ def _fill(feature: tf.train.Feature, values: list[Any], where: str) -> None:
     for value in values:
         if isinstance(value, str) or _is_base64(value):
             kinds.add("bytes_list")
-            feature.bytes_list.value.append(
-                _encoded(value, where)
-                if isinstance(value, str)
-                else _decoded(value[_BASE64], where)
-            )
+            feature.bytes_list.value.append(_bytes(value, 0))
         elif isinstance(value, int):  # and True and False, as there
             kinds.add("int64_list")
-            if not -(1 << 63) <= value < 1 << 63:
+            if value >= 1 << 63:
                 raise errors.BadRequest(f"{where} Only int64 is supported.")
             feature.int64_list.value.append(value)
         elif isinstance(value, float):
@@ -216,66 +276,66 @@ def _fill(feature: tf.train.Feature, values: list[Any], where: str) -> None:
 
 
 def predict_answer(form: str, outputs: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """`predictions`, a row an image, or `outputs`, by name; a single tensor goes bare.
+    """`predictions`, a row an instance, or `outputs`, by name; a single tensor goes bare.
 
     Args:
       form: of the request.
-      outputs: name -> tensor [batch, ...].
+      outputs: name -> tensor.
+
+    Raises:
+      BadRequest: rows are asked for, and the outputs have several numbers of them.
     """
     columns = {name: _plain(name, outputs[name]) for name in sorted(outputs)}
+    only = next(iter(columns.values())) if len(columns) == 1 else None
     if form == INPUTS:
-        return {
-            "outputs": columns if len(columns) > 1 else next(iter(columns.values()))
-        }
-    if len(columns) == 1:
-        return {"predictions": next(iter(columns.values()))}
+        return {"outputs": columns if only is None else only}
+    lengths = {array.shape[:1] for array in outputs.values()}
+    if len(lengths) != 1 or () in lengths:
+        raise errors.BadRequest(
+            "The outputs have no rows, or not the same number of them: ask by 'inputs'"
+        )
+    if only is not None:
+        return {"predictions": only}
     rows = zip(*columns.values(), strict=True)
     return {"predictions": [dict(zip(columns, row, strict=True)) for row in rows]}
 
 
 def classify_answer(outputs: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """`results`: for each Example a list of [class name, score]."""
-    classes = _plain(signatures.CLASSES, outputs[signatures.CLASSES])
-    scores = _plain(signatures.SCORES, outputs[signatures.SCORES])
+    labels, scores = classifications(outputs)
     return {
         "results": [
-            [[label, score] for label, score in zip(*row, strict=True)]
-            for row in zip(classes, scores, strict=True)
+            [list(pair) for pair in zip(*row, strict=True)]
+            for row in zip(_plain("", labels), scores, strict=True)
         ]
     }
 
 
+def classifications(outputs: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Labels as bytes and scores, [batch, classes] each; a signature may lack one of them."""
+    shape = next(iter(outputs.values())).shape
+    labels = outputs.get(signatures.CLASSES, np.full(shape, b"", object))
+    return labels, outputs.get(signatures.SCORES, np.zeros(shape, np.float32))
+
+
 def dump(document: Mapping[str, Any]) -> bytes:
-    """UTF-8 JSON."""
-    return json.dumps(document, ensure_ascii=False).encode("utf-8", "replace")
+    """UTF-8 JSON; floats are as short as their precision allows, as there."""
+    return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
-def _plain(name: str, tensor: np.ndarray) -> Any:
-    """A tensor as nested lists.
-
-    Floats are written as short as float32 allows, as TensorFlow Serving writes them.
-    """
-    if not tensor.size:
-        return tensor.tolist()
-    if tensor.dtype == object or tensor.dtype.kind == "S":
-        is_bytes = name.endswith(_BYTES_SUFFIX)
-        flat = [_text(value, is_bytes) for value in tensor.ravel().tolist()]
-    elif tensor.dtype == np.float32:
-        flat = [float(str(value)) for value in tensor.ravel()]
-    else:
-        return tensor.tolist()
-    return _nested(flat, tensor.shape)
+def _plain(name: str, array: np.ndarray) -> Any:
+    """What `dump` writes of a tensor: an array of numbers, or lists of text."""
+    if array.dtype.kind not in "OSU":
+        is_known = array.dtype.kind in "biu" or array.dtype in (np.float32, np.float64)
+        made = np.asarray(array if is_known else array.astype(np.float32), order="C")
+        return made if made.ndim else made[()]
+    is_bytes = name.endswith(_BYTES_SUFFIX)
+    flat = np.empty(array.size, object)
+    flat[:] = [_text(value, is_bytes) for value in array.ravel().tolist()]
+    return flat.reshape(array.shape).tolist()
 
 
 def _text(value: bytes, is_bytes: bool) -> Any:
     if is_bytes:
         return {_BASE64: binascii.b2a_base64(value, newline=False).decode("ascii")}
     return value.decode("utf-8", "replace")
-
-
-def _nested(flat: list[Any], shape: tuple[int, ...]) -> Any:
-    if not shape:
-        return flat[0]
-    for width in reversed(shape[1:]):
-        flat = [flat[start : start + width] for start in range(0, len(flat), width)]
-    return flat

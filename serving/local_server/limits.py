@@ -1,8 +1,8 @@
-"""What one client may take of the server: every budget, settable, none of them endless."""
+"""What one client may take of the server: every limit, settable, none of them endless."""
 
 import contextlib
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from schema import images
 from schema.errors import ConfigError
@@ -18,22 +18,20 @@ def _limit(default: int, help_text: str) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """The budgets; the help text of each stands beside it and in docs/serving.md.
+    """The limits; the help text of each stands beside it and in docs/serving.md.
 
     Raises:
-      ConfigError: a budget is less than 1.
+      ConfigError: a limit is less than 1.
     """
 
     request_bytes: int = _limit(32 << 20, "body of a request, or gRPC message")
-    request_seconds: int = _limit(30, "for a body or message to arrive")
+    request_seconds: int = _limit(30, "for a body to arrive, or an answer to be read")
     answer_seconds: int = _limit(30, "for an answer, where the client asks no less")
-    header_bytes: int = _limit(16 << 10, "HTTP headers of a request")
-    header_seconds: int = _limit(10, "for the headers to arrive, or a gRPC greeting")
-    idle_seconds: int = _limit(75, "that a connection is kept between two requests")
-    chunks: int = _limit(16_384, "of a body that comes in chunks")
+    header_bytes: int = _limit(8 << 10, "an HTTP header, or all gRPC metadata")
+    idle_seconds: int = _limit(30, "for the headers of the next request to arrive")
     json_depth: int = _limit(8, "lists and objects within each other")
-    json_values: int = _limit(65_536, "in a body, whatever their depth")
-    instances: int = _limit(1_024, "images of a request")
+    json_values: int = _limit(1 << 20, "in a body, whatever their depth")
+    instances: int = _limit(1_024, "images, or other rows, of a request")
     image_bytes: int = _limit(images.MAX_FILE_BYTES, "of an encoded image")
     image_pixels: int = _limit(16_000_000, "of an image, by its header")
     request_pixels: int = _limit(256_000_000, "of all images of a request")
@@ -49,7 +47,7 @@ class Limits:
 
 
 def describe() -> dict[str, tuple[int, str]]:
-    """Name of each budget -> its default and what it is of."""
+    """Name of each limit -> its default and what it is of."""
     return {
         field.name: (getattr(Limits, field.name), field.metadata["help"])
         for field in dataclasses.fields(Limits)
@@ -89,37 +87,27 @@ class InFlight:
         self.taken_bytes = 0
 
     @contextlib.contextmanager
-    def take(self) -> Iterator["Share"]:
-        """The share of one request, given back at the end of the block."""
-        share = Share(self)
-        try:
-            yield share
-        finally:
-            self.taken_bytes -= share.taken_bytes
+    def holding(self, size_bytes: int) -> Iterator[Callable[[int], None]]:
+        """Counts a request until the end of the block.
 
-    def has_room(self, more_bytes: int) -> bool:
-        """Whether `more_bytes` fit."""
-        return self.taken_bytes + more_bytes <= self._limit
-
-
-class Share:
-    """What one request holds of the bytes under way."""
-
-    def __init__(self, whole: InFlight):
-        """Holds nothing yet."""
-        self._whole = whole
-        self.taken_bytes = 0
-
-    def grow_to(self, size_bytes: int) -> None:
-        """Holds `size_bytes` at least.
+        Yields:
+          Function (bytes), to be called where it turns out to be larger.
 
         Raises:
-          Overloaded: there is no room for them.
+          Unavailable: there is no room for it beside the others.
         """
-        more = size_bytes - self.taken_bytes
-        if more <= 0:
-            return
-        if not self._whole.has_room(more):
-            raise errors.Overloaded()
-        self._whole.taken_bytes += more
-        self.taken_bytes = size_bytes
+        held_bytes = 0
+
+        def grow_to(size_bytes: int) -> None:
+            nonlocal held_bytes
+            more = max(size_bytes - held_bytes, 0)
+            if self.taken_bytes + more > self._limit:
+                raise errors.Unavailable()
+            self.taken_bytes += more
+            held_bytes += more
+
+        try:
+            grow_to(size_bytes)
+            yield grow_to
+        finally:
+            self.taken_bytes -= held_bytes

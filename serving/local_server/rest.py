@@ -4,47 +4,54 @@ Reference: tensorflow/serving, g3doc/api_rest.md, model_servers/http_rest_api_{h
 """
 
 import asyncio
-import dataclasses
+import functools
 import ipaddress
 import json
 import logging
 import pathlib
-import re
 import time
 import urllib.parse
-from collections.abc import Collection
-from typing import Any, cast
+from collections.abc import Awaitable, Callable, Collection
+from typing import Any
 
 import grpc
 from aiohttp import web
 from google.protobuf import json_format
 from tensorflow_serving.apis import get_model_metadata_pb2, model_pb2
 
-from serving.local_server import errors, json_tensors, status, strict_json
-from serving.local_server.answering import Answerer, Target, aside
-from serving.local_server.connections import HEADERS, Connection
-from serving.local_server.limits import InFlight, Limits, Share
+from serving.local_server import errors, grpc_service, json_tensors
+from serving.local_server.answering import Answerer, Target
+from serving.local_server.connections import Connections
+from serving.local_server.limits import InFlight, Limits
 from serving.local_server.metrics import CONTENT_TYPE, Metrics
 
 VERSION_HEADER = "Slimline-Model-Version"
 METRICS_PATH = "/monitoring/prometheus/metrics"
 # Not TensorFlow Serving's: it names no models without being told their names.
 MODELS_PATH = "/api/models"
-# The rest of a large body comes in with pauses, 256 KB at a time, so that other requests are
-# not behind it on the event loop; 32 MB take a third of a second more.
-_PACED_BYTES = 1 << 20
-_PACE_SECONDS = 0.002
 PAGE_FOLDER = pathlib.Path(__file__).with_name("page")
 
-_VERSION = r"(?:/versions/(?P<version>[0-9]+)|/labels/(?P<label>[^/:]+))?"
-_MODEL = r"/v1/models/(?P<name>[^/:]+)"
-_PREDICTION = re.compile(
-    _MODEL + _VERSION + ":(?P<method>classify|regress|predict)", re.IGNORECASE
+_MODEL = "/v1/models/{name:[^/:]+}"
+_MODELS = (
+    _MODEL,
+    _MODEL + "/versions/{version:[0-9]+}",
+    _MODEL + "/labels/{label:[^/:]+}",
 )
-_STATUS = re.compile(_MODEL + _VERSION + "(?P<metadata>/metadata)?", re.IGNORECASE)
 _MAX_VERSION = (1 << 63) - 1
+_MOST_HEADERS = 64
 # What `curl -d` says is taken as well: TensorFlow Serving's own examples are typed so.
-_MEDIA_TYPES = ("application/json", "application/x-www-form-urlencoded", "text/plain")
+_MEDIA_TYPES = (
+    "application/json",
+    "application/octet-stream",
+    "application/x-www-form-urlencoded",
+    "text/plain",
+)
+_HEADERS = {
+    "Server": "slimline",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+}
 _PAGE_HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self';"
@@ -62,13 +69,7 @@ _PAGE_FILES = {
 }
 _LOGGER = logging.getLogger("slimline.serving")
 
-
-@dataclasses.dataclass
-class _Call:
-    """What is counted of a request."""
-
-    api: str = ""
-    model: str = ""
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Rest:
@@ -82,74 +83,108 @@ class Rest:
         in_flight: InFlight,
         hosts: Collection[str],
     ):
-        """Answers for `answerer`.
-
-        Args:
-          answerer: asks the models.
-          limits: budgets of a request.
-          metrics: where requests are counted.
-          in_flight: bytes of all requests under way.
-          hosts: names, besides addresses, under which the server may be asked.
-        """
+        """Answers for `answerer`; `hosts` are names under which it may be asked."""
         self._answerer = answerer
         self._models = answerer.models
         self._limits = limits
         self._metrics = metrics
         self._in_flight = in_flight
         self._hosts = {host.lower() for host in hosts}
-        # Read once: no path of a request ever reaches the file system.
-        self._page = {
-            path: ((PAGE_FOLDER / file).read_bytes(), kind)
-            for path, (file, kind) in _PAGE_FILES.items()
-        }
+        self._connections: Connections | None = None
+        application = web.Application(middlewares=[self._answered])
+        for path, (file, kind) in _PAGE_FILES.items():
+            application.router.add_get(path, _page((PAGE_FOLDER / file), kind))
+        application.router.add_get(METRICS_PATH, self._prometheus)
+        application.router.add_get(MODELS_PATH, self._listing)
+        for path in _MODELS:
+            application.router.add_get(path, self._status)
+            application.router.add_get(f"{path}/metadata", self._metadata)
+            application.router.add_post(
+                f"{path}:{{method:predict|classify}}", self._predict
+            )
+        self._runner = web.AppRunner(
+            application,
+            access_log=None,
+            shutdown_timeout=1,
+            keepalive_timeout=limits.idle_seconds,
+            max_field_size=limits.header_bytes,
+            max_line_size=limits.header_bytes,
+            max_headers=_MOST_HEADERS,
+        )
 
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """The response, whatever happens."""
-        started = time.perf_counter()
-        call = _Call()
+    async def connections(self) -> Connections:
+        """The protocol factory of the socket that is to be listened on."""
+        await self._runner.setup()
+        assert self._runner.server is not None
+        self._connections = Connections(self._runner.server, self._limits.connections)
+        return self._connections
+
+    def count_connections(self) -> int:
+        """How many are open."""
+        return len(self._runner.server.connections) if self._runner.server else 0
+
+    async def stop(self) -> None:
+        """Closes all connections."""
+        await self._runner.cleanup()
+
+    @web.middleware
+    async def _answered(
+        self, request: web.Request, handler: _Handler
+    ) -> web.StreamResponse:
+        """The response, whatever happens, written in time."""
+        assert self._connections is not None
+        with self._connections.working(request.protocol):
+            response = await self._response(request, handler)
+            if self._connections.is_draining or not request.content.is_eof():
+                # The rest of a body that was refused is no next request.
+                response.force_close()
+            response.headers.update(_HEADERS)
+            try:
+                async with asyncio.timeout(self._limits.request_seconds):
+                    await response.prepare(request)
+                    await response.write_eof()
+            except TimeoutError:  # the client does not read
+                if request.transport is not None:
+                    request.transport.abort()
+        return response
+
+    async def _response(
+        self, request: web.Request, handler: _Handler
+    ) -> web.StreamResponse:
+        started, code = time.perf_counter(), grpc.StatusCode.OK
+        is_metadata = request.path.endswith("/metadata")
+        api = "GetModelMetadata" if is_metadata else "GetModelStatus"
+        if "method" in request.match_info:
+            api = request.match_info["method"].capitalize()
         try:
-            response, code = await self._dispatch(request, call), "OK"
+            self._check_origin(request)
+            response = await handler(request)
         except errors.ServerError as error:
-            response, code = _error_response(error), error.grpc_code.name
+            code = error.grpc_code
+            response = _refusal(error.text, error.http_status)
+            if code is grpc.StatusCode.UNAVAILABLE:
+                response.headers["Retry-After"] = "1"
+        except web.HTTPException as error:
+            code = grpc.StatusCode.INVALID_ARGUMENT
+            is_api = request.path.lower().startswith("/v1/")
+            response = (
+                _refusal("Malformed request", 400)
+                if is_api and error.status in (404, 405)
+                else _refusal(error.text or error.reason, error.status)
+            )
         except ConnectionError:
             raise
         except Exception as error:
-            _LOGGER.exception("internal error in %s: %s", call.api or "REST", error)
-            internal = errors.InternalError()
-            response, code = _error_response(internal), internal.grpc_code.name
-        if not request.content.is_eof():
-            # The rest of a body that was refused is no next request.
-            response.force_close()
-        if call.api:
-            self._metrics.request(call.model, call.api, "REST", code, started)
+            _LOGGER.exception("internal error in REST: %s", error)
+            code = grpc.StatusCode.INTERNAL
+            response = _refusal("Internal error", 500)
+        if "name" in request.match_info:
+            name = request.match_info["name"]
+            model = name if name in self._models.names() else ""
+            self._metrics.request(model, api, "REST", code.name, started)
         return response
 
-    async def _dispatch(self, request: web.BaseRequest, call: _Call) -> web.Response:
-        self._check_origin(request)
-        path = request.raw_path.partition("?")[0]
-        is_read = request.method in ("GET", "HEAD")
-        if path in self._page or path in (METRICS_PATH, MODELS_PATH):
-            if not is_read:
-                raise errors.MethodNotAllowed("Only GET is answered here.")
-            return self._read(path)
-        if is_read and (match := _STATUS.fullmatch(path)):
-            call.api = "GetModelMetadata" if match["metadata"] else "GetModelStatus"
-            target = self._target(match, call)
-            if match["metadata"]:
-                return self._metadata(target)
-            return _json(status.document(self._models, target))
-        if request.method == "POST" and (match := _PREDICTION.fullmatch(path)):
-            call.api = match["method"].capitalize()
-            target = self._target(match, call)
-            if call.api == "Regress":
-                raise errors.MethodNotImplemented("These models do not regress.")
-            with self._in_flight.take() as share:
-                return await self._predict(request, target, call.api, share)
-        if path.lower().startswith("/v1/"):
-            raise errors.BadRequest("Malformed request")
-        raise errors.NotFound("Not found")
-
-    def _check_origin(self, request: web.BaseRequest) -> None:
+    def _check_origin(self, request: web.Request) -> None:
         """Refuses pages of other sites, also those whose name was turned to this machine."""
         bound = (request.get_extra_info("sockname") or ("",))[0]
         named = [request.headers.get("Host", "")]
@@ -157,127 +192,108 @@ class Rest:
             named.append(request.headers["Origin"].partition("://")[2])
         for host in named:
             if not _is_allowed(host, bound, self._hosts):
-                raise errors.Misdirected(
-                    "The server does not answer under this name; --allowed-host adds one."
+                raise web.HTTPMisdirectedRequest(
+                    text="The server does not answer under this name; --allowed-host"
+                    " adds one."
                 )
 
-    def _target(self, match: re.Match[str], call: _Call) -> Target:
-        """The model that a path means; parts of it are decoded once, and looked up."""
-        version = match["version"]
-        if version is not None and int(version[:20]) > _MAX_VERSION:
-            raise errors.BadRequest("Failed to convert version to numeric.")
-        name = _unquoted(match["name"])
-        if name in self._models.names():
-            call.model = name
-        return Target(
-            name=name,
-            version=None if version is None else int(version),
-            label=None if match["label"] is None else _unquoted(match["label"]),
-        )
-
-    def _read(self, path: str) -> web.Response:
-        if path == METRICS_PATH:
-            headers = {**HEADERS, "Content-Type": CONTENT_TYPE}
-            return web.Response(body=self._metrics.page(), headers=headers)
-        if path == MODELS_PATH:
-            return _json(status.listing(self._models))
-        body, kind = self._page[path]
-        headers = {**HEADERS, **_PAGE_HEADERS}
+    async def _prometheus(self, request: web.Request) -> web.Response:
         return web.Response(
-            body=body, content_type=kind, charset="utf-8", headers=headers
+            body=self._metrics.page(), headers={"Content-Type": CONTENT_TYPE}
         )
 
-    def _metadata(self, target: Target) -> web.Response:
-        with self._models.find(target.name, target.version, target.label) as model:
-            spec = model_pb2.ModelSpec(name=model.name)
-            spec.version.value = model.version
-            signatures = get_model_metadata_pb2.SignatureDefMap(
-                signature_def=model.signatures
-            )
-            document = {
-                "model_spec": _as_document(spec),
-                "metadata": {"signature_def": _as_document(signatures)},
-            }
-            return _json(document, version=model.version)
+    async def _listing(self, request: web.Request) -> web.Response:
+        return _json(
+            {"models": self._models.listing(), "problem": self._models.problem}
+        )
 
-    async def _predict(
-        self, request: web.BaseRequest, target: Target, api: str, share: Share
-    ) -> web.Response:
-        _check_media_type(request)
+    async def _status(self, request: web.Request) -> web.Response:
+        return _json(_as_document(grpc_service.status(self._models, _target(request))))
+
+    async def _metadata(self, request: web.Request) -> web.Response:
+        model = self._models.find(_target(request))
+        spec = model_pb2.ModelSpec(name=model.name)
+        spec.version.value = model.version
+        signatures = get_model_metadata_pb2.SignatureDefMap(
+            signature_def=model.signatures
+        )
+        document = {
+            "model_spec": _as_document(spec),
+            "metadata": {"signature_def": _as_document(signatures)},
+        }
+        return _json(document, version=model.version)
+
+    async def _predict(self, request: web.Request) -> web.Response:
         deadline = asyncio.get_running_loop().time() + self._limits.answer_seconds
-        body = await self._body(request, share)
-        size = len(body)
-        document = await aside(size, lambda: strict_json.parse(body, self._limits))
-        name = json_tensors.signature_name(document)
-        if api == "Classify":
-            answer = await self._answerer.classify(
-                target,
-                name,
-                lambda: json_tensors.examples(document),
-                size_bytes=size,
-                deadline=deadline,
+        is_classify = request.match_info["method"] == "classify"
+        self._check_size(announced := request.content_length or 0)
+        with self._in_flight.holding(announced) as grow_to:
+            document = await self._document(request, grow_to)
+            form = "" if is_classify else json_tensors.form_of(document)
+            answer = await self._answerer.ask(
+                _target(request),
+                json_tensors.signature_name(document),
+                functools.partial(json_tensors.inputs, document, form),
+                deadline,
+                is_classify=is_classify,
             )
-            form = ""
-        else:
-            asked = json_tensors.predict_body(document)
-            form = asked.form
-            answer = await self._answerer.predict(
-                target,
-                name,
-                lambda input_name: json_tensors.strings(asked, input_name),
-                size_bytes=size,
-                deadline=deadline,
-            )
+        return _response(json_tensors.answer(form, answer.outputs), answer.version)
 
-        def dump() -> bytes:
-            if not form:
-                return json_tensors.dump(json_tensors.classify_answer(answer.outputs))
-            return json_tensors.dump(json_tensors.predict_answer(form, answer.outputs))
-
-        values = sum(tensor.size for tensor in answer.outputs.values())
-        return _response(await aside(32 * values, dump), version=answer.version)
-
-    async def _body(self, request: web.BaseRequest, share: Share) -> bytes:
-        """The whole body.
+    async def _document(
+        self, request: web.Request, grow_to: Callable[[int], None]
+    ) -> dict[str, Any]:
+        """The JSON object of a body, unpacked where it is compressed.
 
         Raises:
-          TooLarge: more bytes or chunks than allowed.
-          Overloaded: no room beside the other requests.
-          RequestTimeout: it took too long.
+          ServerError, web.HTTPException: it is too large, too slow, or something else.
         """
-        limit = self._limits.request_bytes
-        too_large = errors.TooLarge(f"The body has more than {limit:,} bytes.")
-        connection = cast(Connection, request.protocol)
-        announced = request.content_length or 0
-        if announced > limit:
-            connection.ignore_the_rest()
-            raise too_large
-        share.grow_to(announced)
-        if request.headers.get("Expect", "").lower() == "100-continue":
-            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            request.writer.output_size = 0
+        if request.content_type not in _MEDIA_TYPES:
+            raise web.HTTPUnsupportedMediaType(
+                text="The body must be application/json."
+            )
         body = bytearray()
-        chunks = 0
         try:
             async with asyncio.timeout(self._limits.request_seconds):
-                async for data, is_end_of_chunk in request.content.iter_chunks():
+                async for data in request.content.iter_any():
                     body += data
-                    chunks += is_end_of_chunk
-                    if len(body) > limit:
-                        connection.ignore_the_rest()
-                        raise too_large
-                    if chunks > self._limits.chunks:
-                        # Millions of tiny chunks would keep the parser busy.
-                        connection.ignore_the_rest()
-                        raise errors.TooLarge("The body has too many chunks.")
-                    share.grow_to(len(body))
-                    if len(body) > _PACED_BYTES:
-                        await asyncio.sleep(_PACE_SECONDS)
+                    self._check_size(len(body))
+                    grow_to(len(body))
         except TimeoutError as error:
-            raise errors.RequestTimeout() from error
+            raise web.HTTPRequestTimeout(
+                text="The request did not arrive in time."
+            ) from error
         except web.RequestPayloadError as error:
             raise errors.BadRequest("The body is not as its header says.") from error
-        return bytes(body)
+        return json_tensors.parse(bytes(body), self._limits)
+
+    def _check_size(self, size_bytes: int) -> None:
+        limit = self._limits.request_bytes
+        if size_bytes > limit:
+            raise errors.TooLarge(f"The body has more than {limit:,} bytes.")
+
+
+def _page(file: pathlib.Path, kind: str) -> _Handler:
+    # Read once: no path of a request ever reaches the file system.
+    body = file.read_bytes()
+
+    async def handle(request: web.Request) -> web.Response:
+        return web.Response(
+            body=body, content_type=kind, charset="utf-8", headers=_PAGE_HEADERS
+        )
+
+    return handle
+
+
+def _target(request: web.Request) -> Target:
+    """The model that a path means; parts of it are only looked up."""
+    version = request.match_info.get("version")
+    if version is not None and int(version[:20]) > _MAX_VERSION:
+        raise errors.BadRequest("Failed to convert version to numeric.")
+    return Target(
+        name=request.match_info["name"],
+        version=None if version is None else int(version),
+        label=request.match_info.get("label"),
+    )
 
 
 def _is_allowed(host: str, bound: str, hosts: Collection[str]) -> bool:
@@ -295,21 +311,6 @@ def _is_allowed(host: str, bound: str, hosts: Collection[str]) -> bool:
     return address.is_loopback or name == bound
 
 
-def _unquoted(text: str) -> str:
-    try:
-        return urllib.parse.unquote(text, errors="strict")
-    except UnicodeDecodeError as error:
-        raise errors.BadRequest("Malformed request") from error
-
-
-def _check_media_type(request: web.BaseRequest) -> None:
-    kind = request.headers.get("Content-Type", _MEDIA_TYPES[0])
-    if kind.partition(";")[0].strip().lower() not in _MEDIA_TYPES:
-        raise errors.UnsupportedMediaType("The body must be application/json.")
-    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise errors.UnsupportedMediaType("The body must not be compressed.")
-
-
 def _as_document(message: Any) -> dict[str, Any]:
     """JSON of a protocol buffer as TensorFlow Serving prints it: all fields, own names."""
     return json_format.MessageToDict(
@@ -318,23 +319,17 @@ def _as_document(message: Any) -> dict[str, Any]:
 
 
 def _json(document: dict[str, Any], version: int | None = None) -> web.Response:
-    return _response(json.dumps(document, indent=1).encode(), version=version)
+    return _response(json.dumps(document, indent=1).encode(), version)
+
+
+def _refusal(text: str, http_status: int) -> web.Response:
+    return _response(json_tensors.dump({"error": text}), http_status=http_status)
 
 
 def _response(
-    body: bytes, *, version: int | None = None, http_status: int = 200
+    body: bytes, version: int | None = None, http_status: int = 200
 ) -> web.Response:
-    headers = dict(HEADERS)
-    if version is not None:
-        headers[VERSION_HEADER] = str(version)
+    headers = {} if version is None else {VERSION_HEADER: str(version)}
     return web.Response(
         body=body, status=http_status, content_type="application/json", headers=headers
     )
-
-
-def _error_response(error: errors.ServerError) -> web.Response:
-    body = json_tensors.dump({"error": error.text})
-    response = _response(body, http_status=error.http_status)
-    if error.grpc_code is grpc.StatusCode.UNAVAILABLE:
-        response.headers["Retry-After"] = "1"
-    return response

@@ -1,23 +1,27 @@
 """Which versions are in memory: what the models folder asks for, as far as it is sound.
 
 All state is changed on the event loop, so that a request sees one picture of it. Files are
-looked at, versions checked and loaded in threads, one after another.
+looked at and versions loaded in threads, one after another.
 """
 
 import asyncio
 import concurrent.futures
 import contextlib
-import dataclasses
 import gc
+import hashlib
 import logging
 import pathlib
 import time
-from collections.abc import Iterator
+from typing import Any
 
-from serving.local_server import errors, inspection, model_check, wanted_versions
-from serving.local_server.loaded_model import LoadedModel
-from serving.local_server.model_check import Checked, ModelCheck
-from serving.local_server.settings import Settings
+import grpc
+import tensorflow as tf
+
+from schema import manifest
+from schema.errors import ConfigError
+from serving.local_server import errors, wanted_versions
+from serving.local_server.answering import Target
+from serving.local_server.loaded_model import LoadedModel, Settings
 from serving.local_server.version_states import (
     AVAILABLE,
     END,
@@ -25,57 +29,30 @@ from serving.local_server.version_states import (
     UNLOADING,
     ModelVersions,
     Version,
-    VersionStatus,
 )
 
-__all__ = ["ServedModels", "Settings", "VersionStatus"]
-
-CHECK_IDLE_SECONDS = 300.0
-# After that a version is checked again whose check a busy machine may have ended.
-RETRY_SECONDS = 300.0
+_MAX_CHARACTERS = 300
 _LOGGER = logging.getLogger("slimline.serving")
 
 
-@dataclasses.dataclass(frozen=True)
-class _Loaded:
-    """What became of a version.
+class ServedModels:
+    """All models of a folder, kept as it asks; to be used on one event loop.
 
     Attributes:
-      content: its fingerprint, '' where it has none.
-      checked: the outcome of the check, and of loading.
-      model: None where it was refused.
-      check_seconds, load_seconds: how long both took.
+      problem: why the folder cannot be read, or ''; what was served before is served on.
     """
 
-    content: str
-    checked: Checked
-    model: LoadedModel | None = None
-    check_seconds: float = 0.0
-    load_seconds: float = 0.0
-
-
-class ServedModels:
-    """All models of a folder, kept as it asks; to be used on one event loop."""
-
     def __init__(self, serving_folder: pathlib.Path, settings: Settings):
-        """Looks at nothing yet.
-
-        Args:
-          serving_folder: the models, `<root>/serving`; it may appear later.
-          settings: of the engine.
-        """
+        """Looks at nothing yet; the folder, `<root>/serving`, may appear later."""
+        self.problem = ""
         self._folder = serving_folder
         self._settings = settings
         self._models: dict[str, ModelVersions] = {}
-        self._watcher = wanted_versions.Watcher(serving_folder)
-        self._check = ModelCheck(settings.check_seconds)
         # One after another: two loads at once would take twice from the requests.
         self._loader = concurrent.futures.ThreadPoolExecutor(1, "load")
-        self._watching: list[asyncio.Task[None]] = []
+        self._watching: asyncio.Task[None] | None = None
         self._unloading: set[asyncio.Task[None]] = set()
-        self._is_changed = asyncio.Event()
-        self._is_settled = asyncio.Event()
-        self._is_stopping = False
+        self._is_up = False
 
     async def start(self) -> None:
         """Loads what is to be served.
@@ -86,31 +63,21 @@ class ServedModels:
         # everything up.
         gc.collect()
         gc.freeze()
-        await self._look()
-        self._watching = [
-            asyncio.create_task(self._keep_looking()),
-            asyncio.create_task(self._keep_loading()),
-        ]
-        await self._is_settled.wait()
+        await self._follow()
+        self._is_up = True
+        self._watching = asyncio.create_task(self._keep_following())
 
     async def stop(self) -> None:
-        """Waits for the requests under way, then unloads everything."""
-        self._is_stopping = True
-        self._check.stop()
-        for task in self._watching:
-            task.cancel()
-        await asyncio.gather(*self._watching, return_exceptions=True)
+        """Answers what waits, then unloads everything."""
+        self._is_up = False
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.gather(self._watching, return_exceptions=True)
         for model in self._models.values():
             model.wanted = wanted_versions.GONE
         self._settle()
         await asyncio.gather(*self._unloading)
         await asyncio.to_thread(self._loader.shutdown)
-        self._check.end_if_idle(0)
-
-    @property
-    def problem(self) -> str:
-        """Why the folder cannot be read, or ''; what was served before is served on."""
-        return self._watcher.problem
 
     def names(self) -> list[str]:
         """Models that there are, whether a version of them answers or not."""
@@ -118,218 +85,193 @@ class ServedModels:
             name for name, model in self._models.items() if not model.wanted.is_gone
         )
 
-    def labels(self, name: str) -> dict[str, int]:
-        """Labels of a model, and the version that answers to each.
-
-        Raises:
-          UnknownModel: there is no such thing.
-        """
-        return dict(self._model(name).labels)
-
     def is_ready(self) -> bool:
         """Whether there is a model, and of each a version that answers."""
         lives = [self._models[name].live for name in self.names()]
-        is_up = self._is_settled.is_set() and not self._is_stopping
-        return is_up and bool(lives) and None not in lives
+        return self._is_up and bool(lives) and None not in lives
 
-    @contextlib.contextmanager
-    def find(
-        self, name: str, version: int | None = None, label: str | None = None
-    ) -> Iterator[LoadedModel]:
-        """A version that stays in memory until the block ends.
+    def find(self, target: Target) -> LoadedModel:
+        """The version that a request means.
 
-        Args:
-          name: of the model.
-          version: its number; None goes by the label.
-          label: such as 'canary'; without both the live version is meant.
+        A version that goes answers first what has been asked of it: it has to be asked
+        before the event loop turns again.
 
         Raises:
-          UnknownModel, UnknownVersion, UnknownLabel: there is no such thing.
-          NotAvailable: nothing of it answers at the moment.
+          NotFound, BadRequest: there is no such model, version or label.
+          Unavailable: nothing of it answers at the moment.
         """
-        found = self._model(name).find(version, label)
-        if found.model is None:
-            raise errors.InternalError
-        found.lease_count += 1
-        found.is_free.clear()
-        try:
-            yield found.model
-        finally:
-            found.lease_count -= 1
-            if not found.lease_count:
-                found.is_free.set()
-
-    def statuses(
-        self, name: str, version: int | None = None, label: str | None = None
-    ) -> list[VersionStatus]:
-        """Where the versions of a model stand, the newest first.
-
-        Args:
-          name: of the model.
-          version: only this one; None for all.
-          label: only the one that answers to it; None for all.
-
-        Raises:
-          UnknownModel, UnknownVersion, UnknownLabel: there is no such thing.
-        """
-        found = self._model(name).statuses(version, label)
-        # There is no other place for it; the code stays OK.
-        return [
-            dataclasses.replace(status, error_message=self.problem)
-            if status.state == AVAILABLE
-            else status
-            for status in found
-        ]
-
-    def _model(self, name: str) -> ModelVersions:
-        model = self._models.get(name)
+        if not target.name:
+            raise errors.BadRequest("ModelSpec has no name specified.")
+        model = self._models.get(target.name)
         if model is None or model.wanted.is_gone:
-            raise errors.UnknownModel(name)
-        return model
+            raise errors.NotFound(
+                f"Servable not found for request: Latest({errors.shown(target.name)})"
+            )
+        found = model.find(target).model
+        if found is None:
+            raise errors.ServerError()
+        return found
 
-    async def _keep_looking(self) -> None:
+    def statuses(self, target: Target) -> list[Version]:
+        """Where the versions that `target` means stand, the newest first.
+
+        Raises:
+          NotFound, BadRequest: there is no such model, version or label.
+        """
+        model = self._models.get(target.name)
+        if model is None or model.wanted.is_gone:
+            model = ModelVersions(target.name, wanted_versions.GONE)
+        return model.statuses(target)
+
+    def listing(self) -> list[dict[str, Any]]:
+        """All models: classes, versions with their states, and which version answers."""
+        found = []
+        for name in self.names():
+            model = self._models[name]
+            live = model.versions[model.live].model if model.live is not None else None
+            numbers = sorted({*model.versions, *model.wanted.missing})
+            states = model.statuses(Target(name)) if numbers else []
+            found.append(
+                {
+                    "name": name,
+                    "answers": model.live,
+                    "classes": list(live.class_names) if live is not None else [],
+                    "labels": dict(model.labels),
+                    "versions": [
+                        {"version": one.number, "state": one.state, "error": one.error}
+                        for one in states
+                    ],
+                }
+            )
+        return found
+
+    async def _keep_following(self) -> None:
         while True:
             await asyncio.sleep(self._settings.poll_seconds)
             try:
-                await self._look()
+                await self._follow()
             except Exception:
                 # A fault of ours must not end the watch.
                 _LOGGER.exception("cannot look at the models")
 
+    async def _follow(self) -> None:
+        """Looks, and loads until nothing more is due."""
+        await self._look()
+        while (due := self._due()) is not None:
+            await self._load(*due)
+
     async def _look(self) -> None:
         """Takes in what the folder asks for now."""
-        refused = [
-            (name, number, version.content)
-            for name, model in self._models.items()
-            for number, version in model.versions.items()
-            if version.is_refused
-        ]
-        now = asyncio.get_running_loop().time()
-        # Before the wait: versions may go meanwhile.
-        due = {
-            (name, number)
-            for name, model in self._models.items()
-            for number, version in model.versions.items()
-            if version.retry_time <= now
-        }
-        wanted, mended = await asyncio.to_thread(self._look_aside, refused)
+        problem = ""
+        try:
+            wanted = await asyncio.to_thread(
+                wanted_versions.look, self._folder, self.names()
+            )
+        except (ConfigError, OSError) as error:
+            wanted = {name: self._models[name].wanted for name in self.names()}
+            problem = (
+                f"{getattr(error, 'message', error)}; what was served is served on"
+            )
+            problem = problem.replace(f"{self._folder}/", "")
+        if problem and problem != self.problem:
+            _LOGGER.warning("%s", problem)
+        elif self.problem and not problem:
+            _LOGGER.info("the folder of the models can be read again")
+        self.problem = problem
         for name in {*wanted, *self._models}:
-            if name not in self._models:
-                self._models[name] = ModelVersions(name, wanted[name])
-            self._models[name].wanted = wanted.get(name, wanted_versions.GONE)
-        for name, number in due.union(mended):
-            del self._models[name].versions[number]
+            model = self._models.setdefault(
+                name, ModelVersions(name, wanted_versions.GONE)
+            )
+            model.wanted = wanted.get(name, wanted_versions.GONE)
+            for version in [*model.versions.values()]:
+                folder = model.wanted.folders.get(version.number)
+                is_changed = version.error and _fingerprint(folder) != version.content
+                if version.state == END and (folder is None or is_changed):
+                    del model.versions[version.number]
         self._settle()
 
-    def _look_aside(
-        self, refused: list[tuple[str, int, str]]
-    ) -> tuple[dict[str, wanted_versions.Wanted], list[tuple[str, int]]]:
-        """In a thread: what is wanted, and refused versions whose content has changed."""
-        mended = []
-        for name, number, content in refused:
-            with contextlib.suppress(OSError):
-                folder = self._folder / name / str(number)
-                if model_check.fingerprint(folder) != content:
-                    mended.append((name, number))
-        return self._watcher.look(), mended
-
     def _settle(self) -> None:
-        """Lets go of what nobody needs any more; wakes the loader."""
+        """Lets go of what nobody needs any more."""
         for name, model in list(self._models.items()):
-            for number in model.settle():
-                version = model.versions[number]
-                version.enter(UNLOADING)
+            for version in model.settle():
+                version.state = UNLOADING
                 task = asyncio.create_task(self._unload(name, version))
                 self._unloading.add(task)
                 task.add_done_callback(self._unloading.discard)
-            for number in [*model.versions]:
-                is_over = model.versions[number].status.state == END
-                if is_over and number not in model.wanted.there:
-                    del model.versions[number]
             if model.wanted.is_gone and not model.versions:
                 del self._models[name]
-        self._is_changed.set()
 
     async def _unload(self, name: str, version: Version) -> None:
-        await version.is_free.wait()
         if version.model is not None:
             await version.model.stop()
             await asyncio.to_thread(version.model.unload)
             version.model = None
-        version.enter(END)
-        _LOGGER.info("%s version %d is unloaded", name, version.status.version)
-
-    async def _keep_loading(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            self._is_changed.clear()
-            due = self._due()
-            if due is not None:
-                await self._load(*due)
-                continue
-            self._is_settled.set()
-            await self._is_changed.wait()
-            await loop.run_in_executor(
-                self._loader, self._check.end_if_idle, CHECK_IDLE_SECONDS
-            )
+        version.state = END
+        _LOGGER.info("%s version %d is unloaded", name, version.number)
 
     def _due(self) -> tuple[ModelVersions, int] | None:
         """The next version to load; models of which nothing answers come first."""
-        by_need = sorted(
-            self._models.values(),
-            key=lambda model: (bool(model.available()), model.name),
-        )
-        for model in by_need:
-            number = model.due()
-            if number is not None:
-                return model, number
-        return None
+        due = [
+            (bool(model.available()), model.name, number)
+            for model in self._models.values()
+            if (number := model.due()) is not None
+        ]
+        if not due:
+            return None
+        _, name, number = min(due)
+        return self._models[name], number
 
     async def _load(self, model: ModelVersions, number: int) -> None:
-        version = Version(VersionStatus(number, LOADING))
-        model.versions[number] = version
+        folder = model.wanted.folders[number]
+        version = model.versions[number] = Version(number, LOADING)
+        name, start = f"{model.name} version {number}", time.perf_counter()
+        content = await asyncio.to_thread(_fingerprint, folder)
         loop = asyncio.get_running_loop()
-        found = await loop.run_in_executor(
-            self._loader, self._load_aside, self._folder / model.name / str(number)
-        )
-        version.content = found.content
-        name = f"{model.name} version {number}"
-        if found.model is None:
-            code = found.checked.code.value[0]
-            version.enter(END, code, found.checked.reason)
-            if found.checked.may_pass_later:
-                version.retry_time = loop.time() + RETRY_SECONDS
-            _LOGGER.warning("%s is refused: %s", name, found.checked.reason)
-        elif model.may_answer(number):
-            found.model.start()
-            version.model = found.model
-            version.enter(AVAILABLE)
-            _LOGGER.info(
-                "%s answers: checked in %.1f s, loaded in %.1f s%s",
-                name,
-                found.check_seconds,
-                found.load_seconds,
-                "".join(f"; {note}" for note in found.checked.notes),
-            )
-        else:
-            await asyncio.to_thread(found.model.unload)
-            version.enter(END)
-        self._settle()
-
-    def _load_aside(self, folder: pathlib.Path) -> _Loaded:
-        """In the loader's thread: the version, checked and warm, or why it is refused."""
-        content = ""
-        start = time.perf_counter()
         try:
-            content = model_check.fingerprint(folder)
-            checked = self._check.check(folder, content)
-            if checked.is_refused:
-                return _Loaded(content, checked)
-            middle = time.perf_counter()
-            model = LoadedModel(folder.parent.name, folder, self._settings)
+            loaded = await loop.run_in_executor(
+                self._loader, LoadedModel, model.name, folder, self._settings
+            )
         except Exception as error:
-            _LOGGER.debug("cannot load %s", folder, exc_info=True)
-            refused = inspection.refusal(error, folder)
-            return _Loaded(content, Checked(refused.code, refused.reason))
-        end = time.perf_counter()
-        return _Loaded(content, checked, model, middle - start, end - middle)
+            version.code, version.error = _reason(error, folder)
+            version.state, version.content = END, content
+            _LOGGER.warning("%s is refused: %s", name, version.error)
+        else:
+            version.model, version.state = loaded, AVAILABLE
+            seconds = time.perf_counter() - start
+            _LOGGER.info(
+                "%s answers: loaded in %.1f s%s",
+                name,
+                seconds,
+                ""
+                if manifest.exists(folder)
+                else "; there is no manifest to hold its files against",
+            )
+        self._settle()
+        await self._look()
+
+
+def _fingerprint(folder: pathlib.Path | None) -> str:
+    """What stands for the content of a version, without reading its weights."""
+    found = []
+    with contextlib.suppress(OSError):  # of what is changed right now
+        for file in sorted(folder.rglob("*") if folder else ()):
+            state = file.lstat()
+            found.append((str(file), state.st_size, state.st_mtime_ns))
+    return hashlib.sha256(repr(found).encode()).hexdigest()
+
+
+def _reason(error: Exception, folder: pathlib.Path) -> tuple[grpc.StatusCode, str]:
+    """Code and sentence of a refusal, in a line, without the folder's path."""
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    if isinstance(error, tf.errors.OpError):
+        # TensorFlow's codes have the numbers of gRPC's.
+        codes = {one.value[0]: one for one in grpc.StatusCode}
+        code = codes.get(error.error_code, grpc.StatusCode.UNKNOWN)
+    elif isinstance(error, OSError):
+        code = grpc.StatusCode.NOT_FOUND
+    # Some messages are headed by lines that say nothing.
+    empty = ("Graph execution error:", "Detected at node", "Node: ")
+    lines = [line.strip() for line in str(error).splitlines()]
+    told = [line for line in lines if line and not line.startswith(empty)]
+    message = told[0] if told else type(error).__name__
+    return code, message.replace(f"{folder}/", "")[:_MAX_CHARACTERS]

@@ -1,4 +1,4 @@
-"""The whole server: sockets, both protocols on one event loop, health, and the end."""
+"""The whole server, from start to signal: sockets, both protocols, health, the end."""
 
 import asyncio
 import contextlib
@@ -6,68 +6,88 @@ import dataclasses
 import ipaddress
 import logging
 import pathlib
+import resource
+import signal
 import socket
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 import grpc
-from aiohttp import web
 from grpc_health.v1 import health as health_service
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from schema.errors import ConfigError
-from serving.local_server import connections, feedback, grpc_service, rest
+from serving.local_server import feedback, grpc_service, rest
 from serving.local_server.answering import Answerer
+from serving.local_server.connections import Connections
 from serving.local_server.limits import InFlight, Limits
+from serving.local_server.loaded_model import Settings
 from serving.local_server.metrics import Metrics
-from serving.local_server.served_models import ServedModels, Settings
+from serving.local_server.served_models import ServedModels
 
 # Services whose health can be asked for.
 HEALTH_NAMES = ("", grpc_service.PREDICTION_SERVICE)
 _HEALTH_SECONDS = 0.2
 _BACKLOG = 1_024
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_MAX_FILES = 65_536
+# How long the thread that loads a version may keep Python's lock from the event loop, once
+# it is asked for it; Python's own 5 ms are felt several times in each request.
+_SWITCH_SECONDS = 0.0005
 _LOGGER = logging.getLogger("slimline.serving")
 
 
 @dataclasses.dataclass(frozen=True)
-class Sampling:
-    """What is kept of the requests.
-
-    Attributes:
-      folder: where to.
-      share: of the requests.
-      max_examples: between start and stop.
-    """
-
-    folder: pathlib.Path
-    share: float
-    max_examples: int
-
-
-@dataclasses.dataclass(frozen=True)
 class ServerConfig:
-    """What a server is started with.
-
-    Attributes:
-      serving_folder: the models, `<root>/serving`.
-      settings: of the engine.
-      limits: budgets of the clients.
-      host: name or address to listen on.
-      rest_port: 0 for a free one. grpc_port: likewise.
-      allowed_hosts: more names under which it may be asked.
-      grace_seconds: that requests under way have at the end.
-      sampling: None keeps nothing.
-    """
+    """What a server is started with; the options of `slimline serve` say more."""
 
     serving_folder: pathlib.Path
-    settings: Settings
+    settings: Settings = dataclasses.field(default_factory=Settings)
     limits: Limits = dataclasses.field(default_factory=Limits)
     host: str = "127.0.0.1"
     rest_port: int = 8501
     grpc_port: int = 8500
     allowed_hosts: tuple[str, ...] = ()
     grace_seconds: float = 30
-    sampling: Sampling | None = None
+    sample_folder: pathlib.Path | None = None
+    sample_share: float = 0.0
+    sample_max: int = 10_000
+
+
+async def run(config: ServerConfig) -> None:
+    """Serves until SIGINT or SIGTERM; a second one ends the process at once.
+
+    The logger `slimline.serving` tells what happens. Some of its records are events with
+    `fields`: started (rest, grpc, models and problem, as `GET /api/models` gives them),
+    stopping (grace_seconds) and stopped (requests, cut_short).
+
+    Raises:
+      ConfigError: the host is unknown, a port is taken, or requests cannot be kept.
+    """
+    _raise_file_limit()
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    with _first_signal() as signalled:
+        server = LocalServer(config)
+        starting = asyncio.create_task(server.start())
+        waiting = asyncio.create_task(signalled.wait())
+        await asyncio.wait({starting, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        try:
+            if starting.done():
+                _tell("started", **await starting)
+                await waiting
+                _tell("stopping", grace_seconds=config.grace_seconds)
+        finally:
+            waiting.cancel()
+            starting.cancel()
+            with contextlib.suppress(asyncio.CancelledError, Exception):
+                await starting
+            cut_short = await server.stop()
+        _tell("stopped", requests=server.metrics.request_count, cut_short=cut_short)
+
+
+def _tell(event: str, **fields: object) -> None:
+    _LOGGER.info(event, extra={"fields": fields})
 
 
 class LocalServer:
@@ -78,37 +98,42 @@ class LocalServer:
         self._config = config
         self.metrics = Metrics()
         self.models = ServedModels(config.serving_folder, config.settings)
-        self.rest_address = self.grpc_address = ""
-        self._sampler = self._open_sampler()
+        self._sampler = None
+        if config.sample_folder is not None:
+            self._sampler = feedback.RequestSampler(
+                config.sample_folder, config.sample_share, config.sample_max
+            )
         in_flight = InFlight(config.limits.in_flight_bytes)
         answerer = Answerer(self.models, config.limits, self.metrics, self._sampler)
-        handler = rest.Rest(
+        self._rest = rest.Rest(
             answerer,
             config.limits,
             self.metrics,
             in_flight,
             hosts=(config.host, *config.allowed_hosts),
         )
-        self._http = connections.Server(handler.handle, config.limits)
-        self._runner = web.ServerRunner(self._http, shutdown_timeout=1)
-        self._services = grpc_service.Services(
-            answerer, config.limits, self.metrics, in_flight
-        )
         self._grpc = grpc.aio.server(
-            handlers=self._services.handlers(),
             options=grpc_service.options(config.limits),
             maximum_concurrent_rpcs=config.limits.calls,
         )
+        services = grpc_service.Services(
+            answerer, config.limits, self.metrics, in_flight
+        )
+        services.add_to(self._grpc)
         self._health = health_service.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
+        self._connections: Connections | None = None
+        self._listening: asyncio.Server | None = None
         self._watch: asyncio.Task[None] | None = None
-        self._site: web.BaseSite | None = None
         self._add_gauges(in_flight)
 
-    async def start(self) -> None:
+    async def start(self) -> dict[str, Any]:
         """Listens, then loads; returns when the first load of every model has ended.
 
         Requests that come before find a model that is not available yet.
+
+        Returns:
+          Fields of the event 'started'.
 
         Raises:
           ConfigError: the host is unknown or a port is taken.
@@ -116,20 +141,26 @@ class LocalServer:
         config = self._config
         await self._set_health(is_ready=False)
         with _binding(config.host, config.grpc_port, "--grpc-port"):
-            port = self._grpc.add_insecure_port(_join(config.host, config.grpc_port))
-            if not port:
+            grpc_port = self._grpc.add_insecure_port(
+                _join(config.host, config.grpc_port)
+            )
+            if not grpc_port:
                 raise OSError("cannot listen there")
-        self.grpc_address = _join(config.host, port)
         with _binding(config.host, config.rest_port, "--rest-port"):
             listening = _listen(config.host, config.rest_port)
-        self.rest_address = _join(config.host, listening.getsockname()[1])
-        await self._runner.setup()
-        self._site = web.SockSite(self._runner, listening, backlog=_BACKLOG)
-        await self._site.start()
+        self._connections = await self._rest.connections()
+        self._listening = await asyncio.get_running_loop().create_server(
+            self._connections, sock=listening, backlog=_BACKLOG
+        )
         await self._grpc.start()
         await self.models.start()
-        await self._set_health(is_ready=self.models.is_ready())
         self._watch = asyncio.create_task(self._watch_health())
+        return {
+            "rest": _join(config.host, listening.getsockname()[1]),
+            "grpc": _join(config.host, grpc_port),
+            "models": self.models.listing(),
+            "problem": self.models.problem,
+        }
 
     async def stop(self) -> int:
         """Says so, takes nothing new, finishes what is under way, and unloads.
@@ -140,60 +171,48 @@ class LocalServer:
         if self._watch is not None:
             self._watch.cancel()
         await self._health.enter_graceful_shutdown()
-        if self._site is not None:
-            await self._site.stop()
         grace = self._config.grace_seconds
-        cut_short, _ = await asyncio.gather(
-            self._http.drain(grace), self._grpc.stop(grace)
-        )
-        await self._runner.cleanup()
+        calls_end = asyncio.create_task(self._grpc.stop(grace))
+        cut_short = 0
+        if self._listening is not None and self._connections is not None:
+            self._listening.close()
+            cut_short = await self._connections.drain(grace)
+        await calls_end
+        await self._rest.stop()
         await self.models.stop()
         if self._sampler is not None:
             await asyncio.to_thread(self._sampler.close)
         return cut_short
 
-    def _open_sampler(self) -> feedback.RequestSampler | None:
-        sampling = self._config.sampling
-        if sampling is None:
-            return None
-        return feedback.RequestSampler(
-            sampling.folder, sampling.share, sampling.max_examples
-        )
-
     def _add_gauges(self, in_flight: InFlight) -> None:
-        gauges: dict[str, tuple[str, Any]] = {
-            "slimline_in_flight_bytes": (
-                "Bytes of all requests under way.",
-                lambda: in_flight.taken_bytes,
-            ),
-            "slimline_rest_connections": (
-                "Open connections of REST.",
-                lambda: self._http.open_count,
-            ),
-            "slimline_ready": (
-                "1 where every model has a version that answers.",
-                lambda: int(self.models.is_ready()),
-            ),
-        }
+        add = self.metrics.add_gauge
+        add(
+            "slimline_in_flight_bytes",
+            "Bytes of all requests under way.",
+            lambda: in_flight.taken_bytes,
+        )
+        add("slimline_rest_connections", "Open ones.", self._rest.count_connections)
+        add(
+            "slimline_ready",
+            "1 where every model has a version that answers.",
+            self.models.is_ready,
+        )
         if (sampler := self._sampler) is not None:
-            gauges["slimline_samples_stored"] = (
+            add(
+                "slimline_samples_stored",
                 "Images of requests that were written.",
                 lambda: sampler.stored_count,
             )
-            gauges["slimline_samples_dropped"] = (
+            add(
+                "slimline_samples_dropped",
                 "Images that were drawn, but could not be kept.",
                 lambda: sampler.dropped_count,
             )
-        for name, (help_text, value) in gauges.items():
-            self.metrics.add_gauge(name, help_text, value)
 
     async def _watch_health(self) -> None:
-        is_ready = self.models.is_ready()
         while True:
+            await self._set_health(is_ready=self.models.is_ready())
             await asyncio.sleep(_HEALTH_SECONDS)
-            if self.models.is_ready() != is_ready:
-                is_ready = not is_ready
-                await self._set_health(is_ready=is_ready)
 
     async def _set_health(self, *, is_ready: bool) -> None:
         states = health_pb2.HealthCheckResponse
@@ -228,3 +247,34 @@ def _join(host: str, port: int) -> str:
         if ipaddress.ip_address(host).version == 6:
             return f"[{host}]:{port}"
     return f"{host}:{port}"
+
+
+@contextlib.contextmanager
+def _first_signal() -> Iterator[asyncio.Event]:
+    """An event that the first signal sets; the second one does what it always does."""
+    event = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def remove() -> None:
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)
+
+    def note() -> None:
+        event.set()
+        remove()
+
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, note)
+    try:
+        yield event
+    finally:
+        remove()
+
+
+def _raise_file_limit() -> None:
+    """A connection is a file; the usual limit of 1,024 would be used up by one client."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, _MAX_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -6,11 +6,13 @@ so would the answers of the other versions.
 """
 
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import tensorflow as tf
 import tensorflow.compat.v1 as v1
+from google.protobuf.message import DecodeError
+from tensorflow.core.framework import graph_pb2
 from tensorflow.core.protobuf import saved_model_pb2
 
 from schema import versions
@@ -18,67 +20,105 @@ from schema import versions
 # Collections, and a signature, that name what is to be run after the weights are there.
 _INITIALISERS = ("saved_model_main_op", "legacy_init_op")
 _INITIALISER_SIGNATURE = "__saved_model_init_op"
+_ASSETS = "assets"
+_VARIABLES = ("VarHandleOp", "Variable", "VariableV2")
 
 
 def read_meta_graph(folder: pathlib.Path) -> Any:
     """The MetaGraphDef of a version that is for serving.
 
     Raises:
-      OSError, DecodeError: the file is missing or damaged.
-      LookupError: no graph in it is for serving.
+      tf.errors.OpError, OSError: the file is missing or damaged, or no graph in it is for
+        serving.
     """
+    name = versions.SAVED_MODEL_FILE
     saved_model = saved_model_pb2.SavedModel()
-    saved_model.ParseFromString((folder / versions.SAVED_MODEL_FILE).read_bytes())
+    try:
+        saved_model.ParseFromString((folder / name).read_bytes())
+    except DecodeError as error:
+        raise tf.errors.DataLossError(
+            None, None, f"{name} is damaged or ends early"
+        ) from error
     for meta_graph in saved_model.meta_graphs:
         if list(meta_graph.meta_info_def.tags) == [tf.saved_model.SERVING]:
             return meta_graph
-    raise LookupError(
-        f"{versions.SAVED_MODEL_FILE} holds no graph with the tag"
-        f" '{tf.saved_model.SERVING}'"
+    raise tf.errors.NotFoundError(
+        None, None, f"{name} holds no graph with the tag '{tf.saved_model.SERVING}'"
     )
 
 
-def fill(session: v1.Session, meta_graph: Any, folder: pathlib.Path) -> None:
-    """Brings a version into a session with an empty graph: graph, weights, tables.
+def signatures(meta_graph: Any) -> dict[str, Any]:
+    """Name -> SignatureDef, of those that can be asked."""
+    return {
+        name: signature
+        for name, signature in meta_graph.signature_def.items()
+        if name != _INITIALISER_SIGNATURE
+    }
 
-    Args:
-      session: its graph takes what signatures and loading need, the rest is left out.
-      meta_graph: of the version.
-      folder: of the version.
+
+def fill(session: v1.Session, meta_graph: Any, folder: pathlib.Path) -> None:
+    """Brings what signatures and loading need into a session with an empty graph.
 
     Raises:
-      tf.errors.OpError, ValueError: it cannot be loaded.
+      tf.errors.OpError, OSError, ValueError: it cannot be loaded.
     """
     saver = meta_graph.saver_def
     initialiser = next(initialisers(meta_graph), "")
-    needed = {
-        _node(name)
-        for name in (
-            *_tensors(meta_graph),
-            saver.restore_op_name,
-            saver.filename_tensor_name,
-            initialiser,
-        )
-        if name
-    }
+    infos = [
+        info
+        for signature in signatures(meta_graph).values()
+        for info in (*signature.inputs.values(), *signature.outputs.values())
+    ]
+    tensors = (
+        *(info.name for info in infos),
+        saver.restore_op_name,
+        saver.filename_tensor_name,
+        initialiser,
+    )
+    graph = graph_pb2.GraphDef(
+        node=needed_nodes(meta_graph, tensors),
+        versions=meta_graph.graph_def.versions,
+        library=meta_graph.graph_def.library,
+    )
+    for node in graph.node:
+        # Wishes to stand beside another node, which may be left out.
+        node.attr.pop("_class", None)
     with session.graph.as_default():
-        graph = v1.graph_util.extract_sub_graph(meta_graph.graph_def, sorted(needed))
-        for node in graph.node:
-            # Wishes to stand beside another node, which may be left out.
-            node.attr.pop("_class", None)
         v1.import_graph_def(
             graph, name="", producer_op_list=meta_graph.meta_info_def.stripped_op_list
         )
+    names = {node.name for node in graph.node}
     assets = {
-        asset.tensor_info.name: str(folder / "assets" / asset.filename)
+        asset.tensor_info.name: str(folder / _ASSETS / asset.filename)
         for asset in meta_graph.asset_file_def
-        if _node(asset.tensor_info.name) in {node.name for node in graph.node}
+        if _node(asset.tensor_info.name) in names
     }
-    if saver.restore_op_name:
-        weights = {saver.filename_tensor_name: str(folder / "variables" / "variables")}
+    prefix = folder / "variables" / "variables"
+    # TensorFlow loads a graph without its weights, and only its answers fail.
+    if saver.restore_op_name and prefix.with_suffix(".index").is_file():
+        weights = {saver.filename_tensor_name: str(prefix)}
         session.run(_node(saver.restore_op_name), weights | assets)
+    elif any(node.op in _VARIABLES for node in graph.node):
+        raise tf.errors.DataLossError(
+            None, None, "the weights, variables/variables.index, are missing"
+        )
     if initialiser:
         session.run(_node(initialiser), assets)
+
+
+def needed_nodes(meta_graph: Any, tensors: Iterable[str]) -> list[Any]:
+    """The nodes that `tensors` need, as they lie in the graph; nothing is copied."""
+    nodes = {node.name: node for node in meta_graph.graph_def.node}
+    found: dict[str, Any] = {}
+    waiting = [_node(tensor) for tensor in tensors if tensor]
+    while waiting:
+        name = waiting.pop()
+        if name not in nodes:
+            raise tf.errors.DataLossError(None, None, f"the graph has no node {name}")
+        if name not in found:
+            found[name] = nodes[name]
+            waiting += map(_node, nodes[name].input)
+    return list(found.values())
 
 
 def initialisers(meta_graph: Any) -> Iterator[str]:
@@ -89,13 +129,6 @@ def initialisers(meta_graph: Any) -> Iterator[str]:
     for key in _INITIALISERS:
         if key in meta_graph.collection_def:
             yield from meta_graph.collection_def[key].node_list.value
-
-
-def _tensors(meta_graph: Any) -> Iterator[str]:
-    for name, signature in meta_graph.signature_def.items():
-        if name != _INITIALISER_SIGNATURE:
-            for info in (*signature.inputs.values(), *signature.outputs.values()):
-                yield info.name
 
 
 def _node(tensor: str) -> str:

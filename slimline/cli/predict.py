@@ -34,10 +34,10 @@ MAX_EXPLAINED = 64
 )
 @click.option(
     "--server",
-    metavar="HOST:PORT|URL",
+    metavar="URL",
     help="Ask a model server, TensorFlow Serving or `slimline serve`, in place of the"
-    " models under --root: http:// for REST, grpc:// for gRPC, https:// and grpcs://"
-    " encrypted; HOST:PORT finds out. A bearer token is taken from SLIMLINE_SERVER_TOKEN.",
+    " models under --root: http://HOST:PORT for REST, grpc://HOST:PORT for gRPC, https://"
+    " and grpcs:// encrypted. A bearer token is taken from SLIMLINE_SERVER_TOKEN.",
 )
 @click.option(
     "--ca-file",

@@ -4,9 +4,11 @@ import asyncio
 import contextlib
 import datetime
 import json
+import logging
 import pathlib
 import sys
-from collections.abc import Mapping
+import traceback
+from collections.abc import Iterator, Mapping
 from typing import Any, TextIO
 
 import click
@@ -86,7 +88,7 @@ def _complete_limits(
     multiple=True,
     metavar="NAME=VALUE",
     shell_complete=_complete_limits,
-    help="Change a budget of the requests, as request_bytes=64M; may be repeated. All of"
+    help="Change a limit of the requests, as request_bytes=64M; may be repeated. All of"
     " them: docs/serving.md.",
 )
 @click.option(
@@ -172,12 +174,9 @@ def command(
         teller.hint(f"loading models from {root / versions.SERVING_FOLDER} ...")
         # TensorFlow loads here.
         from schema import mirrored_models
-        from serving.local_server import limits, running, server
-        from serving.local_server.settings import Settings
+        from serving.local_server import limits, server
+        from serving.local_server.loaded_model import Settings
 
-        sampling = None
-        if sample_folder is not None:
-            sampling = server.Sampling(sample_folder, sample_share, sample_max)
         config = server.ServerConfig(
             serving_folder=root / versions.SERVING_FOLDER,
             settings=Settings(
@@ -191,15 +190,18 @@ def command(
             grpc_port=grpc_port,
             allowed_hosts=allowed_hosts,
             grace_seconds=grace_seconds,
-            sampling=sampling,
+            sample_folder=sample_folder,
+            sample_share=sample_share,
+            sample_max=sample_max,
         )
         serving_folder = config.serving_folder
         with mirrored_models.followed(serving_folder, STORE_LOOKS * poll_seconds):
-            asyncio.run(running.run(config, teller.tell))
+            stack.enter_context(teller.heard())
+            asyncio.run(server.run(config))
     return errors.DONE
 
 
-class _Teller:
+class _Teller(logging.Handler):
     """Prints what the server tells: the start to standard output, the rest to the other."""
 
     def __init__(
@@ -210,6 +212,7 @@ class _Teller:
         is_quiet: bool,
         is_verbose: bool,
     ):
+        super().__init__(logging.INFO)
         self._terminal = terminal
         self._is_verbose = is_verbose
         self._is_json = is_json
@@ -220,8 +223,35 @@ class _Teller:
         if not self._is_json and not self._is_quiet:
             _print(text, self._terminal.stderr)
 
+    @contextlib.contextmanager
+    def heard(self) -> Iterator[None]:
+        """Tells what the server logs."""
+        logger = logging.getLogger("slimline")
+        level = logger.level
+        logger.addHandler(self)
+        logger.setLevel(min(level or logging.INFO, logging.INFO))
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
+            logger.removeHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Tells an event, or a sentence and the stack apart from it."""
+        try:
+            if fields := getattr(record, "fields", None):
+                self.tell(record.msg, fields)
+                return
+            told = {"level": record.levelname.lower(), "text": record.getMessage()}
+            if record.exc_info and record.exc_info[1]:
+                lines = traceback.format_exception(record.exc_info[1])
+                told["stack"] = "".join(lines).rstrip()
+            self.tell("log", told)
+        except Exception:  # as every handler of `logging` does
+            self.handleError(record)
+
     def tell(self, event: str, fields: Mapping[str, Any]) -> None:
-        """See `running.Tell`."""
+        """Prints an event of `server.run`, or one of the log."""
         now = datetime.datetime.now(datetime.UTC)
         if self._is_json:
             document = {

@@ -9,9 +9,8 @@ from serving.server_address import GRPC, REST
 @pytest.mark.parametrize(
     ("text", "protocol", "target", "is_tls", "path"),
     [
-        ("localhost:8500", "", "localhost:8500", False, ""),
-        ("10.0.0.7:1", "", "10.0.0.7:1", False, ""),
-        ("[::1]:8500", "", "[::1]:8500", False, ""),
+        ("grpc://10.0.0.7:1", GRPC, "10.0.0.7:1", False, ""),
+        ("http://[::1]:8500", REST, "[::1]:8500", False, ""),
         ("http://localhost:8501", REST, "localhost:8501", False, ""),
         ("http://localhost:8501/", REST, "localhost:8501", False, ""),
         ("http://models.example", REST, "models.example:80", False, ""),
@@ -54,6 +53,14 @@ def test_no_addresses(text):
     with pytest.raises(ConfigError, match="is no address of a server") as caught:
         server_address.parse(text)
     assert "HOST:PORT" in caught.value.expected
+
+
+def test_an_address_without_a_scheme_is_told_how_to_go_on():
+    with pytest.raises(ConfigError) as caught:
+        server_address.parse("localhost:8501")
+    assert caught.value.tip == (
+        "http://localhost:8501 for REST, grpc://localhost:8501 for gRPC"
+    )
 
 
 def test_a_password_is_not_repeated():

@@ -369,22 +369,22 @@ def test_predict_by_a_server(call, model, server):
     write_image(pathlib.Path("a.png"))
     arguments = ("predict", "a.png", "--model", "pets:canary")
     locally = call("predict", "a.png")
-    assert call(*arguments, "--server", "localhost:8501") == locally
+    assert call(*arguments, "--server", "http://localhost:8501") == locally
     assert server == [
         (
-            "localhost:8501",
+            "http://localhost:8501",
             "pets:canary",
             {"token": "", "ca_file": "", "deadline_seconds": 30.0},
         ),
         "closed",
     ]
-    assert call(*arguments, "--server", "localhost:8501", "-q") == (0, "", "")
+    assert call(*arguments, "--server", "http://localhost:8501", "-q") == (0, "", "")
 
 
 def test_predict_by_a_server_json(call, model, server):
     write_image(pathlib.Path("a.png"))
     locally = as_json(call, "predict", "a.png")
-    document = as_json(call, "predict", "a.png", "--server", "localhost:8501")
+    document = as_json(call, "predict", "a.png", "--server", "http://localhost:8501")
     assert document.pop("server") == "http://models.example"
     assert document.pop("versions") == [7, 9]
     assert document.pop("model") == "pets:canary"
@@ -443,8 +443,8 @@ def test_predict_by_a_server_refuses(call, model, server, arguments, message):
 
 
 def test_connect():
-    with slimline.connect("localhost:8501", "pets@7", token="secret") as found:
-        assert (found.address, found.model) == ("localhost:8501", "pets@7")
+    with slimline.connect("http://localhost:8501", "pets@7", token="secret") as found:
+        assert (found.address, found.model) == ("http://localhost:8501", "pets@7")
     with pytest.raises(slimline.errors.ConfigError, match="no address of a server"):
         slimline.connect("localhost")
 

@@ -14,7 +14,7 @@ from schema import features, orientation, signatures
 from serving import encoding, local_model
 from serving.batch_inference import steps
 from serving.local_server import errors, loaded_model, ops, sessions
-from serving.local_server.settings import Settings
+from serving.local_server.loaded_model import Settings
 from trainer import evaluation, explaining, export, input_pipeline, training
 from trainer.config import (
     ModelConfig,
@@ -151,10 +151,9 @@ def test_a_narrow_image_fails_alone_on_our_server(exported: Exported) -> None:
     model = loaded_model.LoadedModel("fake", exported.folder, Settings())
 
     async def answers() -> list:
-        model.start()
         inputs = [file.getvalue(), *exported.fake.encoded[:3]]
         requests = [
-            model.run(export.PREDICT_IMAGES, np.array([one], object), None)
+            model.run(export.PREDICT_IMAGES, {"images": np.array([one], object)}, None)
             for one in inputs
         ]
         found = await asyncio.gather(*requests, return_exceptions=True)
@@ -203,14 +202,13 @@ def test_all_orientations_of_a_picture_get_one_answer_on_every_road(
     served = loaded_model.LoadedModel("fake", exported.folder, Settings())
 
     async def answers() -> list:
-        served.start()
         requests = [
-            (export.PREDICT_IMAGES, encoded),
-            (export.SERVING_DEFAULT, examples),
+            (export.PREDICT_IMAGES, "images", encoded),
+            (export.SERVING_DEFAULT, "examples", examples),
         ]
         found = [
-            await served.run(name, np.array(inputs, object), None)
-            for name, inputs in requests
+            await served.run(name, {key: np.array(inputs, object)}, None)
+            for name, key, inputs in requests
         ]
         await served.stop()
         return found

@@ -5,7 +5,7 @@ import io
 import pathlib
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ import tensorflow.compat.v1 as v1
 from PIL import Image
 
 from schema import features, manifest, models_config, signatures, versions
-from serving.local_server import model_check, served_models
+from trainer import warm_up
 
 LABELS = ("red", "green", "blue", *(f"class_{place}" for place in range(3, 100)))
 SHARPNESS = 4.0
@@ -68,7 +68,6 @@ def _write_model(
     asset: Sequence[str] | None = (),
     signature_names: Sequence[str] = (),
     tamper: Callable[[tf.Tensor], tf.Tensor] | None = None,
-    recorded_bias: float | None = None,
     has_recorded: bool = True,
     has_manifest: bool = True,
 ) -> pathlib.Path:
@@ -84,8 +83,7 @@ def _write_model(
       signature_names: that it has; () for all.
       tamper: changes the encoded images in the graph, for models that do what they must
         not.
-      recorded_bias: with which the recorded answers are made; None for `bias`.
-      has_recorded: whether recorded answers travel along.
+      has_recorded: whether recorded answers and warm-up requests travel along.
       has_manifest: whether a manifest does.
     """
     labels = tuple(labels) or LABELS[:num_classes]
@@ -114,7 +112,7 @@ def _write_model(
         )
         writer.save()
     if has_recorded:
-        _record(staging, num_classes, bias if recorded_bias is None else recorded_bias)
+        _record(staging, num_classes, bias)
     if has_manifest:
         manifest.write(staging)
     shutil.rmtree(scratch)
@@ -181,9 +179,8 @@ def _probabilities(
 
 
 def _record(folder: pathlib.Path, num_classes: int, bias: float) -> None:
-    """Recorded answers, in the form of `trainer.recording`."""
-    path = folder / manifest.EXTRA_FOLDER / signatures.RECORDED_FILE
-    path.parent.mkdir(exist_ok=True)
+    """Recorded answers, in the form of `trainer.recording`, and warm-up requests."""
+    path = folder.with_name(f".recording-{folder.name}")
     probabilities = _probabilities(RECORDED_COLOURS, num_classes, bias)
     with tf.io.TFRecordWriter(str(path), "GZIP") as writer:
         for colour, row in zip(RECORDED_COLOURS, probabilities, strict=True):
@@ -199,6 +196,8 @@ def _record(folder: pathlib.Path, num_classes: int, bias: float) -> None:
                     )
                 ).SerializeToString()
             )
+    warm_up.add(folder, path)
+    path.unlink()
 
 
 def _encode(
@@ -217,33 +216,6 @@ def _example(encoded: bytes) -> bytes:
 
 def _bytes_feature(value: bytes) -> tf.train.Feature:
     return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
-
-
-@pytest.fixture(scope="session")
-def checker() -> Iterator[model_check.ModelCheck]:
-    """The check of versions, whose process takes seconds to start, for all tests."""
-    check = model_check.ModelCheck(120)
-    yield check
-    check.stop()
-
-
-@pytest.fixture
-def shared_checker(
-    checker: model_check.ModelCheck, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Lets served models in this process have their versions checked by `checker`."""
-
-    class SharedCheck:
-        def __init__(self, timeout_seconds: float):
-            self.check = checker.check
-
-        def stop(self) -> None:
-            pass
-
-        def end_if_idle(self, idle_seconds: float) -> None:
-            pass
-
-    monkeypatch.setattr(served_models, "ModelCheck", SharedCheck)
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,8 @@ class FakeRun:
         self.may_run.set()
         self.is_running = threading.Event()
 
-    def __call__(self, signature_name, inputs):
+    def __call__(self, signature_name, tensors):
+        inputs = tensors["x"].tolist()
         self.is_running.set()
         assert self.may_run.wait(10)
         self.batches.append((signature_name, list(inputs)))
@@ -34,7 +35,7 @@ class FakeRun:
         """Lets one request occupy the runner; the task waits for its answer."""
         self.may_run.clear()
         self.is_running.clear()
-        task = asyncio.create_task(batcher.run("s", [b"first"], None))
+        task = asyncio.create_task(ask(batcher, [b"first"]))
         await asyncio.to_thread(self.is_running.wait, 10)
         return task
 
@@ -42,6 +43,11 @@ class FakeRun:
 @pytest.fixture
 def fake():
     return FakeRun()
+
+
+async def ask(batcher, inputs, deadline=None, name="s"):
+    tensors = {"x": np.array([*inputs, None], object)[:-1]}
+    return await batcher.run(name, tensors, deadline, rows=len(inputs))
 
 
 def with_batcher(run, scenario, **settings):
@@ -67,15 +73,15 @@ def sizes(fake):
 
 
 def test_what_comes_in_one_moment_is_one_batch(fake):
-    async def ask(batcher, length):
+    async def ask_late(batcher, length):
         time.sleep(
             0.01
         )  # as the loop is busy with other things, which lets threads run
-        return await batcher.run("s", [b"a" * length], None)
+        return await ask(batcher, [b"a" * length])
 
     async def scenario(batcher):
         answers = await asyncio.gather(
-            *(ask(batcher, length) for length in range(1, 5))
+            *(ask_late(batcher, length) for length in range(1, 5))
         )
         assert [answer["lengths"].tolist() for answer in answers] == [
             [1],
@@ -92,8 +98,7 @@ def test_what_waits_goes_together_and_in_order(fake):
     async def scenario(batcher):
         first = await fake.hold(batcher)
         others = [
-            asyncio.create_task(batcher.run("s", [b"a" * length], None))
-            for length in range(1, 7)
+            asyncio.create_task(ask(batcher, [b"a" * length])) for length in range(1, 7)
         ]
         await asyncio.sleep(0.01)
         fake.may_run.set()
@@ -111,7 +116,7 @@ def test_a_batch_has_one_signature_and_the_oldest_goes_first(fake):
     async def scenario(batcher):
         first = await fake.hold(batcher)
         others = [
-            asyncio.create_task(batcher.run(name, [b"x"], None)) for name in "tstts"
+            asyncio.create_task(ask(batcher, [b"x"], name=name)) for name in "tstts"
         ]
         await asyncio.sleep(0.01)
         fake.may_run.set()
@@ -128,15 +133,15 @@ def test_a_batch_has_one_signature_and_the_oldest_goes_first(fake):
 def test_requests_of_several_inputs_stay_whole_and_large_ones_are_split(fake):
     async def scenario(batcher):
         first = await fake.hold(batcher)
-        three = asyncio.create_task(batcher.run("s", [b"aaa"] * 3, None))
-        two = asyncio.create_task(batcher.run("s", [b"aa"] * 2, None))
+        three = asyncio.create_task(ask(batcher, [b"aaa"] * 3))
+        two = asyncio.create_task(ask(batcher, [b"aa"] * 2))
         await asyncio.sleep(0.01)
         fake.may_run.set()
         assert (await three)["lengths"].tolist() == [3, 3, 3]
         assert (await two)["lengths"].tolist() == [2, 2]
         await first
         many = [b"a" * length for length in range(1, 11)]
-        answer = await batcher.run("s", many, None)
+        answer = await ask(batcher, many)
         assert answer["lengths"].tolist() == list(range(1, 11))
 
     with_batcher(fake, scenario)
@@ -146,16 +151,14 @@ def test_requests_of_several_inputs_stay_whole_and_large_ones_are_split(fake):
 def test_a_full_queue_is_a_refusal(fake):
     async def scenario(batcher):
         first = await fake.hold(batcher)
-        waiting = [
-            asyncio.create_task(batcher.run("s", [b"x"] * 4, None)) for _ in range(2)
-        ]
+        waiting = [asyncio.create_task(ask(batcher, [b"x"] * 4)) for _ in range(2)]
         await asyncio.sleep(0.01)
-        with pytest.raises(errors.Overloaded):
-            await batcher.run("s", [b"x"], None)
+        with pytest.raises(errors.Unavailable):
+            await ask(batcher, [b"x"])
         fake.may_run.set()
         await asyncio.gather(first, *waiting)
         # There is room again, for a request that is larger than the queue, too.
-        assert len((await batcher.run("s", [b"x"] * 20, None))["lengths"]) == 20
+        assert len((await ask(batcher, [b"x"] * 20))["lengths"]) == 20
 
     with_batcher(fake, scenario)
 
@@ -164,8 +167,8 @@ def test_who_is_late_is_told_and_not_run(fake):
     async def scenario(batcher):
         loop = asyncio.get_running_loop()
         first = await fake.hold(batcher)
-        late = asyncio.create_task(batcher.run("s", [b"late"], loop.time() + 0.05))
-        in_time = asyncio.create_task(batcher.run("s", [b"in time"], loop.time() + 60))
+        late = asyncio.create_task(ask(batcher, [b"late"], loop.time() + 0.05))
+        in_time = asyncio.create_task(ask(batcher, [b"in time"], loop.time() + 60))
         with pytest.raises(errors.DeadlineExceeded):
             await late
         assert not in_time.done()  # told at once, not when the runner is free
@@ -173,7 +176,7 @@ def test_who_is_late_is_told_and_not_run(fake):
         assert (await in_time)["lengths"].tolist() == [7]
         await first
         with pytest.raises(errors.DeadlineExceeded):
-            await batcher.run("s", [b"late"], loop.time() - 1)
+            await ask(batcher, [b"late"], loop.time() - 1)
 
     with_batcher(fake, scenario)
     assert [inputs for _, inputs in fake.batches] == [[b"first"], [b"in time"]]
@@ -183,15 +186,15 @@ async def when_there_is_room(batcher, inputs):
     """Those who have gone count until the runner comes by."""
     while True:
         try:
-            return await batcher.run("s", inputs, None)
-        except errors.Overloaded:
+            return await ask(batcher, inputs)
+        except errors.Unavailable:
             await asyncio.sleep(0.01)
 
 
 def test_who_has_gone_is_not_run(fake):
     async def scenario(batcher):
         first = await fake.hold(batcher)
-        gone = asyncio.create_task(batcher.run("s", [b"gone"] * 4, None))
+        gone = asyncio.create_task(ask(batcher, [b"gone"] * 4))
         await asyncio.sleep(0.01)
         gone.cancel()
         fake.may_run.set()
@@ -207,7 +210,7 @@ def test_a_bad_input_fails_alone(fake, bad_place):
     async def scenario(batcher):
         first = await fake.hold(batcher)
         inputs = [BAD if place == bad_place else b"x" * place for place in range(7)]
-        tasks = [asyncio.create_task(batcher.run("s", [one], None)) for one in inputs]
+        tasks = [asyncio.create_task(ask(batcher, [one])) for one in inputs]
         await asyncio.sleep(0.01)
         fake.may_run.set()
         found = await outcomes(tasks)
@@ -232,7 +235,7 @@ def test_the_place_of_a_bad_input_is_told(fake):
         for place in (0, 3, 4, 9):
             inputs = [BAD if one == place else b"x" for one in range(10)]
             with pytest.raises(errors.InvalidInput) as caught:
-                await batcher.run("s", inputs, None)
+                await ask(batcher, inputs)
             assert caught.value.text == f"instance {place}: the model cannot read it"
 
     with_batcher(fake, scenario, max_queue=20)
@@ -243,8 +246,8 @@ def test_a_model_that_fails_is_an_internal_error_without_details():
         raise RuntimeError("/secret/path")
 
     async def scenario(batcher):
-        found = await outcomes([batcher.run("s", [b"x"], None) for _ in range(3)])
-        assert [type(one) for one in found] == [errors.InternalError] * 3
+        found = await outcomes([ask(batcher, [b"x"]) for _ in range(3)])
+        assert [type(one) for one in found] == [errors.ServerError] * 3
         assert "secret" not in found[0].text
 
     with_batcher(run, scenario)
@@ -252,8 +255,8 @@ def test_a_model_that_fails_is_an_internal_error_without_details():
 
 def test_an_output_of_another_length_is_no_answer():
     async def scenario(batcher):
-        with pytest.raises(errors.InternalError):
-            await batcher.run("s", [b"x", b"y"], None)
+        with pytest.raises(errors.ServerError, match="Internal error"):
+            await ask(batcher, [b"x", b"y"])
 
     with_batcher(lambda name, inputs: {"one": np.zeros(1)}, scenario)
 
@@ -261,14 +264,12 @@ def test_an_output_of_another_length_is_no_answer():
 def test_closing_answers_what_waits_and_takes_no_more(fake):
     async def scenario(batcher):
         first = await fake.hold(batcher)
-        waiting = [
-            asyncio.create_task(batcher.run("s", [b"x"], None)) for _ in range(6)
-        ]
+        waiting = [asyncio.create_task(ask(batcher, [b"x"])) for _ in range(6)]
         await asyncio.sleep(0.01)
         closing = asyncio.create_task(batcher.close())
         await asyncio.sleep(0.01)
-        with pytest.raises(errors.ShuttingDown):
-            await batcher.run("s", [b"x"], None)
+        with pytest.raises(errors.Unavailable):
+            await ask(batcher, [b"x"])
         fake.may_run.set()
         await closing
         answers = await asyncio.gather(first, *waiting)
@@ -277,17 +278,27 @@ def test_closing_answers_what_waits_and_takes_no_more(fake):
     with_batcher(fake, scenario)
 
 
-def test_two_runners_work_at_the_same_time():
-    both = threading.Barrier(2, timeout=10)
+def test_requests_of_other_shapes_and_without_rows_are_not_joined():
+    calls = []
 
-    def run(signature_name, inputs):
-        both.wait()
-        return {"lengths": np.array([len(one) for one in inputs])}
+    def run(signature_name, tensors):
+        calls.append(tensors["x"].shape)
+        return {"y": tensors["x"] * 2}
 
     async def scenario(batcher):
-        answers = await asyncio.gather(
-            *(batcher.run("s", [b"x"] * 4, None) for _ in range(2))
+        shapes = [(1, 2), (2, 2), (1, 3), (), (4,), (1, 2)]
+        found = await asyncio.gather(
+            *(
+                batcher.run(
+                    "s",
+                    {"x": np.ones(shape, np.float32)},
+                    rows=shape[0] if len(shape) == 2 else None,
+                )
+                for shape in shapes
+            )
         )
-        assert [len(answer["lengths"]) for answer in answers] == [4, 4]
+        assert [one["y"].shape for one in found] == shapes
+        assert all((one["y"] == 2).all() for one in found)
 
-    with_batcher(run, scenario, runners=2)
+    with_batcher(run, scenario)
+    assert sorted(calls) == [(), (1, 3), (4,), (4, 2)]

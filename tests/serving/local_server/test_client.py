@@ -14,9 +14,9 @@ from slimline.cli import main
 COLOURS = [(250, 10, 20), (30, 220, 9), (0, 70, 200), (90, 90, 90)]
 
 
-@pytest.fixture(params=["http://", "grpc://", ""])
+@pytest.fixture(params=["http://", "grpc://"])
 def address(request, served):
-    """Of the server in each form; without a scheme, of gRPC."""
+    """Of the server in each form."""
     place = served.rest if request.param == "http://" else served.grpc
     return f"{request.param}{place}"
 
@@ -62,13 +62,16 @@ def test_all_that_the_server_tells(address):
 
 
 def test_both_interfaces_tell_the_same(served):
-    with Client(served.url, "colours") as rest, Client(served.grpc, "colours") as grpc:
+    with (
+        Client(served.url, "colours") as rest,
+        Client(f"grpc://{served.grpc}", "colours") as grpc,
+    ):
         assert rest.metadata() == grpc.metadata()
         assert rest.status() == grpc.status()
 
 
 def test_models(served):
-    with Client(served.rest) as client:
+    with Client(served.url) as client:
         assert client.models() == ["colours", "wide"]
         with pytest.raises(ConfigError, match="which model of") as caught:
             client.predict([b""])
@@ -77,12 +80,10 @@ def test_models(served):
 
 def test_refusals(address, png):
     for model in ("dogs", "colours@8", "colours:old"):
-        with (
-            Client(address, model) as client,
-            pytest.raises(ConfigError, match=f"does not serve {model}"),
-        ):
-            client.predict([png(1, 2, 3)])
-        assert not client.is_healthy()
+        with Client(address, model) as client:
+            with pytest.raises(ConfigError, match=f"does not serve {model}"):
+                client.predict([png(1, 2, 3)])
+            assert not client.is_healthy()
 
 
 def test_a_damaged_image_is_named(address, png):
@@ -106,13 +107,13 @@ def test_the_command_says_the_same_by_all_roads(
     for road in (
         ["--root", str(served.root)],
         ["--server", served.url],
-        ["--server", served.grpc],
+        ["--server", f"grpc://{served.grpc}"],
     ):
         arguments = ["predict", *files, "--model", "colours@2", "--json", *road]
         assert main.main(arguments) == 0
         found.append(json.loads(capfd.readouterr().out))
     assert found[1].pop("server") == served.url
-    assert found[2].pop("server") == served.grpc
+    assert found[2].pop("server") == f"grpc://{served.grpc}"
     for document in found[1:]:
         assert document.pop("versions") == [2]
         assert document.pop("model") == "colours@2"

@@ -10,7 +10,8 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from schema import manifest, signatures
 from serving.local_server import served_models
-from serving.local_server.settings import Settings
+from serving.local_server.answering import Target
+from serving.local_server.loaded_model import Settings
 
 Code = grpc.StatusCode
 PB = "saved_model.pb"
@@ -42,19 +43,17 @@ def edit(version, change):
     (version / PB).write_bytes(saved_model.SerializeToString())
 
 
-def rename_signature(meta_graph):
-    meta_graph.signature_def["predict"].CopyFrom(
-        meta_graph.signature_def.pop("predict_images")
-    )
-
-
-def exchange_outputs(meta_graph):
-    outputs = meta_graph.signature_def["serving_default"].outputs
-    outputs["scores"].CopyFrom(outputs["classes"])
-
-
 def add_node(kind):
-    return lambda meta_graph: meta_graph.graph_def.node.add(name="spy", op=kind)
+    """To what an answer needs."""
+
+    def change(meta_graph):
+        meta_graph.graph_def.node.add(name="spy", op=kind)
+        output = meta_graph.signature_def["classify"].outputs["scores"].name
+        for node in meta_graph.graph_def.node:
+            if node.name == output.partition(":")[0]:
+                node.input.append("^spy")
+
+    return change
 
 
 # Name -> (damage, file that a manifest names or '' where it holds the damage too, code and
@@ -63,12 +62,12 @@ DAMAGES = {
     "no_variables": (
         lambda version: shutil.rmtree(version / "variables"),
         DATA,
-        (Code.DATA_LOSS, f"{INDEX} is missing; the weights"),
+        (Code.DATA_LOSS, f"{INDEX}, are missing"),
     ),
     "index_without_data": (
         lambda version: (version / DATA).unlink(),
         DATA,
-        (Code.DATA_LOSS, "the weights, variables/variables.data-*, are missing"),
+        (Code.NOT_FOUND, ""),
     ),
     "short_data": (
         lambda version: cut(version / DATA),
@@ -93,47 +92,37 @@ DAMAGES = {
     "missing_asset": (
         lambda version: (version / ASSET).unlink(),
         ASSET,
-        (Code.NOT_FOUND, f"{ASSET} is missing"),
+        None,
     ),
     "other_class_names": (
         lambda version: (version / ASSET).write_text("red\ngreen\nbleu\n"),
         ASSET,
-        (Code.FAILED_PRECONDITION, "classes that labels.txt does not name"),
+        None,
     ),
     "class_names_in_another_order": (
         lambda version: (version / ASSET).write_text("green\nred\nblue\n"),
         ASSET,
-        (Code.FAILED_PRECONDITION, "not in the order of labels.txt"),
+        None,
     ),
     "a_class_too_many": (
         lambda version: (version / ASSET).write_text("red\ngreen\nblue\npink\n"),
         ASSET,
-        (Code.FAILED_PRECONDITION, "but labels.txt names 4 classes"),
-    ),
-    "wrong_signature": (
-        lambda version: edit(version, rename_signature),
-        "",
-        (Code.FAILED_PRECONDITION, "signature predict_images is missing"),
-    ),
-    "wrong_output": (
-        lambda version: edit(version, exchange_outputs),
-        "",
-        (Code.FAILED_PRECONDITION, "serving_default does not give scores, float32"),
+        None,
     ),
     "operation_of_the_future": (
         lambda version: edit(version, add_node("DecodeThought")),
         "",
-        (Code.FAILED_PRECONDITION, "the operation DecodeThought,"),
+        (Code.FAILED_PRECONDITION, "runs DecodeThought to answer"),
     ),
     "py_func": (
         lambda version: edit(version, add_node("PyFunc")),
         "",
-        (Code.FAILED_PRECONDITION, "the operation PyFunc,"),
+        (Code.FAILED_PRECONDITION, "runs PyFunc to answer"),
     ),
     "recorded_answers_cut": (
         lambda version: cut(version / RECORDED),
         RECORDED,
-        (Code.DATA_LOSS, ""),
+        None,
     ),
     "not_listed": (
         lambda version: (version / "assets" / "more.txt").write_text("x"),
@@ -143,19 +132,17 @@ DAMAGES = {
 }
 
 
-def test_the_old_version_goes_on_and_the_status_says_why(
-    good, shared_checker, tmp_path, png, offline
-):
+def test_the_old_version_goes_on_and_the_status_says_why(good, tmp_path, png, offline):
     """One after another is pushed, with and without manifest; none is ever served."""
     folder = tmp_path / "serving" / "cats"
     shutil.copytree(good, folder / "1")
     colour = (9, 200, 70)
 
     async def ask(models):
-        with models.find("cats") as model:
-            inputs = np.array([png(*colour)], object)
-            outputs = await model.run("predict_images", inputs, None)
-            assert model.version == 1
+        model = models.find(Target("cats"))
+        inputs = {"images": np.array([png(*colour)], object)}
+        outputs = await model.run("predict_images", inputs, None)
+        assert model.version == 1
         expected = offline([colour])
         np.testing.assert_allclose(outputs["probabilities"], expected, atol=1e-5)
 
@@ -167,9 +154,9 @@ def test_the_old_version_goes_on_and_the_status_says_why(
         damage(staging)
         staging.rename(folder / str(version))
         async with asyncio.timeout(60):
-            while models.statuses("cats")[0].version != version:
+            while models.statuses(Target("cats"))[0].number != version:
                 await ask(models)
-            while (status := models.statuses("cats")[0]).state != "END":
+            while (status := models.statuses(Target("cats"))[0]).state != "END":
                 await ask(models)
         return status
 
@@ -184,10 +171,10 @@ def test_the_old_version_goes_on_and_the_status_says_why(
                 version += 1
                 status = await push(models, version, damage, is_listed)
                 code, words = (Code.DATA_LOSS, file) if is_listed else found
-                assert status.error_code == code.value[0], (name, status)
-                assert words in status.error_message, (name, status)
-                assert str(tmp_path) not in status.error_message
+                assert status.code is code, (name, status)
+                assert words in status.error, (name, status)
+                assert str(tmp_path) not in status.error
         await models.stop()
         return version
 
-    assert asyncio.run(scenario()) > 24
+    assert asyncio.run(scenario()) > 17

@@ -61,8 +61,6 @@ def test_share_and_maximum(tmp_path, png):
         sampler = feedback.RequestSampler(folder, share, most)
         for version in range(400):
             sampler.offer([image], answer(1, version))
-            while sampler._queue.qsize() > 200:
-                time.sleep(0.01)
         sampler.close()
         assert sampler.dropped_count == 0
         kept.append([f["serving/version"].int64_list.value[0] for f in read(folder)[0]])
@@ -72,25 +70,32 @@ def test_share_and_maximum(tmp_path, png):
 
 
 def test_files_appear_whole_and_in_time(tmp_path, png, monkeypatch):
-    monkeypatch.setattr(feedback, "_SHARD_EXAMPLES", 5)
-    sampler = feedback.RequestSampler(tmp_path, 1.0, 100, shard_seconds=1)
-    sampler.offer([png(1, 2, 3)] * 12, answer(12))
-    end = time.monotonic() + 20
-    while sampler.stored_count < 12 and time.monotonic() < end:
-        for file in tmp_path.glob(feedback.FILE_PATTERN):
-            assert sum(1 for _ in tf.data.TFRecordDataset(str(file), "GZIP")) in (2, 5)
-        time.sleep(0.05)
-    kept, files = read(tmp_path)
-    assert (len(kept), len(files)) == (12, 3)
+    monkeypatch.setattr(feedback, "_MOST_EXAMPLES", 12)
+    sampler = feedback.RequestSampler(tmp_path, 1.0, 100, file_seconds=2)
+
+    def wait_for(count):
+        end = time.monotonic() + 20
+        while sampler.stored_count < count and time.monotonic() < end:
+            time.sleep(0.05)
+        kept, files = read(tmp_path)
+        assert len(kept) == count
+        return len(files)
+
+    # Half of what may wait is a file at once, less is one after a while.
+    sampler.offer([png(1, 2, 3)] * 7, answer(7))
+    assert wait_for(7) == 1
+    sampler.offer([png(1, 2, 3)] * 2, answer(2))
+    assert wait_for(9) == 2
     assert [path.name for path in tmp_path.iterdir() if path.name[0] == "."] == []
     sampler.close()
 
 
 def test_a_slow_disk_slows_no_answer(tmp_path, png, monkeypatch):
-    def slow(self, first):
+    def slow(self, examples):
         time.sleep(1.5)
 
-    monkeypatch.setattr(feedback.RequestSampler, "_write_shard", slow)
+    monkeypatch.setattr(feedback.RequestSampler, "_write_file", slow)
+    monkeypatch.setattr(feedback, "_MOST_EXAMPLES", 100)
     sampler = feedback.RequestSampler(tmp_path, 1.0, 100_000)
     started = time.perf_counter()
     image = png(1, 2, 3)
@@ -98,14 +103,12 @@ def test_a_slow_disk_slows_no_answer(tmp_path, png, monkeypatch):
         sampler.offer([image], answer(1))
     assert time.perf_counter() - started < 1
     assert sampler.dropped_count > 1_500
-    # Large images fill the queue by their bytes.
-    sampler._queue.queue.clear()
-    dropped = sampler.dropped_count
-    sampler._taken_bytes = sampler._offered_bytes
-    for _ in range(20):
+    sampler.close()
+    # Large images fill it by their bytes.
+    sampler = feedback.RequestSampler(tmp_path, 1.0, 100_000)
+    for _ in range(30):
         sampler.offer([bytes(8 << 20)], answer(1))
-    assert sampler.dropped_count - dropped >= 10
-    sampler._queue.queue.clear()
+    assert sampler.dropped_count >= 10
     sampler.close()
 
 
@@ -122,9 +125,7 @@ def test_a_full_disk_ends_nothing(tmp_path, png, monkeypatch):
 
     monkeypatch.setattr(type(tmp_path), "rename", rename)
     sampler.offer([png(1, 2, 3)], answer(1, 1))
-    sampler._is_over.wait(0.2)
-    sampler._is_over.set()
-    sampler._thread.join()
+    sampler.close()
     assert (sampler.stored_count, sampler.dropped_count) == (0, 1)
     assert list(tmp_path.iterdir()) == []
 

@@ -48,12 +48,13 @@ def test_every_limit_is_in_the_documentation():
 
 def test_bytes_under_way():
     whole = limits.InFlight(100)
-    with whole.take() as first, whole.take() as second:
-        first.grow_to(60)
-        first.grow_to(50)
-        second.grow_to(40)
+    with whole.holding(60) as grow_first, whole.holding(0) as grow_second:
+        grow_first(50)
+        grow_second(40)
         assert whole.taken_bytes == 100
-        with pytest.raises(errors.Overloaded), whole.take() as third:
-            third.grow_to(1)
+        with pytest.raises(errors.Unavailable), whole.holding(1):
+            pass
+        with pytest.raises(errors.Unavailable):
+            grow_second(41)
         assert whole.taken_bytes == 100
     assert whole.taken_bytes == 0

@@ -2,7 +2,6 @@
 
 import pytest
 import tensorflow as tf
-import tensorflow.compat.v1 as v1
 
 from serving.local_server import ops, sessions
 
@@ -49,13 +48,21 @@ def test_what_touches_the_machine_is_not_on_the_list():
         "LoadAndRemapMatrix",
         "FixedUnigramCandidateSampler",
         "Placeholders",
+        "ImmutableConst",
+        "GenerateVocabRemapping",
+        "DatasetFromGraph",
+        "CollectiveGatherV2",
+        "TPUPartitionedCall",
+        "Restore",
+        "RestoreV2",
+        "SaveV2",
+        "MergeV2Checkpoints",
     ]:
         assert name not in ops.ALLOWED
 
 
 def test_a_pushed_graph_has_no_problem(meta_graph):
     assert ops.problems(meta_graph) == []
-    assert ops.has_variables(meta_graph)
 
 
 def test_an_operation_of_the_future_is_named(meta_graph):
@@ -63,19 +70,21 @@ def test_an_operation_of_the_future_is_named(meta_graph):
         node for node in meta_graph.graph_def.node if node.op == "Softmax"
     ).op = "SoftmaxV9"
     (problem,) = ops.problems(meta_graph)
-    assert "operation SoftmaxV9," in problem
+    assert "runs SoftmaxV9 to answer" in problem
 
 
 def test_functions_are_looked_into(meta_graph):
-    (function, *_) = meta_graph.graph_def.library.function
-    function.node_def.add(name="spy", op="ReadFile")
-    (problem,) = ops.problems(meta_graph)
-    assert "operation ReadFile," in problem
+    for function in meta_graph.graph_def.library.function:
+        function.node_def.add(name="spy", op="ReadFile")
+    assert ops.problems(meta_graph)[0] == (
+        "the graph runs ReadFile to answer, which operations.txt does not list"
+    )
 
 
 def test_a_call_of_a_function_by_its_name_is_no_unknown_operation(meta_graph):
     name = meta_graph.graph_def.library.function[0].signature.name
     meta_graph.graph_def.node.add(name="call", op=name)
+    answer_node(meta_graph).input.append("^call")
     assert ops.problems(meta_graph) == []
 
 
@@ -93,9 +102,8 @@ def answer_node(meta_graph):
 def test_an_answer_must_not_save_or_restore(meta_graph, kind):
     answer_node(meta_graph).input.append("^spy")
     meta_graph.graph_def.node.add(name="spy", op=kind)
-    assert ops.problems(meta_graph) == [
-        f"the graph runs {kind} to answer or to be loaded"
-    ]
+    (problem,) = ops.problems(meta_graph)
+    assert f"runs {kind} to answer" in problem
 
 
 def test_nor_inside_of_a_function(meta_graph):
@@ -105,9 +113,8 @@ def test_nor_inside_of_a_function(meta_graph):
     call = meta_graph.graph_def.node.add(name="call", op="StatefulPartitionedCall")
     assert ops.problems(meta_graph) == []
     call.attr["f"].func.name = "spy"
-    assert ops.problems(meta_graph) == [
-        "the graph runs SaveV2 to answer or to be loaded"
-    ]
+    (problem,) = ops.problems(meta_graph)
+    assert "runs SaveV2 to answer" in problem
 
 
 def test_nor_when_it_is_loaded(meta_graph):
@@ -115,7 +122,8 @@ def test_nor_when_it_is_loaded(meta_graph):
     (initialiser,) = sessions.initialisers(meta_graph)
     (node,) = (one for one in meta_graph.graph_def.node if one.name == initialiser)
     node.input.append("^spy")
-    assert "to answer or to be loaded" in ops.problems(meta_graph)[0]
+    (problem,) = ops.problems(meta_graph)
+    assert "runs SaveV2 to be loaded" in problem
 
 
 def test_restoring_the_weights_must_not_save(meta_graph):
@@ -123,15 +131,10 @@ def test_restoring_the_weights_must_not_save(meta_graph):
     (node,) = (one for one in meta_graph.graph_def.node if one.name == restore)
     node.input.append("^spy")
     meta_graph.graph_def.node.add(name="spy", op="SaveV2")
-    assert ops.problems(meta_graph) == ["the graph runs SaveV2 to restore its weights"]
+    (problem,) = ops.problems(meta_graph)
+    assert "runs SaveV2 to restore its weights" in problem
 
 
-def test_a_graph_of_functions_alone_is_searched(meta_graph):
-    graph = tf.Graph()
-    with graph.as_default():
-        tf.io.write_file("/tmp/never", tf.constant("x"))
-        v1.placeholder(tf.string)
-    meta_graph.graph_def.node.extend(graph.as_graph_def().node)
-    assert ops.problems(meta_graph) == [
-        "the graph holds the operation WriteFile, which no classifier needs"
-    ]
+def test_what_is_never_run_may_be_anything(meta_graph):
+    meta_graph.graph_def.node.add(name="spy", op="WriteFile")
+    assert ops.problems(meta_graph) == []

@@ -14,7 +14,7 @@ import pytest
 import requests
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from serving.local_server import running
+from serving.local_server import server
 from slimline.cli import main, serve
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -152,7 +152,7 @@ def test_text_for_people(capsys, monkeypatch, tmp_path, is_quiet):
 
 def test_the_second_signal_is_not_held_back():
     async def run():
-        with running._first_signal() as signalled:
+        with server._first_signal() as signalled:
             assert not signalled.is_set()
             os.kill(os.getpid(), signal.SIGTERM)
             await asyncio.wait_for(signalled.wait(), 10)

@@ -1,20 +1,22 @@
 """Who answers, what is loaded next, what may go: decisions without any model."""
 
+import grpc
 import pytest
 
 from serving.local_server import errors, version_states
-from serving.local_server.version_states import AVAILABLE, END, LOADING
+from serving.local_server.answering import Target
+from serving.local_server.version_states import AVAILABLE, END, LOADING, Version
 from serving.local_server.wanted_versions import GONE, Wanted
 
 
 def pinned(*versions, **labels):
-    there = tuple(sorted(versions, reverse=True))
-    return Wanted(versions, there, is_pinned=True, labels=labels)
+    there = dict.fromkeys(versions)
+    return Wanted(there, versions, is_pinned=True, labels=labels)
 
 
 def newest(*versions):
-    there = tuple(sorted(versions, reverse=True))
-    return Wanted(there, there)
+    there = sorted(versions, reverse=True)
+    return Wanted(dict.fromkeys(there), tuple(there))
 
 
 def model(wanted, **states):
@@ -22,12 +24,11 @@ def model(wanted, **states):
     made = version_states.ModelVersions("cats", wanted)
     for name, state in states.items():
         number = int(name[1:])
-        status = (
-            version_states.VersionStatus(number, END, 15, "damaged")
+        made.versions[number] = (
+            Version(number, END, "damaged", grpc.StatusCode.DATA_LOSS)
             if state == "refused"
-            else version_states.VersionStatus(number, state)
+            else Version(number, state)
         )
-        made.versions[number] = version_states.Version(status)
     return made
 
 
@@ -35,11 +36,8 @@ def change(made, wanted, **states):
     made.wanted = wanted
     for name, state in states.items():
         number = int(name[1:])
-        made.versions.setdefault(
-            number,
-            version_states.Version(version_states.VersionStatus(number, state)),
-        ).enter(state)
-    return made.settle()
+        made.versions.setdefault(number, Version(number, state)).state = state
+    return [version.number for version in made.settle()]
 
 
 def test_the_newest_sound_version_is_due():
@@ -54,9 +52,7 @@ def test_the_newest_sound_version_is_due():
 def test_of_pins_all_are_due_stable_first():
     made = model(pinned(3, 9, stable=3))
     assert made.due() == 3
-    made.versions[3] = version_states.Version(
-        version_states.VersionStatus(3, AVAILABLE)
-    )
+    made.versions[3] = Version(3, AVAILABLE)
     assert made.due() == 9
     assert model(pinned(3, 9), v3="refused", v9=AVAILABLE).due() is None
 
@@ -71,31 +67,31 @@ def test_the_old_one_goes_when_the_new_one_answers():
 
 def test_a_refused_one_leaves_the_old_one():
     made = model(newest(7, 8), v7=AVAILABLE, v8="refused")
-    assert made.settle() == []
+    assert list(made.settle()) == []
     assert made.live == 7
 
 
 def test_nothing_steps_in_for_a_stable_version_that_was_refused():
     wanted = pinned(7, 8, stable=7, canary=8)
     made = model(wanted, v7="refused", v8=AVAILABLE)
-    assert made.settle() == []
+    assert list(made.settle()) == []
     assert made.live is None
-    with pytest.raises(errors.NotAvailable):
-        made.find(None, None)
-    assert made.find(None, "canary") is made.versions[8]
+    with pytest.raises(errors.Unavailable):
+        made.find(Target("cats"))
+    assert made.find(Target("cats", label="canary")) is made.versions[8]
 
 
 def test_stable_is_live_and_canary_beside_it():
     made = model(pinned(7, 8, stable=7, canary=8), v7=AVAILABLE, v8=AVAILABLE)
-    assert made.settle() == []
+    assert list(made.settle()) == []
     assert made.live == 7
-    assert made.find(None, "canary") is made.versions[8]
-    assert made.find(8, None) is made.versions[8]
+    assert made.find(Target("cats", label="canary")) is made.versions[8]
+    assert made.find(Target("cats", 8)) is made.versions[8]
     # Promoted: both are in memory, so it takes no time.
     assert change(made, pinned(8, 7, stable=8)) == []
     assert made.live == 8
-    with pytest.raises(errors.UnknownLabel):
-        made.find(None, "canary")
+    with pytest.raises(errors.BadRequest):
+        made.find(Target("cats", label="canary"))
 
 
 def test_a_label_moves_when_its_version_answers():
@@ -103,7 +99,7 @@ def test_a_label_moves_when_its_version_answers():
     made.settle()
     assert change(made, pinned(9, stable=9), v9=LOADING) == []
     assert made.live == 7
-    assert made.find(None, "stable") is made.versions[7]
+    assert made.find(Target("cats", label="stable")) is made.versions[7]
     assert change(made, pinned(9, stable=9), v9=AVAILABLE) == [7]
     assert made.live == 9
 
@@ -123,21 +119,21 @@ def test_while_a_pin_is_refused_nobody_loses_a_version():
     made.settle()
     made.versions[7] = model(newest(7), v7="refused").versions[7]
     assert change(made, pinned(5, 7, stable=5, canary=7)) == []
-    assert made.find(None, "canary") is made.versions[6]
+    assert made.find(Target("cats", label="canary")) is made.versions[6]
 
 
 def test_versions_that_come_faster_than_they_load_have_their_turn():
     made = model(newest(6, 7, 8), v6=AVAILABLE, v7=LOADING)
-    assert made.may_answer(7)  # 8 is wanted, but 7 is there and newer than 6
     assert change(made, newest(6, 7, 8), v7=AVAILABLE) == [6]
     assert made.live == 7
-    assert not model(newest(6, 7, 8), v7=AVAILABLE).may_answer(6)
-    assert not model(pinned(6, stable=6), v6=AVAILABLE).may_answer(8)
-    assert not model(GONE).may_answer(8)
+    # What is of no use any more when it is loaded goes at once.
+    made = model(pinned(6, stable=6), v6=AVAILABLE, v8=AVAILABLE)
+    assert [version.number for version in made.settle()] == [8]
+    assert made.live == 6
 
 
 def test_a_model_that_is_gone_keeps_nothing():
-    assert model(GONE, v7=AVAILABLE).settle() == [7]
+    assert [one.number for one in model(GONE, v7=AVAILABLE).settle()] == [7]
 
 
 def test_a_model_without_any_version_left_keeps_its_last():
@@ -148,34 +144,36 @@ def test_a_model_without_any_version_left_keeps_its_last():
 
 def test_a_version_by_number_must_answer():
     made = model(newest(7, 8), v7=AVAILABLE, v8=LOADING)
-    with pytest.raises(errors.UnknownVersion):
-        made.find(8, None)
-    with pytest.raises(errors.UnknownVersion):
-        made.find(99, None)
+    with pytest.raises(errors.NotFound):
+        made.find(Target("cats", 8))
+    with pytest.raises(errors.NotFound):
+        made.find(Target("cats", 99))
     loading = model(newest(7), v7=LOADING)
-    assert loading.settle() == []
-    with pytest.raises(errors.NotAvailable):
-        loading.find(None, None)
+    assert list(loading.settle()) == []
+    with pytest.raises(errors.Unavailable):
+        loading.find(Target("cats"))
 
 
 def test_statuses_come_newest_first_with_the_reason():
     made = model(newest(7, 8), v7=AVAILABLE, v8="refused")
-    found = made.statuses(None, None)
-    assert [(one.version, one.state, one.error_code) for one in found] == [
-        (8, END, 15),
-        (7, AVAILABLE, 0),
+    found = made.statuses(Target("cats"))
+    assert [(one.number, one.state, one.code.name) for one in found] == [
+        (8, END, "DATA_LOSS"),
+        (7, AVAILABLE, "OK"),
     ]
-    assert found[0].error_message == "damaged"
-    assert made.statuses(7, None) == [found[1]]
-    with pytest.raises(errors.UnknownVersion):
-        made.statuses(9, None)
-    with pytest.raises(errors.UnknownLabel):
-        made.statuses(None, "stable")
-    with pytest.raises(errors.UnknownModel, match="Could not find any versions"):
-        model(newest()).statuses(None, None)
+    assert found[0].error == "damaged"
+    assert made.statuses(Target("cats", 7)) == [found[1]]
+    with pytest.raises(errors.NotFound):
+        made.statuses(Target("cats", 9))
+    with pytest.raises(errors.BadRequest):
+        made.statuses(Target("cats", label="stable"))
+    with pytest.raises(errors.NotFound, match="Could not find any versions"):
+        model(newest()).statuses(Target("cats"))
 
 
 def test_a_version_that_is_named_but_not_there_has_a_status():
-    wanted = Wanted((7,), (7,), is_pinned=True, labels={"canary": 8}, missing=(8,))
-    found = model(wanted, v7=AVAILABLE).statuses(None, "canary")
-    assert [(one.version, one.state, one.error_code) for one in found] == [(8, END, 5)]
+    wanted = Wanted({7: None}, (7,), True, labels={"canary": 8}, missing=(8,))
+    found = model(wanted, v7=AVAILABLE).statuses(Target("cats", label="canary"))
+    assert [(one.number, one.state, one.code.name) for one in found] == [
+        (8, END, "NOT_FOUND")
+    ]

@@ -3,6 +3,7 @@
 import pytest
 
 from schema import models_config
+from schema.errors import ConfigError
 from serving.local_server import wanted_versions
 
 Entry = models_config.Entry
@@ -29,87 +30,74 @@ def test_without_pins_all_versions_are_candidates_the_newest_first(folder):
     (folder / "cats" / "11").mkdir()  # half a copy
     (folder / "cats" / ".staging-12").mkdir()
     (folder / "cats" / ".staging-12" / "saved_model.pb").touch()
-    wanted = wanted_versions.Watcher(folder).look()["cats"]
-    assert wanted.candidates == (10, 9, 3)
+    wanted = wanted_versions.look(folder, ())["cats"]
+    assert wanted.numbers == (10, 9, 3)
     assert not wanted.is_pinned
 
 
 def test_pins_and_labels_name_what_is_wanted_stable_first(folder):
     entry = Entry((9,), {"stable": 3, "canary": 10, "old": 4})
     models_config.write(folder, {"cats": entry})
-    wanted = wanted_versions.Watcher(folder).look()["cats"]
-    assert wanted.candidates == (3, 10, 9)
+    wanted = wanted_versions.look(folder, ())["cats"]
+    assert wanted.numbers == (3, 10, 9)
     assert wanted.is_pinned
     assert wanted.missing == (4,)
-    assert wanted.there == (10, 9, 3)
+    assert set(wanted.folders) == {10, 9, 3}
 
 
 def test_pins_that_lead_nowhere_leave_the_newest(folder):
     models_config.write(folder, {"cats": Entry((77,), {"stable": 77})})
-    wanted = wanted_versions.Watcher(folder).look()["cats"]
-    assert wanted.candidates == (10, 9, 3)
+    wanted = wanted_versions.look(folder, ())["cats"]
+    assert wanted.numbers == (10, 9, 3)
     assert not wanted.is_pinned
     assert wanted.missing == (77,)
 
 
-def test_a_version_is_gone_when_three_looks_have_missed_it(folder):
-    watcher = wanted_versions.Watcher(folder)
-    watcher.look()
-    remove(folder, "cats", 10)
-    found = [watcher.look()["cats"].candidates[0] for _ in range(3)]
-    assert found == [10, 10, 9]
-    add(folder, "cats", 10)
-    assert watcher.look()["cats"].candidates[0] == 10
+def test_a_version_whose_number_has_zeros_before_it(folder):
+    (folder / "cats" / "0000123").mkdir()
+    (folder / "cats" / "0000123" / "saved_model.pb").touch()
+    (folder / "cats" / "0009").mkdir()
+    (folder / "cats" / "0009" / "saved_model.pb").touch()
+    (folder / "dogs" / "00000001").mkdir(parents=True)
+    (folder / "dogs" / "00000001" / "saved_model.pb").touch()
+    found = wanted_versions.look(folder, ())
+    assert found["cats"].numbers == (123, 10, 9, 3)
+    assert found["cats"].folders[123].name == "0000123"
+    assert found["cats"].folders[9].name == "9"
+    assert found["dogs"].numbers == (1,)
 
 
 def test_a_model_is_gone_with_its_folder_only(folder):
-    watcher = wanted_versions.Watcher(folder)
     add(folder, "dogs", 1)
-    watcher.look()
+    served = wanted_versions.look(folder, ())
     for version in (3, 9, 10):
         remove(folder, "cats", version)
     remove(folder, "dogs", 1)
     (folder / "dogs").rmdir()
-    for _ in range(5):
-        wanted = watcher.look()
-    assert wanted["cats"].candidates == ()
+    wanted = wanted_versions.look(folder, served)
+    assert wanted["cats"].numbers == ()
     assert "dogs" not in wanted
 
 
-def test_what_cannot_be_read_changes_nothing(folder, caplog):
-    watcher = wanted_versions.Watcher(folder)
-    before = watcher.look()
+def test_what_cannot_be_read_is_an_error(folder):
     (folder / models_config.FILE).write_text("model_config_list {")
-    add(folder, "cats", 11)
-    assert watcher.look() == watcher.look() == before
-    assert "models.config" in watcher.problem
-    assert str(folder) not in watcher.problem
-    assert len(caplog.records) == 1  # said once, not with every look
-    (folder / models_config.FILE).unlink()
-    assert watcher.look()["cats"].candidates[0] == 11
-    assert watcher.problem == ""
+    with pytest.raises(ConfigError, match=r"models\.config"):
+        wanted_versions.look(folder, ["cats"])
 
 
-def test_a_folder_that_vanishes_changes_nothing(folder, tmp_path):
-    watcher = wanted_versions.Watcher(folder)
-    before = watcher.look()
-    folder.rename(tmp_path.with_name("elsewhere"))
-    for _ in range(5):
-        assert watcher.look() == before
-    assert watcher.problem
-
-
-def test_a_folder_may_appear_later(tmp_path):
-    watcher = wanted_versions.Watcher(tmp_path / "serving")
-    assert watcher.look() == {}
-    assert watcher.problem == ""
-    add(tmp_path / "serving", "cats", 1)
-    assert watcher.look()["cats"].candidates == (1,)
+def test_a_folder_may_appear_later_and_must_not_vanish(folder, tmp_path):
+    elsewhere = tmp_path.with_name("elsewhere")
+    assert wanted_versions.look(elsewhere, ()) == {}
+    folder.rename(elsewhere)
+    assert set(wanted_versions.look(elsewhere, ())) == {"cats"}
+    with pytest.raises(FileNotFoundError):
+        wanted_versions.look(folder, ["cats"])
 
 
 @pytest.mark.parametrize("name", ["two words", ".hidden", "x" * 65, "naïve"])
 def test_names_that_no_request_can_hold_are_left_out(folder, caplog, name):
     add(folder, name, 1)
-    watcher = wanted_versions.Watcher(folder)
-    assert list(watcher.look()) == list(watcher.look()) == ["cats"]
+    wanted_versions._can_be_asked.cache_clear()
+    for _ in range(2):
+        assert set(wanted_versions.look(folder, ())) == {"cats"}
     assert len(caplog.records) == 1

@@ -317,7 +317,7 @@ def test_the_local_server_allows_what_activations_need():
     with tf.Graph().as_default() as graph:
         builder.build(spec(*kinds, Flatten()), tf.zeros([1, 4, 4, 1]), 2, False)
         needed = {operation.type for operation in graph.get_operations()}
-    assert needed - ops.ALLOWED == set(), "see serving/local_server/ops.py"
+    assert needed - ops.ALLOWED == set(), "see serving/local_server/operations.txt"
 
 
 def test_factors_of_batch_norm_may_begin_at_zero():
