@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.scheduling import command_runner
+import worker_protocol
 
 ROOT = pathlib.Path(__file__).parents[1]
 ROUND_SECONDS = 6.0
@@ -62,9 +62,12 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             text=True,
-            preexec_fn=command_runner.die_with_parent(os.getpid()),
             env=os.environ
-            | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "2"}
+            | {
+                "PYTHONPATH": str(ROOT),
+                "TF_CPP_MIN_LOG_LEVEL": "2",
+                worker_protocol.PARENT: str(os.getpid()),
+            }
             | dict(contender.environment),
         )
         self.facts = self._answer()

@@ -4,8 +4,10 @@ A worker gets its task as JSON in its first argument and answers in JSON lines: 
 it built and how long a step takes, then a line a round. It does nothing between rounds.
 """
 
+import ctypes
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -19,10 +21,14 @@ Make = Callable[[dict[str, Any]], tuple[dict[str, Any], RunSteps]]
 # The first step compiles; the second may still allocate.
 WARM_UP_STEPS = 2
 CALIBRATION_SECONDS = 1.5
+# Environment variable with the process id of the benchmark.
+PARENT = "SLIMLINE_BENCHMARK_PID"
+_SET_PARENT_DEATH_SIGNAL = 1  # prctl(2)
 
 
 def serve(make: Make) -> None:
-    """Answers until stdin ends."""
+    """Answers until stdin ends, or whoever asks is killed."""
+    _end_with_parent()
     # What libraries print must not mix with the answers.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
@@ -47,6 +53,15 @@ def serve(make: Make) -> None:
         seconds = time.perf_counter() - start
         cpu_seconds = time.process_time() - cpu_start
         answer({"seconds": seconds, "cpu_seconds": cpu_seconds, "loss": loss})
+
+
+def _end_with_parent() -> None:
+    """In the worker: in the parent, between fork and exec, threads of gRPC are in the way."""
+    if not sys.platform.startswith("linux"):
+        return
+    ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+    if os.getppid() != int(os.environ.get(PARENT, os.getppid())):
+        sys.exit("the benchmark has ended")
 
 
 def _step_seconds(run_steps: RunSteps) -> float:

@@ -83,7 +83,7 @@ class CommandRunner:
                     [*words, "--group", group, "--plain", "--json"],
                     stdin=subprocess.DEVNULL,
                     stdout=output,
-                    preexec_fn=die_with_parent(os.getpid()),
+                    preexec_fn=_die_with_parent(os.getpid()),
                 )
             except OSError as error:
                 raise ConfigError(
@@ -165,7 +165,7 @@ def _wait(process: subprocess.Popen, seconds: float) -> int | None:
         return None
 
 
-def die_with_parent(parent: int) -> Callable[[], None]:
+def _die_with_parent(parent: int) -> Callable[[], None]:
     """For the child, before it runs: whoever takes the slot over must not meet it."""
     library = ctypes.CDLL(None, use_errno=True)
 

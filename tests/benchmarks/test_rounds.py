@@ -87,8 +87,12 @@ def test_workers_end_with_a_benchmark_that_is_killed(tmp_path: pathlib.Path) -> 
     script = tmp_path / "stuck_worker.py"
     script.write_text(
         "import os, pathlib, sys, time\n"
-        f"pathlib.Path({str(tmp_path / 'pid')!r}).write_text(str(os.getpid()))\n"
-        "time.sleep(300)\n"
+        f"sys.path.append({str(pathlib.Path(rounds.__file__).parent)!r})\n"
+        "import worker_protocol\n"
+        "def make(task):\n"
+        f"    pathlib.Path({str(tmp_path / 'pid')!r}).write_text(str(os.getpid()))\n"
+        "    time.sleep(300)\n"
+        "worker_protocol.serve(make)\n"
     )
     benchmark = subprocess.Popen(
         [
