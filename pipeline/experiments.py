@@ -90,15 +90,6 @@ def cifar10_fast() -> PipelineConfig:
     return _airbench("cifar10_fast", "airbench94", epochs=10)
 
 
-def cifar10_fast_ablation() -> PipelineConfig:
-    """`cifar10_fast`, or the same without one of its tools.
-
-    Run: slimline sweep cifar10_fast_ablation --data ARCHIVE for all, with three seeds each.
-    Expect: not run yet; 33 trainings, each as long as that of `cifar10_fast`.
-    """
-    return dataclasses.replace(cifar10_fast(), name="cifar10_fast_ablation")
-
-
 def cifar10_95() -> PipelineConfig:
     """airbench95, which is wider, with the recipe of `cifar10_fast`, for longer.
 
@@ -472,7 +463,6 @@ EXPERIMENTS: dict[str, Callable[[], PipelineConfig]] = {
     "digits_resnet_20": digits_resnet_20,
     "cifar10_resnet_20": cifar10_resnet_20,
     "cifar10_fast": cifar10_fast,
-    "cifar10_fast_ablation": cifar10_fast_ablation,
     "cifar10_95": cifar10_95,
     "cifar10_inception_v2": cifar10_inception_v2,
     "mnist_resnet_34": mnist_resnet_34,

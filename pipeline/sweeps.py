@@ -71,7 +71,7 @@ FAST_TOOLS: Members = {
     "one_view": {"model.test_time_views": "none"},
 }
 
-# By experiment, whose name the sweep bears.
+# By name, which is that of the experiment where `_EXPERIMENTS` has no other.
 SWEEPS: dict[str, Members] = {
     "cifar10_inception_v2": BATCH_NORM_PAIR,
     "mnist_mlp_bn": BATCH_NORM_PAIR,
@@ -97,6 +97,15 @@ SWEEPS: dict[str, Members] = {
         "cnn_all_tricks",
     ),
 }
+
+
+# No name of an experiment begins another's (`inputs.identity`).
+_EXPERIMENTS = {"cifar10_fast_ablation": "cifar10_fast"}
+
+
+def experiment_of(name: str) -> str:
+    """Name of the experiment that the members of the sweep `name` change."""
+    return _EXPERIMENTS.get(name, name)
 
 
 def find(name: str) -> Members:

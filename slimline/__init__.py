@@ -140,7 +140,9 @@ def sweep(
 
     sweeps.find(name)
     resolved = pipeline_settings.resolve(
-        name, data=None if data is None else os.fspath(data), settings=settings
+        sweeps.experiment_of(name),
+        data=None if data is None else os.fspath(data),
+        settings=settings,
     )
     members = sweeps.configs(name, resolved.config)
     for config in members.values():

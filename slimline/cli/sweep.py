@@ -56,7 +56,7 @@ def command(
         return errors.DONE
     sweeps.find(name)
     resolved = settings.resolve(
-        name,
+        sweeps.experiment_of(name),
         config_file=config_file,
         assignments=assignments,
         data=data,

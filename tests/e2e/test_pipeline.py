@@ -410,6 +410,7 @@ def test_what_is_pushed_is_what_was_checked(house, first) -> None:
         "model_card.md",
         "recorded_outputs.tfrecord.gz",
         "split_rule.json",
+        "test_time_views.json",
         "tf_serving_warmup_requests",
         "training_warnings.json",
     }

@@ -10,7 +10,7 @@ from trainer.nets import registry
 
 
 def base(name):
-    return experiments.find(name)
+    return experiments.find(sweeps.experiment_of(name))
 
 
 @pytest.mark.parametrize("name", sweeps.SWEEPS)

@@ -345,7 +345,9 @@ def test_compile_and_submit(ask, call, kubeflow_api):
     assert any(line.startswith("changed    train.batch_size ") for line in lines)
     # The cache of a cluster of unlike nodes must not meet 'auto'.
     assert "changed    train.precision auto -> float32" in lines
-    assert '"precision": "float32"' in pathlib.Path("digits.yaml").read_text()
+    # Long lines are folded.
+    text = " ".join(pathlib.Path("digits.yaml").read_text().split())
+    assert '"precision": "float32"' in text
     assert lines[-1] == "next       slimline kubeflow submit digits.yaml"
 
     spec, platform = yaml.safe_load_all(pathlib.Path("digits.yaml").read_text())
