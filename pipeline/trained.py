@@ -13,14 +13,16 @@ def in_short(result: Mapping[str, Any]) -> str:
       result: `trainer.history.RESULT_FILE`.
     """
     views = result.get("test_time_views", "none")
-    served = f"; served with test-time views ({views})" if views != "none" else ""
+    if views == "none":
+        return _trained(result)
+    return f"{_trained(result)}; served with test-time views ({views})"
+
+
+def _trained(result: Mapping[str, Any]) -> str:
     best, head_top_1 = result["best"], result.get("head_top_1")
     figure = f"eval top-1 {best['top_1']:.4f}"
     if not result["steps"]:
-        return (
-            f"class layer fitted on features of the frozen {result['net']}: {figure}"
-            f"{served}"
-        )
+        return f"class layer fitted on features of the frozen {result['net']}: {figure}"
     resumed = (
         f" resumed at {result['resumed_at']:,}," if result.get("resumed_at") else ""
     )
@@ -29,8 +31,8 @@ def in_short(result: Mapping[str, Any]) -> str:
         f" ({best['weights']} weights)"
     )
     if head_top_1 is None:
-        return text + served
-    return f"{text}; class layer alone {head_top_1:.4f}{served}"
+        return text
+    return f"{text}; class layer alone {head_top_1:.4f}"
 
 
 def start_in_words(start: Mapping[str, Any]) -> str:

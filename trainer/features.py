@@ -50,9 +50,8 @@ class Cache:
     ) -> pathlib.Path:
         """Where the features of `splits` lie, made where they are new."""
         settings = as_json(config)
-        del settings["model"][
-            "test_time_views"
-        ]  # features are of the images as they are
+        # Features are of the images as they are.
+        del settings["model"]["test_time_views"]
         causes = {
             "preprocessing": settings["preprocessing"],
             "model": settings["model"],

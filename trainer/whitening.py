@@ -40,7 +40,7 @@ def layer_of(config: TrainerConfig) -> Layer | None:
 
     Raises:
       ConfigError: the net does not begin with a convolution, or it has more filters than
-        there are eigenvectors of both signs.
+        whitening gives: two for each number in a patch.
     """
     if not config.model.whitening:
         return None

@@ -191,7 +191,7 @@ class ServedModels:
         self._settle()
 
     def _settle(self) -> None:
-        """Lets go of what nobody needs any more."""
+        """Unloads the versions that are no longer needed."""
         for name, model in list(self._models.items()):
             for version in model.settle():
                 version.state = UNLOADING

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from trainer.augmentation import rectangles
+from trainer.augmentation import rectangles, seeds
 
 # Of the image, at least, and width to height of the rectangle of random erasing.
 ERASED_SHARE = 0.02
@@ -61,7 +61,7 @@ def random_erasing(
         ERASED_ASPECTS,
         (height_px - 1, width_px - 1),
     )
-    drawn = tf.random.stateless_uniform([batch, 1], _fold(seed, 4)) < probability
+    drawn = tf.random.stateless_uniform([batch, 1], seeds.fold(seed, 4)) < probability
     row, column = tf.range(height_px)[None, :], tf.range(width_px)[None, :]
     is_row = (row >= cut.top) & (row < cut.top + cut.height) & cut.is_found & drawn
     is_column = (column >= cut.left) & (column < cut.left + cut.width)
@@ -70,7 +70,7 @@ def random_erasing(
         return tf.where(is_erased, tf.zeros_like(images), images)
     highest = tf.reduce_max(images, axis=[1, 2, 3], keepdims=True)
     lowest = tf.reduce_min(images, axis=[1, 2, 3], keepdims=True)
-    noise = tf.random.stateless_uniform(tf.shape(images), _fold(seed, 5))
+    noise = tf.random.stateless_uniform(tf.shape(images), seeds.fold(seed, 5))
     return tf.where(is_erased, lowest + noise * (highest - lowest), images)
 
 
@@ -78,15 +78,11 @@ def _is_in_span(
     batch: tf.Tensor, length_px: int, span_px: int, seed: tf.Tensor, axis: int
 ) -> tf.Tensor:
     """[batch, length_px], true in a span of `span_px` about a px drawn at random."""
-    axis_seed = _fold(seed, axis)
+    axis_seed = seeds.fold(seed, axis)
     centre = tf.random.stateless_uniform([batch, 1], axis_seed, 0, length_px, tf.int32)
     first = centre - span_px // 2
     place = tf.range(length_px)[None, :]
     return (place >= first) & (place < first + span_px)
-
-
-def _fold(seed: tf.Tensor, place: int) -> tf.Tensor:
-    return tf.random.experimental.stateless_fold_in(seed, place)
 
 
 def _sides(images: tf.Tensor) -> tuple[tf.Tensor, int, int]:

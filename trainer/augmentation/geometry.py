@@ -5,7 +5,7 @@ import math
 import tensorflow as tf
 
 from schema import errors
-from trainer.augmentation import limits, projection, rectangles
+from trainer.augmentation import limits, projection, rectangles, seeds
 
 # Width to height of a random resized crop.
 CROP_ASPECTS = (3 / 4, 4 / 3)
@@ -248,7 +248,7 @@ def _draws(
 ) -> tf.Tensor:
     """A number an image, [batch, 1], uniform in [low, high)."""
     if fold is not None:
-        seed = tf.random.experimental.stateless_fold_in(seed, fold)
+        seed = seeds.fold(seed, fold)
     return tf.random.stateless_uniform([tf.shape(images)[0], 1], seed, low, high, dtype)
 
 

@@ -6,6 +6,8 @@ beginning; the order of the images is random already.
 
 import tensorflow as tf
 
+from trainer.augmentation import seeds
+
 
 def mixup(
     images: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor, alpha: float
@@ -66,7 +68,7 @@ def _is_in_box(
     length_px: int, side: tf.Tensor, seed: tf.Tensor, fold: int
 ) -> tf.Tensor:
     """[batch, length_px], true in a span of the share `side` [batch] about a px at random."""
-    axis_seed = tf.random.experimental.stateless_fold_in(seed, fold)
+    axis_seed = seeds.fold(seed, fold)
     draws = tf.random.stateless_uniform([tf.size(side), 1], axis_seed)
     centre = tf.floor(draws * length_px)
     half = tf.floor(side[:, None] * length_px) / 2

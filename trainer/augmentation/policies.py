@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import numpy as np
 import tensorflow as tf
 
-from trainer.augmentation import operations, projection
+from trainer.augmentation import operations, projection, seeds
 from trainer.augmentation.levels import Levels
 
 STRENGTHS = 31  # the weakest is 0
@@ -64,7 +64,7 @@ def rand_augment(
         lost_bits=4,
     )
     for layer in range(layers):
-        layer_seed = _fold(seed, layer)
+        layer_seed = seeds.fold(seed, layer)
         strengths = tf.fill([tf.shape(images)[0]], magnitude)
         images = _change(images, layer_seed, strengths, ranges, levels, fill)
     return images
@@ -91,7 +91,7 @@ def trivial_augment(
         lost_bits=6,
     )
     strengths = tf.random.stateless_uniform(
-        [tf.shape(images)[0]], _fold(seed, 2), 0, STRENGTHS, tf.int32
+        [tf.shape(images)[0]], seeds.fold(seed, 2), 0, STRENGTHS, tf.int32
     )
     return _change(images, seed, strengths, ranges, levels, fill)
 
@@ -151,9 +151,9 @@ def _change(
     drawn_from = names(images.shape[3], levels)
     batch = tf.shape(images)[:1]
     number = tf.random.stateless_uniform(
-        batch, _fold(seed, 0), 0, len(drawn_from), tf.int32
+        batch, seeds.fold(seed, 0), 0, len(drawn_from), tf.int32
     )
-    is_negative = tf.random.stateless_uniform(batch, _fold(seed, 1)) < 0.5
+    is_negative = tf.random.stateless_uniform(batch, seeds.fold(seed, 1)) < 0.5
     table = np.array([ranges[name].amounts for name in drawn_from], np.float32)
     is_signed = tf.gather([ranges[name].is_signed for name in drawn_from], number)
     amount = tf.gather_nd(table, tf.stack([number, strengths], axis=1))
@@ -215,7 +215,3 @@ def _move(images: tf.Tensor, amounts: Mapping[str, tf.Tensor], fill: str) -> tf.
         ],
         fill_mode="CONSTANT" if fill == "zero" else "NEAREST",
     )
-
-
-def _fold(seed: tf.Tensor, place: int) -> tf.Tensor:
-    return tf.random.experimental.stateless_fold_in(seed, place)

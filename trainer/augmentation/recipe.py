@@ -7,7 +7,15 @@ from typing import Any
 import tensorflow as tf
 
 from trainer import lookup
-from trainer.augmentation import erasing, geometry, levels, light, mixing, policies
+from trainer.augmentation import (
+    erasing,
+    geometry,
+    levels,
+    light,
+    mixing,
+    policies,
+    seeds,
+)
 from trainer.config import TrainerConfig
 
 Augmentation = Callable[..., tf.Tensor]
@@ -122,7 +130,7 @@ def apply(images: tf.Tensor, steps: Sequence[Step], seed: tf.Tensor) -> tf.Tenso
     """
     for place, (name, arguments) in enumerate(steps):
         function = lookup.find_by_name(AUGMENTATIONS, name, "augmentation")
-        images = function(images, _fold(seed, place), **arguments)
+        images = function(images, seeds.fold(seed, place), **arguments)
     return images
 
 
@@ -158,14 +166,14 @@ def augment(
             MIXING[name],
             images,
             tf.one_hot(labels, num_classes),
-            _fold(seed, len(steps)),
+            seeds.fold(seed, len(steps)),
             **arguments,
         )
         for name, arguments in wanted
     ]
     if len(mix) == 1:
         return mix[0]()
-    drawn = tf.random.stateless_uniform([], _fold(seed, len(steps) + 1))
+    drawn = tf.random.stateless_uniform([], seeds.fold(seed, len(steps) + 1))
     return tf.cond(drawn < 1 / len(mix), *mix)
 
 
@@ -174,7 +182,3 @@ def _mixing_of(config: TrainerConfig) -> list[Step]:
     wanted = config.augmentation
     alphas = {"mixup": wanted.mixup_alpha, "cutmix": wanted.cutmix_alpha}
     return [(name, {"alpha": alpha}) for name, alpha in alphas.items() if alpha]
-
-
-def _fold(seed: tf.Tensor, place: int) -> tf.Tensor:
-    return tf.random.experimental.stateless_fold_in(seed, place)

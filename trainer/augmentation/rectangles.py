@@ -5,6 +5,8 @@ import math
 
 import tensorflow as tf
 
+from trainer.augmentation import seeds
+
 TRIES = 10
 
 
@@ -76,5 +78,5 @@ def _place(room_px: tf.Tensor, seed: tf.Tensor, fold: int) -> tf.Tensor:
 def _uniform(
     shape: tf.Tensor, seed: tf.Tensor, fold: int, low: float, high: float
 ) -> tf.Tensor:
-    folded = tf.random.experimental.stateless_fold_in(seed, fold)
+    folded = seeds.fold(seed, fold)
     return tf.random.stateless_uniform(shape, folded, low, high)

@@ -126,7 +126,7 @@ def test_versions_that_come_faster_than_they_load_have_their_turn():
     made = model(newest(6, 7, 8), v6=AVAILABLE, v7=LOADING)
     assert change(made, newest(6, 7, 8), v7=AVAILABLE) == [6]
     assert made.live == 7
-    # What is of no use any more when it is loaded goes at once.
+    # A version that is no longer wanted once it has loaded is unloaded at once.
     made = model(pinned(6, stable=6), v6=AVAILABLE, v8=AVAILABLE)
     assert [version.number for version in made.settle()] == [8]
     assert made.live == 6
