@@ -10,7 +10,7 @@ import tensorflow as tf
 import tensorflow.compat.v1 as v1
 import tf_slim as slim
 
-from trainer import layers
+from trainer import fused, layers
 from trainer.nets import primitives
 from trainer.nets.primitives import Defaults, Settings, Shape, WeightInit, Window
 
@@ -21,9 +21,11 @@ ACTIVATIONS: dict[str, Callable[[tf.Tensor], tf.Tensor] | None] = {
     "sigmoid": tf.nn.sigmoid,
     "hard_sigmoid": layers.hard_sigmoid,
     # tf.nn.silu brings a function of its own into the graph.
-    "swish": lambda inputs: inputs * tf.nn.sigmoid(inputs),
-    "hard_swish": lambda inputs: inputs * layers.hard_sigmoid(inputs),
-    "gelu": tf.nn.gelu,
+    "swish": partial(fused.activation, function=lambda x: x * tf.nn.sigmoid(x)),
+    "hard_swish": partial(
+        fused.activation, function=lambda x: x * layers.hard_sigmoid(x)
+    ),
+    "gelu": partial(fused.activation, function=tf.nn.gelu),
     "tanh": tf.nn.tanh,
     "linear": None,
 }
