@@ -19,6 +19,7 @@ _HEADINGS = {
     "best_step": "best step",
     "eval_top_1": "eval top-1",
     "test_top_1": "test top-1",
+    "test_top_1_one_view": "without views",
     "test_cross_entropy": "test cross-entropy",
     "training_seconds": "training s",
     "note": "note",
@@ -37,6 +38,7 @@ class Row:
       best_step: the update whose weights were taken, by eval.
       eval_top_1: their top-1 on eval; what members may be chosen by.
       test_top_1: top-1 on test.
+      test_top_1_one_view: without the model's test-time views; None where it has none.
       test_cross_entropy: on test, in nats.
       training_seconds: of the training, also where it came from the cache.
       note: why there are no figures; '' for a member that ended well.
@@ -49,6 +51,7 @@ class Row:
     best_step: int | None = None
     eval_top_1: float | None = None
     test_top_1: float | None = None
+    test_top_1_one_view: float | None = None
     test_cross_entropy: float | None = None
     training_seconds: float | None = None
     note: str = ""

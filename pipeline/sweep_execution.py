@@ -88,6 +88,7 @@ def run(
 
 
 def _row(member: str, summary: Summary) -> Row:
+    views = summary.test_time_views
     return Row(
         member=member,
         net=summary.net,
@@ -96,6 +97,7 @@ def _row(member: str, summary: Summary) -> Row:
         best_step=summary.best_step,
         eval_top_1=summary.eval_top_1,
         test_top_1=summary.metrics["top_1"],
+        test_top_1_one_view=views["metrics"]["top_1"] if views else None,
         test_cross_entropy=summary.metrics["cross_entropy"],
         training_seconds=round(summary.training_seconds, 1),
     )

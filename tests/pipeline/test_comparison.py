@@ -9,8 +9,8 @@ from pipeline.comparison import Row
 from trainer import history
 
 ROWS = [
-    Row("one", "resnet_20", 269_722, 40, 20, 0.75, 0.7, 0.9, 12.5),
-    Row("two", "resnet_32", 464_154, 40, 40, 0.8, 0.65, 1.1, 20.0),
+    Row("one", "resnet_20", 269_722, 40, 20, 0.75, 0.7, 0.68, 0.9, 12.5),
+    Row("two", "resnet_32", 464_154, 40, 40, 0.8, 0.65, None, 1.1, 20.0),
     Row("three", "lenet", note="failed: loss became NaN | really"),
 ]
 
@@ -59,7 +59,7 @@ def test_table_for_programs_and_for_people(tmp_path, folders):
     # A sign of the table inside a cell would make another column of it.
     assert len({line.count("|") for line in lines[:5]}) == 1
     assert lines[5:] == ["", "loss 1.3: one 28 steps, two 36 steps (1.3 times)"]
-    assert "| one | resnet_20 | 269,722 | 40 | 20 | 0.7500 | 0.7000 |" in lines[2]
+    assert "| one | resnet_20 | 269,722 | 40 | 20 | 0.7500 | 0.7000 | 0.6800 |" in lines[2]
 
 
 def test_a_picture_of_two_panels_with_a_line_a_member(tmp_path, folders):
