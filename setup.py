@@ -80,7 +80,10 @@ DEVELOPMENT = [
 ]
 
 PACKAGES = [
+    "common",
+    "storage",
     "schema",
+    "pushed_models",
     "components",
     "trainer",
     "data_check",

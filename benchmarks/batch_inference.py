@@ -14,8 +14,8 @@ from collections.abc import Callable, Sequence
 
 import machine
 
-from pipeline import engines
-from schema.errors import SlimlineError
+from common.errors import SlimlineError
+from pipeline.beam import engines
 from serving import local_model
 from serving.batch_inference import listing, running
 

@@ -144,7 +144,7 @@ def _measure(engine: str, workers: int, data: pathlib.Path) -> dict[str, Any]:
     from tfx.types import standard_artifacts
 
     from components.image_example_gen import contracts, executor, reports
-    from pipeline import engines
+    from pipeline.beam import engines
     from pipeline.config import EngineConfig
 
     names = _class_names(data)
@@ -203,7 +203,7 @@ def _await_processes(config: Any) -> None:
     import apache_beam as beam
     from apache_beam.options import pipeline_options
 
-    from pipeline import engines
+    from pipeline.beam import engines
 
     if config.name == LOCAL:
         return

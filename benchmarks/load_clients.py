@@ -21,7 +21,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
-from schema import signatures
+from pushed_models import signatures
 
 REST = 0
 GRPC = 1

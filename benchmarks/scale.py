@@ -176,7 +176,8 @@ def _stage(name: str, folder: pathlib.Path) -> dict[str, Any]:
 
 
 def _component(name: str, folder: pathlib.Path) -> tuple[Any, list[str]]:
-    from pipeline import dag, engines, experiments
+    from pipeline import dag, experiments
+    from pipeline.beam import engines
     from pipeline.config import EngineConfig
     from schema import contract
 

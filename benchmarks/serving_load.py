@@ -49,7 +49,7 @@ class Operations:
     def push(self) -> None:
         """The next weights become a version."""
         from components.model_pusher import publishing
-        from schema import versions
+        from pushed_models import versions
 
         content = len(self.contents) % len(self._sources)
         folder = self._root / versions.SERVING_FOLDER / MODEL
@@ -270,7 +270,7 @@ def _answers(source: pathlib.Path, images: list[bytes]) -> np.ndarray:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import tensorflow as tf
 
-    from schema import signatures
+    from pushed_models import signatures
 
     loaded = tf.saved_model.load(str(source))
     ask = loaded.signatures[signatures.PREDICT_IMAGES]

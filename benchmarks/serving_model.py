@@ -15,7 +15,7 @@ import synthetic
 import tensorflow as tf
 import tensorflow.compat.v1 as v1
 
-from schema import manifest
+from storage import manifest
 from trainer import export, graphs, input_pipeline, warm_up
 from trainer.config import ModelConfig, PreprocessingConfig, TrainConfig, TrainerConfig
 from trainer.nets import registry

@@ -22,8 +22,8 @@ import machine
 import numpy as np
 import rounds
 
-from schema import signatures
-from schema.errors import ConfigError
+from common.errors import ConfigError
+from pushed_models import signatures
 from serving.local_server.loaded_model import LoadedModel, Settings
 from trainer.nets import registry
 

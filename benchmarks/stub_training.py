@@ -17,12 +17,14 @@ from tfx.types import standard_artifacts
 
 from components.image_example_gen import spans
 from components.model_pusher.publishing import publish
-from pipeline import dag, engines, inputs, lineage, runs
+from pipeline import dag, inputs
+from pipeline.beam import engines
 from pipeline.config import PipelineConfig
 from pipeline.observed_runner import ObservedRunner, Outcome
+from pipeline.runs import lineage, runs
 from pipeline.slots import rows
 from pipeline.slots.clock import Clock
-from schema import versions
+from pushed_models import versions
 from trainer.config import as_json, flatten
 
 # Bytes of what a component writes, about those of the digits.

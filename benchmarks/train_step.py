@@ -16,7 +16,7 @@ from typing import Any
 import machine
 import rounds
 
-from schema.errors import ConfigError
+from common.errors import ConfigError
 from trainer import precision
 from trainer.nets import geometry, registry
 from trainer.nets.blocks import NetSpec

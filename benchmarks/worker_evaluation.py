@@ -11,8 +11,9 @@ import apache_beam as beam
 from tfx.types import artifact_utils, standard_artifacts
 
 from components.model_evaluator import analysis, classes, component, gate, verdict
-from pipeline import engines
-from schema import class_names, features
+from pipeline.beam import engines
+from pushed_models import class_names
+from schema import features
 
 
 def main(model: str, examples: str, baseline: str = "") -> None:

@@ -20,7 +20,8 @@ import machine
 import stub_training
 from nightly_clock import NightlyClock
 
-from pipeline import experiments, inputs, retention
+from pipeline import experiments, inputs
+from pipeline.runs import retention
 from pipeline.scheduling import controller, data
 from pipeline.scheduling.cron import Cron
 from pipeline.slots import ledger, rows

@@ -27,14 +27,14 @@ from typing import Any
 import pandas as pd
 from nightly_clock import FIRST, NightlyClock
 
+from common.errors import ConfigError
 from components.model_evaluator import classes, gate, predictions, verdict
 from components.model_pusher.publishing import publish
 from pipeline import evaluation, experiments
 from pipeline.scheduling import controller, data
 from pipeline.scheduling.cron import Cron
 from pipeline.slots import clock, ledger, rows
-from schema import models_config, versions
-from schema.errors import ConfigError
+from pushed_models import models_config, versions
 
 BY_NAME = "name"
 # As an evaluation does that knows classes by their number only: to show that it is found.

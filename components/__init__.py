@@ -1,5 +1,5 @@
 """Our own TFX components, a folder each."""
 
-from schema import onednn
+from common import onednn
 
 onednn.turn_on()

@@ -7,9 +7,10 @@ from typing import Any
 
 from tfx import types
 
-from schema import manifest, mirror, split_rule
-from schema.errors import DataError
-from schema.split_rule import SplitRule
+from common.errors import DataError
+from pushed_models import split_rule
+from pushed_models.split_rule import SplitRule
+from storage import manifest, mirror
 
 # Of artifacts that hold more, the sizes of the files are checked and their digests are not.
 DIGESTED_BYTES = 2**30

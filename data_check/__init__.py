@@ -1,5 +1,5 @@
 """What is wrong with images and labels, found before anyone trains on them."""
 
-from schema import onednn
+from common import onednn
 
 onednn.turn_on()

@@ -3,13 +3,13 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
+from common.errors import ConfigError, DataError
 from components.image_example_gen import inspection, records
 from data_check import appearance, pixels, wrong_labels
 from data_check.findings import Findings, Group, Place, make_group
 from data_check.labelled_images import LabelledImage
 from data_check.wrong_labels import WrongLabel
 from schema import features, images
-from schema.errors import ConfigError, DataError
 
 
 def check(

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from common.errors import DataError
 from components.image_example_gen import inspection, layouts, records
 from schema import features, images
-from schema.errors import DataError
 
 
 class LabelledImage(NamedTuple):

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from common.errors import ConfigError, DataError
 from components.model_evaluator import gate, predictions
-from schema.errors import ConfigError, DataError
 
 
 @dataclasses.dataclass(frozen=True)

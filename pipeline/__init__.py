@@ -1,5 +1,5 @@
 """The DAG, its configuration and its runners; no TensorFlow graph code."""
 
-from schema import onednn
+from common import onednn
 
 onednn.turn_on()

@@ -1,8 +1,8 @@
 """What the settings say about the layout of the data."""
 
+from common.errors import ConfigError
 from components.image_example_gen import grouping, layouts, splits
 from pipeline.config import DataConfig
-from schema.errors import ConfigError
 
 SPLITS = ("train", "eval", "test", "none")
 

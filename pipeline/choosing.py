@@ -3,9 +3,9 @@
 import dataclasses
 import pathlib
 
+from common.errors import ConfigError, DataError
 from components.image_example_gen import spans
 from pipeline import experiments, inputs
-from schema.errors import ConfigError, DataError
 
 OWN_IMAGES = "photos"
 # Layouts that one published data set has -> its name, and the experiment for it.

@@ -23,7 +23,8 @@ from components.model_pusher.component import ModelPusher
 from components.net_trainer.component import NetTrainer
 from pipeline import answers, evaluation, fingerprint, infra
 from pipeline.config import BulkInferenceConfig, InfraConfig, PipelineConfig
-from schema import features, orientation, signatures
+from pushed_models import signatures
+from schema import features, orientation
 from schema.contract import Contract
 from trainer.config import as_json
 from trainer.weights import store
@@ -80,7 +81,7 @@ def create_pipeline(
       config: the experiment.
       contract: schema and labels of its data.
       locations: where it reads and writes.
-      beam_arguments: engine of the Beam jobs (`pipeline.engines`).
+      beam_arguments: engine of the Beam jobs (`pipeline.beam.engines`).
       pipeline_name: [a-z0-9][a-z0-9-]*, under which TFX finds what earlier runs left
         (`inputs.identity`).
       metadata_path: SQLite file of ML Metadata; None where the orchestrator brings its

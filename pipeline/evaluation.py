@@ -3,9 +3,9 @@
 import math
 from collections.abc import Sequence
 
+from common.errors import ConfigError
 from components.model_evaluator import gate
 from pipeline.config import EvaluationConfig
-from schema.errors import ConfigError
 from trainer import lookup
 
 

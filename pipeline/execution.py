@@ -18,17 +18,18 @@ from tfx import types
 from tfx.orchestration import pipeline as tfx_pipeline
 from tfx.types import artifact_utils
 
+from common import run_files
+from common.errors import ConfigError
 from components.baseline_model import component as baseline_model
 from components.example_validator import component as example_validator
 from components.image_example_gen import reports, spans
 from components.model_evaluator import gate, scores
-from pipeline import (
+from pipeline import dag, fingerprint, infra, inputs
+from pipeline.beam import engines
+from pipeline.config import PipelineConfig
+from pipeline.observed_runner import ComponentResult, ObservedRunner, Outcome, Outputs
+from pipeline.runs import (
     curves,
-    dag,
-    engines,
-    fingerprint,
-    infra,
-    inputs,
     lineage,
     model_card,
     partial_runs,
@@ -39,18 +40,10 @@ from pipeline import (
     runs,
     trained,
 )
-from pipeline.config import PipelineConfig
-from pipeline.observed_runner import ComponentResult, ObservedRunner, Outcome, Outputs
-from pipeline.summary import Summary
-from schema import (
-    contract,
-    durable,
-    features,
-    models_config,
-    run_files,
-    versions,
-)
-from schema.errors import ConfigError
+from pipeline.runs.summary import Summary
+from pushed_models import models_config, versions
+from schema import contract, features
+from storage import durable
 from trainer import history, input_pipeline, precision, unfinished, warm_start
 from trainer.config import as_json
 from trainer.weights import store
@@ -502,7 +495,7 @@ def _look_over(
     """Finds out what is odd about the images; a run that has ended does not fail by it."""
     with _forgiving("the images could not be looked over"):
         # Within: a broken installation of what looks is no reason either.
-        from pipeline import data_findings
+        from pipeline.runs import data_findings
 
         data_findings.write(
             run_folder,

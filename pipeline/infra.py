@@ -6,9 +6,9 @@ import shutil
 from collections.abc import Mapping
 from typing import Any
 
+from common.errors import ConfigError
 from components.infra_check import rules
 from pipeline.config import InfraConfig
-from schema.errors import ConfigError
 
 PROCESS = "process"
 TF_SERVING = "tf_serving"

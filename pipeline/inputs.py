@@ -7,11 +7,14 @@ import os
 import pathlib
 import re
 
+from common.errors import ConfigError, DataError
 from components.image_example_gen import fingerprint, spans
-from pipeline import answers, digits, evaluation, infra, runs
+from pipeline import answers, digits, evaluation, infra
 from pipeline.config import PipelineConfig
-from schema import contract, remote, remote_data, versions
-from schema.errors import ConfigError, DataError
+from pipeline.runs import runs
+from pushed_models import versions
+from schema import contract
+from storage import remote, remote_data
 from trainer import (
     head_settings,
     optimizer_settings,

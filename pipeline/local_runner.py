@@ -12,9 +12,10 @@ import pathlib
 
 from tfx.orchestration.local import local_dag_runner
 
-from pipeline import engines, execution, experiments, inputs, settings
-from schema import remote
-from schema.errors import ConfigError
+from common.errors import ConfigError
+from pipeline import execution, experiments, inputs, settings
+from pipeline.beam import engines
+from storage import remote
 
 
 def main() -> None:

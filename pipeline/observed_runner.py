@@ -26,7 +26,7 @@ from tfx.proto.orchestration import pipeline_pb2
 from tfx.types import artifact_utils
 
 from components import artifacts
-from pipeline import earlier_runs, run_contexts, whole_artifacts
+from pipeline.runs import contexts, earlier_runs, whole_artifacts
 
 _PROGRESS = logging.getLogger("slimline.progress")
 
@@ -90,7 +90,7 @@ class ObservedRunner(tfx_runner.IrBasedRunner):
             pipeline,
             {constants.PIPELINE_RUN_ID_PARAMETER_NAME: self._run_id},
         )
-        run_contexts.narrow(pipeline, self._run_id)
+        contexts.narrow(pipeline, self._run_id)
         deployment = runner_utils.extract_local_deployment_config(pipeline)
         connections = deployment.metadata_connection_config
         connection = getattr(connections, connections.WhichOneof("connection_config"))
@@ -146,7 +146,7 @@ class ObservedRunner(tfx_runner.IrBasedRunner):
             done = earlier_runs.executions(
                 handle.store, self._run_id, pipeline.pipeline_info.id
             )
-            run_contexts.associate(handle, self._run_id, done)
+            contexts.associate(handle, self._run_id, done)
             results = {
                 name: ComponentResult(
                     _outputs_of(handle.store, execution), seconds=0.0, is_cached=True
@@ -196,7 +196,7 @@ class ObservedRunner(tfx_runner.IrBasedRunner):
                     for artifact in made:  # of a run that was killed before it could
                         artifacts.publish(artifact)
                     return ComponentResult(outputs, time.monotonic() - start, True)
-            run_contexts.launch_again(node)
+            contexts.launch_again(node)
 
 
 def _outputs_of(store: metadata_store.MetadataStore, execution_id: int) -> Outputs:

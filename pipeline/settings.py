@@ -21,9 +21,9 @@ from typing import Any, get_args, get_origin
 
 import yaml
 
+from common.errors import ConfigError
 from pipeline import experiments
 from pipeline.config import EngineConfig, PipelineConfig
-from schema.errors import ConfigError
 from trainer.config import as_json, flatten, from_json, known_keys
 from trainer.lookup import nearest
 from trainer.weights import store

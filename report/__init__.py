@@ -1,5 +1,5 @@
 """Pages about runs: HTML files that need nothing else."""
 
-from schema import onednn
+from common import onednn
 
 onednn.turn_on()

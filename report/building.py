@@ -7,6 +7,8 @@ from typing import Any
 import markupsafe
 import pandas as pd
 
+from common import run_files
+from common.errors import SlimlineError
 from report import (
     confusion,
     dataset,
@@ -20,8 +22,8 @@ from report import (
     training,
 )
 from report.run_data import RunData
-from schema import durable, features, run_files
-from schema.errors import SlimlineError
+from schema import features
+from storage import durable
 from trainer.augmentation import preview, recipe
 from trainer.config import TrainerConfig, from_json, known_keys
 

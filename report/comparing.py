@@ -8,7 +8,7 @@ from typing import Any
 import markupsafe
 
 from report import drawing, page, wording
-from schema import durable
+from storage import durable
 from trainer import history
 
 PAGE = "comparison.html.jinja"

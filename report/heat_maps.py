@@ -8,10 +8,10 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
+from common import run_files
+from common.errors import SlimlineError
 from report import thumbnails
 from report.run_data import RunData
-from schema import run_files
-from schema.errors import SlimlineError
 from trainer import explaining
 
 # Red, green and blue from no evidence to most, at equal distances: matplotlib's `plasma`,

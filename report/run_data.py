@@ -9,13 +9,14 @@ from typing import Any
 import pandas as pd
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 
+from common import run_files
+from common.errors import ConfigError
 from components.image_example_gen import reports
 from components.infra_check import rules
 from components.model_evaluator import gate, predictions
 from report import run_settings
 from report.run_settings import Setting
-from schema import features, run_files
-from schema.errors import ConfigError
+from schema import features
 
 # As TFX's ExampleValidator names it, whose module takes ten seconds to load.
 ANOMALIES_FILE = "SchemaDiff.pb"
@@ -33,7 +34,7 @@ class RunData:
 
     Attributes:
       folder: of the run.
-      summary: as `pipeline.summary.Summary`, with `finished` and `artifacts`.
+      summary: as `pipeline.runs.summary.Summary`, with `finished` and `artifacts`.
       settings: all of them, sorted.
       verdict: of the evaluation, or None where it is gone.
       table: of predictions (`components.model_evaluator.predictions`), or None.

@@ -5,7 +5,7 @@ import json
 import pathlib
 from typing import Any
 
-from schema import run_files
+from common import run_files
 from trainer.config import flatten
 
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from common import run_files
 from report import drawing, thumbnails
 from report.run_data import RunData
-from schema import run_files
 from trainer import history
 
 _CURVE_KINDS = {"ema": "first", "raw": "second"}

@@ -1,5 +1,5 @@
-"""The contract of the data: feature names, errors, and the schema of each data set."""
+"""The data contract: feature names, valid images, and the schema of each data set."""
 
-from schema import onednn
+from common import onednn
 
 onednn.turn_on()

@@ -12,8 +12,9 @@ import pathlib
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
-from schema import durable, features, spelling
-from schema.errors import ConfigError, DataError
+from common.errors import ConfigError, DataError
+from schema import features, spelling
+from storage import durable
 
 ROOT = pathlib.Path(__file__).parent
 SCHEMA_FILE = "schema.pbtxt"

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from schema.errors import DataError
+from common.errors import DataError
 
 MAX_NAMED = 3
 

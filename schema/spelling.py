@@ -4,7 +4,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-from schema.errors import DataError
+from common.errors import DataError
 
 # Letters that look like Latin ones, with those they look like.
 _LIKE_LATIN = str.maketrans(

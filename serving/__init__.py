@@ -1,5 +1,5 @@
 """Pushed models: how they are found, loaded and asked."""
 
-from schema import onednn
+from common import onednn
 
 onednn.turn_on()

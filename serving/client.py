@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import tenacity
 
-from schema.errors import ConfigError, SlimlineError
+from common.errors import ConfigError, SlimlineError
 from serving import (
     encoding,
     model_spec,

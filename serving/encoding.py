@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from common.errors import DataError
 from schema import file_tree, images
-from schema.errors import DataError
 
 
 def encode(image: Any, name: str, *, is_decoded: bool = True) -> bytes:

@@ -8,7 +8,7 @@ import grpc
 import numpy as np
 from google.protobuf import json_format
 
-from schema import signatures
+from pushed_models import signatures
 from serving import refusals, server_answers, wire_messages
 from serving.model_spec import ModelSpec
 from serving.refusals import Refused

@@ -5,8 +5,8 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-from schema import class_names, models_config, signatures, versions
-from schema.errors import ConfigError
+from common.errors import ConfigError
+from pushed_models import class_names, models_config, signatures, versions
 from serving import encoding, prediction
 from serving.prediction import Prediction
 

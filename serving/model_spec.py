@@ -3,7 +3,7 @@
 import dataclasses
 import re
 
-from schema.errors import ConfigError
+from common.errors import ConfigError
 
 # '/' and ':' would end the name in a path of the REST interface.
 _SPEC = re.compile(

@@ -11,19 +11,12 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 
-from schema import (
-    durable,
-    manifest,
-    mirror,
-    mirrored_models,
-    models_config,
-    version_history,
-    versions,
-)
-from schema.errors import ConfigError
-from schema.models_config import CANARY, STABLE, Entry
-from schema.version_history import Row
+from common.errors import ConfigError
+from pushed_models import mirrored_models, models_config, version_history, versions
+from pushed_models.models_config import CANARY, STABLE, Entry
+from pushed_models.version_history import Row
 from serving import notebook_html
+from storage import durable, manifest, mirror
 
 # States of a version; what servers do not load is kept.
 SERVED = "served"

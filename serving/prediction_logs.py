@@ -16,9 +16,11 @@ from tensorflow_serving.apis import (
     prediction_log_pb2,
 )
 
-from schema import durable, features, image_names, signatures
-from schema.errors import ConfigError, DataError
+from common.errors import ConfigError, DataError
+from pushed_models import signatures
+from schema import features, image_names
 from serving.batch_inference import rows
+from storage import durable
 
 # Key, (label, score) best first, and what answered.
 Answer = tuple[str, list[tuple[str, float]], str]

@@ -2,7 +2,7 @@
 
 import re
 
-from schema.errors import ConfigError, ServerError, SlimlineError
+from common.errors import ConfigError, ServerError, SlimlineError
 from serving.model_spec import ModelSpec
 from serving.server_address import Address
 

@@ -14,7 +14,7 @@ import numpy as np
 import urllib3
 from urllib3 import exceptions
 
-from schema import signatures
+from pushed_models import signatures
 from serving import refusals, server_answers
 from serving.model_spec import ModelSpec
 from serving.refusals import Refused

@@ -3,7 +3,7 @@
 import dataclasses
 import urllib.parse
 
-from schema.errors import ConfigError
+from common.errors import ConfigError
 
 REST = "rest"
 GRPC = "grpc"

@@ -23,7 +23,7 @@ from slimline.run_result import Run, Sweep
 if TYPE_CHECKING:
     import pandas as pd
 
-    from pipeline.run_comparison import Comparison
+    from pipeline.runs.comparison import Comparison
     from serving.batch_inference.running import Result
     from serving.client import Client
     from serving.local_model import LocalModel
@@ -92,8 +92,10 @@ def run(
     Raises:
       ConfigError, DataError, TrainError: what the caller can mend.
     """
-    from pipeline import engines, inputs, pushed, runs
+    from pipeline import inputs
     from pipeline import settings as pipeline_settings
+    from pipeline.beam import engines
+    from pipeline.runs import pushed, runs
     from slimline import notebook, session
 
     resolved = pipeline_settings.resolve(
@@ -134,8 +136,11 @@ def sweep(
     Raises:
       ConfigError, DataError: what the caller can mend.
     """
-    from pipeline import engines, inputs, runs, sweeps
+    from pipeline import inputs
     from pipeline import settings as pipeline_settings
+    from pipeline.beam import engines
+    from pipeline.runs import runs
+    from pipeline.sweeps import sweeps
     from slimline import notebook, session
 
     sweeps.find(name)
@@ -175,7 +180,7 @@ def compare(
     from slimline import notebook
 
     with notebook.without_noise():
-        from pipeline import run_comparison
+        from pipeline.runs import comparison as run_comparison
 
         return run_comparison.compare(
             roots.local(root), [_wanted(each) for each in wanted]
@@ -296,7 +301,7 @@ def load(
     Raises:
       ConfigError: there is no such model.
     """
-    from pipeline import runs
+    from pipeline.runs import runs
     from serving import local_model
     from slimline import notebook
 
@@ -374,7 +379,7 @@ def predict(
       model: 'cifar10' (newest version), 'cifar10@6', or the folder of a SavedModel; None
         for the only model under `root`.
       top: how many classes to give an image, at most all.
-      engine: where the Beam job runs, one of `pipeline.engines.ENGINES`.
+      engine: where the Beam job runs, one of `pipeline.beam.engines.ENGINES`.
       engine_options: its options by name, as {"workers": 4}.
       root: folder of the runs.
       replaces: an existing output, or what was broken off there, may go.
@@ -382,7 +387,8 @@ def predict(
     Raises:
       ConfigError, DataError: what the caller can mend.
     """
-    from pipeline import engines, experiments, settings
+    from pipeline import experiments, settings
+    from pipeline.beam import engines
     from serving import local_model
     from serving.batch_inference import running
 
@@ -423,7 +429,7 @@ def models(name: str, root: str | os.PathLike[str] = "runs") -> "PushedModel":
 
 
 def _wanted(run: Run | str | os.PathLike[str]) -> str | pathlib.Path:
-    """A run as `pipeline.runs.find` takes it."""
+    """A run as `pipeline.runs.runs.find` takes it."""
     if isinstance(run, Run):
         return run.folder
     return run if isinstance(run, str) else pathlib.Path(run)

@@ -103,7 +103,7 @@ def look_for_faults(
       watch: sees each image on its way, to show progress.
     """
     from data_check import checking, labelled_images
-    from pipeline import runs
+    from pipeline.runs import runs
 
     evaluation_uri = None
     if run is not None:

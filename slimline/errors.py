@@ -1,6 +1,6 @@
 """Errors that a user can mend, and the exit code of each."""
 
-from schema.errors import (
+from common.errors import (
     ConfigError,
     DataError,
     GateError,

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from pipeline import parts, runs
+from pipeline.runs import parts, runs
 from slimline import capture, session
 
 REDRAW_SECONDS = 0.25

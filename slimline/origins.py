@@ -4,10 +4,10 @@ import dataclasses
 import pathlib
 from typing import TYPE_CHECKING
 
-from pipeline import runs
+from pipeline.runs import runs
 
 if TYPE_CHECKING:
-    from pipeline.lineage import Step
+    from pipeline.runs.lineage import Step
 
 _WIDTH = 10
 
@@ -41,7 +41,7 @@ def of_target(root: pathlib.Path, target: str | pathlib.Path) -> Lineage:
     Raises:
       ConfigError: there is no such target, or nothing is known of it.
     """
-    from pipeline import model_card
+    from pipeline.runs import model_card
 
     title, steps = _find(root, target)
     return Lineage(title, steps, tuple(map(model_card.sentence, steps)))
@@ -50,7 +50,7 @@ def of_target(root: pathlib.Path, target: str | pathlib.Path) -> Lineage:
 def _find(
     root: pathlib.Path, target: str | pathlib.Path
 ) -> "tuple[str, tuple[Step, ...]]":
-    from pipeline import lineage
+    from pipeline.runs import lineage
     from serving import local_model
 
     is_run = isinstance(target, pathlib.Path) and runs.is_run(target)

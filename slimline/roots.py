@@ -3,7 +3,7 @@
 import os
 import pathlib
 
-from schema import mirror
+from storage import mirror
 
 
 def local(root: str | os.PathLike[str]) -> pathlib.Path:
@@ -14,6 +14,6 @@ def local(root: str | os.PathLike[str]) -> pathlib.Path:
     """
     if not mirror.concerns(root):
         return pathlib.Path(root)
-    from pipeline import remote_roots
+    from pipeline.runs import remote_roots
 
     return remote_roots.local(root)

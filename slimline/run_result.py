@@ -4,12 +4,12 @@ import dataclasses
 import pathlib
 from typing import TYPE_CHECKING
 
-from schema import run_files
-from schema.errors import ConfigError
+from common import run_files
+from common.errors import ConfigError
 
 if TYPE_CHECKING:
-    from pipeline.comparison import Row
-    from pipeline.summary import Summary
+    from pipeline.runs.summary import Summary
+    from pipeline.sweeps.comparison import Row
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Sweep:
     @property
     def table(self) -> pathlib.Path:
         """The rows as CSV."""
-        from pipeline import comparison
+        from pipeline.sweeps import comparison
 
         return self.folder / comparison.TABLE_FILE
 

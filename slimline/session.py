@@ -10,14 +10,15 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from pipeline import engines, parts, remote_roots, runs
+from pipeline.beam import engines
+from pipeline.runs import parts, remote_roots, runs
 from pipeline.settings import Resolved
 from slimline import errors
 
 if TYPE_CHECKING:
-    from pipeline.comparison import Row
     from pipeline.config import PipelineConfig
-    from pipeline.summary import Summary
+    from pipeline.runs.summary import Summary
+    from pipeline.sweeps.comparison import Row
 
 Listener = Callable[[str, Mapping[str, Any]], None]
 PROGRESS_LOGGER = "slimline.progress"
@@ -104,7 +105,7 @@ def execute_sweep(
       SlimlineError: what the user can mend, also where a framework wrapped it.
     """
     with _prepared(resolved, folder, listener, logs_everything):
-        from pipeline import sweep_execution
+        from pipeline.sweeps import execution as sweep_execution
 
         return sweep_execution.run(
             members,

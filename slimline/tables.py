@@ -4,9 +4,10 @@ import inspect
 import pathlib
 from typing import Any
 
-from pipeline import experiments, parts, runs, settings
+from common.errors import ConfigError
+from pipeline import experiments, settings
 from pipeline.config import PipelineConfig
-from schema.errors import ConfigError
+from pipeline.runs import parts, runs
 from trainer.config import known_keys
 from trainer.nets import geometry, registry
 from trainer.nets.blocks import NetSpec

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from components.model_evaluator import gate
-from pipeline import runs
+from pipeline.runs import runs
 
 REFUSED = "was refused by the gate"
 _KEPT, _BROKEN = "✓", "✗"
@@ -18,7 +18,7 @@ class Verdict:
 
     Attributes:
       folder: of the run.
-      summary: as `pipeline.summary.Summary`, as JSON gives it.
+      summary: as `pipeline.runs.summary.Summary`, as JSON gives it.
     """
 
     folder: pathlib.Path

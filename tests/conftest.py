@@ -463,7 +463,7 @@ def object_store(object_store_address, monkeypatch, tmp_path_factory) -> str:
 
     The state of slimline is in a folder of its own, as on a new machine.
     """
-    from schema import mirror, remote_data
+    from storage import mirror, remote_data
 
     for name in [*os.environ]:
         if name.startswith("AWS_"):
@@ -480,7 +480,7 @@ def object_store(object_store_address, monkeypatch, tmp_path_factory) -> str:
 @pytest.fixture
 def new_machine(object_store, monkeypatch, tmp_path_factory):
     """Function that takes what this machine has of object stores out of sight."""
-    from schema import mirror, remote_data
+    from storage import mirror, remote_data
 
     def forget() -> None:
         monkeypatch.setenv(mirror.STATE_VARIABLE, str(tmp_path_factory.mktemp("state")))

@@ -8,9 +8,10 @@ import shlex
 import click
 import pytest
 
-from pipeline import choosing, remote_roots, settings
-from schema import remote_data
+from pipeline import choosing, settings
+from pipeline.runs import remote_roots
 from slimline.cli import main
+from storage import remote_data
 
 PROJECT = pathlib.Path(__file__).parents[1]
 DOCUMENTS = sorted([*PROJECT.glob("*.md"), *PROJECT.glob("docs/**/*.md")])

@@ -317,7 +317,7 @@ def test_the_environment_runs_components(built: Built, tmp_path: pathlib.Path) -
     # Compiled when it was installed: the image's user may not write there.
     assert list((built.app / "pipeline" / "__pycache__").glob("dag.*.pyc"))
 
-    help_text = ask(built, tmp_path, "-m", "pipeline.kubeflow_entrypoint", "--help")
+    help_text = ask(built, tmp_path, "-m", "pipeline.kubeflow.entrypoint", "--help")
     assert "--json_serialized_invocation_args" in help_text
     spec = tmp_path / "spec.yaml"
     ask(

@@ -7,23 +7,29 @@ import pathlib
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
+BASE = {"common", "storage", "schema", "pushed_models"}
 MAY_IMPORT = {
-    "schema": set(),
-    "components": {"schema"},
-    "trainer": {"schema"},
-    "serving": {"schema"},
-    "data_check": {"schema", "components"},
-    "report": {"schema", "components", "trainer"},
-    "pipeline": {"schema", "components", "trainer", "data_check", "report"},
-    "slimline": {
-        "schema",
-        "components",
-        "trainer",
-        "data_check",
-        "report",
-        "pipeline",
-        "serving",
-    },
+    "common": set(),
+    "storage": {"common"},
+    "schema": {"common", "storage"},
+    "pushed_models": {"common", "storage", "schema"},
+    "components": BASE,
+    "trainer": BASE,
+    "serving": BASE,
+    "data_check": BASE | {"components"},
+    "report": BASE | {"components", "trainer"},
+    "pipeline": BASE | {"components", "trainer", "data_check", "report"},
+    "slimline": BASE
+    | {"components", "trainer", "data_check", "report", "pipeline", "serving"},
+}
+# Which rooms of `pipeline` a room of it may import; the modules beside them are free to all.
+ROOMS = {
+    "beam": set(),
+    "slots": set(),
+    "runs": set(),
+    "sweeps": {"runs"},
+    "scheduling": {"runs", "slots"},
+    "kubeflow": {"beam", "slots"},
 }
 
 
@@ -44,6 +50,29 @@ def test_imports_go_one_way(package: str) -> None:
     for file in files:
         foreign = imported_packages(file) - MAY_IMPORT[package] - {package}
         assert not foreign, f"{file.relative_to(ROOT)} imports {sorted(foreign)}"
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_rooms_of_the_pipeline_import_one_way(room: str) -> None:
+    folder = ROOT / "pipeline" / room
+    files = sorted(folder.glob("*.py"))
+    assert len(files) > 2, "a room has more than one module"
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom):
+                imported = {f"{node.module}.{alias.name}" for alias in node.names}
+                rooms = {
+                    name.split(".")[1]
+                    for name in imported
+                    if name.startswith("pipeline.")
+                }
+                foreign = rooms & ROOMS.keys() - ROOMS[room] - {room}
+                assert not foreign, f"{file.relative_to(ROOT)} imports {foreign}"
+
+
+def test_every_room_of_the_pipeline_has_its_rule() -> None:
+    found = {path.parent.name for path in ROOT.glob("pipeline/*/__init__.py")}
+    assert found == ROOMS.keys()
 
 
 def test_every_package_has_its_rule() -> None:

@@ -1,5 +1,5 @@
 """All that runs inside Transform and Trainer."""
 
-from schema import onednn
+from common import onednn
 
 onednn.turn_on()

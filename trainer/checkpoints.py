@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from schema import durable
-from schema.errors import TrainError
+from common.errors import TrainError
+from storage import durable
 
 _LOGGER = logging.getLogger("slimline.train")
 # There while the first checkpoint is written: data files without a record mean no loss then.

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from schema import class_names
-from schema.errors import ConfigError
+from common.errors import ConfigError
+from pushed_models import class_names
 from trainer import checkpoints
 from trainer.nets import builder
 from trainer.weights import tf_checkpoint

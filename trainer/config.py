@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import pydantic
 from pydantic import Field
 
-from schema.errors import ConfigError
+from common.errors import ConfigError
 from trainer import lookup
 
 Config = TypeVar("Config")

@@ -22,8 +22,8 @@ from typing import Annotated, Any
 import yaml
 from pydantic import Field
 
-from schema import durable
-from schema.errors import ConfigError
+from common.errors import ConfigError
+from storage import durable
 from trainer import history
 from trainer.config import from_json, setting
 from trainer.rates import RateState

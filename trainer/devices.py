@@ -6,7 +6,7 @@ from typing import Any
 import tensorflow as tf
 import tensorflow.compat.v1 as v1
 
-from schema.errors import ConfigError
+from common.errors import ConfigError
 from trainer import plan
 from trainer.config import TrainConfig
 

@@ -9,8 +9,8 @@ import numpy as np
 import tensorflow as tf
 import tensorflow.compat.v1 as v1
 
-from schema import class_names, signatures
-from schema.errors import ConfigError
+from common.errors import ConfigError
+from pushed_models import class_names, signatures
 
 # Bounds the memory of a call; gradients keep the maps of a whole batch.
 BATCH_SIZE = 32

@@ -8,8 +8,7 @@ import tensorflow as tf
 import tensorflow.compat.v1 as v1
 import tensorflow_transform as tft
 
-from schema import features
-from schema.signatures import (
+from pushed_models.signatures import (
     CLASS_WEIGHTS,
     CLASSES,
     CLASSIFY,
@@ -25,6 +24,7 @@ from schema.signatures import (
     SERVING_DEFAULT,
     VIEWS_COMPARED,
 )
+from schema import features
 from trainer import graphs, input_pipeline, preprocessing, test_time
 from trainer.augmentation import geometry
 from trainer.config import TrainerConfig
@@ -55,7 +55,7 @@ def export(
 
     Some tensors of no signature have fixed names, so that `trainer.explaining` finds them:
     `seen_images`, `logits` and, where the net has them, `last_maps` and `class_weights`
-    (`schema.signatures`). A request never computes `seen_images`.
+    (`pushed_models.signatures`). A request never computes `seen_images`.
 
     Args:
       folder: where to write; must not exist.

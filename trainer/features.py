@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow.compat.v1 as v1
 
-from schema import durable
+from storage import durable
 from trainer import graphs
 from trainer.config import TrainerConfig, as_json
 from trainer.head import Examples

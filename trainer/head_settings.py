@@ -1,6 +1,6 @@
 """Which trainings fit the class layer alone. No TensorFlow: settings are checked with it."""
 
-from schema.errors import ConfigError
+from common.errors import ConfigError
 from trainer.config import AugmentationConfig, TrainConfig, TrainerConfig
 
 CLASS_LAYER = "logits"

@@ -8,7 +8,7 @@ import pathlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from schema import durable
+from storage import durable
 
 HISTORY_FILE = "history.csv"
 LOSSES_FILE = "losses.csv"

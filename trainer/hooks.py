@@ -13,7 +13,7 @@ from typing import Any
 import tensorflow as tf
 import tensorflow.compat.v1 as v1
 
-from schema.errors import TrainError
+from common.errors import TrainError
 from trainer import checkpoints, graphs, history
 from trainer.config import TrainConfig
 from trainer.control import Control

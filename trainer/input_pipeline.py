@@ -16,8 +16,8 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
+from common.errors import DataError, TrainError
 from schema import example_labels, features
-from schema.errors import DataError, TrainError
 from trainer import sampling
 from trainer.augmentation import alternation, recipe
 from trainer.config import TrainerConfig

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from itertools import takewhile
 from typing import TypeVar
 
-from schema import errors
+from common import errors
 
 Entry = TypeVar("Entry")
 NEAR = 0.6  # share of letters in common from which on a name is worth suggesting

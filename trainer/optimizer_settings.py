@@ -1,6 +1,6 @@
 """Settings of the optimizer that no training could do, found before it. No TensorFlow."""
 
-from schema.errors import ConfigError
+from common.errors import ConfigError
 from trainer.config import TrainerConfig
 from trainer.nets import geometry, variants
 

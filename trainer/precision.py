@@ -14,7 +14,7 @@ from typing import Any
 import tensorflow.compat.v1 as v1
 from tensorflow.core.protobuf import rewriter_config_pb2
 
-from schema.errors import ConfigError
+from common.errors import ConfigError
 from trainer import devices
 from trainer.config import TrainerConfig
 from trainer.nets import geometry, variants

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from schema import features, signatures
+from pushed_models import signatures
+from schema import features
 from trainer import input_pipeline
 from trainer.config import TrainerConfig
 from trainer.evaluation import EvalSession

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from schema.errors import ConfigError
+from common.errors import ConfigError
 from trainer.config import TrainConfig
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from schema.errors import ConfigError
+from common.errors import ConfigError
 from trainer.config import ScheduleConfig
 
 Rates = np.ndarray

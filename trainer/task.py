@@ -14,9 +14,11 @@ import numpy as np
 import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
 
-from schema import contract, durable, example_counts, manifest, signatures
-from schema.errors import ConfigError
+from common.errors import ConfigError
+from pushed_models import signatures
+from schema import contract, example_counts
 from schema.features import EVAL, TRAIN
+from storage import durable, manifest
 from trainer import (
     export,
     features,

@@ -10,8 +10,8 @@ import numpy as np
 import tensorflow as tf
 import tensorflow.compat.v1 as v1
 
-from schema import onednn
-from schema.errors import TrainError
+from common import onednn
+from common.errors import TrainError
 from trainer import (
     checkpoints,
     detector,

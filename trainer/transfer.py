@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from schema import durable, manifest, signatures
+from pushed_models import signatures
+from storage import durable, manifest
 from trainer import (
     checkpoints,
     class_rows,

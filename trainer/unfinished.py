@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Mapping
 from typing import Any
 
-from schema import durable
+from storage import durable
 
 _LOGGER = logging.getLogger("slimline.train")
 _PROGRESS = logging.getLogger("slimline.progress")

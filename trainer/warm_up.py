@@ -12,7 +12,9 @@ from collections.abc import Iterator, Sequence
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
-from schema import features, manifest, signatures
+from pushed_models import signatures
+from schema import features
+from storage import manifest
 
 # Another size is another shape to prepare; above `max_batch_size` of a server's batching
 # file a request is refused, so the larger one stays small.

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from schema.errors import ConfigError
+from common.errors import ConfigError
 from trainer.config import TrainerConfig
 from trainer.nets import variants
 from trainer.nets.blocks import Conv, named

@@ -17,9 +17,10 @@ from tfx.orchestration.data_types import RuntimeParameter
 from tfx.types import artifact_utils, component_spec, standard_artifacts
 from tfx.utils import path_utils
 
+from common.errors import DataError
 from components import artifacts
-from schema import manifest, mirrored_models, models_config
-from schema.errors import DataError
+from pushed_models import mirrored_models, models_config
+from storage import manifest
 
 MODEL_KEY = "model"
 BASELINE_KEY = "baseline_model"

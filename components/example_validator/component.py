@@ -27,10 +27,12 @@ from tfx.types import (
     standard_component_specs,
 )
 
+from common.errors import DataError
 from components import artifacts
 from components.example_validator import distances, profile
-from schema import class_names, contract, data_profile, durable, features, models_config
-from schema.errors import DataError
+from pushed_models import class_names, data_profile, models_config
+from schema import contract, features
+from storage import durable
 
 MAX_NAMED = 5
 EXAMPLES_KEY = "examples"

@@ -3,10 +3,11 @@
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
+from common.errors import ConfigError, DataError
 from components.image_example_gen import splits
 from components.image_example_gen.layouts import layout
-from schema import class_names, contract, features, spelling
-from schema.errors import ConfigError, DataError
+from pushed_models import class_names
+from schema import contract, features, spelling
 
 if TYPE_CHECKING:
     # Takes seconds to load; a look before a run does without it.

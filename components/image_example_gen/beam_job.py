@@ -13,6 +13,7 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 
+from common.errors import DataError, SlimlineError
 from components.image_example_gen import (
     acceptance,
     examples,
@@ -27,7 +28,6 @@ from components.image_example_gen import (
 )
 from components.image_example_gen import index as indices
 from components.image_example_gen.records import ImageFile, PixelBatch
-from schema.errors import DataError, SlimlineError
 
 # Of what goes to a worker at once.
 BATCH_IMAGES = 200

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
+from common.errors import DataError
 from schema import features
 from schema.contract import Contract
-from schema.errors import DataError
 
 MAX_NAMED = 5
 # Unicode: control, surrogate, line separator, paragraph separator.

@@ -13,6 +13,7 @@ from tfx.dsl.io import fileio
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
+from common.errors import ConfigError
 from components import artifacts
 from components.image_example_gen import (
     acceptance,
@@ -25,9 +26,8 @@ from components.image_example_gen import (
     uris,
     windows,
 )
+from pushed_models.split_rule import SplitRule
 from schema import contract, features
-from schema.errors import ConfigError
-from schema.split_rule import SplitRule
 
 CONTRACT_KEY = "contract"
 EXAMPLES_KEY = "examples"

@@ -5,10 +5,10 @@ import os
 import pathlib
 from typing import cast
 
+from common.errors import DataError
 from components.image_example_gen.sources import opening
 from components.image_example_gen.sources.folder import FolderSource
 from schema import image_names
-from schema.errors import DataError
 
 _CHUNK_BYTES = 1 << 20
 

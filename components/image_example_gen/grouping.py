@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import re
 
-from schema.errors import ConfigError
+from common.errors import ConfigError
 
 COLUMN, PATH, LOOKS = "column", "path", "looks"
 EXPECTED = (

@@ -5,6 +5,7 @@ import pathlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 
+from common.errors import DataError
 from components.image_example_gen import (
     contracts,
     layouts,
@@ -15,7 +16,6 @@ from components.image_example_gen import (
 )
 from schema import features, images, spelling
 from schema.contract import Contract
-from schema.errors import DataError
 
 MIN_CLASSES = 2
 # Where the data set itself has no splits, all images are listed under this name.

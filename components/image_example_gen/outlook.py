@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 from components.image_example_gen import contracts, splits
-from schema import class_names, features
+from pushed_models import class_names
+from schema import features
 
 MAX_UNREADABLE = 0.01  # the default of data.max_unreadable_share
 

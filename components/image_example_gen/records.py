@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from common.errors import DataError
 from schema import features, images
-from schema.errors import DataError
 
 BATCH_IMAGES = 1000
 

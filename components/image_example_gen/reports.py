@@ -7,7 +7,7 @@ from typing import Any
 
 from components.image_example_gen import records, splits, uris, windows
 from components.image_example_gen.index import Index
-from schema.split_rule import SplitRule
+from pushed_models.split_rule import SplitRule
 
 SUMMARY_FILE = "summary.json"
 QUARANTINE_FILE = "quarantine.jsonl"

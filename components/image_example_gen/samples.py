@@ -5,9 +5,9 @@ import random
 from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
+from common.errors import DataError
 from components.image_example_gen import layouts, records
 from schema import images
-from schema.errors import DataError
 
 
 class Sample(NamedTuple):

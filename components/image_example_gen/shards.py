@@ -7,12 +7,12 @@ import numpy as np
 import tensorflow as tf
 from tfx.dsl.io import fileio
 
+from common.errors import DataError
 from components.image_example_gen import examples, splits, spool, steps, uris
 from components.image_example_gen.index import PLACE
 from components.image_example_gen.sources import limits
 from components.image_example_gen.sources.source import MemberTooLarge
 from schema import example_labels, features
-from schema.errors import DataError
 
 SHARD_PATTERN = "data_tfrecord-{:05d}-of-{:05d}.gz"
 # Of the images in a file.

@@ -14,7 +14,7 @@ import pathlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from schema.errors import ConfigError, DataError
+from common.errors import ConfigError, DataError
 
 NEWEST = -1
 MAX_NAMED = 6

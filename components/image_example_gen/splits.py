@@ -22,11 +22,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from common.errors import DataError
 from components.image_example_gen import gathered, looks, stand_ins
 from components.image_example_gen.gathered import DIGEST_BYTES
 from components.image_example_gen.stand_ins import EVAL, TEST, TRAIN
-from schema import class_names, features
-from schema.errors import DataError
+from pushed_models import class_names
+from schema import features
 
 # Smaller classes than this give nothing to a cut split, else training would lose them.
 MIN_IMAGES_TO_CUT = 3

@@ -6,8 +6,8 @@ import json
 
 import apache_beam as beam
 
+from common.errors import ConfigError, DataError, SlimlineError
 from components.image_example_gen import uris, windows
-from schema.errors import ConfigError, DataError, SlimlineError
 
 
 @dataclasses.dataclass(frozen=True)

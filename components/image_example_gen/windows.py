@@ -4,9 +4,9 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from common.errors import DataError
 from components.image_example_gen import grouping, layouts, records
 from components.image_example_gen.spans import DataSet
-from schema.errors import DataError
 
 Found = records.PixelBatch | records.ImageFile | records.Unreadable | records.Ignored
 

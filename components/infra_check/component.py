@@ -17,7 +17,9 @@ from tfx.utils import path_utils
 
 from components import artifacts
 from components.infra_check import fresh_process, rules
-from schema import contract, durable, recorded, signatures
+from pushed_models import recorded, signatures
+from schema import contract
+from storage import durable
 
 MODEL_KEY = "model"
 MODEL_RUN_KEY = "model_run"
@@ -107,7 +109,7 @@ def check(
       limits: what the model must keep.
 
     Returns:
-      `is_blessed`; `rules`, as `schema.rule.Rule`; their `sentences`; `refusals`, those that
+      `is_blessed`; `rules`, as `common.rule.Rule`; their `sentences`; `refusals`, those that
       speak against the model; and the figures: `load_seconds`, `latency_ms` {p50, p99,
       calls}, `plain_latency_ms` the same without test-time views, `peak_memory_bytes`,
       `size_bytes`, `answers` {images, asked, equal, largest_difference}, None where the

@@ -3,13 +3,13 @@
 import dataclasses
 import json
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
 from typing import Any
 
 from components.infra_check import probe
-from schema import signals
 
 # -P: a folder named like one of our packages where the run was started must not win.
 COMMAND = (sys.executable, "-P", "-m", "components.infra_check")
@@ -78,7 +78,9 @@ def _end(
         return f"{stage} failed: {failure[:MAX_SIGNS]}"
     last = f": {lines[-1][:MAX_SIGNS]}" if lines else ""
     if code < 0:
-        return f"a fresh process was killed by {signals.in_words(-code)} while {stage}{last}"
+        return (
+            f"a fresh process was killed by {_signal_name(-code)} while {stage}{last}"
+        )
     return f"a fresh process ended with code {code} while {stage}{last}"
 
 
@@ -86,3 +88,13 @@ def _last_lines(file: pathlib.Path) -> tuple[str, ...]:
     text = file.read_text(encoding="utf-8", errors="replace")
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return tuple(lines[-LOG_LINES:])
+
+
+def _signal_name(number: int) -> str:
+    """Name of a signal, with its likely sender where the kernel is that."""
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+    # What the kernel sends when memory runs out; nobody else explains it.
+    return f"{name} (out of memory?)" if name == "SIGKILL" else name

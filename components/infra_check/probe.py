@@ -18,7 +18,9 @@ from typing import Any
 import tensorflow as tf
 import tensorflow.compat.v1 as v1
 
-from schema import class_names, durable, features, recorded, signatures
+from pushed_models import class_names, recorded, signatures
+from schema import features
+from storage import durable
 
 # Names of the stages; sentences put them after 'while' and before 'failed'.
 STARTING = "starting"

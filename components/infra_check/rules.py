@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from schema import signatures
-from schema.rule import Rule
+from common.rule import Rule
+from pushed_models import signatures
 
 # All figures, in the artifact.
 REPORT_FILE = "infra.json"

@@ -12,7 +12,8 @@ import tensorflow_model_analysis as tfma
 from tensorflow.core.protobuf import saved_model_pb2
 
 from components.model_evaluator import classes, predictions, slices, traits
-from schema import features, signatures, versions
+from pushed_models import signatures, versions
+from schema import features
 
 CANDIDATE = "candidate"
 BASELINE = "baseline"

@@ -35,8 +35,9 @@ from components.model_evaluator import (
     predictions,
     verdict,
 )
-from schema import class_names, example_counts, signatures, split_rule, versions
-from schema.split_rule import SplitRule
+from pushed_models import class_names, signatures, split_rule, versions
+from pushed_models.split_rule import SplitRule
+from schema import example_counts
 
 EXAMPLES_KEY = "examples"
 MODEL_KEY = "model"

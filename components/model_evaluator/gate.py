@@ -4,9 +4,9 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from common.rule import Rule
 from components.model_evaluator import scores
-from schema import class_names
-from schema.rule import Rule
+from pushed_models import class_names
 
 # What the evaluation artifact holds beside TFMA's files.
 VERDICT_FILE = "verdict.json"

@@ -9,7 +9,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from schema import durable, features
+from schema import features
+from storage import durable
 
 FILE = "predictions.parquet"
 KEY = "key"

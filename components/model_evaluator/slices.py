@@ -18,7 +18,8 @@ from tensorflow_model_analysis.evaluators import metrics_validator
 from tensorflow_model_analysis.metrics import metric_specs
 from tensorflow_model_analysis.slicer import slicer_lib
 
-from schema import features, signatures
+from pushed_models import signatures
+from schema import features
 
 # What an image is in, as TFMA names it: ((feature, value),), or () for the whole split.
 SliceKey = tuple[tuple[str, Any], ...]

@@ -18,7 +18,9 @@ from components.model_evaluator import (
     predictions,
     scores,
 )
-from schema import durable, features, manifest, signatures
+from pushed_models import signatures
+from schema import features
+from storage import durable, manifest
 
 # What a comparison gives where there is nothing to compare.
 NOTHING = {"baseline_metrics": None, "differences": None}
@@ -137,7 +139,7 @@ def write(
 ) -> bool:
     """Judges, and writes figures and verdict into the artifact.
 
-    Beside the figures `verdict.json` holds `is_blessed`; `is_gate_open`; `rules`, as `schema.rule.Rule`; their
+    Beside the figures `verdict.json` holds `is_blessed`; `is_gate_open`; `rules`, as `common.rule.Rule`; their
     `sentences`; and `refusals`, those that speak against the model.
 
     Returns:

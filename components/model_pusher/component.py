@@ -17,7 +17,8 @@ from tfx.types import artifact_utils, component_spec, standard_artifacts
 
 from components import artifacts
 from components.model_pusher.publishing import publish
-from schema import data_profile, features
+from pushed_models import data_profile
+from schema import features
 
 MODEL_KEY = "model"
 MODEL_BLESSING_KEY = "model_blessing"

@@ -11,17 +11,15 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 
-from schema import (
+from common.errors import ConfigError
+from pushed_models import (
     data_profile,
-    durable,
-    manifest,
-    mirror,
     mirrored_models,
     models_config,
     version_history,
     versions,
 )
-from schema.errors import ConfigError
+from storage import durable, manifest, mirror
 
 MEBIBYTE = 2**20
 _LOGGER = logging.getLogger("slimline.push")

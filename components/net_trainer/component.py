@@ -16,7 +16,7 @@ from tfx.types import component_spec, standard_artifacts
 from tfx.types import standard_component_specs as keys
 
 from components import artifacts
-from schema.split_rule import SplitRule
+from pushed_models.split_rule import SplitRule
 
 STEPS_KEY = "steps"
 LEARNING_RATE_KEY = "learning_rate"

@@ -14,9 +14,9 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from pipeline import runs
+from common.errors import ConfigError
+from pipeline.runs import runs
 from pipeline.slots.rows import DONE, FAILED, REFUSED, Outcome, Row, TryAgain
-from schema.errors import ConfigError
 
 STOP_SECONDS = 90.0
 LOOK_SECONDS = 2.0
@@ -144,7 +144,7 @@ def read_outcome(printed: bytes, code: int) -> Outcome:
 
 
 def of_summary(summary: Mapping[str, Any]) -> Outcome:
-    """The outcome in what a run left (`pipeline.summary.Summary`)."""
+    """The outcome in what a run left (`pipeline.runs.summary.Summary`)."""
     if summary["passed"]:
         how = "served from the cache: " if summary["is_cached"] else ""
         reason = how + "; ".join(summary["verdict"])

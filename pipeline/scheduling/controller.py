@@ -8,6 +8,7 @@ import os
 import socket
 from collections.abc import Callable, Collection, Mapping, Sequence
 
+from common.errors import ConfigError, DataError
 from components.image_example_gen import spans
 from pipeline.scheduling import hooks
 from pipeline.scheduling.command_runner import CommandRunner
@@ -17,7 +18,6 @@ from pipeline.slots import rows
 from pipeline.slots.clock import Clock, in_words
 from pipeline.slots.ledger import IS_ENDED, IS_OPEN, MAX_TRIES, Ledger
 from pipeline.slots.rows import Outcome, Row, TryAgain
-from schema.errors import ConfigError, DataError
 
 # Which of the slots are run that were not begun in time: no scheduler was there, or the one
 # before took so long.

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 import croniter
 
-from schema.errors import ConfigError
+from common.errors import ConfigError
 
 ALIASES = (
     *("@hourly", "@daily", "@midnight", "@weekly"),

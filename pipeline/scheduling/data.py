@@ -8,11 +8,11 @@ import json
 import os
 import pathlib
 
+from common.errors import DataError
 from components.image_example_gen import spans
 from pipeline import experiments, inputs
 from pipeline.config import PipelineConfig
 from pipeline.slots.rows import TryAgain
-from schema.errors import DataError
 from trainer.config import as_json
 
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import requests
 
+from common.errors import ConfigError
 from pipeline.slots.rows import DONE, FAILED, REFUSED, Row
-from schema.errors import ConfigError
 
 # Event -> what came of a slot, in words.
 EVENTS = {"failure": "failed", "refusal": "was refused", "push": "pushed a model"}

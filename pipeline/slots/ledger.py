@@ -18,9 +18,9 @@ import urllib.parse
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from common.errors import ConfigError
 from pipeline.slots.clock import in_words
 from pipeline.slots.rows import CRON, FAILED, PLANNED, RUNNING, SPAN, Row
-from schema.errors import ConfigError
 
 FILE = "schedule.sqlite"  # in the root of the runs
 FOLDER = ".schedule"  # beside it: a lock for each schedule

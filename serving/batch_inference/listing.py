@@ -11,8 +11,8 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from common.errors import DataError
 from schema import file_tree, image_names
-from schema.errors import DataError
 
 LIST_SUFFIX = ".txt"
 ANY_DEPTH = "**"

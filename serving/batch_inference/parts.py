@@ -16,10 +16,10 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from schema import durable
-from schema.errors import ConfigError, DataError, SlimlineError
+from common.errors import ConfigError, DataError, SlimlineError
 from serving import local_model
 from serving.batch_inference.listing import File
+from storage import durable
 
 FOLDER_SUFFIX = ".parts"
 MANIFEST_FILE = "manifest.json"

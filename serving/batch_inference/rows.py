@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from schema.errors import ConfigError
+from common.errors import ConfigError
 
 CSV = "csv"
 JSONL = "jsonl"

@@ -16,10 +16,10 @@ import filelock
 from apache_beam.options import pipeline_options
 from apache_beam.utils import shared
 
-from schema import durable, locks, manifest
-from schema.errors import ConfigError, DataError, find_user_error
+from common.errors import ConfigError, DataError, find_user_error
 from serving import local_model
 from serving.batch_inference import listing, parts, rows, steps
+from storage import durable, locks, manifest
 
 UNREADABLE_SUFFIX = ".unreadable.csv"
 COMPONENT = "predict"

@@ -17,8 +17,8 @@ import apache_beam as beam
 import tensorflow as tf
 from apache_beam.utils import shared
 
+from common.errors import SlimlineError
 from schema import file_tree, images
-from schema.errors import SlimlineError
 from serving import local_model
 from serving.batch_inference import parts, rows
 

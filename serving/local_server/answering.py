@@ -12,7 +12,8 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
-from schema import features, image_header, images, signatures
+from pushed_models import signatures
+from schema import features, image_header, images
 from serving.local_server import errors
 from serving.local_server.batching import Tensors
 from serving.local_server.limits import Limits

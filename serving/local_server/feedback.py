@@ -15,9 +15,11 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from schema import durable, features, images, signatures
-from schema.errors import ConfigError
+from common.errors import ConfigError
+from pushed_models import signatures
+from schema import features, images
 from serving.local_server.answering import Answer
+from storage import durable
 
 # What the answering model and its version were, and how sure it was.
 MODEL = "serving/model"

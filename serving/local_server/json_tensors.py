@@ -13,7 +13,7 @@ import numpy as np
 import orjson
 import tensorflow as tf
 
-from schema import signatures
+from pushed_models import signatures
 from serving.local_server import errors
 from serving.local_server.answering import strings
 from serving.local_server.batching import Tensors

@@ -4,8 +4,8 @@ import contextlib
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator
 
+from common.errors import ConfigError
 from schema import images
-from schema.errors import ConfigError
 from serving.local_server import errors
 
 _SUFFIXES = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}

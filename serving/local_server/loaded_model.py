@@ -10,9 +10,10 @@ import tensorflow as tf
 import tensorflow.compat.v1 as v1
 from tensorflow_serving.apis import prediction_log_pb2
 
-from schema import class_names, manifest, signatures
+from pushed_models import class_names, signatures
 from serving.local_server import errors, ops, sessions
 from serving.local_server.batching import Batcher, Tensors
+from storage import manifest
 
 # What the graph raises where an input is at fault: its bytes are no image, no Example.
 _INPUT_ERRORS = (

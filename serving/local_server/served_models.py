@@ -17,8 +17,7 @@ from typing import Any
 import grpc
 import tensorflow as tf
 
-from schema import manifest
-from schema.errors import ConfigError
+from common.errors import ConfigError
 from serving.local_server import errors, wanted_versions
 from serving.local_server.answering import Target
 from serving.local_server.loaded_model import LoadedModel, Settings
@@ -30,6 +29,7 @@ from serving.local_server.version_states import (
     ModelVersions,
     Version,
 )
+from storage import manifest
 
 _MAX_CHARACTERS = 300
 _LOGGER = logging.getLogger("slimline.serving")

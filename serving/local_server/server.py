@@ -17,7 +17,7 @@ import grpc
 from grpc_health.v1 import health as health_service
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from schema.errors import ConfigError
+from common.errors import ConfigError
 from serving.local_server import feedback, grpc_service, rest
 from serving.local_server.answering import Answerer
 from serving.local_server.connections import Connections

@@ -15,7 +15,7 @@ from google.protobuf.message import DecodeError
 from tensorflow.core.framework import graph_pb2
 from tensorflow.core.protobuf import saved_model_pb2
 
-from schema import versions
+from pushed_models import versions
 
 # Collections, and a signature, that name what is to be run after the weights are there.
 _INITIALISERS = ("saved_model_main_op", "legacy_init_op")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 
-from schema import models_config
+from pushed_models import models_config
 from serving.local_server import errors
 from serving.local_server.answering import Target
 from serving.local_server.wanted_versions import Wanted

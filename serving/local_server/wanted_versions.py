@@ -6,7 +6,7 @@ import logging
 import pathlib
 from collections.abc import Collection, Mapping
 
-from schema import models_config, versions
+from pushed_models import models_config, versions
 from serving.local_server import errors
 
 _LOGGER = logging.getLogger("slimline.serving")

@@ -7,8 +7,9 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from pipeline import engines, runs
+from pipeline.beam import engines
 from pipeline.config import EngineConfig
+from pipeline.runs import runs
 from slimline import capture, errors, session
 from slimline.cli import data_text, display, output
 

@@ -7,17 +7,17 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from common import run_files
+from common.errors import GateError, InfraError
 from components.infra_check import rules
 from components.model_evaluator import gate, scores, views
-from pipeline import parts, pushed, runs, trained
-from schema import run_files
-from schema.errors import GateError, InfraError
+from pipeline.runs import parts, pushed, runs, trained
 from slimline import verdicts
 from slimline.cli import models_text, output
 from slimline.cli.options import DEFAULT_ROOT
 
 if TYPE_CHECKING:
-    from pipeline.summary import Summary
+    from pipeline.runs.summary import Summary
 
 _LABEL_WIDTH = 10
 MAX_CLASSES_TOLD = 10

@@ -11,7 +11,7 @@ from slimline import errors
 from slimline.cli import closing, options, output
 
 if TYPE_CHECKING:
-    from pipeline.run_comparison import Contender
+    from pipeline.runs.comparison import Contender
 
 
 @click.command(short_help="Compare finished runs.")
@@ -43,7 +43,7 @@ def command(
     The first RUN is the one that the others are held against, on the same test images.
     The page has the curves of all over each other, too.
     """
-    from pipeline import run_comparison
+    from pipeline.runs import comparison as run_comparison
     from report import comparing
 
     comparison = run_comparison.compare(root, run_names)

@@ -5,7 +5,7 @@ import time
 
 import click
 
-from pipeline import runs
+from pipeline.runs import runs
 from slimline import errors
 from slimline.cli import options, output
 from trainer import control

@@ -15,8 +15,8 @@ from slimline import capture, errors
 from slimline.cli import kubeflow_text, options, output
 
 if TYPE_CHECKING:
-    from pipeline.kubeflow_client import Job, Server
-    from pipeline.kubeflow_package import Package
+    from pipeline.kubeflow.client import Job, Server
+    from pipeline.kubeflow.package import Package
 
 Command = Callable[..., Any]
 TOKEN_VARIABLE = "SLIMLINE_KUBEFLOW_TOKEN"
@@ -47,7 +47,8 @@ class _Access:
 
     def connect(self) -> "Server":
         """The server; secrets come from files and variables, never from arguments."""
-        from pipeline import kubeflow_client, kubeflow_connection
+        from pipeline.kubeflow import client as kubeflow_client
+        from pipeline.kubeflow import connection as kubeflow_connection
 
         token = os.environ.get(TOKEN_VARIABLE, "")
         if self.token_file:
@@ -74,7 +75,8 @@ class _Wishes:
 
     def job(self, package: "Package", name: str) -> "Job":
         """The run or schedule `name`, with parameters of the right types."""
-        from pipeline import kubeflow_client, kubeflow_package
+        from pipeline.kubeflow import client as kubeflow_client
+        from pipeline.kubeflow import package as kubeflow_package
 
         return kubeflow_client.Job(
             name=name,
@@ -312,7 +314,9 @@ def compile_command(
     )
     # TFX and TensorFlow write to the terminal.
     with capture.discard():
-        from pipeline import kubeflow_package, kubeflow_runner, kubernetes_settings
+        from pipeline.kubeflow import kubernetes_settings
+        from pipeline.kubeflow import package as kubeflow_package
+        from pipeline.kubeflow import runner as kubeflow_runner
 
         target = kubeflow_runner.Target(
             image=image,
@@ -376,7 +380,8 @@ def submit_command(
 ) -> int:
     """Run the compiled pipeline in FILE once, on the server."""
     with capture.discard():
-        from pipeline import kubeflow_client, kubeflow_package
+        from pipeline.kubeflow import client as kubeflow_client
+        from pipeline.kubeflow import package as kubeflow_package
 
         package = kubeflow_package.read(file)
         now = datetime.datetime.now(datetime.UTC)
@@ -437,7 +442,9 @@ def schedule_command(
     anything (docs/kubeflow.md).
     """
     with capture.discard():
-        from pipeline import kubeflow_client, kubeflow_cron, kubeflow_package
+        from pipeline.kubeflow import client as kubeflow_client
+        from pipeline.kubeflow import cron as kubeflow_cron
+        from pipeline.kubeflow import package as kubeflow_package
 
         package = kubeflow_package.read(file)
         fields = kubeflow_cron.seconds_first(cron)
@@ -503,7 +510,7 @@ def status_command(
 ) -> int:
     """Show the newest runs and schedules, or the tasks of RUN, given by name or id."""
     with capture.discard():
-        from pipeline import kubeflow_client
+        from pipeline.kubeflow import client as kubeflow_client
 
         server = access.connect()
         if run_name:
@@ -561,7 +568,7 @@ def delete_command(
     models stay as well.
     """
     with capture.discard():
-        from pipeline import kubeflow_client
+        from pipeline.kubeflow import client as kubeflow_client
 
         server = access.connect()
         entry = server.find(kind, name)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from slimline.cli import output
 
 if TYPE_CHECKING:
-    from pipeline.kubeflow_client import Entry, Task
-    from pipeline.kubeflow_package import Package
-    from pipeline.kubeflow_runner import Target
+    from pipeline.kubeflow.client import Entry, Task
+    from pipeline.kubeflow.package import Package
+    from pipeline.kubeflow.runner import Target
 
 
 def compiled(package: "Package", target: "Target", changes: Sequence[str]) -> str:

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline import runs
+from pipeline.runs import runs
 from slimline import capture, errors, origins
 from slimline.cli import options, output
 
 if TYPE_CHECKING:
-    from pipeline.lineage import Step
+    from pipeline.runs.lineage import Step
 
 _WIDTH = 10
 
@@ -42,7 +42,7 @@ def command(target: str, root: pathlib.Path, is_json: bool, is_quiet: bool) -> i
 
 
 def _describe(step: "Step", sentence: str) -> str:
-    from pipeline import lineage
+    from pipeline.runs import lineage
 
     rows = [(step.component, sentence or f"finished {step.finished}")]
     if data := step.properties.get(lineage.DATA_FINGERPRINT):

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from pipeline import runs
+from pipeline.runs import runs
 from serving import models
 from slimline import errors
 from slimline.cli import models_text, options, output

@@ -6,7 +6,7 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 
-from schema import version_history
+from pushed_models import version_history
 from serving.models import Change, Pruned, Version
 from slimline.cli import output
 from slimline.cli.options import DEFAULT_ROOT

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from schema import mirror
+from storage import mirror
 
 if TYPE_CHECKING:
     from components.image_example_gen.layouts import Answers
@@ -65,7 +65,7 @@ class RootFolder(click.Path):
         """
         if not mirror.concerns(value):
             return super().convert(value, param, ctx)
-        from pipeline import remote_roots
+        from pipeline.runs import remote_roots
 
         # A completion must not wait for a store.
         return remote_roots.local(value, pulls=not (ctx and ctx.resilient_parsing))
@@ -86,7 +86,7 @@ def root_option(command: Command) -> Command:
 
 def run_argument(command: Command) -> Command:
     """RUN, the newest where it is left out."""
-    from pipeline import runs
+    from pipeline.runs import runs
 
     return click.argument(
         "run_name", metavar="[RUN]", default=runs.LATEST, shell_complete=complete_runs
@@ -182,7 +182,7 @@ def settings_options(command: Command) -> Command:
 
 def engine_options(command: Command) -> Command:
     """--engine and --engine-option: where the Beam jobs run."""
-    from pipeline import engines
+    from pipeline.beam import engines
 
     for option in (
         click.option(
@@ -255,7 +255,7 @@ def complete_sweeps(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[str]:
     """Names of sweeps that begin with `incomplete`."""
-    from pipeline import sweeps
+    from pipeline.sweeps import sweeps
 
     return [name for name in sweeps.SWEEPS if name.startswith(incomplete)]
 
@@ -292,7 +292,7 @@ def complete_runs(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[str]:
     """The two words of the runs under --root that begin with `incomplete`, newest first."""
-    from pipeline import runs
+    from pipeline.runs import runs
 
     root = pathlib.Path(context.params.get("root") or DEFAULT_ROOT)
     words = [runs.two_words(folder) for folder in reversed(runs.list_runs(root))]
@@ -315,7 +315,7 @@ def complete_engine_options(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[str]:
     """Options that the engine of the command takes and that begin with `incomplete`."""
-    from pipeline import engines
+    from pipeline.beam import engines
 
     preset = engines.ENGINES.get(context.params.get("engine") or "")
     presets = [preset] if preset else list(engines.ENGINES.values())

@@ -10,8 +10,8 @@ from typing import Any, TextIO
 
 import click
 
-from schema import mirror, remote
 from slimline import errors
+from storage import mirror, remote
 
 SCHEMA_VERSION = 1
 _FALSE = ("", "0", "false", "no")

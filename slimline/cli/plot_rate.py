@@ -6,8 +6,9 @@ from typing import Any
 import click
 import numpy as np
 
-from pipeline import runs, settings
+from pipeline import settings
 from pipeline.config import PipelineConfig
+from pipeline.runs import runs
 from schema import features
 from slimline import errors
 from slimline.cli import options, output

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline import runs, settings
+from pipeline import settings
+from pipeline.runs import runs
 from slimline import capture, errors, session
 from slimline.cli import batch, options, output
 

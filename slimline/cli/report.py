@@ -4,8 +4,8 @@ import pathlib
 
 import click
 
-from pipeline import runs
-from schema import run_files
+from common import run_files
+from pipeline.runs import runs
 from slimline import capture, errors
 from slimline.cli import options, output
 

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline import choosing, engines, inputs, parts, pushed, runs, settings
-from schema import remote
+from pipeline import choosing, inputs, settings
+from pipeline.beam import engines
+from pipeline.runs import parts, pushed, runs
 from slimline import capture, errors, session
 from slimline.cli import closing, options, output, watching
+from storage import remote
 
 if TYPE_CHECKING:
-    from pipeline.summary import Summary
+    from pipeline.runs.summary import Summary
 
 
 @click.command(short_help="Train, evaluate, gate and push one experiment.")

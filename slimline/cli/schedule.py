@@ -19,7 +19,7 @@ from pipeline.scheduling.cron import Cron
 from pipeline.slots import rows
 from pipeline.slots.clock import Clock, in_words
 from pipeline.slots.ledger import FILE, Ledger
-from schema import models_config, versions
+from pushed_models import models_config, versions
 from slimline import errors
 from slimline.cli import options, output, schedule_text
 
@@ -321,7 +321,7 @@ def _prune(
 ) -> Collection[str]:
     """Deletes old versions, and then the artifacts that led to them."""
     # The metadata store takes a second to load, which a look need not wait for.
-    from pipeline import retention
+    from pipeline.runs import retention
     from serving import models
 
     if keep_versions and model in models.names(root):

@@ -13,7 +13,7 @@ from typing import Any, TextIO
 
 import click
 
-from schema import versions
+from pushed_models import versions
 from slimline import capture, errors
 from slimline.cli import options, output
 
@@ -173,7 +173,7 @@ def command(
         )
         teller.hint(f"loading models from {root / versions.SERVING_FOLDER} ...")
         # TensorFlow loads here.
-        from schema import mirrored_models
+        from pushed_models import mirrored_models
         from serving.local_server import limits, server
         from serving.local_server.loaded_model import Settings
 

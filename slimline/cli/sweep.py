@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline import comparison, curves, engines, inputs, runs, settings, sweeps
+from pipeline import inputs, settings
+from pipeline.beam import engines
+from pipeline.runs import curves, runs
+from pipeline.sweeps import comparison, sweeps
 from slimline import errors, session
 from slimline.cli import options, output, watching
 
 if TYPE_CHECKING:
-    from pipeline.comparison import Row
+    from pipeline.sweeps.comparison import Row
 
 
 @click.command(short_help="Train the members of a sweep and compare them.")

@@ -5,7 +5,7 @@ import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pipeline import runs
+from pipeline.runs import runs
 from pipeline.settings import Resolved
 from slimline import capture, errors, session
 from slimline.cli import display, machine

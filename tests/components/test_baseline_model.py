@@ -5,7 +5,7 @@ import pathlib
 from tfx.types import standard_artifacts
 
 from components.baseline_model import component
-from schema import models_config
+from pushed_models import models_config
 
 
 def fetch(tmp_path: pathlib.Path, serving: pathlib.Path):

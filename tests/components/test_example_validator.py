@@ -11,9 +11,10 @@ from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import anomalies_pb2, statistics_pb2
 from tfx.types import artifact_utils, standard_artifacts
 
+from common.errors import DataError
 from components.example_validator import component, distances, profile
-from schema import data_profile, features, images
-from schema.errors import DataError
+from pushed_models import data_profile
+from schema import features, images
 
 SCHEMA = """
 string_domain { name: "class" value: "cat" value: "dog" }

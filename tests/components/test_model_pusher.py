@@ -16,10 +16,11 @@ from tfx.components.evaluator import constants
 from tfx.dsl.components.base import base_executor
 from tfx.types import standard_artifacts
 
+from common.errors import ConfigError
 from components.model_pusher import component, publishing
-from schema import data_profile, manifest, models_config, version_history, versions
-from schema.errors import ConfigError
-from schema.models_config import Entry
+from pushed_models import data_profile, models_config, version_history, versions
+from pushed_models.models_config import Entry
+from storage import manifest
 
 
 @pytest.fixture
@@ -251,7 +252,7 @@ def test_a_disk_that_is_really_full(
 import pathlib
 import subprocess
 from components.model_pusher.publishing import publish
-from schema.errors import ConfigError
+from common.errors import ConfigError
 model, folder = pathlib.Path({str(model)!r}), pathlib.Path({str(disk)!r}, "cats")
 try:
     publish(model, folder)

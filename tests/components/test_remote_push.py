@@ -8,12 +8,13 @@ import time
 
 import pytest
 
+from common.errors import ConfigError
 from components.model_pusher import publishing
-from pipeline import remote_roots
-from schema import manifest, mirror, models_config, version_history, versions
-from schema.errors import ConfigError
-from schema.models_config import Entry
+from pipeline.runs import remote_roots
+from pushed_models import models_config, version_history, versions
+from pushed_models.models_config import Entry
 from serving import models
+from storage import manifest, mirror
 
 # Ends itself before a write to the store, counted from 0, then does what it is told.
 CHILD = """

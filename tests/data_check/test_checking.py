@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from common.errors import ConfigError, DataError
 from components.image_example_gen.inspection import SizeRange
 from components.image_example_gen.records import Unreadable
 from data_check import appearance, checking, labelled_images
 from data_check.wrong_labels import WrongLabel
-from schema.errors import ConfigError, DataError
 
 PER_CLASS = 6
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from common.errors import DataError
 from components.image_example_gen import inspection
 from data_check import checking, labelled_images
 from schema import features
-from schema.errors import DataError
 
 
 def write_examples(folder, split, rows):

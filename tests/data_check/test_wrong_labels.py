@@ -5,9 +5,9 @@ import sys
 import numpy as np
 import pytest
 
+from common.errors import ConfigError, DataError
 from data_check import wrong_labels
 from data_check.wrong_labels import WrongLabel
-from schema.errors import ConfigError, DataError
 
 NAMES = ("cat", "dog", "owl")
 KEYS = [f"{number}.png" for number in range(60)]

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from common.errors import ConfigError, DataError
 from components.image_example_gen import layouts, records
-from schema.errors import ConfigError, DataError
 from slimline.cli import options
 
 # A setting as a tip gives it to the shell.

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from common.errors import ConfigError
 from components.image_example_gen import layouts
-from schema.errors import ConfigError
 
 ANTS = {"ant": 2, "bee": 1}
 FILES = ("a1", "a2", "b1")

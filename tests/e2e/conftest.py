@@ -8,9 +8,10 @@ from types import ModuleType
 
 import pytest
 
-from pipeline import execution, experiments, runs
+from pipeline import execution, experiments
 from pipeline.config import EvaluationConfig, PipelineConfig
-from pipeline.summary import Summary
+from pipeline.runs import runs
+from pipeline.runs.summary import Summary
 from trainer.config import as_json, flatten
 
 

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from components.model_pusher import publishing
-from schema import models_config, version_history, versions
+from pushed_models import models_config, version_history, versions
 
 pytestmark = pytest.mark.e2e
 

@@ -8,9 +8,9 @@ import pytest
 import tensorflow as tf
 from tfx.types import standard_artifacts
 
+from common.errors import DataError
 from components import artifacts
-from pipeline.summary import Summary
-from schema.errors import DataError
+from pipeline.runs.summary import Summary
 
 pytestmark = pytest.mark.e2e
 

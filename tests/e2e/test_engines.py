@@ -10,7 +10,7 @@ import tensorflow as tf
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from components.model_evaluator import predictions
-from pipeline import beam_processes
+from pipeline.beam import processes
 from pipeline.config import EngineConfig
 from schema import features
 
@@ -116,7 +116,7 @@ def test_a_second_run_is_served_from_the_cache(house, other) -> None:
 
 def test_nothing_is_left_running(other) -> None:
     """By pid: no child of this process is a pool, a service or a worker of theirs."""
-    assert beam_processes.POOL_VARIABLE not in os.environ
+    assert processes.POOL_VARIABLE not in os.environ
     children = [
         (folder / "cmdline").read_bytes()
         for folder in pathlib.Path("/proc").glob("[0-9]*")

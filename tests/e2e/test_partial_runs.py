@@ -6,9 +6,10 @@ import pathlib
 
 import pytest
 
-from pipeline import execution, parts, runs
-from pipeline.parts import Part
-from schema.errors import ConfigError
+from common.errors import ConfigError
+from pipeline import execution
+from pipeline.runs import parts, runs
+from pipeline.runs.parts import Part
 from slimline.cli import main
 from trainer.config import as_json, flatten
 

@@ -17,8 +17,10 @@ import tensorflow as tf
 from PIL import Image, ImageDraw, ImageOps
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
-from schema import features, manifest, signatures
+from pushed_models import signatures
+from schema import features
 from slimline.cli import main
+from storage import manifest
 from trainer import history, input_pipeline
 
 pytestmark = pytest.mark.e2e

@@ -17,24 +17,25 @@ import tensorflow_transform as tft
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 import slimline as sl
+from common.errors import ConfigError, DataError
 from components.image_example_gen import fingerprint
 from components.model_evaluator import predictions
-from pipeline import execution, experiments, lineage, model_card, runs
+from pipeline import execution, experiments
 from pipeline import fingerprint as pipeline_fingerprint
 from pipeline.config import BulkInferenceConfig, InfraConfig
-from schema import (
+from pipeline.runs import lineage, model_card, runs
+from pushed_models import (
     data_profile,
-    features,
-    manifest,
     models_config,
     signatures,
     split_rule,
     version_history,
     versions,
 )
-from schema.errors import ConfigError, DataError
+from schema import features
 from serving.local_model import LocalModel
 from slimline.cli import main
+from storage import manifest
 from trainer import evaluation as trainer_evaluation
 from trainer import input_pipeline
 from trainer.config import as_json

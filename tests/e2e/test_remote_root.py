@@ -10,8 +10,9 @@ import sys
 import pytest
 
 from components.model_pusher import publishing
-from pipeline import remote_roots
-from schema import mirror, models_config
+from pipeline.runs import remote_roots
+from pushed_models import models_config
+from storage import mirror
 
 pytestmark = pytest.mark.e2e
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from components.example_validator import component as example_validator
-from pipeline import lineage
+from pipeline.runs import lineage
 from pipeline.slots import rows
 from pipeline.slots.ledger import FILE, Ledger
-from schema import data_profile, models_config, versions
+from pushed_models import data_profile, models_config, versions
 from slimline.cli import main
 
 pytestmark = pytest.mark.e2e

@@ -11,9 +11,11 @@ import sys
 
 import pytest
 
-from pipeline import execution, runs, sweep_execution
+from common.errors import ConfigError
+from pipeline import execution
 from pipeline.config import OPEN_GATE
-from schema.errors import ConfigError
+from pipeline.runs import runs
+from pipeline.sweeps import execution as sweep_execution
 from trainer.config import as_json
 
 pytestmark = pytest.mark.e2e
@@ -131,7 +133,7 @@ def test_no_one_else_begins_between_two_members(house, monkeypatch):
         with runs.lock(house.root, name):
             pass  # the member takes it, too, and gives it back
         script = (
-            "import pathlib; from pipeline import runs;"
+            "import pathlib; from pipeline.runs import runs;"
             f"runs.lock(pathlib.Path({str(house.root)!r}), {name!r})"
         )
         other = subprocess.run(

@@ -9,12 +9,14 @@ import pytest
 import tensorflow as tf
 import yaml
 
-from pipeline import experiments, kubeflow_runner, kubeflow_slots
+from common.errors import ConfigError
+from pipeline import experiments
 from pipeline.config import PipelineConfig
-from pipeline.kubernetes_settings import KubernetesSettings
+from pipeline.kubeflow import runner, slots
+from pipeline.kubeflow.kubernetes_settings import KubernetesSettings
 from pipeline.slots.ledger import FILE, Ledger
-from schema import features, versions
-from schema.errors import ConfigError
+from pushed_models import versions
+from schema import features
 from serving import local_model
 
 STOCK_ENTRY_POINT = "tfx.orchestration.kubeflow.v2.container.kubeflow_v2_run_executor"
@@ -26,8 +28,8 @@ def tiny(path: str) -> PipelineConfig:
     return dataclasses.replace(config, data=dataclasses.replace(config.data, path=path))
 
 
-def target(folder: pathlib.Path) -> kubeflow_runner.Target:
-    return kubeflow_runner.Target(
+def target(folder: pathlib.Path) -> runner.Target:
+    return runner.Target(
         image="registry.example/slimline:0.1.0",
         serving_folder=str(folder / "serving"),
         kubernetes=KubernetesSettings(volumes={str(folder): "volume"}),
@@ -36,7 +38,7 @@ def target(folder: pathlib.Path) -> kubeflow_runner.Target:
 
 def load(kubeflow: ModuleType, documents: list[dict], folder: pathlib.Path):
     path = folder / "pipeline.yaml"
-    path.write_text(kubeflow_runner.to_yaml(documents))
+    path.write_text(runner.to_yaml(documents))
     return kubeflow.load(path)
 
 
@@ -45,7 +47,7 @@ def test_two_nights_push_two_models_and_no_night_is_done_twice(
     kubeflow: ModuleType, forked_containers, new_fakes, tmp_path: pathlib.Path
 ) -> None:
     """Each night reads the span that is the newest, the second one compares its model."""
-    documents = kubeflow_runner.compile_pipeline(
+    documents = runner.compile_pipeline(
         tiny("/nowhere/on/this/machine"), target(tmp_path)
     )
     spec = load(kubeflow, documents, tmp_path)
@@ -54,7 +56,7 @@ def test_two_nights_push_two_models_and_no_night_is_done_twice(
     images, served = tmp_path / "digits", tmp_path / "serving" / "mnist-tiny"
 
     def night(time: str):
-        slot = kubeflow_slots.to_send("nightly").replace("[[ScheduledTime]]", time)
+        slot = slots.to_send("nightly").replace("[[ScheduledTime]]", time)
         given = {"data": str(images / "{SPAN}"), "steps": 3, "slot": slot}
         return backend.run(spec, given, platform=platform)
 
@@ -123,8 +125,8 @@ def test_the_stock_entry_point_does_not_run_there(
     kubeflow: ModuleType, tmp_path: pathlib.Path, monkeypatch
 ) -> None:
     """Why ours is needed: the first task with an input finds it without a type."""
-    monkeypatch.setattr(kubeflow_runner, "COMMAND", ["python", "-m", STOCK_ENTRY_POINT])
-    documents = kubeflow_runner.compile_pipeline(tiny("/none"), target(tmp_path))
+    monkeypatch.setattr(runner, "COMMAND", ["python", "-m", STOCK_ENTRY_POINT])
+    documents = runner.compile_pipeline(tiny("/none"), target(tmp_path))
     spec = load(kubeflow, documents, tmp_path)
     with pytest.raises(kubeflow.TaskFailed, match=r"'ingest'(.|\n)*'title'"):
         kubeflow.Backend(tmp_path).run(spec)
@@ -132,15 +134,15 @@ def test_the_stock_entry_point_does_not_run_there(
 
 def test_the_spec_names_no_path_of_this_machine(tmp_path: pathlib.Path) -> None:
     project = pathlib.Path(__file__).parents[2]
-    documents = kubeflow_runner.compile_pipeline(
-        tiny("/slimline/images"), kubeflow_runner.Target(image="x/y:1")
+    documents = runner.compile_pipeline(
+        tiny("/slimline/images"), runner.Target(image="x/y:1")
     )
-    assert str(project) not in kubeflow_runner.to_yaml(documents)
+    assert str(project) not in runner.to_yaml(documents)
 
 
 def test_parameters_have_the_configured_defaults() -> None:
-    spec, *others = kubeflow_runner.compile_pipeline(
-        tiny("/slimline/images"), kubeflow_runner.Target(image="x/y:1")
+    spec, *others = runner.compile_pipeline(
+        tiny("/slimline/images"), runner.Target(image="x/y:1")
     )
     declared = spec["root"]["inputDefinitions"]["parameters"]
     assert {name: value["defaultValue"] for name, value in declared.items()} == {
@@ -154,8 +156,8 @@ def test_parameters_have_the_configured_defaults() -> None:
 
 
 def test_a_slot_is_looked_after_by_the_first_task_and_the_push() -> None:
-    spec, *_ = kubeflow_runner.compile_pipeline(
-        tiny("/slimline/images"), kubeflow_runner.Target(image="x/y:1")
+    spec, *_ = runner.compile_pipeline(
+        tiny("/slimline/images"), runner.Target(image="x/y:1")
     )
     tasks = spec["root"]["dag"]["tasks"]
     given = {
@@ -174,8 +176,8 @@ def test_a_slot_is_looked_after_by_the_first_task_and_the_push() -> None:
 
 
 def test_images_are_read_anew_and_the_rest_may_be_cached() -> None:
-    spec, *_ = kubeflow_runner.compile_pipeline(
-        tiny("/slimline/images"), kubeflow_runner.Target(image="x/y:1")
+    spec, *_ = runner.compile_pipeline(
+        tiny("/slimline/images"), runner.Target(image="x/y:1")
     )
     cached = {
         name: task["cachingOptions"].get("enableCache", False)
@@ -187,6 +189,4 @@ def test_images_are_read_anew_and_the_rest_may_be_cached() -> None:
 
 def test_no_data_is_a_sentence() -> None:
     with pytest.raises(ConfigError, match="needs the path of its images"):
-        kubeflow_runner.compile_pipeline(
-            tiny(""), kubeflow_runner.Target(image="x/y:1")
-        )
+        runner.compile_pipeline(tiny(""), runner.Target(image="x/y:1"))

@@ -7,7 +7,8 @@ import pytest
 from tfx.dsl.compiler import compiler
 from tfx.proto.orchestration import pipeline_pb2
 
-from pipeline import dag, engines, experiments
+from pipeline import dag, experiments
+from pipeline.beam import engines
 from schema import contract
 
 

@@ -12,6 +12,7 @@ from tfx.orchestration import metadata
 from tfx.orchestration import pipeline as tfx_pipeline
 from tfx.types import standard_artifacts
 
+from common.errors import DataError
 from components import artifacts
 from components.baseline_model.component import BaselineModel
 from components.baseline_model.component import Executor as FetchExecutor
@@ -20,10 +21,11 @@ from components.data_contract.component import Executor as ContractExecutor
 from components.image_example_gen import reports
 from components.image_example_gen.component import ImageExampleGen
 from components.image_example_gen.executor import Executor as IngestExecutor
-from pipeline import engines, fingerprint, run_store
+from pipeline import fingerprint
+from pipeline.beam import engines
 from pipeline.observed_runner import ComponentResult, ObservedRunner, Outcome
+from pipeline.runs import run_store
 from schema import contract
-from schema.errors import DataError
 
 Run = Callable[[], dict[str, ComponentResult]]
 PROJECT = fingerprint.ROOT
@@ -32,7 +34,7 @@ PROJECT = fingerprint.ROOT
 @pytest.fixture
 def project(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
     """A copy of our source, of which the fingerprints are."""
-    for package in ("schema", "components"):
+    for package in ("common", "storage", "schema", "pushed_models", "components"):
         shutil.copytree(PROJECT / package, tmp_path / "project" / package)
     monkeypatch.setattr(fingerprint, "ROOT", tmp_path / "project")
     return tmp_path / "project"

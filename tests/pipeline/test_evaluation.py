@@ -4,10 +4,10 @@ from typing import get_args
 
 import pytest
 
+from common.errors import ConfigError
 from components.model_evaluator import traits
 from pipeline import config, evaluation
 from pipeline.config import EvaluationConfig
-from schema.errors import ConfigError
 
 LABELS = ("cat", "dog")
 

@@ -5,9 +5,10 @@ import types
 import PIL.Image
 import pytest
 
-from pipeline import execution, experiments, inputs, runs
-from schema import models_config
-from schema.errors import ConfigError
+from common.errors import ConfigError
+from pipeline import execution, experiments, inputs
+from pipeline.runs import runs
+from pushed_models import models_config
 from trainer import precision, unfinished
 from trainer.config import as_json
 

@@ -4,10 +4,10 @@ import dataclasses
 
 import pytest
 
+from common.errors import ConfigError
 from pipeline import experiments
 from pipeline.config import PipelineConfig
 from schema import contract
-from schema.errors import ConfigError
 from trainer.config import as_json, from_json, known_keys
 from trainer.nets import geometry, registry
 

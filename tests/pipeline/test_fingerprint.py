@@ -7,21 +7,22 @@ import shutil
 
 import pytest
 
-from pipeline import dag, fingerprint, parts
+from pipeline import dag, fingerprint
+from pipeline.runs import parts
 
 PROJECT = fingerprint.ROOT
-PRODUCT = ("schema", "components", "trainer")
+PRODUCT = ("common", "storage", "schema", "pushed_models", "components", "trainer")
 # What is changed -> the components that run it. Most of them import it indirectly, inside a
 # function or for a process of its own.
 IMPORTED_BY = {
     "components/data_contract/component.py": {"contract"},
-    "schema/python_words.py": set(parts.COMPONENTS)
-    - {"statistics", "infer"},  # by schema.errors
+    "common/python_words.py": set(parts.COMPONENTS)
+    - {"statistics", "infer"},  # by common.errors
     "components/image_example_gen/executor.py": {"ingest"},
     "components/image_example_gen/sources/damage.py": {"ingest"},
     "components/image_example_gen/layouts/oxford_pets.py": {"ingest"},
     "components/example_validator/distances.py": {"check"},
-    "schema/data_profile.py": {"check", "push"},
+    "pushed_models/data_profile.py": {"check", "push"},
     "trainer/preprocessing.py": {"transform", "train"},
     "trainer/lookup.py": {"transform", "train"},
     "trainer/nets/slim_form.py": {"train"},
@@ -30,9 +31,9 @@ IMPORTED_BY = {
     "components/baseline_model/component.py": {"baseline", "evaluate"},
     "components/model_evaluator/intervals.py": {"evaluate"},
     "components/infra_check/__main__.py": {"infra"},
-    "schema/recorded.py": {"infra"},
+    "pushed_models/recorded.py": {"infra"},
     "components/model_pusher/publishing.py": {"push"},
-    "schema/version_history.py": {"baseline", "evaluate", "push"},
+    "pushed_models/version_history.py": {"baseline", "evaluate", "push"},
     "components/image_example_gen/inspection.py": set(),
 }
 

@@ -6,9 +6,9 @@ import shutil
 
 import pytest
 
+from common.errors import ConfigError
 from pipeline import experiments, infra, inputs
 from pipeline.config import InfraConfig
-from schema.errors import ConfigError
 
 REPORT = {
     "is_blessed": True,

@@ -12,10 +12,10 @@ import PIL.Image
 import pytest
 import tensorflow as tf
 
+from common.errors import ConfigError, DataError
 from components.image_example_gen import fingerprint
 from pipeline import digits, experiments, inputs
 from schema import contract
-from schema.errors import ConfigError, DataError
 
 
 def changed(config, **sections: dict):

@@ -2,9 +2,9 @@ import dataclasses
 
 import pytest
 
+from common.errors import ConfigError
 from pipeline import answers, experiments, settings
 from pipeline.config import PipelineConfig
-from schema.errors import ConfigError
 from trainer.config import PreprocessingConfig, as_json, flatten, known_keys
 
 NAME = "digits_resnet_20"

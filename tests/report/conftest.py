@@ -13,11 +13,12 @@ import tensorflow as tf
 from PIL import Image, ImageDraw
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 
+from common import run_files
 from components.image_example_gen import reports
 from components.model_evaluator import gate, intervals, predictions, scores
 from pipeline.config import AugmentationConfig, PipelineConfig
-from pipeline.summary import Summary
-from schema import features, run_files
+from pipeline.runs.summary import Summary
+from schema import features
 from trainer import history, input_pipeline
 from trainer.config import as_json, flatten
 

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
+from common.errors import ConfigError
 from report import card
-from schema.errors import ConfigError
 
 
 def test_a_card_has_verdict_curves_and_confusion(made_up):

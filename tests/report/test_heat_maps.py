@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from common import run_files
 from components.model_evaluator import predictions
 from report import building, heat_maps, pictures, run_data
-from schema import run_files
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from common import run_files
+from common.errors import ConfigError
 from components.model_evaluator import gate, predictions
 from report import building, pictures, run_data
-from schema import run_files
-from schema.errors import ConfigError
 from trainer import history
 
 MAX_BYTES = 5_000_000

@@ -2,9 +2,9 @@
 
 import pytest
 
+from common.errors import ConfigError, DataError
 from components.image_example_gen import contracts
 from schema import contract, features
-from schema.errors import ConfigError, DataError
 
 # data set: (classes, size in px, the first and the last class)
 PACKAGED = {

@@ -2,8 +2,8 @@
 
 import pytest
 
+from common.errors import DataError
 from schema import example_counts
-from schema.errors import DataError
 
 
 @pytest.mark.parametrize(

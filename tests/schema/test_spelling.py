@@ -1,7 +1,7 @@
 import pytest
 
+from common.errors import DataError
 from schema import spelling
-from schema.errors import DataError
 
 NFC, NFD = "caf\u00e9", "cafe\u0301"
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from schema.errors import ConfigError, DataError, ServerError
+from common.errors import ConfigError, DataError, ServerError
 from serving import client as client_module
 from serving import encoding, grpc_client, wire_messages
 from serving.client import Client

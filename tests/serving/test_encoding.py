@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from common.errors import DataError
 from schema import images
-from schema.errors import DataError
 from serving import encoding
 
 PIXELS = np.arange(5 * 4 * 3, dtype=np.uint8).reshape(5, 4, 3)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from schema import models_config
-from schema.errors import ConfigError, DataError
+from common.errors import ConfigError, DataError
+from pushed_models import models_config
 from serving import local_model
 
 LABELS = ("red", "green", "the blue")

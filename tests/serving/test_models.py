@@ -6,10 +6,11 @@ import pathlib
 import pytest
 
 import slimline as sl
-from schema import manifest, models_config, version_history
-from schema.errors import ConfigError
-from schema.models_config import Entry
+from common.errors import ConfigError
+from pushed_models import models_config, version_history
+from pushed_models.models_config import Entry
 from serving import models
+from storage import manifest
 
 
 @pytest.fixture

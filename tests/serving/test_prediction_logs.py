@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
-from schema.errors import ConfigError, DataError
+from common.errors import ConfigError, DataError
 from serving import prediction_logs
 
 PETS = [("cat", 0.75), ("dog", 0.25)]

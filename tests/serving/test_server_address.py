@@ -1,6 +1,6 @@
 import pytest
 
-from schema.errors import ConfigError
+from common.errors import ConfigError
 from serving import model_spec, server_address
 from serving.model_spec import ModelSpec
 from serving.server_address import GRPC, REST

@@ -14,9 +14,10 @@ import sys
 from collections.abc import Callable
 
 from components.model_pusher import publishing
-from schema import manifest, models_config, version_history, versions
-from schema.models_config import Entry
+from pushed_models import models_config, version_history, versions
+from pushed_models.models_config import Entry
 from serving import models
+from storage import manifest
 
 NAME = "cats"
 # `open` of anything below the folder; the others have relative names in shutil.rmtree, and

@@ -5,8 +5,8 @@ import types
 import pytest
 
 import pipeline
-from pipeline import parts
-from pipeline.summary import Summary
+from pipeline.runs import parts
+from pipeline.runs.summary import Summary
 from slimline.cli import main
 
 PROGRESS = logging.getLogger("slimline.progress")

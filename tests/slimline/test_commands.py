@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 import slimline
+from common.errors import DataError, ServerError
 from pipeline import experiments
-from schema.errors import DataError, ServerError
 from serving import client, local_model
 from slimline.cli import doctor
 from trainer.nets import registry

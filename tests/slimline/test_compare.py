@@ -11,7 +11,7 @@ import pytest
 
 import slimline as sl
 from components.model_evaluator import predictions
-from pipeline import runs
+from pipeline.runs import runs
 
 NUM_IMAGES = 400
 

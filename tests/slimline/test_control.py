@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from pipeline import runs
+from pipeline.runs import runs
 from slimline.cli import control as command_module
 from trainer import control
 from trainer.control import Control

@@ -9,7 +9,7 @@ import kfp_server_api
 import pytest
 import yaml
 
-from pipeline import kubeflow_slots
+from pipeline.kubeflow import slots
 from slimline import errors
 
 NIGHTLY = ("--cron", "0 0 3 * * *", "--name", "nightly")
@@ -401,10 +401,10 @@ def test_compile_and_submit(ask, call, kubeflow_api):
 
 
 def test_slots_are_shown_in_the_history(call, tmp_path):
-    slot = kubeflow_slots.Slot(
+    slot = slots.Slot(
         "nightly", "2026-11-26T03:00:00+00:00", "6f3a", tmp_path / "schedule.sqlite"
     )
-    kubeflow_slots.claim(slot)
+    slots.claim(slot)
     code, out, err = call("schedule", "history", "--root", str(tmp_path))
     assert (code, err) == (0, "")
     (line,) = out.splitlines()[1:]

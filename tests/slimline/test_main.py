@@ -6,7 +6,7 @@ import click
 import pytest
 
 import slimline
-from schema.errors import DataError, GateError, InfraError, TrainError
+from common.errors import DataError, GateError, InfraError, TrainError
 from slimline import errors
 from slimline.cli import main
 

@@ -8,8 +8,9 @@ import sys
 
 import pytest
 
-from schema import manifest, models_config, version_history
-from schema.models_config import Entry
+from pushed_models import models_config, version_history
+from pushed_models.models_config import Entry
+from storage import manifest
 
 SERVING = pathlib.Path("runs/serving")
 

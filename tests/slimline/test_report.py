@@ -7,9 +7,9 @@ import pathlib
 import pytest
 
 import slimline.run_result
-from pipeline import runs
+from common.errors import ConfigError
+from pipeline.runs import runs
 from report import building
-from schema.errors import ConfigError
 from slimline.cli import closing
 
 

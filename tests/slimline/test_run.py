@@ -9,8 +9,8 @@ import sys
 import pytest
 
 import slimline as sl
+from common.errors import ConfigError, DataError, GateError, TrainError
 from components.model_pusher import publishing
-from schema.errors import ConfigError, DataError, GateError, TrainError
 from slimline.cli import closing, main
 
 PLAIN = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ event=[a-z_]+( [a-z_0-9]+=\S.*)?")

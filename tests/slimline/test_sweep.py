@@ -7,10 +7,10 @@ import types
 
 import pytest
 
-import pipeline
 import slimline as sl
-from pipeline import comparison
-from pipeline.comparison import Row
+from pipeline import sweeps
+from pipeline.sweeps import comparison
+from pipeline.sweeps.comparison import Row
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def sweep_execution(monkeypatch, emit):
 
     `act` is called in the midst of each.
     """
-    fake = types.ModuleType("pipeline.sweep_execution")
+    fake = types.ModuleType("pipeline.sweeps.execution")
     fake.calls = []
     fake.failing = set()
     fake.act = lambda: None
@@ -42,8 +42,8 @@ def sweep_execution(monkeypatch, emit):
         return rows
 
     fake.run = run
-    monkeypatch.setitem(sys.modules, "pipeline.sweep_execution", fake)
-    monkeypatch.setattr(pipeline, "sweep_execution", fake, raising=False)
+    monkeypatch.setitem(sys.modules, "pipeline.sweeps.execution", fake)
+    monkeypatch.setattr(sweeps, "execution", fake, raising=False)
     return fake
 
 

@@ -8,7 +8,7 @@ import random
 import pytest
 
 import slimline as sl
-from pipeline import runs
+from pipeline.runs import runs
 
 REFUSED_RULE = {
     "name": "min_class_recall",

@@ -10,7 +10,7 @@ import sys
 
 import kill_and_resume
 
-from schema.errors import TrainError
+from common.errors import TrainError
 from trainer import training
 from trainer.checkpoints import CheckpointStore
 

@@ -5,7 +5,7 @@ import pathlib
 import pytest
 import tensorflow as tf
 
-from schema.errors import TrainError
+from common.errors import TrainError
 from trainer.checkpoints import CheckpointStore
 
 v1 = tf.compat.v1

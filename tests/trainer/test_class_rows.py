@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 import tf_slim as slim
 
-from schema.errors import ConfigError
+from common.errors import ConfigError
 from trainer import checkpoints, class_rows, graphs, transfer, warm_start
 from trainer.config import (
     ModelConfig,

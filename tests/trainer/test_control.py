@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from schema.errors import ConfigError
+from common.errors import ConfigError
 from trainer import control, history
 from trainer.control import Control, Instruction
 from trainer.rates import RateState

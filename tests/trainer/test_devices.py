@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 import tf_slim as slim
 
-from schema.errors import ConfigError
+from common.errors import ConfigError
 from trainer import devices, graphs, training
 from trainer.config import (
     ModelConfig,

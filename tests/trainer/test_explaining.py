@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from schema.errors import ConfigError
+from common.errors import ConfigError
 from trainer import explaining, export, graphs, input_pipeline, training
 from trainer.config import (
     ModelConfig,

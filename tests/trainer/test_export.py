@@ -10,7 +10,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from schema import features, orientation, signatures
+from pushed_models import signatures
+from schema import features, orientation
 from serving import encoding, local_model
 from serving.batch_inference import steps
 from serving.local_server import errors, loaded_model, ops, sessions

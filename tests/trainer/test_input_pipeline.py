@@ -10,8 +10,8 @@ import tensorflow as tf
 import tensorflow_transform as tft
 from tensorflow.python.autograph.impl import api
 
+from common.errors import DataError
 from schema import example_labels
-from schema.errors import DataError
 from trainer import input_pipeline, sampling
 from trainer.augmentation import alternation
 from trainer.config import (

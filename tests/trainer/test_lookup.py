@@ -1,6 +1,6 @@
 import pytest
 
-from schema import errors
+from common import errors
 from trainer import lookup
 
 TABLE = {"resnet_20": 1, "resnet_32": 2, "vgg_16": 3}

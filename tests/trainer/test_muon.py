@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 import tf_slim as slim
 
-from schema.errors import ConfigError
+from common.errors import ConfigError
 from trainer import layers, muon, optimizer_settings, optimizers, variable_groups
 from trainer.config import ModelConfig, PreprocessingConfig, TrainConfig, TrainerConfig
 

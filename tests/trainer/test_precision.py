@@ -7,8 +7,8 @@ import tf_slim as slim
 from sklearn import datasets
 from tensorflow.core.protobuf import rewriter_config_pb2
 
+from common.errors import ConfigError
 from pipeline import experiments
-from schema.errors import ConfigError
 from trainer import precision, training
 from trainer.input_pipeline import Split
 from trainer.nets import geometry, registry

@@ -5,7 +5,8 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
-from schema import features, signatures
+from pushed_models import signatures
+from schema import features
 from trainer import evaluation, export, input_pipeline, recording, training, warm_up
 from trainer.config import (
     ModelConfig,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.utils import class_weight
 
-from schema.errors import ConfigError
+from common.errors import ConfigError
 from trainer import sampling
 from trainer.config import TrainConfig
 

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from schema.errors import ConfigError
+from common.errors import ConfigError
 from trainer import schedules
 from trainer.config import ScheduleConfig
 

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 import tf_slim as slim
 
-from schema.errors import TrainError
+from common.errors import TrainError
 from trainer import (
     checkpoints,
     evaluation,

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from schema import signatures
-from schema.errors import ConfigError
+from common.errors import ConfigError
+from pushed_models import signatures
 from trainer import (
     averages,
     checkpoints,

@@ -6,7 +6,8 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
-from schema import features, signatures
+from pushed_models import signatures
+from schema import features
 from trainer import warm_up
 
 RECORDED = [b"ccc", b"a", b"bb", b"eeeee", b"dddd"]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from schema.errors import ConfigError
+from common.errors import ConfigError
 from trainer import training, whitening
 from trainer.checkpoints import CheckpointStore
 from trainer.config import (

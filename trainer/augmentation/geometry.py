@@ -4,7 +4,7 @@ import math
 
 import tensorflow as tf
 
-from schema import errors
+from common import errors
 from trainer.augmentation import limits, projection, rectangles, seeds
 
 # Width to height of a random resized crop.

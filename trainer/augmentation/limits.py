@@ -2,7 +2,7 @@
 
 import math
 
-from schema.errors import ConfigError
+from common.errors import ConfigError
 from trainer.config import AugmentationConfig, TrainerConfig
 
 # Settings of which a training has one, and what both do.

@@ -6,7 +6,7 @@ from typing import Any
 import tensorflow as tf
 import tf_slim as slim
 
-from schema import errors
+from common import errors
 from trainer import layers
 from trainer.nets.blocks import NetSpec, named
 from trainer.nets.geometry import (

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from schema import errors
+from common import errors
 from trainer import lookup
 from trainer.nets.blocks import NetSpec, fold, named
 from trainer.nets.primitives import Shape, TooSmallError

@@ -2,7 +2,7 @@
 
 import pathlib
 
-from schema.errors import ConfigError
+from common.errors import ConfigError
 
 # Where a SavedModel keeps its checkpoint.
 SAVED_MODEL_VARIABLES = pathlib.PurePath("variables", "variables")

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 import tf_slim as slim
 
-from schema.errors import ConfigError
+from common.errors import ConfigError
 from trainer.nets import builder
 from trainer.nets.blocks import NetSpec
 from trainer.nets.published import Layout, Source

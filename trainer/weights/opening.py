@@ -5,7 +5,7 @@ import hashlib
 import pathlib
 from typing import Literal
 
-from schema.errors import ConfigError
+from common.errors import ConfigError
 from trainer.nets.published import Layout
 from trainer.weights import checkpoints, pytorch, safetensors, tensors
 from trainer.weights.tensors import Tensors

@@ -3,7 +3,7 @@
 Both forms are read: the zip of PyTorch 1.6 and later (`data.pkl` and `data/0`, `data/1`,
 ...), and the older one of five pickles in a row and the storages behind them. A tensor
 there is a view on a storage: offset, sizes and strides are checked against it before
-anything is read. `schema.pickles` interprets the opcodes.
+anything is read. `common.pickles` interprets the opcodes.
 
 Reference: torch/serialization.py of PyTorch 1.4 (`_legacy_save`) and 2.x (`_save`).
 """
@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from schema.pickles import (
+from common.pickles import (
     Name,
     PickleRefused,
     Reader,

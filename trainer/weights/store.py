@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 import pydantic
 
-from schema import durable
-from schema.errors import ConfigError
+from common.errors import ConfigError
+from storage import durable
 from trainer import lookup
 from trainer.config import PreprocessingConfig, as_json, from_json
 from trainer.nets import registry

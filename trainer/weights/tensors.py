@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from schema.errors import ConfigError
+from common.errors import ConfigError
 
 Tensors = dict[str, np.ndarray]
 

@@ -8,12 +8,12 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from common.errors import DataError
 from components.image_example_gen import records
 from components.image_example_gen.layouts import containers, fields, split_names
 from components.image_example_gen.layouts.layout import Listing
 from components.image_example_gen.sources.source import Member, read_data_file
 from schema import spelling
-from schema.errors import DataError
 
 FORMATS = ("npz",)
 _SUFFIX = ".npz"

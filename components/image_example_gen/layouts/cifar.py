@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from common.errors import DataError
 from components.image_example_gen import datasets, records
 from components.image_example_gen.layouts import pickles
 from components.image_example_gen.layouts.layout import (
@@ -20,7 +21,6 @@ from components.image_example_gen.layouts.layout import (
 )
 from components.image_example_gen.sources.source import Member, read_data_file
 from schema import features
-from schema.errors import DataError
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,12 +4,12 @@ import dataclasses
 import posixpath
 from collections.abc import Collection, Sequence
 
+from common.errors import ConfigError, DataError
 from components.image_example_gen.layouts import split_names
 from components.image_example_gen.layouts.image_files import ImageFiles
 from components.image_example_gen.layouts.layout import Answers, question, setting
 from components.image_example_gen.layouts.rows import Table
 from schema import image_names
-from schema.errors import ConfigError, DataError
 
 _LABELS = frozenset(
     [

@@ -4,6 +4,7 @@ import abc
 import posixpath
 from collections.abc import Iterable, Iterator, Sequence
 
+from common.errors import DataError
 from components.image_example_gen import records
 from components.image_example_gen.layouts import split_names
 from components.image_example_gen.layouts.layout import (
@@ -16,7 +17,6 @@ from components.image_example_gen.layouts.layout import (
 )
 from components.image_example_gen.sources.source import Member
 from schema import spelling
-from schema.errors import DataError
 
 MAX_NAMED = 4
 

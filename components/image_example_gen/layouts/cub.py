@@ -1,10 +1,10 @@
 """CUB-200: images.txt, image_class_labels.txt, classes.txt and train_test_split.txt."""
 
+from common.errors import DataError
 from components.image_example_gen.layouts import rows
 from components.image_example_gen.layouts.layout import Listing
 from components.image_example_gen.layouts.listed import Entry, ListLayout
 from schema import features
-from schema.errors import DataError
 
 FORMATS = ("cub",)
 _IMAGES, _LABELS, _CLASSES, _SPLITS = (

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from common.errors import ConfigError, DataError
 from components.image_example_gen.layouts import split_names
 from components.image_example_gen.layouts.layout import (
     Answers,
@@ -9,7 +10,6 @@ from components.image_example_gen.layouts.layout import (
     setting,
     splits_setting,
 )
-from schema.errors import ConfigError, DataError
 
 IMAGES = [
     "image/encoded",

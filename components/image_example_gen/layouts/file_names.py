@@ -1,9 +1,9 @@
 """Names that hold the class (`dog.12.jpg`): read so where a person says so, never guessed."""
 
+from common.errors import DataError
 from components.image_example_gen.layouts import split_names, stems
 from components.image_example_gen.layouts.layout import Listing
 from components.image_example_gen.layouts.listed import Entry, ListLayout
-from schema.errors import DataError
 
 FORMATS = ("names",)
 

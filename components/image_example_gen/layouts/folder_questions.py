@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from common.errors import ConfigError, DataError, SlimlineError
 from components.image_example_gen.layouts import split_names, stems, unread
 from components.image_example_gen.layouts.layout import (
     Listing,
@@ -9,8 +10,8 @@ from components.image_example_gen.layouts.layout import (
     setting,
     splits_setting,
 )
-from schema import class_names, features
-from schema.errors import ConfigError, DataError, SlimlineError
+from pushed_models import class_names
+from schema import features
 
 MAX_NAMED = 4
 # Of more folders than this nobody says one by one which split they are.

@@ -6,6 +6,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
+from common.errors import SlimlineError
 from components.image_example_gen import records
 from components.image_example_gen.layouts import (
     class_files,
@@ -18,7 +19,6 @@ from components.image_example_gen.layouts.layout import AUTO, Listing
 from components.image_example_gen.sources import limits
 from components.image_example_gen.sources.source import Member, MemberTooLarge
 from schema import features, image_names, spelling
-from schema.errors import SlimlineError
 
 FORMATS = ("folder",)
 UNIT_FILES = 256

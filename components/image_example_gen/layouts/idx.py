@@ -10,12 +10,12 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from common.errors import DataError
 from components.image_example_gen import datasets, records
 from components.image_example_gen.layouts import unpacking
 from components.image_example_gen.layouts.layout import Listing, question, setting
 from components.image_example_gen.sources.source import Member
 from schema import features
-from schema.errors import DataError
 
 FORMATS = ("idx",)
 

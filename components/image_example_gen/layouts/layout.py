@@ -9,10 +9,10 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
+from common.errors import ConfigError
 from components.image_example_gen import grouping, records
 from components.image_example_gen.sources.source import Member
 from schema import image_names
-from schema.errors import ConfigError
 
 AUTO = "auto"
 # Items of a list in a setting that need no quotes.

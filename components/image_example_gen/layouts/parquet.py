@@ -5,11 +5,11 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from common.errors import DataError
 from components.image_example_gen import records
 from components.image_example_gen.layouts import containers, fields
 from components.image_example_gen.layouts.layout import Answers, Listing
 from components.image_example_gen.sources.source import Member, read_data_file
-from schema.errors import DataError
 
 if TYPE_CHECKING:
     import pyarrow as pa

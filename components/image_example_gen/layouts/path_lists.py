@@ -4,6 +4,7 @@ import posixpath
 import re
 from collections import defaultdict
 
+from common.errors import ConfigError, DataError
 from components.image_example_gen.layouts import folders, image_files, rows, split_names
 from components.image_example_gen.layouts.layout import (
     AUTO,
@@ -12,7 +13,6 @@ from components.image_example_gen.layouts.layout import (
     splits_setting,
 )
 from components.image_example_gen.layouts.listed import Entry, ListLayout
-from schema.errors import ConfigError, DataError
 
 FORMATS = ("path_lists",)
 MAX_LISTS = 50

@@ -2,7 +2,7 @@
 
 Understood are dictionaries of text, numbers, lists and numpy arrays of integers as
 Python 2 (the official files) and Python 3 (`pickle.dump`, protocols 2 to 5) write them.
-`schema.pickles` interprets the opcodes; the names that these files need are here.
+`common.pickles` interprets the opcodes; the names that these files need are here.
 """
 
 import io
@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from schema.pickles import Name, PickleRefused, Reader, Vocabulary, text
+from common.pickles import Name, PickleRefused, Reader, Vocabulary, text
 
 __all__ = ["PickleRefused", "load"]
 

@@ -5,6 +5,7 @@ import pathlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from common.errors import ConfigError, DataError
 from components.image_example_gen import records
 from components.image_example_gen.grouping import Grouping
 from components.image_example_gen.layouts import (
@@ -27,7 +28,6 @@ from components.image_example_gen.layouts.layout import (
 from components.image_example_gen.sources import opening
 from components.image_example_gen.sources.source import Member, Source, read_data_file
 from schema import image_names
-from schema.errors import ConfigError, DataError
 
 # Up to this many names of a tar are unpacked before a format of few files is decided.
 _EARLY_NAMES = 64

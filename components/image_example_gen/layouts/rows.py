@@ -8,8 +8,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from common.errors import DataError
 from schema import image_names, spelling
-from schema.errors import DataError
 
 DELIMITERS = (",", ";", "\t", "|")
 # Asian and Mac encodings, read as Windows-1252: marks that no label has, capitals behind

@@ -6,6 +6,7 @@ import posixpath
 from collections import defaultdict
 from collections.abc import Iterable
 
+from common.errors import ConfigError, DataError
 from components.image_example_gen.layouts import (
     class_files,
     columns,
@@ -23,7 +24,6 @@ from components.image_example_gen.layouts.layout import (
 )
 from components.image_example_gen.layouts.listed import Entry, ListLayout
 from schema import image_names
-from schema.errors import ConfigError, DataError
 
 FORMATS = ("list",)
 MAX_NAMED = 3

@@ -10,11 +10,11 @@ from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
 
+from common.errors import DataError
 from components.image_example_gen import records
 from components.image_example_gen.layouts import containers, fields, rows, unpacking
 from components.image_example_gen.layouts.layout import Listing, splits_setting
 from components.image_example_gen.sources.source import Member
-from schema.errors import DataError
 
 FORMATS = ("tfrecord",)
 _NAME = re.compile(

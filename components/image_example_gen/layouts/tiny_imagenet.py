@@ -2,11 +2,11 @@
 
 import posixpath
 
+from common.errors import DataError
 from components.image_example_gen.layouts import class_files, rows
 from components.image_example_gen.layouts.layout import Listing
 from components.image_example_gen.layouts.listed import Entry, ListLayout
 from schema import features
-from schema.errors import DataError
 
 FORMATS = ("tiny_imagenet",)
 ANNOTATIONS = "val_annotations.txt"

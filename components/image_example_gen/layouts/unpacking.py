@@ -2,9 +2,9 @@
 
 import zlib
 
+from common.errors import DataError
 from components.image_example_gen.sources import limits
 from components.image_example_gen.sources.source import Member, read_data_file
-from schema.errors import DataError
 
 
 def unpack(member: Member) -> bytes:

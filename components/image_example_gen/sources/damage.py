@@ -5,7 +5,7 @@ import pathlib
 import tarfile
 import zlib
 
-from schema.errors import DataError
+from common.errors import DataError
 
 # What the standard library raises for archives that are broken or cut off.
 DAMAGE = (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError)

@@ -4,11 +4,11 @@ import functools
 import pathlib
 from collections.abc import Iterable, Iterator
 
+from common.errors import DataError
 from components.image_example_gen.sources import naming
 from components.image_example_gen.sources.limits import LIMITS, Limits
 from components.image_example_gen.sources.source import Member, read_at_most
 from schema import file_tree
-from schema.errors import DataError
 
 
 class FolderSource:

@@ -3,7 +3,7 @@
 import dataclasses
 import pathlib
 
-from schema.errors import DataError
+from common.errors import DataError
 
 # Bytes read or unpacked in one go.
 CHUNK_BYTES = 1 << 20

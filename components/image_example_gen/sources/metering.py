@@ -4,8 +4,8 @@ import io
 import pathlib
 from collections.abc import Callable
 
+from common.errors import DataError
 from components.image_example_gen.sources.limits import CHUNK_BYTES, Limits
-from schema.errors import DataError
 
 _TAR_BLOCK_BYTES = 512
 

@@ -3,9 +3,9 @@
 import pathlib
 import unicodedata
 
+from common.errors import DataError
 from components.image_example_gen.sources.limits import Limits
 from schema import spelling
-from schema.errors import DataError
 
 MAX_NAME_CHARACTERS = 1024
 MAX_PART_CHARACTERS = 255

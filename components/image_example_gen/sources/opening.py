@@ -3,13 +3,13 @@
 import os
 import pathlib
 
+from common.errors import DataError
 from components.image_example_gen.sources.folder import FolderSource
 from components.image_example_gen.sources.limits import LIMITS, Limits
 from components.image_example_gen.sources.source import Source
 from components.image_example_gen.sources.tar_archive import TarSource
 from components.image_example_gen.sources.zip_archive import ZipSource
 from schema import file_tree
-from schema.errors import DataError
 
 _HEAD_BYTES = 512  # the first header of a tar
 _OTHERS = {

@@ -5,8 +5,8 @@ import pathlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import IO, Protocol
 
+from common.errors import DataError
 from components.image_example_gen.sources import limits
-from schema.errors import DataError
 
 
 class MemberTooLarge(Exception):

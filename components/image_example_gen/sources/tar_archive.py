@@ -8,13 +8,13 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from typing import IO
 
+from common.errors import DataError
 from components.image_example_gen.sources import decoding, naming
 from components.image_example_gen.sources.damage import DAMAGE, damaged, not_a_file
 from components.image_example_gen.sources.limits import CHUNK_BYTES, LIMITS, Limits
 from components.image_example_gen.sources.metering import MeteredStream
 from components.image_example_gen.sources.source import Member, MemberTooLarge
 from schema import spelling
-from schema.errors import DataError
 
 
 class TarSource:

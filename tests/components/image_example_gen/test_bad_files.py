@@ -6,6 +6,7 @@ import shutil
 import pytest
 from PIL import Image
 
+from common.errors import DataError
 from components.image_example_gen import (
     fingerprint,
     inspection,
@@ -14,7 +15,6 @@ from components.image_example_gen import (
     records,
 )
 from data_check import labelled_images
-from schema.errors import DataError
 from serving.batch_inference import listing, steps
 
 UNREADABLE = {

@@ -4,9 +4,9 @@ import random
 
 import pytest
 
+from common.errors import DataError
 from components.image_example_gen import contracts
 from schema import contract
-from schema.errors import DataError
 
 
 def test_a_contract_that_can_be_written_can_be_read(tmp_path):

@@ -4,8 +4,8 @@ import unicodedata
 
 import pytest
 
+from common.errors import DataError
 from components.image_example_gen.layouts import containers
-from schema.errors import DataError
 
 NAMES = ("café", unicodedata.normalize("NFD", "thé"))
 

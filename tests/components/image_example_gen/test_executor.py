@@ -16,6 +16,7 @@ from tfx.components.util import examples_utils
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, standard_artifacts
 
+from common.errors import ConfigError, DataError
 from components import artifacts
 from components.image_example_gen import (
     beam_job,
@@ -26,9 +27,8 @@ from components.image_example_gen import (
     reading,
     shards,
 )
+from pushed_models.split_rule import SplitRule
 from schema import contract, example_labels, features
-from schema.errors import ConfigError, DataError
-from schema.split_rule import SplitRule
 
 PROPERTIES = {
     "input_format": "auto",

@@ -5,8 +5,8 @@ import shutil
 
 import pytest
 
+from common.errors import DataError
 from components.image_example_gen.fingerprint import fingerprint
-from schema.errors import DataError
 
 
 def test_copies_have_the_fingerprint_of_their_original(fakes, tmp_path):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from common.errors import ConfigError, DataError
 from components.image_example_gen import (
     datasets,
     layouts,
@@ -17,7 +18,6 @@ from components.image_example_gen import (
 )
 from components.image_example_gen.sources import limits, naming
 from schema import features
-from schema.errors import ConfigError, DataError
 
 DIGITS = tuple("0123456789")
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from common.errors import ConfigError, DataError
 from components.image_example_gen import (
     grouping,
     inspection,
@@ -18,7 +19,6 @@ from components.image_example_gen import (
     splits,
 )
 from schema import features
-from schema.errors import ConfigError, DataError
 
 
 @pytest.mark.parametrize(

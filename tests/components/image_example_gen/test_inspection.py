@@ -4,9 +4,9 @@ import shutil
 
 import pytest
 
+from common.errors import DataError
 from components.image_example_gen import inspection
 from schema import contract, features
-from schema.errors import DataError
 
 
 def test_sees_classes_sizes_and_trouble(fakes, tmp_path):

@@ -6,10 +6,10 @@ import time
 import pytest
 from PIL import Image
 
+from common.errors import ConfigError, DataError
 from components.image_example_gen import layouts
 from components.image_example_gen.sources import opening
 from schema import images
-from schema.errors import ConfigError, DataError
 
 MUTANTS = 400
 

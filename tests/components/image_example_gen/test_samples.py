@@ -3,8 +3,8 @@ import io
 import pytest
 from PIL import Image
 
+from common.errors import DataError
 from components.image_example_gen import samples
-from schema.errors import DataError
 
 
 def test_one_image_of_each_class_first(fakes, tmp_path):

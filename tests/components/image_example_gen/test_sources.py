@@ -13,10 +13,10 @@ import zipfile
 
 import pytest
 
+from common.errors import DataError
 from components.image_example_gen.sources import opening
 from components.image_example_gen.sources.limits import LIMITS
 from components.image_example_gen.sources.source import MemberTooLarge
-from schema.errors import DataError
 
 LIMIT = LIMITS.image_bytes
 

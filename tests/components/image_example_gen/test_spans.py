@@ -7,8 +7,8 @@ import pytest
 from tfx.components.example_gen import utils as tfx_utils
 from tfx.proto import example_gen_pb2
 
+from common.errors import ConfigError, DataError
 from components.image_example_gen import spans
-from schema.errors import ConfigError, DataError
 
 FILES = (
     "a/1/x.zip",

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from common.errors import DataError
 from components.image_example_gen import splits
 from schema import features
-from schema.errors import DataError
 
 
 def row(

@@ -9,7 +9,8 @@ import pytest
 import tensorflow as tf
 import tensorflow.compat.v1 as v1
 
-from schema import features, signatures
+from pushed_models import signatures
+from schema import features
 
 LABELS = ("cat", "dog", "eel")
 # 'Images' whose length, from one byte on, decides the class.

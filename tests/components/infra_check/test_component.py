@@ -12,7 +12,8 @@ from tfx.components.util import model_utils
 from tfx.types import standard_artifacts
 
 from components.infra_check import component, fresh_process, probe, rules
-from schema import contract, signatures
+from pushed_models import signatures
+from schema import contract
 
 # Names are all that the answers of `classify` go by, so wrong ones are wrong answers.
 MISNAMED = (

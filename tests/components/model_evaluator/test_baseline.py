@@ -9,8 +9,9 @@ from tfx.utils import path_utils
 
 from components.baseline_model import component as baseline_model
 from components.model_evaluator import classes, component
-from schema import manifest, signatures
-from schema.split_rule import SplitRule
+from pushed_models import signatures
+from pushed_models.split_rule import SplitRule
+from storage import manifest
 
 RULE = SplitRule(0.15)
 OLD = "its splits were cut by an older rule, or by an unknown one"

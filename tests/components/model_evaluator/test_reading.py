@@ -8,7 +8,7 @@ import tensorflow_model_analysis as tfma
 from tfx.types import artifact_utils, standard_artifacts
 
 from components.model_evaluator import component
-from pipeline import engines
+from pipeline.beam import engines
 from schema import features
 
 

@@ -11,8 +11,9 @@ import tensorflow_model_analysis as tfma
 from tensorflow.python.autograph.core import ag_ctx
 
 from components.model_evaluator import analysis, slices
-from pipeline import engines
-from schema import features, signatures
+from pipeline.beam import engines
+from pushed_models import signatures
+from schema import features
 
 # TFMA takes names like numbers for numbers at some places.
 LABELS = ("7", "œuf", "cat", "dog")

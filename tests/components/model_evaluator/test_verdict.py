@@ -29,7 +29,7 @@ from components.model_evaluator import (
     verdict,
     views,
 )
-from pipeline import engines
+from pipeline.beam import engines
 from schema import features, images
 
 LABELS = ("ant", "bee", "cat", "dog", "emu", "fox", "gnu")

@@ -6,6 +6,7 @@ import pathlib
 
 import pytest
 
+from common.errors import DataError
 from components.image_example_gen import spans
 from pipeline.scheduling.controller import Controller
 from pipeline.scheduling.cron import Cron
@@ -13,7 +14,6 @@ from pipeline.scheduling.data import Data
 from pipeline.slots import rows
 from pipeline.slots.ledger import FILE, Ledger
 from pipeline.slots.rows import Outcome, TryAgain
-from schema.errors import DataError
 
 START = datetime.datetime(2026, 11, 26, 1, 0, tzinfo=datetime.UTC)
 

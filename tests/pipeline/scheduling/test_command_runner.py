@@ -12,11 +12,11 @@ import time
 import filelock
 import pytest
 
+from common.errors import ConfigError
 from pipeline.scheduling import command_runner
 from pipeline.scheduling.command_runner import CommandRunner, of_summary
 from pipeline.slots import rows
 from pipeline.slots.rows import SPAN, Row, TryAgain
-from schema.errors import ConfigError
 
 ROW = Row("cats/a b", "span 3", SPAN, id=7)
 # Plays `slimline run NAME --root ROOT ... --json`; the first --set says how.

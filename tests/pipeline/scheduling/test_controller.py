@@ -8,11 +8,11 @@ import time
 
 import pytest
 
+from common.errors import ConfigError, DataError
 from pipeline.scheduling.controller import MAX_ATTEMPTS, Look
 from pipeline.slots import rows
 from pipeline.slots.ledger import FILE, Ledger
 from pipeline.slots.rows import Outcome, Row, TryAgain
-from schema.errors import ConfigError, DataError
 
 START = datetime.datetime(2026, 11, 26, 1, 0, tzinfo=datetime.UTC)
 DRIFTED = Outcome(

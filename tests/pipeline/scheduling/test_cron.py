@@ -7,8 +7,8 @@ import zoneinfo
 
 import pytest
 
+from common.errors import ConfigError
 from pipeline.scheduling.cron import Cron
-from schema.errors import ConfigError
 
 
 def utc(text: str) -> datetime.datetime:

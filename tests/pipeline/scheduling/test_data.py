@@ -8,11 +8,11 @@ import pathlib
 
 import pytest
 
+from common.errors import DataError
 from pipeline import experiments
 from pipeline.scheduling import data as scheduled_data
 from pipeline.scheduling.data import identity, settings_key
 from pipeline.slots.rows import TryAgain
-from schema.errors import DataError
 
 NOW = datetime.datetime(2026, 11, 26, 3, tzinfo=datetime.UTC)
 

@@ -8,10 +8,10 @@ import threading
 
 import pytest
 
+from common.errors import ConfigError
 from pipeline.scheduling import hooks
 from pipeline.slots import rows
 from pipeline.slots.rows import Row
-from schema.errors import ConfigError
 
 NOW = datetime.datetime(2026, 11, 26, 3, tzinfo=datetime.UTC)
 

@@ -13,11 +13,11 @@ import sys
 
 import pytest
 
+from common.errors import ConfigError
 from pipeline.slots import ledger as ledger_module
 from pipeline.slots import rows
 from pipeline.slots.ledger import FILE, IS_OPEN, MAX_TRIES, Ledger
 from pipeline.slots.rows import Row
-from schema.errors import ConfigError
 
 NOW = datetime.datetime(2026, 11, 26, 3, tzinfo=datetime.UTC)
 LATER = NOW + datetime.timedelta(hours=1)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline import engines
+from pipeline.beam import engines
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ import sys
 # Loaded before the fork; none of its threads run until something is computed.
 import tensorflow  # noqa: F401
 
-from pipeline import engines
+from pipeline.beam import engines
 from serving.batch_inference import parts, running, steps
 
 EVENTS = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir")

@@ -3,7 +3,7 @@ import pathlib
 
 import pytest
 
-from schema.errors import DataError
+from common.errors import DataError
 from serving.batch_inference import listing
 
 

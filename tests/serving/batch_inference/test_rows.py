@@ -6,7 +6,7 @@ import pathlib
 
 import pytest
 
-from schema.errors import ConfigError
+from common.errors import ConfigError
 from serving.batch_inference import rows
 
 ROW = rows.Row("photos/a.png", [("cat", 0.75), ("dog", 0.25)], "pets@7")

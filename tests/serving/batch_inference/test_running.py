@@ -14,8 +14,8 @@ import filelock
 import pytest
 import tensorflow as tf
 
+from common.errors import ConfigError, DataError
 from schema import images
-from schema.errors import ConfigError, DataError
 from serving import local_model
 from serving.batch_inference import parts, running, steps
 

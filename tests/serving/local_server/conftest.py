@@ -13,7 +13,9 @@ import tensorflow as tf
 import tensorflow.compat.v1 as v1
 from PIL import Image
 
-from schema import features, manifest, models_config, signatures, versions
+from pushed_models import models_config, signatures, versions
+from schema import features
+from storage import manifest
 from trainer import warm_up
 
 LABELS = ("red", "green", "blue", *(f"class_{place}" for place in range(3, 100)))

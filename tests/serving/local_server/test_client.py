@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from schema.errors import ConfigError, DataError
+from common.errors import ConfigError, DataError
 from serving import rest_client
 from serving.client import Client
 from serving.local_server import rest

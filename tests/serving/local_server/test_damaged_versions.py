@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from tensorflow.core.protobuf import saved_model_pb2
 
-from schema import manifest, signatures
+from pushed_models import signatures
 from serving.local_server import served_models
 from serving.local_server.answering import Target
 from serving.local_server.loaded_model import Settings
+from storage import manifest
 
 Code = grpc.StatusCode
 PB = "saved_model.pb"

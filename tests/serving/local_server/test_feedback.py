@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from schema.errors import ConfigError
+from common.errors import ConfigError
 from serving.local_server import feedback
 from serving.local_server.answering import Answer
 

@@ -4,7 +4,7 @@ import pathlib
 
 import pytest
 
-from schema.errors import ConfigError
+from common.errors import ConfigError
 from serving.local_server import errors, limits
 
 

@@ -7,9 +7,10 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
-from schema import manifest, signatures
+from pushed_models import signatures
 from serving.local_server import errors, loaded_model
 from serving.local_server.loaded_model import Settings
+from storage import manifest
 
 COLOURS = ((250, 10, 20), (3, 180, 99), (7, 7, 70))
 

@@ -3,9 +3,9 @@
 import requests
 
 from components.model_pusher import publishing
-from pipeline import remote_roots
-from schema import mirror
+from pipeline.runs import remote_roots
 from serving import models
+from storage import mirror
 
 
 def test_versions_of_other_machines_are_taken_up(

@@ -10,10 +10,11 @@ import grpc
 import numpy as np
 import pytest
 
-from schema import manifest, models_config
+from pushed_models import models_config
 from serving.local_server import errors, served_models, wanted_versions
 from serving.local_server.answering import Target
 from serving.local_server.loaded_model import Settings
+from storage import manifest
 
 Entry = models_config.Entry
 COLOURS = ((250, 10, 20), (3, 180, 99), (7, 7, 70))

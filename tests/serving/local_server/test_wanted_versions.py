@@ -2,8 +2,8 @@
 
 import pytest
 
-from schema import models_config
-from schema.errors import ConfigError
+from common.errors import ConfigError
+from pushed_models import models_config
 from serving.local_server import wanted_versions
 
 Entry = models_config.Entry

@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 from scipy import ndimage
 
-from schema import errors
+from common import errors
 from trainer.augmentation import geometry, limits, recipe
 
 

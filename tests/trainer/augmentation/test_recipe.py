@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from schema import errors
+from common import errors
 from trainer.augmentation import (
     erasing,
     geometry,

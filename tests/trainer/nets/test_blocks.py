@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from schema import errors
+from common import errors
 from trainer.nets import geometry
 from trainer.nets.blocks import (
     Conv,

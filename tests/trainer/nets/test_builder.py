@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from schema import errors
+from common import errors
 from serving.local_server import ops
 from trainer.nets import builder, geometry, registry
 from trainer.nets.blocks import (

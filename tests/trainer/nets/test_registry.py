@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from schema import errors
+from common import errors
 from serving.local_server import ops
 from trainer import evaluation, export, input_pipeline
 from trainer.config import (

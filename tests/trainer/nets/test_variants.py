@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from schema import errors
+from common import errors
 from trainer.config import ModelConfig
 from trainer.nets import builder, registry, variants
 from trainer.nets.blocks import Scale

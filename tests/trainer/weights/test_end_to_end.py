@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 import tf_slim as slim
 
-from schema.errors import ConfigError
+from common.errors import ConfigError
 from trainer import preprocessing
 from trainer.config import PreprocessingConfig, from_json
 from trainer.nets import builder, registry

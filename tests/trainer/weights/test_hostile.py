@@ -9,7 +9,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from schema.errors import ConfigError
+from common.errors import ConfigError
 from trainer.weights import keras_h5, opening, pytorch, safetensors, tensors
 
 

@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
-from schema.errors import ConfigError
+from common.errors import ConfigError
 from trainer.weights import keras_h5
 
 # A net with every kind of layer that is read, saved in all forms that Keras offers.

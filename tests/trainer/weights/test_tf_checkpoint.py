@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from schema.errors import ConfigError
+from common.errors import ConfigError
 from trainer.weights import checkpoints, opening, tf_checkpoint
 
 v1 = tf.compat.v1

@@ -1,0 +1,98 @@
+"""Errors that are a user's to mend; the command shows them as sentences, without a stack.
+
+They live in the lowest package so that every part can raise them; `slimline.errors` is
+their public address. Their sentences name flags and commands; `str(error)`, which a traceback
+shows, names the arguments and functions of the Python API instead, except in a command.
+"""
+
+import contextlib
+from collections.abc import Iterator
+
+from common import python_words
+
+_is_command = False
+
+
+@contextlib.contextmanager
+def of_a_command() -> Iterator[None]:
+    """Inside, `str(error)` names flags: a command is running, not code that imports us."""
+    global _is_command
+    before, _is_command = _is_command, True
+    try:
+        yield
+    finally:
+        _is_command = before
+
+
+class SlimlineError(Exception):
+    """Base of all errors that carry a cause, a finding and a next step.
+
+    Attributes:
+      message: cause and place in one line, lower case.
+      found: what was there, or ''.
+      expected: what should have been there, or ''.
+      tip: what to do next, or ''.
+    """
+
+    def __init__(
+        self, message: str, *, found: str = "", expected: str = "", tip: str = ""
+    ):
+        super().__init__(message, found, expected, tip)
+        self.message = message
+        self.found = found
+        self.expected = expected
+        self.tip = tip
+
+    def __str__(self) -> str:
+        lines = [self.message]
+        for name in ("found", "expected", "tip"):
+            if value := getattr(self, name):
+                lines.append(f"  {name}: {value}")
+        text = "\n".join(lines)
+        return text if _is_command else python_words.in_python(text)
+
+    def __reduce__(self) -> tuple:
+        return _rebuild, (type(self), self.args)
+
+
+def _rebuild(
+    kind: type[SlimlineError], args: tuple[str, str, str, str]
+) -> SlimlineError:
+    message, found, expected, tip = args
+    return kind(message, found=found, expected=expected, tip=tip)
+
+
+class ConfigError(SlimlineError, ValueError):
+    """A setting, an experiment name or a path on the command line is wrong."""
+
+
+class DataError(SlimlineError, ValueError):
+    """The data are refused: unreadable, incomplete, or against their contract."""
+
+
+class TrainError(SlimlineError, RuntimeError):
+    """Training cannot go on, as with a loss that is not a number."""
+
+
+class GateError(SlimlineError):
+    """The gate refused the model."""
+
+
+class InfraError(SlimlineError):
+    """The model cannot be served as it was trained."""
+
+
+class ServerError(SlimlineError, RuntimeError):
+    """A model server gives no answer: it is down, busy, too slow or broken."""
+
+
+def find_user_error(error: BaseException | None) -> SlimlineError | None:
+    """The error that a user can mend, from the causes of `error`: frameworks wrap it."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, SlimlineError):
+            return error
+        seen.add(id(error))
+        hidden = error.__suppress_context__
+        error = error.__cause__ or (None if hidden else error.__context__)
+    return None

@@ -1,0 +1,1 @@
+"""Beam: the engines, their arguments, and the processes that work for them."""

@@ -1,0 +1,1 @@
+"""Runs and what they leave: folders, metadata store, parts, lineage, model cards."""

@@ -1,0 +1,202 @@
+"""Where a model came from: the executions that led to it, from the metadata store."""
+
+import dataclasses
+import datetime
+import json
+import pathlib
+from collections.abc import Iterable
+from typing import Any
+
+from ml_metadata import metadata_store
+from ml_metadata.proto import metadata_store_pb2
+
+from common import run_files
+from common.errors import ConfigError
+from pipeline.runs import run_store
+
+METADATA_FILE = run_files.METADATA_FILE
+DATA_FINGERPRINT = "input_fingerprint"
+SOURCE_FINGERPRINT = "source_fingerprint"
+# Holds the settings of Transform and Trainer, and the fingerprint of their code.
+_CUSTOM_CONFIG = "custom_config"
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One execution of a component.
+
+    Attributes:
+      component: its name in the DAG, as 'ingest'.
+      execution: its number in the metadata store.
+      finished: time in UTC, ISO 8601.
+      properties: what it was called with, name -> value; `source_fingerprint` of its code
+        and `input_fingerprint` of the data among them.
+      inputs: folders of the artifacts it read.
+      outputs: folders of the artifacts it made, channel -> folder.
+      facts: properties of those artifacts, as counts of images or the pushed version.
+    """
+
+    component: str
+    execution: int
+    finished: str
+    properties: dict[str, Any]
+    inputs: tuple[str, ...]
+    outputs: dict[str, str]
+    facts: dict[str, Any]
+
+
+def of_artifacts(root: pathlib.Path, uris: Iterable[str]) -> tuple[Step, ...]:
+    """All that led to the artifacts with these folders, earliest first.
+
+    Args:
+      root: of the runs, with the metadata store.
+      uris: folders of artifacts.
+
+    Raises:
+      ConfigError: there is no store, it is damaged, or it knows none of the artifacts.
+    """
+    store = _open(root)
+    artifacts = [found for uri in uris for found in store.get_artifacts_by_uri(uri)]
+    return _trace(store, artifacts, root)
+
+
+def of_version(root: pathlib.Path, folder: pathlib.Path) -> tuple[Step, ...]:
+    """All that led to a pushed version, earliest first.
+
+    Args:
+      root: of the runs, with the metadata store.
+      folder: of the version.
+
+    Raises:
+      ConfigError: there is no store, it is damaged, or it has no push to that folder.
+    """
+    store = _open(root)
+    wanted = folder.resolve()
+    pushed = [
+        artifact
+        for artifact in store.get_artifacts_by_type("PushedModel")
+        if (place := artifact.custom_properties["pushed_destination"].string_value)
+        and pathlib.Path(place) == wanted
+    ]
+    return _trace(store, pushed, root, str(folder))
+
+
+def _open(root: pathlib.Path) -> metadata_store.MetadataStore:
+    path = root.resolve() / METADATA_FILE
+    if not path.exists():
+        raise ConfigError(
+            f"no metadata store in {root}",
+            expected=f"{METADATA_FILE}, as runs on this machine leave it",
+            tip="--root DIR looks elsewhere",
+        )
+    if problem := run_store.damage(path):
+        raise ConfigError(
+            f"the metadata store in {root} cannot be used",
+            found=problem,
+            tip="the next run sets it aside and begins a new one; the story of a pushed"
+            " model is in its assets.extra/model_card.md, too",
+        )
+    connection = metadata_store_pb2.ConnectionConfig()
+    connection.sqlite.filename_uri = str(path)
+    connection.sqlite.connection_mode = (
+        metadata_store_pb2.SqliteMetadataSourceConfig.READONLY
+    )
+    return metadata_store.MetadataStore(connection)
+
+
+def _trace(
+    store: metadata_store.MetadataStore,
+    artifacts: list[metadata_store_pb2.Artifact],
+    root: pathlib.Path,
+    what: str = "the run",
+) -> tuple[Step, ...]:
+    if not artifacts:
+        raise ConfigError(
+            f"the metadata store in {root} knows nothing of {what}",
+            tip="models that were copied here have their story in"
+            " assets.extra/model_card.md",
+        )
+    found: dict[int, Step] = {}
+    waiting = {artifact.id for artifact in artifacts}
+    seen: set[int] = set()
+    while waiting:
+        seen |= waiting
+        makers = _makers(store, waiting) - found.keys()
+        waiting = set()
+        for execution in store.get_executions_by_id(sorted(makers)):
+            step, read = _step(store, execution)
+            found[execution.id] = step
+            waiting |= read - seen
+    return tuple(found[number] for number in sorted(found))
+
+
+def _makers(store: metadata_store.MetadataStore, artifacts: set[int]) -> set[int]:
+    """Executions that made the artifacts; the first, because others took them from the cache."""
+    makers: dict[int, int] = {}
+    for event in store.get_events_by_artifact_ids(sorted(artifacts)):
+        if event.type == metadata_store_pb2.Event.OUTPUT:
+            first = makers.get(event.artifact_id, event.execution_id)
+            makers[event.artifact_id] = min(first, event.execution_id)
+    return set(makers.values())
+
+
+def _step(
+    store: metadata_store.MetadataStore, execution: metadata_store_pb2.Execution
+) -> tuple[Step, set[int]]:
+    """A step, and the artifacts it read."""
+    events = store.get_events_by_execution_ids([execution.id])
+    artifacts = {
+        artifact.id: artifact
+        for artifact in store.get_artifacts_by_id(
+            sorted({event.artifact_id for event in events})
+        )
+    }
+    read: set[int] = set()
+    outputs: dict[str, str] = {}
+    facts: dict[str, Any] = {}
+    for event in events:
+        artifact = artifacts[event.artifact_id]
+        if event.type == metadata_store_pb2.Event.INPUT:
+            read.add(artifact.id)
+        elif event.type == metadata_store_pb2.Event.OUTPUT:
+            outputs[event.path.steps[0].key] = artifact.uri
+            facts |= _values(artifact)
+    step = Step(
+        component=_component(store, execution.id),
+        execution=execution.id,
+        finished=datetime.datetime.fromtimestamp(
+            execution.last_update_time_since_epoch / 1000, datetime.UTC
+        ).isoformat(timespec="seconds"),
+        properties=_properties(execution),
+        inputs=tuple(artifacts[number].uri for number in sorted(read)),
+        outputs=outputs,
+        facts=facts,
+    )
+    return step, read
+
+
+def _component(store: metadata_store.MetadataStore, execution: int) -> str:
+    for context in store.get_contexts_by_execution(execution):
+        if context.type == "node":
+            return context.name.rpartition(".")[2]
+    return ""
+
+
+def _properties(execution: metadata_store_pb2.Execution) -> dict[str, Any]:
+    values = _values(execution)
+    if _CUSTOM_CONFIG in values:
+        custom = json.loads(values.pop(_CUSTOM_CONFIG))
+        values |= custom
+    return values
+
+
+def _values(
+    node: metadata_store_pb2.Execution | metadata_store_pb2.Artifact,
+) -> dict[str, Any]:
+    values = {}
+    for properties in (node.properties, node.custom_properties):
+        for name, value in properties.items():
+            kind = value.WhichOneof("value")
+            if kind in ("string_value", "int_value", "double_value"):
+                values[name] = getattr(value, kind)
+    return values

@@ -1,0 +1,182 @@
+"""Deletes the artifacts of old runs, and nothing that a served model or a kept run needs.
+
+The metadata store keeps its rows: an artifact whose files are gone is marked as deleted, as
+TFX marks what it collects, so that lineage can still be told. TFX's cache asks whether
+files exist, so they vanish at once, by a rename, before they are deleted.
+"""
+
+import glob
+import logging
+import pathlib
+import shutil
+import uuid
+from collections.abc import Collection, Iterator
+
+from ml_metadata import metadata_store
+from ml_metadata.proto import metadata_store_pb2
+
+from common.errors import ConfigError
+from pipeline.runs import lineage, runs
+from pushed_models import models_config, versions
+from storage import durable, manifest, mirror
+
+RUN_CONTEXT = "pipeline_run"
+PUSHED_MODEL = "PushedModel"
+_HIDDEN_PREFIX = ".deleting-"
+# What stays in the folder of a run: what it was asked, and what came of it.
+KEPT_FILES = frozenset({runs.CONFIG_FILE, runs.SUMMARY_FILE})
+_LOGGER = logging.getLogger("slimline.retention")
+_STATE = metadata_store_pb2.Artifact.State
+
+
+def prune(
+    root: pathlib.Path, identity: str, old_runs: Collection[str]
+) -> frozenset[str]:
+    """Deletes the artifacts of some runs; other runs are left alone.
+
+    Args:
+      root: of the runs.
+      identity: of the runs, whose artifacts lie in `<root>/<identity>`.
+      old_runs: names of the runs to delete.
+
+    Returns:
+      Names of the runs of which only metadata, settings and figures are left. Others may
+      still hold what a served model came from, and all of them stay while a run is under
+      way: ask for them again next time.
+    """
+    root = root.resolve()
+    if not old_runs or not (root / lineage.METADATA_FILE).is_file():
+        return frozenset()
+    try:
+        lock = runs.lock(root, identity)
+    except ConfigError:
+        return frozenset()
+    with lock:
+        return frozenset(_prune(root, root / identity, set(old_runs)))
+
+
+def _prune(root: pathlib.Path, folder: pathlib.Path, old: set[str]) -> Iterator[str]:
+    store = _open(root)
+    needed = set(_needed(store, root))
+    sizes_bytes = []
+    for name in sorted(old):
+        context = store.get_context_by_type_and_name(RUN_CONTEXT, name)
+        is_needed = False
+        for artifact in store.get_artifacts_by_context(context.id) if context else []:
+            # What another run holds as well goes when that one does.
+            others = _runs_of(store, artifact.id) - old
+            is_shared = not all(_is_pruned(root / other) for other in others)
+            if artifact.state == _STATE.DELETED or is_shared:
+                continue
+            if artifact.id in needed:
+                is_needed = True
+            else:
+                sizes_bytes.append(_delete(store, artifact, folder))
+        if is_needed:
+            continue
+        for execution in store.get_executions_by_context(context.id) if context else []:
+            # What TFX has put down for single executions.
+            for path in folder.glob(f"*/.system/executor_execution/{execution.id}"):
+                _remove(path)
+        for path in (root / name).glob("*"):
+            if path.name not in KEPT_FILES:
+                _remove(path)
+        yield name
+    if sizes_bytes:
+        _LOGGER.info(
+            "deleted %d artifacts, %d bytes", len(sizes_bytes), sum(sizes_bytes)
+        )
+
+
+def _is_pruned(run: pathlib.Path) -> bool:
+    """Whether the folder of a run holds only what `prune` leaves."""
+    return run.is_dir() and {path.name for path in run.iterdir()} <= KEPT_FILES
+
+
+def _open(root: pathlib.Path) -> metadata_store.MetadataStore:
+    connection = metadata_store_pb2.ConnectionConfig()
+    connection.sqlite.filename_uri = str(root / lineage.METADATA_FILE)
+    connection.sqlite.connection_mode = (
+        metadata_store_pb2.SqliteMetadataSourceConfig.READWRITE
+    )
+    return metadata_store.MetadataStore(connection)
+
+
+def _needed(store: metadata_store.MetadataStore, root: pathlib.Path) -> Iterator[int]:
+    """Artifacts that led to a served version, and that version's own."""
+    served = set(_served(root / versions.SERVING_FOLDER))
+    waiting = {
+        artifact.id
+        for artifact in store.get_artifacts_by_type(PUSHED_MODEL)
+        if artifact.custom_properties["pushed_destination"].string_value in served
+    }
+    seen: set[int] = set()
+    while waiting:
+        seen |= waiting
+        makers = {
+            event.execution_id
+            for event in store.get_events_by_artifact_ids(sorted(waiting))
+            if event.type == metadata_store_pb2.Event.OUTPUT
+        }
+        waiting = {
+            event.artifact_id
+            for event in store.get_events_by_execution_ids(sorted(makers))
+        } - seen
+    yield from seen
+
+
+def _served(folder: pathlib.Path) -> Iterator[str]:
+    """Folders of the versions that servers load, or that are live."""
+    for name, entry in models_config.read(folder).items():
+        complete = versions.numbers(folder / name)
+        named = {entry.live(complete), *entry.versions, *entry.labels.values()}
+        for number in named - {None}:
+            yield str(folder / name / str(number))
+
+
+def _runs_of(store: metadata_store.MetadataStore, artifact: int) -> set[str]:
+    """Names of the runs that made an artifact, or took it from the cache."""
+    contexts = store.get_contexts_by_artifact(artifact)
+    return {context.name for context in contexts if context.type == RUN_CONTEXT}
+
+
+def _delete(
+    store: metadata_store.MetadataStore,
+    artifact: metadata_store_pb2.Artifact,
+    folder: pathlib.Path,
+) -> int:
+    """Deletes the files of an artifact; gives their bytes."""
+    path = pathlib.Path(artifact.uri)
+    # Nothing but what TFX has made for this experiment.
+    if folder not in path.parents:
+        return 0
+    artifact.state = _STATE.MARKED_FOR_DELETION
+    store.put_artifacts([artifact])
+    places = (manifest.beside(path), manifest.beside(path, mirror.LINK))
+    mirror.withdraw(path, *(place for place in places if place.exists()))
+    size_bytes = _remove(path)
+    for said in path.parent.glob(f"{glob.escape(path.name)}.*"):
+        said.unlink()
+    artifact.state = _STATE.DELETED
+    store.put_artifacts([artifact])
+    return size_bytes
+
+
+def _remove(path: pathlib.Path) -> int:
+    """Deletes a file, a link or a folder; what it was is never seen half."""
+    for left in path.parent.glob(f"{_HIDDEN_PREFIX}{glob.escape(path.name)}-*"):
+        shutil.rmtree(left, ignore_errors=True)
+    if path.is_symlink() or path.is_file():
+        size_bytes = path.lstat().st_size
+        path.unlink()
+        return size_bytes
+    if not path.is_dir():
+        return 0
+    size_bytes = sum(
+        inner.lstat().st_size for inner in path.rglob("*") if not inner.is_dir()
+    )
+    name = f"{_HIDDEN_PREFIX}{path.name}-{uuid.uuid4().hex}"
+    hidden = path.rename(path.with_name(name))
+    durable.sync(path.parent)
+    shutil.rmtree(hidden, ignore_errors=True)
+    return size_bytes
