@@ -298,16 +298,28 @@ def test_data() -> pathlib.Path:
     return pathlib.Path(folder)
 
 
-@pytest.fixture(scope="session")
-def kubeflow_api_server() -> ModuleType:
-    """The module `kubeflow/api_server.py`, for the tests of the client and the command."""
-    path = pathlib.Path(__file__).with_name("kubeflow") / "api_server.py"
-    spec = importlib.util.spec_from_file_location("kubeflow_api_server", path)
+def _load(path: pathlib.Path) -> ModuleType:
+    """A module beside the tests, which are no package."""
+    spec = importlib.util.spec_from_file_location(f"tests_{path.stem}", path)
     module = importlib.util.module_from_spec(spec)
     # Dataclasses look their module up.
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def kubeflow_api_server() -> ModuleType:
+    """The module `kubeflow/api_server.py`, for the tests of the client and the command."""
+    return _load(pathlib.Path(__file__).with_name("kubeflow") / "api_server.py")
+
+
+@pytest.fixture(scope="session")
+def warm_forks():
+    """Starts commands in a fork of a process that has imported everything."""
+    module = _load(pathlib.Path(__file__).with_name("warm_forks.py"))
+    with module.WarmForks() as forks:
+        yield forks
 
 
 @pytest.fixture(scope="session")
