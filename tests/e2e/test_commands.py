@@ -216,7 +216,8 @@ def test_a_killed_run_does_not_stand_in_the_way(
     after = warm_call(
         [
             *("slimline", "run", "--set", "train.epochs=1"),
-            *("--set", "evaluation.min_top_1=0"),
+            # The gate may not be open: the model that is live had to pass one.
+            *("--set", "evaluation.min_top_1=0.001"),
             *("--set", "evaluation.max_top_1_drop=1"),
             *("--set", "evaluation.beats_guessing=false"),
         ],
