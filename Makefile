@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # The tfx command calls a bare `pip`, and Beam a bare `python`.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: run install test lint format lock
+.PHONY: run install test test-nightly lint format lock
 
 run: install
 	slimline run $(EXPERIMENT) --root $(ROOT)
@@ -17,14 +17,21 @@ install: $(VENV)/.installed
 $(VENV)/.installed: requirements.lock setup.py scripts/install.sh
 	sh scripts/install.sh $(VENV)
 
-# Files stay together: their fixtures are what takes long. They keep their order, too, else
-# the long ones, which have few tests, would come last, one after another.
+# Files stay whole: their fixtures are what takes long. They keep their order, too, which
+# tests/conftest.py makes: the long ones first.
+PYTEST := pytest -n 2 --dist loadfile --no-loadscope-reorder
+
 test: install
 	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || \
 		echo "note: no Chromium, the report is not opened in one (Debian: apt install chromium)" >&2
 	@command -v promtool >/dev/null || \
 		echo "note: no promtool, the alert rules are not checked (Debian: apt install prometheus)" >&2
-	pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=25
+	$(PYTEST) --durations=25
+
+# What takes too long for every change: whole sweeps of kills and nets, whole data sets,
+# Airflow and the environment of the image.
+test-nightly: install airflow-env
+	$(PYTEST) -m nightly --durations=25
 
 lint: install
 	ruff check .
@@ -91,7 +98,7 @@ $(AIRFLOW)/.installed: $(VENV)/.installed requirements-airflow.lock
 	touch $@
 
 airflow-test: airflow-env
-	pytest tests/pipeline/test_airflow.py
+	pytest -m "nightly or not nightly" tests/pipeline/test_airflow.py
 
 airflow-lock: $(VENV)/.installed
 	echo 'apache-airflow>=2.11,<2.12' | $(VENV)/uv/bin/uv pip compile - \

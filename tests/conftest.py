@@ -27,6 +27,61 @@ CIFAR10_NAMES = (
 )
 
 
+# Below tests/: what takes longest comes first, so that no worker has it left at the end.
+LONGEST = (
+    "e2e/test_pipeline.py",
+    "e2e/test_photos.py",
+    "e2e/test_commands.py",
+    "trainer/nets/test_published.py",
+    "trainer/nets/test_registry.py",
+    "e2e/test_partial_runs.py",
+    "e2e/test_engines.py",
+    "e2e/test_schedule.py",
+    "e2e/test_sweep.py",
+    "kubeflow/test_runs.py",
+    "e2e/test_damaged_artifacts.py",
+    "e2e/test_real_data.py",
+    "trainer/test_resume.py",
+    "e2e/test_training_goes_on.py",
+    "e2e/test_remote_root.py",
+    "test_notebook_page.py",
+    "trainer/nets/test_keras_peers.py",
+)
+# File -> file whose worker it goes to, for what both get from a fixture of the session.
+TOGETHER = {
+    "e2e/test_engines.py": "e2e/test_partial_runs.py",
+    "trainer/nets/test_registry.py": "trainer/nets/test_published.py",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the files that take longest first, in the order above."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    tests = pathlib.Path(__file__).parent
+
+    def place(item: pytest.Item) -> int:
+        name = item.path.relative_to(tests).as_posix()
+        return places.get(name, len(places))
+
+    items.sort(key=place)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Files stay whole, as by `--dist loadfile`, and some stay together."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class Together(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            name = file.removeprefix("tests/")
+            return f"tests/{TOGETHER[name]}" if name in TOGETHER else file
+
+    return Together(config, log)
+
+
 class Fakes:
     """Writes data sets; every image has the colour of its class and noise of its own."""
 
@@ -298,16 +353,28 @@ def test_data() -> pathlib.Path:
     return pathlib.Path(folder)
 
 
-@pytest.fixture(scope="session")
-def kubeflow_api_server() -> ModuleType:
-    """The module `kubeflow/api_server.py`, for the tests of the client and the command."""
-    path = pathlib.Path(__file__).with_name("kubeflow") / "api_server.py"
-    spec = importlib.util.spec_from_file_location("kubeflow_api_server", path)
+def _load(path: pathlib.Path) -> ModuleType:
+    """A module beside the tests, which are no package."""
+    spec = importlib.util.spec_from_file_location(f"tests_{path.stem}", path)
     module = importlib.util.module_from_spec(spec)
     # Dataclasses look their module up.
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def kubeflow_api_server() -> ModuleType:
+    """The module `kubeflow/api_server.py`, for the tests of the client and the command."""
+    return _load(pathlib.Path(__file__).with_name("kubeflow") / "api_server.py")
+
+
+@pytest.fixture(scope="session")
+def warm_forks():
+    """Starts commands in a fork of a process that has imported everything."""
+    module = _load(pathlib.Path(__file__).with_name("warm_forks.py"))
+    with module.WarmForks() as forks:
+        yield forks
 
 
 @pytest.fixture(scope="session")

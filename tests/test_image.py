@@ -293,6 +293,7 @@ def ask(built: Built, folder: pathlib.Path, *arguments: str) -> str:
     return result.stdout
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 @pytest.mark.timeout(INSTALL_SECONDS + 100)
 def test_the_environment_runs_components(built: Built, tmp_path: pathlib.Path) -> None:

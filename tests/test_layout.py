@@ -93,6 +93,22 @@ def test_no_module_hides_a_package_of_ours(package: str) -> None:
         assert path.stem != package
 
 
+def test_files_with_a_place_in_the_order_are_there(request) -> None:
+    """Of tests: what was moved would lose its place, and its worker, in silence."""
+    (order,) = (
+        plugin
+        for plugin in request.config.pluginmanager.get_plugins()
+        if getattr(plugin, "__file__", "") == str(ROOT / "tests" / "conftest.py")
+    )
+    named = [*order.LONGEST, *order.TOGETHER, *order.TOGETHER.values()]
+    missing = [name for name in named if not (ROOT / "tests" / name).is_file()]
+    assert missing == []
+    # Those that go to one worker come there in this order.
+    places = [order.LONGEST.index(name) for name in order.TOGETHER]
+    before = [order.LONGEST.index(name) for name in order.TOGETHER.values()]
+    assert all(first + 1 == then for first, then in zip(before, places, strict=True))
+
+
 RUNNING_CALLS = {
     "compile",
     "eval",

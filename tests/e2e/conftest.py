@@ -76,6 +76,18 @@ def make_house(
 
 
 @pytest.fixture(scope="session")
+def shared_house(make_house) -> House:
+    """A root for tests of several files that bear what others did there."""
+    return make_house()
+
+
+@pytest.fixture(scope="session")
+def two_steps(shared_house) -> Summary:
+    """Summary of a run on the shared root, of two steps, which pushes its model."""
+    return shared_house.run(shared_house.config(steps=2))
+
+
+@pytest.fixture(scope="session")
 def serve_process() -> ModuleType:
     """The module that starts `slimline serve` for the tests of the local server."""
     folder = pathlib.Path(__file__).parents[1] / "serving" / "local_server"

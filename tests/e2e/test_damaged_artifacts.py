@@ -3,6 +3,7 @@
 import json
 import logging
 import pathlib
+import shutil
 
 import pytest
 import tensorflow as tf
@@ -11,6 +12,7 @@ from tfx.types import standard_artifacts
 from common.errors import DataError
 from components import artifacts
 from pipeline.runs.summary import Summary
+from pushed_models import versions
 
 pytestmark = pytest.mark.e2e
 
@@ -37,6 +39,14 @@ def flip(path: pathlib.Path) -> None:
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
+
+
+def test_a_removed_version_is_pushed_again(house, first) -> None:
+    shutil.rmtree(first.pushed_path)
+    again = house.run(house.config(**SETTINGS))
+    assert not again.is_cached
+    assert again.metrics == first.metrics
+    assert versions.numbers(house.serving) == [int(again.pushed_version)]
 
 
 def test_what_is_damaged_is_computed_again(house, first, caplog) -> None:

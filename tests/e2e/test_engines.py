@@ -20,13 +20,13 @@ PORTABLE = EngineConfig(name="portable")
 
 
 @pytest.fixture(scope="module")
-def house(make_house):
-    return make_house()
+def house(shared_house):
+    return shared_house
 
 
 @pytest.fixture(scope="module")
-def local(house):
-    return house.run(house.config(steps=2))
+def local(two_steps):
+    return two_steps
 
 
 @pytest.fixture(scope="module")

@@ -17,14 +17,14 @@ pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture(scope="module")
-def house(make_house):
-    return make_house()
+def house(shared_house):
+    return shared_house
 
 
 @pytest.fixture(scope="module")
-def whole(house):
+def whole(two_steps):
     """Summary of a run of all components, which pushes its model."""
-    return house.run(house.config(steps=2))
+    return two_steps
 
 
 @pytest.fixture

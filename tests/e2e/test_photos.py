@@ -6,8 +6,6 @@ import json
 import os
 import pathlib
 import re
-import subprocess
-import sys
 
 import grpc
 import numpy as np
@@ -25,7 +23,6 @@ from trainer import history, input_pipeline
 
 pytestmark = pytest.mark.e2e
 
-BIN = pathlib.Path(sys.executable).parent
 CLASSES = ("circle", "square", "triangle")
 PER_CLASS = 8
 SIDE_PX = 80
@@ -74,27 +71,30 @@ class Finished:
         return found
 
 
-def run(data: pathlib.Path, folder: pathlib.Path, *options: str) -> Finished:
-    """The experiment on `data`, given in `folder`."""
-    environment = {**os.environ, "HOME": str(data.parent)}
-    for name in ("SLIMLINE_WEIGHTS", "XDG_CACHE_HOME", "SLIMLINE_ROOT"):
-        environment.pop(name, None)
-    before = {*folder.glob("runs/20*")}
-    result = subprocess.run(
-        [
-            *(str(BIN / "slimline"), "run", "photos", "--data", str(data)),
-            *(word for setting in SETTINGS for word in ("--set", setting)),
-            *options,
-        ],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    run_folder = next(iter({*folder.glob("runs/20*")} - before), None)
-    return Finished(folder, run_folder, result.returncode, result.stdout, result.stderr)
+@pytest.fixture(scope="module")
+def run(warm_forks):
+    """Function (data, folder, *options): the experiment on `data`, given in `folder`."""
+
+    def run(data: pathlib.Path, folder: pathlib.Path, *options: str) -> Finished:
+        environment = {**os.environ, "HOME": str(data.parent)}
+        for name in ("SLIMLINE_WEIGHTS", "XDG_CACHE_HOME", "SLIMLINE_ROOT"):
+            environment.pop(name, None)
+        before = {*folder.glob("runs/20*")}
+        result = warm_forks.run(
+            [
+                *("slimline", "run", "photos", "--data", str(data)),
+                *(word for setting in SETTINGS for word in ("--set", setting)),
+                *options,
+            ],
+            folder,
+            environment,
+        )
+        run_folder = next(iter({*folder.glob("runs/20*")} - before), None)
+        return Finished(
+            folder, run_folder, result.returncode, result.stdout, result.stderr
+        )
+
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +160,9 @@ def draw_shape(random: np.random.Generator, place: int) -> Image.Image:
 
 
 @pytest.fixture(scope="module")
-def first(data: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+def first(
+    run, data: pathlib.Path, tmp_path_factory: pytest.TempPathFactory
+) -> Finished:
     """The first run in a new folder."""
     return run(data, tmp_path_factory.mktemp("photos"))
 
@@ -176,7 +178,7 @@ def test_the_first_run_writes_the_contract_and_says_so(first) -> None:
     assert not any(first.cached().values())
 
 
-def test_without_leave_to_write_a_contract_it_fails(data, tmp_path) -> None:
+def test_without_leave_to_write_a_contract_it_fails(run, data, tmp_path) -> None:
     refused = run(data, tmp_path, "--no-init")
     assert refused.code == 2
     assert "no data contract for 'shapes'" in refused.err
@@ -375,7 +377,7 @@ def feature_files(folder: pathlib.Path) -> dict[str, int]:
 
 
 @pytest.fixture(scope="module")
-def again(data, first) -> Finished:
+def again(run, data, first) -> Finished:
     """The same run once more."""
     return run(data, first.folder)
 
@@ -389,7 +391,9 @@ def test_nothing_changed_is_served_from_the_cache(first, again) -> None:
 
 
 @pytest.fixture(scope="module")
-def fine_tuned(data, first, again) -> tuple[Finished, dict[str, int], dict[str, int]]:
+def fine_tuned(
+    run, data, first, again
+) -> tuple[Finished, dict[str, int], dict[str, int]]:
     """A run with another class layer and two steps, and the features before and after."""
     before = feature_files(first.folder)
     changes = (

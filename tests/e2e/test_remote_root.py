@@ -5,7 +5,6 @@ import os
 import pathlib
 import shutil
 import subprocess
-import sys
 
 import pytest
 
@@ -16,24 +15,22 @@ from storage import mirror
 
 pytestmark = pytest.mark.e2e
 
-BIN = pathlib.Path(sys.executable).parent
+
+@pytest.fixture
+def call(warm_forks):
+    """Function (folder, *arguments) of a command that ends without a stack."""
+
+    def run(folder: pathlib.Path, *arguments: str) -> subprocess.CompletedProcess:
+        result = warm_forks.run(["slimline", *arguments], folder)
+        assert "Traceback" not in result.stderr
+        return result
+
+    return run
 
 
-def call(folder: pathlib.Path, *arguments: str) -> subprocess.CompletedProcess:
-    result = subprocess.run(
-        ["slimline", *arguments],
-        cwd=folder,
-        env={**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}"},
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    assert "Traceback" not in result.stderr
-    return result
-
-
-def test_a_root_and_data_in_a_store(bucket, fakes, tmp_path: pathlib.Path) -> None:
+def test_a_root_and_data_in_a_store(
+    bucket, call, fakes, tmp_path: pathlib.Path
+) -> None:
     work = tmp_path / "work"
     work.mkdir()
     images = fakes.class_folders(tmp_path / "flowers", ["daisy", "rose"], 40)

@@ -4,7 +4,6 @@ import csv
 import dataclasses
 import json
 import os
-import pathlib
 import signal
 import subprocess
 import sys
@@ -19,8 +18,6 @@ from pipeline.sweeps import execution as sweep_execution
 from trainer.config import as_json
 
 pytestmark = pytest.mark.e2e
-
-BIN = pathlib.Path(sys.executable).parent
 
 
 @pytest.fixture(scope="module")
@@ -149,22 +146,15 @@ def test_no_one_else_begins_between_two_members(house, monkeypatch):
         assert f"another run of '{name}' is under way" in text
 
 
-def test_a_killed_sweep_goes_on_where_it_was(tmp_path, fakes):
+def test_a_killed_sweep_goes_on_where_it_was(tmp_path, fakes, warm_forks):
     """The command itself: killed in the second member, then given again."""
     data = fakes.idx(tmp_path / "idx", 200, height_px=28, width_px=28)
     command = [
-        *(str(BIN / "slimline"), "sweep", "mnist_mlp_bn", "--plain", "--json"),
+        *("slimline", "sweep", "mnist_mlp_bn", "--plain", "--json"),
         *("--data", str(data), "--set", "train.steps=300"),
     ]
     environment = {**os.environ, "HOME": str(tmp_path)}
-    first = subprocess.Popen(
-        command,
-        cwd=tmp_path,
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    first = warm_forks.start(command, tmp_path, environment, stderr=subprocess.PIPE)
     seen = []
     for line in first.stderr:
         seen.append(line)
@@ -175,15 +165,7 @@ def test_a_killed_sweep_goes_on_where_it_was(tmp_path, fakes):
     first.communicate()
     assert any("member_finished" in line for line in seen), "".join(seen)
 
-    second = subprocess.run(
-        command,
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
+    second = warm_forks.run(command, tmp_path, environment)
     assert second.returncode == 0, second.stderr
     told = json.loads(second.stdout)
     assert [row["member"] for row in told["rows"]] == ["batch_norm", "no_batch_norm"]

@@ -6,93 +6,92 @@ import os
 import pathlib
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
 
 import pytest
 
 pytestmark = pytest.mark.e2e
 
-BIN = pathlib.Path(sys.executable).parent
 RUN = [
-    *("run", "--plain", "--set", "train.steps=100000"),
+    *("slimline", "run", "--plain", "--set", "train.steps=100000"),
     *("--set", "train.eval_every_epochs=1", "--set", "evaluation.min_top_1=0"),
     *("--set", "evaluation.beats_guessing=false"),
 ]
 
 
-def slimline(folder: pathlib.Path, *arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [str(BIN / "slimline"), *arguments],
-        cwd=folder,
-        env={**os.environ, "HOME": str(folder)},
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
+@pytest.fixture
+def slimline(tmp_path: pathlib.Path, warm_forks):
+    """Function (*arguments) that runs a command to its end."""
+    environment = {**os.environ, "HOME": str(tmp_path)}
+    return lambda *arguments: warm_forks.run(
+        ["slimline", *arguments], tmp_path, environment
     )
 
 
 @pytest.fixture
-def started() -> Iterator[list[subprocess.Popen]]:
-    """Processes that must not outlive the test, however it ends."""
-    processes: list[subprocess.Popen] = []
-    yield processes
-    for process in processes:
-        process.kill()
-        process.wait()
+def start(tmp_path: pathlib.Path, warm_forks):
+    """Function () -> a long run that has measured twice, and more often than one before it.
 
-
-def start(folder: pathlib.Path, started: list[subprocess.Popen]) -> subprocess.Popen:
-    """A long run, when its training goes on and has measured twice.
-
-    A run that was killed before leaves its measurements, but the note of the new run says
-    that it trains itself.
+    A run that was killed leaves its measurements; the note of the new run says that it
+    trains itself. None outlives the test, however it ends.
     """
-    before = set(folder.glob("runs/*/training_folder"))
-    process = subprocess.Popen(
-        [str(BIN / "slimline"), *RUN],
-        cwd=folder,
-        env={**os.environ, "HOME": str(folder)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    started.append(process)
-    for _ in range(1200):
-        histories = list(folder.glob("runs/*/train/unfinished/*/history.csv"))
-        trains = set(folder.glob("runs/*/training_folder")) - before
-        if trains and histories and len(histories[0].read_text().splitlines()) > 2:
-            return process
-        assert process.poll() is None
-        time.sleep(0.1)
-    raise AssertionError("no training within two minutes")
+    started = []
+
+    def measured() -> int:
+        histories = list(tmp_path.glob("runs/*/train/unfinished/*/history.csv"))
+        return len(histories[0].read_text().splitlines()) if histories else 0
+
+    def begin():
+        before, fewest = set(tmp_path.glob("runs/*/training_folder")), measured()
+        run = warm_forks.start(
+            RUN,
+            tmp_path,
+            {**os.environ, "HOME": str(tmp_path)},
+            stdout=subprocess.PIPE,
+        )
+        started.append(run)
+        for _ in range(1200):
+            trains = set(tmp_path.glob("runs/*/training_folder")) - before
+            if trains and measured() > max(2, fewest):
+                return run
+            assert run.poll() is None
+            time.sleep(0.1)
+        raise AssertionError("no training within two minutes")
+
+    yield begin
+    for run in started:
+        run.kill()
+        run.wait()
 
 
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 143)]
-)
-def test_steered_ended_and_given_again(
-    tmp_path: pathlib.Path, started, number: signal.Signals, code: int
+def test_steered_ended_twice_and_given_again(
+    tmp_path: pathlib.Path, slimline, start
 ) -> None:
-    first = start(tmp_path, started)
-    steered = slimline(tmp_path, "control", "--rate", "0.005", "--save")
+    first = start()
+    steered = slimline("control", "--rate", "0.005", "--save")
     assert steered.stdout == "done: rate 0.005, save True\n", steered.stderr
-    first.send_signal(number)
+    first.send_signal(signal.SIGTERM)
     first.communicate(timeout=60)
-    assert first.returncode == code
+    assert first.returncode == 143
 
-    second = start(tmp_path, started)
-    stopped = slimline(tmp_path, "control", "--stop")
+    second = start()
+    second.send_signal(signal.SIGKILL)
+    second.communicate(timeout=60)
+    assert second.returncode == -signal.SIGKILL
+
+    third = start()
+    stopped = slimline("control", "--stop")
     assert stopped.returncode == 0, stopped.stderr
-    out, _ = second.communicate(timeout=300)
-    assert second.returncode == 0, out
+    out, _ = third.communicate(timeout=300)
+    assert third.returncode == 0, out
 
     (folder,) = [path.parent for path in tmp_path.glob("runs/*/summary.json")]
     log = (folder / "log.txt").read_text()
     assert "going on from the checkpoint of step" in log
     assert "resumed at" in log
+    logs = [path.read_text() for path in tmp_path.glob("runs/20*/log.txt")]
+    assert len(logs) == 3
+    assert sum("going on from the checkpoint of step" in log for log in logs) == 2
     summary = json.loads((folder / "summary.json").read_text())
     assert 0 < summary["steps"] < 100_000
     with (folder / "actions.csv").open() as file:
@@ -107,6 +106,6 @@ def test_steered_ended_and_given_again(
     assert float(rows[-1]["learning_rate"]) == pytest.approx(0.005)
     assert list((tmp_path / "runs").glob("*/train/unfinished/*")) == []
 
-    over = slimline(tmp_path, "control", "--save")
+    over = slimline("control", "--save")
     assert over.returncode == 2
     assert "is over" in over.stderr

@@ -3,6 +3,7 @@
 import importlib.util
 import pathlib
 import sys
+from collections.abc import Mapping, Sequence
 from types import ModuleType
 
 import pytest
@@ -15,10 +16,22 @@ def kubeflow() -> ModuleType:
 
 
 @pytest.fixture
-def forked_containers():
-    """Function of a backend that starts containers in less time."""
-    with _load("forked_containers").ForkedContainers() as forks:
-        yield forks.start
+def forked_containers(warm_forks):
+    """What starts containers in less time, in place of `Backend.start`."""
+
+    def start(
+        words: Sequence[str],
+        folder: pathlib.Path,
+        variables: Mapping[str, str],
+        log: pathlib.Path,
+    ) -> int:
+        with log.open("wb") as file:
+            fork = warm_forks.start(
+                words, folder, variables, stdout=file.fileno(), stderr=file.fileno()
+            )
+        return fork.wait()
+
+    return start
 
 
 def _load(name: str) -> ModuleType:

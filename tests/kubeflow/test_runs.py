@@ -1,6 +1,7 @@
 """The compiled DAG, run task by task through the commands of its containers."""
 
 import dataclasses
+import itertools
 import pathlib
 from types import ModuleType
 
@@ -43,8 +44,15 @@ def load(kubeflow: ModuleType, documents: list[dict], folder: pathlib.Path):
 
 
 @pytest.mark.e2e
+@pytest.mark.parametrize(
+    "fresh_containers", [1, pytest.param(10, marks=pytest.mark.nightly)]
+)
 def test_two_nights_push_two_models_and_no_night_is_done_twice(
-    kubeflow: ModuleType, forked_containers, new_fakes, tmp_path: pathlib.Path
+    kubeflow: ModuleType,
+    forked_containers,
+    new_fakes,
+    tmp_path: pathlib.Path,
+    fresh_containers: int,
 ) -> None:
     """Each night reads the span that is the newest, the second one compares its model."""
     documents = runner.compile_pipeline(
@@ -53,6 +61,11 @@ def test_two_nights_push_two_models_and_no_night_is_done_twice(
     spec = load(kubeflow, documents, tmp_path)
     platform = kubeflow.load_platform(tmp_path / "pipeline.yaml")
     backend = kubeflow.Backend(tmp_path)
+    # The first ones show that the commands start from nothing; the others are forks.
+    starts = itertools.chain(
+        [backend.start] * fresh_containers, itertools.repeat(forked_containers)
+    )
+    backend.start = lambda *command: next(starts)(*command)
     images, served = tmp_path / "digits", tmp_path / "serving" / "mnist-tiny"
 
     def night(time: str):
@@ -64,8 +77,6 @@ def test_two_nights_push_two_models_and_no_night_is_done_twice(
     fakes.idx(images / "1", 60, is_packed=False, height_px=28, width_px=28)
     first = night("20261126030000")
     fakes.idx(images / "2", 40, is_packed=False, height_px=28, width_px=28)
-    # That the commands start from nothing is seen by now.
-    backend.start = forked_containers
     second = night("20261127030000")
 
     for run, span, count in ((first, 1, 60), (second, 2, 40)):

@@ -150,6 +150,7 @@ print(json.dumps(found))
 """
 
 
+@pytest.mark.nightly
 @pytest.mark.e2e
 def test_airflow_loads_the_dag(compile_pipeline, airflow) -> None:
     found = json.loads(airflow("python", "-c", SHOW).splitlines()[-1])
@@ -161,6 +162,7 @@ def test_airflow_loads_the_dag(compile_pipeline, airflow) -> None:
     assert edges == edges_of(compile_pipeline)
 
 
+@pytest.mark.nightly
 @pytest.mark.e2e
 def test_airflow_runs_tasks(airflow) -> None:
     """One after another, the second on what the first has left."""

@@ -318,6 +318,7 @@ def test_a_look_after_kill_9_goes_on(start_tick, tmp_path) -> None:
     assert len(asked(tmp_path / "runs")) == 2
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_one_real_minute(tmp_path, program) -> None:
     """A scheduler that stays: trains at the full minute, stops when it is told to."""

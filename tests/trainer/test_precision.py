@@ -121,6 +121,7 @@ def test_bfloat16_computes_products_coarsely_and_keeps_variables():
     assert 1e-4 < difference < 0.1
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 @pytest.mark.skipif(
     precision.resolve("auto")[0] != "bfloat16", reason="no products of bfloat16 here"

@@ -16,7 +16,14 @@ FEW = (14, 35, 47)
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("settings", "points", "fewest_kills"), [("plain", POINTS, 7), ("tools", FEW, 3)]
+    ("settings", "points", "fewest_kills"),
+    [
+        ("plain", (14, 47), 2),
+        ("tools", (35,), 1),
+        pytest.param("plain", POINTS, 7, marks=pytest.mark.nightly),
+        pytest.param("tools", FEW, 3, marks=pytest.mark.nightly),
+    ],
+    ids=lambda value: f"{len(value)} kills" if isinstance(value, tuple) else None,
 )
 def test_killed_at_a_file_event_it_ends_as_the_unbroken_one(
     tmp_path, settings, points, fewest_kills

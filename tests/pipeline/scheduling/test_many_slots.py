@@ -104,17 +104,27 @@ class NewEveryTime:
         return self._source.newest(now, last)
 
 
+# The quick suite tries five days around the night in which the clock goes back, the nightly
+# one weeks.
+MANY = pytest.mark.nightly
+
+
 @pytest.mark.parametrize(
-    ("missed", "slots"), [("once", 10_000), ("all", 2_000), ("skip", 2_000)]
+    ("missed", "slots", "first_day"),
+    [
+        *((missed, 1_500, 22) for missed in ("once", "all", "skip")),
+        pytest.param("once", 10_000, 10, marks=MANY),
+        pytest.param("all", 2_000, 10, marks=MANY),
+        pytest.param("skip", 2_000, 10, marks=MANY),
+    ],
 )
-def test_each_slot_once(stage, missed: str, slots: int) -> None:
+def test_each_slot_once(stage, missed: str, slots: int, first_day: int) -> None:
     drawn = random.Random(SEED)
     perils = Perils(drawn)
     oracle = Oracle(perils, drawn)
     source = NewEveryTime(type(stage.source))
     cron = Cron("*/5 * * * *", ZONE)
-    # Four weeks, with the night in which the clock goes back.
-    start = datetime.datetime(2026, 10, 10, tzinfo=datetime.UTC)
+    start = datetime.datetime(2026, 10, first_day, tzinfo=datetime.UTC)
     stage.clock.set(start)
 
     def make():

@@ -60,7 +60,9 @@ def test_table_for_programs_and_for_people(tmp_path, folders):
     # A sign of the table inside a cell would make another column of it.
     assert len({line.count("|") for line in lines[:5]}) == 1
     assert lines[5:] == ["", "loss 1.3: one 28 steps, two 36 steps (1.3 times)"]
-    assert "| one | resnet_20 | 269,722 | 40 | 20 | 0.7500 | 0.7000 | 0.6800 |" in lines[2]
+    assert (
+        "| one | resnet_20 | 269,722 | 40 | 20 | 0.7500 | 0.7000 | 0.6800 |" in lines[2]
+    )
 
 
 def test_a_picture_of_two_panels_with_a_line_a_member(tmp_path, folders):

@@ -1,9 +1,8 @@
 """Names of published weights become those of our variables."""
 
 import pytest
-import tensorflow as tf
 
-from trainer.nets import builder, registry
+from trainer.nets import registry
 from trainer.nets.published import HALF, IMAGENET, Source, fixed
 
 WITH_SOURCES = sorted(name for name, spec in registry.NETS.items() if spec.sources)
@@ -15,21 +14,9 @@ def source_of(net, origin):
 
 
 @pytest.fixture(scope="module")
-def variables():
+def variables(native_net):
     """Function name of a net -> the names of its variables below its scope."""
-    made = {}
-
-    def find(net):
-        if net not in made:
-            spec = registry.find(net)
-            side = spec.image_size_px
-            with tf.Graph().as_default():
-                builder.build(spec, tf.zeros([1, side, side, 3]), 2, is_training=False)
-                names = [v.op.name for v in tf.compat.v1.global_variables()]
-            made[net] = {name.removeprefix(f"{net}/") for name in names}
-        return made[net]
-
-    return find
+    return lambda net: {name.removeprefix(f"{net}/") for name in native_net(net).names}
 
 
 # After the first step, which the layout decides.

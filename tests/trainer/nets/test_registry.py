@@ -3,8 +3,7 @@
 import inspect
 import pathlib
 import shutil
-from dataclasses import dataclass, field, replace
-from math import prod
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 import pytest
@@ -20,7 +19,7 @@ from trainer.config import (
     TrainerConfig,
 )
 from trainer.nets import builder, geometry, registry
-from trainer.nets.blocks import Pool, fold
+from trainer.nets.blocks import Block, Pool, fold
 from trainer.nets.sizes import Sizes
 
 KEYS = tf.compat.v1.GraphKeys
@@ -120,17 +119,29 @@ SIBLINGS = {
     "mobilenet_v2_140": "mobilenet_v2_035",
     "resnet_v1_101": "resnet_v1_50",
 }
-# Nets quick enough to build and train whenever a file is saved.
-QUICK = {"resnet_20", "mlp_bn", "lenet_5"}
+# Nets that are trained and exported by the quick suite; together they have every kind of
+# block. The nightly one trains all.
+QUICK = {
+    "airbench94",
+    "cnn_all_tricks",
+    "hw_net",
+    "inception_v2",
+    "lenet_5",
+    "mlp_bn",
+    "mobilenet_v1_025",
+    "mobilenet_v3_large",
+    "resnet_20",
+}
 
 BATCH = 8
 STEPS = 40
 
-NETS = [
-    pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
-    for name in sorted(registry.NETS)
+NETS = sorted(registry.NETS)
+TRAINED = [
+    pytest.param(name, marks=() if name in QUICK else pytest.mark.nightly)
+    for name in NETS
+    if name not in SIBLINGS
 ]
-TRAINED = [param for param in NETS if param.values[0] not in SIBLINGS]
 
 
 def two_colours(spec, seed, size_px):
@@ -156,53 +167,9 @@ def has_norm(spec):
     return bool(found)
 
 
-def multiply_adds(graph):
-    """Of the convolutions and matrix products of a graph, from the shapes of its tensors.
-
-    The batch is one image.
-    """
-    total = 0
-    for operation in graph.get_operations():
-        if operation.type in ("Conv2D", "DepthwiseConv2dNative", "MatMul"):
-            weights = operation.inputs[1].shape.as_list()
-            outputs = operation.outputs[0].shape.as_list()
-            rows = prod(outputs[1:3]) if len(outputs) == 4 else outputs[0]
-            total += prod(weights) * rows
-    return total
-
-
-@dataclass(frozen=True)
-class Native:
-    """A net built at its reference's size, channels and classes."""
-
-    name: str
-    shapes: dict
-    rows: list
-    trainable: int
-    variables: int
-    multiply_adds: int
-    scopes: set
-
-
-@pytest.fixture(scope="module", params=NETS)
-def native(request):
-    spec = registry.find(request.param)
-    with tf.Graph().as_default() as graph:
-        images = tf.zeros([1, spec.image_size_px, spec.image_size_px, spec.channels])
-        logits, end_points = builder.build(
-            spec, images, spec.num_classes, is_training=True
-        )
-        assert logits.dtype == tf.float32
-        variables = tf.compat.v1.global_variables()
-        return Native(
-            spec.name,
-            {name: tuple(end.shape.as_list()) for name, end in end_points.items()},
-            geometry.layer_rows(spec)[1:],
-            sum(v.shape.num_elements() for v in tf.compat.v1.trainable_variables()),
-            sum(v.shape.num_elements() for v in variables),
-            multiply_adds(graph),
-            {v.op.name.partition("/")[0] for v in variables},
-        )
+@pytest.fixture(params=NETS)
+def native(request, native_net):
+    return native_net(request.param)
 
 
 @dataclass
@@ -328,6 +295,26 @@ def test_siblings_have_the_same_kinds_of_blocks(name, other):
     assert kinds(name) == kinds(other)
 
 
+def kinds_of_blocks(value):
+    """Names of the blocks in a table, at any depth."""
+    if isinstance(value, tuple):
+        return set().union(*map(kinds_of_blocks, value))
+    if not isinstance(value, Block):
+        return set()
+    inside = (kinds_of_blocks(getattr(value, each.name)) for each in fields(value))
+    return {type(value).__name__}.union(*inside)
+
+
+def test_the_quick_nets_have_every_kind_of_block():
+    assert QUICK.isdisjoint(SIBLINGS)
+    quick, all_nets = (
+        set().union(*(kinds_of_blocks(registry.find(name).blocks) for name in names))
+        for names in (QUICK, registry.NETS)
+    )
+    assert len(all_nets) > 10
+    assert quick == all_nets
+
+
 def test_every_net_is_in_the_table():
     assert set(COUNTS) == set(registry.NETS)
 
@@ -383,7 +370,7 @@ def test_multiply_adds_counted_in_the_graph(native):
 
 def test_end_points_have_the_shapes_of_the_table(native):
     assert native.shapes == {row.name: (1, *row.shape) for row in native.rows}
-    assert native.scopes == {native.name}
+    assert {name.partition("/")[0] for name in native.names} == {native.name}
 
 
 @pytest.mark.parametrize("name", sorted(registry.NETS))
