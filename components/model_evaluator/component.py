@@ -1,8 +1,8 @@
 """Evaluator whose verdict is its own, in sentences, and which keeps what was predicted.
 
-TFX's Evaluator blesses by thresholds in TFMA's configuration, which know no paired intervals,
-and it gives no predictions; so this one asks the models itself, once, keeps what they say,
-and emits the same artifacts (docs/adr/0008).
+TFX's Evaluator blesses by thresholds in TFMA's configuration, which ask for no interval, and it
+gives no predictions; so this one asks the models itself, once, keeps what they say, and emits
+the same artifacts (docs/adr/0008).
 """
 
 import dataclasses
