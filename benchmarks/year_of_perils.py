@@ -245,7 +245,7 @@ def measured(
         for label, name in enumerate(changes.shared)
         for image in range(TEST_IMAGES)
     ]
-    compared = verdict.compare(pd.DataFrame(rows_of_images), ["top_1"], len(baseline))
+    compared = verdict.compare(pd.DataFrame(rows_of_images), [1], len(baseline))
     return {
         "images": TEST_IMAGES * len(model),
         "metrics": {"top_1": sum(model.values()) / len(model) / TEST_IMAGES},

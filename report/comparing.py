@@ -7,14 +7,11 @@ from typing import Any
 
 import markupsafe
 
-from report import drawing, page, wording
+from report import curves, drawing, page, wording
 from storage import durable
-from trainer import history
 
 PAGE = "comparison.html.jinja"
 DIFFERENCE = "difference.html.jinja"
-# Kinds of lines in the style sheet.
-KINDS = 6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +84,11 @@ def _context(
         "rows": _metrics(runs),
         "settings": settings,
         "differences": [_difference(each) for each in differences],
-        "panels": _curves(runs),
+        "panels": [
+            (panel.title, drawing.curves(panel))
+            for panel in curves.of_runs({run.name: run.folder for run in runs})
+            if panel.drawn
+        ],
     }
 
 
@@ -120,33 +121,3 @@ def _difference(difference: Mapping[str, Any]) -> dict[str, Any]:
             low, difference["value"], high, max(abs(low), abs(high))
         ),
     )
-
-
-def _curves(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """Loss, eval top-1 and rate of all runs over each other."""
-    losses, top_1, rates = [], [], []
-    for place, run in enumerate(runs):
-        kind = f"run-{place % KINDS}"
-        rows = list(history.read(history.losses(run.folder)))
-        losses.append(drawing.Line(run.name, kind, drawing.series(rows, "loss")))
-        rate = drawing.series(rows, "learning_rate")
-        rates.append(drawing.Line(run.name, kind, rate))
-        measured = history.read(history.measurements(run.folder))
-        points = [(row["step"], history.eval_top_1(row)) for row in measured]
-        top_1.append(drawing.Line(run.name, kind, drawing.thin(points), has_marks=True))
-    panels = [
-        ("Loss", "loss of the batch", losses, 0.0),
-        ("Accuracy on eval", "top-1", top_1, 1.0),
-        ("Learning rate", "rate", rates, 0.0),
-    ]
-    return [
-        {
-            "title": title,
-            "drawing": drawing.curves(
-                drawing.in_words(title, lines), y_name, lines, top=top
-            ),
-            "lines": [line for line in lines if line.points],
-        }
-        for title, y_name, lines, top in panels
-        if any(line.points for line in lines)
-    ]

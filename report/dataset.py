@@ -32,7 +32,7 @@ def dataset(data: RunData, examples: Sequence[dict[str, Any]]) -> dict[str, Any]
             "name": name,
             "counts": row,
             "total": total,
-            "drawing": drawing.stack(row, max(sums)),
+            "drawing": drawing.bar(total, max(sums)),
         }
         for name, row, total in zip(names, counts, sums, strict=True)
     ]

@@ -1,17 +1,42 @@
-"""Drawings as inline SVG; colours are classes of the style sheet, so they follow the theme."""
+"""Charts by matplotlib: PNG files, and pictures inside a page that follow its theme."""
 
+import base64
 import dataclasses
+import functools
+import io
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import pathlib
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
+
+from report import wording
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Point = tuple[float, float]
 
-WIDTH, HEIGHT = 340, 210
-LEFT, RIGHT, TOP, BOTTOM = 52, 8, 10, 34
 MAX_POINTS = 500
-BAR_WIDTH, BAR_HEIGHT = 100, 8
+# How lines look: variables of the style sheet, and dashes by which they differ without colour.
+QUIET = ("quiet", "-")
+_COLOURS = ("accent", "second", "kept", "broken", "ink", "soft")
+_DASHES = ("-", "--", ":", "-.")
+STYLE_SHEET = pathlib.Path(__file__).parent / "templates" / "style.css"
+
+# px of a picture in a page, where a point is a px.
+_PANEL = (340, 210)
+_LEGEND_ROW = 16
+# Characters of a name that leave room for a second column of the legend.
+_SHORT_NAME = 26
+_RELIABILITY = (400, 330)
+_COUNTS = (400, 150)
+_INTERVAL = (120, 14)
+_POINTS_PER_INCH = 72
+_PNG_PANEL_INCHES = (4.8, 4.2)
+_PNG_DOTS_PER_INCH = 120
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,159 +45,153 @@ class Line:
 
     Attributes:
       name: for the legend.
-      kind: class in the style sheet.
+      look: of `look`, or QUIET.
       points: x and y, by rising x.
       has_marks: whether each point is marked.
     """
 
     name: str
-    kind: str
+    look: tuple[str, str]
     points: Sequence[Point]
     has_marks: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
-class Frame:
-    """Maps figures to px of a drawing.
-
-    Attributes:
-      x: lowest and highest figure on the x axis. y: on the y axis.
-      width: px of the drawing. height: px.
-    """
-
-    x: Point
-    y: Point
-    width: float = WIDTH
-    height: float = HEIGHT
-
-    def across(self, value: float) -> float:
-        """px from the left."""
-        low, high = self.x
-        room = self.width - LEFT - RIGHT
-        return LEFT + room * (value - low) / ((high - low) or 1)
-
-    def down(self, value: float) -> float:
-        """px from the top."""
-        low, high = self.y
-        room = self.height - TOP - BOTTOM
-        return TOP + room * (1 - (value - low) / ((high - low) or 1))
-
-
-def curves(title: str, y_name: str, lines: Sequence[Line], *, top: float = 0) -> Markup:
+class Panel:
     """Lines over the steps of a training, from 0 up.
 
-    Args:
-      title: what it shows, for those who do not see it.
+    Attributes:
+      title: what it shows.
       y_name: of the y axis.
       lines: those without points are left out.
       top: highest figure of the y axis; 0 takes that of the lines.
+      best: a point whose figure is told, or None.
     """
-    drawn = [line for line in lines if line.points]
-    if not drawn:
+
+    title: str
+    y_name: str
+    lines: Sequence[Line]
+    top: float = 0
+    best: Point | None = None
+
+    @property
+    def drawn(self) -> list[Line]:
+        """The lines that have points."""
+        return [line for line in self.lines if line.points]
+
+    @property
+    def legend(self) -> tuple[int, int]:
+        """Rows and columns of the legend; a single line needs none."""
+        names = [line.name for line in self.drawn]
+        if len(names) < 2:
+            return 0, 0
+        columns = 1 if max(map(len, names)) > _SHORT_NAME else 2
+        return math.ceil(len(names) / columns), columns
+
+    @property
+    def in_words(self) -> str:
+        """Where each line begins and ends, for those who do not see it."""
+        told = [
+            f"{line.name}: from {line.points[0][1]:.4g} to {line.points[-1][1]:.4g}"
+            for line in self.drawn
+        ]
+        return f"{self.title} over the steps. {'; '.join(told)}."
+
+
+def look(place: int) -> tuple[str, str]:
+    """Colour and dashes of a line by its place; the first 24 differ."""
+    count = len(_COLOURS)
+    return _COLOURS[place % count], _DASHES[(place + place // count) % len(_DASHES)]
+
+
+def curves(panel: Panel) -> Markup:
+    """A panel for a page; '' without a line that has points."""
+    if not panel.drawn:
         return Markup("")
-    last = max(line.points[-1][0] for line in drawn)
-    highest = max(y for line in drawn for _, y in line.points)
-    y_marks = ticks(top or highest)
-    frame = Frame((0, last), (0, top or max(y_marks[-1], highest)))
-    return _svg(
-        title,
-        frame,
-        [
-            _axes(frame, ticks(last), y_marks, "step", y_name),
-            *(_line(frame, line) for line in drawn),
-        ],
-    )
+    width, height = _PANEL
+    size = width, height + _LEGEND_ROW * panel.legend[0]
+    return _picture("chart", panel.in_words, size, lambda axes: _draw(axes, panel))
 
 
-def reliability(bins: Sequence[dict]) -> Markup:
-    """Accuracy by confidence as bars against the diagonal, the images of each bin below.
+def save(panels: Sequence[Panel], path: pathlib.Path, title: str = "") -> None:
+    """Panels side by side as PNG, in the light theme.
+
+    Args:
+      panels: one or more.
+      path: of the file.
+      title: above them; '' for none.
+    """
+    # Slow to load, and needed at the end of a training only.
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    width, height = _PNG_PANEL_INCHES
+    with matplotlib.rc_context(_rc()):
+        figure = Figure((width * len(panels), height), layout="constrained")
+        for axes, panel in zip(
+            figure.subplots(1, len(panels), squeeze=False).flat, panels, strict=True
+        ):
+            _draw(axes, panel)
+            axes.set_title(panel.title)
+        figure.suptitle(wording.visible(title))
+        figure.savefig(path, format="png", dpi=_PNG_DOTS_PER_INCH)
+
+
+def reliability(bins: Sequence[Mapping[str, Any]]) -> Markup:
+    """Accuracy by confidence as bars against the diagonal, with the gaps as strokes.
 
     Args:
       bins: of `components.model_evaluator.scores.reliability`.
     """
-    frame = Frame((0, 1), (0, 1), 400, 330)
-    parts = [
-        _axes(frame, ticks(1), ticks(1), "confidence", "share that is right"),
-        Markup('<line class="ideal" x1="{}" y1="{}" x2="{}" y2="{}"/>').format(
-            *_px(frame, 0, 0), *_px(frame, 1, 1)
-        ),
-    ]
-    parts += [_reliability_bar(frame, each) for each in bins if each["count"]]
-    told = "Share of right answers in bins of confidence, against the diagonal."
-    return _svg(told, frame, parts)
 
-
-def counts(bins: Sequence[dict]) -> Markup:
-    """Images of each bin of confidence as bars."""
-    highest = max((each["count"] for each in bins), default=0) or 1
-    marks = ticks(highest)
-    frame = Frame((0, 1), (0, max(marks[-1], highest)), 400, 150)
-    parts = [_axes(frame, ticks(1), marks, "confidence", "images")]
-    parts += [
-        _box(frame, each["low"], each["high"], each["count"], "fill quiet")
-        for each in bins
-        if each["count"]
-    ]
-    return _svg("Images in each bin of confidence.", frame, parts)
-
-
-def bar(value: float, highest: float = 1) -> Markup:
-    """A bar beside a figure that says the same, so it is hidden from those who hear it."""
-    width = BAR_WIDTH * min(1, max(0, value / highest)) if highest else 0
-    return Markup(
-        '<svg class="bar" viewBox="0 0 {w} {h}" preserveAspectRatio="none" aria-hidden="true">'
-        '<rect class="track" width="{w}" height="{h}"/>'
-        '<rect class="fill" width="{v:.1f}" height="{h}"/></svg>'
-    ).format(w=BAR_WIDTH, h=BAR_HEIGHT, v=width)
-
-
-def stack(values: Sequence[float], highest: float) -> Markup:
-    """Several figures end to end in one bar, for classes `part-0`, `part-1`, ..."""
-    parts, start = [], 0.0
-    for place, value in enumerate(values):
-        width = BAR_WIDTH * value / (highest or 1)
-        parts.append(
-            Markup(
-                '<rect class="part-{}" x="{:.2f}" width="{:.2f}" height="{}"/>'
-            ).format(place, start, width, BAR_HEIGHT)
+    def draw(axes: "Axes") -> None:
+        colours, filled = themes()[0], [each for each in bins if each["count"]]
+        confidence = [each["confidence"] for each in filled]
+        accuracy = [each["accuracy"] for each in filled]
+        _bars(axes, filled, accuracy, colours["accent"], alpha=0.55)
+        axes.plot([0, 1], [0, 1], "--", color=colours["soft"], linewidth=1)
+        axes.vlines(confidence, confidence, accuracy, colours["ink"], linewidth=1.5)
+        axes.plot(
+            confidence, accuracy, "o", color=colours["ink"], markersize=5, clip_on=False
         )
-        start += width
-    return Markup(
-        '<svg class="bar" viewBox="0 0 {} {}" preserveAspectRatio="none" aria-hidden="true">{}</svg>'
-    ).format(BAR_WIDTH, BAR_HEIGHT, Markup("").join(parts))
+        axes.set(ylim=(0, 1), xlabel="confidence", ylabel="share that is right")
+
+    told = "Share of right answers in bins of confidence, against the diagonal."
+    return _picture("chart", told, _RELIABILITY, draw)
+
+
+def counts(bins: Sequence[Mapping[str, Any]]) -> Markup:
+    """Images of each bin of confidence as bars."""
+
+    def draw(axes: "Axes") -> None:
+        _bars(axes, bins, [each["count"] for each in bins], themes()[0]["quiet"])
+        axes.set(xlabel="confidence", ylabel="images")
+        axes.yaxis.set_major_formatter("{x:,.0f}")
+
+    return _picture("chart", "Images in each bin of confidence.", _COUNTS, draw)
 
 
 def interval(low: float, value: float, high: float, reach: float) -> Markup:
     """A difference with its interval about zero, beside figures that say the same."""
-    width, height = 120, 14
-    middle, scale = width / 2, (width / 2 - 3) / (reach or 1)
+
+    def draw(axes: "Axes") -> None:
+        colours = themes()[0]
+        axes.axvline(0, color=colours["quiet"], linewidth=1)
+        axes.hlines(0, low, high, colours["accent"], linewidth=2)
+        axes.plot(value, 0, "o", color=colours["accent"], markersize=6)
+        axes.set(xlim=(-1.1 * (reach or 1), 1.1 * (reach or 1)), ylim=(-1, 1))
+        axes.set_axis_off()
+        axes.set_position((0, 0, 1, 1))
+
+    told = f"{value:+.4f} within {low:+.4f} and {high:+.4f}"
+    return _picture("interval", told, _INTERVAL, draw)
+
+
+def bar(value: float, highest: float = 1) -> Markup:
+    """A bar beside a figure that says the same, so it is hidden from those who hear it."""
     return Markup(
-        '<svg class="interval" viewBox="0 0 {w} {h}" aria-hidden="true">'
-        '<line class="zero" x1="{m}" y1="0" x2="{m}" y2="{h}"/>'
-        '<line class="whisker" x1="{a:.1f}" y1="7" x2="{b:.1f}" y2="7"/>'
-        '<circle class="dot" cx="{c:.1f}" cy="7" r="3"/></svg>'
-    ).format(
-        w=width,
-        h=height,
-        m=middle,
-        a=middle + low * scale,
-        b=middle + high * scale,
-        c=middle + value * scale,
-    )
-
-
-def ticks(highest: float, wanted: int = 4) -> list[float]:
-    """Round figures from 0 up to `highest` or a little beyond, about `wanted` steps."""
-    if not math.isfinite(highest) or highest <= 0:
-        return [0.0, 1.0]
-    rough = highest / wanted
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(
-        power * factor
-        for factor in (1, 2, 2.5, 5, 10)
-        if power * factor >= rough * 0.999
-    )
-    return [step * place for place in range(math.ceil(highest / step - 1e-9) + 1)]
+        '<progress class="bar" value="{:.4f}" max="1" aria-hidden="true"></progress>'
+    ).format(min(1, max(0, value / highest)) if highest else 0)
 
 
 def thin(points: Sequence[Point], most: int = MAX_POINTS) -> list[Point]:
@@ -189,87 +208,129 @@ def series(rows: Iterable[Mapping[str, float]], name: str) -> list[Point]:
     return thin([(row["step"], row[name]) for row in rows if name in row])
 
 
-def in_words(title: str, lines: Sequence[Line]) -> str:
-    """Where each line begins and ends, for those who do not see it."""
-    told = [
-        f"{line.name}: from {line.points[0][1]:.4g} to {line.points[-1][1]:.4g}"
-        for line in lines
-        if line.points
-    ]
-    return f"{title} over the steps. {'; '.join(told)}."
+@functools.cache
+def themes() -> tuple[dict[str, str], dict[str, str]]:
+    """Colours of the style sheet by their names there: the light theme and the dark one."""
+    light, dark = re.findall(
+        r":root \{(.*?)\}", STYLE_SHEET.read_text(encoding="utf-8"), re.DOTALL
+    )[:2]
+    pattern = r"--([a-z]+): (#[0-9a-f]{6});"
+    return dict(re.findall(pattern, light)), dict(re.findall(pattern, dark))
 
 
-def _svg(title: str, frame: Frame, parts: Sequence[Markup]) -> Markup:
-    return Markup(
-        '<svg class="chart" viewBox="0 0 {:g} {:g}" role="img"><title>{}</title>{}</svg>'
-    ).format(frame.width, frame.height, title, Markup("").join(parts))
+def _draw(axes: "Axes", panel: Panel) -> None:
+    colours = themes()[0]
+    for line in panel.drawn:
+        colour, dashes = line.look
+        axes.plot(
+            *zip(*line.points, strict=True),
+            dashes,
+            color=colours[colour],
+            linewidth=1.0 if line.look == QUIET else 1.6,
+            marker="o" if line.has_marks or len(line.points) == 1 else "",
+            markersize=4,
+            label=wording.visible(line.name),
+        )
+    axes.set(xlabel="step", ylabel=panel.y_name)
+    axes.grid(axis="y")
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.locator_params(nbins=5)
+    # Limits come after the lines: the other end follows from them.
+    axes.set_xlim(left=0)
+    axes.set_ylim(0, panel.top or None)
+    if panel.best:
+        axes.annotate(
+            f"{panel.best[1]:.4f}",
+            panel.best,
+            xytext=(0, -12),
+            textcoords="offset points",
+            ha="center",
+            va="top",
+        )
+    rows, columns = panel.legend
+    if rows:
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=columns)
 
 
-def _axes(
-    frame: Frame, x: Sequence[float], y: Sequence[float], x_name: str, y_name: str
+def _bars(
+    axes: "Axes",
+    bins: Sequence[Mapping[str, Any]],
+    values: Sequence[float],
+    colour: str,
+    **style: Any,
+) -> None:
+    for each, value in zip(bins, values, strict=True):
+        width = each["high"] - each["low"]
+        axes.bar(each["low"], value, 0.95 * width, align="edge", color=colour, **style)
+    axes.grid(axis="y")
+    axes.set_xlim(0, 1)
+    axes.locator_params(axis="y", nbins=5)
+
+
+def _picture(
+    kind: str, told: str, size: tuple[int, int], draw: Callable[["Axes"], None]
 ) -> Markup:
-    left, right = LEFT, frame.width - RIGHT
-    bottom = frame.height - BOTTOM
-    parts = []
-    for value in y:
-        if value > frame.y[1] * 1.001:
-            continue
-        place = frame.down(value)
-        parts.append(
-            f'<line class="grid" x1="{left}" y1="{place:.1f}" x2="{right}" y2="{place:.1f}"/>'
-            f'<text class="tick" x="{left - 5}" y="{place + 3.5:.1f}" text-anchor="end">'
-            f"{_mark(value)}</text>"
-        )
-    for value in x:
-        if value > frame.x[1] * 1.001:
-            continue
-        place = frame.across(value)
-        anchor = "end" if place > right - 12 else "middle"
-        parts.append(
-            f'<text class="tick" x="{place:.1f}" y="{bottom + 14}" text-anchor="{anchor}">'
-            f"{_mark(value)}</text>"
-        )
-    parts.append(
-        f'<text class="axis" x="{(left + right) / 2:g}" y="{frame.height - 3:g}"'
-        f' text-anchor="middle">{escape(x_name)}</text>'
-        f'<text class="axis" transform="translate(10 {(TOP + bottom) / 2:g}) rotate(-90)"'
-        f' text-anchor="middle">{escape(y_name)}</text>'
+    """An image of kind `kind` in the style sheet, as SVG inside its address.
+
+    As an image it needs neither styles nor ids of the page around it. Its colours become
+    variables, which have the values of the theme.
+    """
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    light, dark = themes()
+    with matplotlib.rc_context(_rc()):
+        width, height = (each / _POINTS_PER_INCH for each in size)
+        figure = Figure((width, height), layout="constrained")
+        draw(figure.subplots())
+        file = io.StringIO()
+        nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        figure.savefig(file, format="svg", transparent=True, metadata=nothing)
+    text = file.getvalue()
+    for name, colour in light.items():
+        text = text.replace(colour, f"var(--{name})")
+    style = (
+        f":root{_block(light)}@media(prefers-color-scheme:dark){{:root{_block(dark)}}}"
     )
-    return Markup("".join(parts))
-
-
-def _line(frame: Frame, line: Line) -> Markup:
-    points = thin(line.points)
-    placed = " ".join(f"{frame.across(x):.1f},{frame.down(y):.1f}" for x, y in points)
-    text = f'<polyline class="line {line.kind}" points="{placed}"/>'
-    if line.has_marks or len(points) == 1:
-        text += "".join(
-            f'<circle class="mark {line.kind}" cx="{frame.across(x):.1f}"'
-            f' cy="{frame.down(y):.1f}" r="2"/>'
-            for x, y in points
-        )
-    return Markup(text)
-
-
-def _reliability_bar(frame: Frame, each: dict) -> Markup:
-    x, y = _px(frame, each["confidence"], each["accuracy"])
-    return _box(frame, each["low"], each["high"], each["accuracy"], "fill") + Markup(
-        '<line class="gap" x1="{x:.1f}" x2="{x:.1f}" y1="{a:.1f}" y2="{b:.1f}"/>'
-        '<circle class="dot" cx="{x:.1f}" cy="{b:.1f}" r="2.5"/>'
-    ).format(x=x, a=frame.down(each["confidence"]), b=y)
-
-
-def _box(frame: Frame, low: float, high: float, value: float, kind: str) -> Markup:
-    left, right = frame.across(low) + 1, frame.across(high) - 1
-    top, bottom = frame.down(value), frame.down(0)
+    text = text.replace("<defs>", f"<style>{style}</style><defs>", 1)
+    data = base64.b64encode(text.encode()).decode()
     return Markup(
-        '<rect class="{}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/>'
-    ).format(kind, left, top, right - left, bottom - top)
+        '<img class="{}" src="data:image/svg+xml;base64,{}" alt="{}">'
+    ).format(kind, data, told)
 
 
-def _px(frame: Frame, x: float, y: float) -> Point:
-    return round(frame.across(x), 1), round(frame.down(y), 1)
+def _block(colours: Mapping[str, str]) -> str:
+    return (
+        "{" + "".join(f"--{name}:{colour};" for name, colour in colours.items()) + "}"
+    )
 
 
-def _mark(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+def _rc() -> Any:
+    """Settings of matplotlib that make its pictures look like the page."""
+    colours = themes()[0]
+    return {
+        "axes.axisbelow": True,
+        "axes.edgecolor": colours["line"],
+        "axes.facecolor": "none",
+        "axes.labelcolor": colours["soft"],
+        "axes.labelsize": 10,
+        "axes.spines.right": False,
+        "axes.spines.top": False,
+        "axes.titlecolor": colours["ink"],
+        "axes.titlesize": 11,
+        "figure.facecolor": colours["paper"],
+        "figure.titlesize": 11,
+        "font.size": 10,
+        "grid.color": colours["faint"],
+        "legend.fontsize": 9,
+        "legend.frameon": False,
+        "legend.labelcolor": colours["soft"],
+        "svg.fonttype": "none",
+        "svg.hashsalt": "slimline",
+        "text.color": colours["ink"],
+        "text.parse_math": False,
+        "xtick.color": colours["line"],
+        "xtick.labelcolor": colours["soft"],
+        "ytick.color": colours["line"],
+        "ytick.labelcolor": colours["soft"],
+    }

@@ -7,41 +7,14 @@ from typing import Any
 import numpy as np
 
 from common import run_files
+from report import curves as panels
 from report import drawing, thumbnails
 from report.run_data import RunData
 from trainer import history
 
-_CURVE_KINDS = {"ema": "first", "raw": "second"}
-
 
 def curves(data: RunData) -> dict[str, Any]:
     """Loss, accuracy and rate over the steps."""
-    losses = list(history.read(history.losses(data.folder)))
-    measured = list(history.read(history.measurements(data.folder)))
-    weights = [
-        name.removeprefix(history.EVAL_TOP_1)
-        for name in (measured[0] if measured else ())
-        if name.startswith(history.EVAL_TOP_1)
-    ]
-    accuracy = [
-        drawing.Line(
-            "train, a batch each", "quiet", drawing.series(losses, "accuracy")
-        ),
-        *(
-            drawing.Line(
-                f"eval, {'averaged' if each == 'ema' else each} weights",
-                _CURVE_KINDS.get(each, "second"),
-                drawing.series(measured, history.EVAL_TOP_1 + each),
-                has_marks=True,
-            )
-            for each in sorted(weights, reverse=True)
-        ),
-    ]
-    panels = [
-        ("Loss", "loss of the batch", [_train_line(losses, "loss")], 0.0),
-        ("Accuracy", "top-1", accuracy, 1.0),
-        ("Learning rate", "rate", [_train_line(losses, "learning_rate")], 0.0),
-    ]
     # A class layer fitted at once has no losses of steps.
     expected = [history.HISTORY_FILE]
     if data.summary["steps"]:
@@ -53,15 +26,9 @@ def curves(data: RunData) -> dict[str, Any]:
     ]
     return {
         "panels": [
-            {
-                "title": title,
-                "drawing": drawing.curves(
-                    drawing.in_words(title, lines), y_name, lines, top=top
-                ),
-                "lines": [line for line in lines if line.points],
-            }
-            for title, y_name, lines, top in panels
-            if any(line.points for line in lines)
+            (panel.title, drawing.curves(panel))
+            for panel in panels.of_run(data.folder)
+            if panel.drawn
         ],
         "heads": list(history.read(history.heads(data.folder))),
         "net": data.summary["net"],
@@ -119,7 +86,3 @@ def configuration(data: RunData) -> dict[str, Any]:
         if data.settings
         else [f"gone: {data.folder / run_files.CONFIG_FILE}"],
     }
-
-
-def _train_line(rows: Sequence[Mapping[str, float]], name: str) -> drawing.Line:
-    return drawing.Line("train", "first", drawing.series(rows, name))

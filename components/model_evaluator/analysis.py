@@ -1,34 +1,27 @@
-"""The one pass over a split: TFMA's metrics and the predictions it computed them from."""
+"""The one pass over a split: what the models say of each image, kept as a table.
+
+Every figure comes from that table (`figures.py`), TFMA's files too (`tfma_files.py`).
+"""
 
 import dataclasses
-import json
 import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import apache_beam as beam
 import numpy as np
+import pyarrow as pa
 import tensorflow_model_analysis as tfma
 from tensorflow.core.protobuf import saved_model_pb2
 
-from components.model_evaluator import classes, predictions, slices, traits
+from components.model_evaluator import classes, predictions, traits
 from pushed_models import signatures, versions
 from schema import features
 
 CANDIDATE = "candidate"
 BASELINE = "baseline"
-TOP_1 = "top_1"
-CROSS_ENTROPY = "cross_entropy"
-COUNT = "example_count"
-CONFUSION = "confusion"
 
-_RECORDS_KEY = "records"
 _SHARD_PREFIX = ".predictions"
-
-
-def top(k: int) -> str:
-    """Name of the metric that counts an image when its class is among the k first."""
-    return f"top_{k}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,52 +39,10 @@ class Settings:
     top_k: tuple[int, ...] = (5,)
     traits: tuple[str, ...] = tuple(traits.TRAITS)
 
-
-def eval_config(
-    settings: Settings,
-    has_baseline: bool,
-    signature_name: str = signatures.SERVING_DEFAULT,
-) -> tfma.EvalConfig:
-    """TFMA configuration: exact metrics over raw Examples through the served signature.
-
-    Args:
-      settings: what is measured.
-      has_baseline: whether there are two models.
-      signature_name: of the candidate.
-    """
-    metrics = [
-        _metric("SparseCategoricalAccuracy", TOP_1),
-        _metric("SparseCategoricalCrossentropy", CROSS_ENTROPY),
-        _metric("ExampleCount", COUNT),
-        _metric("MultiClassConfusionMatrixPlot", CONFUSION),
-    ]
-    for k in settings.top_k:
-        if 1 < k < len(settings.labels):
-            metrics.append(_metric("SparseTopKCategoricalAccuracy", top(k), k=k))
-    names = [CANDIDATE, BASELINE] if has_baseline else [""]
-    return tfma.EvalConfig(
-        model_specs=[
-            tfma.ModelSpec(
-                name=name,
-                is_baseline=name == BASELINE,
-                signature_name=(
-                    signatures.SERVING_DEFAULT if name == BASELINE else signature_name
-                ),
-                label_key=features.LABEL,
-                prediction_key=signatures.PROBABILITIES,
-            )
-            for name in names
-        ],
-        metrics_specs=[tfma.MetricsSpec(metrics=metrics, model_names=names)],
-        slicing_specs=[
-            tfma.SlicingSpec(),
-            tfma.SlicingSpec(feature_keys=[features.TEXT]),
-            *(
-                tfma.SlicingSpec(feature_keys=[predictions.TRAIT_PREFIX + name])
-                for name in settings.traits
-            ),
-        ],
-    )
+    @property
+    def measured_k(self) -> list[int]:
+        """The k of each top-k accuracy, 1 first."""
+        return [1, *(k for k in self.top_k if 1 < k < len(self.labels))]
 
 
 def run(
@@ -102,7 +53,7 @@ def run(
     make_pipeline: Callable[[], beam.Pipeline],
     baseline_labels: Sequence[str] = (),
 ) -> None:
-    """Evaluates; TFMA's files and the table of predictions go into `folder`.
+    """Asks the models, and writes the table of predictions into `folder`.
 
     Args:
       make_examples: gives raw Examples as record batches of Arrow.
@@ -112,124 +63,86 @@ def run(
       make_pipeline: a Beam pipeline with the engine's arguments.
       baseline_labels: class names of the baseline, in its label order.
     """
-    has_baseline = BASELINE in models
     has_views = _has_views(models[CANDIDATE])
-    config = eval_config(
-        settings,
-        has_baseline,
-        signatures.VIEWS_COMPARED if has_views else signatures.SERVING_DEFAULT,
-    )
-    shared = [
-        tfma.default_eval_shared_model(
-            eval_saved_model_path=models[name],
-            model_name=name if has_baseline else "",
-            eval_config=config,
-        )
-        for name in models
-    ]
-    shared_models = shared if has_baseline else shared[0]
-    # Batches all the way: for the default extractors each image would be one of its own.
-    extractors = [
-        tfma.extractors.FeaturesExtractor(config),
-        tfma.extractors.PredictionsExtractor(config, shared_models),
-        _extractor("ExtractTraits", _with_traits, settings.traits),
-    ]
-    if has_baseline:
-        extractors.append(
-            _extractor(
-                "AlignBaseline",
-                _with_aligned_baseline,
-                settings.labels,
-                baseline_labels,
-            )
-        )
-    keep: dict[str, dict[str, Any]] = {
-        tfma.FEATURES_KEY: {
-            name: {}
-            for name in (
-                features.KEY,
-                features.LABEL,
-                *(predictions.TRAIT_PREFIX + name for name in settings.traits),
-            )
-        },
-        tfma.PREDICTIONS_KEY: {},
-    }
-    evaluators = [
-        slices.evaluator(config),
-        tfma.evaluators.AnalysisTableEvaluator(key=_RECORDS_KEY, include=keep),
-    ]
-    writers = tfma.default_writers(
-        output_path=str(folder), eval_shared_model=shared_models, eval_config=config
-    )
-    writers.append(
-        tfma.writers.Writer(
-            "WritePredictions",
-            _WritePredictions(settings.traits, has_baseline, has_views, folder),
-        )
-    )
+    columns = predictions.schema(settings.traits, BASELINE in models, has_views)
     folder.mkdir(parents=True, exist_ok=True)
     # TFMA first calls a signature in a way that is refused, and all images of the batch would
     # be printed for the message.
     with np.printoptions(threshold=0, edgeitems=1), make_pipeline() as pipeline:
-        _ = make_examples(pipeline) | "Evaluate" >> tfma.ExtractEvaluateAndWriteResults(
-            eval_shared_model=shared_models,
-            eval_config=config,
-            extractors=extractors,
-            evaluators=evaluators,
-            writers=writers,
-            output_path=str(folder),
+        batches = make_examples(pipeline) | tfma.BatchedInputsToExtracts()
+        for extractor in _extractors(models, has_views):
+            batches |= extractor.stage_name >> extractor.ptransform
+        _ = (
+            batches
+            | "ToRows" >> beam.Map(_rows, settings, baseline_labels, columns)
+            | "Write"
+            >> beam.io.WriteToParquetBatched(
+                str(folder / _SHARD_PREFIX), columns, file_name_suffix=".parquet"
+            )
         )
     predictions.gather(sorted(folder.glob(f"{_SHARD_PREFIX}*")), folder)
 
 
-class _WritePredictions(beam.PTransform):
-    """Writes the table of predictions in shards; `predictions.gather` joins them."""
-
-    def __init__(
-        self,
-        trait_names: tuple[str, ...],
-        has_baseline: bool,
-        has_views: bool,
-        folder: pathlib.Path,
-    ):
-        super().__init__()
-        self._trait_names = trait_names
-        self._has_baseline = has_baseline
-        self._has_views = has_views
-        self._prefix = str(folder / _SHARD_PREFIX)
-
-    def expand(self, evaluation: dict[str, beam.PCollection]) -> Any:
-        """See base class."""
-        return (
-            evaluation[_RECORDS_KEY]
-            | "ToRows" >> beam.FlatMap(_rows, self._trait_names, self._has_baseline)
-            | "Write"
-            >> beam.io.WriteToParquet(
-                self._prefix,
-                predictions.schema(
-                    self._trait_names, self._has_baseline, self._has_views
-                ),
-                file_name_suffix=".parquet",
+def _extractors(
+    models: Mapping[str, str], has_views: bool
+) -> list[tfma.extractors.Extractor]:
+    """TFMA's reading of Examples and asking of models, in batches all the way."""
+    signature_names = dict.fromkeys(models, signatures.SERVING_DEFAULT)
+    if has_views:
+        signature_names[CANDIDATE] = signatures.VIEWS_COMPARED
+    config = tfma.EvalConfig(
+        model_specs=[
+            tfma.ModelSpec(
+                name=name,
+                is_baseline=name == BASELINE,
+                signature_name=signature_names[name],
+                label_key=features.LABEL,
             )
+            for name in models
+        ]
+    )
+    shared = [
+        tfma.default_eval_shared_model(
+            eval_saved_model_path=path, model_name=name, eval_config=config
         )
+        for name, path in models.items()
+    ]
+    return [
+        tfma.extractors.FeaturesExtractor(config),
+        tfma.extractors.PredictionsExtractor(config, shared),
+    ]
 
 
 def _rows(
-    batch: Mapping[str, Any], trait_names: tuple[str, ...], has_baseline: bool
-) -> Iterator[dict[str, Any]]:
-    said = batch[tfma.PREDICTIONS_KEY]
-    candidate = said[CANDIDATE] if has_baseline else said
-    probabilities = candidate[signatures.PROBABILITIES]
-    plain = candidate.get(signatures.PLAIN_PROBABILITIES)
-    baseline = said[BASELINE][signatures.PROBABILITIES] if has_baseline else None
-    for place, example in enumerate(_images(batch)):
-        yield predictions.row(
-            example,
-            trait_names,
-            probabilities[place],
-            None if baseline is None else baseline[place],
-            None if plain is None else plain[place],
+    batch: Mapping[str, Any],
+    settings: Settings,
+    baseline_labels: Sequence[str],
+    columns: pa.Schema,
+) -> pa.Table:
+    """The rows of a batch, with nothing left of its images."""
+    example, said = batch[tfma.FEATURES_KEY], batch[tfma.PREDICTIONS_KEY]
+    # TFMA names the models only where there are several.
+    candidate = said.get(CANDIDATE, said)
+    probabilities = {"": candidate[signatures.PROBABILITIES]}
+    if BASELINE in said:
+        probabilities[predictions.BASELINE_PREFIX] = classes.align(
+            said[BASELINE][signatures.PROBABILITIES], settings.labels, baseline_labels
         )
+    if signatures.PLAIN_PROBABILITIES in candidate:
+        probabilities[predictions.PLAIN_PREFIX] = candidate[
+            signatures.PLAIN_PROBABILITIES
+        ]
+    found = {
+        name: [traits.TRAITS[name](image) for image in _images(example)]
+        for name in settings.traits
+    }
+    return predictions.of_batch(
+        example[features.KEY].ravel(),
+        example[features.LABEL].ravel(),
+        probabilities,
+        found,
+        columns,
+    )
 
 
 def _has_views(model: str) -> bool:
@@ -240,43 +153,7 @@ def _has_views(model: str) -> bool:
     return signatures.VIEWS_COMPARED in saved_model.meta_graphs[0].signature_def
 
 
-def _images(batch: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _images(example: Mapping[str, np.ndarray]) -> Iterator[dict[str, Any]]:
     """Features of each image of a batch, name -> array of one value."""
-    example = batch[tfma.FEATURES_KEY]
     for values in zip(*example.values(), strict=True):
         yield dict(zip(example, values, strict=True))
-
-
-def _extractor(
-    name: str, function: Callable[..., dict[str, Any]], *arguments: Any
-) -> tfma.extractors.Extractor:
-    return tfma.extractors.Extractor(name, beam.Map(function, *arguments))
-
-
-def _with_traits(batch: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
-    """A batch with the traits of its images among the features."""
-    found = {
-        predictions.TRAIT_PREFIX + name: np.array(
-            [[traits.TRAITS[name](example).encode()] for example in _images(batch)],
-            dtype=object,
-        )
-        for name in names
-    }
-    return batch | {tfma.FEATURES_KEY: batch[tfma.FEATURES_KEY] | found}
-
-
-def _with_aligned_baseline(
-    batch: dict[str, Any], labels: Sequence[str], before: Sequence[str]
-) -> dict[str, Any]:
-    """A batch with the baseline's probabilities under the candidate's label numbers."""
-    found = batch[tfma.PREDICTIONS_KEY]
-    baseline = found[BASELINE]
-    aligned = classes.align(baseline[signatures.PROBABILITIES], labels, before)
-    baseline = baseline | {signatures.PROBABILITIES: aligned}
-    return batch | {tfma.PREDICTIONS_KEY: found | {BASELINE: baseline}}
-
-
-def _metric(class_name: str, name: str, **settings: object) -> tfma.MetricConfig:
-    return tfma.MetricConfig(
-        class_name=class_name, config=json.dumps({"name": name, **settings})
-    )

@@ -1,8 +1,8 @@
 """Evaluator whose verdict is its own, in sentences, and which keeps what was predicted.
 
-TFX's Evaluator blesses by thresholds in TFMA's configuration, which know neither intervals
-nor floors of single slices, and it gives no predictions; so this one runs TFMA itself, once,
-and emits the same artifacts (docs/adr/0008).
+TFX's Evaluator blesses by thresholds in TFMA's configuration, which ask for no interval, and it
+gives no predictions; so this one asks the models itself, once, keeps what they say, and emits
+the same artifacts (docs/adr/0008).
 """
 
 import dataclasses
@@ -33,6 +33,7 @@ from components.model_evaluator import (
     classes,
     gate,
     predictions,
+    tfma_files,
     verdict,
 )
 from pushed_models import class_names, signatures, split_rule, versions
@@ -104,17 +105,19 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         if live and classes.changes(settings.labels, live.labels).shared:
             models[analysis.BASELINE] = path_utils.serving_model_path(baseline.uri)
         uri = artifact_utils.get_single_uri(output_dict[EVALUATION_KEY])
+        folder = pathlib.Path(uri)
         analysis.run(
             functools.partial(
                 _read, input_dict[EXAMPLES_KEY], exec_properties[SPLIT_KEY]
             ),
             models,
             settings,
-            pathlib.Path(uri),
+            folder,
             self._make_beam_pipeline,
             live.labels if live else (),
         )
         _refuse_other_examples(input_dict, exec_properties[SPLIT_KEY], uri, settings)
+        tfma_files.write(folder, predictions.numbers(uri), settings, models)
         measured = verdict.measure(
             uri, settings, live, pathlib.Path(models[analysis.CANDIDATE])
         )

@@ -9,7 +9,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from schema import features
 from storage import durable
 
 FILE = "predictions.parquet"
@@ -59,50 +58,40 @@ def schema(
     return pa.schema(columns)
 
 
-def row(
-    example: Mapping[str, Any],
-    trait_names: Sequence[str],
-    probabilities: np.ndarray,
-    baseline: np.ndarray | None,
-    plain: np.ndarray | None = None,
-) -> dict[str, Any]:
-    """A row of the table.
+def of_batch(
+    keys: Sequence[bytes],
+    labels: np.ndarray,
+    probabilities: Mapping[str, np.ndarray],
+    traits: Mapping[str, Sequence[str]],
+    columns: pa.Schema,
+) -> pa.Table:
+    """The rows of a batch of images.
 
     Args:
-      example: features of the image, name -> array of one value.
-      trait_names: traits among them.
-      probabilities: of the candidate, float32 [num_classes].
-      baseline: of the baseline, as `classes.align` gives them, or None.
-      plain: of the candidate without its test-time views, or None where it has none.
+      keys: of the images, [n].
+      labels: int [n].
+      probabilities: float32 [n, num_classes] of the candidate, under ''; under
+        `BASELINE_PREFIX` those of the baseline, as `classes.align` gives them; under
+        `PLAIN_PREFIX` the candidate's without its test-time views.
+      traits: name -> value of each image.
+      columns: as `schema` gives them.
     """
-    label = int(example[features.LABEL][0])
-    values: dict[str, Any] = {
-        KEY: bytes(example[features.KEY][0]).decode(errors="replace"),
-        LABEL: label,
-        **_said(probabilities, label),
-        PROBABILITIES: np.asarray(probabilities, np.float32).tolist(),
+    rows: dict[str, Any] = {
+        KEY: [bytes(key).decode(errors="replace") for key in keys],
+        LABEL: labels,
+        PROBABILITIES: list(np.asarray(probabilities[""], np.float32)),
     }
-    for name in trait_names:
-        values[TRAIT_PREFIX + name] = bytes(example[TRAIT_PREFIX + name][0]).decode(
-            errors="replace"
-        )
-    for prefix, other in ((BASELINE_PREFIX, baseline), (PLAIN_PREFIX, plain)):
-        if other is not None:
-            values |= {
-                prefix + name: each for name, each in _said(other, label).items()
-            }
-    return values
-
-
-def _said(probabilities: np.ndarray, label: int) -> dict[str, Any]:
-    predicted = int(np.argmax(probabilities))
-    own = probabilities[label]
-    return {
-        PREDICTED: predicted,
-        CONFIDENCE: float(probabilities[predicted]),
-        LABEL_PROBABILITY: float(own),
-        LABEL_RANK: int(np.count_nonzero(probabilities > own)) + 1,
-    }
+    rows |= {TRAIT_PREFIX + name: values for name, values in traits.items()}
+    for prefix, each in probabilities.items():
+        places = np.arange(len(labels))
+        own, predicted = each[places, labels], each.argmax(axis=1)
+        rows |= {
+            prefix + PREDICTED: predicted,
+            prefix + CONFIDENCE: each[places, predicted],
+            prefix + LABEL_PROBABILITY: own,
+            prefix + LABEL_RANK: np.count_nonzero(each > own[:, None], axis=1) + 1,
+        }
+    return pa.Table.from_pydict(rows, schema=columns)
 
 
 def hits(table: pd.DataFrame, k: int = 1, prefix: str = "") -> np.ndarray:
@@ -132,6 +121,12 @@ def gather(shards: Sequence[pathlib.Path], folder: pathlib.Path) -> None:
     durable.sync(folder / FILE)
     for shard in shards:
         shard.unlink()
+
+
+def numbers(evaluation_uri: str) -> pd.DataFrame:
+    """The table without its probabilities: a few numbers an image, however many classes."""
+    names = pq.read_schema(pathlib.Path(evaluation_uri) / FILE).names
+    return read(evaluation_uri, [name for name in names if name != PROBABILITIES])
 
 
 def read(evaluation_uri: str, columns: list[str] | None = None) -> pd.DataFrame:

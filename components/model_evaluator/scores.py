@@ -1,4 +1,4 @@
-"""Figures that follow from counts: per class, averaged over classes, and of confidence."""
+"""What follows from the figures of classes, and how far confidence can be trusted."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,33 +6,6 @@ from typing import Any
 import numpy as np
 
 BINS = 15
-
-
-def per_class(
-    confusion: np.ndarray, labels: Sequence[str]
-) -> dict[str, dict[str, float]]:
-    """Class name -> precision, recall, f1 and support.
-
-    A class that is never predicted has precision 0, one without images recall 0.
-
-    Args:
-      confusion: int [num_classes, num_classes], rows true, columns predicted.
-      labels: class names in label order.
-    """
-    hits = np.diag(confusion).astype(float)
-    support = confusion.sum(axis=1)
-    precision = _share(hits, confusion.sum(axis=0))
-    recall = _share(hits, support)
-    f1 = _share(2 * precision * recall, precision + recall)
-    return {
-        label: {
-            "precision": float(precision[place]),
-            "recall": float(recall[place]),
-            "f1": float(f1[place]),
-            "support": int(support[place]),
-        }
-        for place, label in enumerate(labels)
-    }
 
 
 def macro(by_class: dict[str, dict[str, float]]) -> dict[str, float]:
@@ -129,7 +102,3 @@ def calibration_error(bins: Sequence[dict[str, Any]]) -> float:
             for each in filled
         )
     )
-
-
-def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    return np.divide(part, whole, out=np.zeros(len(part)), where=whole > 0)

@@ -3,23 +3,21 @@
 import dataclasses
 import json
 import pathlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
-import tensorflow_model_analysis as tfma
 
 from components.model_evaluator import (
     analysis,
     classes,
+    figures,
     gate,
     intervals,
     predictions,
     scores,
 )
 from pushed_models import signatures
-from schema import features
 from storage import durable, manifest
 
 # What a comparison gives where there is nothing to compare.
@@ -56,29 +54,25 @@ def measure(
       trait -> value -> {top_1, cross_entropy, example_count and so on}; `confusion`, rows
       true, columns predicted; `reliability`, bins of confidence.
     """
-    table = predictions.read(evaluation_uri)
-    changes = classes.changes(settings.labels, baseline.labels) if baseline else None
-    compared = _compared(table, settings.labels, changes)
-    is_measured = changes is not None and bool(changes.shared)
-    result = tfma.load_eval_result(
-        evaluation_uri, model_name=analysis.CANDIDATE if is_measured else None
-    )
-    confusion = _confusion(result, len(settings.labels))
-    by_class = scores.per_class(confusion, settings.labels)
+    table, labels = predictions.numbers(evaluation_uri), settings.labels
+    changes = classes.changes(labels, baseline.labels) if baseline else None
+    compared = _compared(table, labels, changes)
+    values = figures.of_images(table, settings.measured_k)
+    by_class = figures.per_class(table, labels)
     bins = scores.reliability(
         table[predictions.CONFIDENCE].to_numpy(), predictions.hits(table)
     )
-    metrics = _overall(result) | scores.macro(by_class)
+    metrics = figures.means(values) | scores.macro(by_class)
     metrics["calibration_error"] = scores.calibration_error(bins)
     return {
-        "labels": list(settings.labels),
+        "labels": list(labels),
         "images": len(table),
         "cross_validation": _cross_validation(
             _extra(model, signatures.CROSS_VALIDATION_FILE)
         ),
         "training_warnings": _extra(model, signatures.WARNINGS_FILE) or [],
         "metrics": metrics,
-        "intervals": _intervals(table, metrics),
+        "intervals": {name: _interval(column) for name, column in values.items()},
         "baseline_version": baseline.version if baseline else None,
         "baseline_seen": baseline.seen if baseline else "",
         "classes": (
@@ -86,13 +80,17 @@ def measure(
             if changes
             else None
         ),
-        **(compare(compared, metrics, len(baseline.labels)) if baseline else NOTHING),
+        **(
+            compare(compared, settings.measured_k, len(baseline.labels))
+            if baseline
+            else NOTHING
+        ),
         "test_time_views": _without_views(
-            _extra(model, signatures.VIEWS_FILE), table, metrics, len(settings.labels)
+            _extra(model, signatures.VIEWS_FILE), table, settings
         ),
         "per_class": by_class,
-        "slices": _slices(result),
-        "confusion": confusion.tolist(),
+        "slices": _slices(table, values, labels),
+        "confusion": figures.confusion(table, len(labels)).tolist(),
         "reliability": bins,
     }
 
@@ -119,14 +117,13 @@ def _cross_validation(facts: dict[str, Any] | None) -> dict[str, Any] | None:
 
 
 def _without_views(
-    views: str | None,
-    table: pd.DataFrame,
-    metrics: Collection[str],
-    num_classes: int,
+    views: str | None, table: pd.DataFrame, settings: analysis.Settings
 ) -> dict[str, Any] | None:
     if views is None:
         return None
-    found = compare(table, metrics, num_classes, predictions.PLAIN_PREFIX)
+    found = compare(
+        table, settings.measured_k, len(settings.labels), predictions.PLAIN_PREFIX
+    )
     return {
         "views": views,
         "metrics": found["baseline_metrics"],
@@ -160,55 +157,20 @@ def write(
     return not refusals
 
 
-def _overall(result: tfma.EvalResult) -> dict[str, float]:
-    return _values(dict(result.slicing_metrics)[()])
-
-
-def _slices(result: tfma.EvalResult) -> dict[str, dict[str, dict[str, float]]]:
-    slices: dict[str, dict[str, dict[str, float]]] = {}
-    for slice_key, metrics in result.slicing_metrics:
-        if len(slice_key) != 1:
-            continue
-        ((feature, value),) = slice_key
-        name = (
-            gate.CLASS
-            if feature == features.TEXT
-            else feature.removeprefix(predictions.TRAIT_PREFIX)
-        )
-        slices.setdefault(name, {})[str(value)] = _values(metrics)
-    return {
-        name: dict(sorted(by_value.items()))
-        for name, by_value in sorted(slices.items())
-    }
-
-
-def _confusion(result: tfma.EvalResult, num_classes: int) -> np.ndarray:
-    """int [num_classes, num_classes], rows true, columns predicted."""
-    counts = np.zeros([num_classes, num_classes], np.int64)
-    by_output = dict(result.plots)[()]
-    ((plot,),) = (tuple(by_key.values()) for by_key in by_output.values())
-    ((matrix,),) = (
-        matrices["matrices"] for matrices in plot.values() if "matrices" in matrices
-    )
-    for entry in matrix.get("entries", ()):
-        # TFMA leaves out what is 0.
-        counts[entry.get("actualClassId", 0), entry.get("predictedClassId", 0)] += (
-            round(entry["numWeightedExamples"])
-        )
-    return counts
-
-
-def _intervals(
-    table: pd.DataFrame, metrics: Mapping[str, float]
-) -> dict[str, intervals.Interval]:
-    found = {
-        name: intervals.of_share(
-            int(np.count_nonzero(predictions.hits(table, k))), len(table)
-        )
-        for name, k in _top_metrics(metrics)
-    }
-    found[analysis.CROSS_ENTROPY] = intervals.of_mean(_cross_entropy(table, ""))
+def _slices(
+    table: pd.DataFrame, values: pd.DataFrame, labels: Sequence[str]
+) -> dict[str, dict[str, dict[str, float]]]:
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for name, value, rows in figures.slices(table, labels):
+        found.setdefault(name, {})[value] = figures.means(values.iloc[rows])
     return found
+
+
+def _interval(column: pd.Series) -> intervals.Interval:
+    """Of the mean of a metric of `figures.of_images`."""
+    if column.dtype == bool:
+        return intervals.of_share(int(column.sum()), len(column))
+    return intervals.of_mean(column.to_numpy())
 
 
 def _compared(
@@ -222,7 +184,7 @@ def _compared(
 
 def compare(
     table: pd.DataFrame,
-    metrics: Collection[str],
+    top_k: Iterable[int],
     num_classes: int,
     prefix: str = predictions.BASELINE_PREFIX,
 ) -> dict[str, Any]:
@@ -233,8 +195,7 @@ def compare(
 
     Args:
       table: predictions of both.
-      metrics: names; of them top-k is compared, where the baseline has more classes than
-        k, and cross-entropy besides.
+      top_k: of them those are compared that the baseline has more classes than.
       num_classes: of the baseline.
       prefix: of its columns; `predictions.PLAIN_PREFIX` takes the candidate without its
         test-time views for the baseline.
@@ -244,53 +205,22 @@ def compare(
     """
     if table.empty:
         return NOTHING
-    values, differences = {}, {}
-    for name, k in _top_metrics(metrics):
-        if 1 < k >= num_classes:
-            continue
-        hits = predictions.hits(table, k)
-        other_hits = predictions.hits(table, k, prefix)
-        values[name] = float(other_hits.mean())
-        differences[name] = _difference(
-            float(hits.mean() - other_hits.mean()),
-            intervals.of_paired_shares(hits, other_hits),
-        )
-    losses = _cross_entropy(table, prefix)
-    values[analysis.CROSS_ENTROPY] = float(losses.mean())
-    changes = _cross_entropy(table, "") - losses
-    differences[analysis.CROSS_ENTROPY] = _difference(
-        float(changes.mean()), intervals.of_mean(changes)
-    )
-    return {"baseline_metrics": values, "differences": differences}
-
-
-def _difference(value: float, interval: intervals.Interval) -> dict[str, float]:
-    return {"difference": value, "low": interval[0], "high": interval[1]}
-
-
-def _top_metrics(metrics: Iterable[str]) -> list[tuple[str, int]]:
-    """('top_5', 5) of each top-k accuracy that was measured."""
-    return [
-        (name, int(name.removeprefix("top_")))
-        for name in metrics
-        if name.startswith("top_")
-    ]
-
-
-def _cross_entropy(table: pd.DataFrame, prefix: str) -> np.ndarray:
-    """Of each image, in nats, float64 [n]; of a probability of 0 as Keras clips it."""
-    own = table[prefix + predictions.LABEL_PROBABILITY].to_numpy(np.float64)
-    return -np.log(np.maximum(own, 1e-7))
-
-
-def _values(metrics: Any) -> dict[str, float]:
-    (by_name,) = (
-        by_sub_key
-        for by_output in metrics.values()
-        for by_sub_key in by_output.values()
-    )
+    told = [k for k in top_k if k == 1 or k < num_classes]
+    ours = figures.of_images(table, told)
+    others = figures.of_images(table, told, prefix)
     return {
-        name: value["doubleValue"]
-        for name, value in by_name.items()
-        if "doubleValue" in value and not name.endswith("_diff")
+        "baseline_metrics": {
+            name: float(column.mean()) for name, column in others.items()
+        },
+        "differences": {name: _difference(ours[name], others[name]) for name in ours},
     }
+
+
+def _difference(ours: pd.Series, others: pd.Series) -> dict[str, float]:
+    changes = ours.astype(float) - others.astype(float)
+    low, high = (
+        intervals.of_paired_shares(ours.to_numpy(), others.to_numpy())
+        if ours.dtype == bool
+        else intervals.of_mean(changes.to_numpy())
+    )
+    return {"difference": float(changes.mean()), "low": low, "high": high}

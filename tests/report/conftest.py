@@ -15,7 +15,7 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2
 
 from common import run_files
 from components.image_example_gen import reports
-from components.model_evaluator import gate, intervals, predictions, scores
+from components.model_evaluator import figures, gate, intervals, predictions, scores
 from pipeline.config import AugmentationConfig, PipelineConfig
 from pipeline.runs.summary import Summary
 from schema import features
@@ -114,9 +114,8 @@ class MadeUpRun:
     def _make_verdict(self) -> dict:
         table = self.table
         hits = predictions.hits(table)
-        confusion = np.zeros((len(self.classes),) * 2, int)
-        np.add.at(confusion, (table["label"], table["predicted"]), 1)
-        per_class = scores.per_class(confusion, self.classes)
+        confusion = figures.confusion(table, len(self.classes))
+        per_class = figures.per_class(table, self.classes)
         bins = scores.reliability(table["confidence"].to_numpy(), hits)
         cross_entropy = float(-np.log(table["label_probability"]).mean())
         metrics = {

@@ -1,16 +1,31 @@
 """Figures that follow from counts."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from components.model_evaluator import scores
+from components.model_evaluator import figures, predictions, scores
 
 LABELS = ("cat", "dog", "emu")
-CONFUSION = np.array([[3, 1, 0], [2, 4, 0], [0, 0, 0]])
+# Of 4 cats and 6 dogs.
+TABLE = pd.DataFrame(
+    {
+        predictions.LABEL: [0] * 4 + [1] * 6,
+        predictions.PREDICTED: [0, 0, 0, 1, 0, 0, 1, 1, 1, 1],
+    }
+)
+
+
+def test_confusion_has_true_classes_in_rows() -> None:
+    assert figures.confusion(TABLE, len(LABELS)).tolist() == [
+        [3, 1, 0],
+        [2, 4, 0],
+        [0, 0, 0],
+    ]
 
 
 def test_per_class_by_hand() -> None:
-    by_class = scores.per_class(CONFUSION, LABELS)
+    by_class = figures.per_class(TABLE, LABELS)
     assert by_class["cat"] == pytest.approx(
         {"precision": 3 / 5, "recall": 3 / 4, "f1": 2 / 3, "support": 4}
     )
@@ -20,12 +35,12 @@ def test_per_class_by_hand() -> None:
 
 
 def test_a_class_without_images_and_predictions_scores_zero() -> None:
-    emu = scores.per_class(CONFUSION, LABELS)["emu"]
+    emu = figures.per_class(TABLE, LABELS)["emu"]
     assert emu == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 0}
 
 
 def test_macro_counts_every_class_with_images_the_same() -> None:
-    means = scores.macro(scores.per_class(CONFUSION, LABELS))
+    means = scores.macro(figures.per_class(TABLE, LABELS))
     assert means["macro_precision"] == pytest.approx((3 / 5 + 4 / 5) / 2)
     assert means["macro_recall"] == pytest.approx((3 / 4 + 4 / 6) / 2)
     assert means["macro_f1"] == pytest.approx((2 / 3 + 8 / 11) / 2)

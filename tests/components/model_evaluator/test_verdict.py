@@ -1,4 +1,4 @@
-"""TFMA's figures, and ours from its table, against scikit-learn's from the model itself."""
+"""Figures from the table of predictions against scikit-learn's from the model itself."""
 
 import dataclasses
 import functools
@@ -340,7 +340,7 @@ def test_top_k_of_a_baseline_with_no_more_classes_than_k_is_left_out() -> None:
         }
         | {predictions.LABEL: [1, 1]}
     )
-    found = verdict.compare(table, ("top_1", "top_2", "top_5"), num_classes=5)
+    found = verdict.compare(table, (1, 2, 5), num_classes=5)
     assert found["baseline_metrics"].keys() == {"top_1", "top_2", "cross_entropy"}
     assert found["differences"]["top_2"]["difference"] == 0
 
@@ -409,19 +409,19 @@ def test_the_verdict_holds_rules_and_figures(
 
 
 def test_equal_probabilities_count_as_tensorflow_counts_them() -> None:
-    tied = predictions.row(
-        {features.LABEL: [1], features.KEY: [b"a"]}, (), np.array([0.4, 0.4, 0.2]), None
+    tied = predictions.of_batch(
+        [b"a"],
+        np.array([1]),
+        {"": np.array([[0.4, 0.4, 0.2]], np.float32)},
+        {},
+        predictions.schema((), has_baseline=False),
     )
-    assert (tied["predicted"], tied["label_rank"]) == (0, 1)
+    assert tied["predicted"].to_pylist() == [0]
+    assert tied["label_rank"].to_pylist() == [1]
 
 
 def test_top_k_says_nothing_of_k_classes() -> None:
-    names = [
-        json.loads(metric.config)["name"]
-        for metric in analysis.eval_config(SETTINGS, False).metrics_specs[0].metrics
-    ]
-    assert "top_5" in names
-    assert "top_7" not in names
+    assert SETTINGS.measured_k == [1, 2, 5]
 
 
 def _write(file: pathlib.Path, random: np.random.Generator) -> list[tf.train.Example]:

@@ -4,7 +4,8 @@ from PIL import Image
 from pipeline.runs import curves
 from trainer import history
 
-BLUE, ORANGE, GRAY = (31, 119, 180), (255, 127, 14), (191, 191, 191)
+# Of the light theme.
+BLUE, ORANGE, GRAY = (11, 92, 138), (154, 103, 0), (179, 186, 193)
 
 
 def count(pixels, colour):

@@ -65,18 +65,19 @@ def test_table_for_programs_and_for_people(tmp_path, folders):
     )
 
 
-def test_a_picture_of_two_panels_with_a_line_a_member(tmp_path, folders):
+def test_a_picture_of_three_panels_with_a_line_a_member(tmp_path, folders):
     comparison.write(tmp_path, ROWS, folders)
     with Image.open(tmp_path / curves.FILE) as picture:
         pixels = np.asarray(picture.convert("RGB")).astype(int)
     height, width, _ = pixels.shape
-    assert 400 < height < 800 < width < 1600
-    blue, orange, green = (31, 119, 180), (255, 127, 14), (44, 160, 44)
-    for half in (pixels[:, : width // 2], pixels[:, width // 2 :]):
+    assert 400 < height < 800 < width < 2000
+    blue, orange, green = (11, 92, 138), (154, 103, 0), (26, 107, 54)
+    loss, top_1, _ = np.array_split(pixels, 3, axis=1)
+    for panel in (loss, top_1):
         for colour in (blue, orange):
-            assert (abs(half - colour) < 20).all(axis=2).sum() > 100
+            assert (abs(panel - colour) < 20).all(axis=2).sum() > 100
         # The third has failed and has no curve.
-        assert (abs(half - green) < 20).all(axis=2).sum() == 0
+        assert (abs(panel - green) < 20).all(axis=2).sum() == 0
 
 
 def test_without_a_curve_there_is_no_picture(tmp_path, folders):

@@ -1,0 +1,102 @@
+"""Figures of a split from the table of predictions: of all images, slices and classes."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+from sklearn import metrics
+
+from components.model_evaluator import gate, predictions
+
+CROSS_ENTROPY = "cross_entropy"
+COUNT = "example_count"
+# A probability of 0 counts as this, as Keras clips it.
+_SMALLEST = 1e-7
+
+
+def top(k: int) -> str:
+    """Name of the metric that counts an image when its class is among the k first."""
+    return f"top_{k}"
+
+
+def of_images(
+    table: pd.DataFrame, top_k: Iterable[int], prefix: str = ""
+) -> pd.DataFrame:
+    """Metrics of each image; their means are those of a split or slice.
+
+    Args:
+      table: as `predictions.read` gives it.
+      top_k: which top-k accuracies.
+      prefix: of the model's columns, as `predictions.BASELINE_PREFIX`.
+
+    Returns:
+      A row an image: bool `top_<k>`, and float64 `cross_entropy` in nats.
+    """
+    values = {top(k): predictions.hits(table, k, prefix) for k in top_k}
+    own = table[prefix + predictions.LABEL_PROBABILITY].to_numpy(np.float64)
+    values[CROSS_ENTROPY] = -np.log(np.maximum(own, _SMALLEST))
+    return pd.DataFrame(values)
+
+
+def means(values: pd.DataFrame) -> dict[str, float]:
+    """Metrics of the images of a split or slice, and how many there are.
+
+    Args:
+      values: as `of_images` gives them.
+    """
+    return {
+        **{name: float(column.mean()) for name, column in values.items()},
+        COUNT: float(len(values)),
+    }
+
+
+def slices(
+    table: pd.DataFrame, labels: Sequence[str]
+) -> Iterator[tuple[str, str, np.ndarray]]:
+    """`gate.CLASS` or name of a trait, its value, and the rows that have it.
+
+    Args:
+      table: as `predictions.read` gives it.
+      labels: class names in label order.
+    """
+    names = np.array(labels, dtype=object)
+    columns = {gate.CLASS: names[table[predictions.LABEL]]} | {
+        column.removeprefix(predictions.TRAIT_PREFIX): table[column]
+        for column in table
+        if column.startswith(predictions.TRAIT_PREFIX)
+    }
+    for name, values in sorted(columns.items()):
+        rows = pd.Series(np.arange(len(table))).groupby(np.asarray(values)).indices
+        for value in sorted(rows):
+            yield name, value, rows[value]
+
+
+def confusion(table: pd.DataFrame, num_classes: int) -> np.ndarray:
+    """int [num_classes, num_classes], rows true, columns predicted."""
+    return metrics.confusion_matrix(
+        table[predictions.LABEL],
+        table[predictions.PREDICTED],
+        labels=np.arange(num_classes),
+    )
+
+
+def per_class(
+    table: pd.DataFrame, labels: Sequence[str]
+) -> dict[str, dict[str, float]]:
+    """Class name -> precision, recall, f1 and support.
+
+    A class that is never predicted has precision 0, one without images recall 0.
+    """
+    columns = metrics.precision_recall_fscore_support(
+        table[predictions.LABEL],
+        table[predictions.PREDICTED],
+        labels=np.arange(len(labels)),
+        zero_division=0,
+    )
+    names = ("precision", "recall", "f1", "support")
+    return {
+        label: dict(zip(names, row, strict=True))
+        for label, *row in zip(
+            labels, *(column.tolist() for column in columns), strict=True
+        )
+    }
