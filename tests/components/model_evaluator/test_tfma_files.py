@@ -11,7 +11,7 @@ import pytest
 import tensorflow_model_analysis as tfma
 
 from components.model_evaluator import analysis, predictions, tfma_files
-from pipeline import engines
+from pipeline.beam import engines
 from schema import features
 
 # TFMA takes names like numbers for numbers at some places.
