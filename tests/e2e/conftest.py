@@ -22,10 +22,12 @@ class House:
     Attributes:
       root: of the runs.
       data: images of ten classes in CIFAR-10's binary layout, as an archive.
+      net: that is trained; where the net does not matter, one that is built in no time.
     """
 
     root: pathlib.Path
     data: pathlib.Path
+    net: str
 
     @property
     def serving(self) -> pathlib.Path:
@@ -35,7 +37,7 @@ class House:
     def config(
         self, *, min_top_1: float = 0.0, test_time_views: str = "none", **train: object
     ) -> PipelineConfig:
-        """CIFAR-10's ResNet-20 in its tiny form, with changes to its training."""
+        """The experiment cifar10_resnet_20 in its tiny form, with changes to its training."""
         config = experiments.tiny(experiments.cifar10_resnet_20())
         return dataclasses.replace(
             config,
@@ -46,7 +48,9 @@ class House:
                 eval_fraction=0.1,
                 check_images=0,  # seconds a run; test_commands.py has a run with it
             ),
-            model=dataclasses.replace(config.model, test_time_views=test_time_views),
+            model=dataclasses.replace(
+                config.model, net=self.net, test_time_views=test_time_views
+            ),
             train=dataclasses.replace(config.train, **train),
             evaluation=EvaluationConfig(
                 min_top_1=min_top_1, max_top_1_drop=0.01, beats_guessing=False
@@ -62,15 +66,15 @@ class House:
 @pytest.fixture(scope="session")
 def make_house(
     tmp_path_factory: pytest.TempPathFactory, new_fakes
-) -> Callable[[], House]:
-    """Function () -> House with data of its own and an empty root."""
+) -> Callable[..., House]:
+    """Function (net) -> House with data of its own and an empty root."""
 
-    def make() -> House:
+    def make(net: str = "mlp_bn") -> House:
         folder = tmp_path_factory.mktemp("house")
         fakes = new_fakes(1)
         binary = fakes.cifar10_binary(folder / "cifar-10-batches-bin", 100)
         archive = fakes.pack(binary, folder / "cifar-10-binary.tar.gz")
-        return House(folder / "runs", archive)
+        return House(folder / "runs", archive, net)
 
     return make
 

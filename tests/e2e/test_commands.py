@@ -10,8 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from components.model_pusher import publishing
-from pushed_models import models_config, version_history, versions
+from pushed_models import versions
 
 pytestmark = pytest.mark.e2e
 
@@ -215,15 +214,13 @@ def test_a_killed_run_does_not_stand_in_the_way(
         long_run.stderr.close()
     after = warm_call(
         [
-            *("slimline", "run", "--set", "train.epochs=1"),
-            # The gate may not be open: the model that is live had to pass one.
-            *("--set", "evaluation.min_top_1=0.001"),
-            *("--set", "evaluation.max_top_1_drop=1"),
-            *("--set", "evaluation.beats_guessing=false"),
+            *("slimline", "run", "--to", "train", "--json"),
+            *("--set", "train.epochs=1"),
         ],
         root,
     )
     assert after.returncode == 0, after.stderr
+    assert "train" in json.loads(after.stdout)["part"]["details"]
 
 
 def write_png(path: pathlib.Path, level: int) -> None:
@@ -297,28 +294,3 @@ def test_the_stock_tfx_command_runs_the_tiny_experiment(created, tmp_path) -> No
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert list((tmp_path / "runs/serving/digits-tiny").glob("*/saved_model.pb"))
-
-
-def test_a_tiny_run_leaves_the_live_model_as_it_is(
-    tmp_path: pathlib.Path, warm_call
-) -> None:
-    candidate = tmp_path / "candidate"
-    candidate.mkdir()
-    (candidate / versions.SAVED_MODEL_FILE).write_bytes(b"a model of top-1 0.985")
-    serving = tmp_path / "runs" / versions.SERVING_FOLDER
-    publishing.publish(candidate, serving / "digits", by="the night before")
-
-    def state() -> tuple[object, ...]:
-        files = sorted(path for path in (serving / "digits").rglob("*"))
-        return (
-            [(path, path.read_bytes()) for path in files if path.is_file()],
-            models_config.read(serving)["digits"],
-            version_history.read(serving / "digits"),
-        )
-
-    before = state()
-    done = warm_call(["slimline", "run", "--tiny", "--plain"], tmp_path)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "none: there was no model before this one" in done.stdout
-    assert models_config.live(serving / "digits-tiny") is not None
-    assert state() == before

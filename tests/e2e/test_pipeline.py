@@ -65,7 +65,7 @@ LEARNS = {
 
 @pytest.fixture(scope="module")
 def house(make_house):
-    return make_house()
+    return make_house("resnet_20")
 
 
 @pytest.fixture(scope="module")

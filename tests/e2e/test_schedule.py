@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from components.example_validator import component as example_validator
+from components.model_pusher import publishing
 from pipeline.runs import lineage
 from pipeline.slots import rows
 from pipeline.slots.ledger import FILE, Ledger
-from pushed_models import data_profile, models_config, versions
+from pushed_models import data_profile, models_config, version_history, versions
 from slimline.cli import main
 
 pytestmark = pytest.mark.e2e
@@ -18,6 +19,7 @@ pytestmark = pytest.mark.e2e
 SETTINGS = {
     "data.eval_fraction": 0.1,
     "data.check_images": 0,
+    "model.net": "mlp_bn",
     "train.steps": 60,
     "train.batch_size": 32,
     "train.learning_rate": 0.02,
@@ -108,9 +110,28 @@ def test_nights(spans, tmp_path: pathlib.Path, capfd) -> None:
     assert [step.facts["span"] for step in steps if step.component == "ingest"] == [1]
 
 
+def state(serving: pathlib.Path, name: str) -> tuple[object, ...]:
+    """All that makes a model and its versions."""
+    files = sorted(path for path in (serving / name).rglob("*") if path.is_file())
+    return (
+        [(path, path.read_bytes()) for path in files],
+        models_config.read(serving)[name],
+        version_history.read(serving / name),
+    )
+
+
 def test_two_data_sets_on_one_root(tmp_path, monkeypatch, fakes, capfd) -> None:
-    """One experiment, two schedules: both train, and both models are live."""
+    """One experiment, two schedules: both train, and both models are live.
+
+    They are tiny, so that a model of the same data set at its full size stays as it is.
+    """
     monkeypatch.chdir(tmp_path)
+    candidate = tmp_path / "candidate"
+    candidate.mkdir()
+    (candidate / versions.SAVED_MODEL_FILE).write_bytes(b"a model of top-1 0.985")
+    serving = tmp_path / "runs" / versions.SERVING_FOLDER
+    publishing.publish(candidate, serving / "pets", by="the night before")
+    before = state(serving, "pets")
     pushed = {}
     for name, classes in (("pets", ("cat", "dog")), ("birds", ("owl", "wren"))):
         fakes.class_folders(tmp_path / name, classes)
@@ -125,6 +146,10 @@ def test_two_data_sets_on_one_root(tmp_path, monkeypatch, fakes, capfd) -> None:
         assert (code, row["state"]) == (0, rows.DONE), row
         assert row["pipeline"] == f"folder/{name}/{name}-tiny"
         pushed[name] = int(row["pushed_version"])
+        summary = json.loads(
+            pathlib.Path("runs", row["run"], "summary.json").read_text()
+        )
+        assert summary["baseline_version"] is None
     for name, version in pushed.items():
-        serving = tmp_path / "runs" / versions.SERVING_FOLDER / f"{name}-tiny"
-        assert models_config.live(serving) == version
+        assert models_config.live(serving / f"{name}-tiny") == version
+    assert state(serving, "pets") == before

@@ -32,7 +32,7 @@ def members_of(house, **train):
         net: dataclasses.replace(
             config, model=dataclasses.replace(config.model, net=net)
         )
-        for net in ("resnet_20", "resnet_32")
+        for net in ("resnet_20", "mlp_bn")
     }
 
 
@@ -55,8 +55,8 @@ def executions(house, component):
 
 def test_members_share_examples_and_are_not_trained_again(house):
     folder, rows = run(house, members_of(house))
-    assert [row.net for row in rows] == ["resnet_20", "resnet_32"]
-    assert [row.parameters for row in rows] == [269_722, 464_154]
+    assert [row.net for row in rows] == ["resnet_20", "mlp_bn"]
+    assert [row.parameters for row in rows] == [269_722, 40_810]
     assert all(row.steps == 4 and row.training_seconds > 0 for row in rows)
     for component in ("ingest", "transform"):
         assert len(set(executions(house, component))) == 1
@@ -64,14 +64,12 @@ def test_members_share_examples_and_are_not_trained_again(house):
     with (folder / "results.csv").open(newline="") as file:
         assert [row["member"] for row in csv.DictReader(file)] == [
             "resnet_20",
-            "resnet_32",
+            "mlp_bn",
         ]
     assert (folder / "curves.png").exists()
-    assert (folder / "members" / "resnet_32" / "history.csv").exists()
-    settings = json.loads(
-        (folder / "members" / "resnet_32" / "settings.json").read_text()
-    )
-    assert settings["model.net"] == "resnet_32"
+    assert (folder / "members" / "mlp_bn" / "history.csv").exists()
+    settings = json.loads((folder / "members" / "mlp_bn" / "settings.json").read_text())
+    assert settings["model.net"] == "mlp_bn"
     # Nothing is deployed by a comparison.
     assert not (house.root / "serving").exists()
 
@@ -79,7 +77,7 @@ def test_members_share_examples_and_are_not_trained_again(house):
     assert again != folder
     assert same == rows
     assert len(set(executions(house, "train"))) == 2
-    for member in ("resnet_20", "resnet_32"):
+    for member in ("resnet_20", "mlp_bn"):
         summary = json.loads((again / "members" / member / "summary.json").read_text())
         assert summary["is_cached"]
         assert summary["pushed_version"] is None

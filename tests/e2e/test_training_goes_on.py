@@ -14,6 +14,7 @@ pytestmark = pytest.mark.e2e
 
 RUN = [
     *("slimline", "run", "--plain", "--set", "train.steps=100000"),
+    *("--set", "model.net=mlp_bn"),
     *("--set", "train.eval_every_epochs=1", "--set", "evaluation.min_top_1=0"),
     *("--set", "evaluation.beats_guessing=false"),
 ]

@@ -376,6 +376,7 @@ def test_in_a_process_of_its_own(
     assert report["log"] == []
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_a_model_that_never_answers(recording, labels, tmp_path) -> None:
     """A loop without end in the served graph."""

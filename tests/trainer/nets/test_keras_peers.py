@@ -35,6 +35,8 @@ PEERS = {
     "vgg_16": Peer(tf_keras, "VGG16", 64, ".h5"),
     "vgg_19": Peer(keras, "VGG19", 64, ".h5"),
 }
+# As long to build as all others together.
+DEEP = {"inception_resnet_v2_slim"}
 RANGES = {
     "gamma": (0.5, 1.5),
     "moving_variance": (0.5, 1.5),
@@ -88,7 +90,13 @@ def run_ours(spec, arrays, images: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(PEERS))
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.nightly if name in DEEP else ())
+        for name in sorted(PEERS)
+    ],
+)
 def test_logits_are_those_of_keras(name, tmp_path):
     peer, spec = PEERS[name], registry.find(name)
     model = make(peer)
