@@ -22,7 +22,7 @@ from schema.errors import ConfigError
 RUN_CONTEXT = "pipeline_run"
 PUSHED_MODEL = "PushedModel"
 _HIDDEN_PREFIX = ".deleting-"
-# What stays in the folder of a run: what it was asked, and what came of it.
+# What stays in the folder of a run: its settings and its result.
 KEPT_FILES = frozenset({runs.CONFIG_FILE, runs.SUMMARY_FILE})
 _LOGGER = logging.getLogger("slimline.retention")
 _STATE = metadata_store_pb2.Artifact.State

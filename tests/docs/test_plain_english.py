@@ -65,3 +65,15 @@ def test_strings_of_code_are_seen(tmp_path) -> None:
     text = texts_of_code(module)
     assert "Doc." in text and "a " in text and " bc" in text
     assert "not this" not in text
+
+
+def test_see_base_class_has_a_base_class() -> None:
+    for path in [*PROJECT.glob("*/**/*.py")]:
+        if path.parts[len(PROJECT.parts)].startswith("."):
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef) and not node.bases:
+                for method in node.body:
+                    is_function = isinstance(method, ast.FunctionDef)
+                    text = ast.get_docstring(method) if is_function else ""
+                    assert "See base class" not in (text or ""), f"{path}: {node.name}"

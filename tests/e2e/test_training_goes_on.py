@@ -91,7 +91,7 @@ def test_steered_ended_and_given_again(
 
     (folder,) = [path.parent for path in tmp_path.glob("runs/*/summary.json")]
     log = (folder / "log.txt").read_text()
-    assert "going on from the checkpoint of step" in log
+    assert "resuming from step" in log
     assert "resumed at" in log
     summary = json.loads((folder / "summary.json").read_text())
     assert 0 < summary["steps"] < 100_000
