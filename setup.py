@@ -67,6 +67,7 @@ DEVELOPMENT = [
     "flask-cors>=4",
     "hypothesis>=6.100",
     "ipykernel>=6.29",  # the kernel of docs/notebook.ipynb
+    "mkdocs-material>=9.6,<10",  # the site of docs/
     "moto[s3]>=5",  # the object store of the tests, on loopback
     "mypy>=1.10",
     "nbclient>=0.10",  # runs docs/notebook.ipynb

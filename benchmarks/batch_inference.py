@@ -1,7 +1,7 @@
 """What a batch inference costs: its images/s against a loop over the same files, in turn.
 
 Both are whole, from the list of the files to the last answer; the batch inference also
-loads the model anew, starts Beam and writes its table.
+loads the model again, starts Beam and writes its table.
 """
 
 import argparse

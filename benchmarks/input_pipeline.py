@@ -36,7 +36,7 @@ class Case:
 
     Attributes:
       experiment: whose preprocessing, augmentation and training are taken.
-      sources: how images are read: 'memory', 'files' (decoded anew in each epoch).
+      sources: how images are read: 'memory', 'files' (decoded again in each epoch).
       images: how many are made up; an epoch must be some ten steps or more.
       height_px, width_px, kind: of the images made up.
       num_classes: width of the logits.

@@ -43,7 +43,7 @@ class Executor(base_executor.BaseExecutor):
         output_dict: dict[str, list[Any]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """See base class."""
+        """Writes every output without computing it."""
         for artifacts in output_dict.values():
             for artifact in artifacts:
                 if artifact.type_name == standard_artifacts.PushedModel.TYPE_NAME:
@@ -82,7 +82,7 @@ class StubTraining:
         settings: Mapping[str, str],
         began: Callable[[str], None],
     ) -> rows.Outcome:
-        """See base class."""
+        """Pushes a version without training."""
         config = self._config
         folder = runs.create(
             self._root, flatten(as_json(config)), {}, now=self._clock.now()
@@ -114,7 +114,7 @@ class StubTraining:
         return rows.Outcome(rows.DONE, "the stub passed", 0, version)
 
     def outcome(self, row: rows.Row) -> rows.Outcome | None:
-        """See base class."""
+        """No run of the stub is found again."""
         return None
 
 

@@ -20,7 +20,7 @@ def make(task: dict[str, Any]) -> tuple[dict[str, Any], worker_protocol.RunSteps
     Args:
       task: experiment, batch_size, num_classes, precision, learning_rate; `pattern` of the
         Examples and `folder` of the Transform output; `source`: 'fixed' for one batch in
-        memory, 'memory' for images preprocessed once, 'files' for images decoded anew
+        memory, 'memory' for images preprocessed once, 'files' for images decoded again
         in each epoch.
     """
     config = trainer_config(task)

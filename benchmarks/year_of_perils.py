@@ -3,7 +3,7 @@
 Classes come, go and are renamed, spans do not come or come empty, links break, the disk
 fills and the scheduler is killed before and after its transactions. Schedule, ledger, data
 source, gate, publishing and versions are the real ones; a model is its labels and how many
-test images of each class it knows, drawn anew every night. A person accepts changed classes
+test images of each class it knows, drawn again every night. A person accepts changed classes
 every other time that the gate asks. Whether what goes live may is judged once more apart
 from the gate, by class names. The same seed gives the same year.
 """
@@ -169,7 +169,7 @@ class Training:
     def run(
         self, row: rows.Row, settings: Mapping[str, str], began: Callable[[str], None]
     ) -> rows.Outcome:
-        """See base class."""
+        """Judges the span by its images; may be killed before and after."""
         began(f"run-{row.id}-{row.attempts}")
         self._perils.maybe()
         try:
@@ -182,7 +182,7 @@ class Training:
         return outcome
 
     def outcome(self, row: rows.Row) -> rows.Outcome | None:
-        """See base class."""
+        """The result of a run whose scheduler was killed."""
         return self._results.get(row.id)
 
     def _train(self, span: pathlib.Path) -> rows.Outcome:

@@ -136,7 +136,7 @@ def _check(
     if not np.all((labels >= 0) & (labels < len(class_names))):
         wrong = sorted({int(label) for label in labels} - set(range(len(class_names))))
         raise DataError(
-            "labels that no class has",
+            "unknown labels",
             found=", ".join(map(str, wrong[:5])),
             expected=f"0 to {len(class_names) - 1}",
         )
@@ -144,7 +144,7 @@ def _check(
         probabilities < 0
     ):
         raise DataError(
-            "probabilities that are none",
+            "invalid probabilities",
             found="rows with a negative value, or that do not sum to 1",
             tip="give the model's probabilities, not its logits",
         )

@@ -112,7 +112,7 @@ class DataConfig:
     )
     check_images: NonNegativeInt = setting(
         10_000,
-        "sets of up to so many images are looked over for the report: copies, odd images,"
+        "sets of up to so many images are checked for the report: duplicates, odd images,"
         " doubtful labels; slimline data check does it for larger ones",
     )
 

@@ -86,7 +86,7 @@ def create_pipeline(
         (`inputs.identity`).
       metadata_path: SQLite file of ML Metadata; None where the orchestrator brings its
         own store.
-      use_cache: False runs every component anew.
+      use_cache: False runs every component again.
       deploys: False leaves out the push and the check of the served model.
       run_values: steps and rate over those of `config`.
     """

@@ -73,7 +73,7 @@ def run(
         `<root>/serving/<model name>`, metadata to `<root>/metadata.sqlite`.
       run_folder: existing folder of this run; history, summary and samples go there.
       origins: where each setting came from, for the log.
-      use_cache: False runs everything anew.
+      use_cache: False runs everything again.
       deploys: False compares with no earlier model and pushes nothing.
 
     Raises:
@@ -93,7 +93,7 @@ def run_part(
     origins: Mapping[str, str],
     use_cache: bool = True,
 ) -> Summary | parts.Outcome:
-    """Runs some components, on what the newest earlier run that has it gave for the others.
+    """Runs some components, reusing upstream outputs of the newest matching run.
 
     Args:
       config: the experiment.

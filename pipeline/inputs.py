@@ -380,7 +380,7 @@ def _find_contract(
     """Folder of the contract of the data at `path`; None where they have none yet.
 
     Raises:
-      ConfigError: `data.contract` names none, or the data bear the name of a packaged
+      ConfigError: `data.contract` names none, or the data have the name of a packaged
         contract, which may or may not be meant.
     """
     name = config.data.contract or name_of(path)

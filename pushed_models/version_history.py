@@ -94,7 +94,7 @@ def append(model_folder: pathlib.Path, row: Row) -> None:
 
 
 def read(model_folder: pathlib.Path) -> list[Row]:
-    """All rows, oldest first; lines that are none, as a kill leaves one, are left out."""
+    """All rows, oldest first; damaged lines, as a kill leaves them, are left out."""
     try:
         data = (model_folder / FILE).read_bytes()
     except (FileNotFoundError, NotADirectoryError):

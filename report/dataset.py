@@ -87,8 +87,8 @@ def _findings(found: Mapping[str, Any]) -> dict[str, Any]:
     unreadable = found.get("unreadable") or ()
     kinds.append(("unreadable", len(unreadable), [_joined(row) for row in unreadable]))
     for title, name in (
-        ("copies", "exact_duplicates"),
-        ("lookalikes", "near_duplicates"),
+        ("exact duplicates", "exact_duplicates"),
+        ("near-duplicates", "near_duplicates"),
     ):
         groups = found.get(name)
         told = [_group(group) for group in groups or ()]

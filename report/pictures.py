@@ -15,7 +15,7 @@ MISTAKES = 24
 # Hits that the model was surest of, with a heat map each.
 SUREST_HITS = 16
 # Column heads of the confusion matrix stand upright where they are more or longer.
-MAX_LEVEL_CLASSES, MAX_LEVEL_SIGNS = 14, 9
+MAX_LEVEL_CLASSES, MAX_LEVEL_CHARACTERS = 14, 9
 # Of data: addresses, so that the page stays below 5 MB.
 CELL_BYTES = 2_500_000
 MISTAKE_BYTES = 500_000
@@ -67,7 +67,7 @@ def matrix(
         "sums": [int(shown.counts[:, place].sum()) for place in shown.classes],
         "num_classes": len(labels),
         "has_long_names": len(shown.classes) > MAX_LEVEL_CLASSES
-        or max(map(len, labels)) > MAX_LEVEL_SIGNS,
+        or max(map(len, labels)) > MAX_LEVEL_CHARACTERS,
         "total": shown.total,
         "shown": shown.shown,
         "has_images": any(images.values()),

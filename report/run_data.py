@@ -177,7 +177,7 @@ def _read_table(
         return predictions.read(str(folder)) if folder else None
     except FileNotFoundError:
         missing[PREDICTIONS] = f"gone: {path}"
-    except (OSError, ValueError):  # pyarrow's errors of files that are none
+    except (OSError, ValueError):  # pyarrow's errors for invalid files
         missing[PREDICTIONS] = f"damaged: {path}"
     return None
 
@@ -187,7 +187,7 @@ def _read_quarantine(
 ) -> list[dict[str, str]]:
     path = (folder or pathlib.Path()) / reports.QUARANTINE_FILE
     try:
-        # By line feeds alone: keys may hold the other signs that end lines.
+        # By line feeds alone: keys may hold the other characters that end lines.
         lines = path.read_text(encoding="utf-8").split("\n") if folder else []
         return [json.loads(line) for line in lines if line]
     except OSError:

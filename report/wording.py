@@ -20,7 +20,7 @@ _MINUTE, _HOUR = 60, 3600
 
 
 def visible(text: object) -> str:
-    """`text` with signs that do not show, or turn the line round, spelled as escapes.
+    """`text` with invisible characters, or those that change its direction, as escapes.
 
     Names of classes and files come from the data.
     """
@@ -58,7 +58,7 @@ def share(value: float | None) -> str:
 
 
 def short(value: Any) -> str:
-    """A figure of any size in few signs, as those of rules are; other values as they are."""
+    """A figure of any size in few characters, as for rules; other values as they are."""
     if value is None:
         return NOTHING
     if isinstance(value, bool) or not isinstance(value, numbers.Real):

@@ -126,7 +126,7 @@ class Client:
             if not _HEADER_NAME.fullmatch(name) or not _HEADER_TEXT.fullmatch(text):
                 raise ConfigError(
                     f"the header '{name}' cannot be sent",
-                    expected="letters, digits and '-' in its name, no control signs in"
+                    expected="letters, digits and '-' in its name, no control characters in"
                     " what it says",
                 )
         self._address = server_address.parse(address)

@@ -1,4 +1,4 @@
-"""Versions of pushed models: which is live, which stands beside it, and what became of them.
+"""Versions of pushed models: which is live, which is the canary, and their history.
 
 Servers follow `models.config`; what is changed here is served a moment later.
 """

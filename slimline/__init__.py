@@ -84,7 +84,7 @@ def run(
       settings: dotted key -> value, as {"train.epochs": 30}. They go before
         SLIMLINE_<SECTION>__<KEY> of the environment.
       root: folder of the runs.
-      use_cache: False runs every component anew.
+      use_cache: False runs every component again.
 
     Returns:
       The outcome. A model that was refused is one too: `passed` is False then.

@@ -44,7 +44,7 @@ def execute(
       folder: of this run.
       listener: called with name and fields of each progress event.
       logs_everything: the log takes all of Python's logging, not only that of slimline.
-      use_cache: False runs every component anew.
+      use_cache: False runs every component again.
 
     Raises:
       SlimlineError: what the user can mend, also where a framework wrapped it.

@@ -109,15 +109,15 @@ class ModelConfig:
 
 @dataclasses.dataclass(frozen=True)
 class AugmentationConfig:
-    """Random changes to training images, after preprocessing; each image draws anew."""
+    """Random changes to training images, after preprocessing; with a new draw for each image."""
 
-    flip_left_right: bool = setting(False, "mirror left to right, every second image")
+    flip_left_right: bool = setting(False, "flip horizontally with probability 0.5")
     alternating_flip: bool = setting(
         False,
-        "mirror left to right at random in the first epoch, afterwards each image in every"
+        "flip horizontally at random in the first epoch, afterwards each image in every"
         " second epoch, so that two epochs in a row show both sides",
     )
-    flip_up_down: bool = setting(False, "mirror upside down, every second image")
+    flip_up_down: bool = setting(False, "flip vertically with probability 0.5")
     rot90: bool = setting(False, "turn by 0, 90, 180 or 270 degrees")
     pad_crop_px: NonNegativeInt = setting(
         0, "border that is added before a crop to the old size"
@@ -295,7 +295,7 @@ class TrainConfig:
         " refuses weights that do not fit all layers",
     )
     freeze: tuple[str, ...] = setting(
-        (), "rows of the net that are not trained, as [conv1, group1]"
+        (), "layers that are not trained, as [conv1, group1]"
     )
     fit_head: bool = setting(
         False,
@@ -369,7 +369,7 @@ class TrainConfig:
     cache_bytes: NonNegativeInt = setting(
         2 * 2**30,
         "preprocessed train images are kept in memory up to this size; larger sets"
-        " are decoded anew in each epoch",
+        " are decoded again in each epoch",
     )
     seed: NonNegativeInt = setting(20260101, "seed of weights, order and augmentation")
 

@@ -1,6 +1,6 @@
 """The two graphs of a net: one that trains, one that infers, joined by the checkpoint.
 
-Both are built anew from the same spec inside a `tf.Graph` of the caller's; `is_training`
+Both are built from the same spec inside a `tf.Graph` of the caller's; `is_training`
 is a Python bool, never a tensor.
 """
 

@@ -53,7 +53,7 @@ class Table:
     def cut(self, step: int, *, keeps_step: bool) -> list[dict[str, str]]:
         """Takes out the rows after `step` (and of it, unless it is kept); returns them.
 
-        A training that goes on from an earlier checkpoint comes by those steps again.
+        A training that resumes from an earlier checkpoint repeats those steps.
         """
         rows = list(self.rows())
         if not rows:

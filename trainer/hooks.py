@@ -342,6 +342,6 @@ def _told_when_full(store: checkpoints.CheckpointStore) -> Iterator[None]:
         raise TrainError(
             f"no space left for the training's files in {store.folder}",
             found=f"{free_mib:,.0f} MiB free",
-            tip="make room and give the same command: it goes on from "
+            tip="make room and rerun the same command: it resumes from "
             + ("its beginning" if last is None else f"the checkpoint of step {last}"),
         ) from error

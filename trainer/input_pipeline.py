@@ -1,7 +1,7 @@
 """TFRecord files to batches of preprocessed images.
 
 Preprocessing is the Transform graph, applied batch-wise here and inside the served graph.
-Small splits are preprocessed once and kept in memory; larger ones are read anew in each
+Small splits are preprocessed once and kept in memory; larger ones are read again in each
 epoch. Either way the order of the images follows from (seed, epoch) alone, so a training
 that starts at step n sees what an uninterrupted one sees there.
 """

@@ -29,7 +29,7 @@ class Held:
 def held() -> Iterator[Held]:
     """Holds SIGINT and SIGTERM back; whoever works inside looks at `number` and leaves.
 
-    At the end the signal is raised anew, for the handlers that were there before. Outside
+    At the end the signal is raised again, for the handlers that were there before. Outside
     of the main thread, which alone gets signals, nothing is held.
     """
     made = Held()

@@ -291,8 +291,8 @@ def dropout(
 ) -> tf.Tensor:
     """Zeroes values at random and scales the others up, in training only.
 
-    What falls out follows from `seed` and the layer's scope alone, so a training that goes
-    on from a checkpoint drops what an unbroken one drops; `slim.dropout` would begin its
+    What falls out follows from `seed` and the layer's scope alone, so a training that resumes
+    from a checkpoint drops what an unbroken one drops; `slim.dropout` would begin its
     random sequence again.
 
     Args:

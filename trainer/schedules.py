@@ -140,7 +140,7 @@ def sawtooth(
 ) -> Rates:
     """`exp_range` as the Inception-v2 system really calls it: only the rising halves.
 
-    Its step begins anew with 1 in each epoch, which is half a cycle, while the upper rate
+    Its step restarts at 1 in each epoch, which is half a cycle, while the upper rate
     shrinks by `gamma` at every call until it is `min_rate`.
     """
     calls = np.asarray(step, np.float64)

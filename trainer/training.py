@@ -84,7 +84,7 @@ def train(
     checkpoint of step 0: training starts there, and it is exported where training does not
     find a better one on eval.
 
-    What it goes on from includes the rate's state, the patience and what was done by hand
+    What it resumes from includes the rate's state, the patience and what was done by hand
     after that checkpoint, so it ends as one that was never broken off.
 
     Every `train.eval_every_epochs` and at the end a checkpoint is written and the whole
@@ -364,7 +364,7 @@ def _restorer(
 ) -> Any:
     if not first_step:
         return None
-    _LOGGER.info("going on from the checkpoint of step %d", first_step)
+    _LOGGER.info("resuming from step %d", first_step)
 
     def restore(scaffold: Any, session: v1.Session) -> None:
         del scaffold

@@ -20,7 +20,7 @@ _PROGRESS = logging.getLogger("slimline.progress")
 
 FOLDER = "unfinished"
 CAUSES_FILE = "causes.json"
-KEY_SIGNS = 16
+KEY_CHARACTERS = 16
 # Folders of other settings that wait for their training to be taken up again.
 KEPT = 3
 
@@ -39,7 +39,7 @@ def claim(model_run_dir: pathlib.Path, causes: Mapping[str, Any]) -> pathlib.Pat
     """
     root = folder_of(model_run_dir.parents[1])
     text = json.dumps(causes, sort_keys=True, default=str)
-    folder = root / hashlib.sha256(text.encode()).hexdigest()[:KEY_SIGNS]
+    folder = root / hashlib.sha256(text.encode()).hexdigest()[:KEY_CHARACTERS]
     folder.mkdir(parents=True, exist_ok=True)
     durable.write_text(folder / CAUSES_FILE, text)
     folder.touch()  # the youngest is kept longest

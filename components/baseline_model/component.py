@@ -83,7 +83,7 @@ def _refuse_damaged(version: pathlib.Path) -> None:
         raise DataError(
             f"version {version.name} in {version.parent}, which is live, is damaged",
             found="; ".join(found),
-            tip=f"slimline models rollback {version.parent.name}, or push it anew",
+            tip=f"slimline models rollback {version.parent.name}, or push it again",
         )
 
 

@@ -21,6 +21,6 @@ def read_text(uri: str) -> str:
 
 
 def write_text(uri: str, text: str) -> None:
-    """Writes a file anew."""
+    """Writes a file, replacing one that exists."""
     with fileio.open(uri, "w") as file:
         file.write(text)

@@ -14,7 +14,7 @@ from components.infra_check import probe
 # -P: a folder named like one of our packages where the run was started must not win.
 COMMAND = (sys.executable, "-P", "-m", "components.infra_check")
 LOG_LINES = 20
-MAX_SIGNS = 200
+MAX_CHARACTERS = 200
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,8 +75,8 @@ def _end(
     if code == 0 and stage == probe.DONE:
         return ""
     if failure := findings.get("failure"):
-        return f"{stage} failed: {failure[:MAX_SIGNS]}"
-    last = f": {lines[-1][:MAX_SIGNS]}" if lines else ""
+        return f"{stage} failed: {failure[:MAX_CHARACTERS]}"
+    last = f": {lines[-1][:MAX_CHARACTERS]}" if lines else ""
     if code < 0:
         return (
             f"a fresh process was killed by {_signal_name(-code)} while {stage}{last}"

@@ -3,7 +3,7 @@
     python -m pipeline.beam.worker_pool serve SOCKET
     python -m pipeline.beam.worker_pool work
 
-A worker of Beam's own imports TensorFlow and TFX anew, some ten seconds of a processor for
+A worker of Beam's own imports TensorFlow and TFX again, some ten seconds of a processor for
 every worker of every job. Here `serve` imports once and forks; `work` is what a runner
 starts in place of Beam's worker: it hands its environment to the pool at
 `SLIMLINE_WORKER_POOL` and lasts as long as the worker. Each ends when its other end of the
@@ -41,7 +41,7 @@ def serve(path: str) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
         listener.listen(64)
-        # Who asks now waits until the imports are done.
+        # A caller now waits until the imports are done.
         print("ready", flush=True)
         for module in PRELOADED:
             if select.select([sys.stdin], [], [], 0)[0]:

@@ -20,7 +20,7 @@ from common.errors import ConfigError, ServerError, SlimlineError
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 60.0
 API = "the API of Kubeflow Pipelines"
-_MESSAGE_SIGNS = 300
+_MESSAGE_CHARACTERS = 300
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Client(kfp.Client):
         api.call_api = limited
 
     def make_pipeline(self, name: str, namespace: str | None) -> Any:
-        """An empty pipeline, whose first version then bears a name of its own."""
+        """An empty pipeline, whose first version then has its own name."""
         body = kfp_server_api.V2beta1Pipeline(display_name=name, namespace=namespace)
         return self._pipelines_api.pipeline_service_create_pipeline(body=body)
 
@@ -247,7 +247,11 @@ def _message(error: kfp_server_api.ApiException) -> str:
     except (ValueError, AttributeError):
         return ""
     line = text.splitlines()[0] if text else ""
-    return line if len(line) <= _MESSAGE_SIGNS else f"{line[:_MESSAGE_SIGNS]} ..."
+    return (
+        line
+        if len(line) <= _MESSAGE_CHARACTERS
+        else f"{line[:_MESSAGE_CHARACTERS]} ..."
+    )
 
 
 def _unreachable(error: Exception, host: str) -> SlimlineError:

@@ -130,7 +130,7 @@ def claim(slot: Slot) -> None:
 
 
 def settle(slot: Slot, output: dict[str, Any]) -> None:
-    """Writes down what came of a slot once its run has pushed, or has been refused.
+    """Records the result of a slot once its run has pushed, or has been refused.
 
     What is pushed is live: a ledger that cannot be written to is a warning.
 

@@ -23,7 +23,7 @@ from storage import durable, manifest, mirror
 RUN_CONTEXT = "pipeline_run"
 PUSHED_MODEL = "PushedModel"
 _HIDDEN_PREFIX = ".deleting-"
-# What stays in the folder of a run: what it was asked, and what came of it.
+# What stays in the folder of a run: its settings and its result.
 KEPT_FILES = frozenset({runs.CONFIG_FILE, runs.SUMMARY_FILE})
 _LOGGER = logging.getLogger("slimline.retention")
 _STATE = metadata_store_pb2.Artifact.State

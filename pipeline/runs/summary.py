@@ -58,7 +58,7 @@ class Summary:
         batch that did not fit.
       is_gate_open: whether no threshold was set, so that any model would have passed.
       cross_validation: {top_1, low, high, images, folds} where images are few, or None.
-      classes: {shared, added, removed, images}: what became of the classes since the
+      classes: {shared, added, removed, images}: how the classes changed since the
         baseline, and the test images on which the two were compared; None without one.
       test_time_views: {views, metrics, differences}: which views the answers average over,
         and the figures on test without them; None for a model without.

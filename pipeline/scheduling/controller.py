@@ -69,9 +69,9 @@ class Controller:
       newest: takes a time and the newest span that counts; gives what a run would read
         (`data.newest`).
       cron: when; None trains on every new span as it comes.
-      missed: what becomes of slots that were not begun in time: none is run (SKIP), the
+      missed: which of the slots that were not started in time run: none is run (SKIP), the
         last (ONCE), or all of them, one after the other (ALL).
-      grace_seconds: how late a slot may begin and is not missed yet.
+      grace_seconds: start slots up to this many seconds late.
       is_forced: whether to train now, whatever is due and whatever has changed.
       looks_back: whether the first look of all takes slots within `grace_seconds` before
         it for due, as one that a timer starts has to.
@@ -208,7 +208,7 @@ class Controller:
         return (Row(self.pipeline, found.arrival, rows.SPAN, data=found.name),)
 
     def _work(self, row: Row) -> Row:
-        """Works off a slot; what cannot be begun yet is planned anew."""
+        """Works off a slot; one that cannot start yet is planned again."""
         reason = row.reason
         if row.state == rows.RUNNING:
             reason = f"{row.owner} died at it, it resumes"
@@ -270,7 +270,7 @@ class Controller:
         )
 
     def _put_off(self, row: Row, reason: str) -> Row:
-        """Plans a running row anew, as if it had not been begun."""
+        """Plans a running row again, as if it had not started."""
         return self.ledger.update(
             row, state=rows.PLANNED, reason=reason, attempts=row.attempts - 1
         )

@@ -1,4 +1,4 @@
-"""Tells somebody what came of a slot: by a command, or by a POST to an address.
+"""Notifications about the result of a slot: a command, or a POST to an address.
 
 What goes wrong in telling is written down and goes no further.
 """
@@ -15,7 +15,7 @@ import requests
 from common.errors import ConfigError
 from pipeline.slots.rows import DONE, FAILED, REFUSED, Row
 
-# Event -> what came of a slot, in words.
+# Event -> result of a slot, in words.
 EVENTS = {"failure": "failed", "refusal": "was refused", "push": "pushed a model"}
 TIMEOUT_SECONDS = 15.0
 _MAX_ERROR = 300

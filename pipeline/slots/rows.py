@@ -1,4 +1,4 @@
-"""Slots of schedules: what is planned, who works on it, and what came of it."""
+"""Slots of schedules: plan, owner and result."""
 
 import dataclasses
 import datetime

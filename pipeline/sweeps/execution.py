@@ -32,7 +32,7 @@ def run(
 ) -> list[Row]:
     """Trains and evaluates every member; nothing is pushed.
 
-    Table and picture are written anew after each member, so that a sweep which breaks off
+    Table and picture are rewritten after each member, so that a sweep which breaks off
     leaves those of the members that had ended.
 
     Args:
@@ -40,7 +40,7 @@ def run(
       root: as for a run.
       run_folder: existing folder of this sweep; each member gets a folder below it.
       origins: where each setting came from, for the log.
-      use_cache: False runs everything anew.
+      use_cache: False runs everything again.
 
     Returns:
       A row a member. One that failed has a note instead of figures.

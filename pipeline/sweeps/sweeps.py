@@ -2,7 +2,7 @@
 
 The members are the same experiment with other settings of model and training. Ingest and
 Transform do not depend on those, so TFX's cache serves them after the first member; and
-members that are done, when a sweep that broke off is given again.
+members that are done, when an interrupted sweep is rerun.
 """
 
 import dataclasses

@@ -175,7 +175,7 @@ def writing(path: pathlib.Path) -> Iterator[None]:
     except OSError as error:
         raise ConfigError(
             f"cannot write {path}: {error.strerror or error}",
-            tip="finished parts are kept, the same command goes on from there",
+            tip="finished parts are kept, rerun the same command to resume",
         ) from error
 
 
@@ -278,7 +278,7 @@ def join(
                 _file(folder, part, _RECORD).unlink(missing_ok=True)
                 raise DataError(
                     f"{_file(folder, part, _ROWS)} is damaged",
-                    tip="the same command makes that part anew",
+                    tip="rerun the same command to write that part again",
                 )
             target.write(rows)
 

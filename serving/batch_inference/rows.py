@@ -13,7 +13,7 @@ CSV = "csv"
 JSONL = "jsonl"
 FORMATS = (CSV, JSONL)
 # A spreadsheet takes a cell that begins so for a formula; the wide forms in some languages.
-_FORMULA_SIGNS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+_FORMULA_CHARACTERS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 class Row(NamedTuple):
@@ -102,4 +102,4 @@ def _inert(text: str) -> str:
         else sign.encode("unicode_escape", "surrogatepass").decode("ascii")
         for sign in text
     )
-    return f"'{shown}" if shown.lstrip().startswith(_FORMULA_SIGNS) else shown
+    return f"'{shown}" if shown.lstrip().startswith(_FORMULA_CHARACTERS) else shown

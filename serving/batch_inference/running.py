@@ -224,7 +224,7 @@ def _open(job: steps.Job, files: Sequence[listing.File], replaces: bool) -> part
             raise ConfigError(
                 f"{job.folder} is of another batch inference, which was broken off",
                 found="; ".join(others),
-                tip="give its command again to go on, or --force to start anew",
+                tip="rerun its command to resume, or use --force to start over",
             )
     with parts.writing(job.folder):
         parts.clear(job.folder)

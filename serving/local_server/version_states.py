@@ -1,6 +1,6 @@
 """The versions of one model: who answers, what is to be loaded, what may go.
 
-Decisions only, made anew whenever something has changed; `served_models` carries them out.
+Decisions only, made again whenever something has changed; `served_models` carries them out.
 """
 
 import dataclasses

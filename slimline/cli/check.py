@@ -60,10 +60,10 @@ def command(
 ) -> int:
     """Look for what is wrong with the images at PATH, a folder or an archive.
 
-    Unreadable images, copies within and across splits and with other classes, near
-    duplicates, and images that are dark, light, blurry, plain, gray among colour ones, or
-    of an odd size or shape; with --run also likely wrong labels. Findings are hints: the
-    exit code is 0, and PATH is only read.
+    It lists unreadable images, exact duplicates within and across splits and with other
+    classes, near-duplicates, and images that are dark, light, blurry, plain, gray among
+    colour ones, or of an odd size or shape; with --run also likely wrong labels. Findings
+    are hints: the exit code is 0, and PATH is only read.
     """
     answers = options.layout_answers(input_format, assignments)
     findings = _check(path, run_name, root, answers, is_quiet=is_quiet)
@@ -94,10 +94,10 @@ def describe(findings: "Findings") -> str:
         data_text.class_table(findings.images, labels),
         "",
         data_text.listed("unreadable", unreadable),
-        _groups("copies", findings.exact_duplicates, " = "),
+        _groups("exact duplicates", findings.exact_duplicates, " = "),
     ]
     if findings.near_duplicates is not None:
-        lines.append(_groups("lookalikes", findings.near_duplicates, " ~ "))
+        lines.append(_groups("near-duplicates", findings.near_duplicates, " ~ "))
     if findings.odd_images is not None:
         lines += _odd(findings.odd_images, findings.usual or {})
     if findings.wrong_labels is not None:

@@ -120,5 +120,5 @@ def _wait(file: pathlib.Path, folder: pathlib.Path, at_step: int | None) -> str:
     file.unlink(missing_ok=True)
     raise errors.ConfigError(
         f"no training looks into {folder.name}: the instruction is taken back",
-        tip="has the run been killed? the same slimline run goes on from its checkpoint",
+        tip="has the run been killed? the same slimline run resumes from its checkpoint",
     )

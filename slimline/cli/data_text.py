@@ -72,7 +72,7 @@ def listed(title: str, names: Sequence[str], count: str = "") -> str:
     """A title with the number of `names`, or `count`, and the first of them below it."""
     more = len(names) - MAX_LISTED
     told = [*names[:MAX_LISTED], *([f"and {more:,} more"] if more > 0 else [])]
-    heading = f"{title:<{TITLE_WIDTH}}{count or f'{len(names):,}'}"
+    heading = f"{title:<{TITLE_WIDTH - 1}} {count or f'{len(names):,}'}"
     return "\n".join([heading, *(f"  {name}" for name in told)])
 
 

@@ -150,7 +150,7 @@ class PlainDisplay:
 
 
 def plain_value(value: Any) -> str:
-    """A value of a `key=value` line; text with spaces or signs is quoted as in JSON."""
+    """A value of a `key=value` line; text with spaces or punctuation is quoted as in JSON."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):

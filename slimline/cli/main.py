@@ -173,7 +173,7 @@ def _kept(flags: Sequence[str]) -> str:
         kept = "parts"
     else:
         return ""
-    return f": finished {kept} are kept, the same command goes on from there"
+    return f": finished {kept} are kept; rerun the same command to resume"
 
 
 def _as_config_error(error: click.ClickException) -> errors.ConfigError:

@@ -243,7 +243,7 @@ def running_options(command: Command) -> Command:
             help="Show what would run; write nothing.",
         ),
         click.option(
-            "--no-cache", "is_uncached", is_flag=True, help="Run every component anew."
+            "--no-cache", "is_uncached", is_flag=True, help="Run every component again."
         ),
         tiny_option,
     ):

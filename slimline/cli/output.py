@@ -92,7 +92,7 @@ def show_error(error: BaseException) -> None:
 
 
 def printable(text: str) -> str:
-    """`text` with control signs escaped: names in data must not steer the terminal."""
+    """`text` with control characters escaped: names in data must not steer the terminal."""
     return "".join(
         sign
         if sign.isprintable() or sign in "\n\t"

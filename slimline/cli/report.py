@@ -31,7 +31,7 @@ def command(
     """Make the page about RUN, one HTML file, the newest run by default.
 
     RUN is a name, its two words, a prefix, latest:passed, or RUN/MEMBER of a sweep. Every
-    run makes its page at its end; this makes it anew from what the run left.
+    run makes its page at its end; this writes it again from the files of the run.
     """
     folder = runs.find(root, run_name)
     # Says of a sweep that its members have pages.

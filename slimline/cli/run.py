@@ -32,14 +32,14 @@ if TYPE_CHECKING:
     "--from",
     "first",
     type=click.Choice(parts.COMPONENTS),
-    help="Run only this component and what follows from it, on what the newest earlier run"
-    " that has it gave for the others.",
+    help="Run only this component and everything downstream of it, reusing upstream outputs"
+    " of the newest matching run.",
 )
 @click.option(
     "--to",
     "last",
     type=click.Choice(parts.COMPONENTS),
-    help="Run only this component and what leads to it.",
+    help="Run only this component and everything upstream of it.",
 )
 @click.option(
     "--no-init",

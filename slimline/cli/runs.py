@@ -1,4 +1,4 @@
-"""slimline runs: all runs under the root, with what came of them."""
+"""slimline runs: all runs under the root, with their verdicts."""
 
 import pathlib
 from typing import Any

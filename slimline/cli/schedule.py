@@ -194,7 +194,7 @@ def tick_command(is_dry: bool, is_json: bool, is_quiet: bool, **values: Any) -> 
     return errors.TEMPORARILY_FAILED if look.is_soon else errors.DONE
 
 
-@command.command("history", short_help="List the slots with what came of them.")
+@command.command("history", short_help="List the slots with their results.")
 @click.argument("experiment", required=False)
 @_shown(
     "--limit", type=click.IntRange(min=1), default=20, help="So many of the newest."
@@ -210,7 +210,7 @@ def history_command(
     is_json: bool,
     is_quiet: bool,
 ) -> int:
-    """List the slots under --root, the newest last: when, what for, what came of it."""
+    """List the slots under --root, the newest last: time, data and result."""
     with contextlib.closing(Ledger(root / FILE, is_read_only=True)) as ledger:
         found = ledger.history(experiment, -1 if lists_all else limit)
     told = schedule_text.notices(found)

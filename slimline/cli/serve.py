@@ -105,7 +105,7 @@ def _complete_limits(
     default=0.0,
     show_default=True,
     metavar="SHARE",
-    help="Keep the images of this share of the requests, with what was said of them, in"
+    help="Keep the images of this share of the requests, with their predictions, in"
     " --sample-folder.",
 )
 @click.option(

@@ -51,7 +51,7 @@ def command(
     """Train the members of the sweep NAME one after another; without NAME list the sweeps.
 
     Images are read and checked once. Table and curves are written after each member, and
-    a sweep that broke off goes on with the member it was at when it is given again.
+    a sweep that was interrupted resumes with its current member when you rerun it.
     Nothing is pushed.
     """
     if name is None:

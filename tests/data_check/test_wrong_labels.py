@@ -59,10 +59,10 @@ def test_no_images_have_no_wrong_labels():
 def test_refuses_arrays_that_do_not_fit(labels, probabilities):
     with pytest.raises(DataError, match="do not belong to these images"):
         wrong_labels.find_wrong_labels(KEYS[1:], labels, probabilities, NAMES)
-    with pytest.raises(DataError, match="labels that no class has") as caught:
+    with pytest.raises(DataError, match="unknown labels") as caught:
         wrong_labels.find_wrong_labels(KEYS, labels - 1, probabilities, NAMES)
     assert caught.value.found == "-1"
-    with pytest.raises(DataError, match="probabilities that are none"):
+    with pytest.raises(DataError, match="invalid probabilities"):
         wrong_labels.find_wrong_labels(KEYS, labels, probabilities * 2, NAMES)
 
 

@@ -88,7 +88,7 @@ def test_steered_ended_twice_and_given_again(
 
     (folder,) = [path.parent for path in tmp_path.glob("runs/*/summary.json")]
     log = (folder / "log.txt").read_text()
-    assert "going on from the checkpoint of step" in log
+    assert "resuming from step" in log
     assert "resumed at" in log
     logs = [path.read_text() for path in tmp_path.glob("runs/20*/log.txt")]
     assert len(logs) == 3

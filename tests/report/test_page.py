@@ -245,10 +245,10 @@ def test_a_data_check_beside_the_run_is_told(new_run, tmp_path):
     text = section(render(run), "data")
     assert "b.png: no bytes" in text
     assert (
-        "copies: 1 a.png = 0.png = 1.png = 2.png = 3.png = 4.png and 2 more (across splits)"
+        "exact duplicates: 1 a.png = 0.png = 1.png = 2.png = 3.png = 4.png and 2 more (across splits)"
         in text
     )
-    assert "lookalikes: not looked for" in text
+    assert "near-duplicates: not looked for" in text
     assert "dark: 1 a.png, score 0.12" in text
     assert "doubtful labels: 1 d.png: cat, rather dog" in text
     assert "Most images are odd size, so none stands out" in text

@@ -123,7 +123,7 @@ def test_quiet_and_json(call, batch):
         (
             KeyboardInterrupt(),
             130,
-            "interrupted: finished parts are kept, the same command goes on from there\n",
+            "interrupted: finished parts are kept; rerun the same command to resume\n",
         ),
         (
             ZeroDivisionError("by zero"),

@@ -41,10 +41,10 @@ def test_tells_what_it_found(call, pets):
     start = lines.index("unreadable 1")
     assert lines[start + 1].startswith("  train/cat/bad.png: not an image")
     assert lines[start + 2 : start + 8] == [
-        "copies     2 groups, 1 across splits, 1 with several classes",
+        "exact duplicates 2 groups, 1 across splits, 1 with several classes",
         "  test/dog/1.png (dog, test) = train/cat/copy.png (cat, train)",
         "  train/cat/0.png (cat, train) = train/cat/again.png (cat, train)",
-        "lookalikes 0 groups, 0 across splits, 0 with several classes",
+        "near-duplicates 0 groups, 0 across splits, 0 with several classes",
         "dark       1",
         "  train/cat/dark.png (cat, train)  0.03",
     ]
@@ -86,8 +86,8 @@ def test_without_the_extra_it_says_how_to_get_the_rest(call, pets, monkeypatch):
     monkeypatch.setitem(sys.modules, "cleanvision.issue_managers", None)
     code, out, err = call("data", "check", pets)
     assert (code, err) == (0, "")
-    assert "copies     2 groups, 1 across splits, 1 with several classes" in out
-    assert "lookalikes" not in out
+    assert "exact duplicates 2 groups, 1 across splits, 1 with several classes" in out
+    assert "near-duplicates 0" not in out
     (line,) = [line for line in out.splitlines() if line.startswith("left out:")]
     assert "near duplicates and dark, light" in line
     assert "uv pip install --editable '.[data]'" in line

@@ -37,5 +37,5 @@ def test_a_full_disk_ends_in_a_sentence_and_loses_nothing(own_mounts, tmp_path):
     assert told["message"].startswith("no space left for the training's files in")
     assert told["found"].endswith("MiB free")
     assert told["whole_step"] == 3
-    assert "goes on from the checkpoint of step 3" in told["tip"]
+    assert "resumes from the checkpoint of step 3" in told["tip"]
     assert told["steps"] == 12

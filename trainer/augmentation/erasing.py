@@ -47,7 +47,7 @@ def random_erasing(
       probability: that an image loses one.
       largest_share: the area is between 0.02 and this share of the image's; the aspect
         is 0.3 to 1 / 0.3. Where ten tries do not fit, the image stays as it is.
-      fill: 'zero', or 'noise': each value anew, uniform between the lowest and the
+      fill: 'zero', or 'noise': each value drawn, uniform between the lowest and the
         highest of the image.
 
     Reference: Zhong et al., arXiv:1708.04896, section 3.2; sides and places as in

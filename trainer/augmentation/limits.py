@@ -7,7 +7,7 @@ from trainer.config import AugmentationConfig, TrainerConfig
 
 # Settings of which a training has one, and what both do.
 _ALTERNATIVES = (
-    ("alternating_flip", "flip_left_right", "images are mirrored left to right"),
+    ("alternating_flip", "flip_left_right", "images are flipped horizontally"),
     ("random_resized_crop", "random_square_crop", "a part of each image is enlarged"),
     ("trivial_augment", "rand_augment_layers", "operations are drawn for each image"),
 )

@@ -1,6 +1,6 @@
 """Shapes and costs of blocks, from the table alone.
 
-Both are counted anew from the graph in the tests, for every net.
+Both are counted again from the graph in the tests, for every net.
 """
 
 from __future__ import annotations

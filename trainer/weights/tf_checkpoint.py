@@ -136,7 +136,7 @@ def _choose(reader: Any, size: int) -> tuple[dict[str, str], bool]:
     averaged = {name.removesuffix(AVERAGE) for name in shapes if name.endswith(AVERAGE)}
     chosen = {name: f"{name}{AVERAGE}" for name in averaged}
     for name, shape in shapes.items():
-        # A slot bears the name of its variable and one of its own.
+        # The name of a slot is that of its variable and its own.
         is_slot = name.rpartition("/")[0] in shapes or name.endswith(AVERAGE)
         if shape and not is_slot and name not in averaged:
             chosen[name] = name

@@ -41,7 +41,7 @@ class IdxLayout:
       root: their folder.
       prefix: tells EMNIST's kinds apart.
       mapping: name of the file with the characters of the classes, '' for none.
-      class_names: character of each number, '' for a number that no class has; empty
+      class_names: character of each number, '' for a number without a class; empty
         where the numbers are the names.
     """
 

@@ -193,7 +193,7 @@ def test_all_at_once_in_a_graph():
         ),
         (
             config_of(alternating_flip=True, flip_left_right=True),
-            "mirrored left to right by one setting only",
+            "flipped horizontally by one setting only",
             "--set augmentation.flip_left_right=false",
         ),
         (
