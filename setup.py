@@ -41,7 +41,7 @@ REQUIRED = [
     "requests>=2.31",
     "rich>=13.7",
     "scipy>=1.11",  # fits the class layer; intervals
-    "scikit-learn>=1.4",  # the bundled handwritten digits of the default experiment
+    "scikit-learn>=1.4",  # figures of classes; the bundled handwritten digits
     "setuptools<81",  # the tensorboard command imports pkg_resources, gone in 81
     "tenacity>=8.3",
     "tensorflow-serving-api>=2.16,<2.17",

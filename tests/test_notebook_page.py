@@ -49,7 +49,7 @@ def test_a_run_shows_one_bar_and_its_card(outputs):
     assert "100%" in bar.data["text/html"]
     html = card.data["text/html"]
     assert 'class="verdict kept"' in html
-    assert "<polyline" in html and "Confusion matrix" in html
+    assert '<img class="chart"' in html and "Confusion matrix" in html
     assert re.fullmatch(
         r"<Run \S+ of digits_resnet_20: passed, top-1 0\.\d{4}>",
         card.data["text/plain"],

@@ -116,17 +116,18 @@ def gather(shards: Sequence[pathlib.Path], folder: pathlib.Path) -> None:
     The order in which Beam hands out images is not the same in each run.
     """
     table = pa.concat_tables(pq.read_table(shard) for shard in shards)
-    table = table.sort_by(KEY)
-    pq.write_table(table, folder / FILE)
+    pq.write_table(table.sort_by(KEY), folder / FILE)
     durable.sync(folder / FILE)
     for shard in shards:
         shard.unlink()
 
 
 def numbers(evaluation_uri: str) -> pd.DataFrame:
-    """The table without its probabilities: a few numbers an image, however many classes."""
+    """The table without keys and probabilities: a few numbers an image, however many classes."""
     names = pq.read_schema(pathlib.Path(evaluation_uri) / FILE).names
-    return read(evaluation_uri, [name for name in names if name != PROBABILITIES])
+    return read(
+        evaluation_uri, [name for name in names if name not in (KEY, PROBABILITIES)]
+    )
 
 
 def read(evaluation_uri: str, columns: list[str] | None = None) -> pd.DataFrame:
