@@ -3,6 +3,7 @@
 import ast
 import importlib.metadata
 import pathlib
+import re
 
 import pytest
 
@@ -73,6 +74,13 @@ def test_rooms_of_the_pipeline_import_one_way(room: str) -> None:
 def test_every_room_of_the_pipeline_has_its_rule() -> None:
     found = {path.parent.name for path in ROOT.glob("pipeline/*/__init__.py")}
     assert found == ROOMS.keys()
+
+
+def test_the_map_of_the_code_names_what_exists() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    paths = re.findall(r"`([\w.-]+/[\w./-]*)`", text)
+    assert len(paths) > 100
+    assert [path for path in paths if not (ROOT / path).exists()] == []
 
 
 def test_every_package_has_its_rule() -> None:

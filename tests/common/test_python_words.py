@@ -10,7 +10,10 @@ from common import errors, python_words
 
 ROOT = pathlib.Path(__file__).parents[2]
 PACKAGES = (
+    "common",
+    "storage",
     "schema",
+    "pushed_models",
     "components",
     "trainer",
     "data_check",
@@ -21,7 +24,7 @@ PACKAGES = (
 # Reached by commands that Python has no function for: a part of a run, an import of
 # weights, and what compiles or schedules.
 WITHOUT_FUNCTION = re.compile(
-    r"weights/(mapping|store|checkpoints)\.py|pipeline/(earlier_runs|partial_runs|parts)\.py"
+    r"weights/(mapping|store|checkpoints)\.py|pipeline/runs/(earlier_runs|partial_runs|parts)\.py"
     r"|pipeline/(kube|airflow|scheduling)\w*"
 )
 

@@ -8,7 +8,6 @@ import types
 import pytest
 
 import slimline as sl
-from pipeline import sweeps
 from pipeline.sweeps import comparison
 from pipeline.sweeps.comparison import Row
 
@@ -43,7 +42,7 @@ def sweep_execution(monkeypatch, emit):
 
     fake.run = run
     monkeypatch.setitem(sys.modules, "pipeline.sweeps.execution", fake)
-    monkeypatch.setattr(sweeps, "execution", fake, raising=False)
+    monkeypatch.setattr("pipeline.sweeps.execution", fake, raising=False)
     return fake
 
 

@@ -10,7 +10,17 @@ import pytest
 from slimline.cli import schedule
 
 ROOT = pathlib.Path(__file__).parents[2]
-PACKAGES = ("schema", "components", "trainer", "pipeline", "serving", "slimline")
+PACKAGES = (
+    "common",
+    "storage",
+    "schema",
+    "pushed_models",
+    "components",
+    "trainer",
+    "pipeline",
+    "serving",
+    "slimline",
+)
 STARTS = re.compile(r"sys\.executable\b(?!\))[\s,}]*(.{0,4})")
 
 

@@ -97,7 +97,8 @@ def test_a_whole_store_stays(store: pathlib.Path, caplog) -> None:
     content = store.read_bytes()
     run_store.prepare(store)
     assert store.read_bytes() == content
-    assert not caplog.records
+    # Other loggers may speak: TFX's entry points turn absl up.
+    assert not [one for one in caplog.records if one.name == "slimline.run"]
 
 
 def test_where_nothing_ran_nothing_is_begun(tmp_path: pathlib.Path) -> None:
