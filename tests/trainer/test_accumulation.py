@@ -15,7 +15,7 @@ v1 = tf.compat.v1
 
 CONFIG = TrainerConfig(
     PreprocessingConfig(resize_px=8, crop_px=8, channels=1),
-    ModelConfig(net="mlp_bn", batch_norm=False),
+    ModelConfig(net="resnet_20", batch_norm=False),
     TrainConfig(
         batch_size=8,
         optimizer="nesterov",
@@ -27,7 +27,7 @@ CONFIG = TrainerConfig(
         device="cpu",
     ),
 )
-NORMED = dataclasses.replace(CONFIG, model=ModelConfig(net="mlp_bn"))
+NORMED = dataclasses.replace(CONFIG, model=ModelConfig(net="resnet_20"))
 TWO = ["/device:CPU:0", "/device:CPU:1"]
 
 
