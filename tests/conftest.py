@@ -44,7 +44,6 @@ LONGEST = (
     "trainer/test_resume.py",
     "e2e/test_training_goes_on.py",
     "e2e/test_remote_root.py",
-    "test_notebook_page.py",
     "trainer/nets/test_keras_peers.py",
 )
 # File -> file whose worker it goes to, for what both get from a fixture of the session.

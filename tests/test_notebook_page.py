@@ -1,11 +1,14 @@
 """The notebook of the documentation runs, and shows what it is there to show."""
 
+import ast
 import pathlib
 import re
 
 import nbclient
 import nbformat
 import pytest
+
+import slimline as sl
 
 PROJECT = pathlib.Path(__file__).parents[1]
 NOTEBOOK = PROJECT / "docs" / "notebook.ipynb"
@@ -14,6 +17,22 @@ SECONDS = 600
 
 def is_code(cell):
     return cell.cell_type == "code"
+
+
+def test_the_cells_call_what_there_is():
+    """By name only; a night runs them."""
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    sources = [cell.source for cell in notebook.cells if is_code(cell)]
+    called = {
+        node.attr
+        for source in sources
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "sl"
+    }
+    assert {"run", "why", "lineage", "models", "runs"} <= called
+    assert called <= {*sl.__all__}
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +60,7 @@ def outputs(cells):
     return find
 
 
+@pytest.mark.nightly
 @pytest.mark.e2e
 def test_a_run_shows_one_bar_and_its_card(outputs):
     bar, card = outputs("run")
@@ -56,6 +76,7 @@ def test_a_run_shows_one_bar_and_its_card(outputs):
     )
 
 
+@pytest.mark.nightly
 @pytest.mark.e2e
 def test_no_cell_prints_a_log(cells):
     for source, outputs in cells.items():
@@ -64,6 +85,7 @@ def test_no_cell_prints_a_log(cells):
             assert not streams, streams
 
 
+@pytest.mark.nightly
 @pytest.mark.e2e
 def test_the_other_cells_show_what_they_say(outputs):
     (why,) = outputs("sl.why(run)")

@@ -78,6 +78,7 @@ def test_run_prints_little_and_ends_well(first_run) -> None:
         assert foreign not in printed
     for word in ("ingest", "train", "evaluate", "push"):
         assert word in printed
+    assert "none: there was no model before this one" in first_run.stdout
 
 
 def test_the_log_holds_what_was_not_printed(root: pathlib.Path, first_run) -> None:

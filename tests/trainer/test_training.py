@@ -35,7 +35,7 @@ v1 = tf.compat.v1
 
 CONFIG = TrainerConfig(
     PreprocessingConfig(resize_px=8, crop_px=8, channels=1, standardise="per_image"),
-    ModelConfig(net="resnet_20"),
+    ModelConfig(net="mlp_bn"),
     TrainConfig(
         batch_size=8,
         steps=10,
