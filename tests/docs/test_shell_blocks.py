@@ -27,7 +27,7 @@ PROJECT = pathlib.Path(__file__).parents[2]
 EXPERIMENT = "cifar10_resnet_20"
 NAMES = ("quick-heron", "calm-otter")
 # The second run evaluates and pushes the same model again: no second training.
-PARTS = ([], ["--from", "evaluate", "--set", "evaluation.min_top_1=0.01"])
+PARTS = ([], ["--from", "evaluate", "--set", "evaluation.top_k=[3]"])
 # Begins a schedule on which nothing is due.
 TICK = f'schedule tick {EXPERIMENT} --data cifar-10-binary.tar.xz --cron "0 0 29 2 *"'
 SHELLS = ("sh", "bash", "shell", "console", "zsh")
@@ -118,9 +118,11 @@ def prepared(tmp_path_factory, new_fakes) -> pathlib.Path:
     flowers = fakes.class_folders(folder / "flowers", ("rose", "tulip"), size_px=32)
     fakes.pack(flowers, folder / "flowers.tar.gz")
     flowers.rename(folder / "PATH")
-    fakes.class_folders(folder / "photos", ("2026-01", "2026-02"), 3, size_px=32)
-    photos = sorted((folder / "photos").rglob("*.png"))
-    shutil.copy(photos[0], folder / "cat.png")
+    photos = fakes.class_folders(
+        folder / "photos", ("2026-01", "2026-02"), 3, suffix=".jpg", size_px=32
+    )
+    photos = sorted(photos.rglob("*.jpg"))
+    shutil.copy(next((folder / "PATH").rglob("*.png")), folder / "cat.png")
     names = "".join(f"{path.relative_to(folder)}\n" for path in photos)
     (folder / "list.txt").write_text(names)
     with pytest.MonkeyPatch.context() as patch:
