@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # The tfx command calls a bare `pip`, and Beam a bare `python`.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: run install test test-nightly lint format lock
+.PHONY: run install test test-nightly lint docs format lock
 
 run: install
 	slimline run $(EXPERIMENT) --root $(ROOT)
@@ -37,6 +37,11 @@ lint: install
 	ruff check .
 	ruff format --check .
 	mypy
+	NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet
+
+# The site, in site/.
+docs: install
+	NO_MKDOCS_2_WARNING=1 mkdocs build --strict
 
 format: install
 	ruff check --fix .

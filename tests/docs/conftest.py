@@ -10,7 +10,7 @@ import pytest
 PROJECT = pathlib.Path(__file__).parents[2]
 DOCUMENTS = sorted([*PROJECT.glob("*.md"), *PROJECT.glob("docs/**/*.md")])
 BLOCK = re.compile(
-    r"(?:^<!-- not run: (?P<reason>.+) -->\n)?^```(?:sh|bash|shell|console)\n(?P<text>.*?)^```$",
+    r"(?:^<!-- not run: (?P<reason>[^\n]+) -->\n)?^```(?:sh|bash|shell|console)\n(?P<text>.*?)^```$",
     re.DOTALL | re.MULTILINE,
 )
 
