@@ -78,7 +78,7 @@ def row(
     values: dict[str, Any] = {
         KEY: bytes(example[features.KEY][0]).decode(errors="replace"),
         LABEL: label,
-        **_said(probabilities, label),
+        **answer(probabilities, label),
         PROBABILITIES: np.asarray(probabilities, np.float32).tolist(),
     }
     for name in trait_names:
@@ -88,12 +88,18 @@ def row(
     for prefix, other in ((BASELINE_PREFIX, baseline), (PLAIN_PREFIX, plain)):
         if other is not None:
             values |= {
-                prefix + name: each for name, each in _said(other, label).items()
+                prefix + name: each for name, each in answer(other, label).items()
             }
     return values
 
 
-def _said(probabilities: np.ndarray, label: int) -> dict[str, Any]:
+def answer(probabilities: np.ndarray, label: int) -> dict[str, Any]:
+    """The columns that a model fills for one image.
+
+    Args:
+      probabilities: float32 [num_classes].
+      label: of the true class.
+    """
     predicted = int(np.argmax(probabilities))
     own = probabilities[label]
     return {
@@ -118,6 +124,16 @@ def hits(table: pd.DataFrame, k: int = 1, prefix: str = "") -> np.ndarray:
     if k == 1:
         return table[prefix + PREDICTED].to_numpy() == table[LABEL].to_numpy()
     return table[prefix + LABEL_RANK].to_numpy() <= k
+
+
+def cross_entropy(table: pd.DataFrame, prefix: str = "") -> np.ndarray:
+    """Of each image, in nats, float64 [n]; a probability of 0 is clipped as in Keras.
+
+    Args:
+      table, prefix: see `hits`.
+    """
+    own = table[prefix + LABEL_PROBABILITY].to_numpy(np.float64)
+    return -np.log(np.maximum(own, 1e-7))
 
 
 def gather(shards: Sequence[pathlib.Path], folder: pathlib.Path) -> None:

@@ -205,7 +205,9 @@ def _intervals(
         )
         for name, k in _top_metrics(metrics)
     }
-    found[analysis.CROSS_ENTROPY] = intervals.of_mean(_cross_entropy(table, ""))
+    found[analysis.CROSS_ENTROPY] = intervals.of_mean(
+        predictions.cross_entropy(table, "")
+    )
     return found
 
 
@@ -253,9 +255,9 @@ def compare(
             float(hits.mean() - other_hits.mean()),
             intervals.of_paired_shares(hits, other_hits),
         )
-    losses = _cross_entropy(table, prefix)
+    losses = predictions.cross_entropy(table, prefix)
     values[analysis.CROSS_ENTROPY] = float(losses.mean())
-    changes = _cross_entropy(table, "") - losses
+    changes = predictions.cross_entropy(table, "") - losses
     differences[analysis.CROSS_ENTROPY] = _difference(
         float(changes.mean()), intervals.of_mean(changes)
     )
@@ -273,12 +275,6 @@ def _top_metrics(metrics: Iterable[str]) -> list[tuple[str, int]]:
         for name in metrics
         if name.startswith("top_")
     ]
-
-
-def _cross_entropy(table: pd.DataFrame, prefix: str) -> np.ndarray:
-    """Of each image, in nats, float64 [n]; of a probability of 0 as Keras clips it."""
-    own = table[prefix + predictions.LABEL_PROBABILITY].to_numpy(np.float64)
-    return -np.log(np.maximum(own, 1e-7))
 
 
 def _values(metrics: Any) -> dict[str, float]:

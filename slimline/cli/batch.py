@@ -1,15 +1,13 @@
 """slimline predict --output: a table of the classes of very many files."""
 
-import contextlib
 import dataclasses
 import pathlib
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from pipeline import engines, runs
+from pipeline import engines
 from pipeline.config import EngineConfig
-from slimline import capture, errors, session
+from slimline import errors
 from slimline.cli import data_text, display, output
 
 if TYPE_CHECKING:
@@ -33,7 +31,7 @@ def run(
     """Classifies what `words` mean into the table at `path`, and tells how it went."""
     engines.check(engine)
     with (
-        _shown("predict", is_plain=is_plain, is_quiet=is_quiet),
+        display.working("predict", is_plain=is_plain, is_quiet=is_quiet),
         engines.started(engine),
     ):
         from serving import local_model
@@ -64,7 +62,7 @@ def convert_logs(
     is_quiet: bool,
 ) -> int:
     """Writes the answers in PredictionLogs into the table at `path`."""
-    with _shown("read the logs", is_plain=False, is_quiet=True):
+    with display.working("read the logs", is_plain=False, is_quiet=True):
         from serving import prediction_logs
 
         converted = prediction_logs.convert(folder, path, top=top, replaces=replaces)
@@ -72,31 +70,6 @@ def convert_logs(
     document = dataclasses.asdict(converted)
     output.emit(text, document, is_json=is_json, is_quiet=is_quiet)
     return errors.DONE
-
-
-@contextlib.contextmanager
-def _shown(what: str, *, is_plain: bool, is_quiet: bool) -> Iterator[None]:
-    """Shows what happens inside; what libraries say meanwhile is for failures only."""
-    with tempfile.TemporaryDirectory() as scratch:
-        log = pathlib.Path(scratch) / runs.LOG_FILE
-        try:
-            with (
-                capture.capture(log) as terminal,
-                display.open_display(
-                    terminal.stderr, is_plain=is_plain, is_quiet=is_quiet
-                ) as screen,
-                session.watched(log.parent, screen.event, logs_everything=False),
-            ):
-                yield
-        except errors.SlimlineError:
-            raise
-        except Exception as error:
-            first_line = (str(error).strip() or "no message").splitlines()[0]
-            broken = errors.RunError(
-                f"cannot {what}: {type(error).__name__}: {first_line[:300]}"
-            )
-            broken.log_lines = session.last_lines(log)
-            raise broken from error
 
 
 def _table(images_per_class: Mapping[str, int]) -> str:

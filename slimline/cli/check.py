@@ -4,8 +4,8 @@ import contextlib
 import dataclasses
 import json
 import pathlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TextIO, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from components.image_example_gen.layouts import Answers
     from data_check.findings import Findings, Group, OddImage, Place
 
-T = TypeVar("T")
-
-PROGRESS_IMAGES = 100
 MAX_OF_A_GROUP = 4
 # Names of kinds as they are told; those that are not here are told as cleanvision's.
 TITLES = {
@@ -182,7 +179,11 @@ def _check(
         _open_progress(terminal.stderr, is_quiet=is_quiet) as shown,
     ):
         return data.look_for_faults(
-            path, run_name, root, answers, lambda found: _counted(found, shown)
+            path,
+            run_name,
+            root,
+            answers,
+            lambda found: display.counted(found, "ingest", shown),
         )
 
 
@@ -193,11 +194,3 @@ def _open_progress(stream: TextIO, *, is_quiet: bool) -> Iterator[display.Displa
         if isinstance(shown, display.LiveDisplay):
             shown.event("component_started", {"component": "check"})
         yield shown
-
-
-def _counted(images: Iterable[T], shown: display.Display) -> Iterator[T]:
-    for count, image in enumerate(images, start=1):
-        yield image
-        if count % PROGRESS_IMAGES == 0:
-            fields: dict[str, Any] = {"images": count}
-            shown.event("ingest", fields)

@@ -26,6 +26,7 @@ COMMANDS = {
     "runs": "List the runs with their verdicts.",
     "compare": "Compare finished runs.",
     "lineage": "Say where a model came from.",
+    "evaluate": "Measure a model on any labelled images.",
     "predict": "Classify image files with a pushed model.",
     "serve": "Serve the pushed models on this machine.",
     "models": "List pushed versions and say which is live.",
