@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from pipeline import engines
 from pipeline.config import EngineConfig
-from slimline import errors
 from slimline.cli import data_text, display, output
 
 if TYPE_CHECKING:
@@ -25,13 +24,11 @@ def run(
     engine: EngineConfig,
     replaces: bool,
     is_plain: bool,
-    is_json: bool,
-    is_quiet: bool,
-) -> int:
+) -> output.Result:
     """Classifies what `words` mean into the table at `path`, and tells how it went."""
     engines.check(engine)
     with (
-        display.working("predict", is_plain=is_plain, is_quiet=is_quiet),
+        display.working("predict", is_plain=is_plain),
         engines.started(engine),
     ):
         from serving import local_model
@@ -48,8 +45,7 @@ def run(
         summary = running.describe(result)
     document = dataclasses.asdict(result)
     text = "\n".join([_table(result.images_per_class), "", summary, *_files(result)])
-    output.emit(text, document, is_json=is_json, is_quiet=is_quiet)
-    return errors.DONE
+    return output.Result(text, document)
 
 
 def convert_logs(
@@ -58,18 +54,15 @@ def convert_logs(
     *,
     top: int,
     replaces: bool,
-    is_json: bool,
-    is_quiet: bool,
-) -> int:
+) -> output.Result:
     """Writes the answers in PredictionLogs into the table at `path`."""
-    with display.working("read the logs", is_plain=False, is_quiet=True):
+    with display.working("read the logs", is_quiet=True):
         from serving import prediction_logs
 
         converted = prediction_logs.convert(folder, path, top=top, replaces=replaces)
     text = "\n".join([_table(converted.images_per_class), "", _told(converted)])
     document = dataclasses.asdict(converted)
-    output.emit(text, document, is_json=is_json, is_quiet=is_quiet)
-    return errors.DONE
+    return output.Result(text, document)
 
 
 def _table(images_per_class: Mapping[str, int]) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from slimline import capture, data, errors
+from slimline import capture, data
 from slimline.cli import data_text, display, options, output
 
 if TYPE_CHECKING:
@@ -52,9 +52,7 @@ def command(
     root: pathlib.Path,
     input_format: str | None,
     assignments: tuple[str, ...],
-    is_json: bool,
-    is_quiet: bool,
-) -> int:
+) -> output.Result:
     """Look for what is wrong with the images at PATH, a folder or an archive.
 
     Unreadable images, copies within and across splits and with other classes, near
@@ -63,7 +61,7 @@ def command(
     exit code is 0, and PATH is only read.
     """
     answers = options.layout_answers(input_format, assignments)
-    findings = _check(path, run_name, root, answers, is_quiet=is_quiet)
+    findings = _check(path, run_name, root, answers)
     document = {"findings": dataclasses.asdict(findings)}
     if findings_path:
         versioned = {"schema_version": output.SCHEMA_VERSION, **document}
@@ -72,8 +70,7 @@ def command(
     text = describe(findings)
     if findings_path:
         text += f"\n{findings_path}"
-    output.emit(text, document, is_json=is_json, is_quiet=is_quiet)
-    return errors.DONE
+    return output.Result(text, document)
 
 
 def describe(findings: "Findings") -> str:
@@ -170,13 +167,11 @@ def _check(
     run_name: str | None,
     root: pathlib.Path,
     answers: "Answers",
-    *,
-    is_quiet: bool,
 ) -> "Findings":
     # TensorFlow, whose decoder has the last word on images, writes to the terminal.
     with (
         capture.discard() as terminal,
-        _open_progress(terminal.stderr, is_quiet=is_quiet) as shown,
+        _open_progress(terminal.stderr) as shown,
     ):
         return data.look_for_faults(
             path,
@@ -188,8 +183,8 @@ def _check(
 
 
 @contextlib.contextmanager
-def _open_progress(stream: TextIO, *, is_quiet: bool) -> Iterator[display.Display]:
-    with display.open_display(stream, is_quiet=is_quiet) as shown:
+def _open_progress(stream: TextIO) -> Iterator[display.Display]:
+    with display.open_display(stream) as shown:
         # Elsewhere than on a terminal a short check needs no line.
         if isinstance(shown, display.LiveDisplay):
             shown.event("component_started", {"component": "check"})

@@ -72,8 +72,11 @@ class Display(Protocol):
 def open_display(
     stream: TextIO, *, is_plain: bool = False, is_quiet: bool = False
 ) -> Iterator[Display]:
-    """The display that fits `stream`; nothing of it stays on the line when it closes."""
-    if is_quiet:
+    """The display that fits `stream`; nothing of it stays on the line when it closes.
+
+    It is silent where `is_quiet` says so, or -q of the command.
+    """
+    if is_quiet or output.is_quiet():
         yield SilentDisplay()
     elif is_plain or not output.is_live(stream):
         yield PlainDisplay(stream)

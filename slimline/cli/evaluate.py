@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from slimline import errors
 from slimline.cli import data_text, display, options, output
 
 if TYPE_CHECKING:
@@ -57,15 +56,13 @@ def command(
     input_format: str | None,
     assignments: tuple[str, ...],
     is_plain: bool,
-    is_json: bool,
-    is_quiet: bool,
-) -> int:
+) -> output.Result:
     """Measure a pushed model, the model of a run, or a SavedModel on labelled images.
 
     Classes are matched by name. Nothing is trained, gated or written.
     """
     answers = options.layout_answers(input_format, assignments)
-    with display.working("evaluate", is_plain=is_plain, is_quiet=is_quiet) as shown:
+    with display.working("evaluate", is_plain=is_plain) as shown:
         # TensorFlow speaks while it loads.
         from serving import local_model
         from slimline import evaluation
@@ -82,8 +79,7 @@ def command(
         )
     document = dataclasses.asdict(found)
     document |= document.pop("figures")
-    output.emit(describe(found), document, is_json=is_json, is_quiet=is_quiet)
-    return errors.DONE
+    return output.Result(describe(found), document)
 
 
 def describe(found: "Evaluation") -> str:
