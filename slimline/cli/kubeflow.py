@@ -349,6 +349,42 @@ def compile_command(
     return output.Result(text, document)
 
 
+@command.command("create", short_help="Keep a compiled pipeline on the server.")
+@_file_argument
+@click.option(
+    "--pipeline-version",
+    "version",
+    metavar="NAME",
+    default="",
+    help="Of the version; the time in UTC by default.",
+)
+@_server_options
+@_dry_option
+@options.output_options
+def create_command(
+    file: pathlib.Path, version: str, access: _Access, is_dry: bool
+) -> output.Result:
+    """Keep the compiled pipeline in FILE on the server as a new version; run nothing."""
+    with capture.discard():
+        from pipeline import kubeflow_package
+
+        package = kubeflow_package.read(file)
+        now = datetime.datetime.now(datetime.UTC)
+        version = version or f"{now:%Y%m%d-%H%M%S}"
+        document: dict[str, Any] = {
+            "dry_run": is_dry,
+            "host": access.host,
+            "pipeline": package.name,
+            "pipeline_version": version,
+        }
+        if not is_dry:
+            with kubeflow_package.to_send(package, None) as path:
+                document |= access.connect().upload(package.name, version, path)
+    done = "would create" if is_dry else "created"
+    text = f"{done} version '{version}' of pipeline '{package.name}' at {access.host}"
+    return output.Result(text, document)
+
+
 @command.command("submit", short_help="Run a compiled pipeline once.")
 @_file_argument
 @click.option(

@@ -37,6 +37,7 @@ COMMANDS = {
     "control": "Steer a training while it runs.",
     "plot-rate": "Draw the learning rate of an experiment.",
     "data": "Look at images, check them and write their contract.",
+    "pipeline": "One set of commands for every orchestrator.",
     "kubeflow": "Compile for Kubeflow Pipelines, submit, schedule.",
     "doctor": "Check this machine and installation.",
     "completion": "Print the completion script of a shell.",
@@ -84,14 +85,19 @@ NEAR_WORDS = {
     "history": "models history NAME, or slimline schedule history",
     "logs": "runs: log.txt in the folder of a run",
     "diff": "compare RUN RUN",
-    "compile": "kubeflow compile EXPERIMENT",
-    "submit": "kubeflow submit FILE",
-    "kfp": "kubeflow",
+    "compile": "pipeline compile --engine kubeflow EXPERIMENT",
+    "create": "pipeline create --engine kubeflow FILE",
+    "submit": "pipeline run --engine kubeflow FILE",
+    "kfp": "pipeline list --engine kubeflow",
+    "vertex": "pipeline compile --engine vertex EXPERIMENT",
+    "airflow": "pipeline create --engine airflow",
     "cron": "schedule run EXPERIMENT",
     "stop": "control RUN ends a running training",
     "version": "--version",
     "help": "--help",
 }
+# Option of earlier versions -> its name now.
+RENAMED = {"--engine": "--beam-runner", "--engine-option": "--beam-option"}
 # Commands that go on where they were interrupted.
 RESUMABLE = ("run", "sweep", "schedule")
 
@@ -224,6 +230,8 @@ def _terminable() -> Iterator[list[int]]:
 
 def _kept(flags: Sequence[str]) -> str:
     """What an interrupted command keeps."""
+    if flags[:1] == ["pipeline"]:
+        flags = flags[1:]
     if flags and flags[0] in RESUMABLE:
         kept = "components"
     elif flags[:1] == ["predict"] and any(
@@ -238,6 +246,11 @@ def _kept(flags: Sequence[str]) -> str:
 def _as_config_error(error: click.ClickException) -> errors.ConfigError:
     """A mistake of usage in the form of all other errors."""
     message = error.format_message().rstrip(".")
+    if new := RENAMED.get(getattr(error, "option_name", "")):
+        return errors.ConfigError(
+            message[:1].lower() + message[1:],
+            tip=f"{new} says where Beam jobs run; slimline pipeline takes --engine",
+        )
     context = getattr(error, "ctx", None)
     help_of = context.command_path if context else "slimline"
     return errors.ConfigError(

@@ -214,12 +214,12 @@ def settings_options(command: Command) -> Command:
 
 
 def engine_options(command: Command) -> Command:
-    """--engine and --engine-option: where the Beam jobs run."""
+    """--beam-runner and --beam-option: where the Beam jobs run."""
     from pipeline import engines
 
     for option in (
         click.option(
-            "--engine-option",
+            "--beam-option",
             "engine_options",
             multiple=True,
             metavar="KEY=VALUE",
@@ -228,7 +228,8 @@ def engine_options(command: Command) -> Command:
             " be repeated. It is the setting engine.KEY.",
         ),
         click.option(
-            "--engine",
+            "--beam-runner",
+            "engine",
             type=click.Choice(list(engines.ENGINES)),
             help="Where the Beam jobs run; local by default. It is the setting"
             " engine.name.",
