@@ -16,17 +16,22 @@ _KEYWORDS = {
     "accept-classes": 'settings={"evaluation.class_changes": "allow"}',
     "force-push": 'settings={"serving.force_push": "..."}',
     "force": "replaces=True",
+    "by-number": "by_number=True",
+    "skip-unknown": "skips_unknown=True",
+    "split all": 'split="all"',
     "no-cache": "use_cache=False",
 }
 # Commands with a function of the same name; those in the second group need no argument.
-_COMMANDS = "run|sweep|compare|predict|why|lineage|data inspect|data init|data check"
+_COMMANDS = (
+    "run|sweep|compare|evaluate|predict|why|lineage|data inspect|data init|data check"
+)
 _LISTS = "runs|nets|experiments"
 _OF_A_MODEL = "promote|canary|rollback|prune|verify|history"
 # What may follow a command in a sentence and is no argument of it.
 VERBS = "goes|lists|looks|makes|names|reads|says|shows|starts|trains|writes|and|or"
 _WORD = rf"(?!(?:{VERBS})\b)[^\s,;:()`-][^\s,;()`]*"
 _VALUE = r"(?:\[[^]]*\]|[^\s,;()`']+)"
-_ASSIGNMENT = rf"--(?:set|engine-option) (?:'[^']*'|(?=[^\s,;()`']+=){_VALUE})"
+_ASSIGNMENT = rf"--(?:set|beam-option) (?:'[^']*'|(?=[^\s,;()`']+=){_VALUE})"
 _FLAG = rf"--(?:{'|'.join(_KEYWORDS)})\b(?: (?:[A-Z]+|\d+)\b)?"
 _CALL = re.compile(
     rf"\bslimline (?:models (?P<method>{_OF_A_MODEL})|(?P<name>{_LISTS}|{_COMMANDS})\b)"
@@ -34,7 +39,7 @@ _CALL = re.compile(
 )
 _ASSIGNMENTS = re.compile(rf"{_ASSIGNMENT}(?: {_ASSIGNMENT})*")
 _ONE_ASSIGNMENT = re.compile(
-    rf"--(set|engine-option) (?:'([^']*)'|(?=[^\s,;()`']+=)({_VALUE}))"
+    rf"--(set|beam-option) (?:'([^']*)'|(?=[^\s,;()`']+=)({_VALUE}))"
 )
 _ITEM = re.compile(r'"(?:[^"\\]|\\.)*"|[^,]+')
 _ONE_FLAG = re.compile(rf"--({'|'.join(_KEYWORDS)})\b(?: ([A-Z]+|\d+)\b)?")
@@ -68,7 +73,7 @@ def _settings(match: re.Match[str]) -> str:
     pairs = []
     for kind, quoted, plain in _ONE_ASSIGNMENT.findall(match[0]):
         key, _, value = (quoted or plain).partition("=")
-        key = f"engine.{key}" if kind == "engine-option" else key
+        key = f"engine.{key}" if kind == "beam-option" else key
         pairs.append(f'"{key}": {_literal(value)}')
     return f"settings={{{', '.join(pairs)}}}"
 

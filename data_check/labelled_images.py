@@ -2,6 +2,7 @@
 
 import itertools
 import pathlib
+from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -41,13 +42,52 @@ def from_path(
       ConfigError: the format is unknown, or several readings fit.
       DataError: nothing of that kind is there, or the data break their format.
     """
-    plan = layouts.plan(path, answers)
-    for found in itertools.chain.from_iterable(map(plan.read, plan.units)):
+    yield from from_plan(layouts.plan(path, answers))
+
+
+def from_plan(
+    plan: layouts.Plan, split: str | None = None
+) -> Iterator[LabelledImage | records.Unreadable]:
+    """Images of a source that was looked at; see `from_path`.
+
+    Args:
+      plan: of the source.
+      split: only these, and what is unreadable; None for all.
+    """
+    for found in _read(plan):
+        if isinstance(found, records.Unreadable):
+            yield found
+        elif split is None or split == (found.split or inspection.ALL):
+            if isinstance(found, records.PixelBatch):
+                yield from _from_pixels(found)
+            else:
+                yield _from_file(found)
+
+
+def count(plan: layouts.Plan) -> dict[str, Counter[str]]:
+    """Split -> class -> images, by the names alone: no image is decoded or encoded.
+
+    Raises:
+      DataError: the data break their format.
+    """
+    counts: dict[str, Counter[str]] = {}
+    for found in _read(plan):
+        if isinstance(found, records.Unreadable):
+            continue
+        of_split = counts.setdefault(found.split or inspection.ALL, Counter())
         if isinstance(found, records.PixelBatch):
-            yield from _from_pixels(found)
-        elif isinstance(found, records.ImageFile):
-            yield _from_file(found)
-        elif isinstance(found, records.Unreadable):
+            for index, number in Counter(found.indices.tolist()).items():
+                of_split[_class_name(found, index)] += number
+        else:
+            of_split[found.word] += 1
+    return counts
+
+
+def _read(
+    plan: layouts.Plan,
+) -> Iterator[records.PixelBatch | records.ImageFile | records.Unreadable]:
+    for found in itertools.chain.from_iterable(map(plan.read, plan.units)):
+        if not isinstance(found, records.Ignored):
             yield found
 
 
@@ -87,8 +127,12 @@ def _from_pixels(batch: records.PixelBatch) -> Iterator[LabelledImage]:
     for place, (index, data) in enumerate(
         zip(indices, encoded, strict=True), start=batch.first
     ):
-        text = batch.class_names[index] if batch.class_names else str(index)
+        text = _class_name(batch, index)
         yield LabelledImage(batch.split, f"{batch.file}#{place}", text, data)
+
+
+def _class_name(batch: records.PixelBatch, index: int) -> str:
+    return batch.class_names[index] if batch.class_names else str(index)
 
 
 def _from_file(image: records.ImageFile) -> LabelledImage:

@@ -50,7 +50,7 @@ class Resolved:
       config: the values that hold.
       origins: dotted key -> 'default', 'experiment', 'train.weights' (what published weights
         expect), '--tiny', '--config FILE', the name of the environment variable, '--set',
-        '--data', '--engine', '--engine-option' or 'settings' (from Python).
+        '--data', '--beam-runner', '--beam-option' or 'settings' (from Python).
       experiment: the experiment's own values, to compare with.
     """
 
@@ -295,12 +295,12 @@ def _of_engine(
     name: str | None, options: Sequence[str], own: PipelineConfig
 ) -> Iterator[_Item]:
     if name is not None:
-        yield "engine.name", name, "--engine"
+        yield "engine.name", name, "--beam-runner"
     for option in options:
-        key, text = _split(option, "--engine-option", "workers=4")
+        key, text = _split(option, "--beam-option", "workers=4")
         key = f"engine.{key}"
-        field = _field(key, "--engine-option", own)
-        yield key, _parse(text, field), "--engine-option"
+        field = _field(key, "--beam-option", own)
+        yield key, _parse(text, field), "--beam-option"
 
 
 def _split(assignment: str, flag: str, example: str) -> tuple[str, str]:

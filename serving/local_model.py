@@ -3,12 +3,15 @@
 import os
 import pathlib
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from common.errors import ConfigError
 from pushed_models import class_names, models_config, signatures, versions
 from serving import encoding, prediction
 from serving.prediction import Prediction
+
+if TYPE_CHECKING:
+    import numpy as np
 
 # Bounds the memory of a call; larger batches are no faster on a CPU.
 BATCH_SIZE = 64
@@ -89,14 +92,27 @@ class LocalModel:
         Raises:
           tf.errors.InvalidArgumentError: the graph cannot decode one of them.
         """
-        import tensorflow as tf
-
-        outputs = self._signature(images=tf.constant(encoded, tf.string))
-        classes, scores = outputs["classes"].numpy(), outputs["scores"].numpy()
+        outputs = self._answer(encoded)
+        classes = outputs[signatures.CLASSES].numpy()
+        scores = outputs[signatures.SCORES].numpy()
         return [
             Prediction.of([label.decode() for label in best[:top]], of_best[:top])
             for best, of_best in zip(classes, scores, strict=True)
         ]
+
+    def probabilities(self, encoded: list[bytes]) -> "np.ndarray":
+        """Of JPEG or PNG bytes as one batch, float32 [n, num_classes] in label order.
+
+        Raises:
+          tf.errors.InvalidArgumentError: the graph cannot decode one of them.
+        """
+        found: np.ndarray = self._answer(encoded)[signatures.PROBABILITIES].numpy()
+        return found
+
+    def _answer(self, encoded: list[bytes]) -> Any:
+        import tensorflow as tf
+
+        return self._signature(images=tf.constant(encoded, tf.string))
 
 
 def model_names(root: pathlib.Path) -> list[str]:

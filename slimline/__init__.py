@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from serving.client import Client
     from serving.local_model import LocalModel
     from serving.models import PushedModel
+    from slimline.evaluation import Evaluation
     from slimline.origins import Lineage
     from slimline.verdicts import Verdict
 
@@ -39,6 +40,7 @@ __all__ = [
     "connect",
     "data",
     "errors",
+    "evaluate",
     "experiments",
     "lineage",
     "load",
@@ -295,23 +297,66 @@ def load(
 
     Args:
       name_or_path: 'cifar10' (live version), 'cifar10@6', the folder of a SavedModel, or
-        what `run` returned; None for the only model under `root`.
+        a run: what `run` returned, its name or its folder; None for the only model under
+        `root`.
       root: folder of the runs.
 
     Raises:
       ConfigError: there is no such model.
     """
-    from pipeline.runs import runs
     from serving import local_model
     from slimline import notebook
 
     if isinstance(name_or_path, Run):
-        folder = runs.model_folder(name_or_path.folder)
-    else:
-        wanted = None if name_or_path is None else os.fspath(name_or_path)
-        folder = local_model.find_model(roots.local(root), wanted)
+        name_or_path = name_or_path.folder
     with notebook.without_noise():
+        from slimline import evaluation
+
+        folder = evaluation.model_folder(roots.local(root), name_or_path)
         return local_model.LocalModel.load(folder)
+
+
+def evaluate(
+    model: "LocalModel | Run | str | os.PathLike[str]",
+    data: str | os.PathLike[str],
+    split: str | None = None,
+    root: str | os.PathLike[str] = "runs",
+    settings: Mapping[str, Any] | None = None,
+    *,
+    by_number: bool = False,
+    skips_unknown: bool = False,
+) -> "Evaluation":
+    """Measures a model on any labelled images; see `slimline evaluate`.
+
+    Args:
+      model: what `load` takes or returned.
+      data: folder or archive of labelled images.
+      split: 'train', 'eval', 'test' or 'all'; None for 'test', 'all' where the data have no
+        test split.
+      root: folder of the runs.
+      settings: about the layout, dotted key -> value, as {"data.format": "idx"}.
+      by_number: the data number their classes: number k is the model's label k.
+      skips_unknown: leave out images of classes that the model does not know.
+
+    Returns:
+      `metrics`, `figures` with intervals and classes, `notes`; `to_frame()` has the classes.
+
+    Raises:
+      ConfigError: there is no such model or split.
+      DataError: the data cannot be read, or have classes that the model does not know.
+    """
+    from slimline import notebook
+
+    with notebook.without_noise():
+        from serving.local_model import LocalModel
+        from slimline import evaluation
+
+        return evaluation.measure(
+            model if isinstance(model, LocalModel) else load(model, root),
+            data,
+            evaluation.layout_answers(settings),
+            evaluation.Choices(split, by_number, skips_unknown),
+        )
 
 
 def connect(

@@ -37,7 +37,7 @@ def inspect(
     from slimline import notebook
 
     with notebook.without_noise():
-        return look(path, _config(settings))
+        return look(path, config(settings))
 
 
 def init(
@@ -58,7 +58,7 @@ def init(
     Raises:
       ConfigError, DataError: there is a contract already, or the data cannot be read.
     """
-    _, folder = make_contract(path, output, _config(settings), replaces=replaces)
+    _, folder = make_contract(path, output, config(settings), replaces=replaces)
     return folder
 
 
@@ -84,7 +84,7 @@ def check(
     with notebook.without_noise():
         from pipeline import answers
 
-        found = answers.of(_config(settings))
+        found = answers.of(config(settings))
         return look_for_faults(path, run, root, found)
 
 
@@ -159,7 +159,8 @@ def make_contract(
     return found, folder
 
 
-def _config(settings: Settings | None) -> "DataConfig":
+def config(settings: Settings | None) -> "DataConfig":
+    """Settings about the data, over those of the environment."""
     from pipeline import experiments
     from pipeline import settings as pipeline_settings
 

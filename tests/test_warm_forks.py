@@ -30,7 +30,7 @@ def real(words: list[str], folder: pathlib.Path, variables: dict[str, str]):
         (["slimline", "experiments", "digits_resnet_20"], 0),
         (["slimline", "runs", "--root", "runs", "--json"], 0),
         (["slimline", "run", "--set", "train.epoch=3"], 2),
-        (["python", "-m", "pipeline.kubeflow_entrypoint", "--nothing"], 2),
+        (["python", "-m", "pipeline.kubeflow.entrypoint", "--nothing"], 2),
         (["python", "-m", "schema.nothing"], 1),
     ],
     ids=lambda value: value[-1] if isinstance(value, list) else None,

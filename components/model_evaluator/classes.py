@@ -5,9 +5,12 @@ renamed, the numbers of the others move.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
+
+from common.errors import DataError
+from pushed_models.class_names import listed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,3 +76,44 @@ def align(
     aligned = np.zeros([len(probabilities), len(numbers)], probabilities.dtype)
     aligned[:, [numbers[name] for name in before]] = probabilities
     return aligned
+
+
+def numbers(
+    names: Iterable[str], labels: Sequence[str], *, by_number: bool = False
+) -> dict[str, int]:
+    """Label number of each class of a data set, for those that the model knows.
+
+    Args:
+      names: classes as the data set names or numbers them.
+      labels: class names of the model, in label order.
+      by_number: a class that the model has no name for is a number: that of the label.
+
+    Raises:
+      DataError: the model knows none of them, or a number is not that of a label.
+    """
+    names = sorted(set(names))
+    known = {label: number for number, label in enumerate(labels)}
+    found = {name: known[name] for name in names if name in known}
+    missing = [name for name in names if name not in known]
+    if by_number and missing:
+        wrong = [
+            name for name in missing if not name.isdecimal() or int(name) >= len(labels)
+        ]
+        if wrong:
+            raise DataError(
+                "--by-number takes classes that are numbers of the model's labels",
+                found=listed(wrong),
+                expected=f"0 to {len(labels) - 1}",
+            )
+        found |= {name: int(name) for name in missing}
+    if not found:
+        are_numbers = all(name.isdecimal() for name in names)
+        raise DataError(
+            "the model and the data have no class in common",
+            found=f"in the data {listed(names)}",
+            expected=f"classes of the model: {listed(labels)}",
+            tip="--by-number takes number k as the model's label k"
+            if are_numbers and names
+            else "",
+        )
+    return found

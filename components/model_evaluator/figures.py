@@ -1,13 +1,15 @@
 """Figures of a split from the table of predictions: of all images, slices and classes."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from sklearn import metrics
 
-from components.model_evaluator import gate, predictions
+from components.model_evaluator import gate, intervals, predictions, scores
 
+TOP_K = 5
 CROSS_ENTROPY = "cross_entropy"
 COUNT = "example_count"
 # A probability of 0 counts as this, as Keras clips it.
@@ -100,3 +102,50 @@ def per_class(
             labels, *(column.tolist() for column in columns), strict=True
         )
     }
+
+
+@dataclasses.dataclass(frozen=True)
+class Figures:
+    """How good a model is on labelled images.
+
+    Attributes:
+      metrics: `top_1`, `top_5` where there are more classes, `cross_entropy` (nats),
+        `macro_precision`, `macro_recall`, `macro_f1`, `calibration_error`, `example_count`;
+        the same as those of a run.
+      intervals: 95 % intervals of `top_1`, `top_5` and `cross_entropy`.
+      per_class: class -> `precision`, `recall`, `f1`, `support`; of all classes.
+      most_confused: true class, predicted class, images; None where nothing is wrong.
+    """
+
+    metrics: Mapping[str, float]
+    intervals: Mapping[str, intervals.Interval]
+    per_class: Mapping[str, Mapping[str, float]]
+    most_confused: tuple[str, str, int] | None
+
+
+def of_table(table: pd.DataFrame, labels: Sequence[str]) -> Figures:
+    """Figures of the answers in `table`.
+
+    Args:
+      table: a row an image, at least one, as `predictions.of_batch` gives them.
+      labels: class names of the model, in label order.
+    """
+    values = of_images(table, [k for k in (1, TOP_K) if k == 1 or k < len(labels)])
+    by_class = per_class(table, labels)
+    bins = scores.reliability(
+        table[predictions.CONFIDENCE].to_numpy(), predictions.hits(table)
+    )
+    matrix = confusion(table, len(labels))
+    return Figures(
+        metrics=means(values)
+        | scores.macro(by_class)
+        | {"calibration_error": scores.calibration_error(bins)},
+        intervals={
+            name: intervals.of_share(int(column.sum()), len(column))
+            if column.dtype == bool
+            else intervals.of_mean(column.to_numpy())
+            for name, column in values.items()
+        },
+        per_class=by_class,
+        most_confused=scores.most_confused(matrix.tolist(), labels),
+    )

@@ -110,6 +110,16 @@ def hits(table: pd.DataFrame, k: int = 1, prefix: str = "") -> np.ndarray:
     return table[prefix + LABEL_RANK].to_numpy() <= k
 
 
+def cross_entropy(table: pd.DataFrame, prefix: str = "") -> np.ndarray:
+    """Of each image, in nats, float64 [n]; a probability of 0 is clipped as in Keras.
+
+    Args:
+      table, prefix: see `hits`.
+    """
+    own = table[prefix + LABEL_PROBABILITY].to_numpy(np.float64)
+    return -np.log(np.maximum(own, 1e-7))
+
+
 def gather(shards: Sequence[pathlib.Path], folder: pathlib.Path) -> None:
     """Makes one file, sorted by key, of the shards that Beam wrote; removes them.
 

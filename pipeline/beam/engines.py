@@ -213,7 +213,7 @@ def _check_options(engine: EngineConfig, preset: Preset) -> None:
         if not getattr(engine, key):
             raise ConfigError(
                 f"engine '{engine.name}' needs 'engine.{key}'",
-                tip=f"--engine-option {key}={_EXAMPLES[key]}",
+                tip=f"--beam-option {key}={_EXAMPLES[key]}",
             )
     if engine.bucket and not engine.bucket.startswith("gs://"):
         raise ConfigError(
@@ -240,7 +240,7 @@ def _check_environment(engine: EngineConfig) -> None:
             if getattr(engine, key):
                 raise ConfigError(
                     f"'engine.{key}' belongs to a job service that runs already",
-                    tip="--engine-option job_endpoint=HOST:PORT names it; without it the"
+                    tip="--beam-option job_endpoint=HOST:PORT names it; without it the"
                     " run starts one of its own, with one worker",
                 )
         return
@@ -253,14 +253,14 @@ def _check_environment(engine: EngineConfig) -> None:
             f"engine '{engine.name}' needs 'engine.environment_type': where the workers'"
             " Python comes from",
             expected="DOCKER, EXTERNAL, PROCESS or LOOPBACK",
-            tip="--engine-option environment_type=DOCKER"
-            " --engine-option environment_config=IMAGE, with the project's image",
+            tip="--beam-option environment_type=DOCKER"
+            " --beam-option environment_config=IMAGE, with the project's image",
         )
     if kind in ("", "LOOPBACK"):
         if config:
             raise ConfigError(
                 "'engine.environment_config' says nothing without a type",
-                tip="--engine-option environment_type=DOCKER, EXTERNAL or PROCESS",
+                tip="--beam-option environment_type=DOCKER, EXTERNAL or PROCESS",
             )
         return
     if not config:
@@ -315,7 +315,7 @@ def _check_java(engine: EngineConfig) -> None:
         raise ConfigError(
             f"engine '{engine.name}' without a job service needs Java",
             found="no 'java' on PATH",
-            tip="install Java 11 or 17, or --engine-option job_endpoint=HOST:PORT of a"
+            tip="install Java 11 or 17, or --beam-option job_endpoint=HOST:PORT of a"
             " service that runs already",
         )
     jar = engine.job_server_jar

@@ -112,6 +112,29 @@ class Server:
             )
         return str(created.run_id)
 
+    def upload(
+        self, pipeline: str, version: str, package: pathlib.Path
+    ) -> dict[str, str]:
+        """Keeps a compiled pipeline as a version of `pipeline`, made where there is none.
+
+        Returns:
+          `pipeline_id` and `version_id`.
+        """
+        kept = self.named(PIPELINE, pipeline)
+        pipeline_id = (
+            kept[0].id
+            if kept
+            else self._client.make_pipeline(pipeline, self._namespace).pipeline_id
+        )
+        with self._asking(f"version '{version}' of pipeline '{pipeline}'"):
+            made = self._client.upload_pipeline_version(
+                str(package), version, pipeline_id=pipeline_id
+            )
+        return {
+            "pipeline_id": str(pipeline_id),
+            "version_id": str(made.pipeline_version_id),
+        }
+
     def schedule(
         self,
         job: Job,
@@ -289,20 +312,7 @@ class Server:
         source: dict[str, Any] = {"params": dict(job.parameters)}
         if not job.version:
             return source | {"pipeline_package_path": str(package)}
-        kept = self.named(PIPELINE, job.pipeline)
-        pipeline_id = (
-            kept[0].id
-            if kept
-            else self._client.make_pipeline(job.pipeline, self._namespace).pipeline_id
-        )
-        with self._asking(f"version '{job.version}' of pipeline '{job.pipeline}'"):
-            version = self._client.upload_pipeline_version(
-                str(package), job.version, pipeline_id=pipeline_id
-            )
-        return source | {
-            "pipeline_id": pipeline_id,
-            "version_id": version.pipeline_version_id,
-        }
+        return source | self.upload(job.pipeline, job.version, package)
 
     def _list(self, kind: str, **arguments: Any) -> Iterator[Entry]:
         """Entries, page by page."""

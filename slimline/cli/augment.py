@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from slimline import capture, errors
+from slimline import capture
 from slimline.cli import options, output
 
 if TYPE_CHECKING:
@@ -49,9 +49,7 @@ def command(
     variants: int,
     path: pathlib.Path,
     root: pathlib.Path,
-    is_json: bool,
-    is_quiet: bool,
-) -> int:
+) -> output.Result:
     """Draw what the augmentation of EXPERIMENT makes of some images into a PNG.
 
     A row is an image: first as evaluation sees it, then as training does, changed by
@@ -89,8 +87,7 @@ def command(
         " --set augmentation.flip_left_right=true"
     )
     text = f"{len(drawn)} images, {variants} variants each: {told}\n{path}"
-    output.emit(text, document, is_json=is_json, is_quiet=is_quiet)
-    return errors.DONE
+    return output.Result(text, document)
 
 
 def _draw(

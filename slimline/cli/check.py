@@ -4,21 +4,18 @@ import contextlib
 import dataclasses
 import json
 import pathlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TextIO, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from slimline import capture, data, errors
+from slimline import capture, data
 from slimline.cli import data_text, display, options, output
 
 if TYPE_CHECKING:
     from components.image_example_gen.layouts import Answers
     from data_check.findings import Findings, Group, OddImage, Place
 
-T = TypeVar("T")
-
-PROGRESS_IMAGES = 100
 MAX_OF_A_GROUP = 4
 # Names of kinds as they are told; those that are not here are told as cleanvision's.
 TITLES = {
@@ -55,9 +52,7 @@ def command(
     root: pathlib.Path,
     input_format: str | None,
     assignments: tuple[str, ...],
-    is_json: bool,
-    is_quiet: bool,
-) -> int:
+) -> output.Result:
     """Look for what is wrong with the images at PATH, a folder or an archive.
 
     It lists unreadable images, exact duplicates within and across splits and with other
@@ -66,7 +61,7 @@ def command(
     are hints: the exit code is 0, and PATH is only read.
     """
     answers = options.layout_answers(input_format, assignments)
-    findings = _check(path, run_name, root, answers, is_quiet=is_quiet)
+    findings = _check(path, run_name, root, answers)
     document = {"findings": dataclasses.asdict(findings)}
     if findings_path:
         versioned = {"schema_version": output.SCHEMA_VERSION, **document}
@@ -75,8 +70,7 @@ def command(
     text = describe(findings)
     if findings_path:
         text += f"\n{findings_path}"
-    output.emit(text, document, is_json=is_json, is_quiet=is_quiet)
-    return errors.DONE
+    return output.Result(text, document)
 
 
 def describe(findings: "Findings") -> str:
@@ -173,31 +167,25 @@ def _check(
     run_name: str | None,
     root: pathlib.Path,
     answers: "Answers",
-    *,
-    is_quiet: bool,
 ) -> "Findings":
     # TensorFlow, whose decoder has the last word on images, writes to the terminal.
     with (
         capture.discard() as terminal,
-        _open_progress(terminal.stderr, is_quiet=is_quiet) as shown,
+        _open_progress(terminal.stderr) as shown,
     ):
         return data.look_for_faults(
-            path, run_name, root, answers, lambda found: _counted(found, shown)
+            path,
+            run_name,
+            root,
+            answers,
+            lambda found: display.counted(found, "ingest", shown),
         )
 
 
 @contextlib.contextmanager
-def _open_progress(stream: TextIO, *, is_quiet: bool) -> Iterator[display.Display]:
-    with display.open_display(stream, is_quiet=is_quiet) as shown:
+def _open_progress(stream: TextIO) -> Iterator[display.Display]:
+    with display.open_display(stream) as shown:
         # Elsewhere than on a terminal a short check needs no line.
         if isinstance(shown, display.LiveDisplay):
             shown.event("component_started", {"component": "check"})
         yield shown
-
-
-def _counted(images: Iterable[T], shown: display.Display) -> Iterator[T]:
-    for count, image in enumerate(images, start=1):
-        yield image
-        if count % PROGRESS_IMAGES == 0:
-            fields: dict[str, Any] = {"images": count}
-            shown.event("ingest", fields)

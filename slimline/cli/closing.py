@@ -39,7 +39,7 @@ def describe(summary: "Summary", root: pathlib.Path) -> str:
         + _majority(summary.per_class),
         **_views(summary),
         **_cross_validation(summary),
-        "weakest": _weakest(summary),
+        "weakest": weakest(summary.per_class, summary.most_confused),
         "baseline": _baseline(summary),
         "gate": _gate(summary, verdict),
         **_infra(summary),
@@ -312,11 +312,15 @@ def _views(summary: "Summary") -> dict[str, str]:
     return {"views": told} if told else {}
 
 
-def _weakest(summary: "Summary") -> str:
-    found = scores.weakest(summary.per_class)
+def weakest(
+    per_class: Mapping[str, Mapping[str, float]],
+    most_confused: tuple[str, str, int] | None,
+) -> str:
+    """The class with the lowest recall, and the commonest confusion."""
+    found = scores.weakest(per_class)
     told = [f"{found[0]} {found[1]:.4f} of its images right"] if found else []
-    if summary.most_confused:
-        true, predicted, count = summary.most_confused
+    if most_confused:
+        true, predicted, count = most_confused
         images = "image" if count == 1 else "images"
         told.append(f"most confused {true} → {predicted}, {count:,} {images}")
     return " · ".join(told)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline import settings
-from slimline import errors
 from slimline.cli import closing, options, output
 
 if TYPE_CHECKING:
@@ -35,9 +34,7 @@ def command(
     run_names: tuple[str, ...],
     path: pathlib.Path,
     root: pathlib.Path,
-    is_json: bool,
-    is_quiet: bool,
-) -> int:
+) -> output.Result:
     """Compare finished runs: settings, figures, and whether the gap is more than noise.
 
     The first RUN is the one that the others are held against, on the same test images.
@@ -77,8 +74,7 @@ def command(
             f"page: {output.short_path(str(path))}",
         ]
     )
-    output.emit(text, document, is_json=is_json, is_quiet=is_quiet)
-    return errors.DONE
+    return output.Result(text, document)
 
 
 def _table(contenders: "Sequence[Contender]", changed: dict[str, list[Any]]) -> str:

@@ -13,7 +13,7 @@ _VARIABLE = "_SLIMLINE_COMPLETE"
 @click.command(short_help="Print the completion script of a shell.")
 @click.argument("shell", type=click.Choice(SHELLS))
 @options.output_options
-def command(shell: str, is_json: bool, is_quiet: bool) -> int:
+def command(shell: str) -> output.Result:
     """Print the completion script of SHELL; nothing is written into your files.
 
     bash: eval "$(slimline completion bash)"; fish: slimline completion fish | source.
@@ -23,5 +23,4 @@ def command(shell: str, is_json: bool, is_quiet: bool) -> int:
         raise errors.ConfigError(f"no completion for {shell}")
     script = kind(main.command, {}, "slimline", _VARIABLE).source()
     document = {"shell": shell, "script": script}
-    output.emit(script, document, is_json=is_json, is_quiet=is_quiet)
-    return errors.DONE
+    return output.Result(script, document)

@@ -45,9 +45,7 @@ def command(
     stop: bool,
     at_step: int | None,
     root: pathlib.Path,
-    is_json: bool,
-    is_quiet: bool,
-) -> int:
+) -> output.Result:
     """Steer the training of RUN, the newest by default.
 
     What is done lands in the run's log and in its actions.csv; docs/training.md has the
@@ -79,8 +77,7 @@ def command(
         "waiting": f"waits for step {at_step}: {said}",
     }
     document = {"state": state, "actions": wanted.actions(), "at_step": at_step}
-    output.emit(words[state], document, is_json=is_json, is_quiet=is_quiet)
-    return errors.DONE
+    return output.Result(words[state], document)
 
 
 def _training_folder(run_folder: pathlib.Path) -> pathlib.Path:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from schema import image_names
-from slimline import capture, data, errors
+from slimline import capture, data
 from slimline.cli import augment, check, data_text, options, output
 
 if TYPE_CHECKING:
@@ -33,9 +33,7 @@ def inspect_command(
     path: str,
     input_format: str | None,
     assignments: tuple[str, ...],
-    is_json: bool,
-    is_quiet: bool,
-) -> int:
+) -> output.Result:
     """Show what is seen at PATH, a folder or an archive; write nothing.
 
     Of a pattern, as flowers/{SPAN}, it shows the spans and what is seen in the newest.
@@ -53,8 +51,7 @@ def inspect_command(
         ],
     }
     text = "\n".join([*data_text.span_lines(found), _describe(inspection)])
-    output.emit(text, document, is_json=is_json, is_quiet=is_quiet)
-    return errors.DONE
+    return output.Result(text, document)
 
 
 def _spans(path: str) -> "list[DataSet]":
@@ -83,9 +80,7 @@ def init_command(
     is_forced: bool,
     input_format: str | None,
     assignments: tuple[str, ...],
-    is_json: bool,
-    is_quiet: bool,
-) -> int:
+) -> output.Result:
     """Write schema.pbtxt and labels.txt for the data at PATH, after a look at them.
 
     Run it once; from then on the two files say which classes and sizes are right.
@@ -121,8 +116,7 @@ def init_command(
         "labels": list(made.labels),
         "inspection": _document(inspection),
     }
-    output.emit(text, document, is_json=is_json, is_quiet=is_quiet)
-    return errors.DONE
+    return output.Result(text, document)
 
 
 def _document(found: "Inspection") -> dict[str, Any]:

@@ -4,12 +4,18 @@ import contextlib
 import dataclasses
 import datetime
 import json
+import pathlib
+import tempfile
 import textwrap
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol, TextIO
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol, TextIO, TypeVar
 
+from common import run_files
+from slimline import capture, errors, session
 from slimline.cli import output
+
+T = TypeVar("T")
 
 MAX_WIDTH = 100
 NAME_WIDTH = 10
@@ -30,6 +36,7 @@ ALWAYS_TOLD = (
 )
 # Lines of one kind come at most this often, or when a tenth more of the steps is done.
 PLAIN_SECONDS = 60.0
+PROGRESS_IMAGES = 100
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,14 +72,59 @@ class Display(Protocol):
 def open_display(
     stream: TextIO, *, is_plain: bool = False, is_quiet: bool = False
 ) -> Iterator[Display]:
-    """The display that fits `stream`; nothing of it stays on the line when it closes."""
-    if is_quiet:
+    """The display that fits `stream`; nothing of it stays on the line when it closes.
+
+    It is silent where `is_quiet` says so, or -q of the command.
+    """
+    if is_quiet or output.is_quiet():
         yield SilentDisplay()
     elif is_plain or not output.is_live(stream):
         yield PlainDisplay(stream)
     else:
         with _open_live(stream) as display:
             yield display
+
+
+@contextlib.contextmanager
+def working(
+    what: str, *, is_plain: bool = False, is_quiet: bool = False
+) -> Iterator[Display]:
+    """Shows what happens inside; what libraries say meanwhile is for failures only.
+
+    Args:
+      what: is done, for the error, as 'predict'.
+
+    Raises:
+      RunError: something else than a SlimlineError was raised inside.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        log = pathlib.Path(scratch) / run_files.LOG_FILE
+        try:
+            with (
+                capture.capture(log) as terminal,
+                open_display(
+                    terminal.stderr, is_plain=is_plain, is_quiet=is_quiet
+                ) as screen,
+                session.watched(log.parent, screen.event, logs_everything=False),
+            ):
+                yield screen
+        except errors.SlimlineError:
+            raise
+        except Exception as error:
+            first_line = (str(error).strip() or "no message").splitlines()[0]
+            broken = errors.RunError(
+                f"cannot {what}: {type(error).__name__}: {first_line[:300]}"
+            )
+            broken.log_lines = session.last_lines(log)
+            raise broken from error
+
+
+def counted(images: Iterable[T], event: str, shown: Display) -> Iterator[T]:
+    """The same images; every hundredth is an event `event` with their number so far."""
+    for count, image in enumerate(images, start=1):
+        yield image
+        if count % PROGRESS_IMAGES == 0:
+            shown.event(event, {"images": count})
 
 
 class SilentDisplay:

@@ -48,7 +48,7 @@ class Check:
 @options.root_option
 @click.option("--gpu", "asks_gpu", is_flag=True, help="Ask TensorFlow for GPUs (slow).")
 @options.output_options
-def command(root: pathlib.Path, asks_gpu: bool, is_json: bool, is_quiet: bool) -> int:
+def command(root: pathlib.Path, asks_gpu: bool) -> output.Result:
     """Check this machine and installation: each line ok, warn or fail, with the fix."""
     checks = [
         _python(),
@@ -66,10 +66,8 @@ def command(root: pathlib.Path, asks_gpu: bool, is_json: bool, is_quiet: bool) -
     has_failed = any(check.status == FAIL for check in checks)
     document = {"checks": [dataclasses.asdict(check) for check in checks]}
     text = "\n".join([machine.describe(), "", *map(_line, checks)])
-    # Nothing is printed on success only; a failure is always told.
-    is_silent = is_quiet and not has_failed
-    output.emit(text, document, is_json=is_json, is_quiet=is_silent)
-    return errors.RUN_FAILED if has_failed else errors.DONE
+    code = errors.RUN_FAILED if has_failed else errors.DONE
+    return output.Result(text, document, exit_code=code)
 
 
 def _line(check: Check) -> str:

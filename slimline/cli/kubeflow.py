@@ -5,13 +5,12 @@ import datetime
 import functools
 import os
 import pathlib
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from slimline import capture, errors
+from slimline import capture
 from slimline.cli import kubeflow_text, options, output
 
 if TYPE_CHECKING:
@@ -30,9 +29,6 @@ _dry_option = click.option(
     "is_dry",
     is_flag=True,
     help="Show what would be sent; ask no server.",
-)
-_yes_option = click.option(
-    "--yes", "is_sure", is_flag=True, help="Do not ask; needed without a terminal."
 )
 
 
@@ -295,9 +291,7 @@ def compile_command(
     retries: int,
     schema_version: str,
     is_tiny: bool,
-    is_json: bool,
-    is_quiet: bool,
-) -> int:
+) -> output.Result:
     """Write EXPERIMENT as a pipeline spec. Nothing is run or sent.
 
     --data is where the containers see the images. Data, folder of the model, steps and
@@ -342,8 +336,8 @@ def compile_command(
             path.write_text(kubeflow_runner.to_yaml(documents), encoding="utf-8")
     package = kubeflow_package.Package(path, tuple(documents))
     warnings = kubernetes_settings.unmounted(package.spec, target.kubernetes)
-    for warning in () if is_quiet or is_json else warnings:
-        click.echo(output.printable(f"! {warning}"), err=True)
+    for warning in warnings:
+        output.note(output.printable(f"! {warning}"))
     document = {
         "file": str(path),
         "pipeline": package.name,
@@ -356,8 +350,43 @@ def compile_command(
         "warnings": warnings,
     }
     text = kubeflow_text.compiled(package, target, resolved.changes())
-    output.emit(text, document, is_json=is_json, is_quiet=is_quiet)
-    return errors.DONE
+    return output.Result(text, document)
+
+
+@command.command("create", short_help="Keep a compiled pipeline on the server.")
+@_file_argument
+@click.option(
+    "--pipeline-version",
+    "version",
+    metavar="NAME",
+    default="",
+    help="Of the version; the time in UTC by default.",
+)
+@_server_options
+@_dry_option
+@options.output_options
+def create_command(
+    file: pathlib.Path, version: str, access: _Access, is_dry: bool
+) -> output.Result:
+    """Keep the compiled pipeline in FILE on the server as a new version; run nothing."""
+    with capture.discard():
+        from pipeline.kubeflow import package as kubeflow_package
+
+        package = kubeflow_package.read(file)
+        now = datetime.datetime.now(datetime.UTC)
+        version = version or f"{now:%Y%m%d-%H%M%S}"
+        document: dict[str, Any] = {
+            "dry_run": is_dry,
+            "host": access.host,
+            "pipeline": package.name,
+            "pipeline_version": version,
+        }
+        if not is_dry:
+            with kubeflow_package.to_send(package, None) as path:
+                document |= access.connect().upload(package.name, version, path)
+    done = "would create" if is_dry else "created"
+    text = f"{done} version '{version}' of pipeline '{package.name}' at {access.host}"
+    return output.Result(text, document)
 
 
 @command.command("submit", short_help="Run a compiled pipeline once.")
@@ -375,9 +404,7 @@ def submit_command(
     wishes: _Wishes,
     access: _Access,
     is_dry: bool,
-    is_json: bool,
-    is_quiet: bool,
-) -> int:
+) -> output.Result:
     """Run the compiled pipeline in FILE once, on the server."""
     with capture.discard():
         from pipeline.kubeflow import client as kubeflow_client
@@ -395,10 +422,9 @@ def submit_command(
                 run_id = server.submit(job, path)
             document |= {"id": run_id, "page": server.run_page(run_id)}
     if is_dry:
-        return _emit_plan(document, is_json, is_quiet)
+        return _emit_plan(document)
     text = kubeflow_text.submitted(document)
-    output.emit(text, document, is_json=is_json, is_quiet=is_quiet)
-    return errors.DONE
+    return output.Result(text, document)
 
 
 @command.command("schedule", short_help="Run a compiled pipeline again and again.")
@@ -421,7 +447,7 @@ def submit_command(
 @_job_options
 @_server_options
 @_dry_option
-@_yes_option
+@options.yes_option
 @options.output_options
 def schedule_command(
     file: pathlib.Path,
@@ -432,9 +458,7 @@ def schedule_command(
     access: _Access,
     is_dry: bool,
     is_sure: bool,
-    is_json: bool,
-    is_quiet: bool,
-) -> int:
+) -> output.Result:
     """Run the compiled pipeline in FILE whenever --cron says, one run at a time.
 
     What was missed while the server was down is not made up for. Where the models lie on a
@@ -464,13 +488,12 @@ def schedule_command(
             if not replaces:
                 server.check_free(kubeflow_client.SCHEDULE, job.name)
             old = server.named(kubeflow_client.SCHEDULE, job.name)
-    if fields.split() != cron.split() and not (is_quiet or is_json):
-        click.echo(f"five fields, as in crontab: sent as '{fields}'", err=True)
+    if fields.split() != cron.split():
+        output.note(f"five fields, as in crontab: sent as '{fields}'")
     if is_dry:
-        return _emit_plan(document, is_json, is_quiet)
-    if old and not _agrees(f"replace {kubeflow_text.named(old)}", is_sure):
-        click.echo("nothing was changed", err=True)
-        return errors.INTERRUPTED
+        return _emit_plan(document)
+    if old:
+        output.check_agreed(f"replace {kubeflow_text.named(old)}", is_sure=is_sure)
     with (
         capture.discard(),
         kubeflow_package.to_send(package, wishes.enables_caching) as path,
@@ -478,8 +501,7 @@ def schedule_command(
         document["id"] = server.schedule(job, path, fields, old)
     document["replaced"] = [entry.id for entry in old]
     text = kubeflow_text.scheduled(document)
-    output.emit(text, document, is_json=is_json, is_quiet=is_quiet)
-    return errors.DONE
+    return output.Result(text, document)
 
 
 @command.command("status", short_help="Show runs and schedules, or one run.")
@@ -505,9 +527,7 @@ def status_command(
     experiment: str,
     limit: int,
     access: _Access,
-    is_json: bool,
-    is_quiet: bool,
-) -> int:
+) -> output.Result:
     """Show the newest runs and schedules, or the tasks of RUN, given by name or id."""
     with capture.discard():
         from pipeline.kubeflow import client as kubeflow_client
@@ -537,8 +557,7 @@ def status_command(
             "schedules": [_json(entry) for entry in schedules],
         }
         text = kubeflow_text.listing(runs, schedules, server.host, now)
-    output.emit(text, document, is_json=is_json, is_quiet=is_quiet)
-    return errors.DONE
+    return output.Result(text, document)
 
 
 @command.command("delete", short_help="Delete a run, a schedule or a pipeline.")
@@ -551,7 +570,7 @@ def status_command(
     is_flag=True,
     help="Show what would be deleted; delete nothing.",
 )
-@_yes_option
+@options.yes_option
 @options.output_options
 def delete_command(
     kind: str,
@@ -559,9 +578,7 @@ def delete_command(
     access: _Access,
     is_dry: bool,
     is_sure: bool,
-    is_json: bool,
-    is_quiet: bool,
-) -> int:
+) -> output.Result:
     """Delete a run, a schedule or a pipeline from the server, given by NAME or id.
 
     A pipeline goes with its versions; runs of a schedule or a pipeline stay. Artifacts and
@@ -576,15 +593,12 @@ def delete_command(
         versions = server.versions(entry) if is_pipeline else []
     what = kubeflow_text.named([entry], versions)
     if not is_dry:
-        if not _agrees(f"delete {what}", is_sure):
-            click.echo("nothing was deleted", err=True)
-            return errors.INTERRUPTED
+        output.check_agreed(f"delete {what}", is_sure=is_sure)
         with capture.discard():
             server.delete(entry)
     document = {"dry_run": is_dry, "deleted": _json(entry), "versions": versions}
     text = f"would delete {what}" if is_dry else f"deleted {what}"
-    output.emit(text, document, is_json=is_json, is_quiet=is_quiet)
-    return errors.DONE
+    return output.Result(text, document)
 
 
 def _plan(access: _Access, package: "Package", job: "Job") -> dict[str, Any]:
@@ -602,28 +616,14 @@ def _plan(access: _Access, package: "Package", job: "Job") -> dict[str, Any]:
     }
 
 
-def _emit_plan(document: dict[str, Any], is_json: bool, is_quiet: bool) -> int:
+def _emit_plan(document: dict[str, Any]) -> output.Result:
     text = kubeflow_text.plan(document)
     document = {"dry_run": True, **document}
-    output.emit(text, document, is_json=is_json, is_quiet=is_quiet)
-    return errors.DONE
+    return output.Result(text, document)
 
 
 def _defaults(package: "Package") -> dict[str, Any]:
     return {name: found.default for name, found in package.parameters.items()}
-
-
-def _agrees(what: str, is_sure: bool) -> bool:
-    """Asks on a terminal.
-
-    Raises:
-      ConfigError: there is none to ask on.
-    """
-    if is_sure:
-        return True
-    if not sys.stdin.isatty():
-        raise errors.ConfigError(f"this would {what}", tip="--yes does it unasked")
-    return click.confirm(f"{what}?", err=True)
 
 
 def _json(entry: Any) -> dict[str, Any]:

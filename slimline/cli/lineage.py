@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.runs import runs
-from slimline import capture, errors, origins
+from slimline import capture, origins
 from slimline.cli import options, output
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ _WIDTH = 10
 @click.argument("target", default=runs.LATEST, shell_complete=options.complete_runs)
 @options.root_option
 @options.output_options
-def command(target: str, root: pathlib.Path, is_json: bool, is_quiet: bool) -> int:
+def command(target: str, root: pathlib.Path) -> output.Result:
     """Say where a model came from: data, contract, Transform, training, gate, push.
 
     TARGET is a run (the newest by default), NAME@VERSION, or the folder of a version.
@@ -37,8 +37,7 @@ def command(target: str, root: pathlib.Path, is_json: bool, is_quiet: bool) -> i
     }
     blocks = [_describe(step, sentence) for step, sentence in rows]
     text = "\n".join([found.target, *blocks])
-    output.emit(text, document, is_json=is_json, is_quiet=is_quiet)
-    return errors.DONE
+    return output.Result(text, document)
 
 
 def _describe(step: "Step", sentence: str) -> str:

@@ -26,6 +26,7 @@ COMMANDS = {
     "runs": "List the runs with their verdicts.",
     "compare": "Compare finished runs.",
     "lineage": "Say where a model came from.",
+    "evaluate": "Measure a model on any labelled images.",
     "predict": "Classify image files with a pushed model.",
     "serve": "Serve the pushed models on this machine.",
     "models": "List pushed versions and say which is live.",
@@ -36,10 +37,67 @@ COMMANDS = {
     "control": "Steer a training while it runs.",
     "plot-rate": "Draw the learning rate of an experiment.",
     "data": "Look at images, check them and write their contract.",
+    "pipeline": "One set of commands for every orchestrator.",
     "kubeflow": "Compile for Kubeflow Pipelines, submit, schedule.",
     "doctor": "Check this machine and installation.",
     "completion": "Print the completion script of a shell.",
 }
+# Word of other tools -> the command here that does it, with what it takes.
+NEAR_WORDS = {
+    "train": "run EXPERIMENT, or slimline run PATH for your own images",
+    "fit": "run EXPERIMENT, or slimline run PATH for your own images",
+    "finetune": "run PATH: `photos` fine-tunes published weights on your own images",
+    "fine-tune": "run PATH: `photos` fine-tunes published weights on your own images",
+    "resume": "run, with the same arguments, resumes an interrupted run",
+    "eval": "evaluate MODEL --data PATH",
+    "test": "evaluate MODEL --data PATH",
+    "validate": "evaluate MODEL --data PATH; slimline data check PATH checks images",
+    "val": "evaluate MODEL --data PATH",
+    "benchmark": "evaluate MODEL --data PATH",
+    "score": "evaluate MODEL --data PATH",
+    "metrics": "runs lists figures; slimline why RUN shows the rules of the gate",
+    "list": "runs, slimline models, slimline experiments or slimline nets",
+    "ls": "runs, slimline models, slimline experiments or slimline nets",
+    "status": "runs; slimline schedule status shows what is running and what is next",
+    "show": "report RUN; slimline experiments NAME shows settings",
+    "export": "run EXPERIMENT: a run that passes its gate exports and pushes its model",
+    "deploy": "models promote, or slimline serve",
+    "publish": "models promote NAME VERSION; a run that passes its gate pushes itself",
+    "push": "run EXPERIMENT: a run that passes its gate pushes its model",
+    "rollback": "models rollback NAME",
+    "promote": "models promote NAME VERSION",
+    "delete": "models prune NAME",
+    "remove": "models prune NAME",
+    "tune": "sweep [NAME]; slimline run --set train.KEY=VALUE changes one setting",
+    "search": "sweep [NAME]",
+    "infer": "predict FILES",
+    "classify": "predict FILES",
+    "explain": "predict FILES --explain",
+    "inspect": "data inspect PATH",
+    "check": "data check PATH",
+    "init": "data init PATH",
+    "augment": "data augment EXPERIMENT",
+    "dataset": "data inspect PATH",
+    "datasets": "data inspect PATH",
+    "config": "run EXPERIMENT --print-config",
+    "settings": "experiments NAME",
+    "model": "models",
+    "history": "models history NAME, or slimline schedule history",
+    "logs": "runs: log.txt in the folder of a run",
+    "diff": "compare RUN RUN",
+    "compile": "pipeline compile --engine kubeflow EXPERIMENT",
+    "create": "pipeline create --engine kubeflow FILE",
+    "submit": "pipeline run --engine kubeflow FILE",
+    "kfp": "pipeline list --engine kubeflow",
+    "vertex": "pipeline compile --engine vertex EXPERIMENT",
+    "airflow": "pipeline create --engine airflow",
+    "cron": "schedule run EXPERIMENT",
+    "stop": "control RUN ends a running training",
+    "version": "--version",
+    "help": "--help",
+}
+# Option of earlier versions -> its name now.
+RENAMED = {"--engine": "--beam-runner", "--engine-option": "--beam-option"}
 # Commands that go on where they were interrupted.
 RESUMABLE = ("run", "sweep", "schedule")
 
@@ -70,13 +128,20 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Names the nearest command to an unknown one."""
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:
-            near = nearest(args[0], COMMANDS)
             raise errors.ConfigError(
                 f"unknown command '{args[0]}'",
                 expected=f"one of {', '.join(COMMANDS)}",
-                tip=f"did you mean 'slimline {near}'?" if near else "",
+                tip=_hint(args[0]),
             )
         return super().resolve_command(ctx, args)
+
+
+def _hint(word: str) -> str:
+    """What to type in place of an unknown command; '' where nothing is near."""
+    if hint := NEAR_WORDS.get(word.lower()):
+        return f"slimline {hint}"
+    near = nearest(word, COMMANDS)
+    return f"did you mean 'slimline {near}'?" if near else ""
 
 
 def _print_version(context: click.Context, parameter: Any, is_wanted: bool) -> None:
@@ -165,6 +230,8 @@ def _terminable() -> Iterator[list[int]]:
 
 def _kept(flags: Sequence[str]) -> str:
     """What an interrupted command keeps."""
+    if flags[:1] == ["pipeline"]:
+        flags = flags[1:]
     if flags and flags[0] in RESUMABLE:
         kept = "components"
     elif flags[:1] == ["predict"] and any(
@@ -179,6 +246,11 @@ def _kept(flags: Sequence[str]) -> str:
 def _as_config_error(error: click.ClickException) -> errors.ConfigError:
     """A mistake of usage in the form of all other errors."""
     message = error.format_message().rstrip(".")
+    if new := RENAMED.get(getattr(error, "option_name", "")):
+        return errors.ConfigError(
+            message[:1].lower() + message[1:],
+            tip=f"{new} says where Beam jobs run; slimline pipeline takes --engine",
+        )
     context = getattr(error, "ctx", None)
     help_of = context.command_path if context else "slimline"
     return errors.ConfigError(

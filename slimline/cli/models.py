@@ -2,7 +2,6 @@
 
 import dataclasses
 import pathlib
-import sys
 from typing import Any
 
 import click
@@ -52,9 +51,7 @@ def command() -> None:
 )
 @options.root_option
 @options.output_options
-def list_command(
-    name: str | None, root: pathlib.Path, is_json: bool, is_quiet: bool
-) -> int:
+def list_command(name: str | None, root: pathlib.Path) -> output.Result:
     """List the versions of all models, or of MODEL, the newest last."""
     found = [version for model in _models(root, name) for version in model.list()]
     top_1 = _top_1(root)
@@ -67,8 +64,7 @@ def list_command(
     text = models_text.table(found, top_1)
     if not found:
         text = f"no models in {output.short_place(str(root))}: slimline run trains and pushes one"
-    output.emit(text, document, is_json=is_json, is_quiet=is_quiet)
-    return errors.DONE
+    return output.Result(text, document)
 
 
 @command.command("promote", short_help="Make a version the one that is live.")
@@ -84,9 +80,7 @@ def promote_command(
     reason: str,
     is_dry: bool,
     root: pathlib.Path,
-    is_json: bool,
-    is_quiet: bool,
-) -> int:
+) -> output.Result:
     """Make VERSION of MODEL the one that is live: the canary, without one the newest.
 
     The version before stays loaded beside it, so that `rollback` is instant.
@@ -94,7 +88,7 @@ def promote_command(
     model = models.find(root, name)
     by = _BY.format("promote")
     made = model.promote(version, reason=reason, by=by, is_dry=is_dry)
-    return _emit_change(made, root, is_dry, is_json, is_quiet)
+    return _emit_change(made, root, is_dry)
 
 
 @command.command("canary", short_help="Serve a version beside the one that is live.")
@@ -112,9 +106,7 @@ def canary_command(
     reason: str,
     is_dry: bool,
     root: pathlib.Path,
-    is_json: bool,
-    is_quiet: bool,
-) -> int:
+) -> output.Result:
     """Serve VERSION of MODEL, the newest by default, as `canary` beside the live one."""
     made = models.find(root, name).canary(
         version,
@@ -123,7 +115,7 @@ def canary_command(
         by=_BY.format("canary"),
         is_dry=is_dry,
     )
-    return _emit_change(made, root, is_dry, is_json, is_quiet)
+    return _emit_change(made, root, is_dry)
 
 
 @command.command("rollback", short_help="Go back to the version that was live before.")
@@ -144,9 +136,7 @@ def rollback_command(
     reason: str,
     is_dry: bool,
     root: pathlib.Path,
-    is_json: bool,
-    is_quiet: bool,
-) -> int:
+) -> output.Result:
     """Go back to the version of MODEL that was live before the present one.
 
     Twice leads two versions back. The version that is left is served no more; it is kept,
@@ -155,7 +145,7 @@ def rollback_command(
     model = models.find(root, name)
     by = _BY.format("rollback")
     made = model.rollback(to, reason=reason, by=by, is_dry=is_dry)
-    return _emit_change(made, root, is_dry, is_json, is_quiet)
+    return _emit_change(made, root, is_dry)
 
 
 @command.command("prune", short_help="Delete old versions that nothing needs.")
@@ -167,9 +157,7 @@ def rollback_command(
     metavar="N",
     help="Keep the N newest versions.",
 )
-@click.option(
-    "--yes", "is_sure", is_flag=True, help="Do not ask; needed without a terminal."
-)
+@options.yes_option
 @_reason
 @_dry
 @options.root_option
@@ -181,9 +169,7 @@ def prune_command(
     reason: str,
     is_dry: bool,
     root: pathlib.Path,
-    is_json: bool,
-    is_quiet: bool,
-) -> int:
+) -> output.Result:
     """Delete the versions of MODEL but the N newest and those that are needed.
 
     Needed are what is served, with or without a label, and what `rollback` would go to.
@@ -191,14 +177,11 @@ def prune_command(
     model = models.find(root, name)
     found = model.prune(keep, is_dry=True)
     if found.versions and not is_dry:
-        if not (is_sure or _agrees(found)):
-            click.echo("nothing was deleted", err=True)
-            return errors.INTERRUPTED
+        output.check_agreed(f"delete {models_text.to_prune(found)}", is_sure=is_sure)
         found = model.prune(keep, reason=reason, by=_BY.format("prune"))
     document = {"dry_run": is_dry, "pruned": dataclasses.asdict(found)}
     text = models_text.pruned(found, is_dry=is_dry)
-    output.emit(text, document, is_json=is_json, is_quiet=is_quiet)
-    return errors.DONE
+    return output.Result(text, document)
 
 
 @command.command(
@@ -212,9 +195,7 @@ def prune_command(
 )
 @options.root_option
 @options.output_options
-def verify_command(
-    target: str | None, root: pathlib.Path, is_json: bool, is_quiet: bool
-) -> int:
+def verify_command(target: str | None, root: pathlib.Path) -> output.Result:
     """Check the files of all versions, of MODEL, or of one version, against its manifest.
 
     Ends with 1 where a file is damaged, missing or too many, or nobody can tell.
@@ -234,27 +215,23 @@ def verify_command(
             for (model, checked), problems in found.items()
         ],
     }
-    text = models_text.verified(found, is_quiet=is_quiet)
+    text = models_text.verified(found, is_quiet=output.is_quiet())
     if not found:
         text = f"no models in {output.short_place(str(root))}: slimline run trains and pushes one"
-    is_silent = is_quiet and is_sound
-    output.emit(text, document, is_json=is_json, is_quiet=is_silent)
-    return errors.DONE if is_sound else errors.RUN_FAILED
+    code = errors.DONE if is_sound else errors.RUN_FAILED
+    return output.Result(text, document, exit_code=code)
 
 
 @command.command("history", short_help="Say who changed what, when and why.")
 @_model
 @options.root_option
 @options.output_options
-def history_command(
-    name: str, root: pathlib.Path, is_json: bool, is_quiet: bool
-) -> int:
+def history_command(name: str, root: pathlib.Path) -> output.Result:
     """Say who pushed, promoted, rolled back and deleted versions of MODEL, and why."""
     rows = models.find(root, name).history()
     text = models_text.history(rows) if rows else f"no history of '{name}' yet"
     document = {"model": name, "rows": [row.as_json() for row in rows]}
-    output.emit(text, document, is_json=is_json, is_quiet=is_quiet)
-    return errors.DONE
+    return output.Result(text, document)
 
 
 def _models(root: pathlib.Path, name: str | None) -> list[models.PushedModel]:
@@ -285,22 +262,7 @@ def _emit_change(
     made: models.Change,
     root: pathlib.Path,
     is_dry: bool,
-    is_json: bool,
-    is_quiet: bool,
-) -> int:
+) -> output.Result:
     document: dict[str, Any] = {"dry_run": is_dry, "change": dataclasses.asdict(made)}
     text = models_text.change(made, root, is_dry=is_dry)
-    output.emit(text, document, is_json=is_json, is_quiet=is_quiet)
-    return errors.DONE
-
-
-def _agrees(found: models.Pruned) -> bool:
-    """Asks on a terminal.
-
-    Raises:
-      ConfigError: there is none to ask on.
-    """
-    what = models_text.to_prune(found)
-    if not sys.stdin.isatty():
-        raise errors.ConfigError(f"this deletes {what}", tip="--yes does it unasked")
-    return click.confirm(f"delete {what}?", err=True)
+    return output.Result(text, document)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import click
 
-from slimline import errors, tables
+from slimline import tables
 from slimline.cli import options, output
 from trainer.nets import geometry, registry
 from trainer.nets.blocks import NetSpec
@@ -51,9 +51,7 @@ def command(
     image_size_px: int | None,
     channels: str | None,
     num_classes: int | None,
-    is_json: bool,
-    is_quiet: bool,
-) -> int:
+) -> output.Result:
     """List the nets, or show the layers of the one called NAME.
 
     Input, classes, parameters and multiply-adds (of one image) are those of the reference.
@@ -80,8 +78,7 @@ def command(
         rows = [_NETS_HEADER, *map(_net_row, registry.NETS.values())]
         text = output.columns(rows, _NUMBERS)
         shown = tables.of_nets()
-    output.emit(text, {"nets": shown}, is_json=is_json, is_quiet=is_quiet)
-    return errors.DONE
+    return output.Result(text, {"nets": shown})
 
 
 def _describe(spec: NetSpec, layers: Sequence[Row]) -> str:

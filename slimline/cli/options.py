@@ -1,11 +1,13 @@
 """Options that several commands share, and the completion of their values."""
 
+import functools
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from slimline.cli import output
 from storage import mirror
 
 if TYPE_CHECKING:
@@ -17,7 +19,20 @@ Command = Callable[..., Any]
 
 
 def output_options(command: Command) -> Command:
-    """--json, -q and --debug; the last is read by `main`, which shows the errors."""
+    """--json, -q and --debug, and the printing of the `output.Result` that comes back.
+
+    --debug is read by `main`, which shows the errors.
+    """
+
+    @functools.wraps(command)
+    def printing(*args: Any, **values: Any) -> int:
+        made = command(*args, **values)
+        if isinstance(made, output.Result):
+            return output.show(made)
+        code: int = made
+        return code
+
+    decorated: Command = printing
     for option in (
         click.option(
             "--debug",
@@ -28,19 +43,30 @@ def output_options(command: Command) -> Command:
         click.option(
             "-q",
             "--quiet",
-            "is_quiet",
             is_flag=True,
+            expose_value=False,
+            callback=_keep(output.QUIET),
             help="Print nothing on success, but for --json.",
         ),
         click.option(
             "--json",
-            "is_json",
             is_flag=True,
+            expose_value=False,
+            callback=_keep(output.JSON),
             help="Print the result as one JSON object on standard output.",
         ),
     ):
-        command = option(command)
-    return command
+        decorated = option(decorated)
+    return decorated
+
+
+def _keep(name: str) -> Callable[[click.Context, click.Parameter, bool], None]:
+    """Keeps a flag where `output` finds it."""
+
+    def keep(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+        context.meta[name] = value
+
+    return keep
 
 
 class RootFolder(click.Path):
@@ -69,6 +95,13 @@ class RootFolder(click.Path):
 
         # A completion must not wait for a store.
         return remote_roots.local(value, pulls=not (ctx and ctx.resilient_parsing))
+
+
+def yes_option(command: Command) -> Command:
+    """--yes, for `output.check_agreed`."""
+    return click.option(
+        "--yes", "is_sure", is_flag=True, help="Do not ask; needed without a terminal."
+    )(command)
 
 
 def root_option(command: Command) -> Command:
@@ -181,12 +214,12 @@ def settings_options(command: Command) -> Command:
 
 
 def engine_options(command: Command) -> Command:
-    """--engine and --engine-option: where the Beam jobs run."""
+    """--beam-runner and --beam-option: where the Beam jobs run."""
     from pipeline.beam import engines
 
     for option in (
         click.option(
-            "--engine-option",
+            "--beam-option",
             "engine_options",
             multiple=True,
             metavar="KEY=VALUE",
@@ -195,7 +228,8 @@ def engine_options(command: Command) -> Command:
             " be repeated. It is the setting engine.KEY.",
         ),
         click.option(
-            "--engine",
+            "--beam-runner",
+            "engine",
             type=click.Choice(list(engines.ENGINES)),
             help="Where the Beam jobs run; local by default. It is the setting"
             " engine.name.",

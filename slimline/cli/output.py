@@ -1,6 +1,7 @@
 """What a command prints: results to standard output, errors to standard error."""
 
 import contextlib
+import dataclasses
 import json
 import os
 import pathlib
@@ -14,19 +15,76 @@ from slimline import errors
 from storage import mirror, remote
 
 SCHEMA_VERSION = 1
+# Where the options of a command are kept in click's context.
+JSON = "slimline.json"
+QUIET = "slimline.quiet"
+_NOT_FAILED = (errors.DONE, errors.TEMPORARILY_FAILED)
 _FALSE = ("", "0", "false", "no")
 _ESCAPED = str.maketrans({"\n": r"\n", "\t": r"\t"})
 
 
-def emit(
-    text: str, document: Mapping[str, Any], *, is_json: bool, is_quiet: bool
-) -> None:
-    """Prints a result: `document` as JSON, `text`, or nothing."""
-    if is_json:
-        versioned = {"schema_version": SCHEMA_VERSION, **document}
-        click.echo(json.dumps(versioned))
-    elif not is_quiet:
-        click.echo(printable(text))
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What a command has to say at its end.
+
+    Attributes:
+      text: for people.
+      document: the same for programs; the version of the schema is added.
+      error: that the result ends in; in JSON both are one object.
+      exit_code: of a result without an error.
+    """
+
+    text: str
+    document: Mapping[str, Any]
+    error: errors.SlimlineError | None = None
+    exit_code: int = errors.DONE
+
+
+def is_json() -> bool:
+    """Whether the command that runs was given --json."""
+    return _is_set(JSON)
+
+
+def is_quiet() -> bool:
+    """Whether the command that runs was given -q."""
+    return _is_set(QUIET)
+
+
+def _is_set(flag: str) -> bool:
+    context = click.get_current_context(silent=True)
+    return bool(context and context.meta.get(flag))
+
+
+def note(text: str) -> None:
+    """Prints a line for people who watch to standard error; none with --json or -q."""
+    if not (is_json() or is_quiet()):
+        click.echo(text, err=True)
+
+
+def show(result: Result) -> int:
+    """Prints a result to standard output: as JSON, as text, or with -q nothing.
+
+    A failure is told with -q, too.
+
+    Returns:
+      The exit code.
+
+    Raises:
+      SlimlineError: the result's error, where the caller of the command is to show it.
+    """
+    error, document = result.error, result.document
+    if is_json():
+        if error:
+            document = {**document, "error": error_document(error)}
+        click.echo(json.dumps({"schema_version": SCHEMA_VERSION, **document}))
+    elif not is_quiet() or result.exit_code not in _NOT_FAILED:
+        click.echo(printable(result.text))
+    if error is None:
+        return result.exit_code
+    if not is_json():
+        raise error
+    show_error(error)
+    return errors.exit_code(error)
 
 
 @contextlib.contextmanager
@@ -40,31 +98,24 @@ def writing(path: pathlib.Path) -> Iterator[None]:
         ) from error
 
 
-def emit_outcome(
-    text: str,
-    document: Mapping[str, Any],
-    error: errors.SlimlineError | None,
-    *,
-    is_json: bool,
-    is_quiet: bool,
-) -> int:
-    """Prints a result that may end in an error; in JSON both are one object.
+def check_agreed(deed: str, *, is_sure: bool) -> None:
+    """Asks on a terminal whether to do what cannot be undone; a no ends the command.
 
-    Returns:
-      The exit code.
+    Args:
+      deed: what is to be done, its verb first and that on an e, as 'delete version 5'.
+      is_sure: --yes; nothing is asked.
 
     Raises:
-      SlimlineError: `error`, where the caller of the command is to show it.
+      ConfigError: there is no terminal to ask on.
+      click.exceptions.Exit: the answer is no.
     """
-    if error and is_json:
-        document = {**document, "error": error_document(error)}
-    emit(text, document, is_json=is_json, is_quiet=is_quiet)
-    if error is None:
-        return errors.DONE
-    if not is_json:
-        raise error
-    show_error(error)
-    return errors.exit_code(error)
+    if is_sure:
+        return
+    if not sys.stdin.isatty():
+        raise errors.ConfigError(f"this would {deed}", tip="--yes does it unasked")
+    if not click.confirm(f"{deed}?", err=True):
+        click.echo(f"nothing was {deed.split()[0]}d", err=True)
+        raise click.exceptions.Exit(errors.INTERRUPTED)
 
 
 def error_document(error: BaseException) -> dict[str, Any]:

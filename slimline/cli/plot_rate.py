@@ -45,9 +45,7 @@ def command(
     images: int | None,
     path: pathlib.Path,
     root: pathlib.Path,
-    is_json: bool,
-    is_quiet: bool,
-) -> int:
+) -> output.Result:
     """Draw the learning rate of EXPERIMENT over its training into a PNG."""
     config = settings.resolve(experiment, assignments=assignments).config
     count = images or _images_of_newest_run(root, experiment) or USUAL_IMAGES
@@ -80,8 +78,7 @@ def command(
         f" {rates[-1]:.4g} at last, over {length.total_steps:,} steps"
         f" ({count:,} images)\n{path}"
     )
-    output.emit(text, document, is_json=is_json, is_quiet=is_quiet)
-    return errors.DONE
+    return output.Result(text, document)
 
 
 def _images_of_newest_run(root: pathlib.Path, experiment: str) -> int | None:

@@ -118,9 +118,7 @@ def command(
     is_forced: bool,
     logs: pathlib.Path | None,
     is_plain: bool,
-    is_json: bool,
-    is_quiet: bool,
-) -> int:
+) -> output.Result:
     """Classify image FILES: JPEG, PNG, BMP, GIF or WebP.
 
     With --output any number of them, folders too, into a table. With --explain a few of
@@ -145,8 +143,6 @@ def command(
             output_path,
             top=top,
             replaces=is_forced,
-            is_json=is_json,
-            is_quiet=is_quiet,
         )
     if output_path is None and (is_forced or is_plain):
         raise click.UsageError("--force and --plain belong to --output")
@@ -156,7 +152,7 @@ def command(
         if model is not None:
             raise click.UsageError("--model and --run both name a model; give one")
         model, truth, is_served = _of_run(root, run_name)
-        if not is_served and not is_quiet:
+        if not is_served and not output.is_quiet():
             click.echo(f"run '{run_name}' pushed no model: not served", err=True)
         files = files or tuple(truth)
     if not files:
@@ -171,8 +167,6 @@ def command(
             engine=settings.engine(engine, engine_options),
             replaces=is_forced,
             is_plain=is_plain,
-            is_json=is_json,
-            is_quiet=is_quiet,
         )
     given, (files, refused) = files, _readable(files, is_decoded=server is None)
     if not files:
@@ -238,13 +232,7 @@ def command(
     text = output.columns(rows)
     if is_explained:
         text += f"\n{output.short_path(str(picture))}"
-    return output.emit_outcome(
-        text,
-        document,
-        _failure(refused, len(given)),
-        is_json=is_json,
-        is_quiet=is_quiet,
-    )
+    return output.Result(text, document, _failure(refused, len(given)))
 
 
 def _readable(

@@ -6,7 +6,7 @@ import click
 
 from common import run_files
 from pipeline.runs import runs
-from slimline import capture, errors
+from slimline import capture
 from slimline.cli import options, output
 
 
@@ -25,9 +25,7 @@ def command(
     run_name: str,
     path: pathlib.Path | None,
     root: pathlib.Path,
-    is_json: bool,
-    is_quiet: bool,
-) -> int:
+) -> output.Result:
     """Make the page about RUN, one HTML file, the newest run by default.
 
     RUN is a name, its two words, a prefix, latest:passed, or RUN/MEMBER of a sweep. Every
@@ -45,5 +43,4 @@ def command(
             building.build(folder, path)
     document = {"run": folder.name, "report": str(path)}
     text = output.short_path(str(path))
-    output.emit(text, document, is_json=is_json, is_quiet=is_quiet)
-    return errors.DONE
+    return output.Result(text, document)

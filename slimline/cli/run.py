@@ -11,7 +11,7 @@ import click
 from pipeline import choosing, inputs, settings
 from pipeline.beam import engines
 from pipeline.runs import parts, pushed, runs
-from slimline import capture, errors, session
+from slimline import capture, session
 from slimline.cli import closing, options, output, watching
 from storage import remote
 
@@ -98,9 +98,7 @@ def command(
     prints_config: bool,
     is_verbose: bool,
     is_plain: bool,
-    is_json: bool,
-    is_quiet: bool,
-) -> int:
+) -> output.Result:
     """Train, evaluate, gate and push one EXPERIMENT.
 
     EXPERIMENT is one of `slimline experiments`. The default needs no data of yours; for
@@ -113,8 +111,8 @@ def command(
             raise click.UsageError("--force-push takes the reason, in words")
         assignments = (*assignments, f"serving.force_push={force_reason}")
     start = time.monotonic()
-    if data and remote.is_uri(data) and not (is_quiet or is_json):
-        click.echo(f"fetching what is new of {data} ...", err=True)
+    if data and remote.is_uri(data):
+        output.note(f"fetching what is new of {data} ...")
     with capture.discard():  # libraries speak while they load
         choice = choosing.choose(experiment, data)
     span = runs.span_of_group(root, group, choice.experiment) if group else None
@@ -133,25 +131,22 @@ def command(
         resolved = settings.accepting_classes(resolved)
     part = parts.Part(first or "", last or "")
     if prints_config:
-        _print_config(resolved, is_json, is_quiet)
-        return errors.DONE
+        return _settings(resolved)
     with capture.discard():
         inputs.look(resolved.config, root)
-    if choice.reason and not is_quiet:
+    if choice.reason and not output.is_quiet():
         click.echo(choice.reason, err=True)
     engines.check(resolved.config.engine)
     parts.check(part)
     if part.reaches("push"):
         pushed.check(resolved.config, root)
     if is_dry:
-        _print_plan(resolved, part, root, is_json, is_quiet)
-        return errors.DONE
+        return _plan(resolved, part, root)
     folder = runs.create(root, resolved.values(), resolved.origins, group=group)
     with watching.shown(
         folder,
         resolved,
         is_plain=is_plain or is_verbose,
-        is_quiet=is_quiet,
         is_verbose=is_verbose,
     ) as listen:
         run = functools.partial(session.execute_part, part) if part else session.execute
@@ -164,40 +159,32 @@ def command(
             use_cache=not is_uncached,
         )
     if isinstance(outcome, parts.Outcome):
-        return _close_part(outcome, is_json, is_quiet)
+        return _close_part(outcome)
     # What a person has waited: loading and the report, too.
     lived = max(outcome.total_seconds, time.monotonic() - start)
     outcome = dataclasses.replace(outcome, total_seconds=lived)
-    return _close(outcome, root, is_json, is_quiet)
+    return _close(outcome, root)
 
 
 def _close(
     summary: "Summary",
     root: pathlib.Path,
-    is_json: bool,
-    is_quiet: bool,
-) -> int:
+) -> output.Result:
     refusal = None if summary.passed else closing.refusal(summary)
-    return output.emit_outcome(
+    return output.Result(
         closing.describe(summary, root),
         {"summary": dataclasses.asdict(summary)},
         refusal,
-        is_json=is_json,
-        is_quiet=is_quiet,
     )
 
 
-def _close_part(outcome: parts.Outcome, is_json: bool, is_quiet: bool) -> int:
-    output.emit(
-        closing.describe_part(outcome),
-        {"part": dataclasses.asdict(outcome)},
-        is_json=is_json,
-        is_quiet=is_quiet,
+def _close_part(outcome: parts.Outcome) -> output.Result:
+    return output.Result(
+        closing.describe_part(outcome), {"part": dataclasses.asdict(outcome)}
     )
-    return errors.DONE
 
 
-def _print_config(resolved: settings.Resolved, is_json: bool, is_quiet: bool) -> None:
+def _settings(resolved: settings.Resolved) -> output.Result:
     values = resolved.values()
     rows = [("setting", "value", "from")]
     rows += [
@@ -211,16 +198,14 @@ def _print_config(resolved: settings.Resolved, is_json: bool, is_quiet: bool) ->
             for key, value in values.items()
         },
     }
-    output.emit(output.columns(rows), document, is_json=is_json, is_quiet=is_quiet)
+    return output.Result(output.columns(rows), document)
 
 
-def _print_plan(
+def _plan(
     resolved: settings.Resolved,
     part: parts.Part,
     root: pathlib.Path,
-    is_json: bool,
-    is_quiet: bool,
-) -> None:
+) -> output.Result:
     config = resolved.config
     identity = inputs.identity(config, inputs.expected_path(config, root))
     rows = [
@@ -246,4 +231,4 @@ def _print_plan(
         "changes": resolved.changes(),
     }
     text = output.columns(rows) + "\n\nnothing was run or written"
-    output.emit(text, document, is_json=is_json, is_quiet=is_quiet)
+    return output.Result(text, document)

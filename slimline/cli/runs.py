@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from slimline import errors, tables
+from slimline import tables
 from slimline.cli import options, output
 
 # Of a row -> heading of its column.
@@ -24,7 +24,7 @@ _NUMBERS = ("test top-1", "eval top-1", "time")
 @click.command(short_help="List the runs with their verdicts.")
 @options.root_option
 @options.output_options
-def command(root: pathlib.Path, is_json: bool, is_quiet: bool) -> int:
+def command(root: pathlib.Path) -> output.Result:
     """List the runs under --root, the newest last, with verdicts and figures."""
     rows = tables.of_runs(root)
     if not rows:
@@ -32,8 +32,7 @@ def command(root: pathlib.Path, is_json: bool, is_quiet: bool) -> int:
     else:
         cells = [[_cell(name, row.get(name)) for name in _HEADINGS] for row in rows]
         text = output.columns([list(_HEADINGS.values()), *cells], numbers=_NUMBERS)
-    output.emit(text, {"runs": rows}, is_json=is_json, is_quiet=is_quiet)
-    return errors.DONE
+    return output.Result(text, {"runs": rows})
 
 
 def _cell(name: str, value: Any) -> str:

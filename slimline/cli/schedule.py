@@ -7,7 +7,7 @@ import shlex
 import sys
 import types
 from collections.abc import Callable, Collection
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -127,9 +127,7 @@ def command() -> None:
     help="Minutes between two looks for a new span.",
 )
 @_options
-def run_command(
-    every_minutes: float, is_json: bool, is_quiet: bool, **values: Any
-) -> int:
+def run_command(every_minutes: float, **values: Any) -> NoReturn:
     """Stay, and train EXPERIMENT whenever it is time or a new span has come.
 
     Each run is a process of its own, as `slimline run` starts one. Stopped or killed, the
@@ -152,7 +150,7 @@ def run_command(
             lines, document = schedule_text.look(look)
             lines = [f"{now} {line}" for line in [*lines, f"next look {following}"]]
             document |= {"time": now, "next": following}
-            output.emit("\n".join(lines), document, is_json=is_json, is_quiet=is_quiet)
+            output.show(output.Result("\n".join(lines), document))
             while (left := (moment - clock.now()).total_seconds()) > 0:
                 clock.sleep(min(left, _NAP_SECONDS))
 
@@ -168,7 +166,7 @@ def run_command(
     "--dry-run", "is_dry", is_flag=True, help="Show what is due; write nothing."
 )
 @_options
-def tick_command(is_dry: bool, is_json: bool, is_quiet: bool, **values: Any) -> int:
+def tick_command(is_dry: bool, **values: Any) -> output.Result:
     """Look once whether EXPERIMENT is due, and train it then.
 
     For a systemd timer, a line of cron, or a CronJob of Kubernetes. Exit code 75: another
@@ -178,20 +176,20 @@ def tick_command(is_dry: bool, is_json: bool, is_quiet: bool, **values: Any) -> 
     make = _maker(given)
     if is_dry:
         text, document = _dry_run(given, make)
-        output.emit(text, document, is_json=is_json, is_quiet=is_quiet)
-        return errors.DONE
+        return output.Result(text, document)
     with contextlib.closing(Ledger(given.root / FILE)) as ledger:
         look = make(ledger=ledger).tick()
     if look.fault is not None and not look.rows:
         raise look.fault
     lines, document = schedule_text.look(look)
     text = "\n".join(lines) or "nothing is due"
-    output.emit(text, document, is_json=is_json, is_quiet=is_quiet)
+    code = errors.TEMPORARILY_FAILED if look.is_soon else errors.DONE
     for row in reversed(look.rows):
         if row.state in (rows.FAILED, rows.REFUSED):
             # A run that a signal ended has none of its own.
-            return max(row.exit_code or 0, 0) or errors.RUN_FAILED
-    return errors.TEMPORARILY_FAILED if look.is_soon else errors.DONE
+            code = max(row.exit_code or 0, 0) or errors.RUN_FAILED
+            break
+    return output.Result(text, document, exit_code=code)
 
 
 @command.command("history", short_help="List the slots with their results.")
@@ -207,29 +205,25 @@ def history_command(
     limit: int,
     lists_all: bool,
     root: pathlib.Path,
-    is_json: bool,
-    is_quiet: bool,
-) -> int:
+) -> output.Result:
     """List the slots under --root, the newest last: time, data and result."""
     with contextlib.closing(Ledger(root / FILE, is_read_only=True)) as ledger:
         found = ledger.history(experiment, -1 if lists_all else limit)
     told = schedule_text.notices(found)
     document = {"slots": list(map(schedule_text.as_document, found)), "notices": told}
     text = schedule_text.history(found, told)
-    output.emit(text, document, is_json=is_json, is_quiet=is_quiet)
-    return errors.DONE
+    return output.Result(text, document)
 
 
 @command.command("status", short_help="Say what is running and what is next.")
 @options.root_option
 @options.output_options
-def status_command(root: pathlib.Path, is_json: bool, is_quiet: bool) -> int:
+def status_command(root: pathlib.Path) -> output.Result:
     """Say of each schedule under --root what is running, what was last and what is next."""
     with contextlib.closing(Ledger(root / FILE, is_read_only=True)) as ledger:
         states = schedule_text.states(ledger, Clock().now())
     text = schedule_text.status(states)
-    output.emit(text, {"schedules": states}, is_json=is_json, is_quiet=is_quiet)
-    return errors.DONE
+    return output.Result(text, {"schedules": states})
 
 
 def _maker(given: Given) -> Callable[..., controller.Controller]:

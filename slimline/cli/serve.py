@@ -146,8 +146,6 @@ def command(
     sample_folder: pathlib.Path | None,
     sample_max: int,
     is_verbose: bool,
-    is_json: bool,
-    is_quiet: bool,
 ) -> int:
     """Serve all models under --root to programs and browsers on this machine.
 
@@ -169,7 +167,10 @@ def command(
         else:
             terminal = stack.enter_context(capture.discard())
         teller = _Teller(
-            terminal, is_json=is_json, is_quiet=is_quiet, is_verbose=is_verbose
+            terminal,
+            is_json=output.is_json(),
+            is_quiet=output.is_quiet(),
+            is_verbose=is_verbose,
         )
         teller.hint(f"loading models from {root / versions.SERVING_FOLDER} ...")
         # TensorFlow loads here.

@@ -45,9 +45,7 @@ def command(
     is_dry: bool,
     is_verbose: bool,
     is_plain: bool,
-    is_json: bool,
-    is_quiet: bool,
-) -> int:
+) -> output.Result:
     """Train the members of the sweep NAME one after another; without NAME list the sweeps.
 
     Images are read and checked once. Table and curves are written after each member, and
@@ -55,8 +53,7 @@ def command(
     Nothing is pushed.
     """
     if name is None:
-        _list(is_json, is_quiet)
-        return errors.DONE
+        return _list()
     sweeps.find(name)
     resolved = settings.resolve(
         sweeps.experiment_of(name),
@@ -73,14 +70,12 @@ def command(
         inputs.check(config)
     engines.check(resolved.config.engine)
     if is_dry:
-        _print_plan(name, members, resolved, is_json, is_quiet)
-        return errors.DONE
+        return _plan(name, members, resolved)
     folder = runs.create(root, resolved.values(), resolved.origins)
     with watching.shown(
         folder,
         resolved,
         is_plain=is_plain or is_verbose,
-        is_quiet=is_quiet,
         is_verbose=is_verbose,
     ) as listen:
         rows = session.execute_sweep(
@@ -92,10 +87,10 @@ def command(
             logs_everything=True,
             use_cache=not is_uncached,
         )
-    return _close(folder, rows, is_json, is_quiet)
+    return _close(folder, rows)
 
 
-def _list(is_json: bool, is_quiet: bool) -> None:
+def _list() -> output.Result:
     document = {
         "sweeps": [
             {
@@ -107,16 +102,14 @@ def _list(is_json: bool, is_quiet: bool) -> None:
     }
     rows = [("sweep", "members")]
     rows += [(name, ", ".join(members)) for name, members in sweeps.SWEEPS.items()]
-    output.emit(output.columns(rows), document, is_json=is_json, is_quiet=is_quiet)
+    return output.Result(output.columns(rows), document)
 
 
-def _print_plan(
+def _plan(
     name: str,
     members: Any,
     resolved: settings.Resolved,
-    is_json: bool,
-    is_quiet: bool,
-) -> None:
+) -> output.Result:
     rows = [("member", "net", "batch norm")]
     rows += [
         (member, config.model.net, settings.show(config.model.batch_norm))
@@ -130,12 +123,10 @@ def _print_plan(
         "members": {member: config.model.net for member, config in members.items()},
         "changes": resolved.changes(),
     }
-    output.emit(text, document, is_json=is_json, is_quiet=is_quiet)
+    return output.Result(text, document)
 
 
-def _close(
-    folder: pathlib.Path, rows: "list[Row]", is_json: bool, is_quiet: bool
-) -> int:
+def _close(folder: pathlib.Path, rows: "list[Row]") -> output.Result:
     headings = comparison.headings()
     table = output.columns(
         [headings, *map(comparison.cells, rows)], numbers=headings[2:-1]
@@ -162,13 +153,7 @@ def _close(
         "steps_to_loss": dataclasses.asdict(reached) if reached else None,
         **there,
     }
-    return output.emit_outcome(
-        "\n".join(lines),
-        document,
-        _failure(folder, rows),
-        is_json=is_json,
-        is_quiet=is_quiet,
-    )
+    return output.Result("\n".join(lines), document, _failure(folder, rows))
 
 
 def _failure(folder: pathlib.Path, rows: "list[Row]") -> errors.TrainError | None:

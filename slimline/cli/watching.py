@@ -17,7 +17,6 @@ def shown(
     resolved: Resolved,
     *,
     is_plain: bool,
-    is_quiet: bool,
     is_verbose: bool,
 ) -> Iterator[session.Listener]:
     """Shows what runs inside, and sends what libraries print to the log of the run.
@@ -26,7 +25,6 @@ def shown(
       folder: of the run.
       resolved: its configuration.
       is_plain: a time-stamped line an event.
-      is_quiet: nothing at all.
       is_verbose: the log goes to standard error as well.
 
     Yields:
@@ -40,9 +38,7 @@ def shown(
     try:
         with (
             capture.capture(log, is_echoed=is_verbose) as terminal,
-            display.open_display(
-                terminal.stderr, is_plain=is_plain, is_quiet=is_quiet
-            ) as screen,
+            display.open_display(terminal.stderr, is_plain=is_plain) as screen,
         ):
             screen.head(
                 display.Heading(

@@ -2,7 +2,6 @@
 
 import dataclasses
 import pathlib
-import sys
 
 import click
 
@@ -63,9 +62,7 @@ def import_command(
     licence: str,
     labels_file: pathlib.Path | None,
     origin: str,
-    is_json: bool,
-    is_quiet: bool,
-) -> int:
+) -> output.Result:
     """Import the weights in SOURCE into the store.
 
     SOURCE is a PyTorch state dict (.pth), a .safetensors file, Keras weights (.h5,
@@ -80,13 +77,12 @@ def import_command(
         )
     document = {"imported": dataclasses.asdict(manifest)}
     text = f"imported {manifest.source}\n\n{_facts(manifest)}"
-    output.emit(text, document, is_json=is_json, is_quiet=is_quiet)
-    return errors.DONE
+    return output.Result(text, document)
 
 
 @command.command("list", short_help="List all weights.")
 @options.output_options
-def list_command(is_json: bool, is_quiet: bool) -> int:
+def list_command() -> output.Result:
     """List the weights in the store and those that are built in."""
     found = store.all_manifests()
     rows = [
@@ -105,37 +101,30 @@ def list_command(is_json: bool, is_quiet: bool) -> int:
     if not found:
         text = f"no weights in {store.folder()}: slimline weights import adds some"
     document = {"weights": [dataclasses.asdict(manifest) for manifest in found]}
-    output.emit(text, document, is_json=is_json, is_quiet=is_quiet)
-    return errors.DONE
+    return output.Result(text, document)
 
 
 @command.command("show", short_help="Show where weights come from.")
 @_name
 @options.output_options
-def show_command(name: str, is_json: bool, is_quiet: bool) -> int:
+def show_command(name: str) -> output.Result:
     """Show source, licence and expected images of the weights called NAME."""
     manifest = store.find(name)
     document = {"weights": dataclasses.asdict(manifest)}
-    output.emit(_facts(manifest), document, is_json=is_json, is_quiet=is_quiet)
-    return errors.DONE
+    return output.Result(_facts(manifest), document)
 
 
 @command.command("remove", short_help="Delete weights from the store.")
 @_name
-@click.option(
-    "--yes", "is_sure", is_flag=True, help="Do not ask; needed without a terminal."
-)
+@options.yes_option
 @options.output_options
-def remove_command(name: str, is_sure: bool, is_json: bool, is_quiet: bool) -> int:
+def remove_command(name: str, is_sure: bool) -> output.Result:
     """Delete the weights called NAME from the store. Their source is not touched."""
     store.check_removable(name)
-    if not (is_sure or _agrees(name)):
-        click.echo("nothing was deleted", err=True)
-        return errors.INTERRUPTED
+    output.check_agreed(f"delete the weights '{name}'", is_sure=is_sure)
     store.remove(name)
     text = f"deleted the weights '{name}'"
-    output.emit(text, {"removed": name}, is_json=is_json, is_quiet=is_quiet)
-    return errors.DONE
+    return output.Result(text, {"removed": name})
 
 
 def _read_labels(path: pathlib.Path) -> list[str]:
@@ -204,16 +193,3 @@ def _imported(manifest: Manifest) -> str:
     if manifest.is_built_in:
         return "built in"
     return manifest.imported_at[:16].replace("T", " ")
-
-
-def _agrees(name: str) -> bool:
-    """Asks on a terminal.
-
-    Raises:
-      ConfigError: there is none to ask on.
-    """
-    if not sys.stdin.isatty():
-        raise errors.ConfigError(
-            f"this deletes the weights '{name}'", tip="--yes does it unasked"
-        )
-    return click.confirm(f"delete the weights '{name}'?", err=True)

@@ -5,7 +5,7 @@ import sys
 
 import click
 
-from slimline import errors, verdicts
+from slimline import verdicts
 from slimline.cli import options, output
 
 
@@ -13,7 +13,7 @@ from slimline.cli import options, output
 @options.run_argument
 @options.root_option
 @options.output_options
-def command(run_name: str, root: pathlib.Path, is_json: bool, is_quiet: bool) -> int:
+def command(run_name: str, root: pathlib.Path) -> output.Result:
     """Say why the model of RUN was passed or refused, the newest run by default.
 
     RUN is a name, its two words, a prefix, latest:passed, or RUN/MEMBER of a sweep.
@@ -29,8 +29,7 @@ def command(run_name: str, root: pathlib.Path, is_json: bool, is_quiet: bool) ->
         "pushed_version": summary.get("pushed_version"),
     }
     text = "\n".join(verdict.lines(_mark, _red))
-    output.emit(text, document, is_json=is_json, is_quiet=is_quiet)
-    return errors.DONE
+    return output.Result(text, document)
 
 
 def _mark(is_kept: bool) -> str:

@@ -94,7 +94,7 @@ def test_the_table_of_classes_and_the_files(call, batch, model):
 
 
 def test_options_reach_the_job(call, batch, model):
-    arguments = ("--model", "pets@7", "--top", "5", "--force", "--engine", "local")
+    arguments = ("--model", "pets@7", "--top", "5", "--force", "--beam-runner", "local")
     call("predict", "photos/*.png", "b", *arguments, "--output", "rows.jsonl")
     ((words, output, more),) = batch.calls
     assert (words, output) == (["photos/*.png", "b"], pathlib.Path("rows.jsonl"))
@@ -148,7 +148,7 @@ def test_what_ends_it_is_a_sentence(call, batch, outcome, code, message):
         (["--output", "rows.csv"], "give image files, or --run for its samples"),
         (["a", "--output", "."], "invalid value for '--output'"),
         (
-            ["a", "--output", "r.csv", "--engine", "storm"],
+            ["a", "--output", "r.csv", "--beam-runner", "storm"],
             "'storm' is not one of 'local'",
         ),
         (["a", "--output", "r.csv", "--model", "cats"], "no model 'cats'"),

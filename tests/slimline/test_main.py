@@ -104,6 +104,46 @@ def test_unknown_command_names_the_nearest(call):
 
 
 @pytest.mark.parametrize(
+    ("word", "tip"),
+    [
+        ("train", "slimline run EXPERIMENT"),
+        ("Eval", "slimline evaluate MODEL --data PATH"),
+        ("export", "slimline run EXPERIMENT"),
+        ("list", "slimline runs, slimline models"),
+        ("tune", "slimline sweep"),
+    ],
+)
+def test_words_of_other_tools_get_the_command_that_does_it(call, word, tip):
+    code, out, err = call(word)
+    assert (code, out) == (2, "")
+    assert f"  tip: {tip}" in err
+
+
+@pytest.mark.parametrize("word", main.NEAR_WORDS)
+def test_hints_name_commands_that_exist(word):
+    assert word not in main.COMMANDS
+    for text in f"slimline {main.NEAR_WORDS[word]}".split("slimline ")[1:]:
+        name, *rest = (part.rstrip(",:;") for part in text.split())
+        if name.startswith("--"):
+            continue
+        found = ALL["slimline", name]
+        if isinstance(found, click.Group) and rest and rest[0].islower():
+            is_group_alone = rest[0] in ("or", "and")
+            assert is_group_alone or ("slimline", name, rest[0]) in ALL
+        flags = [flag for option in walk_options(name) for flag in option.opts]
+        assert all(part in flags for part in rest if part.startswith("--"))
+
+
+def walk_options(name):
+    return [
+        parameter
+        for path, found in ALL.items()
+        if path[:2] == ("slimline", name)
+        for parameter in found.params
+    ]
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["run", "--sett", "a=b"], "error: no such option"),

@@ -216,7 +216,7 @@ def test_prune_needs_yes_without_a_terminal(call, root, monkeypatch):
     code, out, err = call("models", "prune", "cats", "--keep", "1")
     assert (code, out) == (2, "")
     assert err == (
-        "error: this deletes version 5 of 'cats' (1.2 MB)\n  tip: --yes does it unasked\n"
+        "error: this would delete version 5 of 'cats' (1.2 MB)\n  tip: --yes does it unasked\n"
     )
     assert (SERVING / "cats" / "5").exists()
     done = call("models", "prune", "cats", "--keep", "1", "--yes", "--reason", "full")

@@ -188,12 +188,12 @@ def test_beam_finds_our_runners(name: str) -> None:
         (
             dataclasses.replace(DATAFLOW, bucket=""),
             "engine 'dataflow' needs 'engine.bucket'",
-            "--engine-option bucket=gs://my-bucket/beam",
+            "--beam-option bucket=gs://my-bucket/beam",
         ),
         (
             dataclasses.replace(DATAFLOW, region=""),
             "engine 'dataflow' needs 'engine.region'",
-            "--engine-option region=europe-west1",
+            "--beam-option region=europe-west1",
         ),
         (
             dataclasses.replace(DATAFLOW, bucket="s3://bucket"),
@@ -291,16 +291,16 @@ def test_options_are_settings(tmp_path: pathlib.Path) -> None:
         artifact_endpoint="beam:2",
         environment_type="LOOPBACK",
     )
-    assert resolved.origins["engine.name"] == "--engine"
-    assert resolved.origins["engine.workers"] == "--engine-option"
+    assert resolved.origins["engine.name"] == "--beam-runner"
+    assert resolved.origins["engine.workers"] == "--beam-option"
 
 
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ("workers", "--engine-option takes key=value"),
-        ("worker=2", "unknown setting 'engine.worker' (--engine-option)"),
-        ("workers=many", "setting 'engine.workers' does not fit (--engine-option)"),
+        ("workers", "--beam-option takes key=value"),
+        ("worker=2", "unknown setting 'engine.worker' (--beam-option)"),
+        ("workers=many", "setting 'engine.workers' does not fit (--beam-option)"),
     ],
 )
 def test_mistakes_in_options(option: str, message: str) -> None:
