@@ -179,7 +179,9 @@ def test_a_pool_that_cannot_start_is_told(monkeypatch) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
     monkeypatch.delenv(processes.POOL_VARIABLE, raising=False)
     with (
-        pytest.raises(RuntimeError, match=r"pipeline\.beam\.worker_pool serve .* code 1"),
+        pytest.raises(
+            RuntimeError, match=r"pipeline\.beam\.worker_pool serve .* code 1"
+        ),
         processes.worker_pool(),
     ):
         pass
