@@ -19,7 +19,6 @@ pytestmark = pytest.mark.e2e
 SETTINGS = {
     "data.eval_fraction": 0.1,
     "data.check_images": 0,
-    "model.net": "mlp_bn",
     "train.steps": 60,
     "train.batch_size": 32,
     "train.learning_rate": 0.02,
