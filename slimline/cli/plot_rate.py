@@ -10,7 +10,7 @@ from pipeline import runs, settings
 from pipeline.config import PipelineConfig
 from schema import features
 from slimline import errors
-from slimline.cli import options, output
+from slimline.terminal import options, output
 from trainer import plan, schedules
 
 POINTS = 2_000

@@ -11,7 +11,7 @@ import click
 from pipeline import choosing, engines, inputs, parts, pushed, runs, settings
 from schema import remote
 from slimline import capture, session
-from slimline.cli import closing, options, output, watching
+from slimline.terminal import closing, options, output, watching
 
 if TYPE_CHECKING:
     from pipeline.summary import Summary

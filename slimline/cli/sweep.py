@@ -8,7 +8,7 @@ import click
 
 from pipeline import comparison, curves, engines, inputs, runs, settings, sweeps
 from slimline import errors, session
-from slimline.cli import options, output, watching
+from slimline.terminal import options, output, watching
 
 if TYPE_CHECKING:
     from pipeline.comparison import Row

@@ -10,7 +10,7 @@ import slimline.run_result
 from pipeline import runs
 from report import building
 from schema.errors import ConfigError
-from slimline.cli import closing
+from slimline.terminal import closing
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from schema import mirror
-from slimline.cli import output
+from slimline.terminal import output
 
 if TYPE_CHECKING:
     from components.image_example_gen.layouts import Answers

@@ -13,8 +13,8 @@ from pipeline import parts, pushed, runs, trained
 from schema import run_files
 from schema.errors import GateError, InfraError
 from slimline import verdicts
-from slimline.cli import models_text, output
-from slimline.cli.options import DEFAULT_ROOT
+from slimline.terminal import models_text, output
+from slimline.terminal.options import DEFAULT_ROOT
 
 if TYPE_CHECKING:
     from pipeline.summary import Summary
