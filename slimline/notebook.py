@@ -112,7 +112,7 @@ class Bar:
     def event(self, name: str, fields: Mapping[str, Any]) -> None:
         """Takes one progress event; unknown ones are passed over."""
         # The command's display imports click and more, which a plain import need not.
-        from slimline.cli import display
+        from slimline.terminal import display
 
         match name:
             case "component_started":
@@ -149,7 +149,7 @@ class Bar:
         return self._clock() - self._drawn >= REDRAW_SECONDS
 
     def _redraw(self) -> None:
-        from slimline.cli import output
+        from slimline.terminal import output
 
         self._drawn = self._clock()
         share = self._done / len(STEPS)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline import settings
-from slimline.cli import closing, options, output
+from slimline.terminal import closing, options, output
 
 if TYPE_CHECKING:
     from pipeline.runs.comparison import Contender

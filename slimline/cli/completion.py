@@ -4,7 +4,8 @@ import click
 from click import shell_completion
 
 from slimline import errors
-from slimline.cli import main, options, output
+from slimline.cli import main
+from slimline.terminal import options, output
 
 SHELLS = ("bash", "zsh", "fish")
 _VARIABLE = "_SLIMLINE_COMPLETE"

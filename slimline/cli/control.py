@@ -7,7 +7,7 @@ import click
 
 from pipeline.runs import runs
 from slimline import errors
-from slimline.cli import options, output
+from slimline.terminal import options, output
 from trainer import control
 from trainer.control import Instruction
 

@@ -9,7 +9,8 @@ import click
 
 from schema import image_names
 from slimline import capture, data
-from slimline.cli import augment, check, data_text, options, output
+from slimline.cli import data_augment, data_check
+from slimline.terminal import data_text, options, output
 
 if TYPE_CHECKING:
     from components.image_example_gen.inspection import Inspection
@@ -21,8 +22,8 @@ def command() -> None:
     """Look at images, check them and write their contract."""
 
 
-command.add_command(augment.command)
-command.add_command(check.command)
+command.add_command(data_augment.command)
+command.add_command(data_check.command)
 
 
 @command.command("inspect", short_help="Show what is seen at PATH; write nothing.")

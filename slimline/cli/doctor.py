@@ -16,7 +16,7 @@ import click
 from packaging.requirements import Requirement
 
 from slimline import errors
-from slimline.cli import machine, options, output
+from slimline.terminal import machine, options, output
 
 OK = "ok"
 WARN = "warn"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from slimline.cli import data_text, display, options, output
+from slimline.terminal import data_text, display, options, output
 
 if TYPE_CHECKING:
     from slimline.evaluation import Evaluation
@@ -84,7 +84,7 @@ def command(
 
 def describe(found: "Evaluation") -> str:
     """The evaluation as lines."""
-    from slimline.cli import closing
+    from slimline.terminal import closing
 
     measured = f"{found.metrics['example_count']:,.0f} images"
     facts: dict[str, str] = {

@@ -6,7 +6,7 @@ import click
 
 from pipeline import experiments, settings
 from slimline import tables
-from slimline.cli import options, output
+from slimline.terminal import options, output
 
 
 @click.command(short_help="List the experiments, or the settings of one.")

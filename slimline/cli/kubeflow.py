@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from slimline import capture
-from slimline.cli import kubeflow_text, options, output
+from slimline.terminal import kubeflow_text, options, output
 
 if TYPE_CHECKING:
     from pipeline.kubeflow.client import Job, Server

@@ -8,7 +8,7 @@ import click
 
 from pipeline.runs import runs
 from slimline import capture, origins
-from slimline.cli import options, output
+from slimline.terminal import options, output
 
 if TYPE_CHECKING:
     from pipeline.runs.lineage import Step

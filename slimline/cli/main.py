@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from slimline import errors
-from slimline.cli import output
+from slimline.terminal import output
 from trainer.lookup import nearest
 
 # Command -> what --help says of it; each lives in the module of its name.

@@ -9,7 +9,7 @@ import click
 from pipeline.runs import runs
 from serving import models
 from slimline import errors
-from slimline.cli import models_text, options, output
+from slimline.terminal import models_text, options, output
 
 _DEFAULT = "list"
 _BY = "slimline models {}"

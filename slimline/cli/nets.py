@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import click
 
 from slimline import tables
-from slimline.cli import options, output
+from slimline.terminal import options, output
 from trainer.nets import geometry, registry
 from trainer.nets.blocks import NetSpec
 from trainer.nets.geometry import Row

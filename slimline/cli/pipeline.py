@@ -7,7 +7,7 @@ from collections.abc import Callable
 import click
 
 from slimline import errors
-from slimline.cli import options, output
+from slimline.terminal import options, output
 from trainer.lookup import nearest
 
 _ENGINE = "slimline.engine"

@@ -11,7 +11,7 @@ from pipeline.config import PipelineConfig
 from pipeline.runs import runs
 from schema import features
 from slimline import errors
-from slimline.cli import options, output
+from slimline.terminal import options, output
 from trainer import plan, schedules
 
 POINTS = 2_000

@@ -11,7 +11,7 @@ import click
 from pipeline import settings
 from pipeline.runs import runs
 from slimline import capture, errors, session
-from slimline.cli import batch, options, output
+from slimline.terminal import batch, options, output
 
 if TYPE_CHECKING:
     from serving.local_model import LocalModel, Prediction
@@ -195,7 +195,7 @@ def command(
         picture = output_path or pathlib.Path(EXPLANATION_FILE)
         # The pictures of the report and matplotlib are not needed elsewhere.
         with capture.discard(), output.writing(picture):
-            from slimline.cli import explanation
+            from slimline.terminal import explanation
 
             explanation.draw(explanations, files, truth, picture)
         about["picture"] = str(picture)

@@ -7,7 +7,7 @@ import click
 from common import run_files
 from pipeline.runs import runs
 from slimline import capture
-from slimline.cli import options, output
+from slimline.terminal import options, output
 
 
 @click.command(short_help="Make the page about a run.")

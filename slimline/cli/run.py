@@ -12,7 +12,7 @@ from pipeline import choosing, inputs, settings
 from pipeline.beam import engines
 from pipeline.runs import parts, pushed, runs
 from slimline import capture, session
-from slimline.cli import closing, options, output, watching
+from slimline.terminal import closing, options, output, watching
 from storage import remote
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from slimline import tables
-from slimline.cli import options, output
+from slimline.terminal import options, output
 
 # Of a row -> heading of its column.
 _HEADINGS = {

@@ -21,7 +21,7 @@ from pipeline.slots.clock import Clock, in_words
 from pipeline.slots.ledger import FILE, Ledger
 from pushed_models import models_config, versions
 from slimline import errors
-from slimline.cli import options, output, schedule_text
+from slimline.terminal import options, output, schedule_text
 
 # The program, as this process was started; -P: no module of the working folder hides ours.
 _COMMAND = (

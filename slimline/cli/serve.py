@@ -15,7 +15,7 @@ import click
 
 from pushed_models import versions
 from slimline import capture, errors
-from slimline.cli import options, output
+from slimline.terminal import options, output
 
 # Looks at the folder for each look at the object store of a root: those cost money.
 STORE_LOOKS = 10

@@ -11,7 +11,7 @@ from pipeline.beam import engines
 from pipeline.runs import curves, runs
 from pipeline.sweeps import comparison, sweeps
 from slimline import errors, session
-from slimline.cli import options, output, watching
+from slimline.terminal import options, output, watching
 
 if TYPE_CHECKING:
     from pipeline.sweeps.comparison import Row

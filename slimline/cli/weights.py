@@ -6,7 +6,7 @@ import pathlib
 import click
 
 from slimline import capture, errors
-from slimline.cli import options, output
+from slimline.terminal import options, output
 from trainer.weights import store
 from trainer.weights.store import Manifest
 

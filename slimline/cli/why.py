@@ -6,7 +6,7 @@ import sys
 import click
 
 from slimline import verdicts
-from slimline.cli import options, output
+from slimline.terminal import options, output
 
 
 @click.command(short_help="Say why the gate passed or refused a model.")

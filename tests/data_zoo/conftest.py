@@ -16,7 +16,7 @@ from PIL import Image
 
 from common.errors import ConfigError, DataError
 from components.image_example_gen import layouts, records
-from slimline.cli import options
+from slimline.terminal import options
 
 # A setting as a tip gives it to the shell.
 _SETTING = re.compile(r"--set ('[^']*'|\S+)")

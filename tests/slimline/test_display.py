@@ -4,7 +4,7 @@ import io
 import pytest
 from rich.console import Console
 
-from slimline.cli import display, output
+from slimline.terminal import display, output
 
 START = datetime.datetime(2026, 11, 22, 2, 0, tzinfo=datetime.UTC)
 HEADING = display.Heading(

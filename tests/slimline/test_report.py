@@ -10,7 +10,7 @@ import slimline.run_result
 from common.errors import ConfigError
 from pipeline.runs import runs
 from report import building
-from slimline.cli import closing
+from slimline.terminal import closing
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ import pytest
 import slimline as sl
 from common.errors import ConfigError, DataError, GateError, TrainError
 from components.model_pusher import publishing
-from slimline.cli import closing, main
+from slimline.cli import main
+from slimline.terminal import closing
 
 PLAIN = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ event=[a-z_]+( [a-z_0-9]+=\S.*)?")
 RUN = pathlib.Path("runs/2026-11-22_0201_quick-heron")

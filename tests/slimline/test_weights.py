@@ -11,7 +11,7 @@ import click
 import numpy as np
 import pytest
 
-from slimline.cli import options
+from slimline.terminal import options
 from trainer.config import PreprocessingConfig
 from trainer.nets import registry
 from trainer.nets.published import Source

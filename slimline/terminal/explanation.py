@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from report import heat_maps
-from slimline.cli import output
+from slimline.terminal import output
 
 if TYPE_CHECKING:
     from trainer.explaining import Explanation

@@ -13,7 +13,7 @@ from pipeline.slots import rows
 from pipeline.slots.clock import in_words
 from pipeline.slots.ledger import IS_ENDED, IS_OPEN, Ledger
 from pipeline.slots.rows import Row
-from slimline.cli import output
+from slimline.terminal import output
 
 _HIDDEN = ("id", "settings_key", "owner", "runs", "notices")
 _HEADINGS = ("slot", "experiment", "state", "data", "run", "version", "time", "reason")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TextIO
 import click
 
 from slimline import capture, data
-from slimline.cli import data_text, display, options, output
+from slimline.terminal import data_text, display, options, output
 
 if TYPE_CHECKING:
     from components.image_example_gen.layouts import Answers

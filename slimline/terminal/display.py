@@ -13,7 +13,7 @@ from typing import Any, Protocol, TextIO, TypeVar
 
 from common import run_files
 from slimline import capture, errors, session
-from slimline.cli import output
+from slimline.terminal import output
 
 T = TypeVar("T")
 

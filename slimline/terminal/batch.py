@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.beam import engines
 from pipeline.config import EngineConfig
-from slimline.cli import data_text, display, output
+from slimline.terminal import data_text, display, output
 
 if TYPE_CHECKING:
     from serving.batch_inference.running import Result

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from slimline.cli import output
+from slimline.terminal import output
 from storage import mirror
 
 if TYPE_CHECKING:

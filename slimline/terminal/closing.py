@@ -13,8 +13,8 @@ from components.infra_check import rules
 from components.model_evaluator import gate, scores, views
 from pipeline.runs import parts, pushed, runs, trained
 from slimline import verdicts
-from slimline.cli import models_text, output
-from slimline.cli.options import DEFAULT_ROOT
+from slimline.terminal import models_text, output
+from slimline.terminal.options import DEFAULT_ROOT
 
 if TYPE_CHECKING:
     from pipeline.runs.summary import Summary

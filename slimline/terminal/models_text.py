@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 
 from pushed_models import version_history
 from serving.models import Change, Pruned, Version
-from slimline.cli import output
-from slimline.cli.options import DEFAULT_ROOT
+from slimline.terminal import output
+from slimline.terminal.options import DEFAULT_ROOT
 
 MEGABYTE = 1e6
 _HEADINGS = ("model", "version", "pushed (UTC)", "state", "size", "test top-1", "run")

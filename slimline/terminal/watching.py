@@ -8,7 +8,7 @@ from typing import Any
 from pipeline.runs import runs
 from pipeline.settings import Resolved
 from slimline import capture, errors, session
-from slimline.cli import display, machine
+from slimline.terminal import display, machine
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from slimline import capture
-from slimline.cli import options, output
+from slimline.terminal import options, output
 
 if TYPE_CHECKING:
     import numpy as np

@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from slimline.cli import output
+from slimline.terminal import output
 
 if TYPE_CHECKING:
     from pipeline.kubeflow.client import Entry, Task

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from slimline.cli import output
+from slimline.terminal import output
 
 if TYPE_CHECKING:
     from components.image_example_gen.inspection import SizeRange
