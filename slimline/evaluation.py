@@ -243,7 +243,7 @@ def _asked(model: "LocalModel", batch: list[tuple[bytes, bytes, int]]) -> pa.Tab
         {},
         predictions.schema([], has_baseline=False),
     )
-    return answers.drop_columns([predictions.PROBABILITIES])
+    return answers.drop([predictions.PROBABILITIES])
 
 
 def model_folder(

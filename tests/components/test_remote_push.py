@@ -20,7 +20,7 @@ from storage import manifest, mirror
 CHILD = """
 import os, signal, sys
 import s3fs
-from schema import mirror
+from storage import mirror
 
 WRITES = {"put_object", "delete_object", "delete_objects", "copy_object",
           "create_multipart_upload", "upload_part", "complete_multipart_upload"}
@@ -38,7 +38,7 @@ async def counted(self, method, *arguments, **options):
 s3fs.S3FileSystem._call_s3 = counted
 import pathlib
 from components.model_pusher import publishing
-from pipeline import remote_roots
+from pipeline.runs import remote_roots
 from serving import models
 
 root = remote_roots.local(uri)

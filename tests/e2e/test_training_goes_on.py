@@ -92,7 +92,7 @@ def test_steered_ended_twice_and_given_again(
     assert "resumed at" in log
     logs = [path.read_text() for path in tmp_path.glob("runs/20*/log.txt")]
     assert len(logs) == 3
-    assert sum("going on from the checkpoint of step" in log for log in logs) == 2
+    assert sum("resuming from step" in log for log in logs) == 2
     summary = json.loads((folder / "summary.json").read_text())
     assert 0 < summary["steps"] < 100_000
     with (folder / "actions.csv").open() as file:
