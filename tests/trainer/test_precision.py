@@ -126,9 +126,7 @@ def test_bfloat16_computes_products_coarsely_and_keeps_variables():
 @pytest.mark.skipif(
     precision.resolve("auto")[0] != "bfloat16", reason="no products of bfloat16 here"
 )
-@pytest.mark.parametrize(
-    "has_fast_tools", [False, pytest.param(True, marks=pytest.mark.nightly)]
-)
+@pytest.mark.parametrize("has_fast_tools", [False, True])
 def test_bfloat16_costs_no_accuracy(tmp_path, has_fast_tools):
     """Within half a point of float32 on the images left out, over three seeds."""
     images, labels = datasets.load_digits(return_X_y=True)
