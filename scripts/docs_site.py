@@ -95,9 +95,9 @@ def type_name(kind: Any) -> str:
         return {"str": "text", "bool": "true or false"}.get(
             kind.__name__, kind.__name__
         )
-    signs = {"Ge": "≥", "Gt": ">", "Le": "≤", "Lt": "<"}
+    symbols = {"Ge": "≥", "Gt": ">", "Le": "≤", "Lt": "<"}
     bounds = ", ".join(
-        f"{signs[type(bound).__name__]} {getattr(bound, type(bound).__name__.lower()):g}"
+        f"{symbols[type(bound).__name__]} {getattr(bound, type(bound).__name__.lower()):g}"
         for bound in kind.__metadata__[0].metadata
     )
     return f"{arguments[0].__name__} {bounds}"

@@ -350,11 +350,12 @@ def evaluate(
     with notebook.without_noise():
         from serving.local_model import LocalModel
         from slimline import evaluation
+        from slimline.data import layout_answers
 
         return evaluation.measure(
             model if isinstance(model, LocalModel) else load(model, root),
             data,
-            evaluation.layout_answers(settings),
+            layout_answers(settings),
             evaluation.Choices(split, by_number, skips_unknown),
         )
 

@@ -82,10 +82,7 @@ def check(
     from slimline import notebook
 
     with notebook.without_noise():
-        from pipeline import answers
-
-        found = answers.of(config(settings))
-        return look_for_faults(path, run, root, found)
+        return look_for_faults(path, run, root, layout_answers(settings))
 
 
 def look_for_faults(
@@ -166,6 +163,13 @@ def config(settings: Settings | None) -> "DataConfig":
 
     resolved = pipeline_settings.resolve(experiments.DEFAULT, settings=settings)
     return resolved.config.data
+
+
+def layout_answers(settings: Settings | None) -> "Answers":
+    """What `settings` and the environment say about the layout."""
+    from pipeline import answers
+
+    return answers.of(config(settings))
 
 
 def find(path: str | os.PathLike[str]) -> str:

@@ -145,13 +145,6 @@ def measure(
     )
 
 
-def layout_answers(settings: data.Settings | None) -> layouts.Answers:
-    """What `settings` and the environment say about the layout."""
-    from pipeline import answers
-
-    return answers.of(data.config(settings))
-
-
 def _chosen_split(
     counts: Mapping[str, Any], wanted: str | None
 ) -> tuple[str, tuple[str, ...]]:

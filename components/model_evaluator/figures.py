@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,11 @@ _SMALLEST = 1e-7
 def top(k: int) -> str:
     """Name of the metric that counts an image when its class is among the k first."""
     return f"top_{k}"
+
+
+def telling(top_k: Iterable[int], num_classes: int) -> list[int]:
+    """Those of `top_k` that say something about `num_classes` classes."""
+    return [k for k in top_k if k == 1 or k < num_classes]
 
 
 def of_images(
@@ -50,6 +56,36 @@ def means(values: pd.DataFrame) -> dict[str, float]:
         **{name: float(column.mean()) for name, column in values.items()},
         COUNT: float(len(values)),
     }
+
+
+def overall(
+    values: pd.DataFrame,
+    by_class: Mapping[str, Mapping[str, float]],
+    bins: Sequence[dict[str, Any]],
+) -> dict[str, float]:
+    """`means`, and what follows from classes and from confidence.
+
+    Args:
+      values: as `of_images` gives them.
+      by_class: as `per_class` gives them.
+      bins: as `reliability` gives them.
+    """
+    error = scores.calibration_error(bins)
+    return means(values) | scores.macro(by_class) | {"calibration_error": error}
+
+
+def interval(column: pd.Series) -> intervals.Interval:
+    """Of the mean of a metric of `of_images`."""
+    if column.dtype == bool:
+        return intervals.of_share(int(column.sum()), len(column))
+    return intervals.of_mean(column.to_numpy())
+
+
+def reliability(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """See `scores.reliability`."""
+    return scores.reliability(
+        table[predictions.CONFIDENCE].to_numpy(), predictions.hits(table)
+    )
 
 
 def slices(
@@ -130,22 +166,13 @@ def of_table(table: pd.DataFrame, labels: Sequence[str]) -> Figures:
       table: a row an image, at least one, as `predictions.of_batch` gives them.
       labels: class names of the model, in label order.
     """
-    values = of_images(table, [k for k in (1, TOP_K) if k == 1 or k < len(labels)])
+    values = of_images(table, telling((1, TOP_K), len(labels)))
     by_class = per_class(table, labels)
-    bins = scores.reliability(
-        table[predictions.CONFIDENCE].to_numpy(), predictions.hits(table)
-    )
-    matrix = confusion(table, len(labels))
     return Figures(
-        metrics=means(values)
-        | scores.macro(by_class)
-        | {"calibration_error": scores.calibration_error(bins)},
-        intervals={
-            name: intervals.of_share(int(column.sum()), len(column))
-            if column.dtype == bool
-            else intervals.of_mean(column.to_numpy())
-            for name, column in values.items()
-        },
+        metrics=overall(values, by_class, reliability(table)),
+        intervals={name: interval(column) for name, column in values.items()},
         per_class=by_class,
-        most_confused=scores.most_confused(matrix.tolist(), labels),
+        most_confused=scores.most_confused(
+            confusion(table, len(labels)).tolist(), labels
+        ),
     )

@@ -8,7 +8,7 @@ import numpy as np
 BINS = 15
 
 
-def macro(by_class: dict[str, dict[str, float]]) -> dict[str, float]:
+def macro(by_class: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     """Means over the classes with images, each counting the same: macro_precision etc."""
     rows = [row for row in by_class.values() if row["support"]]
     return {

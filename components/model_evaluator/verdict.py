@@ -15,7 +15,6 @@ from components.model_evaluator import (
     gate,
     intervals,
     predictions,
-    scores,
 )
 from pushed_models import signatures
 from storage import durable, manifest
@@ -59,11 +58,7 @@ def measure(
     compared = _compared(table, labels, changes)
     values = figures.of_images(table, settings.measured_k)
     by_class = figures.per_class(table, labels)
-    bins = scores.reliability(
-        table[predictions.CONFIDENCE].to_numpy(), predictions.hits(table)
-    )
-    metrics = figures.means(values) | scores.macro(by_class)
-    metrics["calibration_error"] = scores.calibration_error(bins)
+    bins = figures.reliability(table)
     return {
         "labels": list(labels),
         "images": len(table),
@@ -71,8 +66,10 @@ def measure(
             _extra(model, signatures.CROSS_VALIDATION_FILE)
         ),
         "training_warnings": _extra(model, signatures.WARNINGS_FILE) or [],
-        "metrics": metrics,
-        "intervals": {name: _interval(column) for name, column in values.items()},
+        "metrics": figures.overall(values, by_class, bins),
+        "intervals": {
+            name: figures.interval(column) for name, column in values.items()
+        },
         "baseline_version": baseline.version if baseline else None,
         "baseline_seen": baseline.seen if baseline else "",
         "classes": (
@@ -166,13 +163,6 @@ def _slices(
     return found
 
 
-def _interval(column: pd.Series) -> intervals.Interval:
-    """Of the mean of a metric of `figures.of_images`."""
-    if column.dtype == bool:
-        return intervals.of_share(int(column.sum()), len(column))
-    return intervals.of_mean(column.to_numpy())
-
-
 def _compared(
     table: pd.DataFrame, labels: Sequence[str], changes: classes.Changes | None
 ) -> pd.DataFrame:
@@ -205,7 +195,7 @@ def compare(
     """
     if table.empty:
         return NOTHING
-    told = [k for k in top_k if k == 1 or k < num_classes]
+    told = figures.telling(top_k, num_classes)
     ours = figures.of_images(table, told)
     others = figures.of_images(table, told, prefix)
     return {
