@@ -4,6 +4,7 @@ Beside them in the root lie what runs share: `<identity>/` (TFX artifacts), `ser
 `data/` and `metadata.sqlite`. Only names of the pattern above are runs.
 """
 
+import collections
 import datetime
 import json
 import pathlib
@@ -95,7 +96,7 @@ def create(
         root.mkdir(parents=True, exist_ok=True)
         folder = _make_folder(root, now.strftime("%Y-%m-%d_%H%M"), words)
         record = {
-            "created": now.isoformat(timespec="seconds"),
+            "created": now.isoformat(),
             **({"group": group} if group else {}),
             "settings": {
                 key: {"value": value, "origin": origins.get(key, "")}
@@ -118,7 +119,16 @@ def list_runs(root: pathlib.Path) -> list[pathlib.Path]:
     folders = [
         path for path in root.iterdir() if _NAME.fullmatch(path.name) and path.is_dir()
     ]
-    return sorted(folders, key=_age)
+    in_minute = collections.Counter(_minute(path) for path in folders)
+    # Times of files do not say it: a copy, also one from an object store, has its own.
+    return sorted(
+        folders,
+        key=lambda path: (
+            _minute(path),
+            _created(path) if in_minute[_minute(path)] > 1 else "",
+            path.name,
+        ),
+    )
 
 
 def is_name(name: str) -> bool:
@@ -359,10 +369,13 @@ def _latest_passed(root: pathlib.Path, found: list[pathlib.Path]) -> pathlib.Pat
     raise ConfigError(f"none of the {len(found)} runs in {root} has passed")
 
 
-def _age(folder: pathlib.Path) -> tuple[str, int, str]:
-    """Sorts by the minute in the name, within it by the time the configuration was written."""
+def _minute(folder: pathlib.Path) -> str:
+    return folder.name[: len("2026-11-22_0201")]
+
+
+def _created(folder: pathlib.Path) -> str:
+    """When the run began, from its configuration; '' where that cannot be read."""
     try:
-        written = (folder / CONFIG_FILE).stat().st_mtime_ns
-    except OSError:
-        written = 0
-    return folder.name[: len("2026-11-22_0201")], written, folder.name
+        return str(json.loads((folder / CONFIG_FILE).read_text()).get("created", ""))
+    except (OSError, ValueError, AttributeError):
+        return ""

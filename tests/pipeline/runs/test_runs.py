@@ -2,6 +2,7 @@ import datetime
 import json
 import random
 import re
+import shutil
 
 import pytest
 
@@ -85,10 +86,27 @@ def test_list_holds_runs_only_oldest_first(root):
     assert runs.list_runs(root / "none") == []
 
 
-def test_latest_within_one_minute_is_the_last_made(tmp_path):
-    for words in ("zesty-zebra", "able-ant"):
-        make(tmp_path, f"2026-11-20_0900_{words}")
-    assert runs.two_words(runs.find(tmp_path, "latest")) == "able-ant"
+def test_runs_of_one_minute_are_listed_as_they_began_though_copied(tmp_path):
+    words = random.Random(7)
+    began = [
+        runs.create(
+            tmp_path / "root",
+            {},
+            {},
+            now=NOW + datetime.timedelta(seconds=seconds),
+            words=words,
+        )
+        for seconds in (0, 0.25, 0.5, 1, 1.75)
+    ]
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for folder in random.Random(0).sample(began, len(began)):
+        shutil.copytree(folder, copy / folder.name, copy_function=shutil.copyfile)
+    names = [folder.name for folder in began]
+    assert names != sorted(names)  # The words alone would not tell.
+    assert [path.name for path in runs.list_runs(tmp_path / "root")] == names
+    assert [path.name for path in runs.list_runs(copy)] == names
+    assert runs.find(copy, "latest").name == names[-1]
 
 
 @pytest.mark.parametrize(
