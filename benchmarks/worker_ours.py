@@ -12,6 +12,12 @@ from trainer import graphs, precision
 from trainer.config import ModelConfig, PreprocessingConfig, TrainConfig, TrainerConfig
 from trainer.nets import registry
 
+try:
+    from common import huge_pages
+except ImportError:
+    # `--before`: a checkout that has none.
+    huge_pages = None
+
 
 def make(task: dict[str, Any]) -> tuple[dict[str, Any], worker_protocol.RunSteps]:
     """Builds the training graph and a session in it.
@@ -20,8 +26,13 @@ def make(task: dict[str, Any]) -> tuple[dict[str, Any], worker_protocol.RunSteps
       task: as for `build`.
     """
     session, training, parameters = build(task)
+    run_steps = stepper(session, training)
+    if huge_pages:
+        # As a training does after some seconds.
+        run_steps(3)
+        huge_pages.use()
     versions = {"tensorflow": tf.__version__, "numpy": np.__version__}
-    return {"versions": versions, "parameters": parameters}, stepper(session, training)
+    return {"versions": versions, "parameters": parameters}, run_steps
 
 
 def build(task: dict[str, Any]) -> tuple[v1.Session, graphs.TrainingGraph, int]:

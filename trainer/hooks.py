@@ -13,6 +13,7 @@ from typing import Any
 import tensorflow as tf
 import tensorflow.compat.v1 as v1
 
+from common import huge_pages
 from common.errors import TrainError
 from trainer import checkpoints, graphs, history
 from trainer.config import TrainConfig
@@ -28,6 +29,8 @@ _PROGRESS = logging.getLogger("slimline.progress")
 REPORT_SECONDS = 0.5
 # Rows of the table of losses: enough for a curve.
 LOSSES = 200
+# After the first steps, and after a measurement of eval has taken memory, too.
+HUGE_PAGES_SECONDS = (10.0, 60.0)
 
 
 @dataclasses.dataclass
@@ -326,6 +329,24 @@ class ProgressHook(v1.train.SessionRunHook):
             },
         )
         self._reported_at, self._reported_step = now, self._step
+
+
+class HugePagesHook(v1.train.SessionRunHook):
+    """Puts the memory of a training that lasts into huge pages.
+
+    The allocator keeps what it has once taken, so a few steps show what a training needs.
+    It takes a second or two: a training of some seconds goes without.
+    """
+
+    def __init__(self) -> None:
+        self._due = [time.monotonic() + seconds for seconds in HUGE_PAGES_SECONDS]
+
+    def after_run(self, run_context: Any, run_values: Any) -> None:
+        """See base class."""
+        del run_context, run_values
+        if self._due and time.monotonic() > self._due[0]:
+            del self._due[0]
+            huge_pages.use()
 
 
 @contextmanager

@@ -183,6 +183,7 @@ def train(
                 hooks.RateHook(graph, rates.Rate(schedule, state.rate), control),
                 hooks.LossHook(graph, run_dir, plan.total_steps),
                 hooks.ProgressHook(graph, plan, config.train),
+                hooks.HugePagesHook(),
             ],
             run_dir,
             plan.total_steps,
