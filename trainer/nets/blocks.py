@@ -251,6 +251,46 @@ class SqueezeExcite(Block):
 
 
 @dataclass(frozen=True)
+class InvertedResidual(Block):
+    """1x1 to `expanded` channels, depthwise convolution, linear 1x1 to `filters`.
+
+    With a shortcut where input and output have one shape; without the first 1x1 where the
+    input has `expanded` channels already. `squeeze` comes behind the depthwise convolution.
+
+    Reference: Sandler et al., arXiv:1801.04381, section 3.3.
+    """
+
+    expanded: int
+    filters: int
+    kernel: int
+    stride: int = 1
+    squeeze: SqueezeExcite | None = None
+    activation: Activation | None = None
+
+    def add(self, layers: Layers[Tensor], inputs: Tensor, name: str) -> Tensor:
+        channels, activation = layers.shape(inputs)[2], self.activation
+        body: list[Block] = [
+            DepthwiseConv(
+                self.kernel, self.stride, activation=activation, name="depthwise"
+            ),
+            *([self.squeeze] if self.squeeze else []),
+            Conv(self.filters, 1, activation="linear", name="project"),
+        ]
+        if channels != self.expanded:
+            expand = Conv(self.expanded, 1, activation=activation, name="expand")
+            body.insert(0, expand)
+        if self.stride == 1 and channels == self.filters:
+            unit = Residual(tuple(body), activation="linear")
+            return unit.add(layers, inputs, name)
+        with layers.scope(name):
+            return fold(tuple(body), layers, inputs)
+
+    def describe(self) -> str:
+        window = Window(self.kernel, self.stride)
+        return f"inverted residual {window}, {self.expanded} inside"
+
+
+@dataclass(frozen=True)
 class GlobalPool(Block):
     """Mean over height and width: [height, width, channels] -> [channels].
 
@@ -360,22 +400,22 @@ class Logits:
 class NetSpec:
     """A net as its paper prints it.
 
-    `image_size_px`, `channels` and `num_classes` are those of the reference, and
-    `parameters` the trainable parameters there: the count a build must give. `sources` are
-    the published forms of its weights (`slimline weights import`).
+    `image_size_px`, `channels` and `num_classes` are those of the reference, ImageNet's by
+    default, and `parameters` the trainable parameters there: the count a build must give.
+    `sources` are the published forms of its weights (`slimline weights import`).
     """
 
     name: str
     family: str
-    image_size_px: int
-    channels: int
-    num_classes: int
     parameters: int
     reference: str
     blocks: tuple[Block, ...]
     head: Logits = Logits()
     defaults: Defaults = field(default_factory=Defaults)
     sources: tuple[Source, ...] = ()
+    image_size_px: int = 224
+    channels: int = 3
+    num_classes: int = 1000
 
     def logits(self, num_classes: int) -> Dense:
         """The head for so many classes."""
@@ -403,3 +443,9 @@ def fold(blocks: tuple[Block, ...], layers: Layers[Tensor], inputs: Tensor) -> T
     return reduce(
         lambda carried, row: row[1].add(layers, carried, row[0]), named(blocks), inputs
     )
+
+
+def scaled(filters: int, factor: float) -> int:
+    """The multiple of 8 nearest to `filters` times `factor`, never less than 0.9 of it."""
+    nearest = max(8, int(filters * factor + 4) // 8 * 8)
+    return nearest if nearest >= 0.9 * filters * factor else nearest + 8

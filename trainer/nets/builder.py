@@ -9,22 +9,8 @@ import tf_slim as slim
 from common import errors
 from trainer import layers
 from trainer.nets.blocks import NetSpec, named
-from trainer.nets.geometry import (
-    check_image_size,
-    check_rows,
-    is_row_of,
-    layer_rows,
-    smallest_input_px,
-)
+from trainer.nets.geometry import check_image_size, check_rows, is_row_of
 from trainer.nets.slim_layers import SlimLayers, default_scope
-
-__all__ = [
-    "CLASS_LAYER",
-    "build",
-    "count_parameters",
-    "layer_rows",
-    "smallest_input_px",
-]
 
 # Scope and end point of the head.
 CLASS_LAYER = "logits"

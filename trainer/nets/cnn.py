@@ -79,8 +79,6 @@ def cnn(
     return NetSpec(
         name,
         family="cnn",
-        image_size_px=224,
-        channels=3,
         num_classes=16,
         parameters=parameters,
         reference="ablation on 16 classes of Caltech-101 (docs/systems.md, section 5)",

@@ -1,7 +1,7 @@
 """The few operations that all blocks are made of, and what interprets them.
 
 A block says what it is once, in `Block.add`, with the methods of `Layers`. Each interpreter
-makes something else of it: `sizes.py` shapes and costs, `slim_layers.py` a graph, and the
+makes something else of it: `geometry.py` shapes and costs, `slim_layers.py` a graph, and the
 peers of the benchmarks models of Keras and PyTorch. No TensorFlow here.
 
 Shapes are (height, width, channels) in px, or (units,) behind a flatten or a global pool.
@@ -12,7 +12,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
 Shape = tuple[int, ...]
@@ -66,7 +66,7 @@ XAVIER_UNIFORM = WeightInit("xavier_uniform")
 DIRAC = WeightInit("dirac")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """What a layer with weights may decide for itself; None takes the net's `Defaults`.
 
@@ -75,13 +75,13 @@ class Settings:
     last layer of a residual body makes the block begin as its shortcut.
     """
 
-    activation: Activation | None = field(default=None, kw_only=True)
-    norm: bool | None = field(default=None, kw_only=True)
-    bias: bool | None = field(default=None, kw_only=True)
-    weight_init: WeightInit | None = field(default=None, kw_only=True)
-    regularised: bool | None = field(default=None, kw_only=True)
-    bias_init: float | None = field(default=None, kw_only=True)
-    gamma_init: float | None = field(default=None, kw_only=True)
+    activation: Activation | None = None
+    norm: bool | None = None
+    bias: bool | None = None
+    weight_init: WeightInit | None = None
+    regularised: bool | None = None
+    bias_init: float | None = None
+    gamma_init: float | None = None
 
 
 @dataclass(frozen=True)
@@ -135,20 +135,12 @@ class Window:
     @property
     def sides(self) -> tuple[int, int]:
         """Height and width of the kernel in px."""
-        return (
-            (self.kernel, self.kernel) if isinstance(self.kernel, int) else self.kernel
-        )
+        return _pair(self.kernel)
 
     @property
     def margins(self) -> tuple[int, int] | None:
         """Px of padding before and behind, of both axes; None with SAME and VALID."""
-        if isinstance(self.padding, str):
-            return None
-        return (
-            (self.padding, self.padding)
-            if isinstance(self.padding, int)
-            else self.padding
-        )
+        return None if isinstance(self.padding, str) else _pair(self.padding)
 
     @property
     def scheme(self) -> Literal["SAME", "VALID"]:
@@ -174,6 +166,10 @@ class Window:
     def __str__(self) -> str:
         height, width = self.sides
         return f"{height}x{width}" + (f" /{self.stride}" if self.stride > 1 else "")
+
+
+def _pair(sides: int | tuple[int, int]) -> tuple[int, int]:
+    return (sides, sides) if isinstance(sides, int) else sides
 
 
 class Layers(ABC, Generic[Tensor]):

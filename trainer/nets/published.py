@@ -1,4 +1,4 @@
-"""How published weights of a net name its tensors, and which images they expect."""
+"""Published weights: how they name the tensors of a net, and which images they expect."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from trainer.config import PreprocessingConfig
+from trainer.nets.primitives import HE_NORMAL, Defaults
 
 # Order of axes and last part of a tensor's name: tf-slim's checkpoints, Keras, PyTorch.
 Layout = Literal["slim", "keras", "pytorch"]
@@ -100,4 +101,33 @@ def fixed(
         standardise="fixed",
         mean=mean,
         deviation=deviation,
+    )
+
+
+# Means of red, green and blue over ImageNet's pixels.
+MEANS = (123.68, 116.779, 103.939)
+# A crop of 7/8 of the shorter side, as in the evaluations of all of them.
+MEANS_224 = fixed(256, 224, MEANS, (1.0,), "bilinear")
+IMAGENET_224 = fixed(256, 224, *IMAGENET, "bilinear")
+ONES_224 = PreprocessingConfig(256, 224, standardise="minus_one_to_one")
+ONES_299 = PreprocessingConfig(342, 299, standardise="minus_one_to_one")
+# tf-slim's Inception nets: the next convolution can scale, so batch norm has no factors.
+INCEPTION = Defaults(HE_NORMAL, norm_decay=0.9997, norm_epsilon=0.001, norm_scale=False)
+
+
+def inception_source(
+    scope: str, images: PreprocessingConfig, rules: tuple[Rule, ...] = ()
+) -> Source:
+    """Names as `InceptionV3/Mixed_5b/Branch_1/Conv2d_0a_1x1/weights`.
+
+    In their order they are the layers of the table, once `rules` have put the scopes that
+    are out of order in their place; scopes of branches and layers may have any number.
+    """
+    return Source(
+        "slim",
+        "tf-slim",
+        ((rf"^{scope}/Logits/[^/]+/", "logits/"), *rules),
+        images,
+        ignored=(rf"^{scope}/AuxLogits/",),
+        ordered=f"{scope}/.*",
     )

@@ -550,7 +550,7 @@ def test_published_count_of_another_net():
         size_px=32,
     )
     assert builder.count_parameters(table, 10) == 61_706
-    assert builder.smallest_input_px(table) == 15
+    assert geometry.smallest_input_px(table) == 15
     assert builder.count_parameters(table, 10, image_size_px=15) < 61_706
 
 
