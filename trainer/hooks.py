@@ -1,4 +1,4 @@
-"""What happens between the steps of a training: steering, measuring, saving, reporting."""
+"""Session hooks of a training: they steer, measure, save and report between the steps."""
 
 import dataclasses
 import errno
@@ -65,33 +65,41 @@ class State:
         )
 
 
-class RateHook(v1.train.SessionRunHook):
+class StepHook(v1.train.SessionRunHook):
+    """Counts the updates, and fetches loss, accuracy and rate of each."""
+
+    def __init__(self, graph: graphs.TrainingGraph):
+        self.step = 0
+        self._graph = graph
+
+    def after_create_session(self, session: v1.Session, coord: Any) -> None:
+        self.step = int(session.run(self._graph.global_step))
+
+    def before_run(self, run_context: Any) -> v1.train.SessionRunArgs:
+        graph = self._graph
+        return v1.train.SessionRunArgs(
+            [graph.loss, graph.accuracy, graph.learning_rate]
+        )
+
+    def after_run(self, run_context: Any, run_values: Any) -> None:
+        self.step += 1
+
+
+class RateHook(StepHook):
     """Feeds the rate of each update, after a look at what a person wants."""
 
     def __init__(self, graph: graphs.TrainingGraph, rate: Rate, control: Control):
-        self._graph = graph
+        super().__init__(graph)
         self._rate = rate
         self._control = control
-        self._step = 0
-
-    def after_create_session(self, session: v1.Session, coord: Any) -> None:
-        """See base class."""
-        del coord
-        self._step = int(session.run(self._graph.global_step))
 
     def before_run(self, run_context: Any) -> v1.train.SessionRunArgs:
-        """See base class."""
-        del run_context
-        self._control.poll(self._step)
-        rate = self._rate.at(self._step)
+        self._control.poll(self.step)
+        rate = self._rate.at(self.step)
         return v1.train.SessionRunArgs([], feed_dict={self._graph.learning_rate: rate})
 
-    def after_run(self, run_context: Any, run_values: Any) -> None:
-        """See base class."""
-        self._step += 1
 
-
-class MeasureHook(v1.train.SessionRunHook):
+class MeasureHook(StepHook):
     """Writes a checkpoint, measures eval, keeps the best, stops when nothing improves."""
 
     def __init__(
@@ -107,10 +115,9 @@ class MeasureHook(v1.train.SessionRunHook):
         control: Control,
         held: Held,
     ):
+        super().__init__(graph)
         self.state = state
-        self.last_step = 0
         self.measurements: list[Measurement] = []
-        self._graph = graph
         self._evaluation = evaluation
         self._store = store
         self._run_dir = run_dir
@@ -123,42 +130,36 @@ class MeasureHook(v1.train.SessionRunHook):
         self._seconds_before = state.seconds
         self._began_at = time.monotonic()
 
+    @property
+    def is_done(self) -> bool:
+        """Whether no further update is wanted."""
+        is_last = self.step >= self._plan.total_steps
+        return is_last or self.state.is_over or bool(self._held.number)
+
     def begin(self) -> None:
-        """See base class."""
         self._writer = v1.summary.FileWriterCache.get(str(self._run_dir))
 
     def after_create_session(self, session: v1.Session, coord: Any) -> None:
-        """See base class."""
-        del coord
-        self.last_step = int(session.run(self._graph.global_step))
+        super().after_create_session(session, coord)
         # Only where an unbroken training measures, or the two would end differently.
         if self._is_due() and not self.state.is_measured:
             self._measure(session)
 
-    def before_run(self, run_context: Any) -> v1.train.SessionRunArgs:
-        """See base class."""
-        del run_context
-        return v1.train.SessionRunArgs([self._graph.loss, self._graph.learning_rate])
-
     def after_run(self, run_context: Any, run_values: Any) -> None:
-        """See base class."""
-        self.last_step += 1
-        self.state.loss, self.state.learning_rate = map(float, run_values.results)
+        super().after_run(run_context, run_values)
+        loss, _, rate = map(float, run_values.results)
+        self.state.loss, self.state.learning_rate = loss, rate
         if self._is_due() or self._control.wants_stop:
             self._measure(run_context.session)
         elif self._control.wants_save or self._held.number:
             self._save(run_context.session)
         if self._held.number:
-            _LOGGER.warning(
-                "interrupted: checkpoint of step %d written", self.last_step
-            )
+            _LOGGER.warning("interrupted: checkpoint of step %d written", self.step)
 
     def _is_due(self) -> bool:
         """Whether eval is measured at this step."""
-        if not self.last_step:
-            return False
-        is_last = self.last_step == self._plan.total_steps
-        return is_last or self.last_step % self._plan.measure_steps == 0
+        is_last = self.step == self._plan.total_steps
+        return self.step > 0 and (is_last or self.step % self._plan.measure_steps == 0)
 
     def _save(self, session: v1.Session) -> str:
         self._control.wants_save = False
@@ -168,7 +169,7 @@ class MeasureHook(v1.train.SessionRunHook):
             return self._store.save(
                 session,
                 self._graph.saver,
-                self.last_step,
+                self.step,
                 dataclasses.asdict(self.state),
             )
 
@@ -177,7 +178,7 @@ class MeasureHook(v1.train.SessionRunHook):
         self.state.seconds = self._seconds_before + here
 
     def _measure(self, session: v1.Session) -> None:
-        step, state = self.last_step, self.state
+        step, state = self.step, self.state
         # Committed before it is measured: a kill meanwhile costs the measurement only.
         checkpoint = self._save(session)
         self.measurements = measurements = self._evaluation.measure(checkpoint, step)
@@ -209,7 +210,7 @@ class MeasureHook(v1.train.SessionRunHook):
 
     def _record(self, measurements: list[Measurement]) -> None:
         row: dict[str, float] = {
-            "step": self.last_step,
+            "step": self.step,
             "loss": self.state.loss,
             "learning_rate": self.state.learning_rate,
         }
@@ -222,110 +223,66 @@ class MeasureHook(v1.train.SessionRunHook):
                 summary = v1.Summary(
                     value=[v1.Summary.Value(tag=name, simple_value=value)]
                 )
-                self._writer.add_summary(summary, self.last_step)
+                self._writer.add_summary(summary, self.step)
         self._writer.flush()
 
 
-class LossHook(v1.train.SessionRunHook):
-    """Writes down the loss of some two hundred updates, those whose number is round."""
+class ReportHook(StepHook):
+    """Reports loss, accuracy, rate, speed and remaining time.
+
+    Loss, accuracy and rate of some two hundred evenly spaced updates go into a table.
+    """
 
     def __init__(
-        self, graph: graphs.TrainingGraph, run_dir: pathlib.Path, total_steps: int
+        self,
+        graph: graphs.TrainingGraph,
+        run_dir: pathlib.Path,
+        plan: Plan,
+        train_config: TrainConfig,
     ):
-        self._graph = graph
+        super().__init__(graph)
         self._table = history.losses(run_dir)
-        self._every = max(1, total_steps // LOSSES)
-        self._step = 0
-
-    def after_create_session(self, session: v1.Session, coord: Any) -> None:
-        """See base class."""
-        del coord
-        self._step = int(session.run(self._graph.global_step))
-        # The rows after the checkpoint will come again.
-        self._table.cut(self._step, keeps_step=True)
-
-    def before_run(self, run_context: Any) -> v1.train.SessionRunArgs:
-        """See base class."""
-        del run_context
-        graph = self._graph
-        return v1.train.SessionRunArgs(
-            [graph.loss, graph.accuracy, graph.learning_rate]
-        )
-
-    def after_run(self, run_context: Any, run_values: Any) -> None:
-        """See base class."""
-        del run_context
-        self._step += 1
-        if self._step == 1 or self._step % self._every == 0:
-            loss, accuracy, rate = map(float, run_values.results)
-            self._table.append(
-                {
-                    "step": self._step,
-                    "loss": loss,
-                    "accuracy": accuracy,
-                    "learning_rate": rate,
-                }
-            )
-
-
-class ProgressHook(v1.train.SessionRunHook):
-    """Reports loss, accuracy, rate, speed and remaining time."""
-
-    def __init__(
-        self, graph: graphs.TrainingGraph, plan: Plan, train_config: TrainConfig
-    ):
-        self._graph = graph
+        self._every = max(1, plan.total_steps // LOSSES)
         self._plan = plan
         self._train = train_config
-        self._step = 0
-        self._reported_step = 0
-        self._reported_at = 0.0
 
     def after_create_session(self, session: v1.Session, coord: Any) -> None:
-        """See base class."""
-        del coord
-        self._step = self._reported_step = int(session.run(self._graph.global_step))
-        self._reported_at = time.monotonic()
-
-    def before_run(self, run_context: Any) -> v1.train.SessionRunArgs:
-        """See base class."""
-        del run_context
-        graph = self._graph
-        return v1.train.SessionRunArgs(
-            [graph.loss, graph.accuracy, graph.learning_rate]
-        )
+        super().after_create_session(session, coord)
+        # The rows after the checkpoint will come again.
+        self._table.cut(self.step, keeps_step=True)
+        self._reported_at, self._reported_step = time.monotonic(), self.step
 
     def after_run(self, run_context: Any, run_values: Any) -> None:
-        """See base class."""
-        self._step += 1
+        super().after_run(run_context, run_values)
         now = time.monotonic()
         seconds = now - self._reported_at
-        if seconds < REPORT_SECONDS and self._step != self._plan.total_steps:
+        is_row = self.step == 1 or self.step % self._every == 0
+        is_due = seconds >= REPORT_SECONDS or self.step == self._plan.total_steps
+        if not (is_row or is_due):
             return
-        loss, accuracy, rate = map(float, run_values.results)
-        steps_per_second = (self._step - self._reported_step) / max(seconds, 1e-9)
+        names = ("loss", "accuracy", "learning_rate")
+        values = dict(zip(names, map(float, run_values.results), strict=True))
+        if is_row:
+            self._table.append({"step": self.step} | values)
+        if is_due:
+            self._report(values, (self.step - self._reported_step) / max(seconds, 1e-9))
+            self._reported_at, self._reported_step = now, self.step
+
+    def _report(self, values: dict[str, float], steps_per_second: float) -> None:
         images_per_second = steps_per_second * self._train.batch_size
-        towers = self._train.devices
-        _PROGRESS.info(
-            "train",
-            extra={
-                "fields": {
-                    "step": self._step,
-                    "total_steps": self._plan.total_steps,
-                    "epoch": self._step / self._plan.steps_per_epoch,
-                    "loss": loss,
-                    "accuracy": accuracy,
-                    "learning_rate": rate,
-                    "images_per_second": images_per_second,
-                    "images_per_second_per_device": (
-                        images_per_second / towers if towers > 1 else None
-                    ),
-                    "seconds_left": (self._plan.total_steps - self._step)
-                    / steps_per_second,
-                }
-            },
-        )
-        self._reported_at, self._reported_step = now, self._step
+        towers, total_steps = self._train.devices, self._plan.total_steps
+        fields = {
+            "step": self.step,
+            "total_steps": total_steps,
+            "epoch": self.step / self._plan.steps_per_epoch,
+            **values,
+            "images_per_second": images_per_second,
+            "images_per_second_per_device": (
+                images_per_second / towers if towers > 1 else None
+            ),
+            "seconds_left": (total_steps - self.step) / steps_per_second,
+        }
+        _PROGRESS.info("train", extra={"fields": fields})
 
 
 @contextmanager

@@ -1,8 +1,8 @@
-"""Where the tensors of an HDF5 file lie: `python -m trainer.weights.h5_places FILE`.
+"""Finds the tensors in an HDF5 file: `python -m trainer.weights.h5_places FILE`.
 
-The HDF5 library loops, crashes or allocates without bound on damaged files, so it is asked
-in a process of its own, whose memory and time have limits (`trainer.weights.keras_h5`).
-Prints one JSON object: `places` and `layers`, or `refused` with a sentence.
+The HDF5 library loops, crashes or allocates without bound on damaged files, so it runs in a
+process of its own with limited memory and time (`trainer.weights.keras_h5`). Prints one JSON
+object: `places` and `layers`, or `refused` with a sentence.
 """
 
 import contextlib
@@ -12,13 +12,12 @@ import pathlib
 import resource
 import sys
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import h5py
 import numpy as np
 
 from trainer.weights import tensors
-from trainer.weights.tensors import Refused, shown
+from trainer.weights.tensors import Place, Refused, shown
 
 MAX_DEPTH = 12
 MAX_NAME_BYTES = 512
@@ -43,17 +42,6 @@ _ERRORS = (
     SystemError,
     MemoryError,
 )
-
-
-class Place(NamedTuple):
-    """Where the bytes of a dataset lie in the file."""
-
-    path: str
-    type_name: str
-    is_big_endian: bool
-    shape: tuple[int, ...]
-    offset: int
-    size: int
 
 
 def main(path: pathlib.Path) -> None:

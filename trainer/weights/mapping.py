@@ -1,14 +1,14 @@
-"""Foreign tensors become the variables of a net, by the rules of its table.
+"""Converts foreign tensors to the variables of a net, by the rules of its table.
 
-See `trainer.nets.published.Source`. Nothing is dropped or made up: each tensor of the file
-is either named in the table as ignored or becomes a variable, and each variable of the net
-comes from one tensor. Only the class layer may be missing as a whole.
+See `trainer.nets.published.Source`. Each tensor of the file becomes a variable unless the
+table lists it as ignored, and each variable of the net comes from one tensor. Only the class
+layer may be missing as a whole.
 """
 
 import dataclasses
 import functools
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -34,7 +34,6 @@ _KERAS = {
     "depthwise_kernel": DEPTHWISE,
     "pointwise_kernel": "pointwise_weights",
 }
-_KERAS_NORM = ("gamma", "beta", "moving_mean", "moving_variance")
 _PYTORCH = {"weight": "weights", "bias": "biases"}
 _PYTORCH_NORM = {
     "weight": "gamma",
@@ -141,8 +140,7 @@ def _attempt(
     classes = _count_classes(foreign, names)
     shapes = expected_shapes(spec, max(classes, 2))
     names |= _in_order(names, shapes, source.ordered)
-    first_kernel = _first(shapes, lambda shape: len(shape) == 4)
-    first_dense = _first(shapes, lambda shape: len(shape) == 2)
+    first_kernel, first_dense = _first(shapes, rank=4), _first(shapes, rank=2)
     arrays: Tensors = {}
     left_over, misshapen = [], []
     for name, candidates in names.items():
@@ -260,17 +258,13 @@ def _by_layout(
     layer, _, last = name.rpartition(separator)
     scope = layer.replace(separator, "/")
     if layer in norms:
-        if layout == "pytorch":
-            return (f"{scope}/{_NORM}{_PYTORCH_NORM.get(last, last)}",)
-        return (f"{scope}/{_NORM}{last}",)
+        ours = _PYTORCH_NORM.get(last, last) if layout == "pytorch" else last
+        return (f"{scope}/{_NORM}{ours}",)
     ours = (_PYTORCH if layout == "pytorch" else _KERAS).get(last, last)
-    if ours == "weights" and array.ndim == 4:
-        # Keras 3 and PyTorch call the kernel of a depthwise convolution as any other.
-        is_depthwise = (
-            array.shape[1] == 1 if layout == "pytorch" else array.shape[3] == 1
-        )
-        if is_depthwise:
-            return (f"{scope}/{DEPTHWISE}", f"{scope}/{ours}")
+    # Keras 3 and PyTorch call the kernel of a depthwise convolution as any other.
+    axis = 1 if layout == "pytorch" else 3
+    if ours == "weights" and array.ndim == 4 and array.shape[axis] == 1:
+        return (f"{scope}/{DEPTHWISE}", f"{scope}/{ours}")
     return (f"{scope}/{ours}",)
 
 
@@ -284,10 +278,8 @@ def _count_classes(
     return 0
 
 
-def _first(
-    shapes: Mapping[str, tuple[int, ...]], fits: Callable[[tuple[int, ...]], bool]
-) -> str:
-    return next((name for name, shape in shapes.items() if fits(shape)), "")
+def _first(shapes: Mapping[str, tuple[int, ...]], rank: int) -> str:
+    return next((name for name, shape in shapes.items() if len(shape) == rank), "")
 
 
 def _arrange(
@@ -318,13 +310,8 @@ def _arrange(
     if array.shape == shape:
         return array
     is_kernel_and_matrix = {array.ndim, len(shape)} == {2, 4}
-    if (
-        is_kernel_and_matrix
-        and array.size == np.prod(shape)
-        and (array.shape[-1] == shape[-1])
-    ):
-        return array.reshape(shape)
-    return None
+    fits = array.size == np.prod(shape) and array.shape[-1:] == shape[-1:]
+    return array.reshape(shape) if is_kernel_and_matrix and fits else None
 
 
 def _turn_flattened(matrix: np.ndarray, maps: tuple[int, ...]) -> np.ndarray:

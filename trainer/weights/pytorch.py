@@ -10,7 +10,6 @@ Reference: torch/serialization.py of PyTorch 1.4 (`_legacy_save`) and 2.x (`_sav
 
 import contextlib
 import dataclasses
-import math
 import pathlib
 import struct
 import zipfile
@@ -394,11 +393,9 @@ def _materialise(
         name: tensors.read_type(tensor.storage.kind, name)
         for name, tensor in chosen.items()
     }
-    needed_bytes = sum(
-        math.prod(tensor.shape) * np.dtype(kinds[name].dtype).itemsize
-        for name, tensor in chosen.items()
+    tensors.check_total(
+        ((kinds[name], tensor.shape) for name, tensor in chosen.items()), size
     )
-    tensors.check_total(needed_bytes, size)
     by_storage: dict[str, list[str]] = {}
     for name, tensor in chosen.items():
         by_storage.setdefault(tensor.storage.key, []).append(name)

@@ -4,7 +4,7 @@ import contextlib
 import math
 import pathlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -39,15 +39,31 @@ class ElementType(NamedTuple):
 
 # All types that are read; the others are refused by name.
 READ_TYPES = {
-    name: ElementType(name, size, dtype)
-    for name, size, dtype in (
-        ("float32", 4, "<f4"),
-        ("float16", 2, "<f2"),
-        ("bfloat16", 2, "<f4"),
-        ("float64", 8, "<f8"),
-        ("int64", 8, "<i8"),
-    )
+    "float32": ElementType("float32", 4, "<f4"),
+    "float16": ElementType("float16", 2, "<f2"),
+    "bfloat16": ElementType("bfloat16", 2, "<f4"),
+    "float64": ElementType("float64", 8, "<f8"),
+    "int64": ElementType("int64", 8, "<i8"),
 }
+
+
+class Place(NamedTuple):
+    """Where the bytes of a dataset are in an HDF5 file.
+
+    Attributes:
+      path: of the dataset.
+      type_name: key of `READ_TYPES`.
+      is_big_endian: order of the bytes of an element.
+      shape: of the dataset.
+      offset, size: in bytes.
+    """
+
+    path: str
+    type_name: str
+    is_big_endian: bool
+    shape: tuple[int, ...]
+    offset: int
+    size: int
 
 
 @contextlib.contextmanager
@@ -63,10 +79,8 @@ def refusing(path: pathlib.Path, kind: str) -> Iterator[None]:
     """
     try:
         yield
-    except Refused as error:
-        raise ConfigError(f"cannot read {path} as {kind}: {error}") from error
-    except OSError as error:
-        reason = error.strerror or str(error)
+    except (Refused, OSError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise ConfigError(f"cannot read {path} as {kind}: {reason}") from error
 
 
@@ -98,8 +112,13 @@ def check_shape(shape: Sequence[Any], tensor: str) -> tuple[int, ...]:
     return tuple(shape)
 
 
-def check_total(needed_bytes: int, file_bytes: int) -> None:
-    """Raises Refused if tensors of `needed_bytes` take more than twice the file."""
+def check_total(
+    arrays: Iterable[tuple[ElementType, Sequence[int]]], file_bytes: int
+) -> None:
+    """Raises Refused if arrays of these types and shapes take more than twice the file."""
+    needed_bytes = sum(
+        math.prod(shape) * np.dtype(kind.dtype).itemsize for kind, shape in arrays
+    )
     if needed_bytes > 2 * file_bytes:
         raise Refused(
             f"its tensors take {needed_bytes:,} bytes, more than twice the file's"

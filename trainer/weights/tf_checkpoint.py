@@ -6,12 +6,10 @@ optimizers and scalars such as `global_step` belong to no net and are left out.
 """
 
 import contextlib
-import math
 import pathlib
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from trainer.weights import checkpoints, tensors
@@ -33,21 +31,19 @@ _ERRORS = (
 _OBJECTS = "_CHECKPOINTABLE_OBJECT_GRAPH"
 
 
-def read(path: pathlib.Path) -> Tensors:
+def read(path: pathlib.Path) -> tuple[Tensors, str]:
     """Tensors of a checkpoint by the names of variables, as in 'vgg_16/fc8/weights'.
 
     Args:
       path: prefix, `.index`, V1 file, or folder of one checkpoint.
 
+    Returns:
+      The tensors, and `AVERAGES_TAKEN` where they are moving averages, else ''.
+
     Raises:
-      ConfigError: there is no checkpoint, it is damaged, or is one of objects, which has no
-        names of variables.
+      ConfigError: there is no checkpoint, it is damaged, or it is one of objects, which has
+        no names of variables.
     """
-    return read_with_note(path)[0]
-
-
-def read_with_note(path: pathlib.Path) -> tuple[Tensors, str]:
-    """As `read`, and `AVERAGES_TAKEN` where that is so, else ''."""
     with tensors.refusing(path, KIND):
         checkpoint = locate(path)
         try:
@@ -63,7 +59,7 @@ def read_with_note(path: pathlib.Path) -> tuple[Tensors, str]:
             raise _damaged(error) from error
 
 
-def values_in(checkpoint: str) -> dict[str, np.ndarray]:
+def values_in(checkpoint: str) -> Tensors:
     """All tensors in a checkpoint by name, slots and averages included.
 
     Args:
@@ -142,12 +138,14 @@ def _choose(reader: Any, size: int) -> tuple[dict[str, str], bool]:
             chosen[name] = name
     if not chosen:
         raise Refused("it holds no variables")
-    needed_bytes = 0
-    for name in chosen.values():
-        shape = tensors.check_shape(shapes[name], name)
-        kind = tensors.read_type(types[name].name, name)
-        needed_bytes += math.prod(shape) * kind.size
-    tensors.check_total(needed_bytes, size)
+    arrays = [
+        (
+            tensors.read_type(types[name].name, name),
+            tensors.check_shape(shapes[name], name),
+        )
+        for name in chosen.values()
+    ]
+    tensors.check_total(arrays, size)
     return dict(sorted(chosen.items())), bool(averaged)
 
 
