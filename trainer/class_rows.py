@@ -9,7 +9,7 @@ import numpy as np
 from common.errors import ConfigError
 from pushed_models import class_names
 from trainer import checkpoints
-from trainer.nets import builder
+from trainer.nets.blocks import CLASS_LAYER
 from trainer.weights import tf_checkpoint
 
 _LOGGER = logging.getLogger("slimline.train")
@@ -44,7 +44,7 @@ def write(
       ConfigError: `checkpoint` is damaged, or its class layer is not one for `before`.
     """
     values = tf_checkpoint.values_in(checkpoint)
-    rows = [name for name in values if name.split("/")[1:2] == [builder.CLASS_LAYER]]
+    rows = [name for name in values if name.split("/")[1:2] == [CLASS_LAYER]]
     for name in rows:
         if values[name].shape[-1] != len(before):
             raise ConfigError(

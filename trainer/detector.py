@@ -30,9 +30,6 @@ def findings(
     """What is wrong with the averages at the end of a training, in sentences.
 
     Args:
-      config: the Trainer's configuration.
-      split: eval.
-      num_classes: width of the logits.
       checkpoint: the last one.
       measured: of that checkpoint, with each kind of weights.
     """

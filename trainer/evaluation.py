@@ -42,9 +42,7 @@ class EvalSession(contextlib.AbstractContextManager["EvalSession"]):
     """An inference graph with a session, measured on one split again and again.
 
     Args:
-      config: the Trainer's configuration.
       split: to measure on.
-      num_classes: width of the logits.
       norm_by_batch: batch norm takes the statistics of each batch, as in training; for
         comparison with its moving averages only.
       test_time_views: which views `probabilities` averages over; measurements are always

@@ -59,7 +59,6 @@ def export(
 
     Args:
       folder: where to write; must not exist.
-      config: the Trainer's configuration.
       transform: the output of Transform.
       labels: class names in label order; they become the asset `labels.txt`.
       checkpoint: path as a Saver takes it.

@@ -78,7 +78,6 @@ class Extractor:
     """A net up to its class layer, in a session, and the folder of its features.
 
     Args:
-      config: the Trainer's configuration.
       checkpoint: of the net's weights; the class layer's are not read.
       folder: of a `Cache`.
     """

@@ -26,7 +26,7 @@ from trainer import (
 from trainer.augmentation import geometry, recipe
 from trainer.config import TrainerConfig
 from trainer.nets import blocks, builder, variants
-from trainer.nets.blocks import NetSpec
+from trainer.nets.blocks import CLASS_LAYER, NetSpec
 from trainer.plan import Plan
 
 
@@ -97,8 +97,6 @@ def build_training(
     Args:
       images: float32 [batch, image_size_px, image_size_px, channels], augmented.
       labels: int64 [batch], or of mixed images targets, float32 [batch, num_classes].
-      num_classes: width of the logits.
-      config: the Trainer's configuration.
       towers: devices among which the batch is shared (`trainer.devices`).
       class_weights: how much an image of each class counts, float32 [num_classes];
         None: all alike.
@@ -220,8 +218,6 @@ def build_inference(
     Args:
       images: float32 [batch, crop_px, crop_px, channels], preprocessed; the net sees the
         centre where it takes smaller ones.
-      num_classes: width of the logits.
-      config: the Trainer's configuration.
       norm_by_batch: batch norm takes the statistics of the batch; for comparison only.
       test_time_views: which `test_time.weighted_views` the probabilities are of.
     """
@@ -298,7 +294,7 @@ def _class_weights(spec: NetSpec, maps_layer: str | None) -> tf.Tensor | None:
     others = [block for block in behind if not isinstance(block, blocks.Dropout)]
     if len(pools) != 1 or others != pools:
         return None
-    return slim.get_unique_variable(f"{spec.name}/logits/weights")
+    return slim.get_unique_variable(f"{spec.name}/{CLASS_LAYER}/weights")
 
 
 def build_features(
@@ -309,7 +305,6 @@ def build_features(
     Args:
       images: float32 [batch, crop_px, crop_px, channels], preprocessed.
       seed: integers [2], of the augmented view.
-      config: the Trainer's configuration.
 
     Returns:
       Features, float32 [batch, units], of the images as evaluation sees them and of a view
@@ -329,6 +324,6 @@ def build_features(
     variables = [
         variable
         for variable in slim.get_model_variables()
-        if not warm_start.is_under(variable.op.name, [builder.CLASS_LAYER])
+        if not warm_start.is_under(variable.op.name, [CLASS_LAYER])
     ]
     return features[0], features[1], variables

@@ -91,7 +91,6 @@ def fit(
 
     Args:
       examples: to fit on.
-      num_classes: width of the logits.
       weight_decays: L2 factors.
       class_weights: how much an example of each class counts, float32 [num_classes]; None:
         all alike.

@@ -2,8 +2,7 @@
 
 from common.errors import ConfigError
 from trainer.config import AugmentationConfig, TrainConfig, TrainerConfig
-
-CLASS_LAYER = "logits"
+from trainer.nets.blocks import CLASS_LAYER
 
 
 def check(config: TrainerConfig) -> None:

@@ -30,10 +30,6 @@ def record(
     """Writes images of `split` with their probabilities; returns the file.
 
     Args:
-      folder: where to write.
-      config: the Trainer's configuration.
-      split: to take the images from.
-      num_classes: width of the logits.
       checkpoint: path as a Saver takes it.
       weights: 'raw' or 'ema'.
     """

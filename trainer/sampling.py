@@ -30,7 +30,6 @@ def class_weights(labels: np.ndarray, num_classes: int) -> np.ndarray:
 
     Args:
       labels: int64 [num_examples].
-      num_classes: number of classes.
     """
     counts = np.bincount(labels, minlength=num_classes)
     share = len(labels) / np.count_nonzero(counts)

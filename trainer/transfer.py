@@ -25,7 +25,7 @@ from trainer import (
 from trainer.config import TrainConfig, TrainerConfig
 from trainer.evaluation import Measurement
 from trainer.input_pipeline import Split
-from trainer.nets import builder
+from trainer.nets.blocks import CLASS_LAYER
 from trainer.weights import store
 
 _LOGGER = logging.getLogger("slimline.train")
@@ -55,7 +55,7 @@ def start_of(
         start = warm_start.start_of(train)
         before = class_rows.labels_of(train.weights)
         if before not in ((), tuple(labels)) and (
-            builder.CLASS_LAYER not in train.weights_exclude
+            CLASS_LAYER not in train.weights_exclude
         ):
             (run_dir / START_FOLDER).mkdir(exist_ok=True)
             class_rows.write(checkpoint, start.checkpoint, before, labels)
@@ -65,7 +65,7 @@ def start_of(
     published = store.load(train.weights)
     excluded = train.weights_exclude
     if published.manifest.labels != tuple(labels):
-        excluded = (*excluded, builder.CLASS_LAYER)
+        excluded = (*excluded, CLASS_LAYER)
     (run_dir / START_FOLDER).mkdir(exist_ok=True)
     checkpoints.write_values(checkpoint, published.arrays)
     return warm_start.Start(
@@ -92,9 +92,7 @@ def fit_head(
     taken: highest top-1, then lowest cross-entropy. All are written to the table of heads.
 
     Args:
-      config: the Trainer's configuration.
       train_split, eval_split: to fit on, and to choose by.
-      num_classes: width of the logits.
       run_dir: folder of the training.
       kept: where the checkpoint goes.
       checkpoint: of the net's weights.
@@ -149,7 +147,7 @@ def fit_head(
         durable.write_text(
             run_dir / signatures.CROSS_VALIDATION_FILE, json.dumps(facts)
         )
-    scope = f"{config.model.net}/{builder.CLASS_LAYER}"
+    scope = f"{config.model.net}/{CLASS_LAYER}"
     values |= {f"{scope}/weights": chosen.weights, f"{scope}/biases": chosen.biases}
     state = hooks.State(
         best=measured,

@@ -7,8 +7,10 @@ the net's first row `first`, all else `body`. A variable is in one group. No Ten
 from collections.abc import Collection, Sequence
 from typing import Literal
 
-from trainer.config import TrainConfig
-from trainer.head_settings import CLASS_LAYER
+from common.errors import ConfigError
+from trainer.config import TrainConfig, TrainerConfig
+from trainer.nets import geometry, variants
+from trainer.nets.blocks import CLASS_LAYER
 
 Group = Literal["norm", "head", "first", "body"]
 
@@ -104,3 +106,27 @@ def is_kernel(name: str, rank: int) -> bool:
     """
     is_weights = name.rpartition("/")[2] in ("weights", "pointwise_weights")
     return is_weights and rank in (2, 4) and row_of(name) != CLASS_LAYER
+
+
+def check(config: TrainerConfig) -> None:
+    """Refuses Muon where every layer that it could train is frozen.
+
+    Raises:
+      ConfigError: there is no convolution or dense layer for Muon.
+    """
+    train = config.train
+    if train.optimizer != "muon":
+        return
+    _, *rows, _ = geometry.layer_rows(
+        variants.spec_of(config.model),
+        image_size_px=config.image_size_px,
+        channels=config.preprocessing.channels,
+    )
+    kernels = [row.name for row in rows if row.cost.multiply_adds]
+    if all(geometry.is_row_of(name, train.freeze) for name in kernels):
+        raise ConfigError(
+            "setting 'train.optimizer' is muon, which is for layers in front of the class"
+            " layer, and none of them is trained",
+            found="train.freeze " + ", ".join(train.freeze),
+            tip="--set train.optimizer=nesterov",
+        )

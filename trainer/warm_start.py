@@ -7,12 +7,12 @@ from typing import Any
 
 import tensorflow as tf
 import tensorflow.compat.v1 as v1
-import tf_slim as slim
 
 from common.errors import ConfigError
 from trainer import class_rows
 from trainer.config import TrainConfig, TrainerConfig
 from trainer.nets import builder, variants
+from trainer.nets.blocks import CLASS_LAYER
 from trainer.weights import checkpoints, tf_checkpoint
 
 _LOGGER = logging.getLogger("slimline.train")
@@ -76,7 +76,7 @@ def initialise(variables: Iterable[tf.Variable], start: Start) -> int:
       ConfigError: as for `check`.
     """
     by_name = {variable.op.name: variable for variable in variables}
-    shapes = {name: variable.shape.as_list() for name, variable in by_name.items()}
+    shapes = _shapes_of(by_name.values())
     restored = _choose(shapes, start)
     v1.train.init_from_checkpoint(
         start.checkpoint, {name: by_name[name] for name in restored}
@@ -111,9 +111,15 @@ def check(config: TrainerConfig, num_classes: int | None = None) -> None:
     """
     start = start_of(config.train)
     if num_classes is None or class_rows.labels_of(config.train.weights):
-        excluded = (*start.excluded, builder.CLASS_LAYER)
+        excluded = (*start.excluded, CLASS_LAYER)
         start = dataclasses.replace(start, excluded=excluded)
-    _choose(_shapes_of_net(config, num_classes or 2), start)
+    variables = builder.variables(
+        variants.spec_of(config.model),
+        num_classes or 2,
+        config.image_size_px,
+        config.preprocessing.channels,
+    )
+    _choose(_shapes_of(variables), start)
 
 
 def is_under(name: str, rows: Sequence[str]) -> bool:
@@ -122,16 +128,8 @@ def is_under(name: str, rows: Sequence[str]) -> bool:
     return any(inner == row or inner.startswith(f"{row}/") for row in rows)
 
 
-def _shapes_of_net(config: TrainerConfig, num_classes: int) -> Shapes:
-    side_px = config.image_size_px
-    with tf.Graph().as_default():
-        images = tf.zeros([1, side_px, side_px, config.preprocessing.channels])
-        spec = variants.spec_of(config.model)
-        builder.build(spec, images, num_classes, is_training=False)
-        return {
-            variable.op.name: variable.shape.as_list()
-            for variable in slim.get_model_variables()
-        }
+def _shapes_of(variables: Iterable[tf.Variable]) -> Shapes:
+    return {variable.op.name: variable.shape.as_list() for variable in variables}
 
 
 def _choose(shapes: Shapes, start: Start) -> list[str]:
@@ -159,7 +157,7 @@ def _misfit(
         )
     misfits = [name for name in wanted if name not in fitting]
     if all(
-        is_under(name, [builder.CLASS_LAYER])
+        is_under(name, [CLASS_LAYER])
         and list(there.get(name, ()))[:-1] == shapes[name][:-1]
         for name in misfits
     ):

@@ -42,8 +42,6 @@ def random_erasing(
     """Overwrites a rectangle inside each image, with `probability`.
 
     Args:
-      images: of any shape.
-      seed: integers [2].
       probability: that an image loses one.
       largest_share: the area is between 0.02 and this share of the image's; the aspect
         is 0.3 to 1 / 0.3. Where ten tries do not fit, the image stays as it is.

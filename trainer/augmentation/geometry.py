@@ -65,8 +65,6 @@ def pad_crop(
     """Adds `pad_px` px on each side, then crops each image at random to its old size.
 
     Args:
-      images: of any shape.
-      seed: integers [2].
       pad_px: less than each side.
       fill: zeros ('zero'), the nearest px ('edge'), or the image mirrored at its edge
         px, which are not repeated ('reflect').
@@ -109,7 +107,6 @@ def random_square_crop(
 
     Args:
       images: square.
-      seed: integers [2].
       smallest_share: the side of the cut is between this share of the image's side and
         all of it, every length alike; its place is uniform.
     """
@@ -134,7 +131,6 @@ def random_resized_crop(
 
     Args:
       images: square.
-      seed: integers [2].
       smallest_share: the area of the rectangle is between this share of the image's and
         all of it; its width is 3/4 to 4/3 of its height. Where ten tries do not fit, the
         image stays as it is.
@@ -181,8 +177,6 @@ def affine(
     """Turns, resizes and moves each image about its centre, in one interpolation.
 
     Args:
-      images: of any shape.
-      seed: integers [2].
       rotation_degrees: largest angle, either way; positive ones turn against the clock.
       scale: the size changes by a factor between 1 - scale and 1 + scale.
       shift: largest move along each axis, as a share of that side.

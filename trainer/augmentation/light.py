@@ -28,7 +28,6 @@ def saturation(images: tf.Tensor, seed: tf.Tensor, largest: float) -> tf.Tensor:
 
     Args:
       images: with three channels.
-      seed: integers [2].
       largest: 1 goes from gray to twice the colour.
     """
     gray = tf.reduce_sum(images * tf.constant(LUMA), axis=3, keepdims=True)

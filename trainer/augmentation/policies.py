@@ -46,8 +46,6 @@ def rand_augment(
     """Each image through `layers` operations, drawn with equal chances.
 
     Args:
-      images: preprocessed.
-      seed: integers [2].
       layers: N of the paper.
       magnitude: M, strength of all operations, 0 to `STRENGTHS` - 1.
       levels: the way to levels of 0..255; None leaves out the operations that need it.
@@ -76,8 +74,6 @@ def trivial_augment(
     """Each image through one operation at one strength, all with equal chances.
 
     Args:
-      images: preprocessed.
-      seed: integers [2].
       levels: as in `rand_augment`, like `fill`.
 
     Reference: Mueller and Hutter, arXiv:2103.10158, with the ranges of
@@ -194,7 +190,6 @@ def _move(images: tf.Tensor, amounts: Mapping[str, tf.Tensor], fill: str) -> tf.
     """Images sheared about their upper left corner, shifted or turned about their centre.
 
     Args:
-      images: of any shape.
       amounts: float32 [batch] of each of `_MOVES`; one of them is not 0 for an image.
       fill: what comes in.
     """

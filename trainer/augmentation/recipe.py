@@ -123,7 +123,6 @@ def apply(images: tf.Tensor, steps: Sequence[Step], seed: tf.Tensor) -> tf.Tenso
       images: float32 [batch, height, width, channels], all but the batch static.
       steps: names out of `AUGMENTATIONS` with their keyword arguments, as in
         `("pad_crop", {"pad_px": 4})`.
-      seed: integers [2].
 
     Raises:
       ConfigError: a name is unknown, or the images are too small for a crop.

@@ -39,8 +39,6 @@ def draw(
     place in the image alike.
 
     Args:
-      images: of any shape.
-      seed: integers [2].
       shares: smallest and largest share of the area, uniform between.
       aspects: smallest and largest width / height, uniform between in their logarithm.
       largest_px: height and width that still fit.

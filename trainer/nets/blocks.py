@@ -28,6 +28,8 @@ from trainer.nets.primitives import (
 )
 from trainer.nets.published import Source
 
+# Scope and end point of the head.
+CLASS_LAYER = "logits"
 Shortcut = Literal["identity", "pad_after", "pad_symmetric", "projection"]
 
 

@@ -8,12 +8,9 @@ import tf_slim as slim
 
 from common import errors
 from trainer import layers
-from trainer.nets.blocks import NetSpec, named
+from trainer.nets.blocks import CLASS_LAYER, NetSpec, named
 from trainer.nets.geometry import check_image_size, check_rows, is_row_of
 from trainer.nets.slim_layers import SlimLayers, default_scope
-
-# Scope and end point of the head.
-CLASS_LAYER = "logits"
 
 
 def build(
@@ -84,20 +81,26 @@ def count_parameters(
     image_size_px: int | None = None,
     channels: int | None = None,
 ) -> int:
-    """Trainable parameters of the net, counted in a graph of its own; reference defaults."""
-    size_px = spec.image_size_px if image_size_px is None else image_size_px
-    depth = spec.channels if channels is None else channels
+    """Trainable parameters of the net; see `variables`."""
+    return sum(
+        variable.shape.num_elements()
+        for variable in variables(spec, num_classes, image_size_px, channels)
+        if variable.trainable
+    )
+
+
+def variables(
+    spec: NetSpec,
+    num_classes: int | None = None,
+    image_size_px: int | None = None,
+    channels: int | None = None,
+) -> list[tf.Variable]:
+    """Variables of the net in a graph of its own, in order; the reference's by default."""
+    size_px = image_size_px or spec.image_size_px
     with tf.Graph().as_default():
-        build(
-            spec,
-            tf.zeros([1, size_px, size_px, depth]),
-            spec.num_classes if num_classes is None else num_classes,
-            is_training=False,
-        )
-        return sum(
-            variable.shape.num_elements()
-            for variable in tf.compat.v1.trainable_variables()
-        )
+        images = tf.zeros([1, size_px, size_px, channels or spec.channels])
+        build(spec, images, num_classes or spec.num_classes, is_training=False)
+        return slim.get_model_variables()
 
 
 def _norm_scope(name: str, frozen: Sequence[str]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Literal
 
 from common import errors
 from trainer import lookup
-from trainer.nets.blocks import Block, NetSpec, fold, named
+from trainer.nets.blocks import CLASS_LAYER, Block, NetSpec, fold, named
 from trainer.nets.primitives import (
     Activation,
     Defaults,
@@ -58,7 +58,7 @@ def layer_rows(
         rows.append(Row(name, block.describe(), shape, cost))
     head = spec.logits(spec.num_classes if num_classes is None else num_classes)
     shape, cost = measure(head, shape, spec.defaults)
-    return [*rows, Row("logits", "dense, linear", shape, cost)]
+    return [*rows, Row(CLASS_LAYER, "dense, linear", shape, cost)]
 
 
 @cache
@@ -109,7 +109,7 @@ def is_row_of(name: str, rows: Sequence[str]) -> bool:
 
 def check_rows(spec: NetSpec, rows: Sequence[str]) -> None:
     """Raises ConfigError if the net has no row, or group of rows, of one of the names."""
-    names = [*(name for name, _ in named(spec.blocks)), "logits"]
+    names = [*(name for name, _ in named(spec.blocks)), CLASS_LAYER]
     groups = {name.partition("/")[0] for name in names}
     for row in rows:
         if not any(is_row_of(name, [row]) for name in names):

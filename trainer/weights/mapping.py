@@ -11,17 +11,15 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
-import tensorflow as tf
-import tf_slim as slim
 
 from common.errors import ConfigError
 from trainer.nets import builder
-from trainer.nets.blocks import NetSpec
+from trainer.nets.blocks import CLASS_LAYER, NetSpec
 from trainer.nets.published import Layout, Source
 from trainer.weights.opening import LAYOUTS, Opened
 from trainer.weights.tensors import Tensors, shown
 
-LOGITS = "logits/"
+LOGITS = f"{CLASS_LAYER}/"
 SHOWN = 4
 DEPTHWISE = "depthwise_weights"
 _NORM = "BatchNorm/"
@@ -122,15 +120,10 @@ def expected_shapes(spec: NetSpec, num_classes: int) -> Mapping[str, tuple[int, 
       spec: built at the size of images of its reference.
       num_classes: at least 2.
     """
-    with tf.Graph().as_default():
-        images = tf.zeros([1, spec.image_size_px, spec.image_size_px, spec.channels])
-        builder.build(spec, images, num_classes, is_training=False)
-        return {
-            variable.op.name.removeprefix(f"{spec.name}/"): tuple(
-                variable.shape.as_list()
-            )
-            for variable in slim.get_model_variables()
-        }
+    return {
+        variable.op.name.removeprefix(f"{spec.name}/"): tuple(variable.shape.as_list())
+        for variable in builder.variables(spec, num_classes)
+    }
 
 
 def _attempt(
