@@ -47,20 +47,13 @@ class Mapped:
     """Weights of a net in its own names.
 
     Attributes:
+      source: by whose rules.
       arrays: float32 by full name of a variable, as 'vgg_16/conv1/conv1_1/weights'. Without
         those of the class layer where the file has none.
-      source: the form that fitted.
       num_classes: of the class layer, 0 where the file has none.
+      missing: variables without a tensor. left_over: tensors without a variable.
+      misshapen: tensors that do not have the shape of their variable.
     """
-
-    arrays: Tensors
-    source: Source
-    num_classes: int
-
-
-@dataclasses.dataclass
-class _Attempt:
-    """What one source makes of the tensors; it fits if the last three are empty."""
 
     source: Source
     arrays: Tensors
@@ -71,6 +64,7 @@ class _Attempt:
 
     @property
     def problems(self) -> int:
+        """How many tensors and variables do not fit; 0 for what `convert` returns."""
         return len(self.missing) + len(self.left_over) + len(self.misshapen)
 
 
@@ -108,8 +102,7 @@ def convert(opened: Opened, spec: NetSpec, origin: str = "") -> Mapped:
             found=origins,
             tip="--origin names the one they are of",
         )
-    (attempt,) = fitting
-    return Mapped(attempt.arrays, attempt.source, attempt.num_classes)
+    return fitting[0]
 
 
 @functools.lru_cache(maxsize=8)
@@ -128,7 +121,7 @@ def expected_shapes(spec: NetSpec, num_classes: int) -> Mapping[str, tuple[int, 
 
 def _attempt(
     foreign: Mapping[str, np.ndarray], spec: NetSpec, source: Source
-) -> _Attempt:
+) -> Mapped:
     names = _rename(foreign, source)
     classes = _count_classes(foreign, names)
     shapes = expected_shapes(spec, max(classes, 2))
@@ -155,22 +148,19 @@ def _attempt(
         if target == first_kernel and source.reversed_channels:
             array = array[:, :, ::-1]
         arrays[f"{spec.name}/{target}"] = np.ascontiguousarray(array, np.float32)
-    reached = {f"{spec.name}/{target}" for target in _targets(names, shapes)}
-    missing = [name for name in shapes if f"{spec.name}/{name}" not in reached]
-    if classes == 0:
-        missing = [name for name in missing if not name.startswith(LOGITS)]
-    return _Attempt(source, arrays, classes, missing, left_over, misshapen)
+    reached = _targets(names, shapes)
+    missing = [
+        name
+        for name in shapes
+        if name not in reached and (classes or not name.startswith(LOGITS))
+    ]
+    return Mapped(source, arrays, classes, missing, left_over, misshapen)
 
 
 def _targets(
     names: Mapping[str, Sequence[str]], shapes: Mapping[str, tuple[int, ...]]
 ) -> set[str]:
-    return {
-        candidate
-        for candidates in names.values()
-        for candidate in candidates
-        if candidate in shapes
-    }
+    return {name for found in names.values() for name in found} & shapes.keys()
 
 
 def _rename(
@@ -316,7 +306,7 @@ def _turn_flattened(matrix: np.ndarray, maps: tuple[int, ...]) -> np.ndarray:
     return turned.reshape(matrix.shape)
 
 
-def _misfit(spec: NetSpec, attempt: _Attempt) -> ConfigError:
+def _misfit(spec: NetSpec, attempt: Mapped) -> ConfigError:
     lines = [
         f"{len(names)} {kind}: {', '.join(map(_shown, names[:SHOWN]))}"
         + (", ..." if len(names) > SHOWN else "")

@@ -46,17 +46,11 @@ def read(path: pathlib.Path) -> tuple[Tensors, str]:
     """
     with tensors.refusing(path, KIND):
         checkpoint = locate(path)
-        try:
-            reader = tf.train.load_checkpoint(str(checkpoint))
-            size = sum(file.stat().st_size for file in checkpoints.files_of(checkpoint))
-            names, has_averages = _choose(reader, size)
-            return {
-                name: reader.get_tensor(source) for name, source in names.items()
-            }, AVERAGES_TAKEN if has_averages else ""
-        except Refused:
-            raise
-        except _ERRORS as error:
-            raise _damaged(error) from error
+    with _reading(str(checkpoint)) as reader:
+        size = sum(file.stat().st_size for file in checkpoints.files_of(checkpoint))
+        names, has_averages = _choose(reader, size)
+        found = {name: reader.get_tensor(source) for name, source in names.items()}
+        return found, AVERAGES_TAKEN if has_averages else ""
 
 
 def values_in(checkpoint: str) -> Tensors:
@@ -92,8 +86,12 @@ def _reading(checkpoint: str) -> Iterator[Any]:
     with tensors.refusing(pathlib.Path(checkpoint), KIND):
         try:
             yield tf.train.load_checkpoint(checkpoint)
+        except Refused:
+            raise
         except _ERRORS as error:
-            raise _damaged(error) from error
+            message = getattr(error, "message", None) or str(error)
+            reason = (message or type(error).__name__).splitlines()[0]
+            raise Refused(f"it is damaged ({reason})") from error
 
 
 def locate(path: pathlib.Path) -> pathlib.Path:
@@ -147,8 +145,3 @@ def _choose(reader: Any, size: int) -> tuple[dict[str, str], bool]:
     ]
     tensors.check_total(arrays, size)
     return dict(sorted(chosen.items())), bool(averaged)
-
-
-def _damaged(error: Exception) -> Refused:
-    reason = getattr(error, "message", None) or str(error) or type(error).__name__
-    return Refused(f"it is damaged ({reason.splitlines()[0]})")
