@@ -33,11 +33,11 @@ from trainer import (
     warm_start,
     whitening,
 )
-from trainer.augmentation import geometry as crops
+from trainer.augmentation import geometry
 from trainer.config import TrainerConfig
 from trainer.control import Control
 from trainer.input_pipeline import Split
-from trainer.nets import builder, geometry, variants
+from trainer.nets import builder, variants
 from trainer.plan import Plan, fit_batch, make_plan
 
 _LOGGER = logging.getLogger("slimline.train")
@@ -130,11 +130,7 @@ def train(
     if is_head_only:
         return _head_only(config, num_classes, store, state)
     towers = devices.choose(config.train)
-    chosen, reason = precision.resolve(
-        config.train.precision,
-        devices.gpu_details(config.train),
-        depthwise_share=geometry.depthwise_share(variants.spec_of(config.model)),
-    )
+    chosen, reason = precision.resolve_for(config)
     engine = "" if onednn.is_on() else ", without oneDNN"
     _LOGGER.info("computing in %s%s: %s", chosen, engine, reason)
     schedule = schedules.make(
@@ -216,7 +212,8 @@ def _whitened(
     if layer is None or start.checkpoint:
         return start
     images = (
-        crops.central_crop(batch, config.image_size_px) for batch, _ in split.batches()
+        geometry.central_crop(batch, config.image_size_px)
+        for batch, _ in split.batches()
     )
     checkpoint = run_dir / transfer.START_FOLDER / "whitening"
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
