@@ -1,10 +1,9 @@
 """Policies that draw an operation for each image: RandAugment and TrivialAugment.
 
-Both choose among the operations of torchvision's transforms of these names, at its
-strengths: moves (shears, shifts by whole px, rotation, in one bilinear interpolation),
-contrast, colour and sharpness; and brightness, posterize, solarize, autocontrast and
-equalize, which need levels of 0..255, so only where `levels.known` has a way to them.
-Images of one channel leave out colour.
+Operations and strengths are those of torchvision's transforms of these names: moves (shears,
+shifts by whole px, rotation, in one bilinear interpolation), contrast, colour (of colour
+images) and sharpness; and brightness, posterize, solarize, autocontrast and equalize, which
+need levels of 0..255 (`levels.known`).
 """
 
 import dataclasses
@@ -43,12 +42,12 @@ def rand_augment(
     levels: Levels | None = None,
     fill: str = "zero",
 ) -> tf.Tensor:
-    """Each image through `layers` operations, drawn with equal chances.
+    """Each image through `layers` operations, drawn with equal probabilities.
 
     Args:
       layers: N of the paper.
       magnitude: M, strength of all operations, 0 to `STRENGTHS` - 1.
-      levels: the way to levels of 0..255; None leaves out the operations that need it.
+      levels: conversion to levels of 0..255; None leaves out operations that need it.
       fill: what moves bring in: 'zero', or 'edge', the nearest px.
 
     Reference: Cubuk et al., arXiv:1909.13719, with the ranges of torchvision's RandAugment.
@@ -71,10 +70,10 @@ def rand_augment(
 def trivial_augment(
     images: tf.Tensor, seed: tf.Tensor, levels: Levels | None = None, fill: str = "zero"
 ) -> tf.Tensor:
-    """Each image through one operation at one strength, all with equal chances.
+    """Each image through one operation at one strength, drawn with equal probabilities.
 
     Args:
-      levels: as in `rand_augment`, like `fill`.
+      levels, fill: as for `rand_augment`.
 
     Reference: Mueller and Hutter, arXiv:2103.10158, with the ranges of
       torchvision's TrivialAugmentWide.
@@ -93,7 +92,7 @@ def trivial_augment(
 
 
 def names(channels: int, levels: Levels | None) -> list[str]:
-    """The operations that are drawn from, in a fixed order."""
+    """The operations to draw from, in a fixed order."""
     return [
         "identity",
         *_MOVES,
@@ -141,8 +140,7 @@ def _change(
 ) -> tf.Tensor:
     """Each image through one operation, drawn, at its strength, int32 [batch].
 
-    Images of an operation are computed together, so that each costs one operation and not
-    all of them.
+    Images of one operation are computed together, so that none goes through all of them.
     """
     drawn_from = names(images.shape[3], levels)
     batch = tf.shape(images)[:1]
