@@ -1,8 +1,8 @@
 """The vocabulary of the net tables: blocks, and the spec that holds them.
 
-A block is a frozen dataclass that describes itself by `add`, with the operations of
-`primitives.Layers`; a new one needs no other place. No TensorFlow here: tables print without
-loading it.
+A block is a frozen dataclass whose `add` describes it with the operations of
+`primitives.Layers`; a new block needs no other code. No TensorFlow here: tables print
+without loading it.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ Shortcut = Literal["identity", "pad_after", "pad_symmetric", "projection"]
 
 @dataclass(frozen=True)
 class Block(ABC):
-    """One row of a table. `name` is its scope and end point, the paper's where it has one."""
+    """One row of a table. `name` is its scope and end point, the paper's where there is one."""
 
     name: str = field(default="", kw_only=True)
 
     @abstractmethod
     def add(self, layers: Layers[Tensor], inputs: Tensor, name: str) -> Tensor:
-        """Adds the block to `layers` under the scope `name`; what is behind it.
+        """Adds the block to `layers` under the scope `name`; returns its output.
 
         Raises:
           TooSmallError: the maps of `inputs` are too small.
@@ -76,7 +76,7 @@ class Conv(Weighted):
 
 @dataclass(frozen=True)
 class DepthwiseConv(Weighted):
-    """Convolution of each channel by itself to `multiplier` maps; batch norm, activation."""
+    """Convolution of each channel to `multiplier` maps; batch norm, activation."""
 
     kernel: Kernel
     stride: int = 1
@@ -116,10 +116,7 @@ class SeparableConv(Weighted):
 
 @dataclass(frozen=True)
 class Pool(Block):
-    """Maximum or mean of a window, over px of the map only, never of its padding.
-
-    After a ReLU the maximum is also that of a map padded with zeros.
-    """
+    """Maximum or mean of a window, over px of the map only, not of its padding."""
 
     kind: Literal["max", "avg"]
     kernel: Kernel
@@ -128,7 +125,7 @@ class Pool(Block):
 
     def __post_init__(self) -> None:
         if self.kind == "avg" and not isinstance(self.padding, str):
-            raise ValueError("a mean pool takes SAME or VALID, no padding by hand")
+            raise ValueError("a mean pool takes SAME or VALID, not a number of px")
 
     def add(self, layers: Layers[Tensor], inputs: Tensor, name: str) -> Tensor:
         window = Window(self.kernel, self.stride, self.padding)
@@ -140,7 +137,7 @@ class Pool(Block):
 
 @dataclass(frozen=True)
 class Mixed(Block):
-    """Parallel branches over one input, joined in channels; an empty branch passes it on."""
+    """Parallel branches over one input, joined in channels; an empty branch is the input."""
 
     branches: tuple[tuple[Block, ...], ...]
 
@@ -163,15 +160,15 @@ class Mixed(Block):
 class Residual(Block):
     """`body`, times `scale`, plus a shortcut around it, then `activation`.
 
-    Where the net has a scale for all (`Defaults.residual_scale`), that one counts.
+    `Defaults.residual_scale`, where the net has it, replaces `scale`.
 
     Shortcuts: 'identity'; 'pad_after' and 'pad_symmetric' add zero channels, behind or on
     both sides, up to the depth of the body; all three take every `stride`-th px.
-    'projection' is a 1x1 convolution with batch norm where the net has it, linear. Any other
-    is given by its own blocks.
+    'projection' is a linear 1x1 convolution, with batch norm where the net has it. A tuple of
+    blocks is any other shortcut.
 
-    `entry` comes before body and shortcut, except a shortcut without weights: the batch norm
-    and activation of a pre-activated unit (He et al., arXiv:1603.05027).
+    `entry`, the batch norm and activation of a pre-activated unit (He et al.,
+    arXiv:1603.05027), comes before the body and before a shortcut with weights.
     """
 
     body: tuple[Block, ...]
@@ -223,10 +220,10 @@ class Residual(Block):
 
 @dataclass(frozen=True)
 class SqueezeExcite(Block):
-    """Scales each channel by a factor that two layers make of the means of all channels.
+    """Scales each channel by a factor that two layers compute from the means of all channels.
 
-    The first has `filters` units and `activation`, the net's by default; the second a unit a
-    channel and `gate`. Both are 1x1 convolutions with bias and without batch norm.
+    The first has `filters` units and `activation`, the net's by default; the second a unit
+    for each channel and `gate`. Both are 1x1 convolutions with bias, without batch norm.
 
     Reference: Hu et al., arXiv:1709.01507.
     """
@@ -256,8 +253,8 @@ class SqueezeExcite(Block):
 class InvertedResidual(Block):
     """1x1 to `expanded` channels, depthwise convolution, linear 1x1 to `filters`.
 
-    With a shortcut where input and output have one shape; without the first 1x1 where the
-    input has `expanded` channels already. `squeeze` comes behind the depthwise convolution.
+    It has a shortcut where input and output have one shape, and no first 1x1 where the input
+    has `expanded` channels already. `squeeze` follows the depthwise convolution.
 
     Reference: Sandler et al., arXiv:1801.04381, section 3.3.
     """
@@ -330,7 +327,7 @@ class Dense(Weighted):
 class Dropout(Block):
     """Keeps each value with `keep_prob` and scales it up, in training only.
 
-    `spatial` drops whole maps: neighbours in a map are too alike to be dropped singly.
+    `spatial` drops whole maps, because neighbours in a map are alike.
     """
 
     keep_prob: float
@@ -345,7 +342,7 @@ class Dropout(Block):
 
 @dataclass(frozen=True)
 class BatchNorm(Block):
-    """Batch norm alone, for nets that put it elsewhere than before the activation."""
+    """Batch norm alone, for nets that do not have it right before the activation."""
 
     gamma_init: float | None = None
 
@@ -373,10 +370,10 @@ class Activate(Block):
 
 @dataclass(frozen=True)
 class Scale(Block):
-    """Times `factor`.
+    """Multiplies by `factor`.
 
-    In front of a class layer without bias it is a factor on the logits: below 1 it makes
-    the net less sure of itself at the start, and its class layer learn more slowly.
+    In front of a class layer without bias it scales the logits: below 1 the net is less
+    confident at the start, and its class layer learns more slowly.
     """
 
     factor: float
@@ -400,7 +397,7 @@ class Logits:
 
 @dataclass(frozen=True)
 class NetSpec:
-    """A net as its paper prints it.
+    """A net as in its paper.
 
     `image_size_px`, `channels` and `num_classes` are those of the reference, ImageNet's by
     default, and `parameters` the trainable parameters there: the count a build must give.
@@ -420,7 +417,7 @@ class NetSpec:
     num_classes: int = 1000
 
     def logits(self, num_classes: int) -> Dense:
-        """The head for so many classes."""
+        """The head for `num_classes` classes."""
         return Dense(
             num_classes,
             activation="linear",
@@ -433,7 +430,7 @@ class NetSpec:
 
 
 def named(blocks: tuple[Block, ...]) -> list[tuple[str, Block]]:
-    """Each block with its scope: its own name, else its kind and place from 1."""
+    """Each block with its scope: its own name, or its kind and its place from 1."""
     return [
         (block.name or f"{type(block).__name__.lower()}_{place}", block)
         for place, block in enumerate(blocks, 1)
@@ -441,7 +438,7 @@ def named(blocks: tuple[Block, ...]) -> list[tuple[str, Block]]:
 
 
 def fold(blocks: tuple[Block, ...], layers: Layers[Tensor], inputs: Tensor) -> Tensor:
-    """Adds all `blocks` in turn; what is behind the last."""
+    """Adds all `blocks` in turn; returns the output of the last."""
     return reduce(
         lambda carried, row: row[1].add(layers, carried, row[0]), named(blocks), inputs
     )

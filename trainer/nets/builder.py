@@ -1,4 +1,4 @@
-"""Folds the table of a net into a graph of tf-slim layers."""
+"""Builds the graph of a net from its table, with tf-slim layers."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -26,9 +26,9 @@ def build(
     """Adds the net to the current graph, under a variable scope of its name.
 
     Training and inference graphs have the same variables. In training, batch norm uses the
-    batch and puts its update ops into `UPDATE_OPS`, and dropout is on. L2 losses, where
-    asked for, are in `REGULARIZATION_LOSSES`: `weight_decay` times half the sum of squares
-    of each regularised weight.
+    batch and adds its update ops to `UPDATE_OPS`, and dropout is on. L2 losses are in
+    `REGULARIZATION_LOSSES`: `weight_decay` times half the sum of squares of each regularised
+    weight.
 
     Args:
       spec: the table.
@@ -36,12 +36,12 @@ def build(
       num_classes: at least 2.
       is_training: Python bool.
       weight_decay: factor of the L2 loss, 0 for none.
-      seed: integers [2], of which dropout follows: another pair in each step, the same in
-        a repeated one. None takes the seed of the graph and a random number.
-      norm_by_batch: batch norm takes the statistics of the batch in inference too. To look
-        at a training with, never to predict.
-      frozen: rows, or what several of them begin with before a slash, whose batch norm
-        stands still in training too.
+      seed: integers [2], for dropout: another pair in each step, the same in a repeated one.
+        None draws a pair from the seed of the graph.
+      norm_by_batch: batch norm takes the statistics of the batch in inference too, to
+        examine a training; not for predictions.
+      frozen: rows, or groups of rows (the part of their names before a slash), whose batch
+        norm is that of inference in training too.
 
     Returns:
       Logits, float32 [batch, num_classes], linear: the loss or the served signature applies
@@ -104,7 +104,7 @@ def variables(
 
 
 def _norm_scope(name: str, frozen: Sequence[str]) -> dict[str, Any]:
-    """An arg scope in which batch norm stands still, where the row `name` is frozen."""
+    """The arg scope of a row: of a frozen one, batch norm is that of inference."""
     arguments = {"is_training": False} if is_row_of(name, frozen) else {}
     with slim.arg_scope([layers.batch_norm], **arguments) as scope:
         return scope

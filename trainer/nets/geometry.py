@@ -29,7 +29,7 @@ LARGEST_TRIED_PX = 1024
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the layer table; `shape` is one image's, behind the block."""
+    """A row of the layer table; `shape` is the block's output for one image."""
 
     name: str
     description: str
@@ -65,9 +65,9 @@ def layer_rows(
 def smallest_input_px(spec: NetSpec) -> int:
     """Side of the smallest square image the net takes, in px.
 
-    That is the smallest for which every window without padding fits its map and every
-    stride has at least as many px to step over; below it a net would still run with SAME
-    padding, but its last maps would be halvings of a single px.
+    It is the smallest for which every window without padding fits its map and every stride
+    has at least as many px. A smaller image would still run with SAME padding, but the last
+    maps would be halvings of a single px.
 
     Raises:
       ValueError: no size up to `LARGEST_TRIED_PX` fits, so the table is wrong.
@@ -97,7 +97,7 @@ def check_image_size(spec: NetSpec, height_px: int, width_px: int) -> None:
             f"{spec.name!r}",
             found=f"{height_px} x {width_px} px",
             expected=f"at least {smallest_px} x {smallest_px} px",
-            tip=f"enlarge the images to {smallest_px} px or more, or take a net with fewer "
+            tip=f"enlarge the images to {smallest_px} px or more, or choose a net with fewer "
             "halvings",
         )
 
@@ -108,7 +108,7 @@ def is_row_of(name: str, rows: Sequence[str]) -> bool:
 
 
 def check_rows(spec: NetSpec, rows: Sequence[str]) -> None:
-    """Raises ConfigError if the net has no row, or group of rows, of one of the names."""
+    """Raises ConfigError for a name in `rows` that no row or group of rows has."""
     names = [*(name for name, _ in named(spec.blocks)), CLASS_LAYER]
     groups = {name.partition("/")[0] for name in names}
     for row in rows:
@@ -123,10 +123,11 @@ def check_rows(spec: NetSpec, rows: Sequence[str]) -> None:
 
 @dataclass(frozen=True)
 class Cost:
-    """Attributes:
-    parameters: trainable ones.
-    multiply_adds: of one image through convolutions and matrix products; biases, batch
-      norm, activations and pools are left out, as is usual.
+    """Cost of a block.
+
+    Attributes:
+      parameters: trainable ones.
+      multiply_adds: of convolutions and matrix products for one image.
     """
 
     parameters: int = 0
@@ -134,11 +135,11 @@ class Cost:
 
 
 def measure(block: Block, shape: Shape, defaults: Defaults) -> tuple[Shape, Cost]:
-    """Shape of one image behind `block`, and what the block costs.
+    """Shape of one image behind `block`, and the cost of the block.
 
     Raises:
-      TooSmallError: an image of `shape` is too small for it.
-      ValueError: its parts do not fit each other.
+      TooSmallError: an image of `shape` is too small.
+      ValueError: the parts of the block do not fit each other.
     """
     sizes = Sizes(defaults)
     shape = block.add(sizes, shape, block.name)
@@ -146,7 +147,7 @@ def measure(block: Block, shape: Shape, defaults: Defaults) -> tuple[Shape, Cost
 
 
 class Sizes(Layers[Shape]):
-    """Adds up parameters and multiply-adds; its tensors are the shapes of one image."""
+    """Sums up parameters and multiply-adds; its tensors are the shapes of one image."""
 
     def __init__(self, defaults: Defaults) -> None:
         super().__init__(defaults)

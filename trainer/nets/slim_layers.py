@@ -1,4 +1,4 @@
-"""What blocks add to a graph, by layers of tf-slim."""
+"""Interprets the blocks of nets as tf-slim layers of a graph."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -39,7 +39,7 @@ def default_scope(
     seed: tf.Tensor | None,
     norm_by_batch: bool = False,
 ) -> dict[str, Any]:
-    """The arg scope of a net: how its batch norm and dropout work."""
+    """The arg scope of a net, with the arguments of its batch norm and dropout."""
     with (
         slim.arg_scope(
             [layers.batch_norm],

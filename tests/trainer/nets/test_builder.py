@@ -160,7 +160,7 @@ def test_max_pool_leaves_out_the_padding():
     table = spec(Pool("max", 3, 2, 1, name="block"), Flatten())
     outputs = run(table, grid([-1, -2], [-3, -4]))
     assert outputs.ravel().tolist() == [-1]
-    with pytest.raises(ValueError, match="no padding by hand"):
+    with pytest.raises(ValueError, match="not a number of px"):
         Pool("avg", 3, 2, 1)
 
 
