@@ -11,11 +11,9 @@ from trainer.augmentation import limits, projection, rectangles, seeds
 CROP_ASPECTS = (3 / 4, 4 / 3)
 
 
-def flip_left_right(
-    images: tf.Tensor, seed: tf.Tensor, probability: float = 0.5
-) -> tf.Tensor:
-    """Mirrors each image left to right with `probability`."""
-    is_flipped = _draws(images, seed) < probability
+def flip_left_right(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Mirrors each image left to right with probability 0.5."""
+    is_flipped = _draws(images, seed) < 0.5
     return _mirror(images, is_rows=tf.zeros_like(is_flipped), is_columns=is_flipped)
 
 
@@ -32,11 +30,9 @@ def alternating_flip(
     return _mirror(images, is_rows=tf.zeros_like(is_columns), is_columns=is_columns)
 
 
-def flip_up_down(
-    images: tf.Tensor, seed: tf.Tensor, probability: float = 0.5
-) -> tf.Tensor:
-    """Mirrors each image upside down with `probability`."""
-    is_flipped = _draws(images, seed) < probability
+def flip_up_down(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Mirrors each image upside down with probability 0.5."""
+    is_flipped = _draws(images, seed) < 0.5
     return _mirror(images, is_rows=is_flipped, is_columns=tf.zeros_like(is_flipped))
 
 
