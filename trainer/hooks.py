@@ -3,6 +3,7 @@
 import dataclasses
 import errno
 import logging
+import math
 import pathlib
 import shutil
 import time
@@ -32,13 +33,13 @@ LOSSES = 200
 
 @dataclasses.dataclass
 class State:
-    """What a training must know besides its variables; part of each checkpoint.
+    """State of a training besides its variables; part of each checkpoint.
 
     Attributes:
       rate: factor and patience.
       best: best measurement so far.
       is_measured: whether the eval split was measured at this checkpoint.
-      is_over: whether patience or a person has ended the training.
+      is_over: whether patience or an instruction has ended the training.
       loss: of the last update.
       learning_rate: of the last update.
       seconds: spent on training so far, measurements included.
@@ -54,29 +55,25 @@ class State:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "State":
-        """From what `dataclasses.asdict` made of one."""
-        best = values["best"]
+        """The inverse of `dataclasses.asdict`."""
+        rate, best = RateState(**values["rate"]), values["best"]
         return cls(
-            **values
-            | {
-                "rate": RateState(**values["rate"]),
-                "best": Measurement(**best) if best else None,
-            }
+            **values | {"rate": rate, "best": Measurement(**best) if best else None}
         )
 
 
+@dataclasses.dataclass(eq=False)
 class StepHook(v1.train.SessionRunHook):
     """Counts the updates, and fetches loss, accuracy and rate of each."""
 
-    def __init__(self, graph: graphs.TrainingGraph):
-        self.step = 0
-        self._graph = graph
+    graph: graphs.TrainingGraph
+    step: int = dataclasses.field(default=0, init=False)
 
     def after_create_session(self, session: v1.Session, coord: Any) -> None:
-        self.step = int(session.run(self._graph.global_step))
+        self.step = int(session.run(self.graph.global_step))
 
     def before_run(self, run_context: Any) -> v1.train.SessionRunArgs:
-        graph = self._graph
+        graph = self.graph
         return v1.train.SessionRunArgs(
             [graph.loss, graph.accuracy, graph.learning_rate]
         )
@@ -85,63 +82,50 @@ class StepHook(v1.train.SessionRunHook):
         self.step += 1
 
 
+@dataclasses.dataclass(eq=False)
 class RateHook(StepHook):
-    """Feeds the rate of each update, after a look at what a person wants."""
+    """Carries out instructions, then feeds the rate of the next update."""
 
-    def __init__(self, graph: graphs.TrainingGraph, rate: Rate, control: Control):
-        super().__init__(graph)
-        self._rate = rate
-        self._control = control
+    rate: Rate
+    control: Control
 
     def before_run(self, run_context: Any) -> v1.train.SessionRunArgs:
-        self._control.poll(self.step)
-        rate = self._rate.at(self.step)
-        return v1.train.SessionRunArgs([], feed_dict={self._graph.learning_rate: rate})
+        self.control.poll(self.step)
+        rate = self.rate.at(self.step)
+        return v1.train.SessionRunArgs([], feed_dict={self.graph.learning_rate: rate})
 
 
+@dataclasses.dataclass(eq=False)
 class MeasureHook(StepHook):
     """Writes a checkpoint, measures eval, keeps the best, stops when nothing improves."""
 
-    def __init__(
-        self,
-        graph: graphs.TrainingGraph,
-        evaluation: EvalSession,
-        store: checkpoints.CheckpointStore,
-        run_dir: pathlib.Path,
-        plan: Plan,
-        train_config: TrainConfig,
-        state: State,
-        patience: Patience,
-        control: Control,
-        held: Held,
-    ):
-        super().__init__(graph)
-        self.state = state
+    evaluation: EvalSession
+    store: checkpoints.CheckpointStore
+    run_dir: pathlib.Path
+    plan: Plan
+    train: TrainConfig
+    state: State
+    patience: Patience
+    control: Control
+    held: Held
+
+    def __post_init__(self) -> None:
         self.measurements: list[Measurement] = []
-        self._evaluation = evaluation
-        self._store = store
-        self._run_dir = run_dir
-        self._plan = plan
-        self._train = train_config
-        self._patience = patience
-        self._control = control
-        self._held = held
-        self._writer: Any = None
-        self._seconds_before = state.seconds
+        self._seconds_before = self.state.seconds
         self._began_at = time.monotonic()
 
     @property
     def is_done(self) -> bool:
         """Whether no further update is wanted."""
-        is_last = self.step >= self._plan.total_steps
-        return is_last or self.state.is_over or bool(self._held.number)
+        is_last = self.step >= self.plan.total_steps
+        return is_last or self.state.is_over or bool(self.held.number)
 
     def begin(self) -> None:
-        self._writer = v1.summary.FileWriterCache.get(str(self._run_dir))
+        self._writer = v1.summary.FileWriterCache.get(str(self.run_dir))
 
     def after_create_session(self, session: v1.Session, coord: Any) -> None:
         super().after_create_session(session, coord)
-        # Only where an unbroken training measures, or the two would end differently.
+        # Only where an uninterrupted training measures, so that the result is the same.
         if self._is_due() and not self.state.is_measured:
             self._measure(session)
 
@@ -149,58 +133,51 @@ class MeasureHook(StepHook):
         super().after_run(run_context, run_values)
         loss, _, rate = map(float, run_values.results)
         self.state.loss, self.state.learning_rate = loss, rate
-        if self._is_due() or self._control.wants_stop:
+        if self._is_due() or self.control.wants_stop:
             self._measure(run_context.session)
-        elif self._control.wants_save or self._held.number:
+        elif self.control.wants_save or self.held.number:
             self._save(run_context.session)
-        if self._held.number:
+        if self.held.number:
             _LOGGER.warning("interrupted: checkpoint of step %d written", self.step)
 
     def _is_due(self) -> bool:
         """Whether eval is measured at this step."""
-        is_last = self.step == self._plan.total_steps
-        return self.step > 0 and (is_last or self.step % self._plan.measure_steps == 0)
+        is_last = self.step == self.plan.total_steps
+        return self.step > 0 and (is_last or self.step % self.plan.measure_steps == 0)
 
     def _save(self, session: v1.Session) -> str:
-        self._control.wants_save = False
+        self.control.wants_save = False
         self.state.is_measured = False
         self._count_seconds()
-        with _told_when_full(self._store):
-            return self._store.save(
-                session,
-                self._graph.saver,
-                self.step,
-                dataclasses.asdict(self.state),
-            )
+        with _told_when_full(self.store):
+            state = dataclasses.asdict(self.state)
+            return self.store.save(session, self.graph.saver, self.step, state)
 
     def _count_seconds(self) -> None:
-        here = time.monotonic() - self._began_at
-        self.state.seconds = self._seconds_before + here
+        self.state.seconds = self._seconds_before + time.monotonic() - self._began_at
 
     def _measure(self, session: v1.Session) -> None:
         step, state = self.step, self.state
-        # Committed before it is measured: a kill meanwhile costs the measurement only.
+        # Committed before it is measured: a kill meanwhile loses the measurement only.
         checkpoint = self._save(session)
-        self.measurements = measurements = self._evaluation.measure(checkpoint, step)
+        self.measurements = measurements = self.evaluation.measure(checkpoint, step)
         here = measurements[0]
         for candidate in measurements[1:]:
             here = candidate if candidate.is_better_than(here) else here
-        is_gain = (
-            state.best is None or here.top_1 > state.best.top_1 + self._train.min_gain
-        )
+        best_top_1 = state.best.top_1 if state.best else -math.inf
+        is_gain = here.top_1 > best_top_1 + self.train.min_gain
         if here.is_better_than(state.best):
             state.best = here
-        is_cut, is_over = self._patience.observe(state.rate, is_gain)
+        is_cut, is_over = self.patience.observe(state.rate, is_gain)
         state.is_measured = True
         self._count_seconds()
-        state.is_over = is_over or self._control.wants_stop
-        with _told_when_full(self._store):
-            # A row before the commit that counts on it: `history.Table.cut` takes it
-            # back where the commit does not come.
+        state.is_over = is_over or self.control.wants_stop
+        with _told_when_full(self.store):
+            # The row comes before its commit; without one, `history.Table.cut` removes it.
             self._record(measurements)
-            self._store.amend(step, dataclasses.asdict(state))
-            self._store.prune(
-                self._train.keep_checkpoints, state.best.step if state.best else None
+            self.store.amend(step, dataclasses.asdict(state))
+            self.store.prune(
+                self.train.keep_checkpoints, state.best.step if state.best else None
             )
         _PROGRESS.info("train_eval", extra={"fields": dataclasses.asdict(here)})
         if is_cut:
@@ -217,7 +194,7 @@ class MeasureHook(StepHook):
         for measurement in measurements:
             row[history.EVAL_TOP_1 + measurement.weights] = measurement.top_1
             row[f"eval_cross_entropy_{measurement.weights}"] = measurement.cross_entropy
-        history.measurements(self._run_dir).append(row)
+        history.measurements(self.run_dir).append(row)
         for name, value in row.items():
             if name.startswith("eval"):
                 summary = v1.Summary(
@@ -227,54 +204,47 @@ class MeasureHook(StepHook):
         self._writer.flush()
 
 
+@dataclasses.dataclass(eq=False)
 class ReportHook(StepHook):
     """Reports loss, accuracy, rate, speed and remaining time.
 
-    Loss, accuracy and rate of some two hundred evenly spaced updates go into a table.
+    Loss, accuracy and rate of some two hundred evenly spaced updates go into `table`.
     """
 
-    def __init__(
-        self,
-        graph: graphs.TrainingGraph,
-        run_dir: pathlib.Path,
-        plan: Plan,
-        train_config: TrainConfig,
-    ):
-        super().__init__(graph)
-        self._table = history.losses(run_dir)
-        self._every = max(1, plan.total_steps // LOSSES)
-        self._plan = plan
-        self._train = train_config
+    table: history.Table
+    plan: Plan
+    train: TrainConfig
 
     def after_create_session(self, session: v1.Session, coord: Any) -> None:
         super().after_create_session(session, coord)
         # The rows after the checkpoint will come again.
-        self._table.cut(self.step, keeps_step=True)
+        self.table.cut(self.step, keeps_step=True)
         self._reported_at, self._reported_step = time.monotonic(), self.step
 
     def after_run(self, run_context: Any, run_values: Any) -> None:
         super().after_run(run_context, run_values)
         now = time.monotonic()
         seconds = now - self._reported_at
-        is_row = self.step == 1 or self.step % self._every == 0
-        is_due = seconds >= REPORT_SECONDS or self.step == self._plan.total_steps
+        every = max(1, self.plan.total_steps // LOSSES)
+        is_row = self.step == 1 or self.step % every == 0
+        is_due = seconds >= REPORT_SECONDS or self.step == self.plan.total_steps
         if not (is_row or is_due):
             return
         names = ("loss", "accuracy", "learning_rate")
         values = dict(zip(names, map(float, run_values.results), strict=True))
         if is_row:
-            self._table.append({"step": self.step} | values)
+            self.table.append({"step": self.step} | values)
         if is_due:
             self._report(values, (self.step - self._reported_step) / max(seconds, 1e-9))
             self._reported_at, self._reported_step = now, self.step
 
     def _report(self, values: dict[str, float], steps_per_second: float) -> None:
-        images_per_second = steps_per_second * self._train.batch_size
-        towers, total_steps = self._train.devices, self._plan.total_steps
+        images_per_second = steps_per_second * self.train.batch_size
+        towers, total_steps = self.train.devices, self.plan.total_steps
         fields = {
             "step": self.step,
             "total_steps": total_steps,
-            "epoch": self.step / self._plan.steps_per_epoch,
+            "epoch": self.step / self.plan.steps_per_epoch,
             **values,
             "images_per_second": images_per_second,
             "images_per_second_per_device": (
@@ -287,7 +257,7 @@ class ReportHook(StepHook):
 
 @contextmanager
 def _told_when_full(store: checkpoints.CheckpointStore) -> Iterator[None]:
-    """Turns a full disk into a sentence; the checkpoints written before stay whole."""
+    """Turns a full disk into a TrainError; earlier checkpoints stay whole."""
     try:
         yield
     except (OSError, tf.errors.OpError) as error:

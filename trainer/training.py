@@ -178,7 +178,7 @@ def train(
             ),
             [
                 hooks.RateHook(graph, rates.Rate(schedule, state.rate), control),
-                hooks.ReportHook(graph, run_dir, plan, config.train),
+                hooks.ReportHook(graph, history.losses(run_dir), plan, config.train),
             ],
             measure,
             run_dir,
