@@ -223,7 +223,7 @@ def _whitened(
         "the first convolution has %d whitening filters and is not trained",
         layer.count,
     )
-    return warm_start.Start(str(checkpoint), is_partial=True, is_told=False)
+    return warm_start.Start(str(checkpoint), is_partial=True, is_logged=False)
 
 
 def _head_only(

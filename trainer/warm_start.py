@@ -1,4 +1,4 @@
-"""Starts a training from the weights of another one."""
+"""Starts a training from existing weights."""
 
 import dataclasses
 import logging
@@ -22,21 +22,21 @@ Shapes = Mapping[str, Sequence[int]]
 
 @dataclasses.dataclass(frozen=True)
 class Start:
-    """Where the variables of a net get their first values.
+    """Source of the first values of a net's variables.
 
     Attributes:
       checkpoint: as a Saver takes it; '' initialises all from scratch.
       excluded: layers that are initialised from scratch all the same.
       is_partial: whether the checkpoint may lack others.
-      is_told: whether the log says which were restored.
-      fingerprint: SHA-256 of what the checkpoint was made from.
-      about: name, source, hash and licence of published weights, fit for JSON.
+      is_logged: whether the log lists the restored variables.
+      fingerprint: SHA-256 of the files that the checkpoint was made from.
+      about: manifest of published weights, fit for JSON.
     """
 
     checkpoint: str = ""
     excluded: tuple[str, ...] = ()
     is_partial: bool = False
-    is_told: bool = True
+    is_logged: bool = True
     fingerprint: str = ""
     about: dict[str, Any] | None = None
 
@@ -45,7 +45,7 @@ FROM_SCRATCH = Start()
 
 
 def start_of(train: TrainConfig) -> Start:
-    """What `train.weights` and its companions mean.
+    """The start that `train.weights` and the settings beside it ask for.
 
     Raises:
       ConfigError: there is no such checkpoint.
@@ -60,17 +60,17 @@ def start_of(train: TrainConfig) -> Start:
 
 
 def initialise(variables: Iterable[tf.Variable], start: Start) -> int:
-    """Lets `variables` of the default graph start with the values in a checkpoint.
+    """Initialises `variables` of the default graph with the values in a checkpoint.
 
-    Excluded layers are initialised from scratch, and where `start.is_partial` also what the
-    checkpoint does not hold by name and shape. The log says which.
+    Excluded layers are initialised from scratch, and with `start.is_partial` also variables
+    that the checkpoint lacks by name and shape. The log lists them.
 
     Args:
       variables: of a net, '<net>/<row>/...'.
       start: with a checkpoint.
 
     Returns:
-      How many are restored.
+      Number of restored variables.
 
     Raises:
       ConfigError: as for `check`.
@@ -81,7 +81,7 @@ def initialise(variables: Iterable[tf.Variable], start: Start) -> int:
     v1.train.init_from_checkpoint(
         start.checkpoint, {name: by_name[name] for name in restored}
     )
-    if not start.is_told:
+    if not start.is_logged:
         return len(restored)
     _LOGGER.info(
         "restored %d of %d variables from %s",
@@ -96,18 +96,17 @@ def initialise(variables: Iterable[tf.Variable], start: Start) -> int:
 
 
 def check(config: TrainerConfig, num_classes: int | None = None) -> None:
-    """Compares the net with the checkpoint that it is to start from, before a run.
+    """Compares the net with the checkpoint of `train.weights`, before a run.
 
     Args:
       config: with a `train.weights` that names a checkpoint.
-      num_classes: of the dataset; None where it is not known yet, which leaves the class
-        layer out of the comparison, as do class names beside the weights: by these the
-        layer is rearranged (`class_rows`).
+      num_classes: of the dataset; None where it is unknown, which leaves the class layer out
+        of the comparison. So do class names beside the weights, by which the layer is
+        rearranged (`class_rows`).
 
     Raises:
-      ConfigError: there is no checkpoint, it cannot be read, or it does not hold all
-        variables of the net but those of excluded layers, by name and shape;
-        with `train.weights_partial`, it holds none.
+      ConfigError: there is no checkpoint, it cannot be read, or it lacks variables of layers
+        that are not excluded, by name and shape; with `train.weights_partial`, it lacks all.
     """
     start = start_of(config.train)
     if num_classes is None or class_rows.labels_of(config.train.weights):
@@ -123,7 +122,7 @@ def check(config: TrainerConfig, num_classes: int | None = None) -> None:
 
 
 def is_under(name: str, rows: Sequence[str]) -> bool:
-    """Whether the variable '<net>/<row>/...' belongs to one of `rows` or lies below one."""
+    """Whether the variable '<net>/<row>/...' belongs to one of `rows` or is below one."""
     _, _, inner = name.partition("/")
     return any(inner == row or inner.startswith(f"{row}/") for row in rows)
 
