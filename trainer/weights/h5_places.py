@@ -45,7 +45,7 @@ _ERRORS = (
 
 
 def main(path: pathlib.Path) -> None:
-    """Prints what is known of the file."""
+    """Prints the places in a file, or why it is refused."""
     try:
         size = path.stat().st_size
         _limit_memory(2 * size + tensors.SLACK_BYTES)
@@ -59,7 +59,7 @@ def main(path: pathlib.Path) -> None:
 
 
 def _limit_memory(more_bytes: int) -> None:
-    """Lets this process take so much more memory than it has now, and no more."""
+    """Limits the memory of this process to what it has now and `more_bytes`."""
     statm = pathlib.Path("/proc/self/statm")
     with contextlib.suppress(OSError, ValueError):
         now = int(statm.read_text().split()[0]) * resource.getpagesize()
@@ -67,7 +67,7 @@ def _limit_memory(more_bytes: int) -> None:
 
 
 def look(path: pathlib.Path, size: int) -> tuple[list[Place], dict[str, str]]:
-    """All datasets below the layers, and names of layers by path of their `vars`."""
+    """All datasets below the layers, and names of layers by the path of their `vars`."""
     access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
     access.set_fapl_sec2()
     access.set_file_locking(False, True)

@@ -1,4 +1,4 @@
-"""Decides by content how a file of weights is read, and reads it."""
+"""Reads a file of weights, whose format it finds by the content."""
 
 import dataclasses
 import hashlib
@@ -56,7 +56,7 @@ class Opened:
       format: of the file.
       sha256: of the file; of a checkpoint in several files, of all of them in order of
         their names.
-      note: what else the manifest should say, or ''.
+      note: for the manifest, or ''.
     """
 
     tensors: Tensors
@@ -69,11 +69,11 @@ def read(path: pathlib.Path) -> Opened:
     """Reads the weights at `path`.
 
     Raises:
-      ConfigError: there is nothing, the format is not known, or the file is refused.
+      ConfigError: there is no file, its format is unknown, or it is refused.
     """
     form = recognise(path)
     if form == "tf_checkpoint":
-        # TensorFlow takes seconds to import, and only this form needs it here.
+        # TensorFlow takes seconds to import, and the other forms do not need it.
         from trainer.weights import tf_checkpoint
 
         found, note = tf_checkpoint.read(path)
@@ -92,7 +92,7 @@ def recognise(path: pathlib.Path) -> Format:
     """The format of the weights at `path`, by their first and last bytes.
 
     Raises:
-      ConfigError: there is nothing, or it is something else.
+      ConfigError: there is no file, or it holds something else.
     """
     if path.is_dir() or checkpoints.find(path) is not None:
         return "tf_checkpoint"

@@ -18,8 +18,8 @@ from trainer.weights.tensors import ElementType, Refused, Tensors, shown
 KIND = "safetensors"
 METADATA = "__metadata__"
 LENGTH_BYTES = 8
-# JSON takes up to some twenty times its length in memory, so a header may have this much and
-# a small share of the file.
+# JSON takes up to twenty times its length in memory, so this and a small share of the file
+# limit the header.
 HEADER_BYTES = 2**18
 HEADER_SHARE = 1 / 64
 _ALIGNMENT_BYTES = 8
@@ -41,11 +41,10 @@ class _Entry(NamedTuple):
 
 
 def read(path: pathlib.Path) -> Tensors:
-    """Tensors in `path` by name; the metadata of the header are left out.
+    """Tensors in `path` by name, without the metadata of the header.
 
     Raises:
-      ConfigError: the header is not strict JSON, or says something of the tensors that the
-        file does not hold.
+      ConfigError: the header is not strict JSON, or does not match the bytes of the file.
     """
     with tensors.refusing(path, KIND), path.open("rb") as file:
         size = path.stat().st_size

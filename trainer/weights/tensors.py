@@ -1,4 +1,4 @@
-"""What the readers of foreign files share: element types, limits, and how they refuse."""
+"""Element types, limits and errors that the readers of foreign files share."""
 
 import contextlib
 import math
@@ -14,20 +14,20 @@ from common.errors import ConfigError
 Tensors = dict[str, np.ndarray]
 
 MAX_DIMENSIONS = 8
-# Besides the tensors themselves, which may take twice the size of the file.
+# Memory of a reader besides the tensors, which may take twice the size of the file.
 SLACK_BYTES = 8 * 2**20
 _CHUNK_BYTES = 2**20
 
 
 class Refused(ValueError):
-    """The file is refused; the text says what is wrong with it."""
+    """The file is refused; the text says why."""
 
 
 class ElementType(NamedTuple):
     """Type of a tensor's elements.
 
     Attributes:
-      name: as messages say it.
+      name: for messages.
       size: bytes of an element in the file.
       dtype: of the array that is read; bfloat16 becomes float32.
     """
@@ -37,7 +37,7 @@ class ElementType(NamedTuple):
     dtype: str
 
 
-# All types that are read; the others are refused by name.
+# The types that are read; others are refused.
 READ_TYPES = {
     "float32": ElementType("float32", 4, "<f4"),
     "float16": ElementType("float16", 2, "<f2"),
@@ -102,7 +102,7 @@ def check_shape(shape: Sequence[Any], tensor: str) -> tuple[int, ...]:
     """`shape` as a tuple.
 
     Raises:
-      Refused: too many dimensions, or one that is no number from 0.
+      Refused: too many dimensions, or one that is no integer from 0.
     """
     if len(shape) > MAX_DIMENSIONS:
         raise Refused(f"the tensor {shown(tensor)} has {len(shape)} dimensions")
@@ -166,7 +166,7 @@ def _fill(file: BinaryIO, target: memoryview) -> None:
 
 
 def skip(file: BinaryIO, size: int) -> None:
-    """Reads `size` bytes of a stream and forgets them."""
+    """Skips `size` bytes of a stream."""
     while size > 0:
         piece = file.read(min(_CHUNK_BYTES, size))
         if not piece:
@@ -175,7 +175,7 @@ def skip(file: BinaryIO, size: int) -> None:
 
 
 def shown(name: str) -> str:
-    """A foreign name for a message: quoted, short, without characters that steer."""
+    """A foreign name for a message: quoted, short, without control characters."""
     text = ascii(name)
     return text if len(text) <= 80 else f"{text[:77]}..."
 

@@ -1,8 +1,8 @@
-"""Reads the checkpoints of TensorFlow 1's Saver, of tf-slim's published nets above all.
+"""Reads the checkpoints of TensorFlow 1's Saver, as those of tf-slim's published nets.
 
-V2 checkpoints (`x.index` and `x.data-...`) and V1 ones (one file) are read by TensorFlow
-itself. Where moving averages were saved they are taken in place of the variables. Slots of
-optimizers and scalars such as `global_step` belong to no net and are left out.
+TensorFlow reads V2 checkpoints (`x.index` and `x.data-...`) and V1 ones (one file). Saved
+moving averages replace their variables. Slots of optimizers and scalars such as
+`global_step` belong to no net and are left out.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from trainer.weights.tensors import Refused, Tensors
 KIND = "a TensorFlow checkpoint"
 AVERAGE = "/ExponentialMovingAverage"
 AVERAGES_TAKEN = "moving averages of the weights"
-# What TensorFlow's reader raises for a damaged file, besides its own errors.
+# Errors of TensorFlow's reader for a damaged file.
 _ERRORS = (
     tf.errors.OpError,
     IndexError,
@@ -82,7 +82,7 @@ def shapes_in(checkpoint: str) -> dict[str, list[int]]:
 
 @contextlib.contextmanager
 def _reading(checkpoint: str) -> Iterator[Any]:
-    """A reader of a checkpoint; what goes wrong inside is a ConfigError."""
+    """A reader of a checkpoint; errors inside become a ConfigError."""
     with tensors.refusing(pathlib.Path(checkpoint), KIND):
         try:
             yield tf.train.load_checkpoint(checkpoint)
