@@ -112,21 +112,16 @@ def _ranges(
     rising = np.linspace(0.0, 1.0, STRENGTHS)
     none = Range(np.zeros(STRENGTHS))
     bits = 8 - np.round(np.arange(STRENGTHS) / ((STRENGTHS - 1) / lost_bits))
+    blended = Range(blend * rising, is_signed=True)
     return {
-        "identity": none,
-        "shear_x": Range(shear * rising, is_signed=True),
-        "shear_y": Range(shear * rising, is_signed=True),
+        **dict.fromkeys(("identity", "autocontrast", "equalize"), none),
+        **dict.fromkeys(("shear_x", "shear_y"), Range(shear * rising, is_signed=True)),
         "translate_x": Range(np.trunc(shift_px[0] * rising), is_signed=True),
         "translate_y": Range(np.trunc(shift_px[1] * rising), is_signed=True),
         "rotate": Range(rotation_degrees * rising, is_signed=True),
-        "contrast": Range(blend * rising, is_signed=True),
-        "colour": Range(blend * rising, is_signed=True),
-        "sharpness": Range(blend * rising, is_signed=True),
-        "brightness": Range(blend * rising, is_signed=True),
+        **dict.fromkeys(("contrast", "colour", "sharpness", "brightness"), blended),
         "posterize": Range(bits),
         "solarize": Range(255.0 * (1 - rising)),
-        "autocontrast": none,
-        "equalize": none,
     }
 
 
