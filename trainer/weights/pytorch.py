@@ -284,8 +284,8 @@ def _read_zip(file: BinaryIO, size: int) -> Tensors:
                         f" tensors say {storage.count * storage.element_bytes:,}"
                     )
             order = "little"
-            if f"{prefix}byteorder" in infos:
-                with archive.open(infos[f"{prefix}byteorder"]) as stream:
+            if info := infos.get(f"{prefix}byteorder"):
+                with archive.open(info) as stream:
                     order = stream.read(8).decode("latin-1")
             if order not in ("little", "big"):
                 raise Refused(f"its byte order is {shown(order)}")
@@ -351,12 +351,11 @@ def _state_dict(value: Any) -> dict[str, _Tensor]:
     """The one dictionary of tensors in what was saved."""
     if not isinstance(value, dict):
         raise PickleRefused(f"it holds a {type(value).__name__}, not a dictionary")
-    candidates = {
-        key: _tensors_of(part)
+    with_tensors = {
+        key: found
         for key, part in (("", value), *value.items())
-        if isinstance(part, dict)
+        if isinstance(part, dict) and (found := _tensors_of(part))
     }
-    with_tensors = {key: found for key, found in candidates.items() if found}
     if len(with_tensors) == 1:
         return next(iter(with_tensors.values()))
     if not with_tensors:
@@ -411,18 +410,14 @@ def _materialise(
                 file, kind, (first.storage.count,), is_big_endian=is_big_endian
             )
         for name in names:
-            found[name] = _view(whole, chosen[name]).copy()
+            tensor = chosen[name]
+            strides = tuple(stride * whole.itemsize for stride in tensor.strides)
+            # `_make_tensor` has checked that the view is within its storage.
+            view = np.lib.stride_tricks.as_strided(
+                whole[tensor.offset :], tensor.shape, strides, writeable=False
+            )
+            found[name] = view.copy()
     return {name: found[name] for name in chosen}
-
-
-def _view(whole: np.ndarray, tensor: _Tensor) -> np.ndarray:
-    # `_make_tensor` has checked that the view lies within its storage.
-    return np.lib.stride_tricks.as_strided(
-        whole[tensor.offset :],
-        tensor.shape,
-        tuple(stride * whole.itemsize for stride in tensor.strides),
-        writeable=False,
-    )
 
 
 def _is_contiguous(tensor: _Tensor) -> bool:
