@@ -72,6 +72,17 @@ def measurements(folder: pathlib.Path) -> Table:
     return Table(folder / HISTORY_FILE)
 
 
+def measurement(
+    step: int, loss: float, rate: float, by_weights: Mapping[str, tuple[float, float]]
+) -> dict[str, float]:
+    """A row of `measurements`, with top-1 and cross-entropy by the kind of weights."""
+    row = {STEP: step, "loss": loss, "learning_rate": rate}
+    for kind, (top_1, cross_entropy) in by_weights.items():
+        row[f"{EVAL_TOP_1}{kind}"] = top_1
+        row[f"eval_cross_entropy_{kind}"] = cross_entropy
+    return row
+
+
 def losses(folder: pathlib.Path) -> Table:
     """Table of loss, accuracy and rate of single updates, evenly spaced."""
     return Table(folder / LOSSES_FILE)

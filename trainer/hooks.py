@@ -186,21 +186,19 @@ class MeasureHook(StepHook):
             _LOGGER.info("no gain on eval in %d measurements", state.rate.without_gain)
 
     def _record(self, measurements: list[Measurement]) -> None:
-        row: dict[str, float] = {
-            "step": self.step,
-            "loss": self.state.loss,
-            "learning_rate": self.state.learning_rate,
+        by_weights = {
+            each.weights: (each.top_1, each.cross_entropy) for each in measurements
         }
-        for measurement in measurements:
-            row[history.EVAL_TOP_1 + measurement.weights] = measurement.top_1
-            row[f"eval_cross_entropy_{measurement.weights}"] = measurement.cross_entropy
+        row = history.measurement(
+            self.step, self.state.loss, self.state.learning_rate, by_weights
+        )
         history.measurements(self.run_dir).append(row)
-        for name, value in row.items():
-            if name.startswith("eval"):
-                summary = v1.Summary(
-                    value=[v1.Summary.Value(tag=name, simple_value=value)]
-                )
-                self._writer.add_summary(summary, self.step)
+        values = [
+            v1.Summary.Value(tag=name, simple_value=value)
+            for name, value in row.items()
+            if name.startswith("eval")
+        ]
+        self._writer.add_summary(v1.Summary(value=values), self.step)
         self._writer.flush()
 
 

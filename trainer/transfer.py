@@ -184,9 +184,8 @@ def _record(
         )
     measurements = history.measurements(run_dir)
     measurements.path.unlink(missing_ok=True)
-    row: dict[str, float] = {"step": 0, "loss": chosen.loss, "learning_rate": 0.0}
     # Moving averages start with the weights, so they measure the same.
-    for kind in ("raw", "ema") if train.ema_decay else ("raw",):
-        row[history.EVAL_TOP_1 + kind] = measured.top_1
-        row[f"eval_cross_entropy_{kind}"] = measured.cross_entropy
-    measurements.append(row)
+    kinds = ("raw", "ema") if train.ema_decay else ("raw",)
+    figures = measured.top_1, measured.cross_entropy
+    by_weights = dict.fromkeys(kinds, figures)
+    measurements.append(history.measurement(0, chosen.loss, 0.0, by_weights))
