@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from functools import reduce
+from functools import partial, reduce
 from typing import Literal
 
 from trainer.nets.primitives import DIRAC as DIRAC
@@ -234,16 +234,14 @@ class SqueezeExcite(Block):
 
     def add(self, layers: Layers[Tensor], inputs: Tensor, name: str) -> Tensor:
         channels = layers.shape(inputs)[2]
+        conv = partial(Conv, kernel=1, norm=False, bias=True)
+        gate = (
+            conv(self.filters, activation=self.activation, name="reduce"),
+            conv(channels, activation=self.gate, name="expand"),
+        )
         with layers.scope(name):
-            outputs = layers.global_pool(inputs, True, "means")
-            layer_settings: tuple[tuple[str, int, Activation | None], ...] = (
-                ("reduce", self.filters, self.activation),
-                ("expand", channels, self.gate),
-            )
-            for layer, filters, activation in layer_settings:
-                conv = Conv(filters, 1, activation=activation, norm=False, bias=True)
-                outputs = conv.add(layers, outputs, layer)
-            return layers.multiply(inputs, outputs)
+            means = layers.global_pool(inputs, True, "means")
+            return layers.multiply(inputs, fold(gate, layers, means))
 
     def describe(self) -> str:
         return f"squeeze and excite, {self.filters} units"
