@@ -13,6 +13,7 @@ from trainer import class_rows
 from trainer.config import TrainConfig, TrainerConfig
 from trainer.nets import builder, variants
 from trainer.nets.blocks import CLASS_LAYER
+from trainer.nets.geometry import is_row_of
 from trainer.weights import checkpoints, tf_checkpoint
 
 _LOGGER = logging.getLogger("slimline.train")
@@ -123,8 +124,7 @@ def check(config: TrainerConfig, num_classes: int | None = None) -> None:
 
 def is_under(name: str, rows: Sequence[str]) -> bool:
     """Whether the variable '<net>/<row>/...' belongs to one of `rows` or is below one."""
-    _, _, inner = name.partition("/")
-    return any(inner == row or inner.startswith(f"{row}/") for row in rows)
+    return is_row_of(name.partition("/")[2], rows)
 
 
 def _shapes_of(variables: Iterable[tf.Variable]) -> Shapes:
