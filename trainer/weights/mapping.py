@@ -19,6 +19,9 @@ from trainer.nets.published import Layout, Source
 from trainer.weights.opening import LAYOUTS, Opened
 from trainer.weights.tensors import Tensors, shown
 
+Shapes = Mapping[str, tuple[int, ...]]
+# Foreign name -> the names of variables that it may stand for, the likeliest first.
+Names = dict[str, tuple[str, ...]]
 LOGITS = f"{CLASS_LAYER}/"
 SHOWN = 4
 DEPTHWISE = "depthwise_weights"
@@ -106,7 +109,7 @@ def convert(opened: Opened, spec: NetSpec, origin: str = "") -> Mapped:
 
 
 @functools.lru_cache(maxsize=8)
-def expected_shapes(spec: NetSpec, num_classes: int) -> Mapping[str, tuple[int, ...]]:
+def expected_shapes(spec: NetSpec, num_classes: int) -> Shapes:
     """Shape of each variable by its name below the net's scope, in the order of the graph.
 
     Args:
@@ -119,9 +122,7 @@ def expected_shapes(spec: NetSpec, num_classes: int) -> Mapping[str, tuple[int, 
     }
 
 
-def _attempt(
-    foreign: Mapping[str, np.ndarray], spec: NetSpec, source: Source
-) -> Mapped:
+def _attempt(foreign: Tensors, spec: NetSpec, source: Source) -> Mapped:
     names = _rename(foreign, source)
     classes = _count_classes(foreign, names)
     shapes = expected_shapes(spec, max(classes, 2))
@@ -157,16 +158,11 @@ def _attempt(
     return Mapped(source, arrays, classes, missing, left_over, misshapen)
 
 
-def _targets(
-    names: Mapping[str, Sequence[str]], shapes: Mapping[str, tuple[int, ...]]
-) -> set[str]:
+def _targets(names: Names, shapes: Shapes) -> set[str]:
     return {name for found in names.values() for name in found} & shapes.keys()
 
 
-def _rename(
-    foreign: Mapping[str, np.ndarray], source: Source
-) -> dict[str, tuple[str, ...]]:
-    """Foreign name -> the names of variables it may stand for, the likeliest first."""
+def _rename(foreign: Tensors, source: Source) -> Names:
     ignored = [re.compile(pattern) for pattern in source.ignored]
     norms = _norm_layers(foreign, source.layout)
     renamed = {}
@@ -180,11 +176,7 @@ def _rename(
     return renamed
 
 
-def _in_order(
-    names: Mapping[str, Sequence[str]],
-    shapes: Mapping[str, tuple[int, ...]],
-    ordered: str,
-) -> dict[str, tuple[str, ...]]:
+def _in_order(names: Names, shapes: Shapes, ordered: str) -> Names:
     """Foreign name -> variable, for the layers that `Source.ordered` describes.
 
     Where there are more of a kind on one side, its last ones stay without a partner.
@@ -251,9 +243,7 @@ def _by_layout(
     return (f"{scope}/{ours}",)
 
 
-def _count_classes(
-    foreign: Mapping[str, np.ndarray], names: Mapping[str, Sequence[str]]
-) -> int:
+def _count_classes(foreign: Tensors, names: Names) -> int:
     """Length of the class layer's biases, 0 where there is no class layer."""
     for name, candidates in names.items():
         if candidates[0] == f"{LOGITS}biases" and foreign[name].ndim == 1:
@@ -261,7 +251,7 @@ def _count_classes(
     return 0
 
 
-def _first(shapes: Mapping[str, tuple[int, ...]], rank: int) -> str:
+def _first(shapes: Shapes, rank: int) -> str:
     return next((name for name, shape in shapes.items() if len(shape) == rank), "")
 
 
