@@ -231,7 +231,7 @@ class ReportHook(StepHook):
         names = ("loss", "accuracy", "learning_rate")
         values = dict(zip(names, map(float, run_values.results), strict=True))
         if is_row:
-            self.table.append({"step": self.step} | values)
+            self.table.append({"step": self.step, **values})
         if is_due:
             self._report(values, (self.step - self._reported_step) / max(seconds, 1e-9))
             self._reported_at, self._reported_step = now, self.step

@@ -162,7 +162,9 @@ def make(
     rest = max(total_steps - warmup_steps, 1)
     end_rate = config.end_share * base_rate
     half_cycle_steps = max(config.half_cycle_epochs * steps_per_epoch, 1)
-    cycle = {"min_rate": config.min_rate, "half_cycle_steps": half_cycle_steps}
+    cycles = partial(
+        cyclical, min_rate=config.min_rate, half_cycle_steps=half_cycle_steps
+    )
     # A plateau is met by a factor on top: see `trainer.rates`.
     schedule: Callable[..., Rates] = constant
     begins_at = 0
@@ -190,11 +192,11 @@ def make(
         case "one_cycle":
             schedule = partial(one_cycle, steps=total_steps)
         case "triangular":
-            schedule = partial(cyclical, **cycle)
+            schedule = cycles
         case "triangular2":
-            schedule = partial(cyclical, **cycle, is_halved=True)
+            schedule = partial(cycles, is_halved=True)
         case "exp_range":
-            schedule = partial(cyclical, **cycle, gamma=config.gamma)
+            schedule = partial(cycles, gamma=config.gamma)
         case "sawtooth":
             schedule = partial(
                 sawtooth,

@@ -103,7 +103,9 @@ def filters(batches: Iterable[np.ndarray], layer: Layer) -> np.ndarray:
 def _patches(images: np.ndarray, height_px: int, width_px: int) -> np.ndarray:
     """All windows of so many px, [patches, height * width * channels]."""
     windows = np.lib.stride_tricks.sliding_window_view(
-        images, (height_px, width_px), axis=(1, 2)
+        images,
+        (height_px, width_px),
+        axis=(1, 2),  # type: ignore[call-overload]
     )
     size = height_px * width_px * images.shape[3]
     return windows.transpose(0, 1, 2, 4, 5, 3).reshape(-1, size)

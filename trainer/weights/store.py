@@ -153,8 +153,9 @@ def all_manifests() -> list[Manifest]:
         try:
             found[name] = _read_manifest(name)
         except ConfigError:
-            facts = ("", "", "", "", "", LICENCE_UNKNOWN, (), 0, 0, {})
-            found[name] = Manifest(name, *facts, note=DAMAGED)
+            found[name] = Manifest(
+                name, "", "", "", "", "", LICENCE_UNKNOWN, (), 0, 0, {}, note=DAMAGED
+            )
     return [found[name] for name in sorted(found)]
 
 
