@@ -17,10 +17,10 @@ from schema import contract
 from storage import remote, remote_data
 from trainer import (
     head_settings,
-    optimizer_settings,
     plan,
     sampling,
     schedules,
+    variable_groups,
     whitening,
 )
 from trainer.augmentation import limits
@@ -221,7 +221,7 @@ def check(config: PipelineConfig) -> None:
     limits.check(config.trainer)
     whitening.layer_of(config.trainer)
     sampling.check(config.train)
-    optimizer_settings.check(config.trainer)
+    variable_groups.check(config.trainer)
     evaluation.check(config.evaluation)
     infra.check(config.infra)
     if spans.is_pattern(config.data.path):

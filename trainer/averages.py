@@ -1,6 +1,6 @@
-"""What follows an update of the weights: Lookahead, then their moving average.
+"""Lookahead and the moving average of the weights, after each update.
 
-Both cover the weights and batch norm's moving statistics, so that these lag alike.
+Both include batch norm's moving statistics, so that these lag as the weights do.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ def moving_average(
 ) -> v1.train.ExponentialMovingAverage:
     """Average with the decay min(ema_decay, (1 + step) / (10 + step)) of each step.
 
-    One that moves every k steps has that decay to the power of k.
+    With `ema_every_steps` of k it has that decay to the power of k.
     """
     every = train.ema_every_steps
     if every == 1 or global_step is None:
@@ -43,17 +43,15 @@ def after(
     global_step: tf.Variable,
     is_applied: tf.Tensor | None,
 ) -> tf.Tensor:
-    """`op`, an update of the weights, and what follows it.
-
-    The moving average sees the weights that Lookahead leaves.
+    """`op`, an update of the weights, then Lookahead, then the moving average.
 
     Args:
-      op: any tensor that the update comes with; its value stays.
+      op: a tensor that depends on the update; its value stays.
       train: the settings of Lookahead and of the moving average.
       plan: length of the training; may be None without Lookahead.
       global_step: counted up by the update.
-      is_applied: scalar bool, whether the update was not left out; None: always. No
-        average moves where it was.
+      is_applied: scalar bool, false for a skipped update, which moves no average; None:
+        always true.
 
     Raises:
       ValueError: Lookahead without a plan.
@@ -78,13 +76,7 @@ def _then(op: tf.Tensor, build: Callable[[], tf.Tensor]) -> tf.Tensor:
 def follow(
     train: TrainConfig, global_step: tf.Variable, is_applied: tf.Tensor | None
 ) -> tf.Operation | tf.Tensor:
-    """Moves the average every `train.ema_every_steps`.
-
-    Args:
-      train: `ema_decay` and `ema_every_steps`.
-      global_step: with the update counted.
-      is_applied: scalar bool, whether the update was not left out; None: always.
-    """
+    """Moves the average every `train.ema_every_steps`; the arguments are those of `after`."""
     average = moving_average(train, global_step)
     if train.ema_every_steps == 1 and is_applied is None:
         return average.apply(averaged_variables())
@@ -102,23 +94,17 @@ def look_ahead(
     global_step: tf.Variable,
     is_applied: tf.Tensor | None,
 ) -> tf.Tensor:
-    """Draws the weights back to slow ones, which take a share of them, every k steps.
+    """Moves slow weights towards the weights, and sets the weights to them, every k steps.
 
     slow = share * slow + (1 - share) * weights, then weights = slow, with
     share = lookahead_decay^k * (step / total_steps)^lookahead_power. Up to the start the slow
-    weights are those of the last k-th step. At each planned measurement, too, the weights
-    become the slow ones, which so are what is measured.
+    weights are those of the last k-th step. The weights also become the slow ones at each
+    planned measurement, which therefore measures these. The arguments are those of `after`;
+    k is `lookahead_steps`, above 0.
 
-    Args:
-      train: the settings of Lookahead; k is `lookahead_steps`, above 0.
-      plan: length of the training.
-      global_step: with the update counted.
-      is_applied: scalar bool, whether the update was not left out; None: always. Where it
-        was, the slow weights take nothing.
-
-    Reference: Zhang et al., arXiv:1907.08610, algorithm 1, which is a share that stays:
-      lookahead_power 0, lookahead_start_epochs 0. The share that grows is that of
-      airbench94 in KellerJordan/cifar10-airbench.
+    Reference: Zhang et al., arXiv:1907.08610, algorithm 1, which is lookahead_power 0 and
+      lookahead_start_epochs 0. The growing share is that of airbench94 in
+      KellerJordan/cifar10-airbench.
     """
     every = train.lookahead_steps
     started_at = round(train.lookahead_start_epochs * plan.steps_per_epoch)

@@ -1,9 +1,9 @@
-"""Checkpoints that exist by a commit record.
+"""Checkpoints with a commit record.
 
-TensorFlow's Saver never syncs its files to disk, and a damaged `checkpoint` state file
-makes it start again at step 0 without a word. Here a checkpoint of step n is
-`model.ckpt-n.*` plus `commit-n.json`, which names every file with size and SHA-256, holds
-the state that is no variable, and is written last. A reader takes the newest record whose files all agree with it.
+TensorFlow's Saver does not sync its files to disk, and with a damaged `checkpoint` state file
+it silently starts again at step 0. Here a checkpoint of step n is `model.ckpt-n.*` and
+`commit-n.json`, which lists every file with size and SHA-256, holds the state that is no
+variable, and is written last. A reader takes the newest record whose files all match.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ from common.errors import TrainError
 from storage import durable
 
 _LOGGER = logging.getLogger("slimline.train")
-# There while the first checkpoint is written: data files without a record mean no loss then.
+# Exists while the first checkpoint is written: data files without a record are then no loss.
 FIRST_SAVE = "first-save"
 _COMMIT = re.compile(r"commit-(\d+)\.json")
 
@@ -35,7 +35,7 @@ class CheckpointStore:
     folder: pathlib.Path
 
     def path(self, step: int) -> str:
-        """What a Saver takes as the name of the checkpoint of `step`."""
+        """Path of the checkpoint of `step`, as a Saver takes it."""
         return str(self.folder / f"model.ckpt-{step}")
 
     def save(
@@ -51,7 +51,7 @@ class CheckpointStore:
           session: holds the variables.
           saver: of them.
           step: updates applied.
-          state: what belongs to the checkpoint besides the variables, fit for JSON.
+          state: of the training besides the variables, fit for JSON.
         """
         return self._write(
             step,
@@ -64,7 +64,7 @@ class CheckpointStore:
     def put(
         self, step: int, values: Mapping[str, np.ndarray], state: Mapping[str, Any]
     ) -> str:
-        """As `save`, of values by the name of their variable."""
+        """As `save`, with values by the name of their variable."""
         return self._write(step, state, lambda path: write_values(path, values))
 
     def _write(
@@ -80,17 +80,14 @@ class CheckpointStore:
         files = {}
         for file in self._files(step):
             durable.sync(file)
-            files[file.name] = {
-                "bytes": file.stat().st_size,
-                "sha256": _sha256(file),
-            }
+            files[file.name] = {"bytes": file.stat().st_size, "sha256": _sha256(file)}
         self._commit(step, {"step": step, "files": files, "state": state})
         if is_first:
             first.unlink(missing_ok=True)
         return path
 
     def amend(self, step: int, state: Mapping[str, Any]) -> None:
-        """Puts another state into the commit record of `step`."""
+        """Replaces the state in the commit record of `step`."""
         self._commit(step, self._record(step) | {"state": state})
 
     def state(self, step: int) -> dict[str, Any]:
@@ -106,8 +103,8 @@ class CheckpointStore:
         """Newest step whose files are whole; None before the first commit.
 
         Raises:
-          TrainError: there are files, but no whole checkpoint among them. Starting
-            again at step 0 would hide the loss.
+          TrainError: there are files, but no whole checkpoint. To start again at step 0
+            would hide the loss.
         """
         for step in self.steps():
             if damage := self._damage(step):
@@ -124,9 +121,9 @@ class CheckpointStore:
         return None
 
     def sweep(self) -> None:
-        """Removes what broken saves left behind: files that no commit record names.
+        """Removes files of broken saves, which no commit record lists.
 
-        For the training that owns the folder only: another's save may be under way.
+        Only the training that owns the folder may call it.
         """
         known = {f"commit-{step}.json" for step in self.steps()}
         known.update(file.name for step in self.steps() for file in self._files(step))

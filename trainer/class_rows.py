@@ -9,17 +9,14 @@ import numpy as np
 from common.errors import ConfigError
 from pushed_models import class_names
 from trainer import checkpoints
-from trainer.nets import builder
+from trainer.nets.blocks import CLASS_LAYER
 from trainer.weights import tf_checkpoint
 
 _LOGGER = logging.getLogger("slimline.train")
 
 
 def labels_of(weights: str) -> tuple[str, ...]:
-    """Class names of the model that `train.weights` means, in its label order.
-
-    Empty where they are not known, as those of a bare checkpoint.
-    """
+    """Class names of the model of `train.weights`, in label order; () where unknown."""
     try:
         return class_names.of_model(pathlib.Path(weights))
     except (OSError, UnicodeDecodeError):
@@ -31,11 +28,11 @@ def write(
 ) -> None:
     """Writes a checkpoint whose class layer is that of another one, matched by class name.
 
-    What belongs to a class that stays is kept, whatever its number; new classes start with
+    Classes in both keep their weights, whatever their numbers; new classes start with
     weights and bias 0. The log says how many were kept, and which were not.
 
     Args:
-      target: of the checkpoint that is written, without its ending.
+      target: path of the new checkpoint, without its ending.
       checkpoint: as a Saver takes it.
       before: class names in the label order of `checkpoint`.
       labels: class names in the label order of `target`.
@@ -44,7 +41,7 @@ def write(
       ConfigError: `checkpoint` is damaged, or its class layer is not one for `before`.
     """
     values = tf_checkpoint.values_in(checkpoint)
-    rows = [name for name in values if name.split("/")[1:2] == [builder.CLASS_LAYER]]
+    rows = [name for name in values if name.split("/")[1:2] == [CLASS_LAYER]]
     for name in rows:
         if values[name].shape[-1] != len(before):
             raise ConfigError(
@@ -74,19 +71,8 @@ def _by_name(
 
 def _tell(before: Sequence[str], labels: Sequence[str]) -> None:
     kept = set(before) & set(labels)
-    changes = {
-        "initialised from scratch": [name for name in labels if name not in kept],
-        "dropped": [name for name in before if name not in kept],
-    }
-    _LOGGER.info(
-        "; ".join(
-            [
-                f"kept {len(kept)} of {len(before)} class rows by name",
-                *(
-                    f"{title}: {class_names.listed(names)}"
-                    for title, names in changes.items()
-                    if names
-                ),
-            ]
-        )
-    )
+    texts = [f"kept {len(kept)} of {len(before)} class rows by name"]
+    for title, names in (("initialised from scratch", labels), ("dropped", before)):
+        if changed := [name for name in names if name not in kept]:
+            texts.append(f"{title}: {class_names.listed(changed)}")
+    _LOGGER.info("; ".join(texts))

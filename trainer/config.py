@@ -1,7 +1,6 @@
-"""Settings of preprocessing, model and training: frozen dataclasses, checked at the border.
+"""Settings of preprocessing, model and training: frozen dataclasses, checked when read.
 
-They travel to Transform and Trainer as JSON in `custom_config`; `as_json` and `from_json`
-are the two ends of that road.
+Transform and Trainer receive them as JSON in `custom_config`, by `as_json` and `from_json`.
 """
 
 import dataclasses
@@ -32,7 +31,7 @@ def setting(default: Any, help: str) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class PreprocessingConfig:
-    """What Transform does to an image; the served graph does the same."""
+    """Preprocessing of an image, in Transform and in the served graph."""
 
     resize_px: PositiveInt = setting(
         32, "length of the shorter side after resizing, ratio kept"
@@ -50,10 +49,10 @@ class PreprocessingConfig:
     )
     mean: tuple[float, ...] = setting(
         (0.0,),
-        "what fixed subtracts from pixels of 0..255: one number, or one a channel",
+        "numbers that fixed subtracts from pixels of 0..255: one, or one a channel",
     )
     deviation: tuple[PositiveFloat, ...] = setting(
-        (1.0,), "what fixed divides by afterwards: one number, or one a channel"
+        (1.0,), "numbers that fixed then divides by: one, or one a channel"
     )
 
 
@@ -68,7 +67,7 @@ class ModelConfig:
         " at random in training, at its centre elsewhere; 0 means preprocessing.crop_px",
     )
     batch_norm: bool = setting(
-        True, "false takes batch norm out of the net; biases take its place"
+        True, "false removes batch norm from the net, and layers have biases instead"
     )
     residual_scale: NonNegativeFloat = setting(
         0.0,
@@ -81,46 +80,46 @@ class ModelConfig:
         "", "he_normal", "xavier_uniform", "fan_in_uniform", "dirac"
     ] = setting(
         "",
-        "how weights begin where the net's table does not say; dirac: filters that pass on"
-        " one channel each; empty takes the net's",
+        "initial weights where the net's table names none; dirac: filters that are the"
+        " identity of one channel each; empty takes the net's",
     )
     logits_scale: NonNegativeFloat = setting(
         0.0,
-        "factor on what reaches the class layer; without bias it is one on the logits;"
+        "factor on the input of the class layer, which without bias scales the logits;"
         " 0 takes the net's",
     )
     whitening: bool = setting(
         False,
-        "the first convolution is not trained: its filters are eigenvectors of the patches"
-        " of 5,000 training images, scaled to unit variance",
+        "the filters of the first convolution are eigenvectors of the patches of 5,000"
+        " training images, scaled to unit variance, and not trained",
     )
     test_time_views: Literal["none", "mirror", "mirror_shift"] = setting(
         "none",
         "views whose logits the exported model averages: the image alone (none), with its"
-        " mirror image (mirror), or with both moved by 1 px as well, at half of the weight"
-        " (mirror_shift); eval is measured without them in training",
+        " mirror image (mirror), or also with both shifted by 1 px, at half of the weight"
+        " (mirror_shift); training measures eval without them",
     )
     conv_impl: Literal["conv2d", "im2col"] = setting(
         "conv2d",
-        "convolutions by TensorFlow's kernel, or by patches and a matrix product: the"
-        " same results, slower",
+        "convolutions by TensorFlow's kernel, or by patches and a matrix product, with the"
+        " same results but slower",
     )
 
 
 @dataclasses.dataclass(frozen=True)
 class AugmentationConfig:
-    """Random changes to training images, after preprocessing; with a new draw for each image."""
+    """Random changes to training images, after preprocessing; drawn for each image."""
 
     flip_left_right: bool = setting(False, "flip horizontally with probability 0.5")
     alternating_flip: bool = setting(
         False,
-        "flip horizontally at random in the first epoch, afterwards each image in every"
-        " second epoch, so that two epochs in a row show both sides",
+        "flip horizontally at random in the first epoch, then each image in every second"
+        " epoch, so that two epochs in a row show both sides",
     )
     flip_up_down: bool = setting(False, "flip vertically with probability 0.5")
-    rot90: bool = setting(False, "turn by 0, 90, 180 or 270 degrees")
+    rot90: bool = setting(False, "rotate by 0, 90, 180 or 270 degrees")
     pad_crop_px: NonNegativeInt = setting(
-        0, "border that is added before a crop to the old size"
+        0, "border in px, added before a random crop to the old size"
     )
     random_square_crop: Share = setting(
         0.0,
@@ -143,18 +142,18 @@ class AugmentationConfig:
     )
     fill: Literal["zero", "edge", "reflect"] = setting(
         "zero",
-        "what borders and moves bring in: zeros, the mean of standardised images; the"
-        " nearest px (edge), right for digits on a plain ground; or the image mirrored at"
-        " its edge px, which are not repeated (reflect)",
+        "fill of borders and moves: zeros, the mean of standardised images; the nearest px"
+        " (edge), for digits on a plain background; or the image mirrored at its edge px,"
+        " which are not repeated (reflect)",
     )
     rand_augment_layers: NonNegativeInt = setting(
-        0, "so many operations, drawn for each image (RandAugment); 0 none"
+        0, "number of operations drawn for each image (RandAugment)"
     )
     rand_augment_magnitude: Annotated[int, Field(ge=0, le=30)] = setting(
-        9, "how strong the operations of RandAugment are, of 30"
+        9, "strength of RandAugment's operations, up to 30"
     )
     trivial_augment: bool = setting(
-        False, "one operation of any strength, drawn for each image (TrivialAugment)"
+        False, "draw one operation and its strength for each image (TrivialAugment)"
     )
     brightness: NonNegativeFloat = setting(
         0.0,
@@ -173,28 +172,28 @@ class AugmentationConfig:
         0.0, "share of the px set to the image's highest or lowest value"
     )
     cutout_px: NonNegativeInt = setting(
-        0, "side of a square about a random px that is set to zero"
+        0, "side of a square at a random place that is set to zero"
     )
     random_erasing: Share = setting(
         0.0, "probability that a rectangle inside an image is overwritten"
     )
     random_erasing_share: Annotated[float, Field(gt=0.02, le=1)] = setting(
         0.33,
-        "largest share of the area that random erasing takes; the smallest is 0.02",
+        "largest share of the area that random erasing overwrites; the smallest is 0.02",
     )
     random_erasing_fill: Literal["zero", "noise"] = setting(
         "zero",
-        "what random erasing writes: zeros, or values at random between the lowest and the"
-        " highest of the image",
+        "fill of random erasing: zeros, or random values between the lowest and the highest"
+        " of the image",
     )
     mixup_alpha: NonNegativeFloat = setting(
         0.0,
-        "pairs of images are blended, in a share from Beta(alpha, alpha); 0 never; with"
+        "blend pairs of images, with a share from Beta(alpha, alpha); 0 never; with"
         " cutmix_alpha one of the two is drawn for each batch",
     )
     cutmix_alpha: NonNegativeFloat = setting(
         0.0,
-        "a box is exchanged between pairs, its area from Beta(alpha, alpha); 0 never",
+        "exchange a box between pairs, with an area from Beta(alpha, alpha); 0 never",
     )
 
 
@@ -202,11 +201,11 @@ class AugmentationConfig:
 class TrainConfig:
     """The training loop."""
 
-    batch_size: PositiveInt = setting(128, "images a step")
+    batch_size: PositiveInt = setting(128, "images per step")
     accumulate_steps: PositiveInt = setting(
         1,
-        "a batch is computed in so many parts one after another, whose mean gradient is"
-        " the step's: less memory for the same step, but batch norm sees each part alone",
+        "number of parts in which a step computes its batch, one after another: less memory"
+        " for the same mean gradient, but batch norm sees each part alone",
     )
     epochs: NonNegativeFloat = setting(
         30.0,
@@ -214,13 +213,13 @@ class TrainConfig:
     )
     steps: NonNegativeInt = setting(0, "updates; 0 means by epochs")
     min_steps: NonNegativeInt = setting(
-        0, "updates at least, where they go by epochs: few images make short epochs"
+        0, "least number of updates where epochs decide: few images make short epochs"
     )
     optimizer: Literal[
         "momentum", "nesterov", "adam", "adamw", "rmsprop", "gradient_descent", "muon"
     ] = setting("momentum", "rule that turns gradients into updates")
     momentum: Fraction = setting(
-        0.9, "momentum; only for momentum, nesterov, rmsprop and, but for kernels, muon"
+        0.9, "momentum; only for momentum, nesterov, rmsprop and, except kernels, muon"
     )
     muon_momentum: Fraction = setting(0.6, "momentum of kernels; only for muon")
     muon_steps: Annotated[int, Field(ge=3, le=5)] = setting(
@@ -235,18 +234,18 @@ class TrainConfig:
     weight_decay: NonNegativeFloat = setting(
         1e-4,
         "L2 factor on weights, not on biases and batch norm; with adamw or"
-        " train.decoupled_decay the decay that is taken off the weights themselves",
+        " train.decoupled_decay the decay of the weights themselves",
     )
     decoupled_decay: bool = setting(
         False,
-        "each update takes rate times train.weight_decay off the weights, apart from the"
-        " gradients, with any optimizer; adamw does so by itself",
+        "each update decays the weights by rate times train.weight_decay, apart from the"
+        " gradients, with any optimizer; adamw always does",
     )
     ema_decay: Fraction = setting(
         0.99, "decay of the moving average of the weights; 0 keeps the raw weights"
     )
     ema_every_steps: PositiveInt = setting(
-        1, "the moving average moves every so many steps, by as much as in all of them"
+        1, "update the moving average every so many steps, with the same total effect"
     )
     lookahead_steps: NonNegativeInt = setting(
         0,
@@ -255,32 +254,30 @@ class TrainConfig:
     )
     lookahead_decay: Annotated[float, Field(gt=0, lt=1)] = setting(
         0.95,
-        "share that the slow weights keep in a step, at the end of the training; over"
-        " k steps its k-th power",
+        "share that the slow weights keep in a step, at the end of the training; its k-th"
+        " power over k steps",
     )
     lookahead_power: NonNegativeFloat = setting(
         3.0,
-        "that share grows as the progress of the training to this power; 0: it stays",
+        "that share grows with this power of the progress of the training; 0: constant",
     )
     lookahead_start_epochs: NonNegativeFloat = setting(
         3.0, "epochs before Lookahead starts"
     )
     eval_every_epochs: PositiveFloat = setting(
-        1.0, "how often the eval split is measured and a checkpoint is written"
+        1.0, "epochs between measurements of eval, each with a checkpoint"
     )
     patience: NonNegativeInt = setting(
-        0, "stop after so many measurements of eval without gain; 0 never stops early"
+        0, "stop after so many measurements of eval without gain; 0 never"
     )
     min_gain: NonNegativeFloat = setting(
         1e-5, "rise of eval top-1 that counts as a gain"
     )
     keep_checkpoints: PositiveInt = setting(3, "checkpoints kept beside the best one")
     device: Literal["auto", "cpu", "gpu"] = setting(
-        "auto", "where to train; auto takes GPUs where there are any"
+        "auto", "device to train on; auto takes GPUs where there are any"
     )
-    devices: PositiveInt = setting(
-        1, "GPUs (or CPU devices) that share each batch, a tower each"
-    )
+    devices: PositiveInt = setting(1, "GPUs (or CPU devices) that share each batch")
     weights: str = setting(
         "",
         "weights to start from: a name of slimline weights list, a pushed version, a"
@@ -299,8 +296,8 @@ class TrainConfig:
     )
     fit_head: bool = setting(
         False,
-        "before anything else, run the net once over all images without changing it and"
-        " fit the class layer on its features; train.epochs fine-tunes afterwards",
+        "first run the frozen net once over all images and fit the class layer on its"
+        " features; train.epochs then fine-tunes",
     )
     head_weight_decays: tuple[PositiveFloat, ...] = setting(
         (1.0, 0.1, 0.01, 0.001, 0.0001),
@@ -308,13 +305,13 @@ class TrainConfig:
     )
     head_views: NonNegativeInt = setting(
         0,
-        "augmented views of each training image that the class layer is fitted on, beside"
-        " the image itself",
+        "augmented views of each training image to fit the class layer on, besides the"
+        " image itself",
     )
     layer_rate_decay: Annotated[float, Field(gt=0, le=1)] = setting(
         1.0,
-        "each row of the net learns at this factor of the rate of the row after it; the"
-        " class layer learns at the full rate",
+        "factor on the rate of each row of the net against the row after it; the class"
+        " layer learns at the full rate",
     )
     norm_rate_factor: PositiveFloat = setting(
         1.0, "factor on the rate of batch norm's offsets and factors"
@@ -323,12 +320,11 @@ class TrainConfig:
         1.0, "factor on the rate of the class layer"
     )
     first_rate_factor: PositiveFloat = setting(
-        1.0, "factor on the rate of the first row of the net, its batch norm apart"
+        1.0, "factor on the rate of the first row of the net, except its batch norm"
     )
     norm_decay_factor: NonNegativeFloat = setting(
         0.0,
-        "factor on train.weight_decay for batch norm's offsets and factors; 0: they do not"
-        " decay",
+        "factor on train.weight_decay for batch norm's offsets and factors; 0: no decay",
     )
     head_decay_factor: NonNegativeFloat = setting(
         1.0, "factor on train.weight_decay for the class layer"
@@ -338,45 +334,43 @@ class TrainConfig:
     )
     bias_decay_factor: NonNegativeFloat = setting(
         0.0,
-        "factor on train.weight_decay for biases, times that of their group; 0: they do"
-        " not decay",
+        "factor on train.weight_decay for biases, times that of their group; 0: no decay",
     )
     freeze_batch_norm: bool = setting(
         False, "batch norm keeps the statistics of the weights it starts from"
     )
     label_smoothing: Fraction = setting(
-        0.0, "share of each target that is spread over all classes alike"
+        0.0, "share of each target that is spread evenly over all classes"
     )
     class_weights: Literal["none", "balanced"] = setting(
         "none",
-        "weight of each image in the loss; balanced: the rarer its class, the more, 1 on"
-        " average",
+        "weight of each image in the loss; balanced: larger for rarer classes, 1 on average",
     )
     balanced_sampling: bool = setting(
-        False, "each class is drawn equally often; images of rare ones come repeatedly"
+        False, "draw each class equally often, images of rare ones repeatedly"
     )
     precision: Literal["auto", "float32", "bfloat16", "float16"] = setting(
         "auto",
-        "number format of convolutions and matrix products in training; auto takes"
-        " float16 on GPUs and bfloat16 on processors that have it, and says so",
+        "number format of convolutions and matrix products in training; auto takes float16"
+        " on GPUs and bfloat16 on processors that have it, and logs its choice",
     )
     histograms: bool = setting(
-        False, "weights and their gradients as histograms in TensorBoard"
+        False, "write histograms of weights and gradients for TensorBoard"
     )
     image_summaries: NonNegativeInt = setting(
-        0, "so many training images after each step of augmentation in TensorBoard"
+        0, "training images to show in TensorBoard after each step of augmentation"
     )
     cache_bytes: NonNegativeInt = setting(
         2 * 2**30,
-        "preprocessed train images are kept in memory up to this size; larger sets"
-        " are decoded again in each epoch",
+        "keep preprocessed train images in memory up to this size; larger sets are decoded"
+        " again in each epoch",
     )
     seed: NonNegativeInt = setting(20260101, "seed of weights, order and augmentation")
 
 
 @dataclasses.dataclass(frozen=True)
 class ScheduleConfig:
-    """How the learning rate moves; `train.learning_rate` is its peak."""
+    """Schedule of the learning rate; `train.learning_rate` is its peak."""
 
     name: Literal[
         "constant",
@@ -399,23 +393,23 @@ class ScheduleConfig:
     end_share: Fraction = setting(
         0.0, "last rate as a share of the peak; only for cosine and polynomial"
     )
-    power: PositiveFloat = setting(1.0, "of polynomial; 1 is a straight line")
+    power: PositiveFloat = setting(1.0, "power of polynomial; 1 is a straight line")
     decay_factor: Annotated[float, Field(gt=0, le=1)] = setting(
-        0.1, "on the rate at each step of exponential and piecewise"
+        0.1, "factor on the rate at each step of exponential and piecewise"
     )
-    decay_epochs: PositiveFloat = setting(30.0, "from step to step of exponential")
+    decay_epochs: PositiveFloat = setting(30.0, "epochs between steps of exponential")
     staircase: bool = setting(True, "exponential falls in steps; false: smoothly")
     boundaries_epochs: tuple[NonNegativeFloat, ...] = setting(
-        (), "where piecewise steps down, in rising order"
+        (), "epochs at which piecewise steps down, in rising order"
     )
     min_rate: NonNegativeFloat = setting(
         0.001, "lower rate of triangular, triangular2, exp_range and sawtooth"
     )
     half_cycle_epochs: PositiveFloat = setting(
-        4.0, "from the lower to the upper rate of triangular, triangular2, exp_range"
+        4.0, "epochs from lower to upper rate of triangular, triangular2, exp_range"
     )
     gamma: Annotated[float, Field(gt=0, le=1)] = setting(
-        0.9998, "shrinks the height of exp_range and sawtooth with every update"
+        0.9998, "factor on the height of exp_range and sawtooth in every update"
     )
     plateau_patience: NonNegativeInt = setting(
         5, "plateau halves the rate after so many measurements of eval without gain"
@@ -429,7 +423,7 @@ class ScheduleConfig:
 
 @dataclasses.dataclass(frozen=True)
 class TrainerConfig:
-    """All that the Trainer reads: the part of the configuration that travels to it."""
+    """The part of the configuration that the Trainer reads."""
 
     preprocessing: PreprocessingConfig = dataclasses.field(
         default_factory=PreprocessingConfig
@@ -448,7 +442,7 @@ class TrainerConfig:
 
 
 def as_json(config: Any) -> dict[str, Any]:
-    """Nested dict of a configuration, fit for JSON."""
+    """Nested dict of a configuration, ready for JSON."""
     return dataclasses.asdict(config)
 
 
@@ -469,17 +463,15 @@ def from_json(kind: type[Config], values: Mapping[str, Any]) -> Config:
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        # 'Input should be a valid integer, unable to parse ...' -> 'a valid integer'.
-        wanted = first["msg"].removeprefix("Input should be ").split(", ", 1)
-        is_choice = first["type"] == "literal_error"
-        expected = (
-            first["msg"].removeprefix("Input should be ") if is_choice else wanted[0]
-        )
+        expected = first["msg"].removeprefix("Input should be ")
+        if first["type"] != "literal_error":
+            # 'a valid integer, unable to parse ...' -> 'a valid integer'.
+            expected = expected.partition(", ")[0]
         raise _misfit(key, first["input"], expected, known.get(key)) from error
 
 
 def _check_number(key: str, value: Any, field: dataclasses.Field) -> None:
-    """Refuses what pydantic would turn into a number: true as 1, and infinity."""
+    """Refuses numbers that pydantic accepts: true as 1, and infinity."""
     if isinstance(value, (list, tuple)):
         for one in value:
             _check_number(key, one, field)
@@ -533,6 +525,5 @@ def unknown_key(key: str, known: Iterable[str]) -> ConfigError:
     near = lookup.nearest(key, known)
     tip = f"did you mean '{near}'? " if near else ""
     return ConfigError(
-        f"unknown setting '{key}'",
-        tip=f"{tip}all settings: slimline experiments NAME",
+        f"unknown setting '{key}'", tip=f"{tip}all settings: slimline experiments NAME"
     )

@@ -1,14 +1,13 @@
-"""Steering a training while it runs, by small files in its `control` folder.
+"""Steers a running training by small files in its `control` folder.
 
 A file holds YAML with the keys of `Instruction`, for example
 
     rate: 0.01
     at_step: 4000
 
-It is taken before the update that `at_step` names, or before the next one, and removed.
-What cannot be understood is moved to `control/refused` with the reason beside it, and the
-training goes on. A rate that was set stays until `release`. Files are taken in the order
-of their names.
+The training carries it out before update `at_step`, or before the next one, and removes it.
+It moves invalid files to `control/refused` with the reason beside them and continues. A rate
+holds until `release`. Files are read in the order of their names.
 """
 
 import datetime
@@ -39,7 +38,7 @@ Positive = Annotated[float, Field(gt=0)]
 
 @dataclass(frozen=True)
 class Instruction:
-    """What one file asks for."""
+    """Content of one file."""
 
     rate: Positive | None = setting(None, "learning rate from now on, until released")
     rate_factor: Positive | None = setting(None, "factor on the rate from now on")
@@ -51,21 +50,20 @@ class Instruction:
     )
 
     def actions(self) -> dict[str, float | bool]:
-        """What is to be done, by name; empty if nothing is."""
-        actions = given(asdict(self))
-        actions.pop("at_step", None)
-        return actions
+        """What to do, by name; empty for nothing."""
+        values = given(asdict(self))
+        return {name: value for name, value in values.items() if name != "at_step"}
 
 
 @dataclass
 class Control:
-    """The instructions that wait for a training in `folder`.
+    """Carries out the instructions for a training.
 
     Attributes:
       folder: of the training.
       state: of its rate; instructions change it.
-      wants_save: a checkpoint was asked for; whoever writes it clears this.
-      wants_stop: the end was asked for.
+      wants_save: a checkpoint is requested; who writes it clears this.
+      wants_stop: the end is requested.
     """
 
     folder: pathlib.Path
@@ -75,24 +73,23 @@ class Control:
     _repeated: list[tuple[int, str, Instruction]] = field(default_factory=list)
 
     def resume(self, step: int) -> None:
-        """Prepares to do again what was done by hand at `step` or later.
+        """Prepares to repeat the changes of the rate at `step` or later.
 
-        The checkpoint of `step` does not know of it, and the steps will come again. An end
-        or a checkpoint that was asked for is not repeated.
+        They are not in the checkpoint of `step`, from which the training resumes.
         """
-        # A kill may have come between what a file asks for and its removal.
-        for row in history.actions(self.folder).rows():
-            (self.folder / FOLDER / pathlib.PurePath(row["file"]).name).unlink(
-                missing_ok=True
-            )
-        for row in history.actions(self.folder).cut(step, keeps_step=False):
+        actions = history.actions(self.folder)
+        # A kill may have come between an action and the removal of its file.
+        for row in actions.rows():
+            name = pathlib.PurePath(row["file"]).name
+            (self.folder / FOLDER / name).unlink(missing_ok=True)
+        for row in actions.cut(step, keeps_step=False):
             if row["action"] in ("rate", "rate_factor", "release"):
                 value = True if row["action"] == "release" else float(row["value"])
                 instruction = Instruction(**{row["action"]: value})  # type: ignore[arg-type]
                 self._repeated.append((int(row["step"]), row["file"], instruction))
 
     def poll(self, step: int) -> None:
-        """Does what is due before the update that follows `step` others."""
+        """Carries out what is due before the update that follows `step` others."""
         while self._repeated and self._repeated[0][0] <= step:
             _, name, instruction = self._repeated.pop(0)
             self._do(instruction, step, name)
@@ -109,7 +106,7 @@ class Control:
                 continue
             if instruction.at_step is None or instruction.at_step == step:
                 self._do(instruction, step, path.name)
-                # Last, because whoever left it takes this for "done".
+                # Last: for who wrote the file, its removal means that it is done.
                 path.unlink(missing_ok=True)
 
     def _do(self, instruction: Instruction, step: int, file: str) -> None:
@@ -129,13 +126,9 @@ class Control:
                 case "stop":
                     self.wants_stop = True
             _LOGGER.info("by hand at step %d: %s %s", step, name, value)
-            row = {
-                "step": step,
-                "action": name,
-                "value": value,
-                "time": _now(),
-                "file": file,
-            }
+            time = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+            row = {"step": step, "action": name, "value": value, "time": time}
+            row["file"] = file
             history.actions(self.folder).append(row)
             _PROGRESS.info("train_steered", extra={"fields": row})
 
@@ -155,13 +148,9 @@ def check(instruction: Instruction) -> None:
 
 
 def waiting(folder: pathlib.Path) -> list[pathlib.Path]:
-    """Files of instructions that a training in `folder` has not taken yet."""
-    control = folder / FOLDER
-    try:
-        files = [path for path in control.iterdir() if path.suffix == ".yaml"]
-    except OSError:
-        return []
-    return sorted(path for path in files if not path.name.startswith("."))
+    """Files of instructions that a training in `folder` has not read yet."""
+    # Hidden ones are still being written.
+    return sorted((folder / FOLDER).glob("[!.]*.yaml"))
 
 
 def read(path: pathlib.Path) -> Instruction:
@@ -188,7 +177,7 @@ def read(path: pathlib.Path) -> Instruction:
 
 
 def write(folder: pathlib.Path, instruction: Instruction) -> pathlib.Path:
-    """Leaves an instruction for the training in `folder`; returns its file.
+    """Writes an instruction for the training in `folder`; returns its file.
 
     Raises:
       ConfigError: the folder cannot be written to.
@@ -225,7 +214,3 @@ def _refuse(path: pathlib.Path, error: ConfigError) -> None:
     refused.mkdir(exist_ok=True)
     durable.write_text(refused / f"{path.name}.txt", f"{reason}\n")
     path.replace(refused / path.name)
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -1,9 +1,9 @@
-"""Tells at the end of a training whether its averages serve.
+"""Detects at the end of a training whether its moving averages have converged.
 
 Inference normalises with moving averages of batch norm's statistics, and the exported
-weights may be moving averages themselves. Either can be far behind the training: after
-few steps with a long memory, or when the updates do not run at all. The loss looks well
-then, and every prediction is wrong.
+weights may be moving averages themselves. Both can lag behind the training: after few steps
+with a long memory, or when the updates do not run at all. The loss then looks right, and
+every prediction is wrong.
 """
 
 import dataclasses
@@ -27,12 +27,9 @@ def findings(
     checkpoint: str,
     measured: list[Measurement],
 ) -> list[str]:
-    """What is wrong with the averages at the end of a training, in sentences.
+    """Sentences on averages that have not converged at the end of a training.
 
     Args:
-      config: the Trainer's configuration.
-      split: eval.
-      num_classes: width of the logits.
       checkpoint: the last one.
       measured: of that checkpoint, with each kind of weights.
     """

@@ -1,4 +1,4 @@
-"""Which devices a training computes on, and what goes where."""
+"""Chooses the devices of a training and places its operations."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from trainer import plan
 from trainer.config import TrainConfig
 
 VARIABLES_DEVICE = "/device:CPU:0"
-# Operations that hold a variable; all else of a tower is on the tower's device.
+# Operations that hold a variable; the others of a tower are on the tower's device.
 VARIABLE_OPERATIONS = ("VarHandleOp", "VariableV2", "Variable", "VarIsInitializedOp")
 
 
@@ -42,25 +42,25 @@ def choose(train: TrainConfig, gpus: Sequence[Any] | None = None) -> list[str]:
 
 
 def gpu_details(train: TrainConfig) -> list[dict[str, Any]]:
-    """What TensorFlow knows of each GPU that the training uses; [] on the CPU."""
+    """TensorFlow's details of each GPU that the training uses; [] on the CPU."""
     gpus = tf.config.list_physical_devices("GPU")
     used = [] if train.device == "cpu" else gpus[: train.devices]
     return [tf.config.experimental.get_device_details(gpu) for gpu in used]
 
 
 def configure(config: v1.ConfigProto, names: Sequence[str]) -> v1.ConfigProto:
-    """Lets a session see as many CPU devices as towers need; returns `config`."""
+    """Gives a session as many CPU devices as towers need; returns `config`."""
     cpus = [name for name in names if "CPU" in name]
     if cpus:
         config.device_count["CPU"] = len(cpus)
     if any("GPU" in name for name in names):
-        # What has no kernel for the GPU goes to the CPU instead of ending the run.
+        # Operations without a kernel for the GPU run on the CPU.
         config.allow_soft_placement = True
     return config
 
 
 def place(name: str) -> Callable[[Any], str] | None:
-    """For `tf.device`: everything on `name` but the variables, which are in one place."""
+    """For `tf.device`: everything on `name` but the variables, which share one device."""
     if not name:
         return None
     return lambda operation: (

@@ -39,16 +39,14 @@ class Measurement:
 
 
 class EvalSession(contextlib.AbstractContextManager["EvalSession"]):
-    """An inference graph with a session, measured on one split again and again.
+    """An inference graph with a session, to measure checkpoints on one split.
 
     Args:
-      config: the Trainer's configuration.
       split: to measure on.
-      num_classes: width of the logits.
       norm_by_batch: batch norm takes the statistics of each batch, as in training; for
         comparison with its moving averages only.
-      test_time_views: which views `probabilities` averages over; measurements are always
-        of the images as they are.
+      test_time_views: views that `probabilities` averages over; measurements are of the
+        images as they are.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Where in an image the evidence for a class lies, read from an exported model."""
+"""Heat maps of the evidence for a class in an image, from an exported model."""
 
 import dataclasses
 import pathlib
@@ -12,7 +12,7 @@ import tensorflow.compat.v1 as v1
 from common.errors import ConfigError
 from pushed_models import class_names, signatures
 
-# Bounds the memory of a call; gradients keep the maps of a whole batch.
+# Limits the memory of a call; gradients keep the maps of a whole batch.
 BATCH_SIZE = 32
 
 
@@ -24,8 +24,8 @@ class Explanation:
       label: the class.
       score: its probability.
       heat: float32 [height, width] in [0, 1], of the size of the net's last maps. 1 is the
-        position with most evidence for the class; positions that speak against it are 0.
-      image: uint8 [image_size_px, image_size_px, channels], what the net sees of the image.
+        position with most evidence for the class, 0 is no evidence or evidence against it.
+      image: uint8 [image_size_px, image_size_px, channels], the part that the net sees.
     """
 
     label: str
@@ -42,24 +42,23 @@ def explain(
     """An explanation of each image, in order.
 
     Where the class layer reads the mean of each of the last maps, the heat map is the class
-    activation map: the maps, summed with the weights of the class. Other nets get Grad-CAM:
-    the maps, summed with the mean gradients of the logit of the class. Of both only the
-    positive part is kept and divided by its maximum; so both give the same heat map where
-    both apply.
+    activation map: the sum of the maps, weighted by the weights of the class. For other nets
+    it is Grad-CAM: weighted by the mean gradients of the logit of the class. The positive
+    part is divided by its maximum, so both give the same heat map where both apply.
 
-    Of a model with test-time views, the class and its score are what it answers, and the map
-    shows the image as it is.
+    With test-time views, class and score are those of the model's answer, and the map is of
+    the image as it is.
 
     Args:
       folder: of a SavedModel that `trainer.export` wrote.
-      encoded: JPEG or PNG, one an image.
+      encoded: a JPEG or PNG for each image.
       labels: the class to explain for each image; the most probable ones by default.
 
     Raises:
-      ConfigError: there is no model that can be loaded; its net has no maps; or it was
-        exported before the maps had names.
-      ValueError: one of `labels` is no class of the model, or they are not as many as the
-        images.
+      ConfigError: the model cannot be loaded, its net has no maps, or it was exported before
+        the maps had names.
+      ValueError: one of `labels` is no class of the model, or their number is not that of
+        the images.
       tf.errors.OpError: the graph cannot decode an image.
 
     Reference: Zhou et al., arXiv:1512.04150, eq. 2; Selvaraju et al., arXiv:1610.02391, eq.
@@ -137,7 +136,7 @@ def _add_explanation(
             f"the net of the model in {folder} has no layer with maps, so no part of its"
             " answer has a place in the image"
         )
-    # What the model answers; with test-time views the logits are of the image as it is.
+    # Those of the answer; with test-time views the logits are of the image as it is.
     probabilities = _find(graph, signatures.PROBABILITIES)
     if probabilities is None:
         probabilities = tf.nn.softmax(logits)
@@ -165,20 +164,12 @@ def _find(graph: tf.Graph, name: str) -> tf.Tensor | None:
 def _mean_gradients(
     logits: tf.Tensor, maps: tf.Tensor, classes: tf.Tensor
 ) -> tf.Tensor:
-    """Gradient of the logit of each image's class, the mean over each map.
+    """Gradient of the logit of each image's class, mean of each map; float32 [batch, channels].
 
-    Args:
-      logits: float32 [batch, num_classes].
-      maps: float32 [batch, height, width, channels], named copy of what the logits are
-        computed from.
-      classes: int64 [batch].
-
-    Returns:
-      float32 [batch, channels].
+    `maps` is the named copy of the maps that the logits are computed from.
     """
     # Images do not mix in inference, so one sum serves the whole batch.
     total = tf.reduce_sum(tf.gather(logits, classes, batch_dims=1))
-    # The logits do not depend on the copy.
     (gradients,) = tf.gradients(total, [maps.op.inputs[0]])
     return tf.reduce_mean(gradients, axis=[1, 2])
 
@@ -186,13 +177,8 @@ def _mean_gradients(
 def _explanations(
     values: dict[str, Any], labels: Sequence[str]
 ) -> Iterator[Explanation]:
-    for place, score, evidence, seen in zip(
-        values["classes"],
-        values["scores"],
-        values["evidence"],
-        values["seen"],
-        strict=True,
-    ):
+    columns = (values[name] for name in ("classes", "scores", "evidence", "seen"))
+    for place, score, evidence, seen in zip(*columns, strict=True):
         positive = np.maximum(evidence, 0.0)
         highest = positive.max()
         heat = positive / highest if highest > 0 else positive

@@ -1,4 +1,4 @@
-"""The SavedModel: encoded bytes in, class names and probabilities out."""
+"""Exports the SavedModel: encoded bytes in, class names and probabilities out."""
 
 import pathlib
 import tempfile
@@ -43,23 +43,22 @@ def export(
     Signatures, all with the outputs `classes` string [batch, num_classes] and `scores`
     float32 [batch, num_classes], best first, the first two also with `probabilities`
     float32 [batch, num_classes] in label order:
-      serving_default: `examples`, string [batch], serialised tf.Examples of which only
+      serving_default: `examples`, string [batch], serialised tf.Examples; only
         `image/encoded` is read.
       predict_images: `images`, string [batch], encoded JPEG or PNG.
-      classify: `inputs`, as `examples`, in the form that TensorFlow Serving's Classify
-        takes: no more outputs than these two.
+      classify: `inputs`, as `examples`, for TensorFlow Serving's Classify, which takes these
+        two outputs only.
 
     With `model.test_time_views` all of these average over the views, and there is one more:
-      views_compared: `examples`; of it `probabilities`, and `plain_probabilities` float32
-        [batch, num_classes], which are those of the images as they are.
+      views_compared: `examples` to `probabilities` and to `plain_probabilities`, float32
+        [batch, num_classes], of the images as they are.
 
-    Some tensors of no signature have fixed names, so that `trainer.explaining` finds them:
+    `trainer.explaining` finds some tensors outside the signatures by fixed names:
     `seen_images`, `logits` and, where the net has them, `last_maps` and `class_weights`
-    (`pushed_models.signatures`). A request never computes `seen_images`.
+    (`pushed_models.signatures`). A request does not compute `seen_images`.
 
     Args:
       folder: where to write; must not exist.
-      config: the Trainer's configuration.
       transform: the output of Transform.
       labels: class names in label order; they become the asset `labels.txt`.
       checkpoint: path as a Saver takes it.
@@ -85,11 +84,7 @@ def export(
         probabilities = tf.identity(inference.probabilities, name="probabilities")
         scores, order = tf.nn.top_k(probabilities, k=len(labels))
         classes = tf.gather(tf.constant(list(labels)), order)
-        outputs = {
-            PROBABILITIES: probabilities,
-            CLASSES: classes,
-            SCORES: scores,
-        }
+        outputs = {PROBABILITIES: probabilities, CLASSES: classes, SCORES: scores}
         of_views = {}
         if config.model.test_time_views != test_time.NONE:
             of_views[VIEWS_COMPARED] = v1.saved_model.predict_signature_def(

@@ -1,11 +1,10 @@
-"""What a net that is not trained makes of each image, computed once and kept on disk."""
+"""Features: the outputs of a net in front of its class layer, computed once, kept on disk."""
 
 import dataclasses
 import hashlib
 import json
 import logging
 import pathlib
-import shutil
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -15,7 +14,7 @@ import tensorflow as tf
 import tensorflow.compat.v1 as v1
 
 from storage import durable
-from trainer import graphs
+from trainer import graphs, unfinished
 from trainer.config import TrainerConfig, as_json
 from trainer.head import Examples
 from trainer.input_pipeline import Split
@@ -23,11 +22,8 @@ from trainer.input_pipeline import Split
 _PROGRESS = logging.getLogger("slimline.progress")
 
 FOLDER = "features"
-# Features of other data, weights or settings that are kept to be used again.
-KEPT = 3
-KEY_CHARACTERS = 16
 BATCH_SIZE = 32
-# Batches written together: what a killed run computes again at most.
+# Batches written together; a killed run computes no more than these again.
 PART_BATCHES = 64
 REPORT_SECONDS = 0.5
 
@@ -38,8 +34,7 @@ class Cache:
 
     Attributes:
       root: the folder.
-      causes: what features depend on besides the images and the settings of the net, fit for
-        JSON: the weights and the code.
+      causes: the weights and the code that features depend on, fit for JSON.
     """
 
     root: pathlib.Path
@@ -48,7 +43,7 @@ class Cache:
     def folder(
         self, config: TrainerConfig, splits: Mapping[str, Split]
     ) -> pathlib.Path:
-        """Where the features of `splits` lie, made where they are new."""
+        """The folder for the features of `splits`; makes it if it is new."""
         settings = as_json(config)
         # Features are of the images as they are.
         del settings["model"]["test_time_views"]
@@ -59,18 +54,13 @@ class Cache:
             **self.causes,
         }
         text = json.dumps(causes, sort_keys=True)
-        key = hashlib.sha256(text.encode()).hexdigest()[:KEY_CHARACTERS]
-        folder = self.root / key
+        folder = self.root / unfinished.key_of(text)
         folder.mkdir(parents=True, exist_ok=True)
-        folder.touch()  # the youngest are kept
-        others = [
-            path
-            for path in self.root.iterdir()
-            if path.name != key and any(path.glob("*.npy"))
-        ]
-        others.sort(key=lambda path: path.stat().st_mtime, reverse=True)
-        for path in others[KEPT:]:
-            shutil.rmtree(path, ignore_errors=True)
+        folder.touch()
+        others = self.root.iterdir()
+        unfinished.prune(
+            path for path in others if path != folder and any(path.glob("*.npy"))
+        )
         return folder
 
 
@@ -78,7 +68,6 @@ class Extractor:
     """A net up to its class layer, in a session, and the folder of its features.
 
     Args:
-      config: the Trainer's configuration.
       checkpoint: of the net's weights; the class layer's are not read.
       folder: of a `Cache`.
     """
@@ -106,7 +95,7 @@ class Extractor:
         self._session.close()
 
     def values(self) -> dict[str, np.ndarray]:
-        """Values of the net's variables by name, those of the class layer left out."""
+        """Values of the net's variables by name, without those of the class layer."""
         return self._session.run(
             {variable.op.name: variable for variable in self._variables}
         )
@@ -123,8 +112,7 @@ class Extractor:
         label = f"{name}-{view}"
         if view:
             text = json.dumps(as_json(self._config.augmentation), sort_keys=True)
-            digest = hashlib.sha256(f"{text} {self._config.train.seed}".encode())
-            label += f"-{digest.hexdigest()[:KEY_CHARACTERS]}"
+            label += f"-{unfinished.key_of(f'{text} {self._config.train.seed}')}"
         done = self._folder / f"{label}.npy"
         if not done.is_file():
             parts = list(self._parts(split, label, view))
@@ -158,7 +146,7 @@ class Extractor:
     def _compute(self, images: np.ndarray, view: int, place: int) -> np.ndarray:
         if not view:
             return self._session.run(self._plain, {self._images: images})
-        # Another seed for each batch and view; below zero, where no training step is.
+        # Another seed for each batch and view; negative, unlike those of training steps.
         seed = [self._config.train.seed, -(view * 2**32 + place)]
         return self._session.run(self._view, {self._images: images, self._seed: seed})
 

@@ -1,7 +1,7 @@
-"""The two graphs of a net: one that trains, one that infers, joined by the checkpoint.
+"""The two graphs of a net, one for training and one for inference, joined by a checkpoint.
 
-Both are built from the same spec inside a `tf.Graph` of the caller's; `is_training`
-is a Python bool, never a tensor.
+Both are built from the same spec, inside a `tf.Graph` of the caller; `is_training` is a
+Python bool, never a tensor.
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ from trainer import (
 from trainer.augmentation import geometry, recipe
 from trainer.config import TrainerConfig
 from trainer.nets import blocks, builder, variants
-from trainer.nets.blocks import NetSpec
+from trainer.nets.blocks import CLASS_LAYER, NetSpec
 from trainer.plan import Plan
 
 
@@ -39,7 +39,7 @@ class TrainingGraph:
         average of the weights; its value is the loss.
       loss: scalar float32, cross-entropy plus L2.
       accuracy: scalar float32, share of the batch that is right.
-      learning_rate: scalar float32 to be fed; `train.learning_rate` where it is not.
+      learning_rate: scalar float32 to feed; `train.learning_rate` by default.
       gradient_norm: scalar float32, global norm before clipping.
       global_step: int64 variable, updates applied.
       saver: of all variables.
@@ -63,13 +63,12 @@ class InferenceGraph:
       probabilities: float32 [batch, num_classes], of the mean logits of all views.
       plain_probabilities: float32 [batch, num_classes], of `logits`; without test-time
         views the same tensor.
-      savers: how to restore it, by the kind of weights: 'raw', and 'ema' where the
-        training keeps moving averages.
+      savers: by the kind of weights: 'raw', and 'ema' where the training keeps moving
+        averages.
       last_maps: float32 [batch, height, width, channels], output of the last layer with
         more than one position; None where the net has no such layer.
       class_weights: float32 [channels, num_classes], weights of the class layer, where
-        only a global pooling (and dropout) lies between `last_maps` and that layer; else
-        None.
+        only global pooling (and dropout) is between `last_maps` and that layer; else None.
     """
 
     logits: tf.Tensor
@@ -97,11 +96,9 @@ def build_training(
     Args:
       images: float32 [batch, image_size_px, image_size_px, channels], augmented.
       labels: int64 [batch], or of mixed images targets, float32 [batch, num_classes].
-      num_classes: width of the logits.
-      config: the Trainer's configuration.
       towers: devices among which the batch is shared (`trainer.devices`).
-      class_weights: how much an image of each class counts, float32 [num_classes];
-        None: all alike.
+      class_weights: weight of an image of each class, float32 [num_classes]; None for
+        equal ones.
       start: where the variables get their first values; None: from `train.weights`.
       is_loss_scaled: for float16, whose gradients would vanish otherwise.
       plan: length of the training; Lookahead needs it.
@@ -168,9 +165,9 @@ def _towers(
 ) -> tf.Tensor:
     """Logits of a whole batch or microbatch, each tower's part computed on its device.
 
-    The loss is a mean over the batch, so its gradient is the mean of the towers', and one
-    update applies it to the variables they share. Each tower normalises by its own part
-    of the batch; the first one's statistics go into the moving averages.
+    The loss is a mean over the batch, so its gradient is the mean of the towers'. One
+    update applies it to the variables they share. Each tower normalises by its own part of
+    the batch; the first one's statistics go into the moving averages.
     """
     logits = []
     updates: list[tf.Operation] = []
@@ -220,10 +217,8 @@ def build_inference(
     Args:
       images: float32 [batch, crop_px, crop_px, channels], preprocessed; the net sees the
         centre where it takes smaller ones.
-      num_classes: width of the logits.
-      config: the Trainer's configuration.
       norm_by_batch: batch norm takes the statistics of the batch; for comparison only.
-      test_time_views: which `test_time.weighted_views` the probabilities are of.
+      test_time_views: `kind` of `test_time.weighted_views`, for the probabilities.
     """
     images = geometry.central_crop(images, config.image_size_px)
     spec = variants.spec_of(config.model)
@@ -259,10 +254,10 @@ def _mean_logits(
     config: TrainerConfig,
     test_time_views: str,
 ) -> tf.Tensor:
-    """Mean of the `logits` of the images and those of their other views, by weight.
+    """Weighted mean of the `logits` of the images and those of their other views.
 
-    The images keep a pass of their own through the net: who asks for them alone does not
-    pay for the others.
+    The images have a pass through the net of their own, so that a request for them alone
+    does not compute the others.
     """
     (_, *others), weights = test_time.weighted_views(images, test_time_views)
     with v1.variable_scope(v1.get_variable_scope(), reuse=True):
@@ -273,43 +268,39 @@ def _mean_logits(
             is_training=False,
         )
     by_view = [logits, *tf.split(other_logits, len(others))]
-    return tf.add_n(
-        [weight * each for weight, each in zip(weights, by_view, strict=True)]
-    )
+    return tf.add_n([w * each for w, each in zip(weights, by_view, strict=True)])
 
 
 def _last_maps_layer(end_points: Mapping[str, tf.Tensor]) -> str | None:
-    """Name of the last layer with maps; maps of one position cannot show where."""
-    found = None
-    for name, outputs in end_points.items():
-        if outputs.shape.rank == 4 and outputs.shape[1] * outputs.shape[2] > 1:
-            found = name
-    return found
+    """Name of the last layer with maps of more than one position."""
+    found = [
+        name
+        for name, outputs in end_points.items()
+        if outputs.shape.rank == 4 and outputs.shape[1] * outputs.shape[2] > 1
+    ]
+    return found[-1] if found else None
 
 
 def _class_weights(spec: NetSpec, maps_layer: str | None) -> tf.Tensor | None:
     """Weights of the class layer if it reads the means of the maps and nothing else."""
-    layers = blocks.named(spec.blocks)
-    names = [name for name, _ in layers]
+    layers = dict(blocks.named(spec.blocks))
     if maps_layer is None:
         return None
-    behind = [block for _, block in layers[names.index(maps_layer) + 1 :]]
-    pools = [block for block in behind if isinstance(block, blocks.GlobalPool)]
-    others = [block for block in behind if not isinstance(block, blocks.Dropout)]
-    if len(pools) != 1 or others != pools:
+    behind = list(layers.values())[list(layers).index(maps_layer) + 1 :]
+    kinds = [type(block) for block in behind if not isinstance(block, blocks.Dropout)]
+    if kinds != [blocks.GlobalPool]:
         return None
-    return slim.get_unique_variable(f"{spec.name}/logits/weights")
+    return slim.get_unique_variable(f"{spec.name}/{CLASS_LAYER}/weights")
 
 
 def build_features(
     images: tf.Tensor, seed: tf.Tensor, config: TrainerConfig
 ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Variable]]:
-    """What the class layer sees, in the default graph and in inference mode.
+    """Inputs of the class layer, in the default graph and in inference mode.
 
     Args:
       images: float32 [batch, crop_px, crop_px, channels], preprocessed.
       seed: integers [2], of the augmented view.
-      config: the Trainer's configuration.
 
     Returns:
       Features, float32 [batch, units], of the images as evaluation sees them and of a view
@@ -329,6 +320,6 @@ def build_features(
     variables = [
         variable
         for variable in slim.get_model_variables()
-        if not warm_start.is_under(variable.op.name, [builder.CLASS_LAYER])
+        if not warm_start.is_under(variable.op.name, [CLASS_LAYER])
     ]
     return features[0], features[1], variables

@@ -1,7 +1,7 @@
-"""The class layer alone, fitted on features of a net that stays as it is.
+"""Fits the class layer alone, on features of a frozen net.
 
-With the body frozen, training is multinomial logistic regression: convex, and solved in
-seconds by L-BFGS on all features at once.
+This is multinomial logistic regression: convex, and solved in seconds by L-BFGS on all
+features at once.
 """
 
 import dataclasses
@@ -13,15 +13,15 @@ from scipy import optimize
 
 _LOGGER = logging.getLogger("slimline.train")
 
-# Enough where each fit starts from the one before it; more changes no decision.
+# Enough, because each fit starts from the one before it.
 MAX_ITERATIONS = 100
-# A feature that never varies still has this share of the typical size.
+# Smallest root mean square of the features.
 MIN_SCALE = 1e-6
 
 
 @dataclasses.dataclass(frozen=True)
 class Examples:
-    """What a class layer is fitted on, or measured with.
+    """Features and labels to fit or measure a class layer.
 
     Attributes:
       features: float32 [n, units].
@@ -85,17 +85,15 @@ def fit(
     """A class layer for each weight decay, the largest first.
 
     Minimises the mean cross-entropy plus `weight_decay / 2` times the sum of the squared
-    weights. Features are divided by their root mean square before, so that the same weight
-    decay means the same for every net; the weights returned take them as they are. Each
-    fit starts from the one before it.
+    weights. Internally features are divided by their root mean square, so that a weight
+    decay has the same effect for every net. Each fit starts from the one before it.
 
     Args:
       examples: to fit on.
-      num_classes: width of the logits.
       weight_decays: L2 factors.
-      class_weights: how much an example of each class counts, float32 [num_classes]; None:
-        all alike.
-      label_smoothing: share of each target that is spread over all classes alike.
+      class_weights: weight of an example of each class, float32 [num_classes]; None for
+        equal ones.
+      label_smoothing: share of each target that is spread evenly over all classes.
     """
     scale = max(float(np.sqrt(np.mean(np.square(examples.features)))), MIN_SCALE)
     features, units = examples.features, examples.features.shape[1]
@@ -111,7 +109,7 @@ def fit(
 
     def loss(parameters: np.ndarray, weight_decay: float) -> tuple[float, np.ndarray]:
         weights, biases = _unpack(parameters, units, num_classes)
-        # The weights are scaled in place of the features, which would be copied.
+        # Scaled weights in place of scaled features, which would be a copy.
         log_probabilities = _log_softmax(features @ (unit * weights) + biases)
         value = -float((shares * targets * log_probabilities).sum(dtype=np.float64))
         error = shares * (np.exp(log_probabilities) - targets)
@@ -145,14 +143,13 @@ def cross_validate(
     class_weights: np.ndarray | None = None,
     label_smoothing: float = 0.0,
 ) -> int:
-    """How many examples are classified right by a class layer fitted without them.
+    """Number of examples that a class layer fitted without them classifies correctly.
 
     Args:
-      examples: in each fold there is an equal share of every class, as far as whole numbers
-        allow.
-      num_classes, class_weights, label_smoothing: as for `fit`.
+      examples: each fold has an equal share of every class, up to rounding.
       weight_decay: L2 factor.
-      folds: class layers that are fitted, at least 2 and at most one an example.
+      folds: at least 2, at most one for each example.
+      num_classes, class_weights, label_smoothing: as for `fit`.
     """
     by_class = np.argsort(examples.labels, kind="stable")
     fold_of = np.empty(len(by_class), np.int64)

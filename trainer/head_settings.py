@@ -1,17 +1,16 @@
-"""Which trainings fit the class layer alone. No TensorFlow: settings are checked with it."""
+"""Checks the settings of trainings that fit the class layer; no TensorFlow."""
 
 from common.errors import ConfigError
 from trainer.config import AugmentationConfig, TrainConfig, TrainerConfig
-
-CLASS_LAYER = "logits"
+from trainer.nets.blocks import CLASS_LAYER
 
 
 def check(config: TrainerConfig) -> None:
-    """Finds settings of the class layer that contradict each other.
+    """Refuses contradictory settings of the class layer.
 
     Raises:
-      ConfigError: it is to be fitted on a net without weights or with a part of them, or on
-        views that are all alike; or nothing is to be trained.
+      ConfigError: it would be fitted on a net without weights or with a part of them, or on
+        equal views; or nothing would be trained.
     """
     train = config.train
     is_part = train.weights_partial or set(train.weights_exclude) - {CLASS_LAYER}

@@ -1,4 +1,4 @@
-"""What a training wrote down: measurements a row each, and what a person did meanwhile."""
+"""Tables that a training writes: measurements, losses, instructions, class layers."""
 
 import csv
 import io
@@ -51,18 +51,13 @@ class Table:
                     yield row
 
     def cut(self, step: int, *, keeps_step: bool) -> list[dict[str, str]]:
-        """Takes out the rows after `step` (and of it, unless it is kept); returns them.
+        """Removes the rows after `step` (and of it, unless `keeps_step`); returns them.
 
         A training that resumes from an earlier checkpoint repeats those steps.
         """
-        rows = list(self.rows())
-        if not rows:
+        if not (rows := list(self.rows())):
             return []
-        kept = [
-            row
-            for row in rows
-            if int(row[STEP]) < step or (keeps_step and int(row[STEP]) == step)
-        ]
+        kept = [row for row in rows if int(row[STEP]) < step + keeps_step]
         taken = [row for row in rows if row not in kept]
         text = io.StringIO(newline="")
         writer = csv.DictWriter(text, list(rows[0]))
@@ -77,13 +72,24 @@ def measurements(folder: pathlib.Path) -> Table:
     return Table(folder / HISTORY_FILE)
 
 
+def measurement(
+    step: int, loss: float, rate: float, by_weights: Mapping[str, tuple[float, float]]
+) -> dict[str, float]:
+    """A row of `measurements`, with top-1 and cross-entropy by the kind of weights."""
+    row = {STEP: step, "loss": loss, "learning_rate": rate}
+    for kind, (top_1, cross_entropy) in by_weights.items():
+        row[f"{EVAL_TOP_1}{kind}"] = top_1
+        row[f"eval_cross_entropy_{kind}"] = cross_entropy
+    return row
+
+
 def losses(folder: pathlib.Path) -> Table:
     """Table of loss, accuracy and rate of single updates, evenly spaced."""
     return Table(folder / LOSSES_FILE)
 
 
 def eval_top_1(row: Mapping[str, float]) -> float:
-    """Of a measurement with the better weights, as the best checkpoint is chosen."""
+    """Top-1 of a measurement with the better weights, by which the best one is chosen."""
     names = [name for name in row if name.startswith(EVAL_TOP_1)]
     return max((row[name] for name in names), default=math.nan)
 
@@ -95,12 +101,12 @@ def head_top_1(folder: pathlib.Path) -> float | None:
 
 
 def actions(folder: pathlib.Path) -> Table:
-    """Table of what was done by hand in the folder of a training."""
+    """Table of the instructions carried out in the folder of a training."""
     return Table(folder / ACTIONS_FILE)
 
 
 def heads(folder: pathlib.Path) -> Table:
-    """Table of the class layers that were fitted, a row each; they have no steps."""
+    """Table of the fitted class layers, a row each; they have no steps."""
     return Table(folder / HEADS_FILE)
 
 

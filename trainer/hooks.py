@@ -1,8 +1,9 @@
-"""What happens between the steps of a training: steering, measuring, saving, reporting."""
+"""Session hooks of a training: they steer, measure, save and report between the steps."""
 
 import dataclasses
 import errno
 import logging
+import math
 import pathlib
 import shutil
 import time
@@ -35,13 +36,13 @@ HUGE_PAGES_SECONDS = (10.0, 60.0)
 
 @dataclasses.dataclass
 class State:
-    """What a training must know besides its variables; part of each checkpoint.
+    """State of a training besides its variables; part of each checkpoint.
 
     Attributes:
       rate: factor and patience.
       best: best measurement so far.
       is_measured: whether the eval split was measured at this checkpoint.
-      is_over: whether patience or a person has ended the training.
+      is_over: whether patience or an instruction has ended the training.
       loss: of the last update.
       learning_rate: of the last update.
       seconds: spent on training so far, measurements included.
@@ -57,152 +58,129 @@ class State:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "State":
-        """From what `dataclasses.asdict` made of one."""
-        best = values["best"]
+        """The inverse of `dataclasses.asdict`."""
+        rate, best = RateState(**values["rate"]), values["best"]
         return cls(
-            **values
-            | {
-                "rate": RateState(**values["rate"]),
-                "best": Measurement(**best) if best else None,
-            }
+            **values | {"rate": rate, "best": Measurement(**best) if best else None}
         )
 
 
-class RateHook(v1.train.SessionRunHook):
-    """Feeds the rate of each update, after a look at what a person wants."""
+@dataclasses.dataclass(eq=False)
+class StepHook(v1.train.SessionRunHook):
+    """Counts the updates, and fetches loss, accuracy and rate of each."""
 
-    def __init__(self, graph: graphs.TrainingGraph, rate: Rate, control: Control):
-        self._graph = graph
-        self._rate = rate
-        self._control = control
-        self._step = 0
+    graph: graphs.TrainingGraph
+    step: int = dataclasses.field(default=0, init=False)
 
     def after_create_session(self, session: v1.Session, coord: Any) -> None:
-        """See base class."""
-        del coord
-        self._step = int(session.run(self._graph.global_step))
+        self.step = int(session.run(self.graph.global_step))
 
     def before_run(self, run_context: Any) -> v1.train.SessionRunArgs:
-        """See base class."""
-        del run_context
-        self._control.poll(self._step)
-        rate = self._rate.at(self._step)
-        return v1.train.SessionRunArgs([], feed_dict={self._graph.learning_rate: rate})
+        graph = self.graph
+        return v1.train.SessionRunArgs(
+            [graph.loss, graph.accuracy, graph.learning_rate]
+        )
 
     def after_run(self, run_context: Any, run_values: Any) -> None:
-        """See base class."""
-        self._step += 1
+        self.step += 1
 
 
-class MeasureHook(v1.train.SessionRunHook):
+@dataclasses.dataclass(eq=False)
+class RateHook(StepHook):
+    """Carries out instructions, then feeds the rate of the next update."""
+
+    rate: Rate
+    control: Control
+
+    def before_run(self, run_context: Any) -> v1.train.SessionRunArgs:
+        self.control.poll(self.step)
+        rate = self.rate.at(self.step)
+        return v1.train.SessionRunArgs([], feed_dict={self.graph.learning_rate: rate})
+
+
+@dataclasses.dataclass(eq=False)
+class MeasureHook(StepHook):
     """Writes a checkpoint, measures eval, keeps the best, stops when nothing improves."""
 
-    def __init__(
-        self,
-        graph: graphs.TrainingGraph,
-        evaluation: EvalSession,
-        store: checkpoints.CheckpointStore,
-        run_dir: pathlib.Path,
-        plan: Plan,
-        train_config: TrainConfig,
-        state: State,
-        patience: Patience,
-        control: Control,
-        held: Held,
-    ):
-        self.state = state
-        self.last_step = 0
+    evaluation: EvalSession
+    store: checkpoints.CheckpointStore
+    run_dir: pathlib.Path
+    plan: Plan
+    train: TrainConfig
+    state: State
+    patience: Patience
+    control: Control
+    held: Held
+
+    def __post_init__(self) -> None:
         self.measurements: list[Measurement] = []
-        self._graph = graph
-        self._evaluation = evaluation
-        self._store = store
-        self._run_dir = run_dir
-        self._plan = plan
-        self._train = train_config
-        self._patience = patience
-        self._control = control
-        self._held = held
-        self._writer: Any = None
-        self._seconds_before = state.seconds
+        self._seconds_before = self.state.seconds
         self._began_at = time.monotonic()
 
+    @property
+    def is_done(self) -> bool:
+        """Whether no further update is wanted."""
+        is_last = self.step >= self.plan.total_steps
+        return is_last or self.state.is_over or bool(self.held.number)
+
     def begin(self) -> None:
-        """See base class."""
-        self._writer = v1.summary.FileWriterCache.get(str(self._run_dir))
+        self._writer = v1.summary.FileWriterCache.get(str(self.run_dir))
 
     def after_create_session(self, session: v1.Session, coord: Any) -> None:
-        """See base class."""
-        del coord
-        self.last_step = int(session.run(self._graph.global_step))
-        # Only where an unbroken training measures, or the two would end differently.
+        super().after_create_session(session, coord)
+        # Only where an uninterrupted training measures, so that the result is the same.
         if self._is_due() and not self.state.is_measured:
             self._measure(session)
 
-    def before_run(self, run_context: Any) -> v1.train.SessionRunArgs:
-        """See base class."""
-        del run_context
-        return v1.train.SessionRunArgs([self._graph.loss, self._graph.learning_rate])
-
     def after_run(self, run_context: Any, run_values: Any) -> None:
-        """See base class."""
-        self.last_step += 1
-        self.state.loss, self.state.learning_rate = map(float, run_values.results)
-        if self._is_due() or self._control.wants_stop:
+        super().after_run(run_context, run_values)
+        loss, _, rate = map(float, run_values.results)
+        self.state.loss, self.state.learning_rate = loss, rate
+        if self._is_due() or self.control.wants_stop:
             self._measure(run_context.session)
-        elif self._control.wants_save or self._held.number:
+        elif self.control.wants_save or self.held.number:
             self._save(run_context.session)
-        if self._held.number:
-            _LOGGER.warning(
-                "interrupted: checkpoint of step %d written", self.last_step
-            )
+        if self.held.number:
+            _LOGGER.warning("interrupted: checkpoint of step %d written", self.step)
 
     def _is_due(self) -> bool:
         """Whether eval is measured at this step."""
-        if not self.last_step:
-            return False
-        is_last = self.last_step == self._plan.total_steps
-        return is_last or self.last_step % self._plan.measure_steps == 0
+        is_last = self.step == self.plan.total_steps
+        return self.step > 0 and (is_last or self.step % self.plan.measure_steps == 0)
 
     def _save(self, session: v1.Session) -> str:
-        self._control.wants_save = False
+        self.control.wants_save = False
         self.state.is_measured = False
         self._count_seconds()
-        with _told_when_full(self._store):
-            return self._store.save(
-                session,
-                self._graph.saver,
-                self.last_step,
-                dataclasses.asdict(self.state),
-            )
+        with _told_when_full(self.store):
+            state = dataclasses.asdict(self.state)
+            return self.store.save(session, self.graph.saver, self.step, state)
 
     def _count_seconds(self) -> None:
-        here = time.monotonic() - self._began_at
-        self.state.seconds = self._seconds_before + here
+        self.state.seconds = self._seconds_before + time.monotonic() - self._began_at
 
     def _measure(self, session: v1.Session) -> None:
-        step, state = self.last_step, self.state
-        # Committed before it is measured: a kill meanwhile costs the measurement only.
+        step, state = self.step, self.state
+        # Committed before it is measured: a kill meanwhile loses the measurement only.
         checkpoint = self._save(session)
-        self.measurements = measurements = self._evaluation.measure(checkpoint, step)
+        self.measurements = measurements = self.evaluation.measure(checkpoint, step)
         here = measurements[0]
         for candidate in measurements[1:]:
             here = candidate if candidate.is_better_than(here) else here
-        is_gain = (
-            state.best is None or here.top_1 > state.best.top_1 + self._train.min_gain
-        )
+        best_top_1 = state.best.top_1 if state.best else -math.inf
+        is_gain = here.top_1 > best_top_1 + self.train.min_gain
         if here.is_better_than(state.best):
             state.best = here
-        is_cut, is_over = self._patience.observe(state.rate, is_gain)
+        is_cut, is_over = self.patience.observe(state.rate, is_gain)
         state.is_measured = True
         self._count_seconds()
-        state.is_over = is_over or self._control.wants_stop
-        with _told_when_full(self._store):
-            # A row before the commit that counts on it: `history.Table.cut` takes it
-            # back where the commit does not come.
+        state.is_over = is_over or self.control.wants_stop
+        with _told_when_full(self.store):
+            # The row comes before its commit; without one, `history.Table.cut` removes it.
             self._record(measurements)
-            self._store.amend(step, dataclasses.asdict(state))
-            self._store.prune(
-                self._train.keep_checkpoints, state.best.step if state.best else None
+            self.store.amend(step, dataclasses.asdict(state))
+            self.store.prune(
+                self.train.keep_checkpoints, state.best.step if state.best else None
             )
         _PROGRESS.info("train_eval", extra={"fields": dataclasses.asdict(here)})
         if is_cut:
@@ -211,124 +189,71 @@ class MeasureHook(v1.train.SessionRunHook):
             _LOGGER.info("no gain on eval in %d measurements", state.rate.without_gain)
 
     def _record(self, measurements: list[Measurement]) -> None:
-        row: dict[str, float] = {
-            "step": self.last_step,
-            "loss": self.state.loss,
-            "learning_rate": self.state.learning_rate,
+        by_weights = {
+            each.weights: (each.top_1, each.cross_entropy) for each in measurements
         }
-        for measurement in measurements:
-            row[history.EVAL_TOP_1 + measurement.weights] = measurement.top_1
-            row[f"eval_cross_entropy_{measurement.weights}"] = measurement.cross_entropy
-        history.measurements(self._run_dir).append(row)
-        for name, value in row.items():
-            if name.startswith("eval"):
-                summary = v1.Summary(
-                    value=[v1.Summary.Value(tag=name, simple_value=value)]
-                )
-                self._writer.add_summary(summary, self.last_step)
+        row = history.measurement(
+            self.step, self.state.loss, self.state.learning_rate, by_weights
+        )
+        history.measurements(self.run_dir).append(row)
+        values = [
+            v1.Summary.Value(tag=name, simple_value=value)
+            for name, value in row.items()
+            if name.startswith("eval")
+        ]
+        self._writer.add_summary(v1.Summary(value=values), self.step)
         self._writer.flush()
 
 
-class LossHook(v1.train.SessionRunHook):
-    """Writes down the loss of some two hundred updates, those whose number is round."""
+@dataclasses.dataclass(eq=False)
+class ReportHook(StepHook):
+    """Reports loss, accuracy, rate, speed and remaining time.
 
-    def __init__(
-        self, graph: graphs.TrainingGraph, run_dir: pathlib.Path, total_steps: int
-    ):
-        self._graph = graph
-        self._table = history.losses(run_dir)
-        self._every = max(1, total_steps // LOSSES)
-        self._step = 0
+    Loss, accuracy and rate of some two hundred evenly spaced updates go into `table`.
+    """
+
+    table: history.Table
+    plan: Plan
+    train: TrainConfig
 
     def after_create_session(self, session: v1.Session, coord: Any) -> None:
-        """See base class."""
-        del coord
-        self._step = int(session.run(self._graph.global_step))
+        super().after_create_session(session, coord)
         # The rows after the checkpoint will come again.
-        self._table.cut(self._step, keeps_step=True)
-
-    def before_run(self, run_context: Any) -> v1.train.SessionRunArgs:
-        """See base class."""
-        del run_context
-        graph = self._graph
-        return v1.train.SessionRunArgs(
-            [graph.loss, graph.accuracy, graph.learning_rate]
-        )
+        self.table.cut(self.step, keeps_step=True)
+        self._reported_at, self._reported_step = time.monotonic(), self.step
 
     def after_run(self, run_context: Any, run_values: Any) -> None:
-        """See base class."""
-        del run_context
-        self._step += 1
-        if self._step == 1 or self._step % self._every == 0:
-            loss, accuracy, rate = map(float, run_values.results)
-            self._table.append(
-                {
-                    "step": self._step,
-                    "loss": loss,
-                    "accuracy": accuracy,
-                    "learning_rate": rate,
-                }
-            )
-
-
-class ProgressHook(v1.train.SessionRunHook):
-    """Reports loss, accuracy, rate, speed and remaining time."""
-
-    def __init__(
-        self, graph: graphs.TrainingGraph, plan: Plan, train_config: TrainConfig
-    ):
-        self._graph = graph
-        self._plan = plan
-        self._train = train_config
-        self._step = 0
-        self._reported_step = 0
-        self._reported_at = 0.0
-
-    def after_create_session(self, session: v1.Session, coord: Any) -> None:
-        """See base class."""
-        del coord
-        self._step = self._reported_step = int(session.run(self._graph.global_step))
-        self._reported_at = time.monotonic()
-
-    def before_run(self, run_context: Any) -> v1.train.SessionRunArgs:
-        """See base class."""
-        del run_context
-        graph = self._graph
-        return v1.train.SessionRunArgs(
-            [graph.loss, graph.accuracy, graph.learning_rate]
-        )
-
-    def after_run(self, run_context: Any, run_values: Any) -> None:
-        """See base class."""
-        self._step += 1
+        super().after_run(run_context, run_values)
         now = time.monotonic()
         seconds = now - self._reported_at
-        if seconds < REPORT_SECONDS and self._step != self._plan.total_steps:
+        every = max(1, self.plan.total_steps // LOSSES)
+        is_row = self.step == 1 or self.step % every == 0
+        is_due = seconds >= REPORT_SECONDS or self.step == self.plan.total_steps
+        if not (is_row or is_due):
             return
-        loss, accuracy, rate = map(float, run_values.results)
-        steps_per_second = (self._step - self._reported_step) / max(seconds, 1e-9)
-        images_per_second = steps_per_second * self._train.batch_size
-        towers = self._train.devices
-        _PROGRESS.info(
-            "train",
-            extra={
-                "fields": {
-                    "step": self._step,
-                    "total_steps": self._plan.total_steps,
-                    "epoch": self._step / self._plan.steps_per_epoch,
-                    "loss": loss,
-                    "accuracy": accuracy,
-                    "learning_rate": rate,
-                    "images_per_second": images_per_second,
-                    "images_per_second_per_device": (
-                        images_per_second / towers if towers > 1 else None
-                    ),
-                    "seconds_left": (self._plan.total_steps - self._step)
-                    / steps_per_second,
-                }
-            },
-        )
-        self._reported_at, self._reported_step = now, self._step
+        names = ("loss", "accuracy", "learning_rate")
+        values = dict(zip(names, map(float, run_values.results), strict=True))
+        if is_row:
+            self.table.append({"step": self.step, **values})
+        if is_due:
+            self._report(values, (self.step - self._reported_step) / max(seconds, 1e-9))
+            self._reported_at, self._reported_step = now, self.step
+
+    def _report(self, values: dict[str, float], steps_per_second: float) -> None:
+        images_per_second = steps_per_second * self.train.batch_size
+        towers, total_steps = self.train.devices, self.plan.total_steps
+        fields = {
+            "step": self.step,
+            "total_steps": total_steps,
+            "epoch": self.step / self.plan.steps_per_epoch,
+            **values,
+            "images_per_second": images_per_second,
+            "images_per_second_per_device": (
+                images_per_second / towers if towers > 1 else None
+            ),
+            "seconds_left": (total_steps - self.step) / steps_per_second,
+        }
+        _PROGRESS.info("train", extra={"fields": fields})
 
 
 class HugePagesHook(v1.train.SessionRunHook):
@@ -351,7 +276,7 @@ class HugePagesHook(v1.train.SessionRunHook):
 
 @contextmanager
 def _told_when_full(store: checkpoints.CheckpointStore) -> Iterator[None]:
-    """Turns a full disk into a sentence; the checkpoints written before stay whole."""
+    """Turns a full disk into a TrainError; earlier checkpoints stay whole."""
     try:
         yield
     except (OSError, tf.errors.OpError) as error:

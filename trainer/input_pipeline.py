@@ -1,9 +1,9 @@
-"""TFRecord files to batches of preprocessed images.
+"""Reads TFRecord files into batches of preprocessed images.
 
-Preprocessing is the Transform graph, applied batch-wise here and inside the served graph.
+Preprocessing is the Transform graph, applied to batches here and inside the served graph.
 Small splits are preprocessed once and kept in memory; larger ones are read again in each
-epoch. Either way the order of the images follows from (seed, epoch) alone, so a training
-that starts at step n sees what an uninterrupted one sees there.
+epoch. The order of the images depends on (seed, epoch) alone, so a training that resumes at
+step n sees the same images as an uninterrupted one.
 """
 
 import contextlib
@@ -23,24 +23,24 @@ from trainer.augmentation import alternation, recipe
 from trainer.config import TrainerConfig
 
 COMPRESSION = "GZIP"
-# What the Trainer reads of an Example; the other features are for people and statistics.
+# The features of an Example that the Trainer reads.
 READ_FEATURES = {
     features.ENCODED: tf.io.FixedLenFeature([], tf.string),
     features.LABEL: tf.io.FixedLenFeature([], tf.int64),
 }
 EVAL_BATCH_SIZE = 256
-# Serialised examples held for shuffling when the images do not fit into memory: so many, but
-# of large ones so many bytes.
+# Shuffle buffer for images that do not fit into memory: at most so many serialised examples
+# and so many bytes.
 SHUFFLE_BUFFER = 20_000
 SHUFFLE_BYTES = 256 << 20
-# Files read side by side in training, and how many examples come from one before the next.
+# Files that training interleaves, and how many examples come from one before the next.
 FILES_AT_ONCE = 4
 BLOCK_LENGTH = 16
-# In the message of TensorFlow's error about a file that holds another number of examples.
+# Of TensorFlow's error about a file with another number of examples.
 _OTHER_NUMBER = re.compile(r"to contain (\d+) elements but contained (.+) elements")
 
-# No function here branches on a tensor, so there is nothing for AutoGraph to rewrite; with
-# it the code of the Transform graph that they call took five seconds of every process.
+# No function here branches on a tensor. AutoGraph would also convert the code of the
+# Transform graph, which takes five seconds in every process.
 _as_written = tf.autograph.experimental.do_not_convert
 
 
@@ -87,12 +87,12 @@ def load_split(
 ) -> Split:
     """Split in `patterns`, with its preprocessed images where they fit `cache_bytes`.
 
-    Labels and numbers of examples are those that ingest has written, where it has.
+    Labels and numbers of examples are those that ingest wrote, where it did.
 
     Raises:
       TrainError: there is no image in the files.
-      DataError: the files hold other examples than were ingested; of images that are not
-        kept in memory, that is found out when they are read.
+      DataError: the files hold other examples than were ingested. Images that are not kept
+        in memory are checked when they are read.
     """
     files = tuple(
         sorted(file for pattern in patterns for file in tf.io.gfile.glob(pattern))
@@ -127,10 +127,10 @@ def load_split(
 
 @contextlib.contextmanager
 def complete() -> Iterator[None]:
-    """Within, files that hold other numbers of examples than were ingested are refused.
+    """Refuses files with other numbers of examples than were ingested.
 
     Raises:
-      DataError: one does.
+      DataError: inside the block, one was read.
     """
     try:
         yield
@@ -160,8 +160,8 @@ def training_batches(
     """Endless augmented batches, to be iterated inside a graph, from `first_step` on.
 
     Returns:
-      Dataset of what `recipe.augment` returns for batches of `batch_size`; an epoch is
-      `num_examples // batch_size` batches, what is left over goes to the next order.
+      Dataset of the results of `recipe.augment` for batches of `batch_size`. An epoch is
+      `num_examples // batch_size` batches; the rest of its order is dropped.
     """
     batch_size, seed = config.train.batch_size, config.train.seed
     steps_per_epoch = split.num_examples // batch_size
@@ -170,7 +170,7 @@ def training_batches(
     if config.augmentation.alternating_flip:
         first_sides = alternation.first_sides(split.num_examples, seed)
     epochs = tf.data.Dataset.range(first_epoch, np.iinfo(np.int64).max)
-    # Its own: once applied within the graph of a training, it cannot be applied outside,
+    # Another object: once applied in the graph of a training, it cannot be applied outside,
     # where the eval split is preprocessed.
     transform = split.transform and tft.TFTransformOutput(
         split.transform.transform_savedmodel_dir.rpartition("/")[0]
@@ -178,14 +178,11 @@ def training_batches(
 
     @_as_written
     def epoch_batches(epoch: tf.Tensor) -> tf.data.Dataset:
-        done = tf.where(
-            tf.equal(epoch, first_epoch),
-            tf.constant(offset, tf.int64),
-            tf.constant(0, tf.int64),
-        )
+        is_first = tf.equal(epoch, first_epoch)
+        done = tf.where(is_first, tf.constant(offset, tf.int64), tf.zeros([], tf.int64))
 
         def rest_of_epoch(elements: tf.data.Dataset) -> tf.data.Dataset:
-            # Repeated, because balancing may end a few images short.
+            # Repeated, because a balanced epoch may be a few images short.
             batches = elements.repeat().batch(batch_size, drop_remainder=True)
             return batches.take(steps_per_epoch).skip(done)
 
@@ -232,11 +229,6 @@ def _labels_of(file: str) -> np.ndarray:
             labels = example_labels.decode(content.read())
         if labels is not None:
             return labels
-    return _read_labels(file)
-
-
-def _read_labels(file: str) -> np.ndarray:
-    """Labels of the Examples of a file, int64; their images are not looked at."""
     records = tf.data.TFRecordDataset(file, COMPRESSION).batch(EVAL_BATCH_SIZE)
     wanted = {features.LABEL: READ_FEATURES[features.LABEL]}
     batches = [
@@ -253,7 +245,7 @@ def _preprocess(
 ) -> tf.data.Dataset:
     """Batches of serialised Examples to (images, labels), by the Transform graph.
 
-    What comes beside the Examples stays behind the labels.
+    Other components of the elements stay behind the labels.
     """
 
     @_as_written
@@ -280,8 +272,7 @@ def _preprocessed(
         batches = records.batch(batch_size)
         return _preprocess(batches, transform).prefetch(2).as_numpy_iterator()
 
-    # A thread has no default graph, so this is eager even where a training asks from
-    # within its own, finished one.
+    # A thread has no default graph, so this is eager even inside the graph of a training.
     with futures.ThreadPoolExecutor(max_workers=1) as thread:
         iterator = thread.submit(start).result()
         while True:
@@ -294,13 +285,13 @@ def _preprocessed(
 
 @_as_written
 def _records(file: tf.Tensor, size: tf.Tensor) -> tf.data.Dataset:
-    """Serialised Examples of a file; an error where they are not `size`."""
+    """Serialised Examples of a file; an error if they are not `size`."""
     records = tf.data.TFRecordDataset(file, COMPRESSION)
     return records.apply(tf.data.experimental.assert_cardinality(size))
 
 
 def _repeats(split: Split, config: TrainerConfig, epoch: tf.Tensor) -> tf.Tensor | None:
-    """How often each image comes in an epoch, int64 [num_examples]; None: once."""
+    """Passes over each image in an epoch, int64 [num_examples]; None: one."""
     if not config.train.balanced_sampling:
         return None
 
@@ -347,7 +338,7 @@ def _from_memory(
 ) -> tf.data.Dataset:
     """Batches of places to batches of (images, labels).
 
-    What comes beside the places stays behind the labels.
+    Other components of the elements stay behind the labels.
     """
 
     def fetch(places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -368,9 +359,9 @@ def _shuffled_records(
     epoch: tf.Tensor,
     first_sides: np.ndarray | None,
 ) -> tf.data.Dataset:
-    """Serialised Examples of an epoch, each as often as `repeats` says.
+    """Serialised Examples of an epoch, each repeated as in `repeats`.
 
-    With `first_sides` each comes with its side, `alternation.is_mirrored` of the pass.
+    With `first_sides` each has its side, `alternation.is_mirrored` of the pass.
     """
     order = _order(tf.range(len(split.files)), seed, epoch)
     files = tf.constant(split.files)

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM in a training: the update under way ends first, so it can resume."""
+"""Delays SIGINT and SIGTERM until the current update of a training is done."""
 
 import contextlib
 import signal
@@ -10,11 +10,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Held:
-    """A signal that waits.
-
-    Attributes:
-      number: of the signal, 0 for none.
-    """
+    """A delayed signal: its `number`, 0 for none."""
 
     number: int = 0
 
@@ -27,10 +23,10 @@ class Held:
 
 @contextlib.contextmanager
 def held() -> Iterator[Held]:
-    """Holds SIGINT and SIGTERM back; whoever works inside looks at `number` and leaves.
+    """Delays SIGINT and SIGTERM; the code inside checks `number` and returns.
 
-    At the end the signal is raised again, for the handlers that were there before. Outside
-    of the main thread, which alone gets signals, nothing is held.
+    At the end the signal is raised again, for the earlier handlers. Only the main thread
+    receives signals; in others this does nothing.
     """
     made = Held()
     if threading.current_thread() is not threading.main_thread():

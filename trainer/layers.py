@@ -1,4 +1,4 @@
-"""Layers in the manner of tf-slim that tf-slim itself lacks or cannot run."""
+"""Layers in the style of tf-slim that tf-slim lacks or cannot run."""
 
 import zlib
 from collections.abc import Callable, Sequence
@@ -9,10 +9,10 @@ import tf_slim as slim
 
 Activation = Callable[[tf.Tensor], tf.Tensor]
 ZEROS = tf.compat.v1.zeros_initializer()
-# Collection of the weights that bear weight decay.
+# Collection of the weights that decay.
 DECAYED = "decayed_variables"
 _MIN_EPSILON = 1.001e-5
-# What a batch norm of an inference graph is folded into, by type of operation.
+# Operations into which an inference graph folds a batch norm, by type.
 _CONVOLUTIONS = {
     "Conv2D": tf.nn.conv2d,
     "DepthwiseConv2dNative": tf.nn.depthwise_conv2d,
@@ -26,34 +26,30 @@ def batch_norm(
     is_training: bool = True,
     decay: float = 0.999,
     epsilon: float = 0.001,
-    center: bool = True,
     scale: bool = False,
     gamma_init: float = 1.0,
     scope: Any = None,
 ) -> tf.Tensor:
     """Batch normalisation over all axes but the last; a `normalizer_fn` for slim layers.
 
-    Stands in for `slim.batch_norm`, which does not run on TensorFlow 2.16 and later, and
-    gives the same numbers, variable names and collections.
+    Replaces `slim.batch_norm`, which does not run on TensorFlow 2.16 and later, with the
+    same numbers, variable names and collections.
 
     In training the batch's mean and biased variance (divided by N) normalise, and two
-    update ops go into `UPDATE_OPS`; they run only if the train op depends on them. What the
-    moving variance stores is the unbiased variance (divided by N - 1), as the fused kernel
-    returns it with Bessel's correction: the estimate for images not in the batch. In
-    inference the two moving averages normalise, so an image's result does not depend on
-    the images beside it.
+    update ops go into `UPDATE_OPS`; they run only if the train op depends on them. The
+    moving variance stores the unbiased variance (divided by N - 1), which the fused kernel
+    returns. In inference the two moving averages normalise, so an image's result does not
+    depend on the other images of the batch.
 
     Args:
       inputs: float32 or half precision [batch, height, width, channels] or
         [batch, channels], channels static.
       is_training: Python bool, not a tensor: training and inference are two graphs.
       decay: share of the old moving average kept by an update, in [0, 1).
-      epsilon: added to the variance. Training's kernel takes 1.001e-5 for anything below
-        that, and so does inference.
-      center: has the learned offset `beta`.
-      scale: has the learned factor `gamma`; needless before a ReLU and another
-        convolution, which can scale by itself.
-      gamma_init: what `gamma` begins with.
+      epsilon: added to the variance; at least 1.001e-5, the minimum of the fused kernel.
+      scale: has the learned factor `gamma`; unnecessary before a ReLU and another
+        convolution, which can scale.
+      gamma_init: initial value of `gamma`.
       scope: variable scope, 'BatchNorm' where not given.
 
     Returns:
@@ -77,7 +73,7 @@ def batch_norm(
             f"known channels. Received shape {inputs.shape}."
         )
     with tf.compat.v1.variable_scope(scope, "BatchNorm", [inputs]):
-        beta = _variable("beta", channels, 0.0) if center else tf.zeros([channels])
+        beta = _variable("beta", channels, 0.0)
         gamma = (
             _variable("gamma", channels, gamma_init) if scale else tf.ones([channels])
         )
@@ -103,7 +99,7 @@ def batch_norm(
             )
         if rank == 2:
             outputs = tf.reshape(outputs, tf.shape(inputs))
-        # Not tf.ensure_shape: a node here keeps TensorFlow from fusing with the ReLU behind.
+        # Not tf.ensure_shape: a node here prevents the fusion with the following ReLU.
         outputs.set_shape(inputs.shape)
         return outputs
 
@@ -118,10 +114,9 @@ def _folded(
 ) -> tf.Tensor:
     """The inference of `batch_norm`, as weights and bias of a convolution before it.
 
-    TensorFlow would fuse the two by itself, but the kernels that oneDNN has for this
-    without AVX-512 take 10 to 60 times as long for one image, and a batch norm behind a
-    depthwise convolution is not fused at all. A bias and the activation behind it are
-    fused well everywhere.
+    TensorFlow would fuse the two, but without AVX-512 oneDNN's kernels for this take 10 to
+    60 times as long for one image, and a batch norm behind a depthwise convolution is not
+    fused at all. A bias and the activation behind it are fused well everywhere.
     """
     bias = None
     source = images.op
@@ -151,9 +146,9 @@ def _folded(
 
 
 def l2_regularizer(scale: float) -> Callable[[tf.Variable], tf.Tensor]:
-    """`slim.l2_regularizer` that also puts the weights into the collection `DECAYED`.
+    """`slim.l2_regularizer` that also adds the weights to the collection `DECAYED`.
 
-    An optimizer that decays weights by itself finds there which ones.
+    Optimizers with decoupled decay read it.
     """
     loss = slim.l2_regularizer(scale)
 
@@ -168,11 +163,9 @@ def l2_regularizer(scale: float) -> Callable[[tf.Variable], tf.Tensor]:
 
 
 def bias_batch_norm(inputs: tf.Tensor, **arguments: Any) -> tf.Tensor:
-    """Adds a bias, then normalises: for reference nets that keep both.
+    """Adds a bias, then normalises; `arguments` are those of `batch_norm`.
 
-    The bias is without effect on the result (the mean takes it away); it is there so that
-    parameter counts agree with the system reproduced. `arguments` are those of
-    `batch_norm`.
+    The mean cancels the bias, which is there for the parameter counts of reference nets.
     """
     return batch_norm(slim.bias_add(inputs), **arguments)
 
@@ -180,7 +173,7 @@ def bias_batch_norm(inputs: tf.Tensor, **arguments: Any) -> tf.Tensor:
 def dirac_initializer(
     shape: Sequence[int], dtype: tf.DType = tf.float32, partition_info: Any = None
 ) -> tf.Tensor:
-    """Weights with which the first filters of a convolution pass on a channel each.
+    """Weights with which the first filters of a convolution are the identity of a channel.
 
     Args:
       shape: [height, width, channels, filters] or [inputs, units].
@@ -188,7 +181,7 @@ def dirac_initializer(
       partition_info: not used.
 
     Returns:
-      Filter i < channels is 1 at the centre of channel i and 0 elsewhere; the others, and
+      Filter i < channels is 1 at the centre of channel i and 0 elsewhere. The others, and
       all units of a dense layer, are uniform between -1 and 1 over the square root of the
       inputs of a unit.
     """
@@ -210,7 +203,7 @@ def dirac_initializer(
 
 
 def hard_sigmoid(inputs: tf.Tensor) -> tf.Tensor:
-    """The sigmoid in three straight pieces: 0 up to -3, 1 from 3.
+    """The sigmoid in three linear pieces: 0 up to -3, 1 from 3.
 
     Reference: Howard et al., arXiv:1905.02244, section 5.2.
     """
@@ -233,9 +226,8 @@ def im2col_conv2d(
 ) -> tf.Tensor:
     """`slim.conv2d` by patches and one matrix product, with the same variables.
 
-    Every window becomes a row ("image to columns"), the kernel a matrix. It shows what a
-    convolution is and stands in where a kernel is missing; TensorFlow's own needs less
-    memory and time.
+    Every window becomes a row ("image to columns"), the kernel a matrix. It needs more memory
+    and time than TensorFlow's kernel.
 
     Args:
       inputs: float32 [batch, height, width, channels], all but the batch static.
@@ -291,9 +283,8 @@ def dropout(
 ) -> tf.Tensor:
     """Zeroes values at random and scales the others up, in training only.
 
-    What falls out follows from `seed` and the layer's scope alone, so a training that resumes
-    from a checkpoint drops what an unbroken one drops; `slim.dropout` would begin its
-    random sequence again.
+    The draws depend on `seed` and the layer's scope alone, so a resumed training drops the
+    same values as an uninterrupted one; `slim.dropout` would restart its random sequence.
 
     Args:
       inputs: float32 [batch, ...]; [batch, height, width, channels] if `is_spatial`.
@@ -314,7 +305,7 @@ def dropout(
         noise_shape = None
         if is_spatial:
             noise_shape = [tf.shape(inputs)[0], 1, 1, inputs.shape[3]]
-        # Of the name, so that two layers never drop alike.
+        # Another seed for each layer, by its name.
         own_seed = tf.random.experimental.stateless_fold_in(
             seed, zlib.crc32(here.name.encode())
         )

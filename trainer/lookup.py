@@ -29,7 +29,7 @@ def find_by_name(table: Mapping[str, Entry], name: str, kind: str) -> Entry:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The known name most like `name`, of equals the one that begins most like it, or ''."""
+    """The most similar known name, of equals that with the longest common start, or ''."""
 
     def likeness(candidate: str) -> tuple[float, int]:
         matcher = difflib.SequenceMatcher(None, name, candidate)

@@ -1,4 +1,4 @@
-"""A loss times a large factor, without which gradients in float16 would vanish."""
+"""Loss scaling, without which gradients in float16 would vanish."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ import tensorflow.compat.v1 as v1
 
 
 class LossScale(v1.mixed_precision.DynamicLossScale):
-    """TensorFlow's; `is_applied` tells whether the update was not left out."""
+    """TensorFlow's; `is_applied` is false for a skipped update."""
 
     is_applied: tf.Tensor | None = None
 
@@ -18,10 +18,9 @@ class LossScale(v1.mixed_precision.DynamicLossScale):
 
 
 class LossScaleOptimizer(v1.mixed_precision.MixedPrecisionLossScaleOptimizer):
-    """TensorFlow's, but an update that is left out counts as a step all the same.
+    """TensorFlow's, but a skipped update counts as a step.
 
-    What follows from the number of the step (rate, augmentation, measurements) must not
-    wait for it.
+    Rate, augmentation and measurements depend on the number of the step.
 
     Reference: Micikevicius et al., arXiv:1710.03740, section 3.2.
     """

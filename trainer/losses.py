@@ -16,10 +16,10 @@ def cross_entropy(
     Args:
       labels: int64 [batch], or targets, float32 [batch, num_classes], rows of sum 1.
       logits: float32 [batch, num_classes].
-      label_smoothing: share of each target that is spread over all classes alike
+      label_smoothing: share of each target that is spread evenly over all classes
         (Szegedy et al., arXiv:1512.00567, section 7).
-      class_weights: float32 [num_classes], what an image of each class counts; mixed
-        ones count in proportion. None: all alike.
+      class_weights: float32 [num_classes], weight of an image of each class; mixed images
+        have a mean weight. None for equal ones.
 
     Returns:
       Scalar float32.
@@ -39,5 +39,5 @@ def cross_entropy(
 
 
 def main_class(labels: tf.Tensor) -> tf.Tensor:
-    """Class of each label, or the largest part of each target; int64 [batch]."""
+    """Class of each label, or the largest class of each target; int64 [batch]."""
     return labels if labels.dtype.is_integer else tf.argmax(labels, axis=1)

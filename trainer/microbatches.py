@@ -1,4 +1,4 @@
-"""A batch in parts, one after another: the mean of their gradients is the batch's."""
+"""Splits a batch into microbatches, whose mean gradient is that of the batch."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -25,8 +25,8 @@ def accumulate(
 ) -> tuple[v1.train.Optimizer, list[tf.Tensor]]:
     """Adds up the gradients of all microbatches but the last.
 
-    Nothing of a microbatch is computed before the gradients of those in front of it, so that
-    their memory is free by then; batch norm's updates of each come before its gradients.
+    A microbatch starts after the gradients of the earlier ones, whose memory is then free.
+    Batch norm's updates of each come before its gradients.
 
     Args:
       optimizer: computes and applies gradients.

@@ -12,13 +12,13 @@ _EPSILON = 1e-7
 class Muon(v1.train.Optimizer):
     """Updates kernels of convolutions and dense layers, in place of gradient descent.
 
-    A kernel is a matrix here, of a row an output and a column each weight of that output.
-    It is scaled to the norm sqrt(outputs), then loses `rate` times its Nesterov momentum,
-    made orthogonal. The update has the size `rate` says whatever that of the gradients, and
-    a decay of the weights would be without effect.
+    A kernel is a matrix here, with a row for each output. It is scaled to the norm
+    sqrt(outputs), then loses `rate` times its Nesterov momentum, made orthogonal. The size
+    of the update does not depend on that of the gradients, and weight decay would have no
+    effect.
 
     Args:
-      rate: scalar float32, share of an orthogonal matrix that an update takes off.
+      rate: scalar float32, factor on the orthogonal matrix of an update.
       momentum: in [0, 1).
       steps: of the Newton-Schulz iteration.
 
@@ -43,7 +43,7 @@ class Muon(v1.train.Optimizer):
         average = self._momentum * momentum + grad
         ahead = grad + self._momentum * average
         outputs = handle.shape[-1]
-        # The gradient lies where the net is computed, the variable perhaps elsewhere.
+        # On the device of the net, which need not be that of the variable.
         with v1.colocate_with(grad, ignore_existing=True):
             update = orthogonal(tf.reshape(ahead, [-1, outputs]), self._steps)
         update = tf.reshape(update, handle.shape)
@@ -56,14 +56,14 @@ class Muon(v1.train.Optimizer):
 
 
 def orthogonal(matrix: tf.Tensor, steps: int) -> tf.Tensor:
-    """The orthogonal matrix nearest to `matrix`, roughly, by Newton-Schulz iterations.
+    """About the nearest orthogonal matrix to `matrix`, by Newton-Schulz iterations.
 
-    Singular vectors stay, singular values come near 1; those of zero stay zero. The
-    transposed matrix gives the transposed result.
+    Singular vectors stay, singular values come near 1; zeros stay zero. The transposed matrix
+    gives the transposed result.
 
     Args:
       matrix: float32 [rows, columns], both static.
-      steps: iterations; three are enough to train with.
+      steps: iterations; three are enough for training.
 
     Returns:
       float32 [rows, columns].

@@ -1,4 +1,4 @@
-"""Rules that turn gradients into updates, and what is done to gradients before."""
+"""Optimizers: what happens to gradients, and how they update the weights."""
 
 import collections
 import dataclasses
@@ -27,11 +27,11 @@ class Update:
     """An update of all trained variables and of batch norm's moving statistics.
 
     Attributes:
-      op: runs it; its value is the loss before.
+      op: runs it; its value is the loss before the update.
       loss: scalar float32, mean of the microbatches.
       gradient_norm: scalar float32, global norm of the gradients before they are clipped.
-      is_applied: scalar bool, whether the gradients were finite; None where none is left
-        out.
+      is_applied: scalar bool, whether the gradients were finite; None where updates are
+        never skipped.
     """
 
     op: tf.Tensor
@@ -43,7 +43,7 @@ class Update:
 def total_loss(train: TrainConfig) -> tf.Tensor:
     """All losses of the default graph; scalar float32.
 
-    With decoupled decay the L2 losses stay out: the weights decay by themselves.
+    Decoupled decay replaces the L2 losses.
     """
     factors = _decay_factors(train)
     regularised = v1.get_collection(layers.DECAYED)
@@ -80,9 +80,9 @@ def train_op(
       rate: scalar, learning rate of this update.
       global_step: counted up by one.
       later: build the losses of the further microbatches.
-      fixed: names of variables that are not trained, beside those under `train.freeze`.
-      is_loss_scaled: gradients are computed of the loss times a large factor, which
-        float16 needs; an update whose gradients overflow is left out.
+      fixed: names of variables that are not trained, besides those of `train.freeze`.
+      is_loss_scaled: the loss is multiplied by a large factor before its gradients, which
+        float16 needs; an update whose gradients overflow is skipped.
 
     Raises:
       ConfigError: nothing is trained.
@@ -138,10 +138,7 @@ def train_op(
 def make(
     train: TrainConfig, rate: tf.Tensor, has_muon: bool = False
 ) -> v1.train.Optimizer:
-    """The optimizer that `train.optimizer` names, of muon that for all but kernels.
-
-    With `has_muon` that for kernels.
-    """
+    """The optimizer of `train.optimizer`; of muon that for kernels only with `has_muon`."""
     if has_muon:
         return muon.Muon(rate, train.muon_momentum, train.muon_steps)
     if train.optimizer in ("adam", "adamw"):
@@ -201,10 +198,9 @@ def _decay_factors(train: TrainConfig) -> dict[str, float]:
 
 
 class _GroupOptimizer(v1.train.Optimizer):
-    """An optimizer for each rule and each factor on the learning rate, behind one.
+    """One optimizer in front of one for each rule and each factor on the learning rate.
 
-    With decoupled decay the weights decay here, so that whoever leaves an update out leaves
-    their decay out as well.
+    Decoupled decay happens here, so that a skipped update also skips the decay.
 
     Args:
       train: as for `make`.
@@ -264,12 +260,10 @@ def _after_decay(
     decay: tf.Tensor,
     shares: Mapping[str, float],
 ) -> list[tf.Tensor]:
-    """`values`, not before the weights have decayed.
+    """`values`, after each variable in `shares` has decayed by `decay` times its share.
 
-    Of a variable in `shares`, by its name, `decay` times its share is taken off.
-
-    Once the gradients are known nothing reads the weights any more in this step, so the
-    decay and the update add up.
+    Once the gradients are known, nothing else reads the weights in this step, so decay and
+    update add up.
 
     Reference: Loshchilov and Hutter, arXiv:1711.05101, algorithms 1 and 2; the schedule
       multiplies the decay by way of the rate, as in PyTorch and Keras.

@@ -1,4 +1,4 @@
-"""How long a training is, from its settings and the size of the train split."""
+"""Length of a training, from its settings and the size of the train split."""
 
 import dataclasses
 
@@ -11,7 +11,7 @@ class Plan:
     """Length of a training in updates.
 
     Attributes:
-      steps_per_epoch: updates a pass over the train split.
+      steps_per_epoch: updates in a pass over the train split.
       total_steps: of the whole training.
       measure_steps: from one measurement on eval to the next.
     """
@@ -42,8 +42,8 @@ def check_batch(train: TrainConfig) -> None:
 def fit_batch(train_config: TrainConfig, num_examples: int) -> tuple[TrainConfig, str]:
     """The settings with a batch that fits the train split.
 
-    A batch larger than the split becomes a quarter of it, at least an image a device and
-    microbatch.
+    A batch larger than the split becomes a quarter of it, with at least one image for each
+    device and microbatch.
 
     Returns:
       The settings, and a sentence where they were changed, else ''.
@@ -63,8 +63,8 @@ def fit_batch(train_config: TrainConfig, num_examples: int) -> tuple[TrainConfig
 def make_plan(train_config: TrainConfig, num_examples: int) -> Plan:
     """Steps of a training on `num_examples` images.
 
-    Where `train.min_steps` makes a training longer than its epochs, eval is measured as
-    many times as in these.
+    Where `train.min_steps` makes a training longer than its epochs, the number of
+    measurements stays the same.
 
     Raises:
       ConfigError: the batch is larger than the split.

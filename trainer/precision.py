@@ -26,8 +26,8 @@ _LOGGER = logging.getLogger("slimline.train")
 # bfloat16, on 2 cores with AMX and other work beside it, 2026-11-30.
 MAX_DEPTHWISE_SHARE = 0.15
 AUTO, FLOAT32, BFLOAT16, FLOAT16 = "auto", "float32", "bfloat16", "float16"
-# Where Linux lists what the processor can do. Either flag means products of bfloat16 in
-# hardware; without one they are emulated, slower than float32.
+# Where Linux lists the flags of the processor. Either one means products of bfloat16 in
+# hardware; without them they are emulated, slower than float32.
 CPU_FACTS = pathlib.Path("/proc/cpuinfo")
 NATIVE_FLAGS = ("amx_bf16", "avx512_bf16")
 # First compute capability of GPUs with float16 matrix units (Volta).
@@ -37,29 +37,32 @@ TENSOR_CORES = (7, 0)
 def decide(config: TrainerConfig, begun: str = "") -> TrainerConfig:
     """The configuration with the format that this machine computes in, instead of 'auto'.
 
-    Whoever makes a key of the configuration, for the cache or for what is unfinished, calls
-    it before: under one key everything is computed in one format.
+    Call it before you make a key of the configuration, for the cache or for an unfinished
+    training: under one key everything is computed in one format.
 
     Args:
       config: the Trainer's.
-      begun: format of an unfinished training of the same settings, which goes on in it;
-        '' for none.
+      begun: format of an unfinished training of the same settings, which keeps it; '' for
+        none.
 
     Raises:
-      ConfigError: this machine has not the format in which the training was begun.
+      ConfigError: this machine lacks the format of the unfinished training.
     """
     if config.train.precision != AUTO:
         return config
-    chosen, reason = resolve(
-        AUTO,
+    chosen, reason = resolve_for(config, begun)
+    _LOGGER.info("train.precision=auto is %s: %s", chosen, reason)
+    train = dataclasses.replace(config.train, precision=chosen)  # type: ignore[arg-type]
+    return dataclasses.replace(config, train=train)
+
+
+def resolve_for(config: TrainerConfig, begun: str = "") -> tuple[str, str]:
+    """`resolve` for the settings of a training, on this machine."""
+    return resolve(
+        config.train.precision,
         devices.gpu_details(config.train),
         depthwise_share=geometry.depthwise_share(variants.spec_of(config.model)),
         begun=begun,
-    )
-    _LOGGER.info("train.precision=auto is %s: %s", chosen, reason)
-    decided: dict[str, Any] = {"precision": chosen}
-    return dataclasses.replace(
-        config, train=dataclasses.replace(config.train, **decided)
     )
 
 
@@ -74,14 +77,14 @@ def resolve(
     """The precision to train with, and the reason in words.
 
     Args:
-      wanted: 'float32', 'bfloat16', 'float16', or 'auto' for what the hardware
-        multiplies at its best: float16 on GPUs with tensor cores, bfloat16 on processors
-        that have its products, float32 elsewhere.
-      gpus: those that the training uses, each as
-        `tf.config.experimental.get_device_details` tells of it; () on the CPU.
-      cpu_facts: file in the form of /proc/cpuinfo; one that is missing knows no flags.
+      wanted: 'float32', 'bfloat16', 'float16', or 'auto' for the fastest one: float16 on
+        GPUs with tensor cores, bfloat16 on processors that multiply it in hardware, float32
+        elsewhere.
+      gpus: details of those that the training uses, from
+        `tf.config.experimental.get_device_details`; () on the CPU.
+      cpu_facts: file in the form of /proc/cpuinfo; a missing one means no flags.
       depthwise_share: share of the net's convolutions that are depthwise.
-      begun: 'auto' goes on in this format, in which a training was begun; '' for none.
+      begun: format of an unfinished training, which 'auto' keeps; '' for none.
 
     Raises:
       ConfigError: TensorFlow has no pass for that format on such a device.
@@ -90,7 +93,7 @@ def resolve(
         if begun == (BFLOAT16 if gpus else FLOAT16):
             raise ConfigError(
                 f"an unfinished training of these settings was begun in {begun}, which"
-                " this machine has not",
+                " this machine lacks",
                 found="a training on GPUs" if gpus else "a training on the CPU",
                 tip="finish it where it was begun; --set train.precision=float32 starts"
                 " another, --no-cache forgets it",

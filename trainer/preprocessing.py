@@ -1,7 +1,7 @@
-"""Bytes to a standardised image: deterministic, the same in training and in serving.
+"""Turns bytes into a standardised image, in training and serving alike; deterministic.
 
-`preprocessing_fn` is the entry point that Transform calls by its dotted path. TFX reloads
-this module, so it holds functions only.
+Transform calls `preprocessing_fn` by its dotted path. TFX reloads this module, so it holds
+functions only.
 """
 
 from typing import Any
@@ -13,10 +13,9 @@ from schema import features, images
 from trainer import upright
 from trainer.config import PreprocessingConfig, from_json
 
-# Below half a gray level a channel carries no information; dividing by less would turn
-# rounding noise into signal.
+# A deviation below half a gray level is rounding noise, which division would amplify.
 MIN_STANDARD_DEVIATION = 0.5
-# Kernel of `ScaleAndTranslate`, and its radius in px of the coarser of both images.
+# Kernel of `ScaleAndTranslate`, and its radius in px of the coarser image.
 _KERNELS = {"bilinear": ("triangle", 1.0), "bicubic": ("keyscubic", 2.0)}
 
 
@@ -68,7 +67,7 @@ def decode_and_crop(encoded: tf.Tensor, config: PreprocessingConfig) -> tf.Tenso
         image.set_shape([None, None, config.channels])
         return _resize_and_crop(image, config, rounding)
 
-    # Of an odd rest, the upright image loses one px more at the bottom and on the right.
+    # An odd px is cut off the upright image at the bottom and on the right.
     rounding = tf.cast(turns[:, :2], tf.float32) - config.crop_px
     cropped, sides = tf.map_fn(
         decode_one,
@@ -86,15 +85,15 @@ def decode_and_crop(encoded: tf.Tensor, config: PreprocessingConfig) -> tf.Tenso
 
 
 def standardise(images: tf.Tensor, config: PreprocessingConfig) -> tf.Tensor:
-    """Images with the mean and variance that `config.standardise` names.
+    """Images with the mean and variance of `config.standardise`.
 
     Args:
       images: float32 [batch, height, width, channels] in [0, 255].
-      config: `per_image` gives each image zero mean and unit variance over all its
-        pixels and channels; `dataset` subtracts the channel means of the train split
-        and divides by its channel standard deviations (Transform's analyzers, so only
-        inside `preprocessing_fn`); `minus_one_to_one` maps 0..255 to -1..1; `fixed`
-        subtracts `config.mean` and divides by `config.deviation`.
+      config: `per_image` gives each image zero mean and unit variance over all pixels and
+        channels; `dataset` subtracts the channel means of the train split and divides by
+        its channel standard deviations (with Transform's analyzers, so only inside
+        `preprocessing_fn`); `minus_one_to_one` maps 0..255 to -1..1; `fixed` subtracts
+        `config.mean` and divides by `config.deviation`.
 
     Returns:
       float32 of the same shape.
@@ -132,8 +131,8 @@ def _resize_and_crop(
     """Central square of the resized image, sampled from the source px under it.
 
     Equal to `tf.image.resize` of the whole image and a crop, but memory and time depend on
-    the crop and on the px under it, not on the length of the longer side. Few operations,
-    because each is felt beside the decoding of a small image.
+    the crop and the px under it, not on the longer side. Few operations, because each one
+    costs time beside the decoding of a small image.
 
     Args:
       image: uint8 [height, width, channels].

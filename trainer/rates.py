@@ -1,4 +1,4 @@
-"""The rate of a training: its schedule, cut at plateaus, and what a person sets by hand."""
+"""The rate of a training: its schedule, cuts at plateaus, and instructions."""
 
 import dataclasses
 
@@ -6,20 +6,20 @@ from trainer.config import ScheduleConfig, TrainConfig
 from trainer.schedules import Schedule
 
 PLATEAU_FACTOR = 0.5
-# Measurements without gain until the rate is cut and until the training stops: as the
-# ten-layer system's report prints them, and as its code has them.
+# Measurements without gain until the rate is cut and until the training stops, from the
+# report and from the code of the ten-layer system.
 PRESETS = {"report": (7, 15), "code": (5, 10)}
 
 
 @dataclasses.dataclass
 class RateState:
-    """What must survive a restart.
+    """State of the rate; part of each checkpoint.
 
     Attributes:
-      factor: on the schedule, from plateaus and by hand.
-      fixed: rate set by hand, which holds until it is released; None for none.
+      factor: on the schedule, from plateaus and instructions.
+      fixed: rate of an instruction, until it is released; None for none.
       without_gain: measurements since the last gain.
-      is_cut: whether this plateau has had its cut.
+      is_cut: whether the rate was cut at this plateau.
     """
 
     factor: float = 1.0
@@ -44,11 +44,11 @@ class Rate:
 
 @dataclasses.dataclass(frozen=True)
 class Patience:
-    """When measurements without gain have consequences.
+    """Number of measurements without gain that have consequences; 0 for never.
 
     Attributes:
-      cut_after: the rate is cut, once a plateau; 0 for never.
-      stop_after: the training stops; 0 for never.
+      cut_after: the rate is cut, once for each plateau.
+      stop_after: the training stops.
     """
 
     cut_after: int
@@ -64,10 +64,9 @@ class Patience:
         return cls(schedule.plateau_patience, train.patience)
 
     def observe(self, state: RateState, is_gain: bool) -> tuple[bool, bool]:
-        """Takes a measurement into `state`; (whether it cut the rate, whether to stop).
+        """Adds a measurement to `state`; (whether it cut the rate, whether to stop).
 
-        The cut comes once: a plateau that lasts is not cut again, only a gain begins
-        another one.
+        The rate is cut once for each plateau, which ends with a gain.
         """
         if is_gain:
             state.without_gain, state.is_cut = 0, False

@@ -1,7 +1,7 @@
-"""What the chosen weights answer to a few images, for the check of the served model.
+"""Records predictions of the chosen weights for a few images, to check the served model.
 
 They come from the Trainer's own inference graph, so that a fault of the export shows: wrong
-weights, wrong labels, a preprocessing that was left out.
+weights, wrong labels, missing preprocessing.
 """
 
 import pathlib
@@ -30,10 +30,6 @@ def record(
     """Writes images of `split` with their probabilities; returns the file.
 
     Args:
-      folder: where to write.
-      config: the Trainer's configuration.
-      split: to take the images from.
-      num_classes: width of the logits.
       checkpoint: path as a Saver takes it.
       weights: 'raw' or 'ema'.
     """
@@ -51,10 +47,10 @@ def record(
 
 
 def spread(labels: np.ndarray, count: int) -> list[int]:
-    """Places of up to `count` images, sorted, as many of each class as of the others.
+    """Sorted places of up to `count` images, equally many of each class.
 
-    Of more classes than `count` those at even distances are taken, of a class its first
-    images; so the same labels give the same places.
+    With more classes than `count`, takes classes at even distances; of a class the first
+    images. The same labels give the same places.
 
     Args:
       labels: int64 [num_examples].

@@ -1,4 +1,4 @@
-"""Classes of unlike size: how often an image is drawn, and how much it counts."""
+"""Balances classes of different sizes, by the draws of an image or by its weight."""
 
 import numpy as np
 
@@ -23,14 +23,13 @@ def check(train: TrainConfig) -> None:
 
 
 def class_weights(labels: np.ndarray, num_classes: int) -> np.ndarray:
-    """Weight of each class, float32 [num_classes], 1 on the average over all images.
+    """Weight of each class, float32 [num_classes], 1 on average over all images.
 
-    A class counts as much as any other, as scikit-learn's 'balanced' has it. Classes
-    without images get weight 0.
+    All classes have the same total weight, as with scikit-learn's 'balanced'. Classes without
+    images have weight 0.
 
     Args:
       labels: int64 [num_examples].
-      num_classes: number of classes.
     """
     counts = np.bincount(labels, minlength=num_classes)
     share = len(labels) / np.count_nonzero(counts)
@@ -38,11 +37,10 @@ def class_weights(labels: np.ndarray, num_classes: int) -> np.ndarray:
 
 
 def balanced_repeats(labels: np.ndarray, seed: int, epoch: int) -> np.ndarray:
-    """How often each image comes in an epoch in which the classes come equally often.
+    """Passes over each image in an epoch that draws all classes equally often.
 
-    A class of n images gets len(labels) / classes draws, shared among its images as
-    evenly as whole numbers allow; which of them come once more follows from the seed and
-    the epoch.
+    Each class has len(labels) / classes draws, spread evenly over its images up to rounding;
+    seed and epoch decide which of them come once more.
 
     Args:
       labels: int64 [num_examples].
@@ -50,7 +48,7 @@ def balanced_repeats(labels: np.ndarray, seed: int, epoch: int) -> np.ndarray:
       epoch: from 0.
 
     Returns:
-      int64 [num_examples]; the sum is len(labels) up to one a class.
+      int64 [num_examples]; the sum is len(labels), up to one for each class.
     """
     random = np.random.default_rng([seed, epoch])
     repeats = np.zeros(len(labels), np.int64)

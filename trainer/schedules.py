@@ -1,4 +1,4 @@
-"""Learning rates as functions of the step: of numbers or arrays, without TensorFlow.
+"""Learning rates as functions of the step, a number or an array; no TensorFlow.
 
 `step` counts the updates already applied. `make` builds the function that an experiment
 asks for; the training feeds its value to the graph, and `slimline plot-rate` draws it.
@@ -7,6 +7,7 @@ asks for; the training feeds its value to the graph, and `slimline plot-rate` dr
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -92,42 +93,31 @@ def one_cycle(step: ArrayLike, *, base_rate: float, steps: int) -> Rates:
     return np.where(np.asarray(step) < top, rising, falling)
 
 
-def triangular(
-    step: ArrayLike, *, base_rate: float, min_rate: float, half_cycle_steps: float
-) -> Rates:
-    """From `min_rate` up to `base_rate` in half a cycle and down again, for ever.
-
-    Reference: Smith, arXiv:1506.01186, section 3.2.
-    """
-    return min_rate + (base_rate - min_rate) * _height(step, half_cycle_steps)
-
-
-def triangular2(
-    step: ArrayLike, *, base_rate: float, min_rate: float, half_cycle_steps: float
-) -> Rates:
-    """`triangular` with half the height in each further cycle.
-
-    Reference: Smith, arXiv:1506.01186, section 3.2.
-    """
-    cycle = np.floor(np.asarray(step) / (2 * half_cycle_steps))
-    height = (base_rate - min_rate) / 2**cycle
-    return min_rate + height * _height(step, half_cycle_steps)
-
-
-def exp_range(
+def cyclical(
     step: ArrayLike,
     *,
     base_rate: float,
     min_rate: float,
     half_cycle_steps: float,
-    gamma: float,
+    gamma: float = 1.0,
+    is_halved: bool = False,
 ) -> Rates:
-    """`triangular` whose height shrinks by `gamma` with every update.
+    """From `min_rate` up to `base_rate` in half a cycle and down again, for ever.
+
+    The height shrinks by `gamma` with every update, and to half in each further cycle where
+    `is_halved`: triangular, exp_range and triangular2.
 
     Reference: Smith, arXiv:1506.01186, section 3.2.
     """
-    height = (base_rate - min_rate) * gamma ** np.asarray(step, np.float64)
-    return min_rate + height * _height(step, half_cycle_steps)
+    step = np.asarray(step, np.float64)
+    height: np.ndarray | float = base_rate - min_rate
+    if is_halved:
+        height = height / 2 ** np.floor(step / (2 * half_cycle_steps))
+    # 0 at the ends of a cycle, 1 in its middle.
+    halves = step / half_cycle_steps
+    cycle = np.floor(1 + halves / 2)
+    share = np.maximum(0, 1 - np.abs(halves - 2 * cycle + 1))
+    return min_rate + height * gamma**step * share
 
 
 def sawtooth(
@@ -138,10 +128,10 @@ def sawtooth(
     epoch_steps: int,
     gamma: float,
 ) -> Rates:
-    """`exp_range` as the Inception-v2 system really calls it: only the rising halves.
+    """`exp_range` as the Inception-v2 system calls it: only the rising halves.
 
-    Its step restarts at 1 in each epoch, which is half a cycle, while the upper rate
-    shrinks by `gamma` at every call until it is `min_rate`.
+    The step restarts at 1 in each epoch, which is half a cycle, while the upper rate
+    shrinks by `gamma` at every call down to `min_rate`.
     """
     calls = np.asarray(step, np.float64)
     rising = (calls % epoch_steps + 1) / epoch_steps
@@ -172,73 +162,65 @@ def make(
     rest = max(total_steps - warmup_steps, 1)
     end_rate = config.end_share * base_rate
     half_cycle_steps = max(config.half_cycle_epochs * steps_per_epoch, 1)
-    base = {"base_rate": base_rate}
-    cycle = base | {"min_rate": config.min_rate, "half_cycle_steps": half_cycle_steps}
-
-    def after_warmup(step: np.ndarray) -> Rates:
-        match config.name:
-            case "cosine":
-                falling = step - warmup_steps
-                return cosine(falling, **base, end_rate=end_rate, steps=rest)
-            case "polynomial":
-                return polynomial(
-                    step - warmup_steps,
-                    **base,
-                    end_rate=end_rate,
-                    power=config.power,
-                    steps=rest,
-                )
-            case "exponential":
-                return exponential(
-                    step,
-                    **base,
-                    decay_factor=config.decay_factor,
-                    decay_steps=config.decay_epochs * steps_per_epoch,
-                    is_staircase=config.staircase,
-                )
-            case "piecewise":
-                return piecewise(
-                    step,
-                    **base,
-                    decay_factor=config.decay_factor,
-                    boundary_steps=[
-                        epoch * steps_per_epoch for epoch in config.boundaries_epochs
-                    ],
-                )
-            case "one_cycle":
-                return one_cycle(step, **base, steps=total_steps)
-            case "triangular":
-                return triangular(step, **cycle)
-            case "triangular2":
-                return triangular2(step, **cycle)
-            case "exp_range":
-                return exp_range(step, **cycle, gamma=config.gamma)
-            case "sawtooth":
-                return sawtooth(
-                    step,
-                    **base,
-                    min_rate=config.min_rate,
-                    epoch_steps=steps_per_epoch,
-                    gamma=config.gamma,
-                )
-        # A plateau is met by a factor on top: see `trainer.rates`.
-        return constant(step, **base)
+    cycles = partial(
+        cyclical, min_rate=config.min_rate, half_cycle_steps=half_cycle_steps
+    )
+    # A plateau is met by a factor on top: see `trainer.rates`.
+    schedule: Callable[..., Rates] = constant
+    begins_at = 0
+    match config.name:
+        case "cosine":
+            schedule = partial(cosine, end_rate=end_rate, steps=rest)
+            begins_at = warmup_steps
+        case "polynomial":
+            schedule = partial(
+                polynomial, end_rate=end_rate, power=config.power, steps=rest
+            )
+            begins_at = warmup_steps
+        case "exponential":
+            schedule = partial(
+                exponential,
+                decay_factor=config.decay_factor,
+                decay_steps=config.decay_epochs * steps_per_epoch,
+                is_staircase=config.staircase,
+            )
+        case "piecewise":
+            boundaries = [epoch * steps_per_epoch for epoch in config.boundaries_epochs]
+            schedule = partial(
+                piecewise, decay_factor=config.decay_factor, boundary_steps=boundaries
+            )
+        case "one_cycle":
+            schedule = partial(one_cycle, steps=total_steps)
+        case "triangular":
+            schedule = cycles
+        case "triangular2":
+            schedule = partial(cycles, is_halved=True)
+        case "exp_range":
+            schedule = partial(cycles, gamma=config.gamma)
+        case "sawtooth":
+            schedule = partial(
+                sawtooth,
+                min_rate=config.min_rate,
+                epoch_steps=steps_per_epoch,
+                gamma=config.gamma,
+            )
 
     def rate(step: ArrayLike) -> Rates:
         steps = np.asarray(step, np.float64)
         ramp = base_rate * steps / max(warmup_steps, 1)
-        return np.where(steps < warmup_steps, ramp, after_warmup(steps))
+        rates = schedule(steps - begins_at, base_rate=base_rate)
+        return np.where(steps < warmup_steps, ramp, rates)
 
     return rate
 
 
-# These bring their own beginning.
-UNWARMED = ("one_cycle", "triangular", "triangular2", "exp_range", "sawtooth")
 CYCLICAL = ("triangular", "triangular2", "exp_range", "sawtooth")
+# Schedules that take no warm-up.
+UNWARMED = ("one_cycle", *CYCLICAL)
 
 
 def check(config: ScheduleConfig, base_rate: float) -> None:
-    """Finds settings that make no schedule.
+    """Refuses settings that make no schedule.
 
     Raises:
       ConfigError: a lower rate above the upper one, or boundaries that do not rise.
@@ -259,10 +241,3 @@ def check(config: ScheduleConfig, base_rate: float) -> None:
             expected="epochs in rising order",
             tip="--set 'schedule.boundaries_epochs=[30, 45]'",
         )
-
-
-def _height(step: ArrayLike, half_cycle_steps: float) -> np.ndarray:
-    """0 at the ends of a cycle, 1 in its middle."""
-    halves = np.asarray(step, np.float64) / half_cycle_steps
-    cycle = np.floor(1 + halves / 2)
-    return np.maximum(0, 1 - np.abs(halves - 2 * cycle + 1))

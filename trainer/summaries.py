@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a training."""
+"""Summaries of a training for TensorBoard."""
 
 import pathlib
 
@@ -11,9 +11,9 @@ from trainer.config import TrainConfig, TrainerConfig
 
 
 def add(graph: graphs.TrainingGraph, train: TrainConfig) -> None:
-    """Puts the summaries of a training graph into the default graph's collection.
+    """Adds the summaries of a training graph to the default graph's collection.
 
-    Those of the gradients are the optimizer's: it alone sees them.
+    The optimizer adds those of the gradients.
     """
     v1.summary.scalar("loss", graph.loss)
     v1.summary.scalar("accuracy", graph.accuracy)

@@ -38,19 +38,19 @@ from trainer.config import TrainerConfig, from_json
 
 
 def run_fn(fn_args: FnArgs) -> None:
-    """Trains on `train`, selects on `eval`, exports the best weights and what they answer.
+    """Trains on `train`, selects on `eval`, exports the best weights and some predictions.
 
-    A training that was broken off goes on: it works in a folder that follows from
-    everything it depends on, and gives it up to TFX when it is done.
+    An interrupted training resumes: its folder is named by a digest of everything it depends
+    on, and moves to its place in TFX when it is done.
 
     Args:
       fn_args: `custom_config` holds `{'config': TrainerConfig as a dict,
         'source_fingerprint': of the code, 'weights_fingerprint': of the weights to start
-        from, 'examples': split -> class -> how many were ingested, 'split_rule': by which
-        images were kept for test, or ''}`.
+        from, 'examples': split -> class -> number of ingested images, 'split_rule': by
+        which images were kept for test, or ''}`.
 
     Raises:
-      DataError: others were read than were ingested.
+      DataError: the files hold other examples than were ingested.
     """
     given = fn_args.custom_config["config"]
     trainer_root = pathlib.Path(fn_args.model_run_dir).parents[1]
@@ -85,29 +85,15 @@ def run_fn(fn_args: FnArgs) -> None:
         run_dir,
         start,
         features.Cache(
-            trainer_root / features.FOLDER,
-            _feature_causes(config, start, fn_args),
+            trainer_root / features.FOLDER, _feature_causes(config, start, fn_args)
         ),
     )
     shutil.rmtree(run_dir / transfer.START_FOLDER, ignore_errors=True)
     # Before the export: it loads the Transform graph into a graph of its own, and
     # `transform` cannot be applied outside of that any more.
-    recorded = recording.record(
-        run_dir,
-        config,
-        eval_split,
-        len(labels),
-        result.checkpoint,
-        result.best.weights,
-    )
-    export.export(
-        fn_args.serving_model_dir,
-        config,
-        transform,
-        labels,
-        result.checkpoint,
-        result.best.weights,
-    )
+    weights = result.checkpoint, result.best.weights
+    recorded = recording.record(run_dir, config, eval_split, len(labels), *weights)
+    export.export(fn_args.serving_model_dir, config, transform, labels, *weights)
     model = pathlib.Path(fn_args.serving_model_dir)
     warm_up.add(model, recorded)
     transfer.add_cross_validation(run_dir, model)
@@ -116,29 +102,20 @@ def run_fn(fn_args: FnArgs) -> None:
         _add_extra(model, signatures.VIEWS_FILE, json.dumps(views))
     if rule := fn_args.custom_config.get("split_rule"):
         _add_extra(model, signatures.SPLIT_RULE_FILE, rule)
-    durable.write_text(
-        run_dir / history.RESULT_FILE,
-        json.dumps(
-            {
-                "net": config.model.net,
-                "precision": config.train.precision,
-                "parameters": result.parameters,
-                "steps": result.steps,
-                "seconds": result.seconds,
-                "resumed_at": result.resumed_at,
-                "best": dataclasses.asdict(result.best),
-                "test_time_views": views,
-                "findings": result.findings,
-                "start": start.about,
-                "head_top_1": history.head_top_1(run_dir),
-            }
-        ),
-    )
+    facts = dataclasses.asdict(result) | {
+        "net": config.model.net,
+        "precision": config.train.precision,
+        "test_time_views": views,
+        "start": start.about,
+        "head_top_1": history.head_top_1(run_dir),
+    }
+    del facts["checkpoint"]  # its path is about to change
+    durable.write_text(run_dir / history.RESULT_FILE, json.dumps(facts))
     unfinished.finish(run_dir, pathlib.Path(fn_args.model_run_dir))
 
 
 def _add_extra(model: pathlib.Path, name: str, text: str) -> None:
-    """Puts what the gate will ask about the training into a SavedModel."""
+    """Puts a file that the gate reads into a SavedModel."""
     folder = model / manifest.EXTRA_FOLDER
     folder.mkdir(exist_ok=True)
     durable.write_text(folder / name, text)
@@ -147,7 +124,7 @@ def _add_extra(model: pathlib.Path, name: str, text: str) -> None:
 def _refuse_other_examples(
     fn_args: FnArgs, labels: Sequence[str], splits: Mapping[str, input_pipeline.Split]
 ) -> None:
-    """Raises DataError where other examples were read than were ingested."""
+    """Raises DataError if a split has other numbers of examples than were ingested."""
     ingested = fn_args.custom_config.get("examples", {})
     for name, split in splits.items():
         counts = np.bincount(split.labels, minlength=len(labels)).tolist()
@@ -160,10 +137,8 @@ def _feature_causes(
     config: TrainerConfig, start: warm_start.Start, fn_args: FnArgs
 ) -> dict[str, Any]:
     """What features depend on besides the images and the settings of the net."""
-    causes = {
-        "weights": start.fingerprint,
-        "code": fn_args.custom_config["source_fingerprint"],
-    }
+    code = fn_args.custom_config["source_fingerprint"]
+    causes = {"weights": start.fingerprint, "code": code}
     if config.preprocessing.standardise == "dataset":
         causes["transform_graph"] = fn_args.transform_graph_path
     return causes

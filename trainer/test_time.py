@@ -7,14 +7,14 @@ MIRROR_SHIFT = "mirror_shift"
 
 
 def weighted_views(images: tf.Tensor, kind: str) -> tuple[list[tf.Tensor], list[float]]:
-    """Views of each image, and how much the logits of each count; the weights sum to 1.
+    """Views of each image, and the weights of their logits, which sum to 1.
 
     Args:
       images: float32 [batch, height, width, channels].
       kind: 'none', the image alone; 'mirror', the image and its left-right mirror image
-        at equal weights; 'mirror_shift', these two at half of the weight together, and at
-        the other half the same two moved by one px, once down and right, once up and left.
-        What comes in from outside is reflected at the edge px.
+        with equal weights; 'mirror_shift', these two with half of the weight, and with the
+        other half the same two shifted by one px, once down and right, once up and left.
+        Borders are reflected at the edge px.
 
     Returns:
       Views of the shape of `images`, the image as it is first.

@@ -1,4 +1,4 @@
-"""The training loop: one session, and the hooks that it runs with."""
+"""The training loop: one session and its hooks."""
 
 import dataclasses
 import logging
@@ -33,11 +33,11 @@ from trainer import (
     warm_start,
     whitening,
 )
-from trainer.augmentation import geometry as crops
-from trainer.config import TrainConfig, TrainerConfig
+from trainer.augmentation import geometry
+from trainer.config import TrainerConfig
 from trainer.control import Control
 from trainer.input_pipeline import Split
-from trainer.nets import builder, geometry, variants
+from trainer.nets import builder, variants
 from trainer.plan import Plan, fit_batch, make_plan
 
 _LOGGER = logging.getLogger("slimline.train")
@@ -47,17 +47,17 @@ SUMMARY_STEPS = 50
 
 @dataclasses.dataclass(frozen=True)
 class TrainingResult:
-    """What a training gave.
+    """Result of a training.
 
     Attributes:
       best: the best measurement on eval; its checkpoint is `checkpoint`.
       checkpoint: path as a Saver takes it.
       steps: updates applied in all.
       parameters: trainable parameters of the net.
-      seconds: spent on it, over all its parts.
-      resumed_at: step of the checkpoint that this training went on from; 0 for none.
-      findings: what is wrong with the moving averages, and what did not fit the images, in
-        sentences.
+      seconds: spent on it, interrupted parts included.
+      resumed_at: step of the checkpoint that the training resumed from; 0 for none.
+      findings: sentences on moving averages that have not converged, and on settings that
+        did not fit the images.
     """
 
     best: evaluation.Measurement
@@ -80,22 +80,22 @@ def train(
 ) -> TrainingResult:
     """Trains from the newest checkpoint in `run_dir`, or from step 0.
 
-    With `train.fit_head` the class layer is fitted first, and the net with it is the
-    checkpoint of step 0: training starts there, and it is exported where training does not
-    find a better one on eval.
+    With `train.fit_head` the class layer is fitted first. The net with it is the checkpoint
+    of step 0: training starts there, and it is exported unless training finds a better one
+    on eval.
 
-    What it resumes from includes the rate's state, the patience and what was done by hand
-    after that checkpoint, so it ends as one that was never broken off.
+    A resumed training restores the state of the rate and the patience and repeats the
+    instructions given after its checkpoint, so its result is that of an uninterrupted one.
 
-    Every `train.eval_every_epochs` and at the end a checkpoint is written and the whole
-    eval split is measured with the raw and with the averaged weights; the better of the
-    two counts, and the best checkpoint is kept. The test split is never looked at.
+    Every `train.eval_every_epochs` and at the end it writes a checkpoint and measures the
+    whole eval split with the raw and with the averaged weights. The better of the two
+    counts, and the best checkpoint is kept. The test split is not read.
 
-    SIGINT and SIGTERM wait for the update under way and a checkpoint of it.
+    SIGINT and SIGTERM wait until the current update and its checkpoint are done.
 
     Raises:
       ConfigError: train has fewer images than there are devices.
-      KeyboardInterrupt: it was interrupted; called again, it resumes.
+      KeyboardInterrupt: it was interrupted; the next call resumes.
       TrainError: loss became NaN, or no checkpoint in `run_dir` is whole.
     """
     store = checkpoints.CheckpointStore(run_dir / "checkpoints")
@@ -104,7 +104,7 @@ def train(
     is_head_only = head_settings.is_head_only(config.train)
     if not is_head_only:
         # Before features are computed: it may refuse.
-        fitted, told = fit_batch(config.train, train_split.num_examples)
+        fitted, remark = fit_batch(config.train, train_split.num_examples)
         config = dataclasses.replace(config, train=fitted)
         plan = make_plan(config.train, train_split.num_examples)
     if newest is None and config.train.fit_head:
@@ -130,11 +130,7 @@ def train(
     if is_head_only:
         return _head_only(config, num_classes, store, state)
     towers = devices.choose(config.train)
-    chosen, reason = precision.resolve(
-        config.train.precision,
-        devices.gpu_details(config.train),
-        depthwise_share=geometry.depthwise_share(variants.spec_of(config.model)),
-    )
+    chosen, reason = precision.resolve_for(config)
     engine = "" if onednn.is_on() else ", without oneDNN"
     _LOGGER.info("computing in %s%s: %s", chosen, engine, reason)
     schedule = schedules.make(
@@ -171,6 +167,8 @@ def train(
             control,
             held,
         )
+        if any(towers):
+            _LOGGER.info("a tower on each of %s", ", ".join(towers))
         _run(
             graph,
             v1.train.Scaffold(
@@ -178,31 +176,27 @@ def train(
                 summary_op=v1.summary.merge_all(),
                 init_fn=_restorer(graph.saver, store, first_step),
             ),
-            measure,
             [
                 hooks.RateHook(graph, rates.Rate(schedule, state.rate), control),
-                hooks.LossHook(graph, run_dir, plan.total_steps),
-                hooks.ProgressHook(graph, plan, config.train),
+                hooks.ReportHook(graph, history.losses(run_dir), plan, config.train),
                 hooks.HugePagesHook(),
             ],
+            measure,
             run_dir,
-            plan.total_steps,
-            config.train,
-            towers,
-            chosen,
-            held,
+            devices.configure(precision.session_config(chosen), towers),
+            config.train.learning_rate,
         )
     if state.best is None:
         raise TrainError("training ended before its first measurement")
     return TrainingResult(
         best=state.best,
         checkpoint=store.path(state.best.step),
-        steps=measure.last_step,
+        steps=measure.step,
         parameters=parameters,
         seconds=state.seconds,
         resumed_at=first_step,
         findings=(
-            *([told] if told else ()),
+            *([remark] if remark else ()),
             *_findings(config, eval_split, num_classes, store, measure),
         ),
     )
@@ -219,17 +213,18 @@ def _whitened(
     if layer is None or start.checkpoint:
         return start
     images = (
-        crops.central_crop(batch, config.image_size_px) for batch, _ in split.batches()
+        geometry.central_crop(batch, config.image_size_px)
+        for batch, _ in split.batches()
     )
     checkpoint = run_dir / transfer.START_FOLDER / "whitening"
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     values = {layer.weights: whitening.filters(images, layer)}
     checkpoints.write_values(str(checkpoint), values)
     _LOGGER.info(
-        "the first convolution begins with %d whitening filters and is not trained",
+        "the first convolution has %d whitening filters and is not trained",
         layer.count,
     )
-    return warm_start.Start(str(checkpoint), is_partial=True, is_told=False)
+    return warm_start.Start(str(checkpoint), is_partial=True, is_logged=False)
 
 
 def _head_only(
@@ -261,7 +256,7 @@ def _findings(
     store: checkpoints.CheckpointStore,
     measure: hooks.MeasureHook,
 ) -> tuple[str, ...]:
-    # One that was over before it went on has measured nothing now.
+    # A training that resumed when it was done has no new measurement.
     if not measure.measurements:
         return ()
     step = measure.measurements[0].step
@@ -310,17 +305,12 @@ def _build(
 def _run(
     graph: graphs.TrainingGraph,
     scaffold: v1.train.Scaffold,
-    measure: hooks.MeasureHook,
     other_hooks: list[v1.train.SessionRunHook],
+    measure: hooks.MeasureHook,
     run_dir: pathlib.Path,
-    total_steps: int,
-    train_config: TrainConfig,
-    towers: Sequence[str],
-    chosen: str,
-    held: interruption.Held,
+    session_config: v1.ConfigProto,
+    learning_rate: float,
 ) -> None:
-    if any(towers):
-        _LOGGER.info("a tower on each of %s", ", ".join(towers))
     summary_hook = v1.train.SummarySaverHook(
         save_steps=SUMMARY_STEPS, output_dir=str(run_dir), scaffold=scaffold
     )
@@ -338,25 +328,20 @@ def _run(
             save_summaries_steps=None,
             save_summaries_secs=None,
             log_step_count_steps=None,
-            config=devices.configure(precision.session_config(chosen), towers),
+            config=session_config,
         ) as session:
-            # One that was over before it was broken off has nothing left to do here.
-            while (
-                measure.last_step < total_steps
-                and not measure.state.is_over
-                and not held.number
-            ):
+            # A resumed training may be done already.
+            while not measure.is_done:
                 with input_pipeline.complete():
                     session.run(graph.train_op)
     except v1.train.NanLossDuringTrainingError as error:
-        rate = train_config.learning_rate
         raise TrainError(
             "loss became NaN",
-            found=f"learning rate {rate}",
-            tip=f"--set train.learning_rate={rate / 10}",
+            found=f"learning rate {learning_rate}",
+            tip=f"--set train.learning_rate={learning_rate / 10}",
         ) from error
     finally:
-        # Else what is still to be written comes when the artifact has its manifest.
+        # A later flush would change the artifact after its manifest is written.
         v1.summary.FileWriterCache.clear()
 
 

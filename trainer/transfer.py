@@ -1,4 +1,4 @@
-"""The class layer alone, trained on top of weights that exist."""
+"""Fits the class layer alone, on features of existing weights."""
 
 import dataclasses
 import json
@@ -7,8 +7,7 @@ import pathlib
 import shutil
 import time
 from collections.abc import Sequence
-
-import numpy as np
+from typing import Any
 
 from pushed_models import signatures
 from storage import durable, manifest
@@ -25,14 +24,14 @@ from trainer import (
 from trainer.config import TrainConfig, TrainerConfig
 from trainer.evaluation import Measurement
 from trainer.input_pipeline import Split
-from trainer.nets import builder
+from trainer.nets.blocks import CLASS_LAYER
 from trainer.weights import store
 
 _LOGGER = logging.getLogger("slimline.train")
 _PROGRESS = logging.getLogger("slimline.progress")
 
 START_FOLDER = "start"
-# Of more images even a small share is a test split to judge by.
+# With more images a test split is large enough to judge by.
 CROSS_VALIDATED_IMAGES = 1000
 FOLDS = 5
 
@@ -43,9 +42,9 @@ def start_of(
     """Where a training starts.
 
     Published weights are written to a checkpoint in `run_dir`. Their class layer is kept
-    where it is known to be for the same classes in the same order. That of a model whose
-    class names lie beside it, as those of a pushed one, is rearranged by name
-    (`class_rows`), in a checkpoint in `run_dir`, too.
+    where it is for the same classes in the same order. The class layer of a model with class
+    names, as a pushed one, is rearranged by name (`class_rows`), also in a checkpoint in
+    `run_dir`.
 
     Raises:
       ConfigError: there are no such weights.
@@ -55,7 +54,7 @@ def start_of(
         start = warm_start.start_of(train)
         before = class_rows.labels_of(train.weights)
         if before not in ((), tuple(labels)) and (
-            builder.CLASS_LAYER not in train.weights_exclude
+            CLASS_LAYER not in train.weights_exclude
         ):
             (run_dir / START_FOLDER).mkdir(exist_ok=True)
             class_rows.write(checkpoint, start.checkpoint, before, labels)
@@ -65,7 +64,7 @@ def start_of(
     published = store.load(train.weights)
     excluded = train.weights_exclude
     if published.manifest.labels != tuple(labels):
-        excluded = (*excluded, builder.CLASS_LAYER)
+        excluded = (*excluded, CLASS_LAYER)
     (run_dir / START_FOLDER).mkdir(exist_ok=True)
     checkpoints.write_values(checkpoint, published.arrays)
     return warm_start.Start(
@@ -88,20 +87,18 @@ def fit_head(
 ) -> None:
     """Fits the class layer and commits the net with it as the checkpoint of step 0.
 
-    Of the class layers fitted with each of `train.head_weight_decays` the best on eval is
-    taken: highest top-1, then lowest cross-entropy. All are written to the table of heads.
+    Fits one with each of `train.head_weight_decays`, lists all in the table of heads and
+    takes the best on eval: highest top-1, then lowest cross-entropy.
+
+    A tiny test split measures little, so with few images the result of a cross-validation
+    over train and eval is written into `run_dir`, too.
 
     Args:
-      config: the Trainer's configuration.
       train_split, eval_split: to fit on, and to choose by.
-      num_classes: width of the logits.
       run_dir: folder of the training.
-      kept: where the checkpoint goes.
+      kept: for the checkpoint.
       checkpoint: of the net's weights.
       cache: for features.
-
-    Where there are few images, a cross-validation over train and eval tells more than a
-    tiny test split can; its result is written into `run_dir`.
     """
     began_at = time.monotonic()
     train = config.train
@@ -113,15 +110,17 @@ def fit_head(
         ]
         eval_examples = extractor.examples(eval_split, "eval")
         values = extractor.values()
-    class_weights = _class_weights(train, train_split, num_classes)
     fitted = []
-    for candidate in head.fit(
-        head.joined(views),
-        num_classes,
-        train.head_weight_decays,
-        class_weights=class_weights,
-        label_smoothing=train.label_smoothing,
-    ):
+    class_weights = None
+    # On all examples at once, drawing each class equally often means weighting them so.
+    if train.class_weights == "balanced" or train.balanced_sampling:
+        class_weights = sampling.class_weights(train_split.labels, num_classes)
+    how: dict[str, Any] = {
+        "class_weights": class_weights,
+        "label_smoothing": train.label_smoothing,
+    }
+    examples = head.joined(views)
+    for candidate in head.fit(examples, num_classes, train.head_weight_decays, **how):
         measurement = Measurement(0, "raw", *candidate.measure(eval_examples))
         fitted.append((candidate, measurement))
         _LOGGER.info(
@@ -138,18 +137,13 @@ def fit_head(
     if len(known.labels) <= CROSS_VALIDATED_IMAGES:
         folds = min(FOLDS, len(known.labels))
         hits = head.cross_validate(
-            known,
-            num_classes,
-            chosen.weight_decay,
-            folds,
-            class_weights=class_weights,
-            label_smoothing=train.label_smoothing,
+            known, num_classes, chosen.weight_decay, folds, **how
         )
         facts = {"hits": hits, "images": len(known.labels), "folds": folds}
         durable.write_text(
             run_dir / signatures.CROSS_VALIDATION_FILE, json.dumps(facts)
         )
-    scope = f"{config.model.net}/{builder.CLASS_LAYER}"
+    scope = f"{config.model.net}/{CLASS_LAYER}"
     values |= {f"{scope}/weights": chosen.weights, f"{scope}/biases": chosen.biases}
     state = hooks.State(
         best=measured,
@@ -162,26 +156,12 @@ def fit_head(
 
 
 def add_cross_validation(run_dir: pathlib.Path, model: pathlib.Path) -> None:
-    """Puts the result of the cross-validation, where there is one, into a SavedModel.
-
-    Args:
-      run_dir: folder of a training that `fit_head` began.
-      model: the exported SavedModel.
-    """
+    """Copies the result of a cross-validation, where there is one, into a SavedModel."""
     file = run_dir / signatures.CROSS_VALIDATION_FILE
     if file.is_file():
         folder = model / manifest.EXTRA_FOLDER
         folder.mkdir(exist_ok=True)
         shutil.copyfile(file, folder / file.name)
-
-
-def _class_weights(
-    train: TrainConfig, split: Split, num_classes: int
-) -> np.ndarray | None:
-    # On all examples at once, drawing each class equally often is weighing them so.
-    if train.class_weights == "balanced" or train.balanced_sampling:
-        return sampling.class_weights(split.labels, num_classes)
-    return None
 
 
 def _record(
@@ -204,9 +184,8 @@ def _record(
         )
     measurements = history.measurements(run_dir)
     measurements.path.unlink(missing_ok=True)
-    row: dict[str, float] = {"step": 0, "loss": chosen.loss, "learning_rate": 0.0}
     # Moving averages start with the weights, so they measure the same.
-    for kind in ("raw", "ema") if train.ema_decay else ("raw",):
-        row[history.EVAL_TOP_1 + kind] = measured.top_1
-        row[f"eval_cross_entropy_{kind}"] = measured.cross_entropy
-    measurements.append(row)
+    kinds = ("raw", "ema") if train.ema_decay else ("raw",)
+    figures = measured.top_1, measured.cross_entropy
+    by_weights = dict.fromkeys(kinds, figures)
+    measurements.append(history.measurement(0, chosen.loss, 0.0, by_weights))

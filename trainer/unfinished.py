@@ -1,8 +1,8 @@
-"""Folders of trainings that are not done, found again by what the training depends on.
+"""Folders of unfinished trainings, found again by what the training depends on.
 
-TFX gives every execution a new folder, so a training that was killed would begin again.
-Ours works in `<folder of the Trainer>/unfinished/<key>/`, where the key is a digest of its
-causes, and moves the whole folder to its place in TFX when it is done.
+TFX gives every execution a new folder, so a killed training would start again. Ours works in
+`<folder of the Trainer>/unfinished/<key>/`, where the key is a digest of its causes, and
+moves the whole folder to its place in TFX when it is done.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ import json
 import logging
 import pathlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from storage import durable
@@ -21,12 +21,12 @@ _PROGRESS = logging.getLogger("slimline.progress")
 FOLDER = "unfinished"
 CAUSES_FILE = "causes.json"
 KEY_CHARACTERS = 16
-# Folders of other settings that wait for their training to be taken up again.
+# Folders of other settings that are kept.
 KEPT = 3
 
 
 def folder_of(trainer_root: pathlib.Path) -> pathlib.Path:
-    """Where the unfinished trainings of a Trainer lie; `trainer_root` is its own folder."""
+    """Folder of the unfinished trainings of a Trainer, whose own is `trainer_root`."""
     return trainer_root / FOLDER
 
 
@@ -39,17 +39,19 @@ def claim(model_run_dir: pathlib.Path, causes: Mapping[str, Any]) -> pathlib.Pat
     """
     root = folder_of(model_run_dir.parents[1])
     text = json.dumps(causes, sort_keys=True, default=str)
-    folder = root / hashlib.sha256(text.encode()).hexdigest()[:KEY_CHARACTERS]
+    folder = root / key_of(text)
     folder.mkdir(parents=True, exist_ok=True)
     durable.write_text(folder / CAUSES_FILE, text)
-    folder.touch()  # the youngest is kept longest
-    _prune(root, folder)
+    folder.touch()
+    others = (path for path in root.iterdir() if path.is_dir() and path != folder)
+    for path in prune(others):
+        _LOGGER.info("removed the unfinished training %s", path)
     _PROGRESS.info("train_folder", extra={"fields": {"folder": str(folder)}})
     return folder
 
 
 def precision_of(trainer_root: pathlib.Path, config: Mapping[str, Any]) -> str:
-    """Format in which the newest unfinished training of these settings computes, or ''.
+    """Precision of the newest unfinished training of these settings, or ''.
 
     Args:
       trainer_root: folder of the Trainer.
@@ -86,9 +88,14 @@ def _without_precision(config: Mapping[str, Any]) -> dict[str, Any]:
     return {**config, "train": train}
 
 
-def _prune(root: pathlib.Path, current: pathlib.Path) -> None:
-    others = [path for path in root.iterdir() if path.is_dir() and path != current]
-    others.sort(key=lambda path: path.stat().st_mtime, reverse=True)
-    for path in others[KEPT:]:
-        _LOGGER.info("removing the unfinished training %s", path)
+def key_of(text: str) -> str:
+    """Name of a folder: a digest of what its content depends on."""
+    return hashlib.sha256(text.encode()).hexdigest()[:KEY_CHARACTERS]
+
+
+def prune(folders: Iterable[pathlib.Path]) -> list[pathlib.Path]:
+    """Removes all but the `KEPT` newest folders; returns those it removed."""
+    newest_first = sorted(folders, key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in newest_first[KEPT:]:
         shutil.rmtree(path, ignore_errors=True)
+    return newest_first[KEPT:]

@@ -1,14 +1,14 @@
-"""The Exif orientation as operations of the graph: the rule of `schema.orientation`.
+"""Reads the Exif orientation in the graph, by the rule of `schema.orientation`.
 
-All images of a batch are looked at together: one without Exif data costs one or two
-microseconds, where a loop for each would cost as much as decoding a small image.
+The operations work on all images of a batch together: an image without Exif data takes one
+or two microseconds. A loop over images would take as long as decoding small ones.
 """
 
 import tensorflow as tf
 
 from schema import image_header, orientation
 
-_HEAD_BYTES = 10  # of a segment or chunk: as many as tell Exif data from others
+_HEAD_BYTES = 10  # of a segment or chunk, enough to recognise Exif data
 _BIG_ENDIAN_WEIGHTS = (1 << 24, 1 << 16, 1 << 8, 1)
 
 
@@ -158,7 +158,7 @@ def _equals(values: tf.Tensor, expected: bytes) -> tf.Tensor:
 
 
 def _number(values: tf.Tensor, is_little: tf.Tensor | None = None) -> tf.Tensor:
-    """Unsigned number in bytes [batch, count] of either order; big-endian where not given."""
+    """Unsigned number in bytes [batch, count]; big-endian by default."""
     count = values.shape[1]
     weights = tf.constant(_BIG_ENDIAN_WEIGHTS[-count:], tf.int64)
     if is_little is not None:

@@ -1,14 +1,16 @@
-"""Groups of a net's variables, each with a rate and a weight decay of its own.
+"""Groups of a net's variables, each with its own learning rate and weight decay.
 
-Batch norm's offsets and factors are `norm`, wherever they lie; the class layer is `head`,
-the net's first row `first`, all else `body`. A variable is in one group. No TensorFlow.
+Batch norm's offsets and factors are `norm`, in any row; the class layer is `head`, the net's
+first row `first`, all else `body`. No TensorFlow.
 """
 
 from collections.abc import Collection, Sequence
 from typing import Literal
 
-from trainer.config import TrainConfig
-from trainer.head_settings import CLASS_LAYER
+from common.errors import ConfigError
+from trainer.config import TrainConfig, TrainerConfig
+from trainer.nets import geometry, variants
+from trainer.nets.blocks import CLASS_LAYER
 
 Group = Literal["norm", "head", "first", "body"]
 
@@ -37,14 +39,14 @@ def rate_factors(
 ) -> dict[str, float]:
     """Factor on the learning rate of each trained variable of a net, by its name.
 
-    That of its group times that of its row. The class layer learns at the full rate, the
-    row in front of it at `layer_rate_decay` times that, the one before at its square, and
-    so on. Only rows with variables count, and rows with one name before the slash, as
-    'group3/unit1' and 'group3/unit2', as one.
+    It is that of its group times that of its row. The class layer learns at the full rate,
+    the row in front of it at `layer_rate_decay` times that, the one before at its square, and
+    so on. Rows without variables do not count; rows with one name before the slash, as
+    'group3/unit1' and 'group3/unit2', count as one.
 
     Args:
       names: of trained variables, '<net>/<row>/...', in the order of their rows.
-      first_row: of the net, whether anything in it is trained or not.
+      first_row: of the net, trained or not.
       train: `layer_rate_decay` and the rate factors of the groups.
 
     Reference: Howard and Ruder, arXiv:1801.06146, section 3.2 (discriminative fine-tuning).
@@ -97,10 +99,29 @@ def decay_factors(
 
 
 def is_kernel(name: str, rank: int) -> bool:
-    """Whether a variable maps all of its inputs to outputs, as between two layers.
+    """Whether Muon may train a variable: weights of dense layers and convolutions.
 
-    Those are the weights of dense layers and convolutions, of depthwise ones the 1 x 1 part,
-    but not the class layer's.
+    Of separable convolutions only the 1 x 1 part, and not the class layer.
     """
     is_weights = name.rpartition("/")[2] in ("weights", "pointwise_weights")
     return is_weights and rank in (2, 4) and row_of(name) != CLASS_LAYER
+
+
+def check(config: TrainerConfig) -> None:
+    """Raises ConfigError for Muon where every layer that it could train is frozen."""
+    train = config.train
+    if train.optimizer != "muon":
+        return
+    _, *rows, _ = geometry.layer_rows(
+        variants.spec_of(config.model),
+        image_size_px=config.image_size_px,
+        channels=config.preprocessing.channels,
+    )
+    kernels = [row.name for row in rows if row.cost.multiply_adds]
+    if all(geometry.is_row_of(name, train.freeze) for name in kernels):
+        raise ConfigError(
+            "setting 'train.optimizer' is muon, which is for layers in front of the class"
+            " layer, and none of them is trained",
+            found="train.freeze " + ", ".join(train.freeze),
+            tip="--set train.optimizer=nesterov",
+        )

@@ -1,4 +1,4 @@
-"""Starts a training from the weights of another one."""
+"""Starts a training from existing weights."""
 
 import dataclasses
 import logging
@@ -7,12 +7,13 @@ from typing import Any
 
 import tensorflow as tf
 import tensorflow.compat.v1 as v1
-import tf_slim as slim
 
 from common.errors import ConfigError
 from trainer import class_rows
 from trainer.config import TrainConfig, TrainerConfig
 from trainer.nets import builder, variants
+from trainer.nets.blocks import CLASS_LAYER
+from trainer.nets.geometry import is_row_of
 from trainer.weights import checkpoints, tf_checkpoint
 
 _LOGGER = logging.getLogger("slimline.train")
@@ -22,21 +23,21 @@ Shapes = Mapping[str, Sequence[int]]
 
 @dataclasses.dataclass(frozen=True)
 class Start:
-    """Where the variables of a net get their first values.
+    """Source of the first values of a net's variables.
 
     Attributes:
       checkpoint: as a Saver takes it; '' initialises all from scratch.
       excluded: layers that are initialised from scratch all the same.
       is_partial: whether the checkpoint may lack others.
-      is_told: whether the log says which were restored.
-      fingerprint: SHA-256 of what the checkpoint was made from.
-      about: name, source, hash and licence of published weights, fit for JSON.
+      is_logged: whether the log lists the restored variables.
+      fingerprint: SHA-256 of the files that the checkpoint was made from.
+      about: manifest of published weights, fit for JSON.
     """
 
     checkpoint: str = ""
     excluded: tuple[str, ...] = ()
     is_partial: bool = False
-    is_told: bool = True
+    is_logged: bool = True
     fingerprint: str = ""
     about: dict[str, Any] | None = None
 
@@ -45,7 +46,7 @@ FROM_SCRATCH = Start()
 
 
 def start_of(train: TrainConfig) -> Start:
-    """What `train.weights` and its companions mean.
+    """The start that `train.weights` and the settings beside it ask for.
 
     Raises:
       ConfigError: there is no such checkpoint.
@@ -60,28 +61,28 @@ def start_of(train: TrainConfig) -> Start:
 
 
 def initialise(variables: Iterable[tf.Variable], start: Start) -> int:
-    """Lets `variables` of the default graph start with the values in a checkpoint.
+    """Initialises `variables` of the default graph with the values in a checkpoint.
 
-    Excluded layers are initialised from scratch, and where `start.is_partial` also what the
-    checkpoint does not hold by name and shape. The log says which.
+    Excluded layers are initialised from scratch, and with `start.is_partial` also variables
+    that the checkpoint lacks by name and shape. The log lists them.
 
     Args:
       variables: of a net, '<net>/<row>/...'.
       start: with a checkpoint.
 
     Returns:
-      How many are restored.
+      Number of restored variables.
 
     Raises:
       ConfigError: as for `check`.
     """
     by_name = {variable.op.name: variable for variable in variables}
-    shapes = {name: variable.shape.as_list() for name, variable in by_name.items()}
+    shapes = _shapes_of(by_name.values())
     restored = _choose(shapes, start)
     v1.train.init_from_checkpoint(
         start.checkpoint, {name: by_name[name] for name in restored}
     )
-    if not start.is_told:
+    if not start.is_logged:
         return len(restored)
     _LOGGER.info(
         "restored %d of %d variables from %s",
@@ -96,42 +97,38 @@ def initialise(variables: Iterable[tf.Variable], start: Start) -> int:
 
 
 def check(config: TrainerConfig, num_classes: int | None = None) -> None:
-    """Compares the net with the checkpoint that it is to start from, before a run.
+    """Compares the net with the checkpoint of `train.weights`, before a run.
 
     Args:
       config: with a `train.weights` that names a checkpoint.
-      num_classes: of the dataset; None where it is not known yet, which leaves the class
-        layer out of the comparison, as do class names beside the weights: by these the
-        layer is rearranged (`class_rows`).
+      num_classes: of the dataset; None where it is unknown, which leaves the class layer out
+        of the comparison. So do class names beside the weights, by which the layer is
+        rearranged (`class_rows`).
 
     Raises:
-      ConfigError: there is no checkpoint, it cannot be read, or it does not hold all
-        variables of the net but those of excluded layers, by name and shape;
-        with `train.weights_partial`, it holds none.
+      ConfigError: there is no checkpoint, it cannot be read, or it lacks variables of layers
+        that are not excluded, by name and shape; with `train.weights_partial`, it lacks all.
     """
     start = start_of(config.train)
     if num_classes is None or class_rows.labels_of(config.train.weights):
-        excluded = (*start.excluded, builder.CLASS_LAYER)
+        excluded = (*start.excluded, CLASS_LAYER)
         start = dataclasses.replace(start, excluded=excluded)
-    _choose(_shapes_of_net(config, num_classes or 2), start)
+    variables = builder.variables(
+        variants.spec_of(config.model),
+        num_classes or 2,
+        config.image_size_px,
+        config.preprocessing.channels,
+    )
+    _choose(_shapes_of(variables), start)
 
 
 def is_under(name: str, rows: Sequence[str]) -> bool:
-    """Whether the variable '<net>/<row>/...' belongs to one of `rows` or lies below one."""
-    _, _, inner = name.partition("/")
-    return any(inner == row or inner.startswith(f"{row}/") for row in rows)
+    """Whether the variable '<net>/<row>/...' belongs to one of `rows` or is below one."""
+    return is_row_of(name.partition("/")[2], rows)
 
 
-def _shapes_of_net(config: TrainerConfig, num_classes: int) -> Shapes:
-    side_px = config.image_size_px
-    with tf.Graph().as_default():
-        images = tf.zeros([1, side_px, side_px, config.preprocessing.channels])
-        spec = variants.spec_of(config.model)
-        builder.build(spec, images, num_classes, is_training=False)
-        return {
-            variable.op.name: variable.shape.as_list()
-            for variable in slim.get_model_variables()
-        }
+def _shapes_of(variables: Iterable[tf.Variable]) -> Shapes:
+    return {variable.op.name: variable.shape.as_list() for variable in variables}
 
 
 def _choose(shapes: Shapes, start: Start) -> list[str]:
@@ -159,7 +156,7 @@ def _misfit(
         )
     misfits = [name for name in wanted if name not in fitting]
     if all(
-        is_under(name, [builder.CLASS_LAYER])
+        is_under(name, [CLASS_LAYER])
         and list(there.get(name, ()))[:-1] == shapes[name][:-1]
         for name in misfits
     ):

@@ -1,8 +1,8 @@
-"""Requests that a model server answers to itself before it takes those of others.
+"""Warm-up requests that a model server runs when it loads a version.
 
-TensorFlow Serving calls a version available after it has answered them: the first real
-request then finds a graph that is already compiled, for each signature. They lie in the
-model as it is checked and pushed, because one that fails keeps the version from loading.
+TensorFlow Serving calls a version available after them, so the first real request finds a
+compiled graph for each signature. They are in the model when it is checked and pushed,
+because a request that fails keeps the version from loading.
 """
 
 import pathlib

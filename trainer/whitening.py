@@ -1,6 +1,6 @@
-"""Filters for the first convolution that make the patches of the images white.
+"""Filters for the first convolution that whiten the patches of the images.
 
-No TensorFlow here: a run is checked before it is loaded.
+No TensorFlow here: settings are checked before it is loaded.
 """
 
 import dataclasses
@@ -36,7 +36,7 @@ class Layer:
 
 
 def layer_of(config: TrainerConfig) -> Layer | None:
-    """The convolution that `model.whitening` is about; None where it is off.
+    """The convolution that `model.whitening` initialises; None where it is off.
 
     Raises:
       ConfigError: the net does not begin with a convolution, or it has more filters than
@@ -65,22 +65,22 @@ def layer_of(config: TrainerConfig) -> Layer | None:
 
 
 def filters(batches: Iterable[np.ndarray], layer: Layer) -> np.ndarray:
-    """The eigenvectors of the patches of images, largest first, and then their negatives.
+    """The eigenvectors of the patches of images, largest first, then their negatives.
 
     Each is divided by the square root of its eigenvalue, so that all responses have about
     the same size.
 
     Args:
-      batches: float32 [batch, height, width, channels], preprocessed images; no more than
-        `IMAGES` of them are looked at.
-      layer: for which.
+      batches: float32 [batch, height, width, channels], preprocessed; the first `IMAGES`
+        images are used.
+      layer: to initialise.
 
     Returns:
       float32 [kernel height, kernel width, channels, filters].
 
     Reference: Jordan, arXiv:2404.00498, section 3.2.
     """
-    # Sums of products, so that patches of one batch at a time lie in memory.
+    # Sums of products, so that memory holds the patches of one batch at a time.
     products: np.ndarray | float = 0.0
     patches_seen, images_left = 0, IMAGES
     for images in batches:
@@ -102,12 +102,10 @@ def filters(batches: Iterable[np.ndarray], layer: Layer) -> np.ndarray:
 
 def _patches(images: np.ndarray, height_px: int, width_px: int) -> np.ndarray:
     """All windows of so many px, [patches, height * width * channels]."""
-    rows = images.shape[1] - height_px + 1
-    columns = images.shape[2] - width_px + 1
-    parts = [
-        images[:, top : top + rows, left : left + columns]
-        for top in range(height_px)
-        for left in range(width_px)
-    ]
-    joined = np.concatenate(parts, axis=3)
-    return joined.reshape(-1, joined.shape[3])
+    windows = np.lib.stride_tricks.sliding_window_view(
+        images,
+        (height_px, width_px),
+        axis=(1, 2),  # type: ignore[call-overload]
+    )
+    size = height_px * width_px * images.shape[3]
+    return windows.transpose(0, 1, 2, 4, 5, 3).reshape(-1, size)

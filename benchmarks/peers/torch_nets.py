@@ -17,8 +17,8 @@ from torch import fx, nn
 from torch.nn import functional
 
 from trainer.nets import blocks, primitives
+from trainer.nets.geometry import Sizes
 from trainer.nets.primitives import Defaults, Settings, Shape, Window
-from trainer.nets.sizes import Sizes
 
 ACTIVATIONS: dict[primitives.Activation, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,

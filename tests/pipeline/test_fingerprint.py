@@ -25,7 +25,7 @@ IMPORTED_BY = {
     "pushed_models/data_profile.py": {"check", "push"},
     "trainer/preprocessing.py": {"transform", "train"},
     "trainer/lookup.py": {"transform", "train"},
-    "trainer/nets/slim_form.py": {"train"},
+    "trainer/nets/published.py": {"train"},
     "trainer/weights/h5_places.py": {"train"},
     "components/net_trainer/component.py": {"train"},
     "components/baseline_model/component.py": {"baseline", "evaluate"},

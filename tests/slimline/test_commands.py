@@ -43,7 +43,7 @@ def test_settings_of_an_experiment(call, monkeypatch):
     # It is the experiment that is shown, not what this user has changed.
     monkeypatch.setenv("SLIMLINE_TRAIN__BATCH_SIZE", "7")
     settings = as_json(call, "experiments", "folder")["settings"]
-    assert settings["train.batch_size"] == {"value": 64, "help": "images a step"}
+    assert settings["train.batch_size"] == {"value": 64, "help": "images per step"}
     _, out, _ = call("experiments", "folder")
     assert all(key in out for key in settings)
     assert call("experiments", "none")[0] == 2

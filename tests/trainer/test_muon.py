@@ -9,7 +9,7 @@ import tensorflow as tf
 import tf_slim as slim
 
 from common.errors import ConfigError
-from trainer import layers, muon, optimizer_settings, optimizers, variable_groups
+from trainer import layers, muon, optimizers, variable_groups
 from trainer.config import ModelConfig, PreprocessingConfig, TrainConfig, TrainerConfig
 
 v1 = tf.compat.v1
@@ -171,9 +171,9 @@ def test_muon_without_a_layer_to_train_is_a_sentence():
         TrainConfig(optimizer="muon", freeze=("fc1", "fc2", "fc3")),
     )
     with pytest.raises(ConfigError, match="none of them is trained") as info:
-        optimizer_settings.check(config)
+        variable_groups.check(config)
     assert info.value.found == "train.freeze fc1, fc2, fc3"
     assert info.value.tip == "--set train.optimizer=nesterov"
     for change in ({"optimizer": "nesterov"}, {"freeze": ("fc1", "fc2")}):
         train = dataclasses.replace(config.train, **change)
-        optimizer_settings.check(dataclasses.replace(config, train=train))
+        variable_groups.check(dataclasses.replace(config, train=train))

@@ -160,7 +160,7 @@ def test_evaluation_without_tools_reads_it(split, checkpoint):
 
 
 def test_published_forms_leave_the_slots_out(checkpoint, model_variables):
-    found = tf_checkpoint.read(pathlib.Path(checkpoint))
+    found, _ = tf_checkpoint.read(pathlib.Path(checkpoint))
     assert sorted(found) == sorted(model_variables)
 
 

@@ -73,7 +73,9 @@ def test_auto_goes_on_as_a_training_was_begun(begun, gpus):
 
 @pytest.mark.parametrize(("begun", "gpus"), [("float16", []), ("bfloat16", [{}])])
 def test_a_training_that_cannot_go_on_here_stops(begun, gpus):
-    with pytest.raises(ConfigError, match=f"begun in {begun}, which this machine has"):
+    with pytest.raises(
+        ConfigError, match=f"begun in {begun}, which this machine lacks"
+    ):
         precision.resolve("auto", gpus, begun=begun)
 
 

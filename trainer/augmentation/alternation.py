@@ -1,4 +1,4 @@
-"""Which images an epoch shows mirrored, so that two epochs in a row show both sides."""
+"""Alternating flip: two epochs in a row show both sides of each image."""
 
 import numpy as np
 import tensorflow as tf
@@ -8,10 +8,10 @@ _STREAM = 0x666C6970
 
 
 def first_sides(count: int, seed: int) -> np.ndarray:
-    """Whether the first epoch mirrors each image, with equal chances, bool [count].
+    """Whether the first epoch mirrors each image, with probability 0.5; bool [count].
 
     Args:
-      count: images of the split; an image is known by its place in it, in file order.
+      count: images of the split, in file order.
       seed: of the training.
     """
     random = np.random.default_rng([seed, _STREAM])
@@ -25,10 +25,9 @@ def is_mirrored(
 
     Args:
       first: bool [batch], `first_sides` of the images.
-      epoch: integer, from 0, in which the pass takes place.
-      repetition: integers [batch] or scalar, from 0: passes over the same image before this
-        one in the same epoch, which `train.balanced_sampling` makes; each shows the other
-        side than the one before.
+      epoch: integer, from 0, of the pass.
+      repetition: integers [batch] or scalar: earlier passes over the same image in the same
+        epoch, from `train.balanced_sampling`; each shows the other side.
 
     Reference: Jordan, arXiv:2404.00498, section 3.6.
     """

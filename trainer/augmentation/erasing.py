@@ -1,10 +1,10 @@
-"""Parts of an image that are lost: single px, a square or a rectangle."""
+"""Erases parts of an image: single px, a square or a rectangle."""
 
 import tensorflow as tf
 
 from trainer.augmentation import rectangles, seeds
 
-# Of the image, at least, and width to height of the rectangle of random erasing.
+# Of the rectangle of random erasing: smallest share of the area, and width / height.
 ERASED_SHARE = 0.02
 ERASED_ASPECTS = (0.3, 1 / 0.3)
 
@@ -21,7 +21,7 @@ def salt_and_pepper(images: tf.Tensor, seed: tf.Tensor, share: float) -> tf.Tens
 def cutout(images: tf.Tensor, seed: tf.Tensor, side_px: int) -> tf.Tensor:
     """Sets a square of `side_px` to 0 in each image; its centre is any px.
 
-    What of the square lies outside the image is lost, so less may be erased.
+    The part of the square outside the image has no effect.
 
     Reference: DeVries and Taylor, arXiv:1708.04552, section 3.2, with 16 px of 32.
     """
@@ -41,14 +41,12 @@ def random_erasing(
 ) -> tf.Tensor:
     """Overwrites a rectangle inside each image, with `probability`.
 
+    The aspect is 0.3 to 1 / 0.3. Where ten tries do not fit, the image stays unchanged.
+
     Args:
-      images: of any shape.
-      seed: integers [2].
-      probability: that an image loses one.
-      largest_share: the area is between 0.02 and this share of the image's; the aspect
-        is 0.3 to 1 / 0.3. Where ten tries do not fit, the image stays as it is.
-      fill: 'zero', or 'noise': each value drawn, uniform between the lowest and the
-        highest of the image.
+      largest_share: the area is between 0.02 and this share of the image's.
+      fill: 'zero', or 'noise': values drawn uniformly between the lowest and the highest
+        of the image.
 
     Reference: Zhong et al., arXiv:1708.04896, section 3.2; sides and places as in
       torchvision's RandomErasing.

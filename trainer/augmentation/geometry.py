@@ -1,4 +1,4 @@
-"""Where px go: flips, turns, crops, and the crop that evaluation takes."""
+"""Flips, rotations and crops, and the central crop that evaluation takes."""
 
 import math
 
@@ -11,21 +11,18 @@ from trainer.augmentation import limits, projection, rectangles, seeds
 CROP_ASPECTS = (3 / 4, 4 / 3)
 
 
-def flip_left_right(
-    images: tf.Tensor, seed: tf.Tensor, probability: float = 0.5
-) -> tf.Tensor:
-    """Mirrors each image left to right with `probability`."""
-    is_flipped = _draws(images, seed) < probability
+def flip_left_right(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Mirrors each image left to right with probability 0.5."""
+    is_flipped = _draws(images, seed) < 0.5
     return _mirror(images, is_rows=tf.zeros_like(is_flipped), is_columns=is_flipped)
 
 
 def alternating_flip(
     images: tf.Tensor, seed: tf.Tensor, is_mirrored: tf.Tensor | None = None
 ) -> tf.Tensor:
-    """Mirrors left to right the images that `is_mirrored` says, bool [batch].
+    """Mirrors left to right the images of `is_mirrored`, bool [batch].
 
-    None is for images whose epoch is unknown: each is mirrored with probability 0.5, as in
-    the first epoch.
+    None, where the epoch is unknown, mirrors each with probability 0.5.
     """
     if is_mirrored is None:
         return flip_left_right(images, seed)
@@ -33,16 +30,14 @@ def alternating_flip(
     return _mirror(images, is_rows=tf.zeros_like(is_columns), is_columns=is_columns)
 
 
-def flip_up_down(
-    images: tf.Tensor, seed: tf.Tensor, probability: float = 0.5
-) -> tf.Tensor:
-    """Mirrors each image upside down with `probability`."""
-    is_flipped = _draws(images, seed) < probability
+def flip_up_down(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Mirrors each image upside down with probability 0.5."""
+    is_flipped = _draws(images, seed) < 0.5
     return _mirror(images, is_rows=is_flipped, is_columns=tf.zeros_like(is_flipped))
 
 
 def rot90(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Turns each square image by 0, 90, 180 or 270 degrees, with equal chances."""
+    """Rotates each square image by 0, 90, 180 or 270 degrees, equally often."""
     quarters = _draws(images, seed, 0, 4, tf.int32)
     # Not ==, which inside a tf.Graph compares objects.
     is_one, is_two, is_three = (tf.equal(quarters, turns) for turns in (1, 2, 3))
@@ -52,11 +47,7 @@ def rot90(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         images,
     )
     # A quarter turn against the clock is a transposition and a mirror of the rows.
-    return _mirror(
-        images,
-        is_rows=is_one | is_two,
-        is_columns=is_two | is_three,
-    )
+    return _mirror(images, is_rows=is_one | is_two, is_columns=is_two | is_three)
 
 
 def pad_crop(
@@ -65,11 +56,9 @@ def pad_crop(
     """Adds `pad_px` px on each side, then crops each image at random to its old size.
 
     Args:
-      images: of any shape.
-      seed: integers [2].
       pad_px: less than each side.
-      fill: zeros ('zero'), the nearest px ('edge'), or the image mirrored at its edge
-        px, which are not repeated ('reflect').
+      fill: zeros ('zero'), the nearest px ('edge'), or the image mirrored at its edge px
+        without repeating them ('reflect').
 
     Reference: He et al., arXiv:1512.03385, section 4.2, with 4 px.
     """
@@ -84,9 +73,11 @@ def pad_crop(
         )
     sides = [pad_px, pad_px]
     if fill == "edge":
-        rows = _repeat_edges(height_px, pad_px)
-        padded = tf.gather(images, rows, axis=1)
-        padded = tf.gather(padded, _repeat_edges(width_px, pad_px), axis=2)
+        padded = images
+        for axis, size_px in ((1, height_px), (2, width_px)):
+            places = tf.range(-pad_px, size_px + pad_px)
+            places = tf.clip_by_value(places, 0, size_px - 1)
+            padded = tf.gather(padded, places, axis=axis)
     else:
         padded = tf.pad(images, [[0, 0], sides, sides, [0, 0]])
     return _crop_at_random(padded, seed, height_px, width_px)
@@ -107,11 +98,8 @@ def random_square_crop(
 ) -> tf.Tensor:
     """Cuts a random square out of each square image and enlarges it to the old size.
 
-    Args:
-      images: square.
-      seed: integers [2].
-      smallest_share: the side of the cut is between this share of the image's side and
-        all of it, every length alike; its place is uniform.
+    Its side is uniform between `smallest_share` of the image's side and all of it; its place
+    is uniform.
     """
     side_px = images.shape[1]
     cut_px = side_px * _draws(images, seed, smallest_share, 1.0, fold=0)
@@ -127,20 +115,13 @@ def random_square_crop(
 def random_resized_crop(
     images: tf.Tensor, seed: tf.Tensor, smallest_share: float
 ) -> tf.Tensor:
-    """Cuts a random rectangle out of each image and resizes it to the whole image.
+    """Cuts a random rectangle out of each square image and resizes it to the whole image.
 
-    As torchvision's RandomResizedCrop, but for the rim: the interpolation sees the px beside
-    the rectangle, where torchvision repeats its own.
+    As torchvision's RandomResizedCrop except at the rim: the bilinear interpolation sees the
+    px beside the rectangle, where torchvision repeats the rectangle's own.
 
-    Args:
-      images: square.
-      seed: integers [2].
-      smallest_share: the area of the rectangle is between this share of the image's and
-        all of it; its width is 3/4 to 4/3 of its height. Where ten tries do not fit, the
-        image stays as it is.
-
-    Returns:
-      Of the same shape, bilinear.
+    The area of the rectangle is between `smallest_share` of the image's and all of it; its
+    width is 3/4 to 4/3 of its height. Where ten tries do not fit, the image stays unchanged.
 
     Reference: Szegedy et al., arXiv:1409.4842, section 6, with 0.08.
     """
@@ -178,19 +159,13 @@ def affine(
     shift: float = 0.0,
     fill: str = "zero",
 ) -> tf.Tensor:
-    """Turns, resizes and moves each image about its centre, in one interpolation.
+    """Rotates, resizes and shifts each image about its centre, in one bilinear interpolation.
 
     Args:
-      images: of any shape.
-      seed: integers [2].
-      rotation_degrees: largest angle, either way; positive ones turn against the clock.
+      rotation_degrees: largest angle, either way.
       scale: the size changes by a factor between 1 - scale and 1 + scale.
       shift: largest move along each axis, as a share of that side.
-      fill: what comes in from outside: 'zero', about the mean, 'edge', the nearest px, or
-        'reflect', the image mirrored at its edge px, which are not repeated.
-
-    Returns:
-      Of the same shape, bilinear.
+      fill: as for `pad_crop`.
     """
     height_px, width_px = images.shape[1:3]
     largest_angle = math.radians(rotation_degrees)
@@ -208,7 +183,7 @@ def affine(
         top_px = limits.reach_px(height_px, width_px, *moves)
         borders = [[0, 0], [top_px, top_px], [left_px, left_px], [0, 0]]
         images = tf.pad(images, borders, mode="REFLECT")
-    # The op wants the way back: from the place of a px in the result to its source.
+    # The op takes the inverse: from the place of a px in the result to its source.
     return projection.project(
         images,
         [
@@ -225,9 +200,9 @@ def affine(
 
 
 def central_crop(images: tf.Tensor, image_size_px: int) -> tf.Tensor:
-    """The central square of `image_size_px`; an odd px left over stays below and right.
+    """The central square of `image_size_px`; an odd px is cut off below and on the right.
 
-    Not random: for evaluation and serving, where training crops at random.
+    For evaluation and serving, where training crops at random.
 
     Raises:
       ConfigError: the images are smaller than that.
@@ -246,15 +221,10 @@ def _draws(
     dtype: tf.DType = tf.float32,
     fold: int | None = None,
 ) -> tf.Tensor:
-    """A number an image, [batch, 1], uniform in [low, high)."""
+    """A number for each image, [batch, 1], uniform in [low, high)."""
     if fold is not None:
         seed = seeds.fold(seed, fold)
     return tf.random.stateless_uniform([tf.shape(images)[0], 1], seed, low, high, dtype)
-
-
-def _repeat_edges(size_px: int, pad_px: int) -> tf.Tensor:
-    """Places along an axis of which the first and the last px are repeated."""
-    return tf.clip_by_value(tf.range(-pad_px, size_px + pad_px), 0, size_px - 1)
 
 
 def _reflected(places: tf.Tensor, size_px: int) -> tf.Tensor:
@@ -284,7 +254,7 @@ def _crop_at_random(
 def _gather_px(images: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
     """The px at `rows` [batch, new height] and `columns` [batch, new width] of each image.
 
-    One gather over all px of the batch: twice as fast as a slice an image in `map_fn`, and
+    One gather over all px of the batch is twice as fast as a slice an image in `map_fn`, and
     as `reverse` and `where` for a flip.
     """
     stored_height_px, stored_width_px, channels = images.shape[1:]

@@ -1,4 +1,4 @@
-"""From preprocessed images to levels of 0..255 and back, where that way is known."""
+"""Converts preprocessed images to levels of 0..255 and back, where that is possible."""
 
 import dataclasses
 
@@ -34,10 +34,10 @@ class Levels:
 
 
 def known(config: PreprocessingConfig) -> Levels | None:
-    """How levels follow from preprocessed images, by the settings alone.
+    """The conversion that follows from the settings alone.
 
-    None for `per_image`, whose mean and deviation are lost, and for `dataset`, whose are
-    measured during the run.
+    None for `per_image`, whose mean and deviation are lost, and for `dataset`, where they
+    are measured during the run.
     """
     if config.standardise == "minus_one_to_one":
         return Levels((HIGHEST / 2,), (HIGHEST / 2,))

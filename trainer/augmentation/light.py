@@ -1,6 +1,6 @@
 """Light and colour: brightness, contrast and saturation of each image.
 
-Standardisation by image takes changes of brightness and contrast away again, so they act
+Standardisation of each image would undo changes of brightness and contrast, so they come
 after it, in the units of the preprocessed image: standard deviations, or halves of the
 range of gray levels with minus_one_to_one.
 """
@@ -24,13 +24,7 @@ def contrast(images: tf.Tensor, seed: tf.Tensor, largest: float) -> tf.Tensor:
 
 
 def saturation(images: tf.Tensor, seed: tf.Tensor, largest: float) -> tf.Tensor:
-    """Spreads the channels about the px's gray, by 1 - `largest` to 1 + `largest`.
-
-    Args:
-      images: with three channels.
-      seed: integers [2].
-      largest: 1 goes from gray to twice the colour.
-    """
+    """Spreads the three channels about the px's gray, by 1 - `largest` to 1 + `largest`."""
     gray = tf.reduce_sum(images * tf.constant(LUMA), axis=3, keepdims=True)
     return gray + (images - gray) * _draws(images, seed, 1 - largest, 1 + largest)
 

@@ -1,11 +1,11 @@
-"""Augmentations that cannot be, found before anything runs; needs no TensorFlow."""
+"""Checks the settings of augmentation before a run; needs no TensorFlow."""
 
 import math
 
 from common.errors import ConfigError
 from trainer.config import AugmentationConfig, TrainerConfig
 
-# Settings of which a training has one, and what both do.
+# Pairs of settings that exclude each other, and what both do.
 _ALTERNATIVES = (
     ("alternating_flip", "flip_left_right", "images are flipped horizontally"),
     ("random_resized_crop", "random_square_crop", "a part of each image is enlarged"),
@@ -14,10 +14,10 @@ _ALTERNATIVES = (
 
 
 def check(config: TrainerConfig) -> None:
-    """Refuses what no training could do.
+    """Refuses settings that do not fit the images or each other.
 
     Raises:
-      ConfigError: colours of gray images, an erasure or a border as large as the image,
+      ConfigError: saturation of gray images, an erasure or a border as large as the image,
         moves that reach beyond a reflected image, or two settings for one change.
     """
     wanted = config.augmentation
@@ -66,7 +66,7 @@ def reach_px(
     Args:
       side_px: length of the image along the axis.
       other_px: along the other one.
-      rotation_degrees: as `affine` takes them, like `scale` and `shift`.
+      rotation_degrees, scale, shift: as for `affine`.
     """
     half, other = ((0.5 + shift) * px for px in (side_px, other_px))
     angle = min(math.radians(rotation_degrees), math.atan2(other, half))
@@ -76,7 +76,7 @@ def reach_px(
 
 
 def _check_reflection(config: TrainerConfig) -> None:
-    """Refuses moves that need more than the image and its mirror images beside it."""
+    """Refuses moves that reach beyond the image and its mirror images."""
     wanted, side_px = config.augmentation, config.image_size_px
     if wanted.rand_augment_layers or wanted.trivial_augment:
         raise ConfigError(

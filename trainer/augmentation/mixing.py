@@ -1,7 +1,6 @@
-"""Pairs of images mixed to one, and their targets with them.
+"""Mixes pairs of images and their targets, float32 [batch, num_classes].
 
-The partner of an image is the one as far from the end of the batch as it is from the
-beginning; the order of the images is random already.
+The partner of image i is image -1 - i of the batch, whose order is random already.
 """
 
 import tensorflow as tf
@@ -14,11 +13,7 @@ def mixup(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Each image and target blended with its partner's, in a share from Beta(alpha, alpha).
 
-    Args:
-      images: float32 [batch, height, width, channels].
-      targets: float32 [batch, num_classes].
-      seed: integers [2].
-      alpha: above 0; small ones leave most images nearly alone, 1 draws all shares alike.
+    A small `alpha` leaves most images nearly unchanged, 1 makes all shares equally likely.
 
     Reference: Zhang et al., arXiv:1710.09412, section 2; shares are drawn by image.
     """
@@ -34,12 +29,7 @@ def cutmix(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """A box of each image replaced by its partner's, the targets in proportion to the area.
 
-    Args:
-      images: float32 [batch, height, width, channels].
-      targets: float32 [batch, num_classes].
-      seed: integers [2].
-      alpha: above 0; the box covers a share of the image from Beta(alpha, alpha), less
-        what lies outside.
+    The box covers a share of the image from Beta(alpha, alpha), less its part outside.
 
     Reference: Yun et al., arXiv:1905.04899, section 3.1; boxes are drawn by image.
     """

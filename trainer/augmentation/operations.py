@@ -1,4 +1,4 @@
-"""Light, colour and tone of images, each at a strength of its own, as policies need them.
+"""Changes of light, colour and tone, with a strength for each image; for policies.
 
 Values agree with torchvision's operations of the same name on float images of 0..255,
 except where a docstring says otherwise.
@@ -47,7 +47,7 @@ def brightness(levels: tf.Tensor, amount: tf.Tensor) -> tf.Tensor:
 
 
 def posterize(levels: tf.Tensor, bits: tf.Tensor) -> tf.Tensor:
-    """The highest `bits` of 8 of each level, rounded before."""
+    """The highest `bits` of 8 of each rounded level."""
     step = 2.0 ** (8 - _by_image(bits))
     return tf.floor(tf.round(levels) / step) * step
 
@@ -67,10 +67,7 @@ def autocontrast(levels: tf.Tensor, unused: tf.Tensor) -> tf.Tensor:
 
 
 def equalize(levels: tf.Tensor, unused: tf.Tensor) -> tf.Tensor:
-    """Levels, rounded, moved so that each channel has about as many px at every level.
-
-    As ImageOps.equalize of Pillow has it.
-    """
+    """Rounded levels with an equalised histogram in each channel, as Pillow's equalize."""
     del unused
     height_px, width_px, channels = levels.shape[1:]
     rounded = tf.cast(tf.clip_by_value(tf.round(levels), 0, HIGHEST), tf.int32)
@@ -94,7 +91,7 @@ def equalize(levels: tf.Tensor, unused: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.gather(tf.reshape(table, [-1]), bins), tf.float32)
 
 
-# What needs no levels, and what does. Without levels nothing is clipped.
+# Operations that need no levels, and those that do. Without levels nothing is clipped.
 RELATIVE: dict[str, Operation] = {
     "contrast": contrast,
     "colour": colour,

@@ -1,10 +1,9 @@
 """Policies that draw an operation for each image: RandAugment and TrivialAugment.
 
-Both choose among the operations of torchvision's transforms of these names, at its
-strengths: moves (shears, shifts by whole px, rotation, in one bilinear interpolation),
-contrast, colour and sharpness; and brightness, posterize, solarize, autocontrast and
-equalize, which need levels of 0..255, so only where `levels.known` has a way to them.
-Images of one channel leave out colour.
+Operations and strengths are those of torchvision's transforms of these names: moves (shears,
+shifts by whole px, rotation, in one bilinear interpolation), contrast, colour (of colour
+images) and sharpness; and brightness, posterize, solarize, autocontrast and equalize, which
+need levels of 0..255 (`levels.known`).
 """
 
 import dataclasses
@@ -43,14 +42,12 @@ def rand_augment(
     levels: Levels | None = None,
     fill: str = "zero",
 ) -> tf.Tensor:
-    """Each image through `layers` operations, drawn with equal chances.
+    """Each image through `layers` operations, drawn with equal probabilities.
 
     Args:
-      images: preprocessed.
-      seed: integers [2].
       layers: N of the paper.
       magnitude: M, strength of all operations, 0 to `STRENGTHS` - 1.
-      levels: the way to levels of 0..255; None leaves out the operations that need it.
+      levels: conversion to levels of 0..255; None leaves out operations that need it.
       fill: what moves bring in: 'zero', or 'edge', the nearest px.
 
     Reference: Cubuk et al., arXiv:1909.13719, with the ranges of torchvision's RandAugment.
@@ -73,12 +70,10 @@ def rand_augment(
 def trivial_augment(
     images: tf.Tensor, seed: tf.Tensor, levels: Levels | None = None, fill: str = "zero"
 ) -> tf.Tensor:
-    """Each image through one operation at one strength, all with equal chances.
+    """Each image through one operation at one strength, drawn with equal probabilities.
 
     Args:
-      images: preprocessed.
-      seed: integers [2].
-      levels: as in `rand_augment`, like `fill`.
+      levels, fill: as for `rand_augment`.
 
     Reference: Mueller and Hutter, arXiv:2103.10158, with the ranges of
       torchvision's TrivialAugmentWide.
@@ -97,7 +92,7 @@ def trivial_augment(
 
 
 def names(channels: int, levels: Levels | None) -> list[str]:
-    """The operations that are drawn from, in a fixed order."""
+    """The operations to draw from, in a fixed order."""
     return [
         "identity",
         *_MOVES,
@@ -117,21 +112,16 @@ def _ranges(
     rising = np.linspace(0.0, 1.0, STRENGTHS)
     none = Range(np.zeros(STRENGTHS))
     bits = 8 - np.round(np.arange(STRENGTHS) / ((STRENGTHS - 1) / lost_bits))
+    blended = Range(blend * rising, is_signed=True)
     return {
-        "identity": none,
-        "shear_x": Range(shear * rising, is_signed=True),
-        "shear_y": Range(shear * rising, is_signed=True),
+        **dict.fromkeys(("identity", "autocontrast", "equalize"), none),
+        **dict.fromkeys(("shear_x", "shear_y"), Range(shear * rising, is_signed=True)),
         "translate_x": Range(np.trunc(shift_px[0] * rising), is_signed=True),
         "translate_y": Range(np.trunc(shift_px[1] * rising), is_signed=True),
         "rotate": Range(rotation_degrees * rising, is_signed=True),
-        "contrast": Range(blend * rising, is_signed=True),
-        "colour": Range(blend * rising, is_signed=True),
-        "sharpness": Range(blend * rising, is_signed=True),
-        "brightness": Range(blend * rising, is_signed=True),
+        **dict.fromkeys(("contrast", "colour", "sharpness", "brightness"), blended),
         "posterize": Range(bits),
         "solarize": Range(255.0 * (1 - rising)),
-        "autocontrast": none,
-        "equalize": none,
     }
 
 
@@ -145,8 +135,7 @@ def _change(
 ) -> tf.Tensor:
     """Each image through one operation, drawn, at its strength, int32 [batch].
 
-    Images of an operation are computed together, so that each costs one operation and not
-    all of them.
+    Images of one operation are computed together, so that none goes through all of them.
     """
     drawn_from = names(images.shape[3], levels)
     batch = tf.shape(images)[:1]
@@ -194,7 +183,6 @@ def _move(images: tf.Tensor, amounts: Mapping[str, tf.Tensor], fill: str) -> tf.
     """Images sheared about their upper left corner, shifted or turned about their centre.
 
     Args:
-      images: of any shape.
       amounts: float32 [batch] of each of `_MOVES`; one of them is not 0 for an image.
       fill: what comes in.
     """

@@ -1,4 +1,4 @@
-"""What augmentation makes of a few images, as px that a person can look at."""
+"""Shows a few images after augmentation."""
 
 import numpy as np
 import tensorflow as tf
@@ -11,16 +11,14 @@ from trainer.config import TrainerConfig
 def preview(encoded: list[bytes], config: TrainerConfig, variants: int) -> np.ndarray:
     """The images as preprocessed, and as the first `variants` steps would see them.
 
-    For `alternating_flip` each step is an epoch.
-
-    Standardisation by data set takes mean and variance of these images alone, so light
-    is nearly, not exactly, that of a training. The px go back to gray levels by the map
-    that each image came by.
+    For `alternating_flip` each step is an epoch. Standardisation by data set takes mean and
+    variance of these images alone, so light differs a little from that of a training.
+    Standardisation is undone with the numbers of each image.
 
     Args:
-      encoded: a JPEG or PNG an image, n of them; mixed images take partners among them.
+      encoded: n JPEGs or PNGs; mixed images take partners among them.
       config: preprocessing, augmentation and `train.seed`.
-      variants: how many times each image is changed.
+      variants: changed versions of each image.
 
     Returns:
       uint8 [n, 1 + variants, image_size_px, image_size_px, channels]; the first of each

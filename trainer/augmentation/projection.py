@@ -12,7 +12,6 @@ def project(
     """Each image through a matrix of its own, bilinear.
 
     Args:
-      images: float32 [batch, height, width, channels].
       rows: two rows of three, float32 [batch, 1] each: from column, row and 1 of a px in
         the result to column and row of its source.
       fill_mode: 'CONSTANT', zero outside the image, or 'NEAREST', the nearest px.

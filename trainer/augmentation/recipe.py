@@ -1,4 +1,4 @@
-"""What a configuration asks of augmentation: which functions, in which order."""
+"""The steps of augmentation that a configuration asks for, and their order."""
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
@@ -48,9 +48,9 @@ MIXING: dict[str, Callable[..., tuple[tf.Tensor, tf.Tensor]]] = {
 
 
 def steps_of(config: TrainerConfig, is_mirrored: tf.Tensor | None = None) -> list[Step]:
-    """The steps that `config` asks for, in order: places, then light, then erasures.
+    """The steps that `config` asks for, in order: geometry, then light, then erasures.
 
-    `is_mirrored` is what `geometry.alternating_flip` takes.
+    `is_mirrored` is for `geometry.alternating_flip`.
     """
     wanted = config.augmentation
     steps: list[Step] = []
@@ -123,7 +123,6 @@ def apply(images: tf.Tensor, steps: Sequence[Step], seed: tf.Tensor) -> tf.Tenso
       images: float32 [batch, height, width, channels], all but the batch static.
       steps: names out of `AUGMENTATIONS` with their keyword arguments, as in
         `("pad_crop", {"pad_px": 4})`.
-      seed: integers [2].
 
     Raises:
       ConfigError: a name is unknown, or the images are too small for a crop.
@@ -150,7 +149,7 @@ def augment(
       config: its section `augmentation`, and `model.image_size_px`.
       seed: int64 [2]; equal seeds give equal batches.
       num_classes: width of the targets.
-      is_mirrored: bool [batch], what `augmentation.alternating_flip` makes of each image.
+      is_mirrored: bool [batch], for `augmentation.alternating_flip`.
 
     Returns:
       float32 [batch, image_size_px, image_size_px, channels]; and `labels`, or where

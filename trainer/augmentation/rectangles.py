@@ -1,4 +1,4 @@
-"""Rectangles at random places in images, by their share of the area and their aspect."""
+"""Draws rectangles at random places in images, by share of the area and aspect."""
 
 import dataclasses
 import math
@@ -35,12 +35,10 @@ def draw(
 ) -> Rectangles:
     """The first of `TRIES` random rectangles that fits into each image.
 
-    The way of torchvision's RandomResizedCrop and RandomErasing: sides rounded to px, every
-    place in the image alike.
+    As torchvision's RandomResizedCrop and RandomErasing: sides rounded to px, the place
+    uniform.
 
     Args:
-      images: of any shape.
-      seed: integers [2].
       shares: smallest and largest share of the area, uniform between.
       aspects: smallest and largest width / height, uniform between in their logarithm.
       largest_px: height and width that still fit.
@@ -70,7 +68,7 @@ def draw(
 
 
 def _place(room_px: tf.Tensor, seed: tf.Tensor, fold: int) -> tf.Tensor:
-    """Integers [batch, 1] from 0 to `room_px`, all alike."""
+    """Integers [batch, 1] from 0 to `room_px`, uniform."""
     share = _uniform(tf.shape(room_px), seed, fold, 0.0, 1.0)
     return tf.cast(tf.floor(share * tf.cast(room_px + 1, tf.float32)), tf.int32)
 

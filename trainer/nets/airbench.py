@@ -38,7 +38,6 @@ def net(name: str, first: int, others: int, parameters: int) -> NetSpec:
         name,
         family="airbench",
         image_size_px=32,
-        channels=3,
         num_classes=10,
         parameters=parameters,
         reference="Jordan, arXiv:2404.00498, section 3; github.com/KellerJordan/cifar10-airbench",

@@ -1,7 +1,10 @@
 """AlexNet in one tower, without local response normalisation: two published forms."""
 
+from dataclasses import replace
+
 from trainer.nets.blocks import (
     HE_NORMAL,
+    Block,
     Conv,
     Defaults,
     Dense,
@@ -10,60 +13,49 @@ from trainer.nets.blocks import (
     NetSpec,
     Pool,
 )
-from trainer.nets.published import Source
-from trainer.nets.slim_form import MEANS_224
+from trainer.nets.published import MEANS_224, Source
+
+# Between the maps and the class layer, of VGG too.
+CLASSIFIER: tuple[Block, ...] = (
+    Flatten(name="flatten"),
+    Dense(4096, name="fc6"),
+    Dropout(0.5, name="dropout6"),
+    Dense(4096, name="fc7"),
+    Dropout(0.5, name="dropout7"),
+)
+
+
+def convolutions(conv1: Conv, filters2: int) -> tuple[Block, ...]:
+    """The maps; their sides are those of both forms at 224 px."""
+    return (
+        replace(conv1, name="conv1"),  # 55 or 54
+        Pool("max", 3, 2, "VALID", name="pool1"),  # 27 or 26
+        Conv(filters2, 5, name="conv2"),
+        Pool("max", 3, 2, "VALID", name="pool2"),  # 13 or 12
+        Conv(384, 3, name="conv3"),
+        Conv(384, 3, name="conv4"),
+        Conv(256, 3, name="conv5"),
+        Pool("max", 3, 2, "VALID", name="pool5"),  # 6 or 5
+    )
+
 
 ALEXNET = NetSpec(
     "alexnet",
     family="alexnet",
-    image_size_px=224,
-    channels=3,
     num_classes=16,
     parameters=58_346_896,
     reference="Krizhevsky et al., NIPS 2012, section 3.5, in one tower",
     defaults=Defaults(weight_init=HE_NORMAL, norm=False),
-    blocks=(
-        Conv(96, 11, 4, padding=2, name="conv1"),  # 55 x 55 x 96
-        Pool("max", 3, 2, "VALID", name="pool1"),  # 27 x 27 x 96
-        Conv(256, 5, name="conv2"),  # 27 x 27 x 256
-        Pool("max", 3, 2, "VALID", name="pool2"),  # 13 x 13 x 256
-        Conv(384, 3, name="conv3"),  # 13 x 13 x 384
-        Conv(384, 3, name="conv4"),  # 13 x 13 x 384
-        Conv(256, 3, name="conv5"),  # 13 x 13 x 256
-        Pool("max", 3, 2, "VALID", name="pool5"),  # 6 x 6 x 256
-        Flatten(name="flatten"),  # 9216
-        Dense(4096, name="fc6"),
-        Dropout(0.5, name="dropout6"),
-        Dense(4096, name="fc7"),
-        Dropout(0.5, name="dropout7"),
-    ),
+    blocks=(*convolutions(Conv(96, 11, 4, padding=2), 256), *CLASSIFIER),
 )
-
-# The second paper's, with fewer filters; conv1 and the pools are not padded.
+# The second paper's, with fewer filters; conv1 is not padded.
 ALEXNET_SLIM = NetSpec(
     "alexnet_slim",
     family="alexnet",
-    image_size_px=224,
-    channels=3,
-    num_classes=1000,
     parameters=50_303_912,
     reference="Krizhevsky, arXiv:1404.5997, as tf-slim's alexnet_v2",
     defaults=Defaults(norm=False),
-    blocks=(
-        Conv(64, 11, 4, "VALID", name="conv1"),  # 54 x 54 x 64
-        Pool("max", 3, 2, "VALID", name="pool1"),  # 26 x 26 x 64
-        Conv(192, 5, name="conv2"),  # 26 x 26 x 192
-        Pool("max", 3, 2, "VALID", name="pool2"),  # 12 x 12 x 192
-        Conv(384, 3, name="conv3"),  # 12 x 12 x 384
-        Conv(384, 3, name="conv4"),  # 12 x 12 x 384
-        Conv(256, 3, name="conv5"),  # 12 x 12 x 256
-        Pool("max", 3, 2, "VALID", name="pool5"),  # 5 x 5 x 256
-        Flatten(name="flatten"),  # 6400
-        Dense(4096, name="fc6"),
-        Dropout(0.5, name="dropout6"),
-        Dense(4096, name="fc7"),
-        Dropout(0.5, name="dropout7"),
-    ),
+    blocks=(*convolutions(Conv(64, 11, 4, "VALID"), 192), *CLASSIFIER),
     sources=(
         Source(
             "slim",

@@ -1,15 +1,15 @@
 """The vocabulary of the net tables: blocks, and the spec that holds them.
 
-A block is a frozen dataclass that describes itself by `add`, with the operations of
-`primitives.Layers`; a new one needs no other place. No TensorFlow here: tables print without
-loading it.
+A block is a frozen dataclass whose `add` describes it with the operations of
+`primitives.Layers`; a new block needs no other code. No TensorFlow here: tables print
+without loading it.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from functools import reduce
+from functools import partial, reduce
 from typing import Literal
 
 from trainer.nets.primitives import DIRAC as DIRAC
@@ -28,18 +28,20 @@ from trainer.nets.primitives import (
 )
 from trainer.nets.published import Source
 
+# Scope and end point of the head.
+CLASS_LAYER = "logits"
 Shortcut = Literal["identity", "pad_after", "pad_symmetric", "projection"]
 
 
 @dataclass(frozen=True)
 class Block(ABC):
-    """One row of a table. `name` is its scope and end point, the paper's where it has one."""
+    """One row of a table. `name` is its scope and end point, the paper's where there is one."""
 
     name: str = field(default="", kw_only=True)
 
     @abstractmethod
     def add(self, layers: Layers[Tensor], inputs: Tensor, name: str) -> Tensor:
-        """Adds the block to `layers` under the scope `name`; what is behind it.
+        """Adds the block to `layers` under the scope `name`; returns its output.
 
         Raises:
           TooSmallError: the maps of `inputs` are too small.
@@ -74,7 +76,7 @@ class Conv(Weighted):
 
 @dataclass(frozen=True)
 class DepthwiseConv(Weighted):
-    """Convolution of each channel by itself to `multiplier` maps; batch norm, activation."""
+    """Convolution of each channel to `multiplier` maps; batch norm, activation."""
 
     kernel: Kernel
     stride: int = 1
@@ -114,10 +116,7 @@ class SeparableConv(Weighted):
 
 @dataclass(frozen=True)
 class Pool(Block):
-    """Maximum or mean of a window, over px of the map only, never of its padding.
-
-    After a ReLU the maximum is also that of a map padded with zeros.
-    """
+    """Maximum or mean of a window, over px of the map only, not of its padding."""
 
     kind: Literal["max", "avg"]
     kernel: Kernel
@@ -126,7 +125,7 @@ class Pool(Block):
 
     def __post_init__(self) -> None:
         if self.kind == "avg" and not isinstance(self.padding, str):
-            raise ValueError("a mean pool takes SAME or VALID, no padding by hand")
+            raise ValueError("a mean pool takes SAME or VALID, not a number of px")
 
     def add(self, layers: Layers[Tensor], inputs: Tensor, name: str) -> Tensor:
         window = Window(self.kernel, self.stride, self.padding)
@@ -138,7 +137,7 @@ class Pool(Block):
 
 @dataclass(frozen=True)
 class Mixed(Block):
-    """Parallel branches over one input, joined in channels; an empty branch passes it on."""
+    """Parallel branches over one input, joined in channels; an empty branch is the input."""
 
     branches: tuple[tuple[Block, ...], ...]
 
@@ -161,15 +160,15 @@ class Mixed(Block):
 class Residual(Block):
     """`body`, times `scale`, plus a shortcut around it, then `activation`.
 
-    Where the net has a scale for all (`Defaults.residual_scale`), that one counts.
+    `Defaults.residual_scale`, where the net has it, replaces `scale`.
 
     Shortcuts: 'identity'; 'pad_after' and 'pad_symmetric' add zero channels, behind or on
     both sides, up to the depth of the body; all three take every `stride`-th px.
-    'projection' is a 1x1 convolution with batch norm where the net has it, linear. Any other
-    is given by its own blocks.
+    'projection' is a linear 1x1 convolution, with batch norm where the net has it. A tuple of
+    blocks is any other shortcut.
 
-    `entry` comes before body and shortcut, except a shortcut without weights: the batch norm
-    and activation of a pre-activated unit (He et al., arXiv:1603.05027).
+    `entry`, the batch norm and activation of a pre-activated unit (He et al.,
+    arXiv:1603.05027), comes before the body and before a shortcut with weights.
     """
 
     body: tuple[Block, ...]
@@ -221,10 +220,10 @@ class Residual(Block):
 
 @dataclass(frozen=True)
 class SqueezeExcite(Block):
-    """Scales each channel by a factor that two layers make of the means of all channels.
+    """Scales each channel by a factor that two layers compute from the means of all channels.
 
-    The first has `filters` units and `activation`, the net's by default; the second a unit a
-    channel and `gate`. Both are 1x1 convolutions with bias and without batch norm.
+    The first has `filters` units and `activation`, the net's by default; the second a unit
+    for each channel and `gate`. Both are 1x1 convolutions with bias, without batch norm.
 
     Reference: Hu et al., arXiv:1709.01507.
     """
@@ -235,19 +234,57 @@ class SqueezeExcite(Block):
 
     def add(self, layers: Layers[Tensor], inputs: Tensor, name: str) -> Tensor:
         channels = layers.shape(inputs)[2]
+        conv = partial(Conv, kernel=1, norm=False, bias=True)
+        gate = (
+            conv(self.filters, activation=self.activation, name="reduce"),
+            conv(channels, activation=self.gate, name="expand"),
+        )
         with layers.scope(name):
-            outputs = layers.global_pool(inputs, True, "means")
-            layer_settings: tuple[tuple[str, int, Activation | None], ...] = (
-                ("reduce", self.filters, self.activation),
-                ("expand", channels, self.gate),
-            )
-            for layer, filters, activation in layer_settings:
-                conv = Conv(filters, 1, activation=activation, norm=False, bias=True)
-                outputs = conv.add(layers, outputs, layer)
-            return layers.multiply(inputs, outputs)
+            means = layers.global_pool(inputs, True, "means")
+            return layers.multiply(inputs, fold(gate, layers, means))
 
     def describe(self) -> str:
         return f"squeeze and excite, {self.filters} units"
+
+
+@dataclass(frozen=True)
+class InvertedResidual(Block):
+    """1x1 to `expanded` channels, depthwise convolution, linear 1x1 to `filters`.
+
+    It has a shortcut where input and output have one shape, and no first 1x1 where the input
+    has `expanded` channels already. `squeeze` follows the depthwise convolution.
+
+    Reference: Sandler et al., arXiv:1801.04381, section 3.3.
+    """
+
+    expanded: int
+    filters: int
+    kernel: int
+    stride: int = 1
+    squeeze: SqueezeExcite | None = None
+    activation: Activation | None = None
+
+    def add(self, layers: Layers[Tensor], inputs: Tensor, name: str) -> Tensor:
+        channels, activation = layers.shape(inputs)[2], self.activation
+        body: list[Block] = [
+            DepthwiseConv(
+                self.kernel, self.stride, activation=activation, name="depthwise"
+            ),
+            *([self.squeeze] if self.squeeze else []),
+            Conv(self.filters, 1, activation="linear", name="project"),
+        ]
+        if channels != self.expanded:
+            expand = Conv(self.expanded, 1, activation=activation, name="expand")
+            body.insert(0, expand)
+        if self.stride == 1 and channels == self.filters:
+            unit = Residual(tuple(body), activation="linear")
+            return unit.add(layers, inputs, name)
+        with layers.scope(name):
+            return fold(tuple(body), layers, inputs)
+
+    def describe(self) -> str:
+        window = Window(self.kernel, self.stride)
+        return f"inverted residual {window}, {self.expanded} inside"
 
 
 @dataclass(frozen=True)
@@ -288,7 +325,7 @@ class Dense(Weighted):
 class Dropout(Block):
     """Keeps each value with `keep_prob` and scales it up, in training only.
 
-    `spatial` drops whole maps: neighbours in a map are too alike to be dropped singly.
+    `spatial` drops whole maps, because neighbours in a map are alike.
     """
 
     keep_prob: float
@@ -303,7 +340,7 @@ class Dropout(Block):
 
 @dataclass(frozen=True)
 class BatchNorm(Block):
-    """Batch norm alone, for nets that put it elsewhere than before the activation."""
+    """Batch norm alone, for nets that do not have it right before the activation."""
 
     gamma_init: float | None = None
 
@@ -331,10 +368,10 @@ class Activate(Block):
 
 @dataclass(frozen=True)
 class Scale(Block):
-    """Times `factor`.
+    """Multiplies by `factor`.
 
-    In front of a class layer without bias it is a factor on the logits: below 1 it makes
-    the net less sure of itself at the start, and its class layer learn more slowly.
+    In front of a class layer without bias it scales the logits: below 1 the net is less
+    confident at the start, and its class layer learns more slowly.
     """
 
     factor: float
@@ -358,27 +395,27 @@ class Logits:
 
 @dataclass(frozen=True)
 class NetSpec:
-    """A net as its paper prints it.
+    """A net as in its paper.
 
-    `image_size_px`, `channels` and `num_classes` are those of the reference, and
-    `parameters` the trainable parameters there: the count a build must give. `sources` are
-    the published forms of its weights (`slimline weights import`).
+    `image_size_px`, `channels` and `num_classes` are those of the reference, ImageNet's by
+    default, and `parameters` the trainable parameters there: the count a build must give.
+    `sources` are the published forms of its weights (`slimline weights import`).
     """
 
     name: str
     family: str
-    image_size_px: int
-    channels: int
-    num_classes: int
     parameters: int
     reference: str
     blocks: tuple[Block, ...]
     head: Logits = Logits()
     defaults: Defaults = field(default_factory=Defaults)
     sources: tuple[Source, ...] = ()
+    image_size_px: int = 224
+    channels: int = 3
+    num_classes: int = 1000
 
     def logits(self, num_classes: int) -> Dense:
-        """The head for so many classes."""
+        """The head for `num_classes` classes."""
         return Dense(
             num_classes,
             activation="linear",
@@ -391,7 +428,7 @@ class NetSpec:
 
 
 def named(blocks: tuple[Block, ...]) -> list[tuple[str, Block]]:
-    """Each block with its scope: its own name, else its kind and place from 1."""
+    """Each block with its scope: its own name, or its kind and its place from 1."""
     return [
         (block.name or f"{type(block).__name__.lower()}_{place}", block)
         for place, block in enumerate(blocks, 1)
@@ -399,7 +436,13 @@ def named(blocks: tuple[Block, ...]) -> list[tuple[str, Block]]:
 
 
 def fold(blocks: tuple[Block, ...], layers: Layers[Tensor], inputs: Tensor) -> Tensor:
-    """Adds all `blocks` in turn; what is behind the last."""
+    """Adds all `blocks` in turn; returns the output of the last."""
     return reduce(
         lambda carried, row: row[1].add(layers, carried, row[0]), named(blocks), inputs
     )
+
+
+def scaled(filters: int, factor: float) -> int:
+    """The multiple of 8 nearest to `filters` times `factor`, never less than 0.9 of it."""
+    nearest = max(8, int(filters * factor + 4) // 8 * 8)
+    return nearest if nearest >= 0.9 * filters * factor else nearest + 8

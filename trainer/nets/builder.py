@@ -1,4 +1,4 @@
-"""Folds the table of a net into a graph of tf-slim layers."""
+"""Builds the graph of a net from its table, with tf-slim layers."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,26 +8,9 @@ import tf_slim as slim
 
 from common import errors
 from trainer import layers
-from trainer.nets.blocks import NetSpec, named
-from trainer.nets.geometry import (
-    check_image_size,
-    check_rows,
-    is_row_of,
-    layer_rows,
-    smallest_input_px,
-)
+from trainer.nets.blocks import CLASS_LAYER, NetSpec, named
+from trainer.nets.geometry import check_image_size, check_rows, is_row_of
 from trainer.nets.slim_layers import SlimLayers, default_scope
-
-__all__ = [
-    "CLASS_LAYER",
-    "build",
-    "count_parameters",
-    "layer_rows",
-    "smallest_input_px",
-]
-
-# Scope and end point of the head.
-CLASS_LAYER = "logits"
 
 
 def build(
@@ -43,9 +26,9 @@ def build(
     """Adds the net to the current graph, under a variable scope of its name.
 
     Training and inference graphs have the same variables. In training, batch norm uses the
-    batch and puts its update ops into `UPDATE_OPS`, and dropout is on. L2 losses, where
-    asked for, are in `REGULARIZATION_LOSSES`: `weight_decay` times half the sum of squares
-    of each regularised weight.
+    batch and adds its update ops to `UPDATE_OPS`, and dropout is on. L2 losses are in
+    `REGULARIZATION_LOSSES`: `weight_decay` times half the sum of squares of each regularised
+    weight.
 
     Args:
       spec: the table.
@@ -53,12 +36,12 @@ def build(
       num_classes: at least 2.
       is_training: Python bool.
       weight_decay: factor of the L2 loss, 0 for none.
-      seed: integers [2], of which dropout follows: another pair in each step, the same in
-        a repeated one. None takes the seed of the graph and a random number.
-      norm_by_batch: batch norm takes the statistics of the batch in inference too. To look
-        at a training with, never to predict.
-      frozen: rows, or what several of them begin with before a slash, whose batch norm
-        stands still in training too.
+      seed: integers [2], for dropout: another pair in each step, the same in a repeated one.
+        None draws a pair from the seed of the graph.
+      norm_by_batch: batch norm takes the statistics of the batch in inference too, to
+        examine a training; not for predictions.
+      frozen: rows, or groups of rows (the part of their names before a slash), whose batch
+        norm is that of inference in training too.
 
     Returns:
       Logits, float32 [batch, num_classes], linear: the loss or the served signature applies
@@ -98,24 +81,30 @@ def count_parameters(
     image_size_px: int | None = None,
     channels: int | None = None,
 ) -> int:
-    """Trainable parameters of the net, counted in a graph of its own; reference defaults."""
-    size_px = spec.image_size_px if image_size_px is None else image_size_px
-    depth = spec.channels if channels is None else channels
+    """Trainable parameters of the net; see `variables`."""
+    return sum(
+        variable.shape.num_elements()
+        for variable in variables(spec, num_classes, image_size_px, channels)
+        if variable.trainable
+    )
+
+
+def variables(
+    spec: NetSpec,
+    num_classes: int | None = None,
+    image_size_px: int | None = None,
+    channels: int | None = None,
+) -> list[tf.Variable]:
+    """Variables of the net in a graph of its own, in order; the reference's by default."""
+    size_px = image_size_px or spec.image_size_px
     with tf.Graph().as_default():
-        build(
-            spec,
-            tf.zeros([1, size_px, size_px, depth]),
-            spec.num_classes if num_classes is None else num_classes,
-            is_training=False,
-        )
-        return sum(
-            variable.shape.num_elements()
-            for variable in tf.compat.v1.trainable_variables()
-        )
+        images = tf.zeros([1, size_px, size_px, channels or spec.channels])
+        build(spec, images, num_classes or spec.num_classes, is_training=False)
+        return slim.get_model_variables()
 
 
 def _norm_scope(name: str, frozen: Sequence[str]) -> dict[str, Any]:
-    """An arg scope in which batch norm stands still, where the row `name` is frozen."""
+    """The arg scope of a row: of a frozen one, batch norm is that of inference."""
     arguments = {"is_training": False} if is_row_of(name, frozen) else {}
     with slim.arg_scope([layers.batch_norm], **arguments) as scope:
         return scope

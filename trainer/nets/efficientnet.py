@@ -11,10 +11,11 @@ from trainer.nets.blocks import (
     Defaults,
     Dropout,
     GlobalPool,
+    InvertedResidual,
     NetSpec,
     SqueezeExcite,
+    scaled,
 )
-from trainer.nets.inverted_residual import InvertedResidual, scaled
 from trainer.nets.primitives import Activation
 from trainer.nets.published import HALF, IMAGENET, Source, fixed
 
@@ -111,8 +112,6 @@ def efficientnet(
         name,
         family="efficientnet",
         image_size_px=image_size_px,
-        channels=3,
-        num_classes=1000,
         parameters=parameters,
         reference="Tan and Le, arXiv:1905.11946, table 1" + ", lite" * is_lite,
         defaults=Defaults(HE_NORMAL, activation, norm_decay=0.99, norm_epsilon=1e-3),

@@ -42,7 +42,6 @@ HW_NET = NetSpec(
     "hw_net",
     family="hw_net",
     image_size_px=100,
-    channels=3,
     num_classes=65,
     parameters=2_959_201,
     reference="ten layers for two data sets of 65 classes (docs/systems.md, section 4)",

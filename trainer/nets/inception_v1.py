@@ -14,7 +14,7 @@ from trainer.nets.blocks import (
     NetSpec,
     Pool,
 )
-from trainer.nets.slim_form import INCEPTION, ONES_224, inception_source
+from trainer.nets.published import INCEPTION, ONES_224, inception_source
 
 
 def module(
@@ -59,8 +59,6 @@ def googlenet(
     return NetSpec(
         name,
         family="inception",
-        image_size_px=224,
-        channels=3,
         num_classes=16,
         parameters=parameters,
         reference="Szegedy et al., arXiv:1409.4842, table 1",

@@ -14,7 +14,7 @@ from trainer.nets.blocks import (
     Pool,
     SeparableConv,
 )
-from trainer.nets.slim_form import INCEPTION, ONES_224, inception_source
+from trainer.nets.published import INCEPTION, ONES_224, inception_source
 
 
 def module(
@@ -56,8 +56,6 @@ def inception_v2(
     return NetSpec(
         name,
         family="inception",
-        image_size_px=224,
-        channels=3,
         num_classes=10,
         parameters=parameters,
         reference="Ioffe and Szegedy, arXiv:1502.03167, figure 5",

@@ -1,19 +1,20 @@
-"""Inception-v3, as tf-slim and Keras publish it."""
+"""Inception-v3, as tf-slim and Keras publish it, and the parts that its successors share."""
 
 from trainer.nets.blocks import (
     Block,
     Conv,
     Dropout,
     GlobalPool,
+    Kernel,
     Mixed,
     NetSpec,
     Pool,
 )
-from trainer.nets.published import Source
-from trainer.nets.slim_form import INCEPTION, ONES_299, inception_source
+from trainer.nets.published import INCEPTION, ONES_299, Source, inception_source
 
 HALVING = Pool("max", 3, 2, "VALID")
-# Names as `conv2d_17/kernel`; the numbers go on from the last model of the process.
+ROW, COLUMN = (1, 7), (7, 1)
+# Names as `conv2d_17/kernel`; the numbers continue from the last model of the process.
 KERAS = Source(
     "keras",
     "keras.applications",
@@ -23,17 +24,27 @@ KERAS = Source(
 )
 
 
+def chain(*layers: tuple[int, Kernel]) -> tuple[Block, ...]:
+    """Convolutions one after another, by filters and kernel."""
+    return tuple(Conv(filters, kernel) for filters, kernel in layers)
+
+
+def halving(filters: int) -> Conv:
+    """A 3x3 convolution that halves."""
+    return Conv(filters, 3, 2, "VALID")
+
+
 def projection(filters: int) -> tuple[Block, ...]:
     """The branch of the pool."""
     return (Pool("avg", 3), Conv(filters, 1))
 
 
 def module_a(name: str, pooled: int) -> Mixed:
-    """Figure 5: the 5x5 is left in the second branch, two 3x3 stand for it in the third."""
+    """Figure 5: the second branch keeps the 5x5, the third has two 3x3 for it."""
     branches = (
-        (Conv(64, 1),),
-        (Conv(48, 1), Conv(64, 5)),
-        (Conv(64, 1), Conv(96, 3), Conv(96, 3)),
+        chain((64, 1)),
+        chain((48, 1), (64, 5)),
+        chain((64, 1), (96, 3), (96, 3)),
         projection(pooled),
     )
     return Mixed(branches, name=name)
@@ -41,14 +52,11 @@ def module_a(name: str, pooled: int) -> Mixed:
 
 def module_b(name: str, filters: int) -> Mixed:
     """Figure 6: 7x7 as rows and columns; `filters` before the last of a branch."""
-    row, column = (1, 7), (7, 1)
+    fourfold = ((filters, kernel) for kernel in (1, COLUMN, ROW, COLUMN))
     branches = (
-        (Conv(192, 1),),
-        (Conv(filters, 1), Conv(filters, row), Conv(192, column)),
-        (
-            *(Conv(filters, kernel) for kernel in (1, column, row, column)),
-            Conv(192, row),
-        ),
+        chain((192, 1)),
+        chain((filters, 1), (filters, ROW), (192, COLUMN)),
+        chain(*fourfold, (192, ROW)),
         projection(192),
     )
     return Mixed(branches, name=name)
@@ -56,35 +64,15 @@ def module_b(name: str, filters: int) -> Mixed:
 
 def module_c(name: str) -> Mixed:
     """Figure 7: branches that end in a row and a column side by side."""
-    split = Mixed(((Conv(384, (1, 3)),), (Conv(384, (3, 1)),)))
+    split = Mixed((chain((384, (1, 3))), chain((384, (3, 1)))))
     branches = (
-        (Conv(320, 1),),
+        chain((320, 1)),
         (Conv(384, 1), split),
-        (Conv(448, 1), Conv(384, 3), split),
+        (*chain((448, 1), (384, 3)), split),
         projection(192),
     )
     return Mixed(branches, name=name)
 
-
-REDUCTION_A = Mixed(
-    (
-        (Conv(384, 3, 2, "VALID"),),
-        (Conv(64, 1), Conv(96, 3), Conv(96, 3, 2, "VALID")),
-        (HALVING,),
-    ),
-    name="6a",
-)
-REDUCTION_B = Mixed(
-    (
-        (Conv(192, 1), Conv(320, 3, 2, "VALID")),
-        (
-            *(Conv(192, kernel) for kernel in (1, (1, 7), (7, 1))),
-            Conv(192, 3, 2, "VALID"),
-        ),
-        (HALVING,),
-    ),
-    name="7a",
-)
 
 # The stem of Inception-ResNet-v2 too: 299 -> 35 px, 192 channels.
 STEM: tuple[Block, ...] = (
@@ -96,13 +84,22 @@ STEM: tuple[Block, ...] = (
     Conv(192, 3, padding="VALID", name="4a"),  # 71 x 71 x 192
     Pool("max", 3, 2, "VALID", name="5a"),  # 35 x 35 x 192
 )
+REDUCTION_A = Mixed(
+    ((halving(384),), (*chain((64, 1), (96, 3)), halving(96)), (HALVING,)), name="6a"
+)
+REDUCTION_B = Mixed(
+    (
+        (Conv(192, 1), halving(320)),
+        (*chain((192, 1), (192, ROW), (192, COLUMN)), halving(192)),
+        (HALVING,),
+    ),
+    name="7a",
+)
 
 INCEPTION_V3 = NetSpec(
     "inception_v3",
     family="inception",
     image_size_px=299,
-    channels=3,
-    num_classes=1000,
     parameters=23_817_352,
     reference="Szegedy et al., arXiv:1512.00567, table 1, as tf-slim's and Keras's",
     defaults=INCEPTION,

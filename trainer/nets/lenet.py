@@ -33,8 +33,6 @@ LENET_5 = NetSpec(
 LENET = NetSpec(
     "lenet",
     family="lenet",
-    image_size_px=224,
-    channels=3,
     num_classes=16,
     parameters=25_235_156,
     reference="after LeCun et al., 1998, with sigmoids and max pools",

@@ -8,9 +8,10 @@ from trainer.nets.blocks import (
     DepthwiseConv,
     Dropout,
     GlobalPool,
+    InvertedResidual,
     NetSpec,
+    scaled,
 )
-from trainer.nets.inverted_residual import InvertedResidual, scaled
 from trainer.nets.published import HALF, Layout, Rule, Source, fixed
 
 
@@ -82,9 +83,6 @@ def mobilenet(
     return NetSpec(
         name,
         family="mobilenet",
-        image_size_px=224,
-        channels=3,
-        num_classes=1000,
         parameters=parameters,
         reference=reference,
         defaults=Defaults(HE_NORMAL, "relu6", norm_decay=0.99, norm_epsilon=1e-3),

@@ -1,7 +1,14 @@
 """The large MobileNet v3."""
 
-from trainer.nets.blocks import Block, Conv, Dense, GlobalPool, SqueezeExcite
-from trainer.nets.inverted_residual import InvertedResidual, scaled
+from trainer.nets.blocks import (
+    Block,
+    Conv,
+    Dense,
+    GlobalPool,
+    InvertedResidual,
+    SqueezeExcite,
+    scaled,
+)
 from trainer.nets.mobilenet import mobilenet, published
 from trainer.nets.primitives import Activation
 from trainer.nets.published import Rule

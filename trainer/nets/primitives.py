@@ -1,8 +1,8 @@
-"""The few operations that all blocks are made of, and what interprets them.
+"""The few operations that all blocks consist of, as an interface for interpreters.
 
-A block says what it is once, in `Block.add`, with the methods of `Layers`. Each interpreter
-makes something else of it: `sizes.py` shapes and costs, `slim_layers.py` a graph, and the
-peers of the benchmarks models of Keras and PyTorch. No TensorFlow here.
+`Block.add` describes a block once, with the methods of `Layers`. Interpreters turn it into
+shapes and costs (`geometry.py`), a graph (`slim_layers.py`), and models of Keras and PyTorch
+(the peers of the benchmarks). No TensorFlow here.
 
 Shapes are (height, width, channels) in px, or (units,) behind a flatten or a global pool.
 """
@@ -12,13 +12,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
 Shape = tuple[int, ...]
 Kernel = int | tuple[int, int]
-# An integer pads so many zeros on each side, a pair so many before and behind: unlike SAME
-# both say where the first window of a strided convolution lies, for even sizes too.
+# An integer pads so many zeros on each side, a pair so many before and behind. Unlike with
+# SAME, the first window of a strided convolution then has the same place for even sizes.
 Padding = Literal["SAME", "VALID"] | int | tuple[int, int]
 Activation = Literal[
     "relu",
@@ -43,18 +43,17 @@ Tensor = TypeVar("Tensor")
 
 
 class TooSmallError(ValueError):
-    """A map is smaller than what a block needs."""
+    """A map is too small for a block."""
 
 
 @dataclass(frozen=True)
 class WeightInit:
-    """How weights begin; `stddev` counts for 'truncated_normal' only.
+    """Initial values of weights; `stddev` is for 'truncated_normal' only.
 
     'fan_in_uniform' draws from -1 to 1 over the square root of the inputs of a unit, as
-    PyTorch does by default. With 'dirac' the first filters of a convolution pass on one
-    channel each, as many as there are channels; the others, depthwise filters and all units
-    of a dense layer are 'fan_in_uniform' (Zagoruyko and Komodakis, arXiv:1706.00388, section 2, for
-    weights only).
+    PyTorch does by default. With 'dirac' the first filters of a convolution are the identity
+    of one channel each; the others, depthwise filters and all units of a dense layer are
+    'fan_in_uniform' (Zagoruyko and Komodakis, arXiv:1706.00388, section 2, for weights only).
     """
 
     kind: InitKind
@@ -66,22 +65,22 @@ XAVIER_UNIFORM = WeightInit("xavier_uniform")
 DIRAC = WeightInit("dirac")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What a layer with weights may decide for itself; None takes the net's `Defaults`.
+    """Settings of a layer with weights; None takes the net's `Defaults`.
 
-    `bias` None, there too, means a bias where there is no batch norm to take it away again.
-    `bias_init` is what biases begin with, `gamma_init` the factors of batch norm: 0 in the
-    last layer of a residual body makes the block begin as its shortcut.
+    `bias` None, there too, means a bias where there is no batch norm to cancel it.
+    `bias_init` is the initial value of biases, `gamma_init` that of batch norm's factors: 0
+    in the last layer of a residual body makes the block start as its shortcut.
     """
 
-    activation: Activation | None = field(default=None, kw_only=True)
-    norm: bool | None = field(default=None, kw_only=True)
-    bias: bool | None = field(default=None, kw_only=True)
-    weight_init: WeightInit | None = field(default=None, kw_only=True)
-    regularised: bool | None = field(default=None, kw_only=True)
-    bias_init: float | None = field(default=None, kw_only=True)
-    gamma_init: float | None = field(default=None, kw_only=True)
+    activation: Activation | None = None
+    norm: bool | None = None
+    bias: bool | None = None
+    weight_init: WeightInit | None = None
+    regularised: bool | None = None
+    bias_init: float | None = None
+    gamma_init: float | None = None
 
 
 @dataclass(frozen=True)
@@ -99,16 +98,15 @@ class Resolved:
 
 @dataclass(frozen=True)
 class Defaults:
-    """What a net's blocks share.
+    """Settings that a net's blocks share.
 
-    `bias` None means a bias where there is no batch norm to take it away again.
-    `regularised` says whether weights bear the L2 loss; biases and batch norm never do.
-    `residual_scale` multiplies the bodies of residual blocks, in place of the scales they
-    have of their own; below 1 it steadies wide ones (Szegedy et al., arXiv:1602.07261,
-    section 3.3).
+    `bias` None means a bias where there is no batch norm to cancel it.
+    `regularised`: weights have an L2 loss; biases and batch norm never do.
+    `residual_scale` multiplies the bodies of residual blocks, in place of their own scales;
+    below 1 it stabilises wide ones (Szegedy et al., arXiv:1602.07261, section 3.3).
     `conv_impl` computes convolutions by TensorFlow's kernel or by patches and a matrix
     product, with the same variables and results.
-    `allows_norm` False takes every batch norm out of the net, whatever its blocks say.
+    `allows_norm` False removes every batch norm of the net.
     """
 
     weight_init: WeightInit = XAVIER_UNIFORM
@@ -126,7 +124,7 @@ class Defaults:
 
 @dataclass(frozen=True)
 class Window:
-    """What a convolution or a pool looks at, and how far it steps."""
+    """Kernel, stride and padding of a convolution or a pool."""
 
     kernel: Kernel
     stride: int = 1
@@ -135,20 +133,12 @@ class Window:
     @property
     def sides(self) -> tuple[int, int]:
         """Height and width of the kernel in px."""
-        return (
-            (self.kernel, self.kernel) if isinstance(self.kernel, int) else self.kernel
-        )
+        return _pair(self.kernel)
 
     @property
     def margins(self) -> tuple[int, int] | None:
         """Px of padding before and behind, of both axes; None with SAME and VALID."""
-        if isinstance(self.padding, str):
-            return None
-        return (
-            (self.padding, self.padding)
-            if isinstance(self.padding, int)
-            else self.padding
-        )
+        return None if isinstance(self.padding, str) else _pair(self.padding)
 
     @property
     def scheme(self) -> Literal["SAME", "VALID"]:
@@ -176,12 +166,16 @@ class Window:
         return f"{height}x{width}" + (f" /{self.stride}" if self.stride > 1 else "")
 
 
+def _pair(sides: int | tuple[int, int]) -> tuple[int, int]:
+    return (sides, sides) if isinstance(sides, int) else sides
+
+
 class Layers(ABC, Generic[Tensor]):
-    """Adds layers to whatever an interpreter makes of a net.
+    """Interprets the layers of a net.
 
     A `Tensor` is the interpreter's own kind of value, of [batch, height, width, channels]
-    or [batch, units]. Layers with weights end in bias or batch norm and activation, as
-    their `settings` have it. `name` is the layer's scope.
+    or [batch, units]. Layers with weights end in bias or batch norm and activation, by their
+    `settings`. `name` is the layer's scope.
     """
 
     def __init__(self, defaults: Defaults) -> None:
@@ -205,7 +199,7 @@ class Layers(ABC, Generic[Tensor]):
         )
 
     def scope(self, name: str) -> AbstractContextManager[object]:
-        """Layers added within belong to `name`."""
+        """Context in which layers belong to `name`."""
         return nullcontext()
 
     @abstractmethod
@@ -246,7 +240,7 @@ class Layers(ABC, Generic[Tensor]):
 
     @abstractmethod
     def batch_norm(self, inputs: Tensor, gamma_init: float | None, name: str) -> Tensor:
-        """Batch norm over all axes but the last; factors begin at 1 by default."""
+        """Batch norm over all axes but the last; factors start at 1 by default."""
 
     @abstractmethod
     def activation(self, inputs: Tensor, kind: Activation) -> Tensor:

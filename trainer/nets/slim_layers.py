@@ -1,4 +1,4 @@
-"""What blocks add to a graph, by layers of tf-slim."""
+"""Interprets the blocks of nets as tf-slim layers of a graph."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -39,7 +39,7 @@ def default_scope(
     seed: tf.Tensor | None,
     norm_by_batch: bool = False,
 ) -> dict[str, Any]:
-    """The arg scope of a net: how its batch norm and dropout work."""
+    """The arg scope of a net, with the arguments of its batch norm and dropout."""
     with (
         slim.arg_scope(
             [layers.batch_norm],
@@ -74,15 +74,9 @@ class SlimLayers(primitives.Layers[tf.Tensor]):
         settings: Settings,
         name: str,
     ) -> tf.Tensor:
-        return CONVOLUTIONS[self.defaults.conv_impl](
-            _padded(inputs, window),
-            filters,
-            window.sides,
-            stride=window.stride,
-            padding=window.scheme,
-            scope=name,
-            **self._arguments(settings),
-        )
+        convolve = CONVOLUTIONS[self.defaults.conv_impl]
+        arguments = _windowed(window, name) | self._arguments(settings)
+        return convolve(_padded(inputs, window), filters, **arguments)
 
     def depthwise_conv(
         self,
@@ -93,21 +87,15 @@ class SlimLayers(primitives.Layers[tf.Tensor]):
         settings: Settings,
         name: str,
     ) -> tf.Tensor:
-        arguments = self._arguments(settings)
+        arguments = _windowed(window, name) | self._arguments(settings)
         if filters is None:
             weight_init = self.resolved(settings).weight_init
             arguments["weights_initializer"] = _depthwise_initializer(
                 weight_init, prod(window.sides)
             )
+        padded = _padded(inputs, window)
         return slim.separable_conv2d(
-            _padded(inputs, window),
-            filters,
-            window.sides,
-            depth_multiplier=multiplier,
-            stride=window.stride,
-            padding=window.scheme,
-            scope=name,
-            **arguments,
+            padded, filters, depth_multiplier=multiplier, **arguments
         )
 
     def dense(
@@ -130,13 +118,8 @@ class SlimLayers(primitives.Layers[tf.Tensor]):
         self, inputs: tf.Tensor, kind: Literal["max", "avg"], window: Window, name: str
     ) -> tf.Tensor:
         pool = slim.max_pool2d if kind == "max" else slim.avg_pool2d
-        return pool(
-            _padded(inputs, window, inputs.dtype.min),
-            window.sides,
-            stride=window.stride,
-            padding=window.scheme,
-            scope=name,
-        )
+        padded = _padded(inputs, window, inputs.dtype.min)
+        return pool(padded, **_windowed(window, name))
 
     def global_pool(self, inputs: tf.Tensor, keep_dims: bool, name: str) -> tf.Tensor:
         return tf.reduce_mean(inputs, axis=[1, 2], keepdims=keep_dims, name=name)
@@ -188,6 +171,16 @@ class SlimLayers(primitives.Layers[tf.Tensor]):
             factors = _factors(resolved.gamma_init)
             arguments["normalizer_fn"] = partial(normalizer, **factors)
         return arguments
+
+
+def _windowed(window: Window, name: str) -> dict[str, Any]:
+    """Arguments of a slim layer with a window."""
+    return {
+        "kernel_size": window.sides,
+        "stride": window.stride,
+        "padding": window.scheme,
+        "scope": name,
+    }
 
 
 def _padded(inputs: tf.Tensor, window: Window, value: float = 0.0) -> tf.Tensor:

@@ -1,4 +1,4 @@
-"""The switches of the configuration, applied to the table of a net."""
+"""Applies the settings of a model to the table of a net."""
 
 from dataclasses import replace
 
@@ -12,13 +12,13 @@ LOGITS_SCALE = "logits_scale"
 
 
 def spec_of(model: ModelConfig) -> NetSpec:
-    """The net called `model.net` with the switches of `model`.
+    """The net called `model.net` with the settings of `model`.
 
-    Where a layer's bias was left out because batch norm has one, it comes back when batch
-    norm is taken out. `parameters` stays the published count, which a switch may change.
+    Without batch norm, layers have a bias in its place. `parameters` stays the published
+    count, which a setting may change.
 
     Raises:
-      ConfigError: there is no such net; the nearest is named.
+      ConfigError: there is no such net; the error names the nearest.
     """
     spec = registry.find(model.net)
     defaults = replace(

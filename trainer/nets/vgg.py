@@ -2,20 +2,17 @@
 
 from itertools import count, islice
 
+from trainer.nets.alexnet import CLASSIFIER
 from trainer.nets.blocks import (
     HE_NORMAL,
     BatchNorm,
     Block,
     Conv,
     Defaults,
-    Dense,
-    Dropout,
-    Flatten,
     NetSpec,
     Pool,
 )
-from trainer.nets.published import Source
-from trainer.nets.slim_form import IMAGENET_224, MEANS_224
+from trainer.nets.published import IMAGENET_224, MEANS_224, Source
 
 FILTERS = (64, 128, 256, 512, 512)
 # The convolutions bear other numbers everywhere; their order is the same.
@@ -55,42 +52,29 @@ def vgg(
     norm_behind: tuple[int, ...] = (),
     sources: tuple[Source, ...] = (),
 ) -> NetSpec:
-    """Net with so many convolutions in its five groups; the sizes are those at 224 px.
+    """Net with so many convolutions in its five groups.
 
-    `norm_behind` counts convolutions from 1 over all groups: those with a batch norm after
-    their activation.
+    The last maps of a group have sides of 112, 56, 28, 14 and 7 px at 224 px. `norm_behind`
+    counts convolutions from 1 over all groups: those with a batch norm after their
+    activation.
     """
     numbers = count(1)
-    groups = []
+    layers: list[Block] = []
     for place, (filters, size) in enumerate(zip(FILTERS, convolutions, strict=True), 1):
-        layers: list[Block] = []
         for number in islice(numbers, size):
             layers.append(Conv(filters, 3, name=f"conv{number}"))
             if number in norm_behind:
                 layers.append(BatchNorm(name=f"norm{number}"))
-        groups.append((*layers, Pool("max", 2, 2, name=f"pool{place}")))
+        layers.append(Pool("max", 2, 2, name=f"pool{place}"))
     return NetSpec(
         name,
         family="vgg",
-        image_size_px=224,
-        channels=3,
         num_classes=16,
         parameters=parameters,
         reference="Simonyan and Zisserman, arXiv:1409.1556, table 1",
-        # From smaller weights so many layers without batch norm do not begin to learn.
+        # Without batch norm, so many layers do not start to learn from smaller weights.
         defaults=Defaults(weight_init=HE_NORMAL, norm=False),
-        blocks=(
-            *groups[0],  # 112 x 112 x 64
-            *groups[1],  # 56 x 56 x 128
-            *groups[2],  # 28 x 28 x 256
-            *groups[3],  # 14 x 14 x 512
-            *groups[4],  # 7 x 7 x 512
-            Flatten(name="flatten"),  # 25088
-            Dense(4096, name="fc6"),
-            Dropout(0.5, name="dropout6"),
-            Dense(4096, name="fc7"),
-            Dropout(0.5, name="dropout7"),
-        ),
+        blocks=(*layers, *CLASSIFIER),
         sources=sources,
     )
 

@@ -1,4 +1,4 @@
-"""Published weights: files of other systems are read, renamed and kept in a store.
+"""Published weights: reads files of other systems, renames tensors, keeps them in a store.
 
-No reader imports the system that wrote the file or runs anything that stands in it.
+No reader imports the system that wrote the file or runs anything in it.
 """

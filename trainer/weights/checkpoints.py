@@ -1,5 +1,6 @@
-"""Where the weights of a trained model lie. No TensorFlow: settings are checked with it."""
+"""Finds the checkpoint of a trained model. No TensorFlow: settings are checked with it."""
 
+import glob
 import pathlib
 
 from common.errors import ConfigError
@@ -13,7 +14,7 @@ TABLE_MAGIC = bytes.fromhex("57fb808b247547db")
 
 
 def checkpoint_in(path: str) -> str:
-    """The checkpoint that `path` means, as a Saver takes it.
+    """The checkpoint at `path`, as a Saver takes it.
 
     Args:
       path: a pushed version or another SavedModel; a checkpoint without its ending or with
@@ -60,11 +61,5 @@ def files_of(checkpoint: pathlib.Path) -> list[pathlib.Path]:
     index = checkpoint.with_name(f"{checkpoint.name}{INDEX}")
     if not index.is_file():
         return [checkpoint]
-    data = checkpoint.parent.glob(f"{_escaped(checkpoint.name)}.data-*-of-*")
+    data = checkpoint.parent.glob(f"{glob.escape(checkpoint.name)}.data-*-of-*")
     return [*sorted(data), index]
-
-
-def _escaped(name: str) -> str:
-    return "".join(
-        f"[{character}]" if character in "*?[" else character for character in name
-    )

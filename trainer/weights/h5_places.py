@@ -1,8 +1,8 @@
-"""Where the tensors of an HDF5 file lie: `python -m trainer.weights.h5_places FILE`.
+"""Finds the tensors in an HDF5 file: `python -m trainer.weights.h5_places FILE`.
 
-The HDF5 library loops, crashes or allocates without bound on damaged files, so it is asked
-in a process of its own, whose memory and time have limits (`trainer.weights.keras_h5`).
-Prints one JSON object: `places` and `layers`, or `refused` with a sentence.
+The HDF5 library loops, crashes or allocates without bound on damaged files, so it runs in a
+process of its own with limited memory and time (`trainer.weights.keras_h5`). Prints one JSON
+object: `places` and `layers`, or `refused` with a sentence.
 """
 
 import contextlib
@@ -12,13 +12,12 @@ import pathlib
 import resource
 import sys
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import h5py
 import numpy as np
 
 from trainer.weights import tensors
-from trainer.weights.tensors import Refused, shown
+from trainer.weights.tensors import Place, Refused, shown
 
 MAX_DEPTH = 12
 MAX_NAME_BYTES = 512
@@ -45,19 +44,8 @@ _ERRORS = (
 )
 
 
-class Place(NamedTuple):
-    """Where the bytes of a dataset lie in the file."""
-
-    path: str
-    type_name: str
-    is_big_endian: bool
-    shape: tuple[int, ...]
-    offset: int
-    size: int
-
-
 def main(path: pathlib.Path) -> None:
-    """Prints what is known of the file."""
+    """Prints the places in a file, or why it is refused."""
     try:
         size = path.stat().st_size
         _limit_memory(2 * size + tensors.SLACK_BYTES)
@@ -71,7 +59,7 @@ def main(path: pathlib.Path) -> None:
 
 
 def _limit_memory(more_bytes: int) -> None:
-    """Lets this process take so much more memory than it has now, and no more."""
+    """Limits the memory of this process to what it has now and `more_bytes`."""
     statm = pathlib.Path("/proc/self/statm")
     with contextlib.suppress(OSError, ValueError):
         now = int(statm.read_text().split()[0]) * resource.getpagesize()
@@ -79,7 +67,7 @@ def _limit_memory(more_bytes: int) -> None:
 
 
 def look(path: pathlib.Path, size: int) -> tuple[list[Place], dict[str, str]]:
-    """All datasets below the layers, and names of layers by path of their `vars`."""
+    """All datasets below the layers, and names of layers by the path of their `vars`."""
     access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
     access.set_fapl_sec2()
     access.set_file_locking(False, True)

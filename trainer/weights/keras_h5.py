@@ -5,28 +5,25 @@ each layer and its weights below: `conv1/conv1/kernel:0`. The `.weights.h5` of K
 `layers/conv2d_7/vars/0`, and the name of the layer as an attribute of `vars`; without that
 attribute (tf_keras, early Keras 3) nothing in the file tells which layer it is.
 
-The HDF5 library is asked where the tensors lie, in a process of its own
-(`trainer.weights.h5_places`), and nothing else: their bytes are read from the file itself.
-What Keras does not write is refused: links to other places, external, virtual, chunked or
-compressed data, and types other than numbers.
+A process of its own asks the HDF5 library where the tensors are (`trainer.weights.h5_places`);
+their bytes are read from the file itself. What Keras does not write is refused: links to
+other places, external, virtual, chunked or compressed data, and types other than numbers.
 
 Reference: keras/src/saving/saving_lib.py and legacy/saving/legacy_h5_format.py of
 Keras 3.15.
 """
 
+import collections
 import json
-import math
 import pathlib
 import re
 import subprocess
 import sys
 import tempfile
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import Any
 
 from trainer.weights import tensors
-from trainer.weights.tensors import ElementType, Refused, Tensors, shown
+from trainer.weights.tensors import Place, Refused, Tensors, shown
 
 KIND = "Keras weights"
 # -P: a file called h5py.py beside the weights must not win.
@@ -52,17 +49,6 @@ _KERAS_1 = re.compile(r".*_(?P<kind>[Wb])(_\d+)?")
 _KERAS_1_KINDS = {"W": "kernel", "b": "bias"}
 
 
-class _Place(NamedTuple):
-    """A dataset: see `trainer.weights.h5_places.Place`."""
-
-    path: str
-    kind: ElementType
-    is_big_endian: bool
-    shape: tuple[int, ...]
-    offset: int
-    size: int
-
-
 def read(path: pathlib.Path) -> Tensors:
     """Tensors in `path` as '<layer>/<kind>', as in 'conv1/kernel' or 'bn1/moving_mean'.
 
@@ -75,12 +61,7 @@ def read(path: pathlib.Path) -> Tensors:
         answer = _ask(path, size)
         if "refused" in answer:
             raise Refused(answer["refused"])
-        places = [
-            _Place(
-                name, tensors.read_type(kind, name), is_big, tuple(shape), at, length
-            )
-            for name, kind, is_big, shape, at, length in answer["places"]
-        ]
+        places = [Place(*values) for values in answer["places"]]
         _check(places, size)
         names = _names(places, answer["layers"])
         found: Tensors = {}
@@ -88,13 +69,16 @@ def read(path: pathlib.Path) -> Tensors:
             for place in places:
                 file.seek(place.offset)
                 found[names[place.path]] = tensors.read_array(
-                    file, place.kind, place.shape, is_big_endian=place.is_big_endian
+                    file,
+                    tensors.READ_TYPES[place.type_name],
+                    tuple(place.shape),
+                    is_big_endian=place.is_big_endian,
                 )
         return found
 
 
 def _ask(path: pathlib.Path, size: int) -> dict[str, Any]:
-    """What `h5_places` prints, whatever becomes of its process."""
+    """What `h5_places` prints; Refused where its process crashes, hangs or prints too much."""
     with tempfile.TemporaryFile() as output:
         try:
             code = subprocess.run(
@@ -117,7 +101,7 @@ def _ask(path: pathlib.Path, size: int) -> dict[str, Any]:
         return json.loads(output.read())
 
 
-def _check(places: list[_Place], size: int) -> None:
+def _check(places: list[Place], size: int) -> None:
     """Refuses tensors that overlap or pass the end of the file."""
     if not places:
         raise Refused("it holds no tensors")
@@ -129,16 +113,13 @@ def _check(places: list[_Place], size: int) -> None:
     if end > size:
         raise Refused(f"its tensors end at byte {end:,}, the file at {size:,}")
     tensors.check_total(
-        sum(math.prod(p.shape) * np.dtype(p.kind.dtype).itemsize for p in places), size
+        ((tensors.READ_TYPES[place.type_name], place.shape) for place in places), size
     )
 
 
-def _names(places: list[_Place], layers: dict[str, str]) -> dict[str, str]:
+def _names(places: list[Place], layers: dict[str, str]) -> dict[str, str]:
     """'<layer>/<kind>' by path of a dataset."""
-    counts: dict[str, int] = {}
-    for place in places:
-        folder = place.path.rpartition("/")[0]
-        counts[folder] = counts.get(folder, 0) + 1
+    counts = collections.Counter(place.path.rpartition("/")[0] for place in places)
     names: dict[str, str] = {}
     known: set[str] = set()
     for place in places:

@@ -1,27 +1,28 @@
-"""Foreign tensors become the variables of a net, by the rules of its table.
+"""Converts foreign tensors to the variables of a net, by the rules of its table.
 
-See `trainer.nets.published.Source`. Nothing is dropped or made up: each tensor of the file
-is either named in the table as ignored or becomes a variable, and each variable of the net
-comes from one tensor. Only the class layer may be missing as a whole.
+See `trainer.nets.published.Source`. Each tensor of the file becomes a variable unless the
+table lists it as ignored, and each variable of the net comes from one tensor. Only the class
+layer may be missing as a whole.
 """
 
 import dataclasses
 import functools
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
-import tensorflow as tf
-import tf_slim as slim
 
 from common.errors import ConfigError
 from trainer.nets import builder
-from trainer.nets.blocks import NetSpec
+from trainer.nets.blocks import CLASS_LAYER, NetSpec
 from trainer.nets.published import Layout, Source
 from trainer.weights.opening import LAYOUTS, Opened
 from trainer.weights.tensors import Tensors, shown
 
-LOGITS = "logits/"
+Shapes = Mapping[str, tuple[int, ...]]
+# Foreign name -> the names of variables that it may stand for, the likeliest first.
+Names = dict[str, tuple[str, ...]]
+LOGITS = f"{CLASS_LAYER}/"
 SHOWN = 4
 DEPTHWISE = "depthwise_weights"
 _NORM = "BatchNorm/"
@@ -34,7 +35,6 @@ _KERAS = {
     "depthwise_kernel": DEPTHWISE,
     "pointwise_kernel": "pointwise_weights",
 }
-_KERAS_NORM = ("gamma", "beta", "moving_mean", "moving_variance")
 _PYTORCH = {"weight": "weights", "bias": "biases"}
 _PYTORCH_NORM = {
     "weight": "gamma",
@@ -50,20 +50,13 @@ class Mapped:
     """Weights of a net in its own names.
 
     Attributes:
+      source: by whose rules.
       arrays: float32 by full name of a variable, as 'vgg_16/conv1/conv1_1/weights'. Without
         those of the class layer where the file has none.
-      source: the form that fitted.
       num_classes: of the class layer, 0 where the file has none.
+      missing: variables without a tensor. left_over: tensors without a variable.
+      misshapen: tensors that do not have the shape of their variable.
     """
-
-    arrays: Tensors
-    source: Source
-    num_classes: int
-
-
-@dataclasses.dataclass
-class _Attempt:
-    """What one source makes of the tensors; it fits if the last three are empty."""
 
     source: Source
     arrays: Tensors
@@ -74,6 +67,7 @@ class _Attempt:
 
     @property
     def problems(self) -> int:
+        """How many tensors and variables do not fit; 0 for what `convert` returns."""
         return len(self.missing) + len(self.left_over) + len(self.misshapen)
 
 
@@ -111,38 +105,29 @@ def convert(opened: Opened, spec: NetSpec, origin: str = "") -> Mapped:
             found=origins,
             tip="--origin names the one they are of",
         )
-    (attempt,) = fitting
-    return Mapped(attempt.arrays, attempt.source, attempt.num_classes)
+    return fitting[0]
 
 
 @functools.lru_cache(maxsize=8)
-def expected_shapes(spec: NetSpec, num_classes: int) -> Mapping[str, tuple[int, ...]]:
+def expected_shapes(spec: NetSpec, num_classes: int) -> Shapes:
     """Shape of each variable by its name below the net's scope, in the order of the graph.
 
     Args:
       spec: built at the size of images of its reference.
       num_classes: at least 2.
     """
-    with tf.Graph().as_default():
-        images = tf.zeros([1, spec.image_size_px, spec.image_size_px, spec.channels])
-        builder.build(spec, images, num_classes, is_training=False)
-        return {
-            variable.op.name.removeprefix(f"{spec.name}/"): tuple(
-                variable.shape.as_list()
-            )
-            for variable in slim.get_model_variables()
-        }
+    return {
+        variable.op.name.removeprefix(f"{spec.name}/"): tuple(variable.shape.as_list())
+        for variable in builder.variables(spec, num_classes)
+    }
 
 
-def _attempt(
-    foreign: Mapping[str, np.ndarray], spec: NetSpec, source: Source
-) -> _Attempt:
+def _attempt(foreign: Tensors, spec: NetSpec, source: Source) -> Mapped:
     names = _rename(foreign, source)
     classes = _count_classes(foreign, names)
     shapes = expected_shapes(spec, max(classes, 2))
     names |= _in_order(names, shapes, source.ordered)
-    first_kernel = _first(shapes, lambda shape: len(shape) == 4)
-    first_dense = _first(shapes, lambda shape: len(shape) == 2)
+    first_kernel, first_dense = _first(shapes, rank=4), _first(shapes, rank=2)
     arrays: Tensors = {}
     left_over, misshapen = [], []
     for name, candidates in names.items():
@@ -164,28 +149,20 @@ def _attempt(
         if target == first_kernel and source.reversed_channels:
             array = array[:, :, ::-1]
         arrays[f"{spec.name}/{target}"] = np.ascontiguousarray(array, np.float32)
-    reached = {f"{spec.name}/{target}" for target in _targets(names, shapes)}
-    missing = [name for name in shapes if f"{spec.name}/{name}" not in reached]
-    if classes == 0:
-        missing = [name for name in missing if not name.startswith(LOGITS)]
-    return _Attempt(source, arrays, classes, missing, left_over, misshapen)
+    reached = _targets(names, shapes)
+    missing = [
+        name
+        for name in shapes
+        if name not in reached and (classes or not name.startswith(LOGITS))
+    ]
+    return Mapped(source, arrays, classes, missing, left_over, misshapen)
 
 
-def _targets(
-    names: Mapping[str, Sequence[str]], shapes: Mapping[str, tuple[int, ...]]
-) -> set[str]:
-    return {
-        candidate
-        for candidates in names.values()
-        for candidate in candidates
-        if candidate in shapes
-    }
+def _targets(names: Names, shapes: Shapes) -> set[str]:
+    return {name for found in names.values() for name in found} & shapes.keys()
 
 
-def _rename(
-    foreign: Mapping[str, np.ndarray], source: Source
-) -> dict[str, tuple[str, ...]]:
-    """Foreign name -> the names of variables it may stand for, the likeliest first."""
+def _rename(foreign: Tensors, source: Source) -> Names:
     ignored = [re.compile(pattern) for pattern in source.ignored]
     norms = _norm_layers(foreign, source.layout)
     renamed = {}
@@ -199,11 +176,7 @@ def _rename(
     return renamed
 
 
-def _in_order(
-    names: Mapping[str, Sequence[str]],
-    shapes: Mapping[str, tuple[int, ...]],
-    ordered: str,
-) -> dict[str, tuple[str, ...]]:
+def _in_order(names: Names, shapes: Shapes, ordered: str) -> Names:
     """Foreign name -> variable, for the layers that `Source.ordered` describes.
 
     Where there are more of a kind on one side, its last ones stay without a partner.
@@ -260,23 +233,17 @@ def _by_layout(
     layer, _, last = name.rpartition(separator)
     scope = layer.replace(separator, "/")
     if layer in norms:
-        if layout == "pytorch":
-            return (f"{scope}/{_NORM}{_PYTORCH_NORM.get(last, last)}",)
-        return (f"{scope}/{_NORM}{last}",)
+        ours = _PYTORCH_NORM.get(last, last) if layout == "pytorch" else last
+        return (f"{scope}/{_NORM}{ours}",)
     ours = (_PYTORCH if layout == "pytorch" else _KERAS).get(last, last)
-    if ours == "weights" and array.ndim == 4:
-        # Keras 3 and PyTorch call the kernel of a depthwise convolution as any other.
-        is_depthwise = (
-            array.shape[1] == 1 if layout == "pytorch" else array.shape[3] == 1
-        )
-        if is_depthwise:
-            return (f"{scope}/{DEPTHWISE}", f"{scope}/{ours}")
+    # Keras 3 and PyTorch call the kernel of a depthwise convolution as any other.
+    axis = 1 if layout == "pytorch" else 3
+    if ours == "weights" and array.ndim == 4 and array.shape[axis] == 1:
+        return (f"{scope}/{DEPTHWISE}", f"{scope}/{ours}")
     return (f"{scope}/{ours}",)
 
 
-def _count_classes(
-    foreign: Mapping[str, np.ndarray], names: Mapping[str, Sequence[str]]
-) -> int:
+def _count_classes(foreign: Tensors, names: Names) -> int:
     """Length of the class layer's biases, 0 where there is no class layer."""
     for name, candidates in names.items():
         if candidates[0] == f"{LOGITS}biases" and foreign[name].ndim == 1:
@@ -284,10 +251,8 @@ def _count_classes(
     return 0
 
 
-def _first(
-    shapes: Mapping[str, tuple[int, ...]], fits: Callable[[tuple[int, ...]], bool]
-) -> str:
-    return next((name for name, shape in shapes.items() if fits(shape)), "")
+def _first(shapes: Shapes, rank: int) -> str:
+    return next((name for name, shape in shapes.items() if len(shape) == rank), "")
 
 
 def _arrange(
@@ -318,13 +283,8 @@ def _arrange(
     if array.shape == shape:
         return array
     is_kernel_and_matrix = {array.ndim, len(shape)} == {2, 4}
-    if (
-        is_kernel_and_matrix
-        and array.size == np.prod(shape)
-        and (array.shape[-1] == shape[-1])
-    ):
-        return array.reshape(shape)
-    return None
+    fits = array.size == np.prod(shape) and array.shape[-1:] == shape[-1:]
+    return array.reshape(shape) if is_kernel_and_matrix and fits else None
 
 
 def _turn_flattened(matrix: np.ndarray, maps: tuple[int, ...]) -> np.ndarray:
@@ -336,7 +296,7 @@ def _turn_flattened(matrix: np.ndarray, maps: tuple[int, ...]) -> np.ndarray:
     return turned.reshape(matrix.shape)
 
 
-def _misfit(spec: NetSpec, attempt: _Attempt) -> ConfigError:
+def _misfit(spec: NetSpec, attempt: Mapped) -> ConfigError:
     lines = [
         f"{len(names)} {kind}: {', '.join(map(_shown, names[:SHOWN]))}"
         + (", ..." if len(names) > SHOWN else "")

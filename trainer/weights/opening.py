@@ -1,4 +1,4 @@
-"""Decides by content how a file of weights is read, and reads it."""
+"""Reads a file of weights, whose format it finds by the content."""
 
 import dataclasses
 import hashlib
@@ -24,22 +24,27 @@ LAYOUTS: dict[Format, tuple[Layout, ...]] = {
 }
 _BEGINNING_BYTES = 512
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
-# How other files begin, and what they are.
 _ARCHIVE_TIP = "unpack it and name the file of weights in it"
+# Of files that hold no weights: a place in bytes, what is there, what they are, what to do.
 _OTHERS = (
-    (b"\x1f\x8b", "a gzip archive", _ARCHIVE_TIP),
-    (b"BZh", "a bzip2 archive", _ARCHIVE_TIP),
-    (b"\xfd7zXZ\0", "an xz archive", _ARCHIVE_TIP),
-    (b"7z\xbc\xaf\x27\x1c", "a 7z archive", _ARCHIVE_TIP),
-    (b"Rar!", "a rar archive", _ARCHIVE_TIP),
-    (b"version https://git-lfs", "a pointer of Git LFS", "fetch it with git lfs pull"),
-    (b"<!DOCTYPE", "a web page", "download the file itself"),
-    (b"<html", "a web page", "download the file itself"),
-    (b"\x93NUMPY", "a numpy array", ""),
+    (0, b"\x1f\x8b", "a gzip archive", _ARCHIVE_TIP),
+    (0, b"BZh", "a bzip2 archive", _ARCHIVE_TIP),
+    (0, b"\xfd7zXZ\0", "an xz archive", _ARCHIVE_TIP),
+    (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive", _ARCHIVE_TIP),
+    (0, b"Rar!", "a rar archive", _ARCHIVE_TIP),
+    (257, b"ustar", "a tar archive", _ARCHIVE_TIP),
+    (0, b"version https://git-lfs", "a Git LFS pointer", "fetch it with git lfs pull"),
+    (0, b"<!DOCTYPE", "a web page", "download the file itself"),
+    (0, b"<html", "a web page", "download the file itself"),
+    (0, b"\x93NUMPY", "a numpy array", ""),
+    (4, b"TFL3", "a TFLite model", ""),
+    (
+        0,
+        b"\x80",
+        "a pickle that is no PyTorch state dict",
+        "save one with torch.save(model.state_dict(), 'net.pth')",
+    ),
 )
-_TAR_AT, _TAR_MAGIC = 257, b"ustar"
-_TFLITE_AT, _TFLITE_MAGIC = 4, b"TFL3"
-_HASH_BYTES = 2**20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +56,7 @@ class Opened:
       format: of the file.
       sha256: of the file; of a checkpoint in several files, of all of them in order of
         their names.
-      note: what else the manifest should say, or ''.
+      note: for the manifest, or ''.
     """
 
     tensors: Tensors
@@ -64,14 +69,14 @@ def read(path: pathlib.Path) -> Opened:
     """Reads the weights at `path`.
 
     Raises:
-      ConfigError: there is nothing, the format is not known, or the file is refused.
+      ConfigError: there is no file, its format is unknown, or it is refused.
     """
     form = recognise(path)
     if form == "tf_checkpoint":
-        # TensorFlow takes seconds to import, and only this form needs it here.
+        # TensorFlow takes seconds to import, and the other forms do not need it.
         from trainer.weights import tf_checkpoint
 
-        found, note = tf_checkpoint.read_with_note(path)
+        found, note = tf_checkpoint.read(path)
         files = checkpoints.files_of(tf_checkpoint.locate(path))
         return Opened(found, form, sha256(*files), note)
     digest = sha256(path)
@@ -87,7 +92,7 @@ def recognise(path: pathlib.Path) -> Format:
     """The format of the weights at `path`, by their first and last bytes.
 
     Raises:
-      ConfigError: there is nothing, or it is something else.
+      ConfigError: there is no file, or it holds something else.
     """
     if path.is_dir() or checkpoints.find(path) is not None:
         return "tf_checkpoint"
@@ -103,21 +108,11 @@ def recognise(path: pathlib.Path) -> Format:
         raise _unknown(path, "a zip archive", _ARCHIVE_TIP)
     if beginning.startswith(pytorch.LEGACY_MAGIC):
         return "pytorch"
-    for magic, what, tip in _OTHERS:
-        if beginning.startswith(magic):
-            raise _unknown(path, what, tip)
-    if beginning[_TAR_AT:].startswith(_TAR_MAGIC):
-        raise _unknown(path, "a tar archive", _ARCHIVE_TIP)
-    if beginning[_TFLITE_AT:].startswith(_TFLITE_MAGIC):
-        raise _unknown(path, "a TFLite model", "")
     if beginning[safetensors.LENGTH_BYTES :].startswith(b"{"):
         return "safetensors"
-    if beginning.startswith(b"\x80"):
-        raise _unknown(
-            path,
-            "a pickle that is no PyTorch state dict",
-            "save one with torch.save(model.state_dict(), 'net.pth')",
-        )
+    for place, magic, what, tip in _OTHERS:
+        if beginning[place:].startswith(magic):
+            raise _unknown(path, what, tip)
     raise _unknown(path, f"a file that begins with {beginning[:8]!r}", "")
 
 
@@ -126,8 +121,7 @@ def sha256(*paths: pathlib.Path) -> str:
     digest = hashlib.sha256()
     for path in paths:
         with path.open("rb") as file:
-            while piece := file.read(_HASH_BYTES):
-                digest.update(piece)
+            hashlib.file_digest(file, lambda: digest)
     return digest.hexdigest()
 
 

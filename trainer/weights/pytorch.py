@@ -1,16 +1,15 @@
 """Reads PyTorch's state dicts (`torch.save`) without PyTorch and without unpickling.
 
-Both forms are read: the zip of PyTorch 1.6 and later (`data.pkl` and `data/0`, `data/1`,
-...), and the older one of five pickles in a row and the storages behind them. A tensor
-there is a view on a storage: offset, sizes and strides are checked against it before
-anything is read. `common.pickles` interprets the opcodes.
+It reads both forms: the zip of PyTorch 1.6 and later (`data.pkl` and `data/0`, `data/1`,
+...), and the older one of five pickles in a row and the storages behind them. A tensor is a
+view on a storage: offset, sizes and strides are checked against it before anything is read.
+`common.pickles` interprets the opcodes.
 
 Reference: torch/serialization.py of PyTorch 1.4 (`_legacy_save`) and 2.x (`_save`).
 """
 
 import contextlib
 import dataclasses
-import math
 import pathlib
 import struct
 import zipfile
@@ -33,7 +32,7 @@ from trainer.weights import tensors
 from trainer.weights.tensors import Refused, Tensors, shown
 
 KIND = "a PyTorch state dict"
-# How the two forms begin: a local file of a zip; the pickle of a number, by protocol 2.
+# First bytes of the two forms: a local file of a zip; the pickle of a number, by protocol 2.
 ZIP_MAGIC = b"PK\x03\x04"
 MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 LEGACY_MAGIC = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
@@ -60,7 +59,7 @@ _STORAGES = {
     "ComplexFloatStorage": ("complex64", 8),
     "ComplexDoubleStorage": ("complex128", 16),
 }
-# What the directory of a zip takes in memory, an entry, and the least it takes in the file.
+# Memory of an entry in the directory of a zip, and its smallest size in the file.
 _ENTRY_BYTES = 1200
 _ENTRY_FILE_BYTES = 46
 _ZIP_ERRORS = (
@@ -97,8 +96,8 @@ class _Tensor:
 def read(path: pathlib.Path) -> Tensors:
     """Tensors of the state dict in `path`, by name.
 
-    Of a dictionary that wraps the state dict, as {'epoch': 9, 'state_dict': {...}}, the one
-    part that holds tensors is taken. `module.` before all names (DataParallel) is left out.
+    In a dictionary such as {'epoch': 9, 'state_dict': {...}} it finds the one part with
+    tensors. `module.` in front of all names (DataParallel) is removed.
 
     Raises:
       ConfigError: the file is not a state dict alone, contradicts itself, ends early, or
@@ -111,10 +110,9 @@ def read(path: pathlib.Path) -> Tensors:
                 found = _read_zip(file, size)
             else:
                 found = _read_legacy(file, size)
-        except UnknownName as error:
-            raise Refused(f"{error}{_ADVICE}") from error
         except PickleRefused as error:
-            raise Refused(str(error)) from error
+            advice = _ADVICE if isinstance(error, UnknownName) else ""
+            raise Refused(f"{error}{advice}") from error
         except RecursionError as error:
             raise Refused("it is nested too deeply") from error
     if all(name.startswith(DATA_PARALLEL) for name in found):
@@ -135,7 +133,7 @@ def is_state_dict(path: pathlib.Path) -> bool:
 
 
 class _StateDict(Vocabulary):
-    """The names of a state dict: dictionaries, tensors and storages."""
+    """The names in a state dict: dictionaries, tensors and storages."""
 
     names = frozenset(
         {_ORDERED_DICT, _TENSOR, _PARAMETER, _SIZE}
@@ -194,7 +192,7 @@ class _StateDict(Vocabulary):
 def _make_tensor(storage: Any, offset: Any, shape: Any, strides: Any) -> _Tensor:
     if not isinstance(storage, _Storage):
         refuse_kind(storage, "a storage")
-    if not isinstance(shape, tuple) or not isinstance(strides, tuple):
+    if not (isinstance(shape, tuple) and isinstance(strides, tuple)):
         raise PickleRefused("a tensor without a shape")
     if len(shape) != len(strides) or len(shape) > tensors.MAX_DIMENSIONS:
         raise PickleRefused(f"a tensor of {len(shape)} sizes, {len(strides)} strides")
@@ -244,24 +242,24 @@ def _read_legacy(file: BinaryIO, size: int) -> Tensors:
         raise Refused("its list of storages is not that of its tensors")
     places, at = {}, file.tell()
     for key in keys:
-        places[key] = at + 8
-        at += 8 + storages[key].count * storages[key].element_bytes
-    if at != size:
-        raise Refused(f"its storages end at byte {at:,}, the file at {size:,}")
-    for key in keys:
-        file.seek(places[key] - 8)
+        storage = storages[key]
+        file.seek(at)
         count = int.from_bytes(file.read(8), "little", signed=True)
-        if count != storages[key].count:
+        if count != storage.count:
             raise Refused(
                 f"the storage {shown(key)} holds {count:,} elements, its tensors say"
-                f" {storages[key].count:,}"
+                f" {storage.count:,}"
             )
+        places[key] = at + 8
+        at += 8 + storage.count * storage.element_bytes
+    if at != size:
+        raise Refused(f"its storages end at byte {at:,}, the file at {size:,}")
 
     def open_storage(key: str) -> contextlib.AbstractContextManager[BinaryIO]:
         file.seek(places[key])
         return contextlib.nullcontext(file)
 
-    # Storages are little-endian there, whatever machine wrote them.
+    # Storages are little-endian on every machine.
     return _materialise(chosen, open_storage, size, is_big_endian=False)
 
 
@@ -286,8 +284,8 @@ def _read_zip(file: BinaryIO, size: int) -> Tensors:
                         f" tensors say {storage.count * storage.element_bytes:,}"
                     )
             order = "little"
-            if f"{prefix}byteorder" in infos:
-                with archive.open(infos[f"{prefix}byteorder"]) as stream:
+            if info := infos.get(f"{prefix}byteorder"):
+                with archive.open(info) as stream:
                     order = stream.read(8).decode("latin-1")
             if order not in ("little", "big"):
                 raise Refused(f"its byte order is {shown(order)}")
@@ -306,8 +304,7 @@ def _read_zip(file: BinaryIO, size: int) -> Tensors:
 def _check_directory(file: BinaryIO, size: int) -> None:
     """Refuses a zip whose directory alone would take more memory than is allowed.
 
-    The end of the directory must be the end of the file, so that this look and the one of
-    `zipfile` find the same directory.
+    The directory must end with the file, so that `zipfile` finds the same one.
     """
     end, locator, end_64 = 22, 20, 56
     file.seek(max(0, size - end - locator - end_64))
@@ -354,12 +351,11 @@ def _state_dict(value: Any) -> dict[str, _Tensor]:
     """The one dictionary of tensors in what was saved."""
     if not isinstance(value, dict):
         raise PickleRefused(f"it holds a {type(value).__name__}, not a dictionary")
-    candidates = {
-        key: _tensors_of(part)
+    with_tensors = {
+        key: found
         for key, part in (("", value), *value.items())
-        if isinstance(part, dict)
+        if isinstance(part, dict) and (found := _tensors_of(part))
     }
-    with_tensors = {key: found for key, found in candidates.items() if found}
     if len(with_tensors) == 1:
         return next(iter(with_tensors.values()))
     if not with_tensors:
@@ -389,16 +385,14 @@ def _materialise(
     *,
     is_big_endian: bool,
 ) -> Tensors:
-    """Reads the storages one after the other, and of each only what its tensors need."""
+    """Reads one storage after another, of each only what its tensors need."""
     kinds = {
         name: tensors.read_type(tensor.storage.kind, name)
         for name, tensor in chosen.items()
     }
-    needed_bytes = sum(
-        math.prod(tensor.shape) * np.dtype(kinds[name].dtype).itemsize
-        for name, tensor in chosen.items()
+    tensors.check_total(
+        ((kinds[name], tensor.shape) for name, tensor in chosen.items()), size
     )
-    tensors.check_total(needed_bytes, size)
     by_storage: dict[str, list[str]] = {}
     for name, tensor in chosen.items():
         by_storage.setdefault(tensor.storage.key, []).append(name)
@@ -416,18 +410,14 @@ def _materialise(
                 file, kind, (first.storage.count,), is_big_endian=is_big_endian
             )
         for name in names:
-            found[name] = _view(whole, chosen[name]).copy()
+            tensor = chosen[name]
+            strides = tuple(stride * whole.itemsize for stride in tensor.strides)
+            # `_make_tensor` has checked that the view is within its storage.
+            view = np.lib.stride_tricks.as_strided(
+                whole[tensor.offset :], tensor.shape, strides, writeable=False
+            )
+            found[name] = view.copy()
     return {name: found[name] for name in chosen}
-
-
-def _view(whole: np.ndarray, tensor: _Tensor) -> np.ndarray:
-    # `_make_tensor` has checked that the view lies within its storage.
-    return np.lib.stride_tricks.as_strided(
-        whole[tensor.offset :],
-        tensor.shape,
-        tuple(stride * whole.itemsize for stride in tensor.strides),
-        writeable=False,
-    )
 
 
 def _is_contiguous(tensor: _Tensor) -> bool:

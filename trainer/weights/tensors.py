@@ -1,10 +1,10 @@
-"""What the readers of foreign files share: element types, limits, and how they refuse."""
+"""Element types, limits and errors that the readers of foreign files share."""
 
 import contextlib
 import math
 import pathlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -14,20 +14,20 @@ from common.errors import ConfigError
 Tensors = dict[str, np.ndarray]
 
 MAX_DIMENSIONS = 8
-# Besides the tensors themselves, which may take twice the size of the file.
+# Memory of a reader besides the tensors, which may take twice the size of the file.
 SLACK_BYTES = 8 * 2**20
 _CHUNK_BYTES = 2**20
 
 
 class Refused(ValueError):
-    """The file is refused; the text says what is wrong with it."""
+    """The file is refused; the text says why."""
 
 
 class ElementType(NamedTuple):
     """Type of a tensor's elements.
 
     Attributes:
-      name: as messages say it.
+      name: for messages.
       size: bytes of an element in the file.
       dtype: of the array that is read; bfloat16 becomes float32.
     """
@@ -37,17 +37,33 @@ class ElementType(NamedTuple):
     dtype: str
 
 
-# All types that are read; the others are refused by name.
+# The types that are read; others are refused.
 READ_TYPES = {
-    name: ElementType(name, size, dtype)
-    for name, size, dtype in (
-        ("float32", 4, "<f4"),
-        ("float16", 2, "<f2"),
-        ("bfloat16", 2, "<f4"),
-        ("float64", 8, "<f8"),
-        ("int64", 8, "<i8"),
-    )
+    "float32": ElementType("float32", 4, "<f4"),
+    "float16": ElementType("float16", 2, "<f2"),
+    "bfloat16": ElementType("bfloat16", 2, "<f4"),
+    "float64": ElementType("float64", 8, "<f8"),
+    "int64": ElementType("int64", 8, "<i8"),
 }
+
+
+class Place(NamedTuple):
+    """Where the bytes of a dataset are in an HDF5 file.
+
+    Attributes:
+      path: of the dataset.
+      type_name: key of `READ_TYPES`.
+      is_big_endian: order of the bytes of an element.
+      shape: of the dataset.
+      offset, size: in bytes.
+    """
+
+    path: str
+    type_name: str
+    is_big_endian: bool
+    shape: tuple[int, ...]
+    offset: int
+    size: int
 
 
 @contextlib.contextmanager
@@ -63,10 +79,8 @@ def refusing(path: pathlib.Path, kind: str) -> Iterator[None]:
     """
     try:
         yield
-    except Refused as error:
-        raise ConfigError(f"cannot read {path} as {kind}: {error}") from error
-    except OSError as error:
-        reason = error.strerror or str(error)
+    except (Refused, OSError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise ConfigError(f"cannot read {path} as {kind}: {reason}") from error
 
 
@@ -88,7 +102,7 @@ def check_shape(shape: Sequence[Any], tensor: str) -> tuple[int, ...]:
     """`shape` as a tuple.
 
     Raises:
-      Refused: too many dimensions, or one that is no number from 0.
+      Refused: too many dimensions, or one that is no integer from 0.
     """
     if len(shape) > MAX_DIMENSIONS:
         raise Refused(f"the tensor {shown(tensor)} has {len(shape)} dimensions")
@@ -98,8 +112,13 @@ def check_shape(shape: Sequence[Any], tensor: str) -> tuple[int, ...]:
     return tuple(shape)
 
 
-def check_total(needed_bytes: int, file_bytes: int) -> None:
-    """Raises Refused if tensors of `needed_bytes` take more than twice the file."""
+def check_total(
+    arrays: Iterable[tuple[ElementType, Sequence[int]]], file_bytes: int
+) -> None:
+    """Raises Refused if arrays of these types and shapes take more than twice the file."""
+    needed_bytes = sum(
+        math.prod(shape) * np.dtype(kind.dtype).itemsize for kind, shape in arrays
+    )
     if needed_bytes > 2 * file_bytes:
         raise Refused(
             f"its tensors take {needed_bytes:,} bytes, more than twice the file's"
@@ -147,7 +166,7 @@ def _fill(file: BinaryIO, target: memoryview) -> None:
 
 
 def skip(file: BinaryIO, size: int) -> None:
-    """Reads `size` bytes of a stream and forgets them."""
+    """Skips `size` bytes of a stream."""
     while size > 0:
         piece = file.read(min(_CHUNK_BYTES, size))
         if not piece:
@@ -156,7 +175,7 @@ def skip(file: BinaryIO, size: int) -> None:
 
 
 def shown(name: str) -> str:
-    """A foreign name for a message: quoted, short, without characters that steer."""
+    """A foreign name for a message: quoted, short, without control characters."""
     text = ascii(name)
     return text if len(text) <= 80 else f"{text[:77]}..."
 

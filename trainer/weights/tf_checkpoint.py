@@ -1,17 +1,15 @@
-"""Reads the checkpoints of TensorFlow 1's Saver, of tf-slim's published nets above all.
+"""Reads the checkpoints of TensorFlow 1's Saver, as those of tf-slim's published nets.
 
-V2 checkpoints (`x.index` and `x.data-...`) and V1 ones (one file) are read by TensorFlow
-itself. Where moving averages were saved they are taken in place of the variables. Slots of
-optimizers and scalars such as `global_step` belong to no net and are left out.
+TensorFlow reads V2 checkpoints (`x.index` and `x.data-...`) and V1 ones (one file). Saved
+moving averages replace their variables. Slots of optimizers and scalars such as
+`global_step` belong to no net and are left out.
 """
 
 import contextlib
-import math
 import pathlib
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from trainer.weights import checkpoints, tensors
@@ -20,7 +18,7 @@ from trainer.weights.tensors import Refused, Tensors
 KIND = "a TensorFlow checkpoint"
 AVERAGE = "/ExponentialMovingAverage"
 AVERAGES_TAKEN = "moving averages of the weights"
-# What TensorFlow's reader raises for a damaged file, besides its own errors.
+# Errors of TensorFlow's reader for a damaged file.
 _ERRORS = (
     tf.errors.OpError,
     IndexError,
@@ -33,37 +31,29 @@ _ERRORS = (
 _OBJECTS = "_CHECKPOINTABLE_OBJECT_GRAPH"
 
 
-def read(path: pathlib.Path) -> Tensors:
+def read(path: pathlib.Path) -> tuple[Tensors, str]:
     """Tensors of a checkpoint by the names of variables, as in 'vgg_16/fc8/weights'.
 
     Args:
       path: prefix, `.index`, V1 file, or folder of one checkpoint.
 
+    Returns:
+      The tensors, and `AVERAGES_TAKEN` where they are moving averages, else ''.
+
     Raises:
-      ConfigError: there is no checkpoint, it is damaged, or is one of objects, which has no
-        names of variables.
+      ConfigError: there is no checkpoint, it is damaged, or it is one of objects, which has
+        no names of variables.
     """
-    return read_with_note(path)[0]
-
-
-def read_with_note(path: pathlib.Path) -> tuple[Tensors, str]:
-    """As `read`, and `AVERAGES_TAKEN` where that is so, else ''."""
     with tensors.refusing(path, KIND):
         checkpoint = locate(path)
-        try:
-            reader = tf.train.load_checkpoint(str(checkpoint))
-            size = sum(file.stat().st_size for file in checkpoints.files_of(checkpoint))
-            names, has_averages = _choose(reader, size)
-            return {
-                name: reader.get_tensor(source) for name, source in names.items()
-            }, AVERAGES_TAKEN if has_averages else ""
-        except Refused:
-            raise
-        except _ERRORS as error:
-            raise _damaged(error) from error
+    with _reading(str(checkpoint)) as reader:
+        size = sum(file.stat().st_size for file in checkpoints.files_of(checkpoint))
+        names, has_averages = _choose(reader, size)
+        found = {name: reader.get_tensor(source) for name, source in names.items()}
+        return found, AVERAGES_TAKEN if has_averages else ""
 
 
-def values_in(checkpoint: str) -> dict[str, np.ndarray]:
+def values_in(checkpoint: str) -> Tensors:
     """All tensors in a checkpoint by name, slots and averages included.
 
     Args:
@@ -92,12 +82,16 @@ def shapes_in(checkpoint: str) -> dict[str, list[int]]:
 
 @contextlib.contextmanager
 def _reading(checkpoint: str) -> Iterator[Any]:
-    """A reader of a checkpoint; what goes wrong inside is a ConfigError."""
+    """A reader of a checkpoint; errors inside become a ConfigError."""
     with tensors.refusing(pathlib.Path(checkpoint), KIND):
         try:
             yield tf.train.load_checkpoint(checkpoint)
+        except Refused:
+            raise
         except _ERRORS as error:
-            raise _damaged(error) from error
+            message = getattr(error, "message", None) or str(error)
+            reason = (message or type(error).__name__).splitlines()[0]
+            raise Refused(f"it is damaged ({reason})") from error
 
 
 def locate(path: pathlib.Path) -> pathlib.Path:
@@ -142,15 +136,12 @@ def _choose(reader: Any, size: int) -> tuple[dict[str, str], bool]:
             chosen[name] = name
     if not chosen:
         raise Refused("it holds no variables")
-    needed_bytes = 0
-    for name in chosen.values():
-        shape = tensors.check_shape(shapes[name], name)
-        kind = tensors.read_type(types[name].name, name)
-        needed_bytes += math.prod(shape) * kind.size
-    tensors.check_total(needed_bytes, size)
+    arrays = [
+        (
+            tensors.read_type(types[name].name, name),
+            tensors.check_shape(shapes[name], name),
+        )
+        for name in chosen.values()
+    ]
+    tensors.check_total(arrays, size)
     return dict(sorted(chosen.items())), bool(averaged)
-
-
-def _damaged(error: Exception) -> Refused:
-    reason = getattr(error, "message", None) or str(error) or type(error).__name__
-    return Refused(f"it is damaged ({reason.splitlines()[0]})")

@@ -19,8 +19,8 @@ from trainer.nets.blocks import (
     SeparableConv,
     SqueezeExcite,
 )
+from trainer.nets.geometry import measure
 from trainer.nets.primitives import Defaults, TooSmallError
-from trainer.nets.sizes import measure
 
 
 def shape_behind(block, shape):

@@ -3,7 +3,7 @@ from dataclasses import replace
 import tensorflow as tf
 
 from trainer.config import ModelConfig
-from trainer.nets import builder, inception_v2, registry, variants
+from trainer.nets import builder, geometry, inception_v2, registry, variants
 
 # The table at 224 px, row by row.
 SHAPES = {
@@ -30,7 +30,7 @@ SHAPES = {
 
 
 def test_the_table_has_the_shapes_of_the_paper():
-    rows = builder.layer_rows(registry.find("inception_v2"))
+    rows = geometry.layer_rows(registry.find("inception_v2"))
     assert {row.name: row.shape for row in rows} == SHAPES
 
 
@@ -51,8 +51,8 @@ def test_the_last_module_pools_by_maximum_and_does_not_halve():
 
 def test_small_images_enter():
     spec = registry.find("inception_v2")
-    assert builder.smallest_input_px(spec) == 17
-    assert builder.layer_rows(spec, image_size_px=32)[-4].shape == (1, 1, 1024)
+    assert geometry.smallest_input_px(spec) == 17
+    assert geometry.layer_rows(spec, image_size_px=32)[-4].shape == (1, 1, 1024)
 
 
 def test_the_faulty_3b_has_the_count_of_the_original():
@@ -69,7 +69,7 @@ def test_the_faulty_3b_has_the_count_of_the_original():
 def test_slim_form_has_its_own_widths_and_no_batch_norm_in_front():
     # Its logits are compared with tf-slim's in test_slim_peers.py.
     spec = registry.find("inception_v2_slim")
-    rows = {row.name: row.shape for row in builder.layer_rows(spec)}
+    rows = {row.name: row.shape for row in geometry.layer_rows(spec)}
     assert rows["4c"] == rows["4d"] == (14, 14, 576)
     assert rows["4e"] == (7, 7, 1024)
     with tf.Graph().as_default():

@@ -20,7 +20,7 @@ from trainer.config import (
 )
 from trainer.nets import builder, geometry, registry
 from trainer.nets.blocks import Block, Pool, fold
-from trainer.nets.sizes import Sizes
+from trainer.nets.geometry import Sizes
 
 KEYS = tf.compat.v1.GraphKeys
 

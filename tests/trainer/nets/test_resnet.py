@@ -1,7 +1,7 @@
 import pytest
 import tensorflow as tf
 
-from trainer.nets import builder, registry
+from trainer.nets import builder, geometry, registry
 from trainer.nets.blocks import Conv, Residual
 
 
@@ -15,7 +15,7 @@ def test_cifar_nets_have_as_many_layers_as_their_name_says(name):
         if isinstance(block, Conv)
     ]
     assert name == f"resnet_{len(convolutions) + 1}"
-    shapes = {row.name: row.shape for row in builder.layer_rows(spec)}
+    shapes = {row.name: row.shape for row in geometry.layer_rows(spec)}
     assert shapes["group1/unit1"] == (32, 32, 16)
     assert shapes["group2/unit1"] == (16, 16, 32)
     assert shapes["group3/unit1"] == (8, 8, 64)
@@ -37,7 +37,7 @@ def test_imagenet_nets_have_the_rows_of_the_paper(name, deepest):
     spec = registry.find(name)
     bodies = [len(row.body) for row in spec.blocks if isinstance(row, Residual)]
     assert name == f"resnet_{sum(bodies) + 2}"
-    shapes = {row.name: row.shape for row in builder.layer_rows(spec)}
+    shapes = {row.name: row.shape for row in geometry.layer_rows(spec)}
     assert shapes["conv1"] == (112, 112, 64)
     assert shapes["pool1"] == (56, 56, 64)
     for group, side_px in enumerate((56, 28, 14, 7), 1):

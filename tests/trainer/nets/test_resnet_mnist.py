@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer.nets import builder, registry
+from trainer.nets import builder, geometry, registry
 
 
 def test_mnist_net_has_the_shapes_of_the_system():
-    rows = builder.layer_rows(registry.find("resnet_34_mnist"))
+    rows = geometry.layer_rows(registry.find("resnet_34_mnist"))
     shapes = {row.name: row.shape for row in rows}
     assert shapes["pool1"] == (14, 14, 64)
     assert shapes["group2/halving"] == (7, 7, 32)

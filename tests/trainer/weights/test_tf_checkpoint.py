@@ -35,7 +35,7 @@ def save(path: pathlib.Path, *, has_averages: bool, version: int) -> str:
 @pytest.mark.parametrize("has_averages", [False, True])
 def test_reads_both_forms(tmp_path, version, has_averages) -> None:
     path = save(tmp_path / "model.ckpt", has_averages=has_averages, version=version)
-    found, note = tf_checkpoint.read_with_note(pathlib.Path(path))
+    found, note = tf_checkpoint.read(pathlib.Path(path))
     assert found.keys() == {"net/fc/weights", "net/fc/biases"}
     assert note == (tf_checkpoint.AVERAGES_TAKEN if has_averages else "")
     # Adam's first step is the learning rate, 0.1; the average goes half of the way.

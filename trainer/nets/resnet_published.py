@@ -1,9 +1,8 @@
-"""Residual nets with bottlenecks as tf-slim publishes them.
+"""Residual nets with bottlenecks as tf-slim and Keras publish them.
 
-They halve elsewhere than `resnet_50`: on the 3x3 of the last unit of a group.
+They halve elsewhere than `resnet_50`: tf-slim's on the 3x3 of the last unit of a group,
+Keras's on the first 1x1 of the first unit.
 """
-
-from collections.abc import Callable
 
 from trainer.config import PreprocessingConfig
 from trainer.nets.blocks import (
@@ -19,15 +18,27 @@ from trainer.nets.blocks import (
     Residual,
     Shortcut,
 )
-from trainer.nets.published import Source
-from trainer.nets.slim_form import MEANS_224, ONES_299
+from trainer.nets.published import MEANS_224, ONES_299, Source
+from trainer.nets.resnet import Unit, bottleneck, group, middle
 
 DEFAULTS = Defaults(HE_NORMAL, norm_decay=0.997)
+# Names as `conv2_block1_1_conv/kernel`. Images have blue first.
+KERAS = Source(
+    "keras",
+    "keras.applications",
+    (
+        (r"^conv1_(conv|bn)/", "conv1/"),
+        (r"^conv(\d)_block(\d+)_0_(conv|bn)/", r"conv\1/unit\2/shortcut/"),
+        (r"^conv(\d)_block(\d+)_(\d)_(conv|bn)/", r"conv\1/unit\2/conv_\3/"),
+        (r"^(conv.*)/biases$", r"\1/BiasAdd/biases"),
+        (r"^predictions/", "logits/"),
+    ),
+    MEANS_224,
+    reversed_channels=True,
+)
 
-Unit = Callable[[str, int, int, Shortcut], Residual]
 
-
-def source(images: PreprocessingConfig) -> Source:
+def slim_source(images: PreprocessingConfig) -> Source:
     """Names as `resnet_v1_50/block1/unit_1/bottleneck_v1/conv1/weights`."""
     rules = (
         (r"^resnet_v\d_\d+/", ""),
@@ -37,15 +48,10 @@ def source(images: PreprocessingConfig) -> Source:
     return Source("slim", "tf-slim", rules, images)
 
 
-def middle(filters: int, stride: int) -> Conv:
-    """The 3x3; a strided one is centred on the px that the shortcut takes."""
-    return Conv(filters, 3, stride, padding="SAME" if stride == 1 else 1)
-
-
-def unit_v1(name: str, filters: int, stride: int, shortcut: Shortcut) -> Residual:
-    """1x1 to `filters`, 3x3, 1x1 to four times as many; ReLU after the sum."""
+def keras_unit(name: str, filters: int, stride: int, shortcut: Shortcut) -> Residual:
+    """`bottleneck` with the stride on the first 1x1."""
     last = Conv(4 * filters, 1, activation="linear")
-    body = (Conv(filters, 1), middle(filters, stride), last)
+    body = (Conv(filters, 1, stride), Conv(filters, 3), last)
     return Residual(body, shortcut, stride, name=name)
 
 
@@ -63,48 +69,38 @@ def unit_v2(name: str, filters: int, stride: int, shortcut: Shortcut) -> Residua
     )
 
 
-def group(number: int, unit: Unit, filters: int, units: int) -> tuple[Block, ...]:
-    """`units` units; the first projects its shortcut, the last halves, but in group 4."""
-    last = 1 if number == 4 else 2
+def slim_groups(unit: Unit, units: tuple[int, ...]) -> tuple[Block, ...]:
+    """The four groups: the first unit projects its shortcut, the last halves.
+
+    At 224 px: 28 x 28 x 256, 14 x 14 x 512, 7 x 7 x 1024 and, without halving, 7 x 7 x 2048.
+    """
     return tuple(
         unit(
             f"group{number}/unit{place}",
-            filters,
-            last if place == units else 1,
+            32 * 2**number,
+            2 if place == count and number < len(units) else 1,
             "projection" if place == 1 else "identity",
         )
-        for place in range(1, units + 1)
-    )
-
-
-def groups(unit: Unit, units: tuple[int, ...]) -> tuple[Block, ...]:
-    """The four groups; the sizes are those at 224 px, before and after the last unit."""
-    return (
-        *group(1, unit, 64, units[0]),  # 56 x 56 x 256, 28 x 28 x 256
-        *group(2, unit, 128, units[1]),  # 28 x 28 x 512, 14 x 14 x 512
-        *group(3, unit, 256, units[2]),  # 14 x 14 x 1024, 7 x 7 x 1024
-        *group(4, unit, 512, units[3]),  # 7 x 7 x 2048
+        for number, count in enumerate(units, 1)
+        for place in range(1, count + 1)
     )
 
 
 def resnet_v1(name: str, units: tuple[int, ...], parameters: int) -> NetSpec:
-    """Net with so many units in its groups."""
+    """tf-slim's net with so many units in its groups."""
     return NetSpec(
         name,
         family="resnet",
-        image_size_px=224,
-        channels=3,
-        num_classes=1000,
         parameters=parameters,
         reference="He et al., arXiv:1512.03385, table 1, as tf-slim's",
         defaults=DEFAULTS,
         blocks=(
             Conv(64, 7, 2, padding=3, name="conv1"),  # 112 x 112 x 64
             Pool("max", 3, 2, name="pool1"),  # 56 x 56 x 64
-            *groups(unit_v1, units),
+            *slim_groups(bottleneck, units),
             GlobalPool(name="pool5"),  # 2048
         ),
-        sources=(source(MEANS_224),),
+        sources=(slim_source(MEANS_224),),
     )
 
 
@@ -114,7 +110,6 @@ RESNET_V2_50 = NetSpec(
     "resnet_v2_50",
     family="resnet",
     image_size_px=299,
-    channels=3,
     num_classes=1001,
     parameters=25_570_409,
     reference="He et al., arXiv:1603.05027, figure 4e, as tf-slim's",
@@ -123,10 +118,29 @@ RESNET_V2_50 = NetSpec(
         # The first unit brings batch norm and ReLU.
         Conv(64, 7, 2, padding=3, activation="linear", norm=False, name="conv1"),
         Pool("max", 3, 2, name="pool1"),
-        *groups(unit_v2, (3, 4, 6, 3)),
+        *slim_groups(unit_v2, (3, 4, 6, 3)),
         BatchNorm(name="postnorm"),
         Activate("relu", name="relu"),
         GlobalPool(name="pool5"),  # 2048
     ),
-    sources=(source(ONES_299),),
+    sources=(slim_source(ONES_299),),
+)
+# After the authors' own weights. The first pool is padded on all sides, and convolutions
+# keep a bias beside batch norm.
+RESNET_50_KERAS = NetSpec(
+    "resnet_50_keras",
+    family="resnet",
+    parameters=25_583_592,
+    reference="He et al., arXiv:1512.03385, table 1, as Keras's",
+    defaults=Defaults(HE_NORMAL, bias=True, norm_decay=0.99),
+    blocks=(
+        Conv(64, 7, 2, padding=3, name="conv1"),  # 112 x 112 x 64
+        Pool("max", 3, 2, padding=1, name="pool1"),  # 56 x 56 x 64
+        *group("conv2", keras_unit, 64, 3, 1, "projection"),  # 56 x 56 x 256
+        *group("conv3", keras_unit, 128, 4, 2, "projection"),  # 28 x 28 x 512
+        *group("conv4", keras_unit, 256, 6, 2, "projection"),  # 14 x 14 x 1024
+        *group("conv5", keras_unit, 512, 3, 2, "projection"),  # 7 x 7 x 2048
+        GlobalPool(name="pool5"),  # 2048
+    ),
+    sources=(KERAS,),
 )

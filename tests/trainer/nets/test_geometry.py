@@ -14,8 +14,8 @@ from trainer.nets.blocks import (
     SeparableConv,
     SqueezeExcite,
 )
+from trainer.nets.geometry import Cost, measure
 from trainer.nets.primitives import Defaults
-from trainer.nets.sizes import Cost, measure
 
 PLAIN = Defaults(norm=False)
 
