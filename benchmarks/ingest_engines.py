@@ -143,7 +143,7 @@ def _measure(engine: str, workers: int, data: pathlib.Path) -> dict[str, Any]:
     from tfx.dsl.components.base import base_beam_executor
     from tfx.types import standard_artifacts
 
-    from components.image_example_gen import contracts, executor, reports
+    from components.image_example_gen import component, contracts, reports
     from pipeline.beam import engines
     from pipeline.config import EngineConfig
 
@@ -166,9 +166,9 @@ def _measure(engine: str, workers: int, data: pathlib.Path) -> dict[str, Any]:
             context = base_beam_executor.BaseBeamExecutor.Context(
                 beam_pipeline_args=engines.arguments(config)
             )
-            executor.Executor(context).Do(
-                {executor.CONTRACT_KEY: [contract]},
-                {executor.EXAMPLES_KEY: [examples]},
+            component.ImageExampleGen_Executor(context).Do(
+                {"contract": [contract]},
+                {"examples": [examples]},
                 {
                     "input_path": str(data),
                     "input_format": "auto",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tfx import types
+from tfx.dsl.component.experimental import decorators
 
 from common.errors import DataError
 from pushed_models import split_rule
@@ -51,6 +52,21 @@ def checked(do: Do) -> Do:
         return result
 
     return checked_do
+
+
+def component(function: Any = None, *, use_beam: bool = False) -> Any:
+    """Makes a component of a function, as TFX's decorator does, with `checked` artifacts.
+
+    Args:
+      function: see `tfx.dsl.component.experimental.decorators.component`.
+      use_beam: whether a parameter takes a Beam pipeline.
+    """
+    if function is None:
+        return functools.partial(component, use_beam=use_beam)
+    made: Any = decorators.component(use_beam=use_beam)(function)
+    executor = made.EXECUTOR_SPEC.executor_class
+    executor.Do = checked(executor.Do)
+    return made
 
 
 def write(artifact: types.Artifact) -> None:

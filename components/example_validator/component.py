@@ -20,12 +20,9 @@ from tfx.dsl.components.base import base_component, executor_spec
 from tfx.dsl.io import fileio
 from tfx.orchestration.data_types import RuntimeParameter
 from tfx.proto.orchestration import execution_result_pb2
-from tfx.types import (
-    artifact_utils,
-    component_spec,
-    standard_artifacts,
-    standard_component_specs,
-)
+from tfx.types import artifact_utils, standard_artifacts
+from tfx.types import standard_component_specs as keys
+from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
 from common.errors import DataError
 from components import artifacts
@@ -35,35 +32,27 @@ from schema import contract, features
 from storage import durable
 
 MAX_NAMED = 5
-EXAMPLES_KEY = "examples"
 PROFILE_KEY = "profile"
-SERVING_FOLDER_KEY = "serving_folder"
-LIMITS_KEY = "limits"
-FINGERPRINT_KEY = "source_fingerprint"
 # In the anomalies: what was measured, also where it was let through.
 DISTANCES_FILE = "distances.json"
 
 
-class ExampleValidatorSpec(component_spec.ComponentSpec):
+class ExampleValidatorSpec(ComponentSpec):
     """Channels of ExampleValidator; those of the stock component have its keys."""
 
     PARAMETERS = {
-        standard_component_specs.EXCLUDE_SPLITS_KEY: component_spec.ExecutionParameter(
-            type=str, optional=True
-        ),
-        SERVING_FOLDER_KEY: component_spec.ExecutionParameter(type=str),
-        LIMITS_KEY: component_spec.ExecutionParameter(type=str),
-        FINGERPRINT_KEY: component_spec.ExecutionParameter(type=str),
+        keys.EXCLUDE_SPLITS_KEY: ExecutionParameter(type=str, optional=True),
+        "serving_folder": ExecutionParameter(type=str),
+        "limits": ExecutionParameter(type=str),
+        "source_fingerprint": ExecutionParameter(type=str),
     }
     INPUTS = {
-        **standard_component_specs.ExampleValidatorSpec.INPUTS,
-        EXAMPLES_KEY: component_spec.ChannelParameter(type=standard_artifacts.Examples),
+        **keys.ExampleValidatorSpec.INPUTS,
+        keys.EXAMPLES_KEY: ChannelParameter(type=standard_artifacts.Examples),
     }
     OUTPUTS = {
-        **standard_component_specs.ExampleValidatorSpec.OUTPUTS,
-        PROFILE_KEY: component_spec.ChannelParameter(
-            type=standard_artifacts.ExampleStatistics
-        ),
+        **keys.ExampleValidatorSpec.OUTPUTS,
+        PROFILE_KEY: ChannelParameter(type=standard_artifacts.ExampleStatistics),
     }
 
 
@@ -84,22 +73,16 @@ class Executor(stock_executor.Executor):
             model was trained on, or its classes are too unequal.
         """
         result = super().Do(input_dict, output_dict, exec_properties)
-        anomalies = artifact_utils.get_single_instance(
-            output_dict[standard_component_specs.ANOMALIES_KEY]
-        )
-        statistics = artifact_utils.get_single_instance(
-            input_dict[standard_component_specs.STATISTICS_KEY]
-        )
-        schema = artifact_utils.get_single_uri(
-            input_dict[standard_component_specs.SCHEMA_KEY]
-        )
+        anomalies = artifact_utils.get_single_instance(output_dict[keys.ANOMALIES_KEY])
+        statistics = artifact_utils.get_single_instance(input_dict[keys.STATISTICS_KEY])
+        schema = artifact_utils.get_single_uri(input_dict[keys.SCHEMA_KEY])
         labels = contract.read_labels(pathlib.Path(schema) / contract.SCHEMA_FILE)
         _refuse_anomalies(anomalies, statistics, labels)
-        limits = distances.Limits(**json.loads(exec_properties[LIMITS_KEY]))
+        limits = distances.Limits(**json.loads(exec_properties["limits"]))
         output = artifact_utils.get_single_instance(output_dict[PROFILE_KEY])
         profiles = _profiles(input_dict, limits)
         _write_profile(output, profiles[features.TRAIN])
-        folder = pathlib.Path(exec_properties[SERVING_FOLDER_KEY])
+        folder = pathlib.Path(exec_properties["serving_folder"])
         version, baseline = _baseline(folder)
         drift = (
             distances.between(
@@ -170,10 +153,8 @@ def _profiles(
     input_dict: dict[str, list[types.Artifact]], limits: distances.Limits
 ) -> dict[str, profile.Profile]:
     """Split -> profile; train alone where the others are not compared with it."""
-    examples = artifact_utils.get_single_instance(input_dict[EXAMPLES_KEY])
-    statistics = artifact_utils.get_single_instance(
-        input_dict[standard_component_specs.STATISTICS_KEY]
-    )
+    examples = artifact_utils.get_single_instance(input_dict[keys.EXAMPLES_KEY])
+    statistics = artifact_utils.get_single_instance(input_dict[keys.STATISTICS_KEY])
     wanted = features.SPLITS if limits.max_skew else (features.TRAIN,)
     return {
         split: profile.make(
@@ -312,7 +293,7 @@ class ExampleValidator(base_component.BaseComponent):
         schema: types.BaseChannel,
         examples: types.BaseChannel,
         serving_folder: str | RuntimeParameter,
-        limits: distances.Limits,
+        limits: str,
         source_fingerprint: str,
     ):
         """Makes the component.
@@ -322,7 +303,7 @@ class ExampleValidator(base_component.BaseComponent):
           schema: the contract.
           examples: for what their statistics do not say, as how bright the images are.
           serving_folder: folder of the model's versions, `<serving>/<model name>`.
-          limits: what the data must keep.
+          limits: `distances.Limits` as JSON.
           source_fingerprint: of the code, for the cache.
         """
         super().__init__(
@@ -331,7 +312,7 @@ class ExampleValidator(base_component.BaseComponent):
                 schema=schema,
                 examples=examples,
                 serving_folder=serving_folder,
-                limits=json.dumps(dataclasses.asdict(limits)),
+                limits=limits,
                 source_fingerprint=source_fingerprint,
                 anomalies=types.Channel(type=standard_artifacts.ExampleAnomalies),
                 profile=types.Channel(type=standard_artifacts.ExampleStatistics),

@@ -10,6 +10,8 @@ import numpy as np
 from common.rule import Rule
 from pushed_models import signatures
 
+# Name of the stock InfraValidator with TensorFlow Serving, as a setting and as a rule.
+TF_SERVING = "tf_serving"
 # All figures, in the artifact.
 REPORT_FILE = "infra.json"
 # The stock InfraValidator's marks; the artifact has one of them.

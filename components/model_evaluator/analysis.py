@@ -50,7 +50,7 @@ def run(
     models: Mapping[str, str],
     settings: Settings,
     folder: pathlib.Path,
-    make_pipeline: Callable[[], beam.Pipeline],
+    pipeline: beam.Pipeline,
     baseline_labels: Sequence[str] = (),
 ) -> None:
     """Asks the models, and writes the table of predictions into `folder`.
@@ -60,7 +60,7 @@ def run(
       models: `CANDIDATE` and perhaps `BASELINE` -> folder of the SavedModel.
       settings: what is measured.
       folder: of the evaluation artifact.
-      make_pipeline: a Beam pipeline with the engine's arguments.
+      pipeline: with the engine's arguments; runs here.
       baseline_labels: class names of the baseline, in its label order.
     """
     has_views = _has_views(models[CANDIDATE])
@@ -68,7 +68,7 @@ def run(
     folder.mkdir(parents=True, exist_ok=True)
     # TFMA first calls a signature in a way that is refused, and all images of the batch would
     # be printed for the message.
-    with np.printoptions(threshold=0, edgeitems=1), make_pipeline() as pipeline:
+    with np.printoptions(threshold=0, edgeitems=1), pipeline:
         batches = make_examples(pipeline) | tfma.BatchedInputsToExtracts()
         for extractor in _extractors(models, has_views):
             batches |= extractor.stage_name >> extractor.ptransform

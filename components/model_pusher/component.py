@@ -13,49 +13,41 @@ from tfx import types
 from tfx.components.pusher import executor as stock_executor
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.orchestration.data_types import RuntimeParameter
-from tfx.types import artifact_utils, component_spec, standard_artifacts
+from tfx.types import artifact_utils, standard_artifacts
+from tfx.types import standard_component_specs as keys
+from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
 from components import artifacts
 from components.model_pusher.publishing import publish
 from pushed_models import data_profile
 from schema import features
 
-MODEL_KEY = "model"
-MODEL_BLESSING_KEY = "model_blessing"
-INFRA_BLESSING_KEY = "infra_blessing"
 PROFILE_KEY = "profile"
-PUSHED_MODEL_KEY = "pushed_model"
-SERVING_FOLDER_KEY = "serving_folder"
-GATE_OPEN_KEY = "is_gate_open"
-FORCE_REASON_KEY = "force_reason"
-FINGERPRINT_KEY = "source_fingerprint"
 
 
-class ModelPusherSpec(component_spec.ComponentSpec):
+class ModelPusherSpec(ComponentSpec):
     """Channels of ModelPusher; keys as in the stock Pusher."""
 
     PARAMETERS = {
-        SERVING_FOLDER_KEY: component_spec.ExecutionParameter(type=str),
-        GATE_OPEN_KEY: component_spec.ExecutionParameter(type=int),
-        FORCE_REASON_KEY: component_spec.ExecutionParameter(type=str),
-        FINGERPRINT_KEY: component_spec.ExecutionParameter(type=str),
+        "serving_folder": ExecutionParameter(type=str),
+        "is_gate_open": ExecutionParameter(type=int),
+        "force_reason": ExecutionParameter(type=str),
+        "source_fingerprint": ExecutionParameter(type=str),
     }
     INPUTS = {
-        MODEL_KEY: component_spec.ChannelParameter(type=standard_artifacts.Model),
-        MODEL_BLESSING_KEY: component_spec.ChannelParameter(
+        keys.MODEL_KEY: ChannelParameter(type=standard_artifacts.Model),
+        keys.MODEL_BLESSING_KEY: ChannelParameter(
             type=standard_artifacts.ModelBlessing
         ),
-        INFRA_BLESSING_KEY: component_spec.ChannelParameter(
+        keys.INFRA_BLESSING_KEY: ChannelParameter(
             type=standard_artifacts.InfraBlessing
         ),
-        PROFILE_KEY: component_spec.ChannelParameter(
+        PROFILE_KEY: ChannelParameter(
             type=standard_artifacts.ExampleStatistics, optional=True
         ),
     }
     OUTPUTS = {
-        PUSHED_MODEL_KEY: component_spec.ChannelParameter(
-            type=standard_artifacts.PushedModel
-        )
+        keys.PUSHED_MODEL_KEY: ChannelParameter(type=standard_artifacts.PushedModel)
     }
 
 
@@ -70,15 +62,18 @@ class Executor(stock_executor.Executor):
         exec_properties: dict[str, Any],
     ) -> None:
         """See base class."""
-        pushed_model = artifact_utils.get_single_instance(output_dict[PUSHED_MODEL_KEY])
-        # The stock check takes a blessing that is not there for one that is not needed.
+        pushed_model = artifact_utils.get_single_instance(
+            output_dict[keys.PUSHED_MODEL_KEY]
+        )
+        # The stock check takes a missing blessing for one that is not needed.
         is_blessed = all(
-            input_dict.get(key) for key in (MODEL_BLESSING_KEY, INFRA_BLESSING_KEY)
+            input_dict.get(key)
+            for key in (keys.MODEL_BLESSING_KEY, keys.INFRA_BLESSING_KEY)
         ) and self.CheckBlessing(input_dict)
         if not is_blessed:
             self._MarkNotPushed(pushed_model)
             return
-        folder = pathlib.Path(exec_properties[SERVING_FOLDER_KEY])
+        folder = pathlib.Path(exec_properties["serving_folder"])
         # The run, where the orchestrator names it; tests call without a context.
         by = (self._context and self._context.pipeline_run_id) or ""
         version = publish(
@@ -86,8 +81,8 @@ class Executor(stock_executor.Executor):
             folder,
             by=by,
             data_profile_file=_profile(input_dict),
-            is_gate_open=bool(exec_properties[GATE_OPEN_KEY]),
-            force_reason=exec_properties[FORCE_REASON_KEY],
+            is_gate_open=bool(exec_properties["is_gate_open"]),
+            force_reason=exec_properties["force_reason"],
         )
         _link(pathlib.Path(pushed_model.uri), folder / str(version))
         self._MarkPushed(

@@ -12,8 +12,9 @@ from tfx import types
 from tfx.components.trainer import executor as stock_executor
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.proto import trainer_pb2
-from tfx.types import component_spec, standard_artifacts
+from tfx.types import standard_artifacts
 from tfx.types import standard_component_specs as keys
+from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
 from components import artifacts
 from pushed_models.split_rule import SplitRule
@@ -25,37 +26,27 @@ _COUNTS_KEY = "examples"
 _RULE_KEY = "split_rule"
 
 
-class NetTrainerSpec(component_spec.ComponentSpec):
+class NetTrainerSpec(ComponentSpec):
     """Channels and properties of NetTrainer; those of the stock Trainer have its keys."""
 
     PARAMETERS = {
-        keys.TRAIN_ARGS_KEY: component_spec.ExecutionParameter(
-            type=trainer_pb2.TrainArgs
-        ),
-        keys.EVAL_ARGS_KEY: component_spec.ExecutionParameter(
-            type=trainer_pb2.EvalArgs
-        ),
-        keys.RUN_FN_KEY: component_spec.ExecutionParameter(type=str),
-        keys.CUSTOM_CONFIG_KEY: component_spec.ExecutionParameter(type=str),
-        STEPS_KEY: component_spec.ExecutionParameter(type=int),
-        LEARNING_RATE_KEY: component_spec.ExecutionParameter(type=float),
+        keys.TRAIN_ARGS_KEY: ExecutionParameter(type=trainer_pb2.TrainArgs),
+        keys.EVAL_ARGS_KEY: ExecutionParameter(type=trainer_pb2.EvalArgs),
+        keys.RUN_FN_KEY: ExecutionParameter(type=str),
+        keys.CUSTOM_CONFIG_KEY: ExecutionParameter(type=str),
+        STEPS_KEY: ExecutionParameter(type=int),
+        LEARNING_RATE_KEY: ExecutionParameter(type=float),
     }
     INPUTS = {
-        keys.EXAMPLES_KEY: component_spec.ChannelParameter(
-            type=standard_artifacts.Examples
-        ),
-        keys.TRANSFORM_GRAPH_KEY: component_spec.ChannelParameter(
+        keys.EXAMPLES_KEY: ChannelParameter(type=standard_artifacts.Examples),
+        keys.TRANSFORM_GRAPH_KEY: ChannelParameter(
             type=standard_artifacts.TransformGraph
         ),
-        keys.SCHEMA_KEY: component_spec.ChannelParameter(
-            type=standard_artifacts.Schema
-        ),
+        keys.SCHEMA_KEY: ChannelParameter(type=standard_artifacts.Schema),
     }
     OUTPUTS = {
-        keys.MODEL_KEY: component_spec.ChannelParameter(type=standard_artifacts.Model),
-        keys.MODEL_RUN_KEY: component_spec.ChannelParameter(
-            type=standard_artifacts.ModelRun
-        ),
+        keys.MODEL_KEY: ChannelParameter(type=standard_artifacts.Model),
+        keys.MODEL_RUN_KEY: ChannelParameter(type=standard_artifacts.ModelRun),
     }
 
 

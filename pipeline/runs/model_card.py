@@ -5,9 +5,9 @@ import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from components.infra_check import node as infra
 from components.model_evaluator import gate, scores, views
-from pipeline import infra
-from pipeline.runs import trained
+from components.net_trainer import node as trained
 from pipeline.runs.lineage import DATA_FINGERPRINT, SOURCE_FINGERPRINT, Step
 from schema import orientation
 from storage import durable, mirror

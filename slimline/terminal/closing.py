@@ -11,7 +11,9 @@ from common import run_files
 from common.errors import GateError, InfraError
 from components.infra_check import rules
 from components.model_evaluator import gate, scores, views
-from pipeline.runs import parts, pushed, runs, trained
+from components.model_pusher import node as pushed
+from components.net_trainer import node as trained
+from pipeline.runs import parts, runs
 from slimline import verdicts
 from slimline.terminal import models_text, output
 from slimline.terminal.options import DEFAULT_ROOT
