@@ -213,11 +213,12 @@ def _await_processes(config: Any) -> None:
 
 
 def _class_names(data: pathlib.Path) -> tuple[str, ...]:
-    from components.image_example_gen import datasets, layouts
+    from components.image_example_gen import layouts
+    from components.image_example_gen.layouts import cifar
 
     layout = layouts.plan(str(data)).layout
     if layout.format.startswith("cifar10_"):
-        return tuple(datasets.class_names(datasets.CIFAR10))
+        return tuple(cifar.class_names(cifar.CIFAR10))
     raise BenchmarkError(f"{data} is no CIFAR-10 but {layout.format}")
 
 

@@ -6,6 +6,7 @@ shows, names the arguments and functions of the Python API instead, except in a 
 """
 
 import contextlib
+import functools
 from collections.abc import Iterator
 
 from common import python_words
@@ -52,14 +53,9 @@ class SlimlineError(Exception):
         return text if _is_command else python_words.in_python(text)
 
     def __reduce__(self) -> tuple:
-        return _rebuild, (type(self), self.args)
-
-
-def _rebuild(
-    kind: type[SlimlineError], args: tuple[str, str, str, str]
-) -> SlimlineError:
-    message, found, expected, tip = args
-    return kind(message, found=found, expected=expected, tip=tip)
+        message, found, expected, tip = self.args
+        facts = {"found": found, "expected": expected, "tip": tip}
+        return functools.partial(type(self), message, **facts), ()
 
 
 class ConfigError(SlimlineError, ValueError):

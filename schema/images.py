@@ -73,7 +73,7 @@ class Verdict:
     Attributes:
       reason: why it is refused; '' for an image that every part of the house can read.
       encoded: JPEG or PNG bytes: the ones given, or a PNG made from another format.
-      format: 'jpeg' or 'png'.
+      format: 'jpeg' or 'png'; this and all below is '' or 0 where the image is refused.
       height: px, of the upright image. width: px, of it too.
       channels: 1 for gray, 3 for colour, alpha not counted.
     """
@@ -120,9 +120,7 @@ def _check(data: bytes, *, is_decoded: bool) -> Verdict:
             return Verdict(header.reason)
         if is_decoded and _decode(data, header.channels) is None:
             return Verdict(_damaged(kind))
-        return Verdict(
-            "", data, header.format, header.height, header.width, header.channels
-        )
+        return dataclasses.replace(header, encoded=data)
     pixels = None
     if is_decoded and _is_read_by_tensorflow(kind, data):
         pixels = _decode(data, 3)
@@ -131,29 +129,11 @@ def _check(data: bytes, *, is_decoded: bool) -> Verdict:
     return _transcode(data, pixels)
 
 
-@dataclasses.dataclass(frozen=True)
-class Header:
-    """What the header of JPEG or PNG bytes says.
+def read_header(data: bytes, max_pixels: int | None = None) -> Verdict:
+    """Verdict on JPEG or PNG bytes by their header alone, without `encoded`.
 
-    Attributes:
-      reason: why the image is refused before it is decoded, or ''. It repeats nothing of
-        the bytes. All else is 0 or '' where it is refused.
-      format: 'jpeg' or 'png'.
-      height: px, of the upright image. width: px, of it too.
-      channels: 1 for gray, 3 for colour, alpha not counted.
-    """
-
-    reason: str = ""
-    format: str = ""
-    height: int = 0
-    width: int = 0
-    channels: int = 0
-
-
-def read_header(data: bytes, max_pixels: int | None = None) -> Header:
-    """Header of an image as a served model takes it; never raises on bad bytes.
-
-    Of an image that passes, `check_image` could only say that its data are damaged.
+    Never raises on bad bytes. Of an image that passes, `check_image` could only say that its
+    data are damaged. The reason repeats nothing of the bytes.
 
     Args:
       data: encoded image, whole.
@@ -161,16 +141,16 @@ def read_header(data: bytes, max_pixels: int | None = None) -> Header:
     """
     kind = image_header.kind_of(data)
     if kind not in KEPT:
-        return Header("neither JPEG nor PNG")
+        return Verdict("neither JPEG nor PNG")
     found = image_header.read(data)
     if found is None:
-        return Header(_damaged(kind))
+        return Verdict(_damaged(kind))
     if reason := check_size(found.width, found.height, max_pixels):
-        return Header(reason)
+        return Verdict(reason)
     width, height = orientation.upright_size(
         found.width, found.height, orientation.read(data)
     )
-    return Header("", KEPT[kind], height, width, found.channels)
+    return Verdict("", b"", KEPT[kind], height, width, found.channels)
 
 
 def _damaged(kind: str) -> str:

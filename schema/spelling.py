@@ -16,6 +16,11 @@ _JOINED = re.compile(r"(?<=[^\W\d_])[_-](?=[^\W\d_])")
 _VARIANTS = frozenset(map(chr, range(0xFE00, 0xFE10)))
 
 
+def vocabulary(text: str) -> frozenset[str]:
+    """The words of a text, as a set: long lists read better in lines than a word a line."""
+    return frozenset(text.split())
+
+
 def normalise(name: str) -> str:
     """The name in NFC, in which names are compared and stored."""
     return name if name.isascii() else unicodedata.normalize("NFC", name)

@@ -46,7 +46,10 @@ def write(
     """
     place = place or folder / FILE
     files = {
-        name: _entry(folder / name)
+        name: {
+            "bytes": (folder / name).stat().st_size,
+            "sha256": _sha256(folder / name),
+        }
         for name, fault in _found(folder)
         if folder / name != place and not fault
     }
@@ -145,10 +148,6 @@ def _found(folder: pathlib.Path) -> Iterator[tuple[str, str]]:
             if stat.S_ISLNK(mode):
                 fault = "a link"
             yield path.relative_to(folder).as_posix(), fault
-
-
-def _entry(path: pathlib.Path) -> dict[str, Any]:
-    return {"bytes": path.stat().st_size, "sha256": _sha256(path)}
 
 
 def _sha256(path: pathlib.Path) -> str:

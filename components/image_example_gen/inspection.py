@@ -2,11 +2,13 @@
 
 import dataclasses
 import pathlib
+import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 
 from common.errors import DataError
 from components.image_example_gen import (
+    acceptance,
     contracts,
     layouts,
     outlook,
@@ -17,7 +19,6 @@ from components.image_example_gen import (
 from schema import features, images, spelling
 from schema.contract import Contract
 
-MIN_CLASSES = 2
 # Where the data set itself has no splits, all images are listed under this name.
 ALL = "all"
 
@@ -80,14 +81,7 @@ class Inspection:
     @property
     def troubles(self) -> tuple[str, ...]:
         """What a run on these data will meet, in sentences."""
-        return outlook.troubles(
-            self.images,
-            self.labels,
-            few_groups=self.few_groups,
-            unreadable=len(self.unreadable),
-            duplicates_across_splits=self.duplicates_across_splits,
-            label_conflicts=self.label_conflicts,
-        )
+        return outlook.troubles(self)
 
 
 def inspect(
@@ -157,8 +151,8 @@ class _Seen:
         """A row for each readable image, counted on its way."""
         progress = reading.Progress()
         for unit in plan.units:
-            for found in reading.read_records(
-                plan, unit, records.Classes(()), has_pixels=False
+            for found in reading.records_of(
+                plan.read(unit), plan, records.Classes(()), has_pixels=False
             ):
                 if isinstance(found, records.Unreadable):
                     self.unreadable.append(found)
@@ -214,13 +208,7 @@ def make_contract(inspection: Inspection) -> Contract:
     Raises:
       DataError: there is one class only.
     """
-    if len(inspection.labels) < MIN_CLASSES:
-        raise DataError(
-            f"{inspection.path} has one class only",
-            found=", ".join(inspection.labels),
-            expected="two or more class folders",
-            tip="a classifier needs something to tell apart",
-        )
+    acceptance.check_classes(inspection.labels)
     height, width = inspection.height_px, inspection.width_px
     if height.minimum == height.maximum and width.minimum == width.maximum:
         return contracts.write_contract(
@@ -239,12 +227,4 @@ def make_contract(inspection: Inspection) -> Contract:
 
 def size_range(sizes: Counter[int]) -> SizeRange:
     """Range of `sizes`, size in px -> images; there is at least one image."""
-    ordered = sorted(sizes)
-    middle, seen = sizes.total() // 2, 0
-    median = ordered[-1]
-    for size in ordered:
-        seen += sizes[size]
-        if seen > middle:
-            median = size
-            break
-    return SizeRange(ordered[0], median, ordered[-1])
+    return SizeRange(min(sizes), statistics.median_high(sizes.elements()), max(sizes))

@@ -1,33 +1,22 @@
 """What will go wrong later with data that can be read: classes that training cannot learn."""
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from components.image_example_gen import contracts, splits
 from pushed_models import class_names
 from schema import features
 
+if TYPE_CHECKING:
+    from components.image_example_gen.inspection import Inspection
+
 MAX_UNREADABLE = 0.01  # the default of data.max_unreadable_share
 
 
-def troubles(
-    images: Mapping[str, Mapping[str, int]],
-    labels: Sequence[str],
-    *,
-    few_groups: Mapping[str, int],
-    unreadable: int,
-    duplicates_across_splits: int,
-    label_conflicts: int,
-) -> tuple[str, ...]:
-    """Sentences about what a run on these data will meet.
-
-    Args:
-      images: split -> class -> images; any other name than a split's is of all images.
-      labels: all classes.
-      few_groups: class -> groups, where they are too few to be cut.
-      unreadable: images that cannot be read.
-      duplicates_across_splits: copies of images that lie in another split, too.
-      label_conflicts: different images of which copies have different classes.
-    """
+def troubles(found: "Inspection") -> tuple[str, ...]:
+    """Sentences about what a run on the inspected data will meet."""
+    images, labels = found.images, found.labels
+    unreadable = len(found.unreadable)
     total = sum(sum(classes.values()) for classes in images.values())
     told = []
     if unfit := contracts.unfit_labels(labels):
@@ -49,19 +38,19 @@ def troubles(
                 f"classes of fewer than {splits.MIN_IMAGES_TO_CUT} images are trained on and"
                 f" never tested: {class_names.listed(small)}"
             )
-        if few_groups:
-            told.append(too_few_groups(few_groups))
+        if found.few_groups:
+            told.append(too_few_groups(found.few_groups))
     if unreadable > MAX_UNREADABLE * (total + unreadable):
         told.append(
             f"{unreadable / (total + unreadable):.1%} of the images are unreadable: a run"
             f" stops at more than {MAX_UNREADABLE:.0%} (data.max_unreadable_share)"
         )
-    if duplicates_across_splits:
+    if found.duplicates_across_splits:
         told.append(
-            f"{duplicates_across_splits:,} copies lie in two splits and are dropped from one"
+            f"{found.duplicates_across_splits:,} copies lie in two splits and are dropped from one"
         )
-    if label_conflicts:
-        told.append(f"{label_conflicts:,} images have copies in another class")
+    if found.label_conflicts:
+        told.append(f"{found.label_conflicts:,} images have copies in another class")
     return tuple(told)
 
 

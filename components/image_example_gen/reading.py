@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from components.image_example_gen import looks, records, splits, windows
 from schema import images
@@ -49,25 +49,6 @@ class Progress:
             _PROGRESS.info("ingest", extra={"fields": {"images": self.images}})
 
 
-def read_records(
-    plan: windows.Images,
-    unit: Any,
-    classes: records.Classes,
-    *,
-    has_pixels: bool = True,
-) -> Iterator[Record | records.Unreadable | records.Ignored]:
-    """Records of one part of a source.
-
-    Args:
-      has_pixels: False leaves raw pixels without their PNG (`encoded` is b''), for those
-        who only look.
-
-    Raises:
-      DataError: the part breaks its format.
-    """
-    yield from records_of(plan.read(unit), plan, classes, has_pixels=has_pixels)
-
-
 def records_of(
     found: Iterable[windows.Found],
     plan: windows.Images,
@@ -75,7 +56,13 @@ def records_of(
     *,
     has_pixels: bool = True,
 ) -> Iterator[Record | records.Unreadable | records.Ignored]:
-    """Records of what was read from a part of `plan`; `has_pixels` as in `read_records`.
+    """Records of what was read from a part of a source.
+
+    Args:
+      found: of `plan.read`.
+      plan: of the source.
+      classes: of the contract.
+      has_pixels: False leaves raw pixels without their PNG (`encoded` is b'').
 
     Raises:
       DataError: the part breaks its format, where it is read on the way.

@@ -14,11 +14,12 @@ from components.image_example_gen.layouts import containers, fields, split_names
 from components.image_example_gen.layouts.layout import Listing
 from components.image_example_gen.sources.source import Member, read_data_file
 from schema import spelling
+from schema.spelling import vocabulary
 
 FORMATS = ("npz",)
 _SUFFIX = ".npz"
-_IMAGES = frozenset(["x", "image", "images", "img", "imgs", "data"])
-_LABELS = frozenset(["y", "label", "labels", "target", "targets"])
+_IMAGES = vocabulary("x image images img imgs data")
+_LABELS = vocabulary("y label labels target targets")
 _NAMES = ("class_names", "label_names", "classes", "names")
 
 

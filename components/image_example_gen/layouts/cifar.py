@@ -1,6 +1,7 @@
 """CIFAR-10 and CIFAR-100, in the layout of the binary and of the python release."""
 
 import dataclasses
+import functools
 import posixpath
 import re
 from collections import Counter
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from common.errors import DataError
-from components.image_example_gen import datasets, records
+from components.image_example_gen import records
 from components.image_example_gen.layouts import pickles
 from components.image_example_gen.layouts.layout import (
     AUTO,
@@ -20,7 +21,48 @@ from components.image_example_gen.layouts.layout import (
     splits_setting,
 )
 from components.image_example_gen.sources.source import Member, read_data_file
-from schema import features
+from schema import contract, features
+
+
+@dataclasses.dataclass(frozen=True)
+class RawFormat:
+    """A binary record: label bytes, then planes of pixels, top row first.
+
+    Attributes:
+      name: data set, also the name of its packaged contract.
+      label_bytes: bytes before the pixels; the last of them is the class.
+      height: px. width: px. channels: planes, red first.
+      num_classes: number of classes.
+      num_train: images of the official training set. num_test: of the official test set.
+    """
+
+    name: str
+    label_bytes: int
+    height: int
+    width: int
+    channels: int
+    num_classes: int
+    num_train: int
+    num_test: int
+
+    @property
+    def title(self) -> str:
+        """Name as its authors write it."""
+        return self.name.upper().replace("CIFAR", "CIFAR-")
+
+    @property
+    def pixel_bytes(self) -> int:
+        return self.height * self.width * self.channels
+
+    @property
+    def record_bytes(self) -> int:
+        return self.label_bytes + self.pixel_bytes
+
+
+# A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009.
+CIFAR10 = RawFormat("cifar10", 1, 32, 32, 3, 10, 50_000, 10_000)
+# Two label bytes: superclass (coarse), then class (fine).
+CIFAR100 = RawFormat("cifar100", 2, 32, 32, 3, 100, 50_000, 10_000)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +78,7 @@ class Variant:
     """
 
     format: str
-    facts: datasets.RawFormat
+    facts: RawFormat
     data: re.Pattern[str]
     meta: str
     is_pickled: bool
@@ -44,7 +86,7 @@ class Variant:
     @property
     def markers_needed(self) -> int:
         """Files that must lie together; CIFAR-100's names are everyday words."""
-        return 2 if self.facts is datasets.CIFAR100 else 1
+        return 2 if self.facts is CIFAR100 else 1
 
     def is_marker(self, base: str) -> bool:
         """Whether a file of that name speaks for the release."""
@@ -55,28 +97,28 @@ class Variant:
 VARIANTS = (
     Variant(
         "cifar10_binary",
-        datasets.CIFAR10,
+        CIFAR10,
         re.compile(r"(data_batch_\d+|test_batch)\.bin"),
         "batches.meta.txt",
         is_pickled=False,
     ),
     Variant(
         "cifar10_python",
-        datasets.CIFAR10,
+        CIFAR10,
         re.compile(r"data_batch_\d+|test_batch"),
         "batches.meta",
         is_pickled=True,
     ),
     Variant(
         "cifar100_binary",
-        datasets.CIFAR100,
+        CIFAR100,
         re.compile(r"(train|test)\.bin"),
         "fine_label_names.txt",
         is_pickled=False,
     ),
     Variant(
         "cifar100_python",
-        datasets.CIFAR100,
+        CIFAR100,
         re.compile(r"train|test"),
         "meta",
         is_pickled=True,
@@ -146,7 +188,7 @@ class CifarLayout:
             if names:
                 yield from self._give(waiting, names)
                 waiting.clear()
-        yield from self._give(waiting, datasets.class_names(self.variant.facts))
+        yield from self._give(waiting, class_names(self.variant.facts))
 
     def _base(self, name: str) -> str:
         """Name within the release's own folder, '' for a file elsewhere."""
@@ -195,6 +237,12 @@ class CifarLayout:
         return tuple(words)
 
 
+@functools.cache
+def class_names(facts: RawFormat) -> tuple[str, ...]:
+    """The official class names, for archives that come without their list."""
+    return contract.load(contract.find(facts.name)).labels
+
+
 def find(listing: Listing) -> CifarLayout | None:
     """The CIFAR release among the files, if one is there beyond doubt.
 
@@ -233,7 +281,7 @@ def find(listing: Listing) -> CifarLayout | None:
 
 
 def _decode_binary(
-    facts: datasets.RawFormat, file: str, data: bytes
+    facts: RawFormat, file: str, data: bytes
 ) -> tuple[np.ndarray, np.ndarray]:
     complete, rest = divmod(len(data), facts.record_bytes)
     if rest or not complete:
@@ -251,7 +299,7 @@ def _decode_binary(
 
 
 def _decode_pickle(
-    facts: datasets.RawFormat, file: str, data: bytes
+    facts: RawFormat, file: str, data: bytes
 ) -> tuple[np.ndarray, np.ndarray]:
     batch = _load(file, data)
     key = _key("labels", facts)
@@ -283,7 +331,7 @@ def _decode_pickle(
     return np.clip(labels, -1, 1 << 30).astype(np.int64), np.ascontiguousarray(pixels)
 
 
-def _unpickle_names(facts: datasets.RawFormat, file: str, data: bytes) -> list[str]:
+def _unpickle_names(facts: RawFormat, file: str, data: bytes) -> list[str]:
     key = _key("label_names", facts)
     names = _load(file, data).get(key)
     if not isinstance(names, list):
@@ -294,7 +342,7 @@ def _unpickle_names(facts: datasets.RawFormat, file: str, data: bytes) -> list[s
     ]
 
 
-def _key(name: str, facts: datasets.RawFormat) -> str:
+def _key(name: str, facts: RawFormat) -> str:
     """Key in a pickled dictionary; CIFAR-100 has coarse classes besides."""
     return f"fine_{name}" if facts.label_bytes > 1 else name
 

@@ -10,79 +10,30 @@ from components.image_example_gen.layouts.image_files import ImageFiles
 from components.image_example_gen.layouts.layout import Answers, question, setting
 from components.image_example_gen.layouts.rows import Table
 from schema import image_names
+from schema.spelling import vocabulary
 
-_LABELS = frozenset(
-    [
-        "label",
-        "labels",
-        "class",
-        "classes",
-        "category",
-        "target",
-        "classname",
-        "class_name",
-        "label_name",
-        "labelname",
-        "category_name",
-        "tag",
-        "choice",
-        "classificationannotation.displayname",
-        "classid",
-        "class_id",
-    ]
+_LABELS = vocabulary(
+    "label labels class classes category target classname class_name label_name "
+    "labelname category_name tag choice classificationannotation.displayname classid "
+    "class_id"
 )
-_PATHS = frozenset(
-    [
-        "path",
-        "file",
-        "filename",
-        "file_name",
-        "filepath",
-        "file_path",
-        "image",
-        "image_id",
-        "image_name",
-        "image_path",
-        "img",
-        "id",
-    ]
+_PATHS = vocabulary(
+    "path file filename file_name filepath file_path image image_id image_name "
+    "image_path img id"
 )
-_SPLITS = frozenset(["split", "set", "subset", "partition", "usage", "ml_use", "phase"])
+_SPLITS = vocabulary("split set subset partition usage ml_use phase")
 # Columns that measure or keep books, and say nothing about the class.
-_OTHERS = frozenset(
-    [
-        "xmin",
-        "xmax",
-        "ymin",
-        "ymax",
-        "x",
-        "y",
-        "w",
-        "h",
-        "width",
-        "height",
-        "depth",
-        "size",
-        "confidence",
-        "url",
-        "date",
-        "timestamp",
-        "created_at",
-        "updated_at",
-        "annotator",
-        "annotation_id",
-        "lead_time",
-        "index",
-        "source",
-    ]
+_OTHERS = vocabulary(
+    "xmin xmax ymin ymax x y w h width height depth size confidence url date "
+    "timestamp created_at updated_at annotator annotation_id lead_time index source"
 )
 _BINARY = frozenset(("0", "1", "0.0", "1.0"))
 # Columns that may be splits; only their owner knows of what.
-_PARTS = frozenset(["fold", "kfold", "is_train", "is_test", "is_val", "is_valid"])
-_BOXES = frozenset(["xmin", "ymin", "xmax", "ymax", "roi.x1", "roi.y1", "bbox"])
+_PARTS = vocabulary("fold kfold is_train is_test is_val is_valid")
+_BOXES = vocabulary("xmin ymin xmax ymax roi.x1 roi.y1 bbox")
 # What programs write where there is nothing.
-_NOTHING = frozenset(["nan", "none", "null", "nil", "na", "n/a", "#n/a", "<na>"])
-_PLURALS = frozenset(["labels", "tags", "classes", "categories", "attributes"])
+_NOTHING = vocabulary("nan none null nil na n/a #n/a <na>")
+_PLURALS = vocabulary("labels tags classes categories attributes")
 _SEPARATORS = ("|", ";", ",", " ")
 _MIN_DISTINCT = 4
 _ROUNDING = 0.02

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from common.errors import ConfigError, DataError, SlimlineError
-from components.image_example_gen.layouts import split_names, stems, unread
+from components.image_example_gen.layouts import image_files, split_names, unread
 from components.image_example_gen.layouts.layout import (
     Listing,
     question,
@@ -12,30 +12,15 @@ from components.image_example_gen.layouts.layout import (
 )
 from pushed_models import class_names
 from schema import features
+from schema.spelling import vocabulary
 
 MAX_NAMED = 4
 # Of more folders than this nobody says one by one which split they are.
 _MAX_SPLITS = 12
 # Folders of what was made from the images in the folders beside them.
-_DERIVED = frozenset(
-    [
-        "mask",
-        "masks",
-        "annotation",
-        "annotations",
-        "label",
-        "labels",
-        "thumbs",
-        "thumbnails",
-        "augmented",
-        "aug",
-        "grayscale",
-        "segmented",
-        "trimaps",
-        "ground_truth",
-        "groundtruth",
-        "gt",
-    ]
+_DERIVED = vocabulary(
+    "mask masks annotation annotations label labels thumbs thumbnails augmented aug "
+    "grayscale segmented trimaps ground_truth groundtruth gt"
 )
 _PARENT = setting("data.class_from", "parent")
 _FOLDER = setting("data.class_from", "folder")
@@ -44,7 +29,7 @@ _FOLDER = setting("data.class_from", "folder")
 def no_class(tops: Iterable[str], listing: Listing) -> SlimlineError:
     """Asks for the classes of images in folders that are splits or kinds."""
     tops = sorted(tops)
-    in_names = {text for name in listing.images if (text := stems.class_of(name))}
+    in_names = {text for name in listing.images if (text := image_files.class_of(name))}
     answers = []
     if 1 < len(in_names) < len(listing.images):
         said = f" (classes: {few(in_names)})"

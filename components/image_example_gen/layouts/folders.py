@@ -11,50 +11,25 @@ from components.image_example_gen import records
 from components.image_example_gen.layouts import (
     class_files,
     folder_questions,
+    image_files,
     split_names,
-    stems,
     unread,
 )
 from components.image_example_gen.layouts.layout import AUTO, Listing
 from components.image_example_gen.sources import limits
 from components.image_example_gen.sources.source import Member, MemberTooLarge
 from schema import features, image_names, spelling
+from schema.spelling import vocabulary
 
 FORMATS = ("folder",)
 UNIT_FILES = 256
 # Folders that say what kind their files are, and never of which class.
-_KINDS = frozenset(
-    [
-        "images",
-        "image",
-        "img",
-        "imgs",
-        "jpegimages",
-        "photos",
-        "pictures",
-        "pics",
-        "data",
-        "annotations",
-        "annotation",
-        "masks",
-        "mask",
-        "trimaps",
-        "labels",
-        "bbox",
-        "color",
-        "colour",
-        "grayscale",
-        "segmented",
-        "xmls",
-        "jpg",
-        "jpegs",
-        "png",
-        "pngs",
-    ]
+_KINDS = vocabulary(
+    "images image img imgs jpegimages photos pictures pics data annotations "
+    "annotation masks mask trimaps labels bbox color colour grayscale segmented xmls "
+    "jpg jpegs png pngs"
 )
-_NO_CLASS = frozenset(
-    ["unlabeled", "unlabelled", "unsup", "extra", "pred", "prediction"]
-)
+_NO_CLASS = vocabulary("unlabeled unlabelled unsup extra pred prediction")
 # A name that is another one's with a word behind it: 12_mask, 12 - Copy, 12_rot90.
 _COMPANION = re.compile(r"(.+?)([ ._-]+[^\W\d_]+\d*)")
 _MIN_COMPANIONS = 3
@@ -313,7 +288,7 @@ class _Folders:
 
     def _is_no_class(self, top: str) -> bool:
         """Whether the only folder is none of a class: its name says so, or what lies beside."""
-        in_names = {stems.class_of(name) for name in self._listing.images} - {""}
+        in_names = {image_files.class_of(name) for name in self._listing.images} - {""}
         return (
             top.lower() in _KINDS
             or bool(split_names.of_folders(frozenset({top}), self._given))

@@ -11,10 +11,9 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from common.errors import DataError
-from components.image_example_gen import datasets, records
-from components.image_example_gen.layouts import unpacking
+from components.image_example_gen import records
 from components.image_example_gen.layouts.layout import Listing, question, setting
-from components.image_example_gen.sources.source import Member
+from components.image_example_gen.sources.source import Member, unpack
 from schema import features
 
 FORMATS = ("idx",)
@@ -25,6 +24,8 @@ _NAME = re.compile(
     r"(?P<kind>images|labels)[-_.]idx[13]-ubyte(?:\.gz)?",
     re.IGNORECASE,
 )
+# Unsigned bytes in three dimensions, and in one.
+_MAGIC = {"images": 0x00000803, "labels": 0x00000801}
 _SPLITS = {
     "train": features.TRAIN,
     "t10k": features.TEST,
@@ -107,7 +108,7 @@ class IdxLayout:
                     found=f"{half[kind][0]} and {file}",
                     tip="keep one of the two",
                 )
-            half[kind] = (file, _decode(file, kind, unpacking.unpack(member)))
+            half[kind] = (file, _decode(file, kind, unpack(member)))
             if len(half) == 2:
                 yield from self._pair(_SPLITS[split], *half["images"], *half["labels"])
                 half.update(images=(half["images"][0], np.empty(0)))  # frees the pixels
@@ -217,7 +218,7 @@ def _characters(file: str, data: bytes) -> tuple[str, ...]:
 def _decode(file: str, kind: str, data: bytes) -> np.ndarray:
     """Images uint8 [n, height, width, 1] or labels int64 [n]."""
     dimensions = 3 if kind == "images" else 1
-    magic = datasets.IDX_IMAGES_MAGIC if kind == "images" else datasets.IDX_LABELS_MAGIC
+    magic = _MAGIC[kind]
     header_bytes = 4 + 4 * dimensions
     found = int.from_bytes(data[:4], "big")
     if len(data) < header_bytes or found != magic:

@@ -12,6 +12,9 @@ from schema import image_names
 # Label Studio puts eight digits in front of the names of uploaded files.
 _UPLOADED = re.compile(r"[0-9a-f]{8}-(?=.)")
 
+# A class, then a number: dog.12, beagle_7, cat (1), cat-3.
+_NUMBERED = re.compile(r"(.*[^\W\d_])[ ._-]*\(?\d+\)?")
+
 
 class ImageFiles:
     """Finds files by path, by the end of a path, or by their name without its ending."""
@@ -76,6 +79,12 @@ class ImageFiles:
     def column(self, cells: Sequence[str], folder: str) -> list[tuple[str, ...]]:
         """Files that each cell of a column may name."""
         return [self.find(cell, folder) for cell in cells]
+
+
+def class_of(name: str) -> str:
+    """What stands before the number in a file's name, 'dog' of dog.12.jpg; '' for none."""
+    match = _NUMBERED.fullmatch(posixpath.splitext(posixpath.basename(name))[0])
+    return match[1] if match else ""
 
 
 def narrow(found: Sequence[tuple[str, ...]], split: str) -> list[str] | None:

@@ -10,9 +10,9 @@ from components.image_example_gen import records
 from components.image_example_gen.grouping import Grouping
 from components.image_example_gen.layouts import (
     folders,
+    image_files,
     parquet,
     registry,
-    stems,
     tables,
     tfrecords,
     unread,
@@ -268,7 +268,7 @@ def _what_to_do(path: pathlib.Path, names: list[str], images: list[str]) -> str:
         return f"give the archive itself: {path / archived[0]}"
     if archived:
         return "unpack the archives, each into a folder of its own"
-    in_names = {text for name in images if (text := stems.class_of(name))}
+    in_names = {text for name in images if (text := image_files.class_of(name))}
     if 1 < len(in_names) < len(images):
         classes = ", ".join(sorted(in_names)[:_MAX_NAMED])
         return f"{setting('data.class_from', 'name')} (classes: {classes})"

@@ -24,13 +24,14 @@ from components.image_example_gen.layouts.layout import (
 )
 from components.image_example_gen.layouts.listed import Entry, ListLayout
 from schema import image_names
+from schema.spelling import vocabulary
 
 FORMATS = ("list",)
 MAX_NAMED = 3
 # More files of one kind than this belong to single images.
 MAX_TABLES = 100
 _TABLE_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl")
-_LIST_STEMS = frozenset(["labels", "list", "annotations"])
+_LIST_STEMS = vocabulary("labels list annotations")
 
 
 @dataclasses.dataclass(frozen=True)

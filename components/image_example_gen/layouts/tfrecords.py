@@ -12,9 +12,9 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message, message_fa
 
 from common.errors import DataError
 from components.image_example_gen import records
-from components.image_example_gen.layouts import containers, fields, rows, unpacking
+from components.image_example_gen.layouts import containers, fields, rows
 from components.image_example_gen.layouts.layout import Listing, splits_setting
-from components.image_example_gen.sources.source import Member
+from components.image_example_gen.sources.source import Member, unpack
 
 FORMATS = ("tfrecord",)
 _NAME = re.compile(
@@ -75,7 +75,7 @@ class TFRecordLayout(containers.ContainerLayout):
           DataError: the file is damaged, or an Example lacks the features.
         """
         split = fields.split_of_shard(member.name)
-        examples = _examples(member.name, unpacking.unpack(member))
+        examples = _examples(member.name, unpack(member))
         for number, features in enumerate(examples):
             key = f"{member.name}#{number}"
             (data,) = _values(key, features, self.image)
@@ -100,7 +100,7 @@ def find(listing: Listing) -> TFRecordLayout | None:
     first, data = containers.first_file(TFRecordLayout, listing)
     if not first:
         return None
-    unpacked = unpacking.unpack(Member(first, lambda limit: data))
+    unpacked = unpack(Member(first, lambda limit: data))
     features = next(_examples(first, unpacked), None)
     if features is None:
         raise DataError(f"{first} holds no records")

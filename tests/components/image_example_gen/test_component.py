@@ -23,11 +23,11 @@ from components.image_example_gen import (
     beam_job,
     component,
     contracts,
-    datasets,
     layouts,
     reading,
     shards,
 )
+from components.image_example_gen.layouts import cifar
 from pushed_models.split_rule import SplitRule
 from schema import contract, example_labels, features
 
@@ -41,7 +41,7 @@ PROPERTIES = {
     "output_shards": 0,
     "source_fingerprint": "",
 }
-CIFAR10 = datasets.class_names(datasets.CIFAR10)
+CIFAR10 = cifar.class_names(cifar.CIFAR10)
 
 
 @pytest.fixture

@@ -11,11 +11,11 @@ import tensorflow as tf
 
 from common.errors import ConfigError, DataError
 from components.image_example_gen import (
-    datasets,
     layouts,
     reading,
     records,
 )
+from components.image_example_gen.layouts import cifar
 from components.image_example_gen.sources import limits, naming
 from schema import features
 
@@ -95,7 +95,7 @@ CASES = {
         "cifar10_binary",
         CIFAR10,
         (32, 32, 3),
-        datasets.class_names(datasets.CIFAR10),
+        cifar.class_names(cifar.CIFAR10),
     ),
     **{
         f"cifar10 python, protocol {protocol}": Case(
@@ -103,7 +103,7 @@ CASES = {
             "cifar10_python",
             CIFAR10,
             (32, 32, 3),
-            datasets.class_names(datasets.CIFAR10),
+            cifar.class_names(cifar.CIFAR10),
         )
         for protocol in (0, 2, 5)
     },
@@ -174,7 +174,7 @@ def read_all(plan, labels=()):
     """Records, unreadable and ignored of a whole source."""
     found = collections.defaultdict(list)
     for unit in plan.units:
-        for item in reading.read_records(plan, unit, records.Classes(labels)):
+        for item in reading.records_of(plan.read(unit), plan, records.Classes(labels)):
             found[type(item)].append(item)
     ignored = [item.name for item in found[records.Ignored]] + list(plan.ignored)
     return found[reading.Record], found[records.Unreadable], ignored
