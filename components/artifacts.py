@@ -11,6 +11,7 @@ from tfx.dsl.component.experimental import decorators
 from common.errors import DataError
 from pushed_models import split_rule
 from pushed_models.split_rule import SplitRule
+from schema.spelling import listed
 from storage import manifest, mirror
 
 # Of artifacts that hold more, the sizes of the files are checked and their digests are not.
@@ -137,8 +138,7 @@ def damage(artifact: types.Artifact, *, needs_manifest: bool = False) -> str:
     if not (place or folder / manifest.FILE).exists():
         return "it has no manifest" if needs_manifest else ""
     found = manifest.problems(folder, place, digested_bytes=DIGESTED_BYTES)
-    more = f", and {len(found) - MAX_NAMED} more" if len(found) > MAX_NAMED else ""
-    return ", ".join(found[:MAX_NAMED]) + more
+    return listed(found, MAX_NAMED)
 
 
 def refuse_damaged(artifact: types.Artifact) -> None:

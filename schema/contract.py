@@ -69,16 +69,17 @@ def load(folder: pathlib.Path) -> Contract:
       DataError: a file is missing or unreadable, or the two disagree about the classes.
     """
     schema_pbtxt = _read(folder / SCHEMA_FILE)
-    listed = tuple(
+    names = tuple(
         line.rstrip("\r")
         for line in _read(folder / LABELS_FILE).split("\n")
         if line.strip()
     )
     labels = labels_of(parse_schema(schema_pbtxt, str(folder / SCHEMA_FILE)))
-    if listed != labels:
+    if names != labels:
         raise DataError(
             f"{LABELS_FILE} and {SCHEMA_FILE} in {folder} disagree about the classes",
-            found=f"{LABELS_FILE}: {_shorten(listed)}; {SCHEMA_FILE}: {_shorten(labels)}",
+            found=f"{len(names)} in {LABELS_FILE}: {spelling.listed(names)};"
+            f" {len(labels)} in {SCHEMA_FILE}: {spelling.listed(labels)}",
             expected="the same names in the same order",
         )
     return Contract(schema_pbtxt, labels)
@@ -127,7 +128,3 @@ def _read(path: pathlib.Path) -> str:
         return spelling.normalise(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read {path}: {error}") from error
-
-
-def _shorten(labels: tuple[str, ...]) -> str:
-    return f"{len(labels)} classes, {', '.join(labels[:4])}{', …' if len(labels) > 4 else ''}"

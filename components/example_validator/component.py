@@ -27,8 +27,9 @@ from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionP
 from common.errors import DataError
 from components import artifacts
 from components.example_validator import distances, profile
-from pushed_models import class_names, data_profile, models_config
+from pushed_models import data_profile, models_config
 from schema import contract, features
+from schema.spelling import listed
 from storage import durable
 
 MAX_NAMED = 5
@@ -114,7 +115,7 @@ def _refuse_anomalies(
     train = stats_artifact_utils.load_statistics(statistics, features.TRAIN).proto()
     sentences = []
     if missing := profile.missing_classes(train, labels):
-        sentences.append(f"train: no image of {class_names.listed(missing)}")
+        sentences.append(f"train: no image of {listed(missing)}")
     for split in artifact_utils.decode_split_names(artifact.split_names):
         path = (
             f"{artifact_utils.get_split_uri([artifact], split)}/"
@@ -127,7 +128,7 @@ def _refuse_anomalies(
     if sentences:
         raise DataError(
             "the data break their contract",
-            found=_first(sentences),
+            found=listed(sentences, MAX_NAMED, "; "),
             tip=contract.BROKEN_TIP,
         )
 
@@ -221,7 +222,7 @@ def _refuse_skew(
     if sentences:
         raise DataError(
             "the splits are distributed otherwise than train",
-            found=_first(sentences),
+            found=listed(sentences, MAX_NAMED, "; "),
             tip="look at them with `slimline data check`; to accept it on purpose:"
             " --set data.max_skew=0",
         )
@@ -240,31 +241,26 @@ def _refuse_drift(version: int | None, drift: list[distances.Distance]) -> None:
     accept = " ".join(f"--set data.{name}=0" for name in sorted(names))
     raise DataError(
         f"the data have drifted from those that version {version} was trained on",
-        found=_first([distance.sentence for distance in refused]),
+        found=listed([distance.sentence for distance in refused], MAX_NAMED, "; "),
         tip="look at them with `slimline data inspect`; to train on them on purpose:"
         f" {accept}",
     )
 
 
-def _first(sentences: Sequence[str]) -> str:
-    more = len(sentences) - MAX_NAMED
-    told = "; ".join(sentences[:MAX_NAMED])
-    return f"{told}; and {more} more" if more > 0 else told
-
-
 def in_words(anomalies: anomalies_pb2.Anomalies) -> list[str]:
     """A sentence for each anomaly, sorted by feature, class names first."""
-    sentences = []
-    for name, info in sorted(
+    by_feature = sorted(
         anomalies.anomaly_info.items(),
         key=lambda item: (item[0] != features.TEXT, item),
-    ):
-        for reason in info.reason:
-            sentences.append(
-                f"{name}: {reason.description or reason.short_description}"
-            )
-    for reason in anomalies.dataset_anomaly_info.reason:
-        sentences.append(reason.description)
+    )
+    sentences = [
+        f"{name}: {reason.description or reason.short_description}"
+        for name, info in by_feature
+        for reason in info.reason
+    ]
+    sentences += [
+        reason.description for reason in anomalies.dataset_anomaly_info.reason
+    ]
     return [" ".join(sentence.split()) for sentence in sentences]
 
 

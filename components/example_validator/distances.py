@@ -99,10 +99,7 @@ def imbalance(current: Profile, limit: float) -> str:
     counts = {name: count for name, count in profile.classes(current).items() if count}
     if not limit or not counts:
         return ""
-    fewest, most = (
-        min(counts, key=counts.__getitem__),
-        max(counts, key=counts.__getitem__),
-    )
+    fewest, most = (find(counts, key=counts.__getitem__) for find in (min, max))
     ratio = counts[most] / counts[fewest]
     if ratio <= limit:
         return ""

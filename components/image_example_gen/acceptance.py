@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 from common.errors import ConfigError, DataError
 from components.image_example_gen import splits
 from components.image_example_gen.layouts import layout
-from pushed_models import class_names
 from schema import contract, features, spelling
+from schema.spelling import listed
 
 if TYPE_CHECKING:
     # Takes seconds to load; a look before a run does without it.
@@ -31,12 +31,9 @@ def check_readable(index: "Index", max_share: float) -> None:
         raise DataError("there are no images in the data")
     share = len(index.unreadable) / total
     if share == 1 or share > max_share:
-        named = "; ".join(
-            f"{key}: {reason}" for key, reason in index.unreadable[:MAX_NAMED]
-        )
         raise DataError(
             f"{len(index.unreadable):,} of {total:,} images are unreadable",
-            found=named + ("; …" if len(index.unreadable) > MAX_NAMED else ""),
+            found=listed(list(map(": ".join, index.unreadable)), MAX_NAMED, "; "),
             expected=f"at most {max_share:.1%}",
             tip="mend or remove them; to accept more on purpose:"
             f" --set data.max_unreadable_share={min(0.99, share + 0.01):.2f}",
@@ -78,7 +75,7 @@ def check_classes(classes: Collection[str], labels: Sequence[str] = ()) -> None:
     added, missing = set(classes) - set(labels), set(labels) - set(classes)
     if labels and (added or missing):
         found = [
-            f"{said} {class_names.listed(sorted(names))}"
+            f"{said} {listed(sorted(names))}"
             for said, names in (("without an image:", missing), ("new:", added))
             if names
         ]

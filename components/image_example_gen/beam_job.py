@@ -24,7 +24,6 @@ from components.image_example_gen import (
     splits,
     spool,
     steps,
-    windows,
 )
 from components.image_example_gen import index as indices
 from components.image_example_gen.records import ImageFile, PixelBatch
@@ -74,7 +73,7 @@ class _ReadParts(steps.RefusingDoFn):
 
     # Any: of named tuples Beam would make rows of a schema.
     def process(self, unit: Any) -> Iterator[Any]:
-        found: list[windows.Found] = []
+        found: list[records.Found] = []
         images = length = 0
         try:
             for item in self._job.plan.read(unit):
@@ -101,7 +100,7 @@ class _StoreImages(steps.RefusingDoFn):
 
     def process(self, found: Any) -> Iterator[Any]:
         images = spool.Writer(self._job.spool_uri)
-        light: list[tuple[windows.Found, tuple | None]] = []
+        light: list[tuple[records.Found, tuple | None]] = []
         for item in found:
             if isinstance(item, PixelBatch):
                 place = images.add(item.pixels.tobytes())
@@ -121,7 +120,7 @@ class _FetchImages(steps.RefusingDoFn):
     def process(self, light: Any) -> Iterator[Any]:
         places = [place for _, place in light if place]
         images = spool.read(self._job.spool_uri, places)
-        found: list[windows.Found] = []
+        found: list[records.Found] = []
         for item, place in light:
             if isinstance(item, PixelBatch):
                 pixels = np.frombuffer(images[place], np.uint8)

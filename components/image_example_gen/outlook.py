@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from components.image_example_gen import contracts, splits
-from pushed_models import class_names
 from schema import features
+from schema.spelling import listed
 
 if TYPE_CHECKING:
     from components.image_example_gen.inspection import Inspection
@@ -21,14 +21,14 @@ def troubles(found: "Inspection") -> tuple[str, ...]:
     told = []
     if unfit := contracts.unfit_labels(labels):
         told.append(
-            f"no contract can name these classes: {class_names.listed(list(map(ascii, unfit)))}"
+            f"no contract can name these classes: {listed(list(map(ascii, unfit)))}"
         )
     if len(labels) < 2:
         told.append("there is one class only: a classifier needs two or more")
     official = [split for split in features.SPLITS if split in images]
     for split in official:
         if absent := [text for text in labels if not images[split].get(text)]:
-            told.append(f"{split} has no image of {class_names.listed(absent)}")
+            told.append(f"{split} has no image of {listed(absent)}")
     if official and features.TRAIN not in images:
         told.append("there are no images to train on, only " + " and ".join(official))
     if not {features.EVAL, features.TEST} <= set(official):
@@ -36,7 +36,7 @@ def troubles(found: "Inspection") -> tuple[str, ...]:
         if small:
             told.append(
                 f"classes of fewer than {splits.MIN_IMAGES_TO_CUT} images are trained on and"
-                f" never tested: {class_names.listed(small)}"
+                f" never tested: {listed(small)}"
             )
         if found.few_groups:
             told.append(too_few_groups(found.few_groups))
@@ -66,7 +66,7 @@ def too_few_groups(few: Mapping[str, int]) -> str:
     ]
     return (
         f"classes of fewer than {splits.MIN_IMAGES_TO_CUT} groups give none to eval and"
-        f" test: {class_names.listed(named)}"
+        f" test: {listed(named)}"
     )
 
 

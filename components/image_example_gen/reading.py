@@ -50,7 +50,7 @@ class Progress:
 
 
 def records_of(
-    found: Iterable[windows.Found],
+    found: Iterable[records.Found],
     plan: windows.Images,
     classes: records.Classes,
     *,

@@ -86,6 +86,9 @@ class Ignored(NamedTuple):
     name: str
 
 
+Found = PixelBatch | ImageFile | Unreadable | Ignored
+
+
 class Classes:
     """Class names in label order, as the contract has them.
 

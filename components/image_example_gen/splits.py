@@ -26,8 +26,8 @@ from common.errors import DataError
 from components.image_example_gen import gathered, looks, stand_ins
 from components.image_example_gen.gathered import DIGEST_BYTES
 from components.image_example_gen.stand_ins import EVAL, TEST, TRAIN
-from pushed_models import class_names
 from schema import features
+from schema.spelling import listed
 
 # Smaller classes than this give nothing to a cut split, else training would lose them.
 MIN_IMAGES_TO_CUT = 3
@@ -271,7 +271,7 @@ def _refuse_straddling(
     if named := [name for name in straddling if name and not looks.is_look(name)]:
         raise DataError(
             "groups of data.group_by lie in several official splits",
-            found=class_names.listed(named),
+            found=listed(named),
             expected="each group in train, eval or test as a whole",
             tip="mend the splits of the data; without data.group_by they are taken as they"
             " are",

@@ -5,6 +5,7 @@ import hashlib
 import json
 
 import apache_beam as beam
+from tfx.dsl.io import fileio
 
 from common.errors import ConfigError, DataError, SlimlineError
 from components.image_example_gen import uris, windows
@@ -72,5 +73,5 @@ def raise_refusal(job: Job) -> None:
 
 
 def _refusals(job: Job) -> list[str]:
-    names = uris.list_names(job.working_uri)
+    names = map(str, fileio.listdir(job.working_uri))
     return sorted(name for name in names if name.endswith(".json"))

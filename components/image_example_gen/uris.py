@@ -9,11 +9,6 @@ def join(uri: str, name: str) -> str:
     return f"{uri.rstrip('/')}/{name}"
 
 
-def list_names(uri: str) -> list[str]:
-    """Names in the folder `uri`, in no order."""
-    return [str(name) for name in fileio.listdir(uri)]
-
-
 def read_text(uri: str) -> str:
     """Content of a file in UTF-8."""
     with fileio.open(uri, "rb") as file:

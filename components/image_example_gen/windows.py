@@ -8,8 +8,6 @@ from common.errors import DataError
 from components.image_example_gen import grouping, layouts, records
 from components.image_example_gen.spans import DataSet
 
-Found = records.PixelBatch | records.ImageFile | records.Unreadable | records.Ignored
-
 
 @dataclasses.dataclass(frozen=True)
 class Window:
@@ -63,7 +61,7 @@ class Window:
         """Whether `read_file` works."""
         return all(plan.is_random_access for plan in self.plans)
 
-    def read(self, unit: tuple[int, tuple[str, ...] | None]) -> Iterator[Found]:
+    def read(self, unit: tuple[int, tuple[str, ...] | None]) -> Iterator[records.Found]:
         """Images of one part; see `layouts.Plan.read`."""
         number, part = unit
         for found in self.plans[number].read(part):

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from common.errors import DataError
-from pushed_models.class_names import listed
+from schema.spelling import listed
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 from common.rule import Rule
 from components.model_evaluator import scores
-from pushed_models import class_names
+from schema.spelling import listed
 
 # What the evaluation artifact holds beside TFMA's files.
 VERDICT_FILE = "verdict.json"
@@ -95,9 +95,7 @@ def changes_in_words(classes: Mapping[str, Any]) -> str:
     """
     parts = {"new, without a baseline": classes["added"], "gone": classes["removed"]}
     return "; ".join(
-        f"{title}: {class_names.listed(names)}"
-        for title, names in parts.items()
-        if names
+        f"{title}: {listed(names)}" for title, names in parts.items() if names
     )
 
 
@@ -220,7 +218,7 @@ def _untested(measured: Mapping[str, Any]) -> Iterator[Rule]:
     if names := untested(measured["per_class"]):
         yield Rule(
             "untested_classes",
-            f"no test image of {class_names.listed(names)}: top-k, macro figures, recall and"
+            f"no test image of {listed(names)}: top-k, macro figures, recall and"
             " floors of classes leave "
             + ("it" if len(names) == 1 else f"these {len(names)}")
             + " out",

@@ -9,7 +9,6 @@ from components.image_example_gen import records
 from components.image_example_gen.layouts import split_names
 from components.image_example_gen.layouts.layout import (
     AUTO,
-    Found,
     Listing,
     question,
     setting,
@@ -32,7 +31,7 @@ class ContainerLayout(abc.ABC):
         """Whether a file is of the kind, by its name."""
 
     @abc.abstractmethod
-    def read_file(self, member: Member) -> Iterator[Found]:
+    def read_file(self, member: Member) -> Iterator[records.Found]:
         """The images in one file.
 
         Raises:
@@ -50,7 +49,7 @@ class ContainerLayout(abc.ABC):
         """Parts that can be read apart: a file each."""
         return [(name,) for name in names if self.is_ours(name)]
 
-    def read(self, members: Iterable[Member]) -> Iterator[Found]:
+    def read(self, members: Iterable[Member]) -> Iterator[records.Found]:
         """The images in the files among `members`.
 
         Raises:

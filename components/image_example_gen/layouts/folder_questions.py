@@ -10,9 +10,8 @@ from components.image_example_gen.layouts.layout import (
     setting,
     splits_setting,
 )
-from pushed_models import class_names
 from schema import features
-from schema.spelling import vocabulary
+from schema.spelling import listed, vocabulary
 
 MAX_NAMED = 4
 # Of more folders than this nobody says one by one which split they are.
@@ -181,4 +180,4 @@ def companions(pattern: str, examples: Sequence[str], found: str) -> ConfigError
 
 def few(names: Iterable[str]) -> str:
     """A few of the names, sorted, and the number of the others."""
-    return class_names.listed(sorted(names), MAX_NAMED)
+    return listed(sorted(set(names)), MAX_NAMED)

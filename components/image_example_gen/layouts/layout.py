@@ -18,8 +18,6 @@ AUTO = "auto"
 # Items of a list in a setting that need no quotes.
 _PLAIN = re.compile(r"\w[\w ./+-]*=\w+")
 
-Found = records.PixelBatch | records.ImageFile | records.Unreadable | records.Ignored
-
 
 class Layout(Protocol):
     """How the images lie in a source.
@@ -46,7 +44,7 @@ class Layout(Protocol):
     def classes(self, names: Sequence[str]) -> frozenset[str]:
         """Classes of the files that are an image each; empty where their content tells."""
 
-    def read(self, members: Iterator[Member]) -> Iterator[Found]:
+    def read(self, members: Iterator[Member]) -> Iterator[records.Found]:
         """The images among `members`."""
 
 

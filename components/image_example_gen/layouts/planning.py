@@ -20,7 +20,6 @@ from components.image_example_gen.layouts import (
 from components.image_example_gen.layouts.layout import (
     AUTO,
     Answers,
-    Found,
     Layout,
     Listing,
     setting,
@@ -28,6 +27,7 @@ from components.image_example_gen.layouts.layout import (
 from components.image_example_gen.sources import opening
 from components.image_example_gen.sources.source import Member, Source, read_data_file
 from schema import image_names
+from schema.spelling import listed
 
 # Up to this many names of a tar are unpacked before a format of few files is decided.
 _EARLY_NAMES = 64
@@ -65,7 +65,7 @@ class Plan:
         """How the images get groups."""
         return self.answers.grouping
 
-    def read(self, unit: tuple[str, ...] | None) -> Iterator[Found]:
+    def read(self, unit: tuple[str, ...] | None) -> Iterator[records.Found]:
         """Images of one part.
 
         Raises:
@@ -79,7 +79,7 @@ class Plan:
                 found = found._replace(group=group)
             yield found
 
-    def _read(self, unit: tuple[str, ...] | None) -> Iterator[Found]:
+    def _read(self, unit: tuple[str, ...] | None) -> Iterator[records.Found]:
         if unit is None:
             litter: set[str] = set()
             members = _clean(self.source.members(), self.answers, litter)
@@ -232,9 +232,8 @@ def _nothing_found(source: Source, names: list[str], input_format: str) -> DataE
     path = source.path
     if not names and source.unreadable:
         found = [f"{name}: {why}" for name, why in sorted(source.unreadable.items())]
-        more = f"; and {len(found) - _MAX_NAMED:,} more" * (len(found) > _MAX_NAMED)
         return DataError(
-            f"nothing in {path} can be read", found="; ".join(found[:_MAX_NAMED]) + more
+            f"nothing in {path} can be read", found=listed(found, _MAX_NAMED, "; ")
         )
     if not names:
         return DataError(
@@ -288,5 +287,4 @@ def _tally(names: list[str]) -> str:
         f"{place} ({count:,} {suffix})" if suffix else place
         for (place, suffix), count in sorted(groups.items())
     ]
-    more = f" and {len(told) - 5} more" if len(told) > 5 else ""
-    return ", ".join(told[:5]) + more
+    return listed(told)

@@ -10,6 +10,7 @@ from common.errors import ConfigError, DataError
 from components.image_example_gen.layouts import (
     class_files,
     columns,
+    folder_questions,
     folders,
     image_files,
     rows,
@@ -313,7 +314,7 @@ def _check_folders(listing: Listing, read: dict[str, _Read]) -> None:
     if len(set(in_folders.values())) > 1 and not same:
         raise question(
             f"the folders and {unsaid[0]} give different classes",
-            found=f"folders: {_few(in_folders.values())}; table: {_few(listed.values())}",
+            found=f"folders: {folder_questions.few(in_folders.values())}; table: {folder_questions.few(listed.values())}",
             answers=[setting("data.format", "folder"), setting("data.format", "list")],
         )
 
@@ -338,7 +339,7 @@ def _check_columns(listing: Listing, read: dict[str, _Read]) -> None:
             given = dict(listing.answers.splits)
             raise question(
                 f"'{table.label}' of {file} may be no classes: other tables have '{label}'",
-                found=f"{_few(words)}; others: {_few(known)}",
+                found=f"{folder_questions.few(words)}; others: {folder_questions.few(known)}",
                 answers=[
                     splits_setting({**given, posixpath.basename(file): "none"})
                     + f" (leaves {file} out)",
@@ -394,8 +395,3 @@ def _several_files(
             for name, way in list(ways.items())[:MAX_NAMED]
         ],
     )
-
-
-def _few(words: Iterable[str]) -> str:
-    ordered = sorted(set(words))
-    return ", ".join(ordered[:MAX_NAMED]) + (", …" if len(ordered) > MAX_NAMED else "")

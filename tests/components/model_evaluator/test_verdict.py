@@ -26,8 +26,8 @@ from components.model_evaluator import (
     component,
     gate,
     predictions,
+    scores,
     verdict,
-    views,
 )
 from pipeline.beam import engines
 from schema import features, images
@@ -124,7 +124,7 @@ def figures(evaluated: Evaluated) -> dict[str, Any]:
 
 def test_a_model_without_views_has_no_figure_without_them(figures) -> None:
     assert figures["test_time_views"] is None
-    assert views.in_words(None) == ""
+    assert scores.views_in_words(None) == ""
 
 
 def test_headline_metrics_are_those_of_scikit_learn(
@@ -318,7 +318,7 @@ def test_a_model_with_views_is_measured_without_them_too(
         gain = figures["metrics"][name] - value
         assert difference["difference"] == pytest.approx(gain, abs=1e-5)
         assert difference["low"] <= difference["difference"] <= difference["high"]
-    assert views.in_words(without) == (
+    assert scores.views_in_words(without) == (
         f"top-1 {expected['top_1']:.4f} without its test-time views (mirror),"
         f" {without['differences']['top_1']['difference']:+.4f} with them (95 % interval"
         f" {without['differences']['top_1']['low']:+.4f} to"
