@@ -218,7 +218,7 @@ def _class_names(data: pathlib.Path) -> tuple[str, ...]:
 
     layout = layouts.plan(str(data)).layout
     if layout.format.startswith("cifar10_"):
-        return tuple(cifar.class_names(cifar.CIFAR10))
+        return tuple(cifar.class_names("cifar10"))
     raise BenchmarkError(f"{data} is no CIFAR-10 but {layout.format}")
 
 

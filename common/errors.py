@@ -1,4 +1,4 @@
-"""Errors that are a user's to mend; the command shows them as sentences, without a stack.
+"""Errors that a user can fix; the command shows them as sentences, without a stack.
 
 They live in the lowest package so that every part can raise them; `slimline.errors` is
 their public address. Their sentences name flags and commands; `str(error)`, which a traceback
@@ -83,7 +83,7 @@ class ServerError(SlimlineError, RuntimeError):
 
 
 def find_user_error(error: BaseException | None) -> SlimlineError | None:
-    """The error that a user can mend, from the causes of `error`: frameworks wrap it."""
+    """The error that a user can fix, from the causes of `error`: frameworks wrap it."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         if isinstance(error, SlimlineError):

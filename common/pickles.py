@@ -288,11 +288,7 @@ class Reader:
         self._number(8)
 
 
-class _Mark:
-    pass
-
-
-_MARK = _Mark()
+_MARK = object()
 
 
 def text(value: Any) -> str:

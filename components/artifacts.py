@@ -106,12 +106,12 @@ def write_examples(
 
 
 def write_split_rule(artifact: types.Artifact, rule: SplitRule) -> None:
-    """Says of Examples by what rule images were kept for test."""
+    """Stores in Examples the rule by which images were kept for test."""
     artifact.set_string_custom_property(_SPLIT_RULE, rule.to_json())
 
 
 def split_rule_of(artifact: types.Artifact) -> SplitRule | None:
-    """What `write_split_rule` said of Examples; None where nobody did."""
+    """The rule that `write_split_rule` stored; None where there is none."""
     return split_rule.from_json(artifact.get_string_custom_property(_SPLIT_RULE))
 
 

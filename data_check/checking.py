@@ -1,4 +1,4 @@
-"""One pass over a data set, and what it shows."""
+"""One pass over a dataset, and what it shows."""
 
 import hashlib
 from collections import Counter, defaultdict

@@ -1,4 +1,4 @@
-"""A data set's contract: its curated schema and the order of its classes.
+"""A dataset's contract: its curated schema and the order of its classes.
 
 A contract is a folder with `schema.pbtxt` (a TFMD schema that pins feature types, image
 domain and class names) and `labels.txt` (a class name a line, in label order). The string
@@ -20,14 +20,14 @@ ROOT = pathlib.Path(__file__).parent
 SCHEMA_FILE = "schema.pbtxt"
 LABELS_FILE = "labels.txt"
 BROKEN_TIP = (
-    "mend the data; or, where the contract is out of date, write it again with"
-    " `slimline data init PATH --force` and look at the difference"
+    "fix the data; if the contract is out of date, write it again with"
+    " `slimline data init PATH --force` and review the difference"
 )
 
 
 @dataclasses.dataclass(frozen=True)
 class Contract:
-    """Schema and class names of one data set.
+    """Schema and class names of one dataset.
 
     Attributes:
       schema_pbtxt: the TFMD schema as text.
@@ -39,7 +39,7 @@ class Contract:
 
 
 def names() -> list[str]:
-    """Data sets whose contract comes with the package, sorted."""
+    """Datasets whose contract comes with the package, sorted."""
     return sorted(path.parent.name for path in ROOT.glob(f"*/{SCHEMA_FILE}"))
 
 
@@ -47,7 +47,7 @@ def find(name_or_folder: str) -> pathlib.Path:
     """Folder of a packaged contract by name, or of a user's contract by path.
 
     Raises:
-      ConfigError: neither a packaged data set nor a folder with `schema.pbtxt`.
+      ConfigError: neither a packaged dataset nor a folder with `schema.pbtxt`.
     """
     packaged = ROOT / name_or_folder
     if name_or_folder in names():

@@ -16,7 +16,7 @@ def refuse_difference(
     Args:
       split: its name.
       read: class -> number of examples; 0 need not be named.
-      ingested: the same, as ingest counted; {} where nobody knows.
+      ingested: the same, as ingest counted; {} where unknown.
     """
     differing = sorted(
         name

@@ -32,7 +32,7 @@ _MAX_GIF_PIXELS = 8 * MAX_PIXELS
 
 # What a served model takes, and the formats of Examples.
 KEPT = {image_header.JPEG: "jpeg", image_header.PNG: "png"}
-KEPT_FORMATS = ("jpeg", "png")
+KEPT_FORMATS = tuple(KEPT.values())
 # What becomes PNG.
 _TRANSCODED = ("BMP", "GIF", "WEBP", "TIFF", "AVIF", "HEIF", "PPM")
 _READ = "JPEG, PNG, BMP, GIF, WebP, TIFF, AVIF and PPM are"
@@ -47,18 +47,13 @@ _OTHER_KINDS = (
     (0, b"<html", "HTML"),
     (4, b"jP  ", "JPEG 2000"),
     (128, b"DICM", "DICOM"),
-    (
-        0,
-        b"version https://git-lfs",
-        "a pointer of Git LFS, whose file was not fetched,",
-    ),
 )
 _TIFF = (b"II*\x00", b"MM\x00*")
 _HEIC = tuple(b"ftyp" + brand for brand in (b"hei", b"hev", b"mif1", b"msf1"))
 _AVIF = b"ftypavi"
 _HOW_TO_CONVERT = "convert it to JPEG or PNG: magick mogrify -format png FILE"
 _GRAY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F")
-# Gray values beyond 8 bits: nobody but the owner knows which of them is white.
+# Gray values beyond 8 bits: only the owner knows which of them is white.
 _DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "F")
 _PNG_COLOUR_TYPES = {1: 0, 3: 2}
 _PNG_FILTER_SUB = 1
@@ -71,7 +66,7 @@ class Verdict:
     """What an encoded image is.
 
     Attributes:
-      reason: why it is refused; '' for an image that every part of the house can read.
+      reason: why it is refused; '' for an image that training and serving can read.
       encoded: JPEG or PNG bytes: the ones given, or a PNG made from another format.
       format: 'jpeg' or 'png'; this and all below is '' or 0 where the image is refused.
       height: px, of the upright image. width: px, of it too.
@@ -101,7 +96,7 @@ def check_image(data: bytes) -> Verdict:
 
 
 def check_header(data: bytes) -> Verdict:
-    """As `check_image`, but nobody looks at the pixels of JPEG and PNG: damage goes unseen.
+    """As `check_image`, but JPEG and PNG are not decoded, so damage in them is not found.
 
     For a client, which leaves them to the server: it needs no TensorFlow.
     """

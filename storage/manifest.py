@@ -19,14 +19,7 @@ from storage import durable
 EXTRA_FOLDER = "assets.extra"
 FILE = pathlib.PurePath(EXTRA_FOLDER, "manifest.json")
 _VERSION = 1
-_UNREADABLE = (
-    OSError,
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    RecursionError,
-)
+_UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
 
 def beside(folder: pathlib.Path, name: str = "manifest.json") -> pathlib.Path:
@@ -70,7 +63,7 @@ def fact(place: pathlib.Path, name: str) -> Any:
     """What a manifest says besides its files; None where it does not, or cannot be read."""
     try:
         return json.loads(place.read_text(encoding="utf-8")).get(name)
-    except (OSError, ValueError, AttributeError, RecursionError):
+    except _UNREADABLE:
         return None
 
 

@@ -71,7 +71,7 @@ class Executor(stock_executor.Executor):
 
         Raises:
           DataError: a split has anomalies, lies too far from train or from what the live
-            model was trained on, or its classes are too unequal.
+            model was trained on, or its classes are too imbalanced.
         """
         result = super().Do(input_dict, output_dict, exec_properties)
         anomalies = artifact_utils.get_single_instance(output_dict[keys.ANOMALIES_KEY])
@@ -200,7 +200,7 @@ def _write_distances(
 def _refuse_imbalance(train: profile.Profile, limits: distances.Limits) -> None:
     if sentence := distances.imbalance(train, limits.max_imbalance):
         raise DataError(
-            "the classes are too unequal",
+            "the classes are too imbalanced",
             found=sentence,
             tip="add images of the rare ones; to train on them on purpose:"
             " --set data.max_imbalance=0",
@@ -221,7 +221,7 @@ def _refuse_skew(
     ]
     if sentences:
         raise DataError(
-            "the splits are distributed otherwise than train",
+            "eval or test is distributed differently from train",
             found=listed(sentences, MAX_NAMED, "; "),
             tip="look at them with `slimline data check`; to accept it on purpose:"
             " --set data.max_skew=0",

@@ -1,7 +1,7 @@
-"""Profile of a split: the distributions that are compared between data sets.
+"""Profile of a split: the distributions that are compared between datasets.
 
 Statistics of TFX see the features of an Example only, so nothing of its pixels. Their
-histograms have boundaries of their own for every data set, one huge image moves them all;
+histograms have boundaries of their own for every dataset, one huge image moves them all;
 here they are fixed, and a distance is no more than what the images differ by.
 """
 
@@ -23,8 +23,8 @@ BRIGHTNESS = "image/brightness"
 CONTRAST = "image/contrast"
 MEASURED = (features.HEIGHT, features.WIDTH, BRIGHTNESS, CONTRAST)
 
-# So many images of a split are looked at; shards are sorted by digest, so the first ones
-# are as good as drawn at random.
+# Images of a split that are measured; shards are sorted by digest, so the first ones are as
+# good as drawn at random.
 SAMPLE_IMAGES = 2000
 # Larger JPEGs are decoded to about this size: means of gray values need no more.
 _DRAFT_PX = 128

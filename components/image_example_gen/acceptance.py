@@ -35,7 +35,7 @@ def check_readable(index: "Index", max_share: float) -> None:
             f"{len(index.unreadable):,} of {total:,} images are unreadable",
             found=listed(list(map(": ".join, index.unreadable)), MAX_NAMED, "; "),
             expected=f"at most {max_share:.1%}",
-            tip="mend or remove them; to accept more on purpose:"
+            tip="fix or remove them; to accept more on purpose:"
             f" --set data.max_unreadable_share={min(0.99, share + 0.01):.2f}",
         )
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import posixpath
 import uuid
 from typing import Any
 
@@ -18,6 +19,7 @@ from tfx.dsl.component.experimental.annotations import (
 from tfx.dsl.io import fileio
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, standard_artifacts
+from tfx.utils import io_utils
 
 from common.errors import ConfigError
 from components import artifacts
@@ -29,7 +31,6 @@ from components.image_example_gen import (
     reports,
     spans,
     steps,
-    uris,
     windows,
 )
 from pushed_models.split_rule import SplitRule
@@ -103,8 +104,8 @@ def ImageExampleGen(
     answers = layouts.Answers.from_json(input_answers)
     plan = windows.plan(data_sets, dataclasses.replace(answers, format=input_format))
     acceptance.check_channels(plan.layout, channels)
-    schema_uri = uris.join(contract.uri, contracts.SCHEMA_FILE)
-    schema = contracts.parse_schema(uris.read_text(schema_uri), schema_uri)
+    schema_uri = posixpath.join(contract.uri, contracts.SCHEMA_FILE)
+    schema = contracts.parse_schema(io_utils.read_string_file(schema_uri), schema_uri)
     job = steps.Job(
         plan=plan,
         labels=contracts.labels_of(schema),
@@ -114,7 +115,7 @@ def ImageExampleGen(
         max_unreadable_share=max_unreadable_share,
         shards=int(output_shards),
         output_uri=examples.uri,
-        working_uri=uris.join(examples.uri, f".working-{uuid.uuid4().hex}"),
+        working_uri=posixpath.join(examples.uri, f".working-{uuid.uuid4().hex}"),
     )
     fileio.makedirs(job.spool_uri)
     try:

@@ -1,4 +1,4 @@
-"""Fingerprint of a data set's contents."""
+"""Fingerprint of a dataset's contents."""
 
 import hashlib
 import os

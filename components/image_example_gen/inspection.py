@@ -19,7 +19,7 @@ from components.image_example_gen import (
 from schema import features, images, spelling
 from schema.contract import Contract
 
-# Where the data set itself has no splits, all images are listed under this name.
+# Where the dataset itself has no splits, all images are listed under this name.
 ALL = "all"
 
 
@@ -47,7 +47,7 @@ class Inspection:
       width_px: range of widths. height_px: range of heights.
       formats: 'jpeg' and 'png', whichever the Examples would have.
       unreadable: images that would be left out, with reasons.
-      ignored: files that are no part of the data set.
+      ignored: files that are no part of the dataset.
       duplicates: images of which an equal one comes before them.
       duplicates_across_splits: of those, the ones that a more important split has, too.
       label_conflicts: different images of which copies carry different classes.
@@ -187,7 +187,7 @@ def order_classes(numbers: dict[str, int]) -> tuple[str, ...]:
     """Class names in label order.
 
     Args:
-      numbers: class name -> its number in the data set, or UNKNOWN_LABEL. Where all have
+      numbers: class name -> its number in the dataset, or UNKNOWN_LABEL. Where all have
         a number, that is the order; else digits go by value, other names by their bytes.
     """
     if all(number != features.UNKNOWN_LABEL for number in numbers.values()):

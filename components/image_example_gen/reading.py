@@ -19,7 +19,7 @@ class Record(NamedTuple):
     Attributes:
       row: what its split is decided by.
       label: index of its class in the contract, or UNKNOWN_LABEL; without a contract its
-        number in the data set.
+        number in the dataset.
       format: 'jpeg' or 'png'.
       encoded: bytes of that format; b'' where they are read again from `name`.
       name: its file in the source.
@@ -82,10 +82,7 @@ def _from_pixels(
     _, height, width, channels = batch.pixels.shape
     encoded = images.encode_pngs(batch.pixels) if has_pixels else None
     for offset, index in enumerate(batch.indices.tolist()):
-        if batch.class_names:
-            label, text = classes.of_entry(index, batch.class_names[index])
-        else:
-            label, text = classes.of_index(index)
+        label, text = classes.of_pixels(batch, index)
         row = splits.Row(
             splits.digest_of(batch.pixels[offset].tobytes()),
             batch.split,

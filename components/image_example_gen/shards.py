@@ -1,5 +1,6 @@
 """Examples to the TFRecord files of a split, and their labels beside them."""
 
+import posixpath
 import uuid
 from collections.abc import Iterable
 
@@ -8,7 +9,7 @@ import tensorflow as tf
 from tfx.dsl.io import fileio
 
 from common.errors import DataError
-from components.image_example_gen import examples, splits, spool, steps, uris
+from components.image_example_gen import examples, splits, spool, steps
 from components.image_example_gen.index import PLACE
 from components.image_example_gen.sources import limits
 from components.image_example_gen.sources.source import MemberTooLarge
@@ -37,11 +38,11 @@ class WriteShard(steps.RefusingDoFn):
     def process(self, shard: tuple[str, int, int, list[str], bytes]) -> Iterable[None]:
         split, number, count, names, content = shard
         places = np.frombuffer(content, PLACE)
-        folder = uris.join(self._job.output_uri, f"Split-{split}")
+        folder = posixpath.join(self._job.output_uri, f"Split-{split}")
         fileio.makedirs(folder)
-        uri = uris.join(folder, SHARD_PATTERN.format(number, count))
+        uri = posixpath.join(folder, SHARD_PATTERN.format(number, count))
         # Beside the split and renamed, so that no reader meets half a file.
-        temporary = uris.join(self._job.working_uri, f".{uuid.uuid4().hex}")
+        temporary = posixpath.join(self._job.working_uri, f".{uuid.uuid4().hex}")
         options = tf.io.TFRecordOptions("GZIP", compression_level=GZIP_LEVEL)
         try:
             with (
@@ -76,5 +77,5 @@ class WriteShard(steps.RefusingDoFn):
 def _changed(name: str) -> DataError:
     return DataError(
         f"{name} changed while it was read",
-        tip="run again when nothing writes to the data any more",
+        tip="run again once nothing writes to the data",
     )

@@ -36,7 +36,7 @@ MIN_IMAGES_TO_CUT = 3
 # were trained on: in that of the larger code.
 _NAMES = {TRAIN: features.TRAIN, EVAL: features.EVAL, TEST: features.TEST}
 _CODES = {"": TRAIN, **{name: code for code, name in _NAMES.items()}}
-# Of the hash, so many bits make u: a float holds them exactly.
+# Bits of the hash that make u; a float holds them exactly.
 _U_BITS = 48
 
 
@@ -273,8 +273,7 @@ def _refuse_straddling(
             "groups of data.group_by lie in several official splits",
             found=listed(named),
             expected="each group in train, eval or test as a whole",
-            tip="mend the splits of the data; without data.group_by they are taken as they"
-            " are",
+            tip="fix the splits of the data, or leave out data.group_by",
         )
 
 

@@ -3,12 +3,14 @@
 import dataclasses
 import hashlib
 import json
+import posixpath
 
 import apache_beam as beam
 from tfx.dsl.io import fileio
+from tfx.utils import io_utils
 
 from common.errors import ConfigError, DataError, SlimlineError
-from components.image_example_gen import uris, windows
+from components.image_example_gen import windows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Job:
     @property
     def spool_uri(self) -> str:
         """Folder of the images on their way (`spool`)."""
-        return uris.join(self.working_uri, "images")
+        return posixpath.join(self.working_uri, "images")
 
 
 class RefusingDoFn(beam.DoFn):
@@ -55,7 +57,9 @@ class RefusingDoFn(beam.DoFn):
     def _refuse(self, error: SlimlineError) -> None:
         text = json.dumps([type(error).__name__, *error.args])
         name = hashlib.sha256(text.encode()).hexdigest()
-        uris.write_text(uris.join(self._job.working_uri, f"{name}.json"), text)
+        io_utils.write_string_file(
+            posixpath.join(self._job.working_uri, f"{name}.json"), text
+        )
 
 
 def has_refusal(job: Job) -> bool:
@@ -67,7 +71,7 @@ def raise_refusal(job: Job) -> None:
     """Raises the error that a worker put down; the first by name where there are more."""
     kinds = {"ConfigError": ConfigError, "DataError": DataError}
     for name in _refusals(job):
-        text = uris.read_text(uris.join(job.working_uri, name))
+        text = io_utils.read_string_file(posixpath.join(job.working_uri, name))
         kind, message, found, expected, tip = json.loads(text)
         raise kinds[kind](message, found=found, expected=expected, tip=tip)
 

@@ -1,4 +1,4 @@
-"""Several data sets read as one: the spans of a rolling window."""
+"""Several datasets read as one: the spans of a rolling window."""
 
 import dataclasses
 from collections.abc import Iterator, Sequence
@@ -79,7 +79,7 @@ Images = layouts.Plan | Window
 def plan(
     data_sets: Sequence[DataSet], answers: layouts.Answers = layouts.Answers()
 ) -> Images:
-    """Finds out what lies in each of the data sets.
+    """Finds out what lies in each of the datasets.
 
     Raises:
       ConfigError: the format is unknown, or several readings fit.

@@ -101,15 +101,21 @@ def _extractors(
             for name in models
         ]
     )
-    shared = [
+    return [
+        tfma.extractors.FeaturesExtractor(config),
+        tfma.extractors.PredictionsExtractor(config, shared_models(models, config)),
+    ]
+
+
+def shared_models(
+    models: Mapping[str, str], config: tfma.EvalConfig
+) -> list[tfma.types.EvalSharedModel]:
+    """TFMA's handles of SavedModels: name -> folder."""
+    return [
         tfma.default_eval_shared_model(
             eval_saved_model_path=path, model_name=name, eval_config=config
         )
         for name, path in models.items()
-    ]
-    return [
-        tfma.extractors.FeaturesExtractor(config),
-        tfma.extractors.PredictionsExtractor(config, shared),
     ]
 
 

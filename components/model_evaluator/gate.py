@@ -11,7 +11,7 @@ from schema.spelling import listed
 # What the evaluation artifact holds beside TFMA's files.
 VERDICT_FILE = "verdict.json"
 OPEN = "open: no threshold is set, so any accuracy passes"
-# With so many test images a class that is never found is no accident.
+# From this many test images on, a class that is never found is no accident.
 FOUND_IMAGES = 5
 # Name of the slices by class among the traits.
 CLASS = "class"
@@ -145,7 +145,7 @@ def _guessing(measured: Mapping[str, Any], top_1: float | None) -> Iterator[Rule
             if is_kept
             else f"top-1 {top_1:.4f} is no better than one answer for all: {told}"
         )
-        # Of classes of about one size nobody asks.
+        # Where classes have about the same size, this says nothing.
         if not is_kept or scores.majority_in_words(measured["per_class"]):
             yield Rule(name, sentence, is_kept, top_1, share)
     missed = [

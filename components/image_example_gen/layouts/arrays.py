@@ -29,7 +29,7 @@ class ArrayLayout(containers.ContainerLayout):
 
     Attributes:
       channels: of the pixels.
-      arrays: what the pairs are called, to be told. alone: arrays without their other half.
+      arrays: names of the pairs. alone: arrays without their other half.
     """
 
     channels: int

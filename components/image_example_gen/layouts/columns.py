@@ -50,7 +50,7 @@ class Columns:
       files: what each of its cells may name.
       labels: the classes, a text a row. label: the column that has them, '' for several.
       splits: the splits, a text a row, or None where no column has them.
-      groups: the groups, a text a row, or None where nobody asked for them.
+      groups: the groups, a text a row, or None where none were asked for.
       words: what was chosen, and why.
     """
 
@@ -148,7 +148,7 @@ def _folder(table: Table) -> str:
 
 
 def _named(table: Table, wanted: str) -> int | None:
-    """Index of the column that a person named; None where nobody did."""
+    """Index of the column that a setting names; None without one."""
     names = [name.lower() for name in table.header]
     return names.index(wanted.lower()) if wanted else None
 
@@ -278,7 +278,7 @@ def _find_labels(
 
 
 def _check_labels(table: Table, index: int) -> None:
-    """Asks about a column that nobody named, and whose cells may be no classes.
+    """Asks about a column that no setting names and whose cells may not be classes.
 
     Raises:
       ConfigError: they say nothing, several things, another one in each row, or measure.
@@ -296,7 +296,7 @@ def _check_labels(table: Table, index: int) -> None:
     elif several:
         what, found = "may have several classes in a row", several[0]
     elif all(map(_is_float, distinct)) and any(float(cell) % 1 for cell in distinct):
-        what, found = "may be a measure, and no classes", cells[0]
+        what, found = "looks like measurements, not classes", cells[0]
     elif not is_said and len(distinct) == len(cells) >= _MIN_DISTINCT:
         what, found = "has another value in every row", ", ".join(cells[:2])
     else:
@@ -307,7 +307,7 @@ def _check_labels(table: Table, index: int) -> None:
         found=f"line {line}: {found}",
         answers=[
             setting("data.columns.label", name) + " (every text in it a class)",
-            "name another column, or mend the table",
+            "name another column, or fix the table",
         ],
     )
 
@@ -411,7 +411,7 @@ def _one_hot(table: Table, columns: Sequence[int]) -> list[str]:
         ones = [table.header[index] for index in columns if float(row[index])]
         if len(ones) != 1:
             raise DataError(
-                f"line {line} of {table.file} says {len(ones)} classes of an image",
+                f"line {line} of {table.file} gives an image {len(ones)} classes",
                 found=", ".join(ones) or "only zeros",
                 expected="one 1 a row: an image has one class here",
             )

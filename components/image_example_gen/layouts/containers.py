@@ -65,7 +65,7 @@ class ContainerLayout(abc.ABC):
 def first_file(layout: type[ContainerLayout], listing: Listing) -> tuple[str, bytes]:
     """Name and content of the first file of a kind; ('', b'') where there is none.
 
-    There is none either where image files lie beside: then these are the data set.
+    There is none either where image files lie beside: then these are the dataset.
 
     Raises:
       ConfigError: the files lie in several folders, and these are no splits.
@@ -99,7 +99,7 @@ def group_of(where: str, value: object, field: str) -> str:
 
 
 def _check_folders(data_format: str, names: Sequence[str]) -> None:
-    """Asks where several folders hold files, as versions or sizes of one data set do."""
+    """Asks where several folders hold files, as versions or sizes of one dataset do."""
     groups: dict[tuple[str, ...], list[str]] = {}
     for name in names:
         folder = posixpath.dirname(name)
@@ -118,7 +118,7 @@ def _check_folders(data_format: str, names: Sequence[str]) -> None:
             f"{splits_setting(others)} (reads {'/'.join(kept) or 'the top'})"
         )
     raise question(
-        "files of images lie in several folders, and may be several data sets",
+        "files of images lie in several folders, and may be several datasets",
         found=", ".join(f"{'/'.join(rest)}/" for rest in list(groups)[:MAX_NAMED]),
         answers=[
             *answers,

@@ -14,7 +14,7 @@ from schema import features
 from schema.spelling import listed, vocabulary
 
 MAX_NAMED = 4
-# Of more folders than this nobody says one by one which split they are.
+# With more folders than this, no setting lists the split of each.
 _MAX_SPLITS = 12
 # Folders of what was made from the images in the folders beside them.
 _DERIVED = vocabulary(
@@ -131,7 +131,7 @@ def unknown_beside_splits(
     )  # what it most likely is
     answers = {}
     for name, inside in unknown.items():
-        # Neither a copy of the whole data set is a split of it, nor what has other classes.
+        # Neither a copy of the whole dataset is a split of it, nor what has other classes.
         is_split = bool(inside & classes) and name.lower() not in _DERIVED
         answers[_path(name, root)] = missing if is_split else "none"
     return question(

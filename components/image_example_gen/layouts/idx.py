@@ -36,7 +36,7 @@ _SPLITS = {
 
 @dataclasses.dataclass(frozen=True)
 class IdxLayout:
-    """IDX files of one data set.
+    """IDX files of one dataset.
 
     Attributes:
       root: their folder.
@@ -104,7 +104,7 @@ class IdxLayout:
             half = halves.setdefault(split, {})
             if kind in half:
                 raise DataError(
-                    f"{file} is there twice",
+                    f"{file} exists twice",
                     found=f"{half[kind][0]} and {file}",
                     tip="keep one of the two",
                 )
@@ -117,7 +117,7 @@ class IdxLayout:
                 ((kind, (file, _)),) = half.items()
                 missing = "labels" if kind == "images" else "images"
                 raise DataError(
-                    f"{file} is without its {missing}",
+                    f"{file} has no {missing} beside it",
                     expected=f"{self.prefix}{split}-{missing}-idx"
                     f"{1 if missing == 'labels' else 3}-ubyte[.gz] beside it",
                 )
@@ -156,7 +156,7 @@ class IdxLayout:
 
 
 def find(listing: Listing) -> IdxLayout | None:
-    """The MNIST-format data set among the files.
+    """The MNIST-format dataset among the files.
 
     Raises:
       ConfigError: there are several, as in EMNIST's archive of all kinds, or the one asked
@@ -180,9 +180,9 @@ def find(listing: Listing) -> IdxLayout | None:
         wanted = next(iter(found))
     if wanted not in found:
         raise question(
-            f"there is no MNIST-format data set '{wanted}'"
+            f"there is no MNIST-format dataset '{wanted}'"
             if wanted
-            else f"{len(found)} MNIST-format data sets lie together",
+            else f"{len(found)} MNIST-format datasets lie together",
             found=", ".join(sorted(found)),
             answers=[setting("data.subset", name) for name in sorted(found)],
         )

@@ -136,7 +136,7 @@ def _longest(names: list[str], path: str) -> tuple[str, ...]:
     return tuple(name for name in names if shared[name] == most)
 
 
-def is_spelled_otherwise(text: str, name: str) -> bool:
+def has_other_spelling(text: str, name: str) -> bool:
     """Whether a cell names a file with other capital letters or another ending."""
     base, wanted = (
         posixpath.basename(path.replace("\\", "/")) for path in (name, text)

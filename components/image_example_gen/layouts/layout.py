@@ -73,7 +73,7 @@ class Answers:
 
     Attributes:
       format: one of `registry.FORMATS`, or 'auto'.
-      subset: which of several data sets that lie together; '' where there is one.
+      subset: which of several datasets that lie together; '' where there is one.
       class_from: 'folder' (the top one), 'parent' (the one that the image lies in), 'name'
         (of the file, before its number), or 'auto'.
       splits: name of a folder, or a word of a table -> 'train', 'eval', 'test' or 'none'.

@@ -238,7 +238,7 @@ def _nothing_found(source: Source, names: list[str], input_format: str) -> DataE
     if not names:
         return DataError(
             f"{path} is empty",
-            expected=f"{path.name}/<class>/*.jpg, or a data set in another known layout",
+            expected=f"{path.name}/<class>/*.jpg, or a dataset in another known layout",
         )
     images = [name for name in names if image_names.is_image_name(name)]
     tip = _what_to_do(path, names, images)

@@ -97,7 +97,7 @@ def decode(file: str, data: bytes) -> tuple[str, str]:
             raise _no_text(file, error.reason, error.start) from error
     if odd := _NO_WINDOWS_1252.search(text):
         raise DataError(
-            f"{file} is in an encoding that cannot be told",
+            f"{file} has an unknown encoding",
             found=f"neither UTF-8 nor Windows-1252, in which it has '{odd[0]}'",
             expected="UTF-8, UTF-16 with its mark, or Windows-1252",
             tip="save it as UTF-8",

@@ -1,4 +1,4 @@
-"""The names that splits have in data sets."""
+"""The names that splits have in datasets."""
 
 import re
 from collections.abc import Iterable, Mapping

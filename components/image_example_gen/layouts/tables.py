@@ -115,7 +115,7 @@ def is_table_name(name: str) -> bool:
 
 
 def _candidates(listing: Listing) -> list[str]:
-    """Files that may be tables, of each kind as many as a data set can have."""
+    """Files that may be tables, of each kind as many as a dataset can have."""
     by_suffix: dict[str, list[str]] = defaultdict(list)
     for name in sorted(listing.names):
         if is_table_name(name):
@@ -232,12 +232,10 @@ def _entries(
     otherwise = [
         f"{cell} is {posixpath.basename(name)}"
         for cell, name in zip(cells, files, strict=True)
-        if image_files.is_spelled_otherwise(cell, name)
+        if image_files.has_other_spelling(cell, name)
     ]
     if otherwise:
-        words.append(
-            f"{len(otherwise):,} files are spelled otherwise, as {otherwise[0]}"
-        )
+        words.append(f"{len(otherwise):,} files have another spelling: {otherwise[0]}")
     return _Read(kept, tuple(words), columns.says_labels(found), found.label)
 
 

@@ -38,7 +38,7 @@ class Source(Protocol):
 
     Attributes:
       path: where it lies.
-      unreadable: what `names` met and nobody can read, with the reason: links that lead
+      unreadable: what `names` met and cannot be read, with the reason: links that lead
         nowhere, closed folders; of folders on disk only.
       is_random_access: `read` works, and `members` may be asked for single names. Where
         it is False, each pass over the names unpacks the archive from its start.

@@ -146,7 +146,7 @@ class _LinkedFiles:
             if name in targets:
                 self._places[name] = (self._kept.tell(), info.size)
                 read_member = _member_reader(self._archive, tar, info)
-                # Larger ones are read by nobody.
+                # Larger ones are never read.
                 with contextlib.suppress(MemberTooLarge):
                     self._kept.write(read_member(self._limits.data_file_bytes))
 

@@ -41,7 +41,7 @@ PROPERTIES = {
     "output_shards": 0,
     "source_fingerprint": "",
 }
-CIFAR10 = cifar.class_names(cifar.CIFAR10)
+CIFAR10 = cifar.class_names("cifar10")
 
 
 @pytest.fixture
