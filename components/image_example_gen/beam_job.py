@@ -16,7 +16,6 @@ import numpy as np
 from common.errors import DataError, SlimlineError
 from components.image_example_gen import (
     acceptance,
-    examples,
     reading,
     records,
     reports,
@@ -156,7 +155,7 @@ class _StoreExamples(steps.RefusingDoFn):
                         self._undecodable.inc()
                     part.leave_out(record)
                     continue
-                store = examples.serialize if record.encoded else examples.defer
+                store = shards.serialize if record.encoded else shards.defer
                 place = self._stored.add(store(record))
                 part.add(record, place)
         except SlimlineError as error:

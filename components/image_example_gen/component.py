@@ -27,7 +27,6 @@ from components.image_example_gen import (
     acceptance,
     beam_job,
     layouts,
-    outlook,
     reports,
     spans,
     steps,
@@ -196,7 +195,7 @@ def _log(summary: dict[str, Any]) -> None:
     for split, absent in summary["missing_classes"].items():
         _LOGGER.warning("no images in %s of: %s", split, ", ".join(absent[:10]))
     if summary["few_groups"]:
-        _LOGGER.warning("%s", outlook.too_few_groups(summary["few_groups"]))
+        _LOGGER.warning("%s", acceptance.too_few_groups(summary["few_groups"]))
     _LOGGER.info(
         "%s images (%s), %d unreadable, %d files ignored, %d duplicates dropped",
         f"{sum(summary['images'].values()):,}",

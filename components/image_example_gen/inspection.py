@@ -11,7 +11,6 @@ from components.image_example_gen import (
     acceptance,
     contracts,
     layouts,
-    outlook,
     reading,
     records,
     splits,
@@ -81,7 +80,7 @@ class Inspection:
     @property
     def troubles(self) -> tuple[str, ...]:
         """What a run on these data will meet, in sentences."""
-        return outlook.troubles(self)
+        return acceptance.troubles(self)
 
 
 def inspect(

@@ -74,12 +74,11 @@ def find(table: Table, images: ImageFiles, answers: Answers) -> Columns | None:
       DataError: rows of the one-hot form have no class or several.
     """
     if table.has_header and any(
-        posixpath.splitext(cell)[1] and images.find(cell, _folder(table))
+        posixpath.splitext(cell)[1] and images.find(cell, table.folder)
         for cell in table.header
     ):
         table = table.without_header()
-    known = {name.lower() for name in table.header}
-    if not table.rows or not answers.columns() <= known:
+    if not table.rows or not answers.columns() <= set(table.names):
         return None
     found = _find_path(table, images, answers)
     if found is None:
@@ -103,7 +102,7 @@ def find(table: Table, images: ImageFiles, answers: Answers) -> Columns | None:
 def unread(columns: Columns) -> list[str]:
     """Sentences about columns that say something, and are not read."""
     told = []
-    if _BOXES & {name.lower() for name in columns.table.header}:
+    if not _BOXES.isdisjoint(columns.table.names):
         told.append("boxes are not read: the class is that of the whole image")
     parts = [name for name in columns.table.header if name.lower() in _PARTS]
     if parts and columns.splits is None:
@@ -116,21 +115,19 @@ def unread(columns: Columns) -> list[str]:
 
 def speaks_of_images(table: Table, answers: Answers) -> bool:
     """Whether the header has a column for files and one for classes, and all asked for."""
-    names = {name.lower() for name in table.header}
+    names = set(table.names)
     is_one = bool(table.rows and names & _PATHS and names & _LABELS)
     return is_one and answers.columns() <= names
 
 
 def path_by_name(table: Table) -> int:
     """The first column whose name says that it names files; the first where none does."""
-    names = [name.lower() for name in table.header]
-    return next((n for n, name in enumerate(names) if name in _PATHS), 0)
+    return next((n for n, name in enumerate(table.names) if name in _PATHS), 0)
 
 
 def says_labels(columns: Columns) -> bool:
     """Whether the header itself says where the classes are, or by its form."""
-    names = [name.lower() for name in columns.table.header]
-    return not _LABELS.isdisjoint(names) or not columns.label
+    return not _LABELS.isdisjoint(columns.table.names) or not columns.label
 
 
 def split_of_word(word: str, answers: Answers) -> str | None:
@@ -143,14 +140,9 @@ def split_of_word(word: str, answers: Answers) -> str | None:
     return split_names.split_of(word) or None
 
 
-def _folder(table: Table) -> str:
-    return posixpath.dirname(table.file)
-
-
 def _named(table: Table, wanted: str) -> int | None:
     """Index of the column that a setting names; None without one."""
-    names = [name.lower() for name in table.header]
-    return names.index(wanted.lower()) if wanted else None
+    return table.names.index(wanted.lower()) if wanted else None
 
 
 def _find_path(
@@ -162,7 +154,7 @@ def _find_path(
     files: dict[int, list[tuple[str, ...]]] = {}
     for index in range(len(table.header)) if named is None else (named,):
         cells = table.column(index)
-        found = images.column(cells, _folder(table))
+        found = images.column(cells, table.folder)
         distinct = len(set(found) - {()})
         # A class number may be the name of an image file, too: '7' and 7.png.
         are_numbers = all(cell.isdecimal() for cell in cells)
@@ -174,7 +166,7 @@ def _find_path(
         return None
     best = max(
         fits,
-        key=lambda index: (fits[index], table.header[index].lower() in _PATHS, -index),
+        key=lambda index: (fits[index], table.names[index] in _PATHS, -index),
     )
     rivals = [
         index
@@ -195,8 +187,8 @@ def _find_split(table: Table, path: int, answers: Answers) -> int | None:
     named = _named(table, answers.split_column)
     if named is not None:
         return named
-    for index, name in enumerate(table.header):
-        if index != path and name.lower().rpartition("/")[2] in _SPLITS:
+    for index, name in enumerate(table.names):
+        if index != path and name.rpartition("/")[2] in _SPLITS:
             return index
     for index in range(len(table.header)):
         cells = {cell for cell in table.column(index) if cell.lower() not in _NO_SPLIT}
@@ -229,16 +221,13 @@ def _find_labels(
         return table.header[named], table.column(named)
     open_columns = [
         index
-        for index, name in enumerate(table.header)
-        if index not in taken
-        and name.lower() not in _OTHERS
-        and any(table.column(index))
+        for index, name in enumerate(table.names)
+        if index not in taken and name not in _OTHERS and any(table.column(index))
     ]
     binary = [
         index
         for index in open_columns
-        if set(table.column(index)) <= _BINARY
-        and table.header[index].lower() not in _LABELS
+        if set(table.column(index)) <= _BINARY and table.names[index] not in _LABELS
     ]
     if len(binary) > 1 and (
         len(binary) == len(open_columns) or _is_one_hot(table, binary)
@@ -253,7 +242,7 @@ def _find_labels(
             expected="a column that names the files and one with their classes",
             tip="set data.format to folder if the folders are the classes",
         )
-    say = [index for index in candidates if table.header[index].lower() in _LABELS]
+    say = [index for index in candidates if table.names[index] in _LABELS]
     chosen = _one_of(table, say or candidates)
     if chosen is None:
         names = [table.header[index] for index in say or candidates]
@@ -352,7 +341,7 @@ def _likely(table: Table, columns: list[int], images: ImageFiles) -> list[int]:
     left = [
         index
         for index in columns
-        if not all(images.column(table.column(index), _folder(table)))
+        if not all(images.column(table.column(index), table.folder))
         or _are_numbers(table, index)
     ]
     # Items of JSON that hold several things have no word for their class.

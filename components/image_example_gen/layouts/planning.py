@@ -214,18 +214,13 @@ class _Contents:
 
     def read(self, wanted: Sequence[str]) -> dict[str, bytes]:
         """Content of the files called `wanted`."""
-        missing = [name for name in wanted if name not in self._read]
-        if missing and self._source.is_random_access:
-            self._keep(missing, missing)
-        elif missing:
-            self._keep(None, missing)
+        if missing := {name for name in wanted if name not in self._read}:
+            asked = sorted(missing) if self._source.is_random_access else None
+            for member in self._source.members(asked):
+                is_text = member.name.lower().endswith(_TEXT_SUFFIXES)
+                if member.name in missing or is_text:
+                    self._read[member.name] = read_data_file(member)
         return {name: self._read[name] for name in wanted}
-
-    def _keep(self, asked: list[str] | None, missing: Sequence[str]) -> None:
-        for member in self._source.members(asked):
-            is_text = member.name.lower().endswith(_TEXT_SUFFIXES)
-            if member.name in missing or is_text:
-                self._read[member.name] = read_data_file(member)
 
 
 def _nothing_found(source: Source, names: list[str], input_format: str) -> DataError:

@@ -2,8 +2,10 @@
 
 import csv
 import dataclasses
+import functools
 import io
 import json
+import posixpath
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -49,6 +51,16 @@ class Table:
     words: tuple[str, ...] = ()
     has_header: bool = True
     too_long: tuple[int, ...] = ()
+
+    @functools.cached_property
+    def names(self) -> tuple[str, ...]:
+        """Names of the columns in lower case."""
+        return tuple(name.lower() for name in self.header)
+
+    @property
+    def folder(self) -> str:
+        """Folder that the file lies in."""
+        return posixpath.dirname(self.file)
 
     @property
     def is_json(self) -> bool:

@@ -4,7 +4,7 @@ import types
 
 import pytest
 
-from components.image_example_gen import outlook
+from components.image_example_gen import acceptance
 
 GOOD = {
     "few_groups": {},
@@ -50,11 +50,13 @@ def data(images, labels, **changes):
     ],
 )
 def test_troubles(images, labels, changes, said):
-    told = outlook.troubles(data(images, labels, **changes))
+    told = acceptance.troubles(data(images, labels, **changes))
     assert len(told) == 1
     assert said in told[0]
 
 
 def test_nothing_is_said_of_good_data():
-    assert outlook.troubles(data(SPLIT, ("ant", "bee"))) == ()
-    assert outlook.troubles(data({"all": {"ant": 9, "bee": 3}}, ("ant", "bee"))) == ()
+    assert acceptance.troubles(data(SPLIT, ("ant", "bee"))) == ()
+    assert (
+        acceptance.troubles(data({"all": {"ant": 9, "bee": 3}}, ("ant", "bee"))) == ()
+    )
