@@ -190,12 +190,16 @@ def create_pipeline(
         examples=examples,
         transform_graph=transform.outputs["transform_graph"],
         schema=schema,
+        train_args=json.dumps({"splits": [features.TRAIN]}),
+        eval_args=json.dumps({"splits": [features.EVAL]}),
         run_fn=RUN_FN,
-        config=as_json(config.trainer),
-        source_fingerprint=_fingerprint(NetTrainer, RUN_FN),
-        weights_fingerprint=store.fingerprint(config.train.weights),
-        train_split=features.TRAIN,
-        eval_split=features.EVAL,
+        custom_config=json.dumps(
+            {
+                "config": as_json(config.trainer),
+                "source_fingerprint": _fingerprint(NetTrainer, RUN_FN),
+                "weights_fingerprint": store.fingerprint(config.train.weights),
+            }
+        ),
         steps=run_values.steps,
         learning_rate=run_values.learning_rate,
     ).with_id("train")

@@ -16,92 +16,78 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2
 from tfx import types
 from tfx.components.example_validator import executor as stock_executor
 from tfx.components.statistics_gen import stats_artifact_utils
-from tfx.dsl.components.base import base_component, executor_spec
+from tfx.dsl.component.experimental.annotations import (
+    InputArtifact,
+    OutputArtifact,
+    Parameter,
+)
 from tfx.dsl.io import fileio
-from tfx.orchestration.data_types import RuntimeParameter
-from tfx.proto.orchestration import execution_result_pb2
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.types import standard_component_specs as keys
-from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
 from common.errors import DataError
 from components import artifacts
-from components.example_validator import distances, profile
+from components.example_validator import distances
+from components.example_validator import profile as profiles
+from components.example_validator.profile import Profile
 from pushed_models import data_profile, models_config
 from schema import contract, features
 from schema.spelling import listed
 from storage import durable
 
 MAX_NAMED = 5
-PROFILE_KEY = "profile"
 # In the anomalies: what was measured, also where it was let through.
 DISTANCES_FILE = "distances.json"
 
 
-class ExampleValidatorSpec(ComponentSpec):
-    """Channels of ExampleValidator; those of the stock component have its keys."""
+@artifacts.component
+def ExampleValidator(
+    statistics: InputArtifact[standard_artifacts.ExampleStatistics],
+    schema: InputArtifact[standard_artifacts.Schema],
+    examples: InputArtifact[standard_artifacts.Examples],
+    serving_folder: Parameter[str],
+    limits: Parameter[str],
+    source_fingerprint: Parameter[str],
+    anomalies: OutputArtifact[standard_artifacts.ExampleAnomalies],
+    profile: OutputArtifact[standard_artifacts.ExampleStatistics],
+) -> None:
+    """Validates data against the contract and against the data of the live model.
 
-    PARAMETERS = {
-        keys.EXCLUDE_SPLITS_KEY: ExecutionParameter(type=str, optional=True),
-        "serving_folder": ExecutionParameter(type=str),
-        "limits": ExecutionParameter(type=str),
-        "source_fingerprint": ExecutionParameter(type=str),
-    }
-    INPUTS = {
-        **keys.ExampleValidatorSpec.INPUTS,
-        keys.EXAMPLES_KEY: ChannelParameter(type=standard_artifacts.Examples),
-    }
-    OUTPUTS = {
-        **keys.ExampleValidatorSpec.OUTPUTS,
-        PROFILE_KEY: ChannelParameter(type=standard_artifacts.ExampleStatistics),
-    }
+    Args:
+      statistics: what StatisticsGen found in the Examples.
+      schema: the contract.
+      examples: for what their statistics do not say, such as the brightness of images.
+      serving_folder: folder of the model's versions, `<serving>/<model name>`.
+      limits: `distances.Limits` as JSON.
+      source_fingerprint: of the code, for the cache.
+      anomalies: of the stock component, and DISTANCES_FILE.
+      profile: of train, to be pushed with the model.
 
-
-class Executor(stock_executor.Executor):
-    """Stock validation, then the distances; what is refused ends in an error in words."""
-
-    @artifacts.checked
-    def Do(
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
-    ) -> execution_result_pb2.ExecutorOutput:
-        """See base class.
-
-        Raises:
-          DataError: a split has anomalies, lies too far from train or from what the live
-            model was trained on, or its classes are too imbalanced.
-        """
-        result = super().Do(input_dict, output_dict, exec_properties)
-        anomalies = artifact_utils.get_single_instance(output_dict[keys.ANOMALIES_KEY])
-        statistics = artifact_utils.get_single_instance(input_dict[keys.STATISTICS_KEY])
-        schema = artifact_utils.get_single_uri(input_dict[keys.SCHEMA_KEY])
-        labels = contract.read_labels(pathlib.Path(schema) / contract.SCHEMA_FILE)
-        _refuse_anomalies(anomalies, statistics, labels)
-        limits = distances.Limits(**json.loads(exec_properties["limits"]))
-        output = artifact_utils.get_single_instance(output_dict[PROFILE_KEY])
-        profiles = _profiles(input_dict, limits)
-        _write_profile(output, profiles[features.TRAIN])
-        folder = pathlib.Path(exec_properties["serving_folder"])
-        version, baseline = _baseline(folder)
-        drift = (
-            distances.between(
-                baseline,
-                profiles[features.TRAIN],
-                limits.max_drift,
-                limits.max_label_drift,
-            )
-            if baseline
-            else []
+    Raises:
+      DataError: a split has anomalies, lies too far from train or from what the live model
+        was trained on, or its classes are too imbalanced.
+    """
+    stock_executor.Executor().Do(
+        {keys.STATISTICS_KEY: [statistics], keys.SCHEMA_KEY: [schema]},
+        {keys.ANOMALIES_KEY: [anomalies]},
+        {},
+    )
+    labels = contract.read_labels(pathlib.Path(schema.uri) / contract.SCHEMA_FILE)
+    _refuse_anomalies(anomalies, statistics, labels)
+    allowed = distances.Limits(**json.loads(limits))
+    found = _profiles(examples, statistics, allowed)
+    train = found[features.TRAIN]
+    _write_profile(profile, train)
+    version, baseline = _baseline(pathlib.Path(serving_folder))
+    drift: list[distances.Distance] = []
+    if baseline:
+        drift = distances.between(
+            baseline, train, allowed.max_drift, allowed.max_label_drift
         )
-        _write_distances(anomalies, version if drift else None, drift)
-        _refuse_imbalance(profiles[features.TRAIN], limits)
-        _refuse_skew(profiles, limits)
-        _refuse_drift(version, drift)
-        made = result.output_artifacts[PROFILE_KEY].artifacts
-        made.append(output.mlmd_artifact)
-        return result
+    _write_distances(anomalies, version if drift else None, drift)
+    _refuse_imbalance(train, allowed)
+    _refuse_skew(found, allowed)
+    _refuse_drift(version, drift)
 
 
 def _refuse_anomalies(
@@ -114,7 +100,7 @@ def _refuse_anomalies(
     """
     train = stats_artifact_utils.load_statistics(statistics, features.TRAIN).proto()
     sentences = []
-    if missing := profile.missing_classes(train, labels):
+    if missing := profiles.missing_classes(train, labels):
         sentences.append(f"train: no image of {listed(missing)}")
     for split in artifact_utils.decode_split_names(artifact.split_names):
         path = (
@@ -151,30 +137,27 @@ def _forgive_missing_classes(anomalies: anomalies_pb2.Anomalies) -> None:
 
 
 def _profiles(
-    input_dict: dict[str, list[types.Artifact]], limits: distances.Limits
-) -> dict[str, profile.Profile]:
+    examples: types.Artifact, statistics: types.Artifact, limits: distances.Limits
+) -> dict[str, Profile]:
     """Split -> profile; train alone where the others are not compared with it."""
-    examples = artifact_utils.get_single_instance(input_dict[keys.EXAMPLES_KEY])
-    statistics = artifact_utils.get_single_instance(input_dict[keys.STATISTICS_KEY])
-    wanted = features.SPLITS if limits.max_skew else (features.TRAIN,)
     return {
-        split: profile.make(
+        split: profiles.make(
             fileio.glob(f"{artifact_utils.get_split_uri([examples], split)}/*"),
             stats_artifact_utils.load_statistics(statistics, split).proto(),
         )
-        for split in wanted
+        for split in (features.SPLITS if limits.max_skew else (features.TRAIN,))
     }
 
 
-def _baseline(folder: pathlib.Path) -> tuple[int | None, profile.Profile | None]:
+def _baseline(folder: pathlib.Path) -> tuple[int | None, Profile | None]:
     """The live version, and the profile of what it was trained on, where there is one."""
     live = models_config.live(folder)
     if live is None:
         return None, None
-    return live, profile.read(data_profile.of_version(folder / str(live)))
+    return live, profiles.read(data_profile.of_version(folder / str(live)))
 
 
-def _write_profile(artifact: types.Artifact, found: profile.Profile) -> None:
+def _write_profile(artifact: types.Artifact, found: Profile) -> None:
     artifact.split_names = artifact_utils.encode_split_names([features.TRAIN])
     folder = pathlib.Path(artifact_utils.get_split_uri([artifact], features.TRAIN))
     folder.mkdir(parents=True, exist_ok=True)
@@ -197,7 +180,7 @@ def _write_distances(
     durable.write_text(pathlib.Path(artifact.uri) / DISTANCES_FILE, f"{text}\n")
 
 
-def _refuse_imbalance(train: profile.Profile, limits: distances.Limits) -> None:
+def _refuse_imbalance(train: Profile, limits: distances.Limits) -> None:
     if sentence := distances.imbalance(train, limits.max_imbalance):
         raise DataError(
             "the classes are too imbalanced",
@@ -207,15 +190,13 @@ def _refuse_imbalance(train: profile.Profile, limits: distances.Limits) -> None:
         )
 
 
-def _refuse_skew(
-    profiles: dict[str, profile.Profile], limits: distances.Limits
-) -> None:
+def _refuse_skew(of_splits: dict[str, Profile], limits: distances.Limits) -> None:
     sentences = [
         f"{split}: {distance.sentence}"
-        for split, found in profiles.items()
+        for split, found in of_splits.items()
         if split != features.TRAIN
         for distance in distances.between(
-            profiles[features.TRAIN], found, limits.max_skew, limits.max_skew
+            of_splits[features.TRAIN], found, limits.max_skew, limits.max_skew
         )
         if not distance.is_kept
     ]
@@ -275,42 +256,3 @@ def read_distances(uri: str) -> dict[str, Any]:
     if not path.is_file():
         return {"version": None, "distances": []}
     return json.loads(path.read_text(encoding="utf-8"))
-
-
-class ExampleValidator(base_component.BaseComponent):
-    """Validates data against the contract and against what the live model knows."""
-
-    SPEC_CLASS = ExampleValidatorSpec
-    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
-
-    def __init__(
-        self,
-        statistics: types.BaseChannel,
-        schema: types.BaseChannel,
-        examples: types.BaseChannel,
-        serving_folder: str | RuntimeParameter,
-        limits: str,
-        source_fingerprint: str,
-    ):
-        """Makes the component.
-
-        Args:
-          statistics: what StatisticsGen found in the Examples.
-          schema: the contract.
-          examples: for what their statistics do not say, as how bright the images are.
-          serving_folder: folder of the model's versions, `<serving>/<model name>`.
-          limits: `distances.Limits` as JSON.
-          source_fingerprint: of the code, for the cache.
-        """
-        super().__init__(
-            ExampleValidatorSpec(
-                statistics=statistics,
-                schema=schema,
-                examples=examples,
-                serving_folder=serving_folder,
-                limits=limits,
-                source_fingerprint=source_fingerprint,
-                anomalies=types.Channel(type=standard_artifacts.ExampleAnomalies),
-                profile=types.Channel(type=standard_artifacts.ExampleStatistics),
-            )
-        )

@@ -103,12 +103,13 @@ def validate(tmp_path: pathlib.Path, new_fakes):
         anomalies.uri = str(tmp_path / "anomalies")
         output = standard_artifacts.ExampleStatistics()
         output.uri = str(tmp_path / "profile")
-        component.Executor().Do(
+        component.ExampleValidator_Executor().Do(
             {"statistics": [statistics], "schema": [schema], "examples": [examples]},
             {"anomalies": [anomalies], "profile": [output]},
             {
                 "serving_folder": str(tmp_path / "serving" / "pets"),
                 "limits": json.dumps(limits),
+                "source_fingerprint": "",
             },
         )
         return tmp_path

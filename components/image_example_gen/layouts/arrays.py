@@ -52,11 +52,7 @@ class ArrayLayout(containers.ContainerLayout):
         return name.lower().endswith(_SUFFIX)
 
     def read_file(self, member: Member) -> Iterator[records.PixelBatch]:
-        """The images in one file.
-
-        Raises:
-          DataError: an array has not the shape or the kind of numbers that images have.
-        """
+        """See base class."""
         yield from _read(member.name, read_data_file(member), self.channels)
 
 

@@ -94,11 +94,7 @@ class TFRecordLayout(containers.ContainerLayout):
         return bool(_NAME.fullmatch(posixpath.basename(name))) and not is_other
 
     def read_file(self, member: Member) -> Iterator[records.ImageFile]:
-        """The images in one file.
-
-        Raises:
-          DataError: the file is damaged, or an Example lacks the features.
-        """
+        """See base class."""
         split = fields.split_of_shard(member.name)
         examples = _examples(member.name, unpack(member))
         for number, features in enumerate(examples):
