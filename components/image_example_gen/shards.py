@@ -37,7 +37,7 @@ class WriteShard(steps.RefusingDoFn):
     One Example at a time is in memory.
     """
 
-    def process(self, shard: tuple[str, int, int, list[str], bytes]) -> Iterable[None]:
+    def step(self, shard: tuple[str, int, int, list[str], bytes]) -> Iterable[None]:
         split, number, count, names, content = shard
         places = np.frombuffer(content, PLACE)
         folder = posixpath.join(self._job.output_uri, f"Split-{split}")
@@ -46,19 +46,15 @@ class WriteShard(steps.RefusingDoFn):
         # Beside the split and renamed, so that no reader meets half a file.
         temporary = posixpath.join(self._job.working_uri, f".{uuid.uuid4().hex}")
         options = tf.io.TFRecordOptions("GZIP", compression_level=GZIP_LEVEL)
-        try:
-            with (
-                tf.io.TFRecordWriter(temporary, options) as writer,
-                spool.Reader(self._job.spool_uri) as stored,
-            ):
-                for file, offset, length, _, is_read_again in places.tolist():
-                    example = stored.read(names[file], offset, length)
-                    if is_read_again:
-                        example = complete(example, self._read_again)
-                    writer.write(example)
-        except DataError as error:
-            self._refuse(error)
-            return []
+        with (
+            tf.io.TFRecordWriter(temporary, options) as writer,
+            spool.Reader(self._job.spool_uri) as stored,
+        ):
+            for file, offset, length, _, is_read_again in places.tolist():
+                example = stored.read(names[file], offset, length)
+                if is_read_again:
+                    example = complete(example, self._read_again)
+                writer.write(example)
         labels = example_labels.path_of(uri)
         fileio.makedirs(labels.rpartition("/")[0])
         with fileio.open(labels, "wb") as file:

@@ -4,6 +4,8 @@ import dataclasses
 import hashlib
 import json
 import posixpath
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import apache_beam as beam
 from tfx.dsl.io import fileio
@@ -47,19 +49,27 @@ class Job:
 class RefusingDoFn(beam.DoFn):
     """Base of steps that may meet data to refuse.
 
-    A runner turns exceptions into text of its own, with a stack; so the error is put
-    down as a file, the step gives nothing more, and `Do` raises it after the job.
+    A runner turns exceptions into text of its own, with a stack; so the error is written to
+    a file, and the component raises it after the job.
     """
 
     def __init__(self, job: Job):
         self._job = job
 
-    def _refuse(self, error: SlimlineError) -> None:
-        text = json.dumps([type(error).__name__, *error.args])
-        name = hashlib.sha256(text.encode()).hexdigest()
-        io_utils.write_string_file(
-            posixpath.join(self._job.working_uri, f"{name}.json"), text
-        )
+    # Any: of named tuples Beam would make rows of a schema.
+    def process(self, element: Any) -> Iterator[Any]:
+        """What `step` gives, up to its first error."""
+        try:
+            yield from self.step(element)
+        except SlimlineError as error:
+            text = json.dumps([type(error).__name__, *error.args])
+            name = hashlib.sha256(text.encode()).hexdigest()
+            file = posixpath.join(self._job.working_uri, f"{name}.json")
+            io_utils.write_string_file(file, text)
+
+    def step(self, element: Any) -> Iterable[Any]:
+        """What the step makes of an element."""
+        raise NotImplementedError
 
 
 def has_refusal(job: Job) -> bool:
