@@ -76,8 +76,8 @@ def check_classes(classes: Collection[str], labels: Sequence[str] = ()) -> None:
     added, missing = set(classes) - set(labels), set(labels) - set(classes)
     if labels and (added or missing):
         found = [
-            f"{said} {listed(sorted(names))}"
-            for said, names in (("without an image:", missing), ("new:", added))
+            f"{title} {listed(sorted(names))}"
+            for title, names in (("without an image:", missing), ("new:", added))
             if names
         ]
         raise DataError(
@@ -123,40 +123,44 @@ def troubles(found: Any) -> tuple[str, ...]:
     images, labels = found.images, found.labels
     unreadable = len(found.unreadable)
     total = sum(sum(classes.values()) for classes in images.values())
-    told = []
+    sentences = []
     if unfit := contracts.unfit_labels(labels):
-        told.append(
+        sentences.append(
             f"no contract can name these classes: {listed(list(map(ascii, unfit)))}"
         )
     if len(labels) < 2:
-        told.append("there is one class only: a classifier needs two or more")
+        sentences.append("there is one class only: a classifier needs two or more")
     official = [split for split in features.SPLITS if split in images]
     for split in official:
         if absent := [text for text in labels if not images[split].get(text)]:
-            told.append(f"{split} has no image of {listed(absent)}")
+            sentences.append(f"{split} has no image of {listed(absent)}")
     if official and features.TRAIN not in images:
-        told.append("there are no images to train on, only " + " and ".join(official))
+        sentences.append(
+            "there are no images to train on, only " + " and ".join(official)
+        )
     if not {features.EVAL, features.TEST} <= set(official):
         small = smallest(images, labels, below=splits.MIN_IMAGES_TO_CUT)
         if small:
-            told.append(
+            sentences.append(
                 f"classes of fewer than {splits.MIN_IMAGES_TO_CUT} images are trained on and"
                 f" never tested: {listed(small)}"
             )
         if found.few_groups:
-            told.append(too_few_groups(found.few_groups))
+            sentences.append(too_few_groups(found.few_groups))
     if unreadable > MAX_UNREADABLE * (total + unreadable):
-        told.append(
+        sentences.append(
             f"{unreadable / (total + unreadable):.1%} of the images are unreadable: a run"
             f" stops at more than {MAX_UNREADABLE:.0%} (data.max_unreadable_share)"
         )
     if found.duplicates_across_splits:
-        told.append(
+        sentences.append(
             f"{found.duplicates_across_splits:,} copies lie in two splits and are dropped from one"
         )
     if found.label_conflicts:
-        told.append(f"{found.label_conflicts:,} images have copies in another class")
-    return tuple(told)
+        sentences.append(
+            f"{found.label_conflicts:,} images have copies in another class"
+        )
+    return tuple(sentences)
 
 
 def too_few_groups(few: Mapping[str, int]) -> str:

@@ -126,13 +126,15 @@ def _rows(
     columns: pa.Schema,
 ) -> pa.Table:
     """The rows of a batch, with nothing left of its images."""
-    example, said = batch[tfma.FEATURES_KEY], batch[tfma.PREDICTIONS_KEY]
+    example, answers = batch[tfma.FEATURES_KEY], batch[tfma.PREDICTIONS_KEY]
     # TFMA names the models only where there are several.
-    candidate = said.get(CANDIDATE, said)
+    candidate = answers.get(CANDIDATE, answers)
     probabilities = {"": candidate[signatures.PROBABILITIES]}
-    if BASELINE in said:
+    if BASELINE in answers:
         probabilities[predictions.BASELINE_PREFIX] = classes.align(
-            said[BASELINE][signatures.PROBABILITIES], settings.labels, baseline_labels
+            answers[BASELINE][signatures.PROBABILITIES],
+            settings.labels,
+            baseline_labels,
         )
     if signatures.PLAIN_PROBABILITIES in candidate:
         probabilities[predictions.PLAIN_PREFIX] = candidate[

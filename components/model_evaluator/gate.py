@@ -139,11 +139,11 @@ def _guessing(measured: Mapping[str, Any], top_1: float | None) -> Iterator[Rule
     label, share = scores.majority(measured["per_class"])
     if top_1 is not None and share:
         is_kept = top_1 > share
-        told = f"{share:.4f} of the images are '{label}'"
+        fact = f"{share:.4f} of the images are '{label}'"
         sentence = (
             f"top-1 {top_1:.4f} > {share:.4f}, the share of '{label}'"
             if is_kept
-            else f"top-1 {top_1:.4f} is no better than one answer for all: {told}"
+            else f"top-1 {top_1:.4f} is no better than one answer for all: {fact}"
         )
         # Where classes have about the same size, this says nothing.
         if not is_kept or scores.majority_in_words(measured["per_class"]):
@@ -280,11 +280,11 @@ def _floors(measured: Mapping[str, Any], floors: Mapping[str, float]) -> Iterato
             sentence = f"no test image has {trait} '{value}', a floor is set for it"
             yield Rule(name, sentence, False, None, floor)
             continue
-        top_1, told = row["top_1"], f"{trait} {value} {row['top_1']:.4f}"
+        top_1, fact = row["top_1"], f"{trait} {value} {row['top_1']:.4f}"
         if top_1 >= floor:
-            yield Rule(name, f"{told} ≥ {floor:.4f} required", True, top_1, floor)
+            yield Rule(name, f"{fact} ≥ {floor:.4f} required", True, top_1, floor)
         else:
-            yield Rule(name, f"{told}, required {floor:.4f}", False, top_1, floor)
+            yield Rule(name, f"{fact}, required {floor:.4f}", False, top_1, floor)
 
 
 def _margin(difference: Mapping[str, float]) -> float:

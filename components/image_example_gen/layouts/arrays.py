@@ -39,11 +39,11 @@ class ArrayLayout(containers.ContainerLayout):
 
     @property
     def words(self) -> tuple[str, ...]:
-        said = f"NumPy arrays of pixels and classes: {', '.join(self.arrays)}"
+        sentence = f"NumPy arrays of pixels and classes: {', '.join(self.arrays)}"
         if not self.alone:
-            return (said,)
+            return (sentence,)
         return (
-            said,
+            sentence,
             f"left out, as labels or images are missing: {', '.join(self.alone)}",
         )
 
@@ -70,8 +70,8 @@ def find(listing: Listing) -> ArrayLayout | None:
         alone = sorted(_alone(arrays.files, pairs))
         first = next(iter(pairs.values()))
         pixels = _pixels(file, first[0], _array(file, arrays, first[0]))
-    told = tuple(f"{images} with {labels}" for images, labels in pairs.values())
-    return ArrayLayout(pixels.shape[3], told, tuple(alone))
+    names = tuple(f"{images} with {labels}" for images, labels in pairs.values())
+    return ArrayLayout(pixels.shape[3], names, tuple(alone))
 
 
 def _alone(names: Iterable[str], pairs: dict[str, tuple[str, str]]) -> set[str]:

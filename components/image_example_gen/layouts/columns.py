@@ -88,29 +88,29 @@ def find(table: Table, images: ImageFiles, answers: Answers) -> Columns | None:
     group = _find_group(table, answers)
     label, labels = _find_labels(table, (path, split, group), images, answers)
     words = f"'{label}' the classes" if label else "a column per class (one-hot)"
-    said = f"'{table.header[path]}' names the files, {words}"
+    sentence = f"'{table.header[path]}' names the files, {words}"
     if split is not None:
-        said += f", '{table.header[split]}' the splits"
+        sentence += f", '{table.header[split]}' the splits"
     if group is not None:
-        said += f", '{table.header[group]}' the groups"
+        sentence += f", '{table.header[group]}' the groups"
     splits, groups = (
         None if index is None else table.column(index) for index in (split, group)
     )
-    return Columns(table, path, files, labels, label, splits, groups, said)
+    return Columns(table, path, files, labels, label, splits, groups, sentence)
 
 
 def unread(columns: Columns) -> list[str]:
     """Sentences about columns that say something, and are not read."""
-    told = []
+    sentences = []
     if not _BOXES.isdisjoint(columns.table.names):
-        told.append("boxes are not read: the class is that of the whole image")
+        sentences.append("boxes are not read: the class is that of the whole image")
     parts = [name for name in columns.table.header if name.lower() in _PARTS]
     if parts and columns.splits is None:
-        told.append(
+        sentences.append(
             f"'{parts[0]}' may be splits and is not read; to read it:"
             f" {setting('data.columns.split', parts[0])} {setting('data.splits', '[0=test, 1=train]')}"
         )
-    return told
+    return sentences
 
 
 def speaks_of_images(table: Table, answers: Answers) -> bool:

@@ -31,8 +31,8 @@ def no_class(tops: Iterable[str], listing: Listing) -> SlimlineError:
     in_names = {text for name in listing.images if (text := image_files.class_of(name))}
     answers = []
     if 1 < len(in_names) < len(listing.images):
-        said = f" (classes: {few(in_names)})"
-        answers.append(setting("data.class_from", "name") + said)
+        effect = f" (classes: {few(in_names)})"
+        answers.append(setting("data.class_from", "name") + effect)
     if len(tops) > 1:
         answers.append(f"{_FOLDER} (classes: {few(tops)})")
     message = (

@@ -259,9 +259,9 @@ class _Folders:
             raise folder_questions.nested(tops, inner, self._root)
         if len(tops) == 1 and self._is_no_class(*tops):
             raise self._no_class(tops)
-        said = "the top folders are the classes"
+        sentence = "the top folders are the classes"
         places = {folder: ("", inner) for folder, inner in self._of.items()}
-        return self._classes(places, (said, *self._without_images(tops)))
+        return self._classes(places, (sentence, *self._without_images(tops)))
 
     def _are_two_levels(
         self, tops: frozenset[str], inner: dict[str, frozenset[str]]
@@ -369,10 +369,10 @@ class _Folders:
             top = path.split("/")[0]
             if top in splits and path.startswith(f"{heads[top]}/"):
                 found[folder] = (splits[top], path[len(heads[top]) + 1 :])
-        said = ", ".join(
+        sentence = ", ".join(
             f"{top}/ is {split}" for top, split in sorted(splits.items()) if inside[top]
         )
-        words = [f"split folders with a folder per class: {said}"]
+        words = [f"split folders with a folder per class: {sentence}"]
         for top in sorted(tops - set(splits)):
             words.append(f"{top}/ has no class folders and is left out")
         for top in sorted(splits):
@@ -429,10 +429,10 @@ class _Folders:
             folder: ("", "_".join(path.split("/")[1:]))
             for folder, path in self._of.items()
         }
-        said = (
+        sentence = (
             "a folder per letter, with a folder per class in it; nested ones are joined"
         )
-        return places, (said,)
+        return places, (sentence,)
 
 
 def _are_splits(names: frozenset[str]) -> bool:

@@ -61,14 +61,14 @@ class IdxLayout:
     @property
     def words(self) -> tuple[str, ...]:
         name = self.prefix.rstrip("-_.")
-        said = [f"MNIST-format files{f' of {name}' if name else ''}"]
+        sentences = [f"MNIST-format files{f' of {name}' if name else ''}"]
         if self.is_transposed:
-            said.append(
+            sentences.append(
                 "EMNIST stores images with rows and columns exchanged; turned upright"
             )
         if self.mapping:
-            said.append(f"{self.mapping} has the characters of the classes")
-        return tuple(said)
+            sentences.append(f"{self.mapping} has the characters of the classes")
+        return tuple(sentences)
 
     def used(self) -> frozenset[str]:
         return frozenset({self.mapping} - {""})

@@ -278,8 +278,8 @@ def _tally(names: list[str]) -> str:
         folder, slash, _ = name.partition("/")
         suffix = pathlib.PurePosixPath(name).suffix.lstrip(".").lower() or "files"
         groups[(folder + slash, suffix) if slash else (name, "")] += 1
-    told = [
+    groups_in_words = [
         f"{place} ({count:,} {suffix})" if suffix else place
         for (place, suffix), count in sorted(groups.items())
     ]
-    return listed(told)
+    return listed(groups_in_words)

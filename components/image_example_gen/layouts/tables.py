@@ -328,12 +328,14 @@ def _check_columns(listing: Listing, read: dict[str, _Read]) -> None:
 
     A Kaggle test.csv has every column but that one.
     """
-    said = [table for table in read.values() if table.says_labels and table.label]
-    known = {entry.word for table in said for entry in table.entries.values()}
+    with_labels = [
+        table for table in read.values() if table.says_labels and table.label
+    ]
+    known = {entry.word for table in with_labels for entry in table.entries.values()}
     for file, table in read.items():
         words = {entry.word for entry in table.entries.values()}
-        if said and not table.says_labels and not words <= known:
-            label = said[0].label
+        if with_labels and not table.says_labels and not words <= known:
+            label = with_labels[0].label
             given = dict(listing.answers.splits)
             raise question(
                 f"'{table.label}' of {file} may be no classes: other tables have '{label}'",
@@ -353,11 +355,13 @@ def _missing(
     listed: int,
 ) -> DataError:
     """Error for cells that name no file, each with its line; of `listed` rows."""
-    told = [f"line {line} of {file}: {cell}" for cell, line in missing[:MAX_NAMED]]
+    rows_of_file = [
+        f"line {line} of {file}: {cell}" for cell, line in missing[:MAX_NAMED]
+    ]
     near = images.near(missing[0][0])
     return DataError(
         f"{len(missing):,} of {listed:,} listed images are not there",
-        found="; ".join(told) + (f"; {near} is there" if near else ""),
+        found="; ".join(rows_of_file) + (f"; {near} is there" if near else ""),
         expected="paths relative to the folder of the list, or names of files",
         tip=f"{setting('data.splits', f'[{posixpath.basename(file)}=none]')} leaves the"
         " list out",

@@ -77,13 +77,15 @@ class TFRecordLayout(containers.ContainerLayout):
 
     @property
     def words(self) -> tuple[str, ...]:
-        said = f"TFRecords: '{self.image}' has the images, '{self.label}' the classes"
+        sentence = (
+            f"TFRecords: '{self.image}' has the images, '{self.label}' the classes"
+        )
         named = (
             (f"{self.class_file} has the names of the classes",)
             if self.class_file
             else ()
         )
-        return (said, *named)
+        return (sentence, *named)
 
     def used(self) -> frozenset[str]:
         return frozenset({self.class_file} - {""})

@@ -48,7 +48,7 @@ def _by_ending(table: dict[str, str], ending: str) -> str:
 
 def notes(listing: Listing) -> list[str]:
     """Sentences about the files beside the images that may know their classes."""
-    told = []
+    sentences = []
     images = {posixpath.splitext(name)[0] for name in listing.images}
     stems = [
         re.escape(posixpath.basename(stem)) for stem in sorted(images)[:_MAX_NAMES]
@@ -67,12 +67,12 @@ def notes(listing: Listing) -> list[str]:
     for kind, names in kinds.items():
         what = _by_ending(_ANNOTATIONS, kind) or f"a text an image, as YOLO's: {_BOXES}"
         more = f" and {len(names) - 1:,} more" if len(names) > 1 else ""
-        told.append(f"{names[0]}{more} ({what})")
+        sentences.append(f"{names[0]}{more} ({what})")
     if len(texts) <= _MAX_READ:
         for name, data in listing.read(texts).items():
             if what := _of_text(data[:_HEAD_BYTES], named):
-                told.append(f"{name} ({what})")
-    return told[:_MAX_NOTES]
+                sentences.append(f"{name} ({what})")
+    return sentences[:_MAX_NOTES]
 
 
 def how_to_convert(names: Iterable[str]) -> str:
