@@ -1,8 +1,9 @@
 """Artifacts that say what they hold: a manifest beside each, checked before it is read."""
 
+import contextvars
 import functools
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tfx import types
@@ -19,55 +20,51 @@ DIGESTED_BYTES = 2**30
 MAX_NAMED = 3
 _EXAMPLES = "examples"
 _SPLIT_RULE = "split_rule"
+_RUN: contextvars.ContextVar[str] = contextvars.ContextVar("run", default="")
 
 Artifacts = Mapping[str, Sequence[types.Artifact]]
-Do = Callable[[Any, dict, dict, dict[str, Any]], Any]
-
-
-def checked(do: Do) -> Do:
-    """Decorates the `Do` of an executor: its inputs are whole, its outputs get manifests.
-
-    Artifacts without a manifest, as stock components give them on other orchestrators than
-    ours, are read as they are.
-
-    Raises:
-      DataError: an input is not what its manifest says.
-    """
-
-    @functools.wraps(do)
-    def checked_do(
-        self: Any,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
-    ) -> Any:
-        for artifact in _all(input_dict):
-            refuse_damaged(artifact)
-        for artifact in _all(output_dict):
-            # Of an attempt that failed, where an orchestrator tries again in its place.
-            if folder := _local(artifact):
-                manifest.beside(folder).unlink(missing_ok=True)
-        result = do(self, input_dict, output_dict, exec_properties)
-        for artifact in _all(output_dict):
-            write(artifact)
-        return result
-
-    return checked_do
 
 
 def component(function: Any = None, *, use_beam: bool = False) -> Any:
-    """Makes a component of a function, as TFX's decorator does, with `checked` artifacts.
+    """Makes a component of a function, as TFX's decorator does, with checked artifacts.
+
+    Before the function runs, its inputs are held against their manifests; afterwards its
+    outputs get theirs. Artifacts without a manifest, as stock components give them on other
+    orchestrators than ours, are read as they are.
 
     Args:
-      function: see `tfx.dsl.component.experimental.decorators.component`.
+      function: see `tfx.dsl.component.experimental.decorators.component`. It raises
+        DataError for an input that is not what its manifest says.
       use_beam: whether a parameter takes a Beam pipeline.
     """
     if function is None:
         return functools.partial(component, use_beam=use_beam)
     made: Any = decorators.component(use_beam=use_beam)(function)
     executor = made.EXECUTOR_SPEC.executor_class
-    executor.Do = checked(executor.Do)
+    do = executor.Do
+
+    @functools.wraps(do)
+    def checked_do(
+        self: Any, input_dict: Artifacts, output_dict: Artifacts, properties: Any
+    ) -> None:
+        _RUN.set((self._context and self._context.pipeline_run_id) or "")
+        for artifact in _all(input_dict):
+            refuse_damaged(artifact)
+        for artifact in _all(output_dict):
+            # Of an attempt that failed, where an orchestrator tries again in its place.
+            if folder := _local(artifact):
+                manifest.beside(folder).unlink(missing_ok=True)
+        do(self, input_dict, output_dict, properties)
+        for artifact in _all(output_dict):
+            write(artifact)
+
+    executor.Do = checked_do
     return made
+
+
+def run_name() -> str:
+    """The run of the component that runs now; '' where the orchestrator names none."""
+    return _RUN.get()
 
 
 def write(artifact: types.Artifact) -> None:

@@ -244,7 +244,7 @@ def create_pipeline(
             infra_blessing=validator.outputs["blessing"],
             profile=check.outputs["profile"],
             serving_folder=locations.serving_folder,
-            is_gate_open=evaluation.limits(config.evaluation).is_open,
+            is_gate_open=int(evaluation.limits(config.evaluation).is_open),
             force_reason=config.serving.force_push,
             source_fingerprint=_fingerprint(ModelPusher),
         ).with_id("push")

@@ -210,17 +210,14 @@ def make_contract(inspection: Inspection) -> Contract:
     acceptance.check_classes(inspection.labels)
     height, width = inspection.height_px, inspection.width_px
     if height.minimum == height.maximum and width.minimum == width.maximum:
-        return contracts.write_contract(
-            inspection.labels,
-            formats=inspection.formats,
-            height_px=(height.minimum, height.maximum),
-            width_px=(width.minimum, width.maximum),
-        )
+        formats = inspection.formats
+        height_px = (height.minimum, height.maximum)
+        width_px = (width.minimum, width.maximum)
+    else:
+        formats = images.KEPT_FORMATS
+        height_px = width_px = (1, images.MAX_SIDE_PX)
     return contracts.write_contract(
-        inspection.labels,
-        formats=images.KEPT_FORMATS,
-        height_px=(1, images.MAX_SIDE_PX),
-        width_px=(1, images.MAX_SIDE_PX),
+        inspection.labels, formats=formats, height_px=height_px, width_px=width_px
     )
 
 
