@@ -45,7 +45,7 @@ def component(function: Any = None, *, use_beam: bool = False) -> Any:
 
     @functools.wraps(do)
     def checked_do(
-        self: Any, input_dict: Artifacts, output_dict: Artifacts, properties: Any
+        self: Any, input_dict: Artifacts, output_dict: Artifacts, exec_properties: Any
     ) -> None:
         _RUN.set((self._context and self._context.pipeline_run_id) or "")
         for artifact in _all(input_dict):
@@ -54,7 +54,7 @@ def component(function: Any = None, *, use_beam: bool = False) -> Any:
             # Of an attempt that failed, where an orchestrator tries again in its place.
             if folder := _local(artifact):
                 manifest.beside(folder).unlink(missing_ok=True)
-        do(self, input_dict, output_dict, properties)
+        do(self, input_dict, output_dict, exec_properties)
         for artifact in _all(output_dict):
             write(artifact)
 
