@@ -241,10 +241,7 @@ class _Folders:
         if self._are_flat_splits(tops, splits):
             raise self._no_class(tops)
         inner = {top: self._below(top) for top in deep}
-        if inner and all(
-            inner[top] and set(split_names.of_folders(inner[top])) == inner[top]
-            for top in deep
-        ):
+        if inner and all(names and _are_splits(names) for names in inner.values()):
             return self._split_below(inner)
         if self._is_letters(tops, inner):
             return self._letters()
