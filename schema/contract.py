@@ -78,7 +78,7 @@ def load(folder: pathlib.Path) -> Contract:
     if names != labels:
         raise DataError(
             f"{LABELS_FILE} and {SCHEMA_FILE} in {folder} disagree about the classes",
-            found=f"{len(names)} in {LABELS_FILE}: {spelling.listed(names)};"
+            found=f"{len(names)} classes in {LABELS_FILE}: {spelling.listed(names)};"
             f" {len(labels)} in {SCHEMA_FILE}: {spelling.listed(labels)}",
             expected="the same names in the same order",
         )

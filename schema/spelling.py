@@ -20,7 +20,8 @@ def listed(names: Sequence[str], most: int = 5, separator: str = ", ") -> str:
     """'a, b, c'; after `most` names the number of those left out."""
     more = len(names) - most
     text = separator.join(names[:most])
-    return f"{text} and {more:,} more" if more > 0 else text
+    end = " and" if separator == ", " else f"{separator}and"
+    return f"{text}{end} {more:,} more" if more > 0 else text
 
 
 def vocabulary(text: str) -> frozenset[str]:

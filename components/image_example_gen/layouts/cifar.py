@@ -272,8 +272,9 @@ def _decode_pickle(
         or pixels.shape[1] != _PIXEL_BYTES
         or not len(pixels)
     ):
-        is_array = isinstance(pixels, np.ndarray)
-        found = f"{pixels.dtype} {pixels.shape}" if is_array else type(pixels).__name__
+        found = type(pixels).__name__
+        if isinstance(pixels, np.ndarray):
+            found = f"{pixels.dtype} {pixels.shape}"
         raise DataError(
             f"'data' in '{file}' is not an array of images",
             found=found,

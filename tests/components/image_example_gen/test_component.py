@@ -311,7 +311,7 @@ def test_too_many_unreadable_images_stop_the_run(fakes, tmp_path, ingest):
         ingest(folder, max_unreadable_share=0.1)
     assert caught.value.message == "5 of 25 images are unreadable"
     assert caught.value.found.startswith("cat/bad0.png: the file is empty; cat/bad1")
-    assert caught.value.found.endswith("; …")
+    assert caught.value.found.endswith("; and 2 more")
     assert caught.value.expected == "at most 10.0%"
     assert "data.max_unreadable_share=0.21" in caught.value.tip
 
