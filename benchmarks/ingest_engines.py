@@ -143,7 +143,7 @@ def _measure(engine: str, workers: int, data: pathlib.Path) -> dict[str, Any]:
     from tfx.dsl.components.base import base_beam_executor
     from tfx.types import standard_artifacts
 
-    from components.image_example_gen import contracts, executor, reports
+    from components.image_example_gen import component, contracts, reports
     from pipeline.beam import engines
     from pipeline.config import EngineConfig
 
@@ -166,9 +166,9 @@ def _measure(engine: str, workers: int, data: pathlib.Path) -> dict[str, Any]:
             context = base_beam_executor.BaseBeamExecutor.Context(
                 beam_pipeline_args=engines.arguments(config)
             )
-            executor.Executor(context).Do(
-                {executor.CONTRACT_KEY: [contract]},
-                {executor.EXAMPLES_KEY: [examples]},
+            component.ImageExampleGen_Executor(context).Do(
+                {"contract": [contract]},
+                {"examples": [examples]},
                 {
                     "input_path": str(data),
                     "input_format": "auto",
@@ -213,11 +213,12 @@ def _await_processes(config: Any) -> None:
 
 
 def _class_names(data: pathlib.Path) -> tuple[str, ...]:
-    from components.image_example_gen import datasets, layouts
+    from components.image_example_gen import layouts
+    from components.image_example_gen.layouts import cifar
 
     layout = layouts.plan(str(data)).layout
     if layout.format.startswith("cifar10_"):
-        return tuple(datasets.class_names(datasets.CIFAR10))
+        return tuple(cifar.class_names("cifar10"))
     raise BenchmarkError(f"{data} is no CIFAR-10 but {layout.format}")
 
 

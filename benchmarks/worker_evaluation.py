@@ -31,11 +31,11 @@ def main(model: str, examples: str, baseline: str = "") -> None:
     with tempfile.TemporaryDirectory() as folder:
         start, cpu_start = time.perf_counter(), time.process_time()
         analysis.run(
-            functools.partial(component._read, [artifact], features.TEST),
+            functools.partial(component._read, artifact, features.TEST),
             models,
             settings,
             pathlib.Path(folder),
-            lambda: beam.Pipeline(argv=engines.local()),
+            beam.Pipeline(argv=engines.local()),
             live.labels if live else (),
         )
         measured = verdict.measure(folder, settings, live)

@@ -1,4 +1,4 @@
-"""Errors that are a user's to mend; the command shows them as sentences, without a stack.
+"""Errors that a user can fix; the command shows them as sentences, without a stack.
 
 They live in the lowest package so that every part can raise them; `slimline.errors` is
 their public address. Their sentences name flags and commands; `str(error)`, which a traceback
@@ -6,6 +6,7 @@ shows, names the arguments and functions of the Python API instead, except in a 
 """
 
 import contextlib
+import functools
 from collections.abc import Iterator
 
 from common import python_words
@@ -52,14 +53,9 @@ class SlimlineError(Exception):
         return text if _is_command else python_words.in_python(text)
 
     def __reduce__(self) -> tuple:
-        return _rebuild, (type(self), self.args)
-
-
-def _rebuild(
-    kind: type[SlimlineError], args: tuple[str, str, str, str]
-) -> SlimlineError:
-    message, found, expected, tip = args
-    return kind(message, found=found, expected=expected, tip=tip)
+        message, found, expected, tip = self.args
+        facts = {"found": found, "expected": expected, "tip": tip}
+        return functools.partial(type(self), message, **facts), ()
 
 
 class ConfigError(SlimlineError, ValueError):
@@ -87,7 +83,7 @@ class ServerError(SlimlineError, RuntimeError):
 
 
 def find_user_error(error: BaseException | None) -> SlimlineError | None:
-    """The error that a user can mend, from the causes of `error`: frameworks wrap it."""
+    """The error that a user can fix, from the causes of `error`: frameworks wrap it."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         if isinstance(error, SlimlineError):

@@ -2,7 +2,7 @@
 
 A pickle is a program. Even an unpickler that admits only a few names can be made to
 allocate gigabytes or to return uninitialised memory, so this module interprets the opcodes
-itself. Names in the stream (`numpy.dtype` and so on) stay words: nothing is imported or
+itself; `pickletools` parses them. Names in the stream (`numpy.dtype` and so on) stay words: nothing is imported or
 called. What the words mean is the business of a `Vocabulary`, one for each kind of file.
 
 Memory is bounded: every value is charged to an allowance before the next one is made.
@@ -10,7 +10,7 @@ Memory is bounded: every value is charged to an allowance before the next one is
 Reference: CPython Lib/pickletools.py, the description of every opcode.
 """
 
-import struct
+import pickletools
 import sys
 from collections.abc import Callable
 from typing import Any, BinaryIO, NamedTuple, NoReturn
@@ -79,17 +79,13 @@ class Reader:
     """
 
     def __init__(
-        self,
-        file: BinaryIO,
-        end: int,
-        vocabulary: Vocabulary,
-        allowance_bytes: int,
+        self, file: BinaryIO, end: int, vocabulary: Vocabulary, allowance_bytes: int
     ):
         self._file = file
         self._at = file.tell()
         self._end = end
         self._vocabulary = vocabulary
-        self._left = allowance_bytes
+        self.left_bytes = allowance_bytes
         self._allowance = allowance_bytes
         self._stack: list[Any] = []
         self._memo: dict[int, Any] = {}
@@ -102,40 +98,36 @@ class Reader:
           PickleRefused: an opcode or name that the vocabulary lacks, values that take more
             than the allowance, or a stream that ends early.
         """
-        while True:
-            at = self._at
-            opcode = self._take(1)[0]
-            if opcode == 0x2E:  # STOP
-                value = self._pop()
-                if self._stack:
-                    raise PickleRefused("values are left over at its end")
-                return value
-            handler = _HANDLERS.get(opcode)
-            if handler is None:
-                raise PickleRefused(
-                    f"opcode 0x{opcode:02x} at byte {at} is not allowed"
-                )
-            handler(self)
+        try:
+            # `pickletools` only parses; it asks this object for the bytes.
+            for opcode, argument, at in pickletools.genops(self):  # type: ignore[arg-type]
+                if opcode.name == "STOP":
+                    break
+                handler = _HANDLERS.get(opcode.name)
+                if handler is None:
+                    code = ord(opcode.code)
+                    raise PickleRefused(
+                        f"opcode 0x{code:02x} at byte {at} is not allowed"
+                    )
+                handler(self, argument)
+        except PickleRefused:
+            raise
+        except ValueError as error:
+            raise PickleRefused(f"it is damaged or ends early: {error}") from error
+        value = self._pop()
+        if self._stack:
+            raise PickleRefused("values are left over at its end")
+        return value
 
-    @property
-    def left_bytes(self) -> int:
-        """What is left of the allowance."""
-        return self._left
+    def tell(self) -> int:
+        """Offset in the file of the next byte."""
+        return self._at
 
-    def _charge(self, size: int) -> None:
-        self._left -= size
-        if self._left < 0:
-            self._refuse_size()
-
-    def _refuse_size(self) -> NoReturn:
-        raise PickleRefused(
-            f"its values take more memory than {self._allowance:,} bytes"
-        )
-
-    def _take(self, size: int) -> bytes:
-        if size < 0 or size > self._end - self._at:
+    def read(self, size: int) -> bytes:
+        """The next bytes; a size that a damaged length gives is never allocated."""
+        if size > self._end - self._at:
             raise PickleRefused(f"it ends early: {size:,} bytes wanted at {self._at:,}")
-        if size > self._left:
+        if size > self.left_bytes:
             self._refuse_size()
         piece = self._file.read(size)
         if len(piece) != size:
@@ -143,15 +135,23 @@ class Reader:
         self._at += size
         return piece
 
-    def _number(self, size: int, signed: bool = False) -> int:
-        return int.from_bytes(self._take(size), "little", signed=signed)
-
-    def _line(self) -> str:
+    def readline(self) -> bytes:
+        """A name, with the end of its line."""
         line = self._file.readline(min(MAX_NAME_BYTES, self._end - self._at))
         if not line.endswith(b"\n"):
             raise PickleRefused("a name without an end")
         self._at += len(line)
-        return line[:-1].decode("latin-1")
+        return line
+
+    def _charge(self, size: int) -> None:
+        self.left_bytes -= size
+        if self.left_bytes < 0:
+            self._refuse_size()
+
+    def _refuse_size(self) -> NoReturn:
+        raise PickleRefused(
+            f"its values take more memory than {self._allowance:,} bytes"
+        )
 
     def _pop(self) -> Any:
         if not self._stack or self._stack[-1] is _MARK:
@@ -181,89 +181,54 @@ class Reader:
         self._charge(STACK_BYTES)
         self._stack.append(value)
 
-    def push_number(self, size: int, signed: bool) -> None:
-        self.push(self._number(size, signed))
-
-    def push_long(self) -> None:
-        size = self._number(1)
+    def push_long(self, value: int) -> None:
+        size = (value.bit_length() + 7) // 8
         if size > MAX_NUMBER_BYTES:
             raise PickleRefused(f"a number of {size} bytes")
-        self.push_number(size, True)
-
-    def push_float(self) -> None:
-        self.push(struct.unpack(">d", self._take(8))[0])
-
-    def push_bytes(self, length_bytes: int) -> None:
-        self.push(self._take(self._number(length_bytes)))
-
-    def push_text(self, length_bytes: int) -> None:
-        content = self._take(self._number(length_bytes))
-        try:
-            self.push(str(content, "utf-8", "surrogatepass"))
-        except UnicodeDecodeError as error:
-            raise PickleRefused("text that is not UTF-8") from error
+        self.push(value)
 
     def push_tuple(self, size: int) -> None:
         items = [self._pop() for _ in range(size)]
         self.push(tuple(items[::-1]))
 
-    def push_marked_tuple(self) -> None:
-        self.push(tuple(self._pop_to_mark()))
-
-    def push_global(self) -> None:
-        self._push_name(self._line(), self._line())
-
-    def push_stack_global(self) -> None:
-        name, module = self._pop(), self._pop()
-        self._push_name(text(module), text(name))
-
-    def _push_name(self, module: str, name: str) -> None:
+    def push_name(self, module: str, name: str) -> None:
         if (module, name) not in self._vocabulary.names:
             raise UnknownName(f"it names {Name(module, name)}")
         # One object a name, however often the stream gives it.
         known = self._names.setdefault((module, name), Name(module, name))
         self.push_known(known)
 
+    def push_stack_name(self) -> None:
+        name, module = self._pop(), self._pop()
+        self.push_name(text(module), text(name))
+
     def remember(self, key: int) -> None:
         self._charge(MEMO_BYTES)
         self._memo[key] = self._top()
 
-    def memoize(self) -> None:
-        self.remember(len(self._memo))
-
-    def recall(self, size: int) -> None:
-        key = self._number(size)
+    def recall(self, key: int) -> None:
         if key not in self._memo:
             raise PickleRefused("it recalls a value it never stored")
         self.push_known(self._memo[key])
 
-    def append(self) -> None:
-        self._extend([self._pop()])
-
-    def appends(self) -> None:
-        self._extend(self._pop_to_mark())
-
-    def _extend(self, items: list[Any]) -> None:
+    def extend(self, items: list[Any]) -> None:
         target = self._top()
         if not isinstance(target, list):
             raise PickleRefused("it appends to something that is no list")
         self._charge(STACK_BYTES * len(items))
         target.extend(items)
 
-    def set_item(self) -> None:
-        value, key = self._pop(), self._pop()
-        self._update([key, value])
-
-    def set_items(self) -> None:
-        self._update(self._pop_to_mark())
-
-    def _update(self, items: list[Any]) -> None:
+    def update(self, items: list[Any]) -> None:
         target = self._top()
         if not isinstance(target, dict) or len(items) % 2:
             raise PickleRefused("it sets entries of something that is no dictionary")
         self._charge(ENTRY_BYTES * (len(items) // 2))
         for key, value in zip(items[::2], items[1::2], strict=True):
             target[self._vocabulary.key(key)] = value
+
+    def set_item(self) -> None:
+        value, key = self._pop(), self._pop()
+        self.update([key, value])
 
     def reduce(self) -> None:
         arguments, function = self._pop(), self._pop()
@@ -275,24 +240,12 @@ class Reader:
         state = self._pop()
         self._vocabulary.build(self._top(), state)
 
-    def push_persistent(self) -> None:
-        self.push(self._vocabulary.persistent(self._pop()))
-
-    def check_protocol(self) -> None:
-        protocol = self._number(1)
+    def check_protocol(self, protocol: int) -> None:
         if protocol not in (2, 3, 4, 5):
             raise PickleRefused(f"it is of protocol {protocol}, not 2 to 5")
 
-    def skip_frame(self) -> None:
-        # A hint for buffered readers; the opcodes in it follow as usual.
-        self._number(8)
 
-
-class _Mark:
-    pass
-
-
-_MARK = _Mark()
+_MARK = object()
 
 
 def text(value: Any) -> str:
@@ -313,46 +266,43 @@ def refuse_kind(value: Any, expected: str) -> NoReturn:
     raise PickleRefused(f"a {type(value).__name__} where {expected} was expected")
 
 
-_HANDLERS: dict[int, Callable[[Reader], None]] = {
-    0x80: Reader.check_protocol,  # PROTO
-    0x95: Reader.skip_frame,  # FRAME
-    0x7D: lambda r: r.push({}),  # EMPTY_DICT
-    0x5D: lambda r: r.push([]),  # EMPTY_LIST
-    0x29: lambda r: r.push_known(()),  # EMPTY_TUPLE
-    0x28: lambda r: r.push_known(_MARK),  # MARK
-    0x4E: lambda r: r.push_known(None),  # NONE
-    0x88: lambda r: r.push_known(True),  # NEWTRUE
-    0x89: lambda r: r.push_known(False),  # NEWFALSE
-    0x4B: lambda r: r.push_number(1, False),  # BININT1
-    0x4D: lambda r: r.push_number(2, False),  # BININT2
-    0x4A: lambda r: r.push_number(4, True),  # BININT
-    0x8A: Reader.push_long,  # LONG1
-    0x47: Reader.push_float,  # BINFLOAT
-    0x55: lambda r: r.push_bytes(1),  # SHORT_BINSTRING
-    0x54: lambda r: r.push_bytes(4),  # BINSTRING
-    0x43: lambda r: r.push_bytes(1),  # SHORT_BINBYTES
-    0x42: lambda r: r.push_bytes(4),  # BINBYTES
-    0x8E: lambda r: r.push_bytes(8),  # BINBYTES8
-    0x96: lambda r: r.push_bytes(8),  # BYTEARRAY8
-    0x8C: lambda r: r.push_text(1),  # SHORT_BINUNICODE
-    0x58: lambda r: r.push_text(4),  # BINUNICODE
-    0x8D: lambda r: r.push_text(8),  # BINUNICODE8
-    0x85: lambda r: r.push_tuple(1),  # TUPLE1
-    0x86: lambda r: r.push_tuple(2),  # TUPLE2
-    0x87: lambda r: r.push_tuple(3),  # TUPLE3
-    0x74: Reader.push_marked_tuple,  # TUPLE
-    0x63: Reader.push_global,  # GLOBAL
-    0x93: Reader.push_stack_global,  # STACK_GLOBAL
-    0x71: lambda r: r.remember(r._number(1)),  # BINPUT
-    0x72: lambda r: r.remember(r._number(4)),  # LONG_BINPUT
-    0x94: Reader.memoize,  # MEMOIZE
-    0x68: lambda r: r.recall(1),  # BINGET
-    0x6A: lambda r: r.recall(4),  # LONG_BINGET
-    0x61: Reader.append,  # APPEND
-    0x65: Reader.appends,  # APPENDS
-    0x73: Reader.set_item,  # SETITEM
-    0x75: Reader.set_items,  # SETITEMS
-    0x52: Reader.reduce,  # REDUCE
-    0x62: Reader.build,  # BUILD
-    0x51: Reader.push_persistent,  # BINPERSID
+_VALUES = (
+    "BININT1 BININT2 BININT BINFLOAT SHORT_BINBYTES BINBYTES BINBYTES8"
+    " SHORT_BINUNICODE BINUNICODE BINUNICODE8"
+)
+# Opcodes by their names in `pickletools`, with their argument; no others are allowed.
+_HANDLERS: dict[str, Callable[[Reader, Any], None]] = {
+    **dict.fromkeys(_VALUES.split(), Reader.push),
+    "PROTO": Reader.check_protocol,
+    "FRAME": lambda r, _: None,  # a hint for buffered readers
+    "LONG1": Reader.push_long,
+    # `pickletools` decodes the strings of Python 2, which may be the bytes of arrays.
+    "SHORT_BINSTRING": lambda r, value: r.push(value.encode("latin-1")),
+    "BINSTRING": lambda r, value: r.push(value.encode("latin-1")),
+    "BYTEARRAY8": lambda r, value: r.push(bytes(value)),
+    "EMPTY_DICT": lambda r, _: r.push({}),
+    "EMPTY_LIST": lambda r, _: r.push([]),
+    "EMPTY_TUPLE": lambda r, _: r.push_known(()),
+    "MARK": lambda r, _: r.push_known(_MARK),
+    "NONE": lambda r, _: r.push_known(None),
+    "NEWTRUE": lambda r, _: r.push_known(True),
+    "NEWFALSE": lambda r, _: r.push_known(False),
+    "TUPLE1": lambda r, _: r.push_tuple(1),
+    "TUPLE2": lambda r, _: r.push_tuple(2),
+    "TUPLE3": lambda r, _: r.push_tuple(3),
+    "TUPLE": lambda r, _: r.push(tuple(r._pop_to_mark())),
+    "GLOBAL": lambda r, names: r.push_name(*names.split(" ", 1)),
+    "STACK_GLOBAL": lambda r, _: r.push_stack_name(),
+    "BINPUT": Reader.remember,
+    "LONG_BINPUT": Reader.remember,
+    "MEMOIZE": lambda r, _: r.remember(len(r._memo)),
+    "BINGET": Reader.recall,
+    "LONG_BINGET": Reader.recall,
+    "APPEND": lambda r, _: r.extend([r._pop()]),
+    "APPENDS": lambda r, _: r.extend(r._pop_to_mark()),
+    "SETITEM": lambda r, _: r.set_item(),
+    "SETITEMS": lambda r, _: r.update(r._pop_to_mark()),
+    "REDUCE": lambda r, _: r.reduce(),
+    "BUILD": lambda r, _: r.build(),
+    "BINPERSID": lambda r, _: r.push(r._vocabulary.persistent(r._pop())),
 }

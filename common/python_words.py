@@ -60,9 +60,9 @@ def _call(match: re.Match[str]) -> str:
     if match["method"]:
         return f'sl.models("{word or "NAME"}").{match["method"]}({arguments})'
     name = match["name"].replace(" ", ".")
-    told = ", ".join(filter(None, (f'"{word}"' if word else "", arguments)))
+    inside = ", ".join(filter(None, (f'"{word}"' if word else "", arguments)))
     is_list = name in _LISTS.split("|")
-    return f"sl.{name}({told or ('' if is_list else '...')})"
+    return f"sl.{name}({inside or ('' if is_list else '...')})"
 
 
 def _flags(text: str) -> str:

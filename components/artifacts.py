@@ -1,15 +1,18 @@
 """Artifacts that say what they hold: a manifest beside each, checked before it is read."""
 
+import contextvars
 import functools
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tfx import types
+from tfx.dsl.component.experimental import decorators
 
 from common.errors import DataError
 from pushed_models import split_rule
 from pushed_models.split_rule import SplitRule
+from schema.spelling import listed
 from storage import manifest, mirror
 
 # Of artifacts that hold more, the sizes of the files are checked and their digests are not.
@@ -17,40 +20,51 @@ DIGESTED_BYTES = 2**30
 MAX_NAMED = 3
 _EXAMPLES = "examples"
 _SPLIT_RULE = "split_rule"
+_RUN: contextvars.ContextVar[str] = contextvars.ContextVar("run", default="")
 
 Artifacts = Mapping[str, Sequence[types.Artifact]]
-Do = Callable[[Any, dict, dict, dict[str, Any]], Any]
 
 
-def checked(do: Do) -> Do:
-    """Decorates the `Do` of an executor: its inputs are whole, its outputs get manifests.
+def component(function: Any = None, *, use_beam: bool = False) -> Any:
+    """Makes a component of a function, as TFX's decorator does, with checked artifacts.
 
-    Artifacts without a manifest, as stock components give them on other orchestrators than
-    ours, are read as they are.
+    Before the function runs, its inputs are held against their manifests; afterwards its
+    outputs get theirs. Artifacts without a manifest, as stock components give them on other
+    orchestrators than ours, are read as they are.
 
-    Raises:
-      DataError: an input is not what its manifest says.
+    Args:
+      function: see `tfx.dsl.component.experimental.decorators.component`. It raises
+        DataError for an input that is not what its manifest says.
+      use_beam: whether a parameter takes a Beam pipeline.
     """
+    if function is None:
+        return functools.partial(component, use_beam=use_beam)
+    made: Any = decorators.component(use_beam=use_beam)(function)
+    executor = made.EXECUTOR_SPEC.executor_class
+    do = executor.Do
 
     @functools.wraps(do)
     def checked_do(
-        self: Any,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
-    ) -> Any:
+        self: Any, input_dict: Artifacts, output_dict: Artifacts, exec_properties: Any
+    ) -> None:
+        _RUN.set((self._context and self._context.pipeline_run_id) or "")
         for artifact in _all(input_dict):
             refuse_damaged(artifact)
         for artifact in _all(output_dict):
             # Of an attempt that failed, where an orchestrator tries again in its place.
             if folder := _local(artifact):
                 manifest.beside(folder).unlink(missing_ok=True)
-        result = do(self, input_dict, output_dict, exec_properties)
+        do(self, input_dict, output_dict, exec_properties)
         for artifact in _all(output_dict):
             write(artifact)
-        return result
 
-    return checked_do
+    executor.Do = checked_do
+    return made
+
+
+def run_name() -> str:
+    """The run of the component that runs now; '' where the orchestrator names none."""
+    return _RUN.get()
 
 
 def write(artifact: types.Artifact) -> None:
@@ -89,12 +103,12 @@ def write_examples(
 
 
 def write_split_rule(artifact: types.Artifact, rule: SplitRule) -> None:
-    """Says of Examples by what rule images were kept for test."""
+    """Stores in Examples the rule by which images were kept for test."""
     artifact.set_string_custom_property(_SPLIT_RULE, rule.to_json())
 
 
 def split_rule_of(artifact: types.Artifact) -> SplitRule | None:
-    """What `write_split_rule` said of Examples; None where nobody did."""
+    """The rule that `write_split_rule` stored; None where there is none."""
     return split_rule.from_json(artifact.get_string_custom_property(_SPLIT_RULE))
 
 
@@ -121,8 +135,7 @@ def damage(artifact: types.Artifact, *, needs_manifest: bool = False) -> str:
     if not (place or folder / manifest.FILE).exists():
         return "it has no manifest" if needs_manifest else ""
     found = manifest.problems(folder, place, digested_bytes=DIGESTED_BYTES)
-    more = f", and {len(found) - MAX_NAMED} more" if len(found) > MAX_NAMED else ""
-    return ", ".join(found[:MAX_NAMED]) + more
+    return listed(found, MAX_NAMED)
 
 
 def refuse_damaged(artifact: types.Artifact) -> None:

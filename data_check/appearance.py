@@ -29,8 +29,8 @@ KINDS = (
     "odd_size",
     "grayscale",
 )
-# What more images than this are, is how these data are: digits are all plain. The report
-# of cleanvision draws the line there, too.
+# A kind of which more images are is a trait of the dataset: digits are all plain. The report
+# of cleanvision has the same limit.
 MAX_ODD_SHARE = 0.5
 # Two images look alike if these hashes of 8 x 8 bits are equal: cleanvision's default.
 _HASH = {"hash_type": "phash", "hash_size": 8}
@@ -76,7 +76,7 @@ class Appearance:
 
         Returns:
           Kind -> images of that kind, the worst first, for every kind; and kind -> images,
-          for those kinds that so many are that none stands out.
+          for kinds so common that no image stands out.
         """
         measures = pd.DataFrame(self._columns)
         self._manager.issues = pd.DataFrame(index=measures.index)

@@ -1,15 +1,21 @@
-"""One pass over a data set, and what it shows."""
+"""One pass over a dataset, and what it shows."""
 
+import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+import tensorflow as tf
+
 from common.errors import ConfigError, DataError
 from components.image_example_gen import inspection, records
-from data_check import appearance, pixels, wrong_labels
+from data_check import appearance, wrong_labels
 from data_check.findings import Findings, Group, Place, make_group
 from data_check.labelled_images import LabelledImage
 from data_check.wrong_labels import WrongLabel
-from schema import features, images
+from schema import features, images, orientation
+
+_DIGEST_BYTES = 16
 
 
 def check(
@@ -45,9 +51,9 @@ def check(
         if verdict.reason:
             unreadable.append(records.Unreadable(image.key, verdict.reason))
             continue
-        decoded = pixels.decode(verdict)
+        decoded = _decode(verdict)
         places.append(Place(image.key, image.split, image.text))
-        digests.append(pixels.digest_of(decoded))
+        digests.append(_digest_of(decoded))
         counts[image.split][image.text] += 1
         widths[verdict.width] += 1
         heights[verdict.height] += 1
@@ -105,3 +111,26 @@ def _find_equal(places: Sequence[Place], digests: Sequence[bytes]) -> tuple[Grou
         by_digest[digest].append(place)
     groups = [make_group(found) for found in by_digest.values() if len(found) > 1]
     return tuple(sorted(groups, key=lambda group: group.images))
+
+
+def _decode(verdict: images.Verdict) -> np.ndarray:
+    """Pixels of an image that was found readable, upright, by the decoder of training.
+
+    Returns:
+      uint8 [height, width, channels]: one channel for gray, even where the file holds
+      three equal ones; else 3. Alpha is dropped.
+    """
+    with tf.device("/cpu:0"):
+        pixels = tf.io.decode_image(
+            verdict.encoded, channels=verdict.channels, expand_animations=False
+        ).numpy()
+    pixels = orientation.turn(pixels, orientation.read(verdict.encoded))
+    is_gray = (pixels == pixels[..., :1]).all()
+    return pixels[..., :1] if is_gray else pixels
+
+
+def _digest_of(pixels: np.ndarray) -> bytes:
+    """Hash that two images share if and only if size and pixels are equal."""
+    digest = hashlib.blake2b(repr(pixels.shape).encode(), digest_size=_DIGEST_BYTES)
+    digest.update(np.ascontiguousarray(pixels).data)
+    return digest.digest()

@@ -1,4 +1,4 @@
-"""What a check of a data set found."""
+"""What a check of a dataset found."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping

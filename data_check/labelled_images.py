@@ -77,7 +77,7 @@ def count(plan: layouts.Plan) -> dict[str, Counter[str]]:
         of_split = counts.setdefault(found.split or inspection.ALL, Counter())
         if isinstance(found, records.PixelBatch):
             for index, number in Counter(found.indices.tolist()).items():
-                of_split[_class_name(found, index)] += number
+                of_split[found.class_name(index)] += number
         else:
             of_split[found.word] += 1
     return counts
@@ -127,12 +127,8 @@ def _from_pixels(batch: records.PixelBatch) -> Iterator[LabelledImage]:
     for place, (index, data) in enumerate(
         zip(indices, encoded, strict=True), start=batch.first
     ):
-        text = _class_name(batch, index)
-        yield LabelledImage(batch.split, f"{batch.file}#{place}", text, data)
-
-
-def _class_name(batch: records.PixelBatch, index: int) -> str:
-    return batch.class_names[index] if batch.class_names else str(index)
+        key = f"{batch.file}#{place}"
+        yield LabelledImage(batch.split, key, batch.class_name(index), data)
 
 
 def _from_file(image: records.ImageFile) -> LabelledImage:

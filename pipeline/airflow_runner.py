@@ -1,6 +1,6 @@
 """The pipeline as a DAG of Airflow 2: a task a component, each the `slimline` command.
 
-It needs nothing but Airflow: link it into the folder of DAGs of an environment of Airflow's
+It needs nothing but Airflow and the checkout: link it into the folder of DAGs of an environment of Airflow's
 own (`make airflow-env`), and say there
 
     SLIMLINE_COMMAND            the command in the project's environment; 'slimline'
@@ -21,24 +21,20 @@ tasks of its own DAG run, whatever has run since, and the same span of the data.
 import datetime
 import os
 import pathlib
+import runpy
 import shlex
 from collections.abc import Mapping
 
 from airflow import DAG
 from airflow.operators.bash import BashOperator
 
-# Component -> those whose results it reads (pipeline.dag).
-UPSTREAM = {
-    "contract": (),
-    "ingest": ("contract",),
-    "statistics": ("contract", "ingest"),
-    "check": ("contract", "ingest", "statistics"),
-    "transform": ("contract", "ingest", "check"),
-    "train": ("contract", "ingest", "transform"),
-    "baseline": ("train",),
-    "evaluate": ("ingest", "train", "baseline"),
-    "infra": ("contract", "train"),
-    "push": ("check", "train", "evaluate", "infra"),
+# By its path: Airflow's environment has none of our packages.
+_ORDER = runpy.run_path(str(pathlib.Path(__file__).resolve().with_name("order.py")))
+# Component -> those whose results it reads.
+UPSTREAM: dict[str, tuple[str, ...]] = {
+    name: upstream
+    for name, upstream in _ORDER["UPSTREAM"].items()
+    if name not in _ORDER["OPTIONAL"]
 }
 DEFAULT_EXPERIMENT = "digits_resnet_20"
 # Runs that are missed are not made up for, so it only has to be past.

@@ -1,7 +1,9 @@
 """The DAG: from raw images to a pushed model."""
 
 import dataclasses
+import json
 import pathlib
+from typing import Any
 
 from tfx import components as tfx_components
 from tfx import types
@@ -11,15 +13,24 @@ from tfx.orchestration import pipeline as tfx_pipeline
 from tfx.orchestration.data_types import RuntimeParameter
 from tfx.proto import bulk_inferrer_pb2, infra_validator_pb2, transform_pb2
 
+from components import nodes
+from components.baseline_model import node as baseline_model
 from components.baseline_model.component import BaselineModel
+from components.data_contract import node as data_contract
 from components.data_contract.component import DataContract
 from components.example_validator import distances
+from components.example_validator import node as example_validator
 from components.example_validator.component import ExampleValidator
+from components.image_example_gen import node as image_example_gen
 from components.image_example_gen.component import ImageExampleGen
+from components.infra_check import node as infra_check
 from components.infra_check.component import InfraCheck
 from components.model_evaluator import analysis
+from components.model_evaluator import node as model_evaluator
 from components.model_evaluator.component import ModelEvaluator
+from components.model_pusher import node as model_pusher
 from components.model_pusher.component import ModelPusher
+from components.net_trainer import node as net_trainer
 from components.net_trainer.component import NetTrainer
 from pipeline import answers, evaluation, fingerprint, infra
 from pipeline.config import BulkInferenceConfig, InfraConfig, PipelineConfig
@@ -34,6 +45,33 @@ RUN_FN = "trainer.task.run_fn"
 # The model server of the TensorFlow that trains, and how many Examples it is asked.
 TF_SERVING_TAG = "2.16.1"
 TF_SERVING_REQUESTS = 20
+
+
+def _inferred(outputs: nodes.Outputs) -> nodes.Outcome:
+    logs = pathlib.Path(nodes.only(outputs, "inference_result").uri)
+    has_logs = any(logs.glob("prediction_logs*"))
+    return nodes.Outcome(str(logs) if has_logs else "no answers: model refused")
+
+
+# Component -> the settings that it reads, and its progress line.
+NODES = {
+    "contract": data_contract.NODE,
+    "ingest": image_example_gen.NODE,
+    "statistics": nodes.Node(),
+    "check": example_validator.NODE,
+    "transform": nodes.Node(("preprocessing",)),
+    "train": net_trainer.NODE,
+    "baseline": baseline_model.NODE,
+    "evaluate": model_evaluator.NODE,
+    "infra": infra_check.NODE,
+    "push": model_pusher.NODE,
+    "infer": nodes.Node(describe=_inferred),
+}
+
+
+def describe(component: str, outputs: nodes.Outputs) -> nodes.Outcome:
+    """The progress line of a finished component."""
+    return NODES[component].describe(outputs)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,10 +128,11 @@ def create_pipeline(
       deploys: False leaves out the push and the check of the served model.
       run_values: steps and rate over those of `config`.
     """
-    data_contract = DataContract(
-        contract.schema_pbtxt, source_fingerprint=_fingerprint(DataContract)
+    schema_gen = DataContract(
+        schema_pbtxt=contract.schema_pbtxt,
+        source_fingerprint=_fingerprint(DataContract),
     ).with_id("contract")
-    schema = data_contract.outputs["schema"]
+    schema = schema_gen.outputs["schema"]
     example_gen = ImageExampleGen(
         contract=schema,
         input_path=locations.input_path,
@@ -118,11 +157,13 @@ def create_pipeline(
         schema=schema,
         examples=examples,
         serving_folder=locations.serving_folder,
-        limits=distances.Limits(
-            max_drift=config.data.max_drift,
-            max_label_drift=config.data.max_label_drift,
-            max_skew=config.data.max_skew,
-            max_imbalance=config.data.max_imbalance,
+        limits=_as_text(
+            distances.Limits(
+                max_drift=config.data.max_drift,
+                max_label_drift=config.data.max_label_drift,
+                max_skew=config.data.max_skew,
+                max_imbalance=config.data.max_imbalance,
+            )
         ),
         source_fingerprint=_fingerprint(ExampleValidator),
     ).with_id("check")
@@ -149,12 +190,16 @@ def create_pipeline(
         examples=examples,
         transform_graph=transform.outputs["transform_graph"],
         schema=schema,
+        train_args=json.dumps({"splits": [features.TRAIN]}),
+        eval_args=json.dumps({"splits": [features.EVAL]}),
         run_fn=RUN_FN,
-        config=as_json(config.trainer),
-        source_fingerprint=_fingerprint(NetTrainer, RUN_FN),
-        weights_fingerprint=store.fingerprint(config.train.weights),
-        train_split=features.TRAIN,
-        eval_split=features.EVAL,
+        custom_config=json.dumps(
+            {
+                "config": as_json(config.trainer),
+                "source_fingerprint": _fingerprint(NetTrainer, RUN_FN),
+                "weights_fingerprint": store.fingerprint(config.train.weights),
+            }
+        ),
         steps=run_values.steps,
         learning_rate=run_values.learning_rate,
     ).with_id("train")
@@ -167,18 +212,20 @@ def create_pipeline(
     evaluate = ModelEvaluator(
         examples=examples,
         model=model,
-        baseline=baseline.outputs["baseline_model"],
-        settings=analysis.Settings(
-            labels=tuple(contract.labels),
-            top_k=config.evaluation.top_k,
-            traits=config.evaluation.slices,
+        baseline_model=baseline.outputs["baseline_model"],
+        settings=_as_text(
+            analysis.Settings(
+                labels=tuple(contract.labels),
+                top_k=config.evaluation.top_k,
+                traits=config.evaluation.slices,
+            )
         ),
-        limits=evaluation.limits(config.evaluation),
+        limits=_as_text(evaluation.limits(config.evaluation)),
         split=features.TEST,
         source_fingerprint=_fingerprint(ModelEvaluator),
     ).with_id("evaluate")
     components = [
-        data_contract,
+        schema_gen,
         example_gen,
         statistics,
         check,
@@ -188,20 +235,20 @@ def create_pipeline(
         evaluate,
     ]
     if deploys:
-        infra_check = _infra_check(
+        validator = _infra_check(
             config.infra, train.outputs, schema=schema, examples=examples
         ).with_id("infra")
         push = ModelPusher(
             model=model,
             model_blessing=evaluate.outputs["blessing"],
-            infra_blessing=infra_check.outputs["blessing"],
+            infra_blessing=validator.outputs["blessing"],
             profile=check.outputs["profile"],
             serving_folder=locations.serving_folder,
-            is_gate_open=evaluation.limits(config.evaluation).is_open,
+            is_gate_open=int(evaluation.limits(config.evaluation).is_open),
             force_reason=config.serving.force_push,
             source_fingerprint=_fingerprint(ModelPusher),
         ).with_id("push")
-        components += [infra_check, push]
+        components += [validator, push]
         if config.bulk_inference.splits:
             infer = _bulk_inference(
                 config.bulk_inference,
@@ -222,6 +269,11 @@ def create_pipeline(
         ),
         beam_pipeline_args=beam_arguments,
     )
+
+
+def _as_text(settings: Any) -> str:
+    """A dataclass as JSON, which an execution property can carry."""
+    return json.dumps(dataclasses.asdict(settings))
 
 
 def _fingerprint(
@@ -281,6 +333,6 @@ def _infra_check(
         model=trained["model"],
         model_run=trained["model_run"],
         schema=schema,
-        limits=infra.limits(config),
+        limits=_as_text(infra.limits(config)),
         source_fingerprint=_fingerprint(InfraCheck),
     )

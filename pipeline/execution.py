@@ -11,23 +11,23 @@ import platform
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import tensorflow as tf
-from tfx import types
 from tfx.orchestration import pipeline as tfx_pipeline
 from tfx.types import artifact_utils
 
 from common import run_files
 from common.errors import ConfigError
-from components.baseline_model import component as baseline_model
-from components.example_validator import component as example_validator
+from components import nodes
 from components.image_example_gen import reports, spans
-from components.model_evaluator import gate, scores
-from pipeline import dag, fingerprint, infra, inputs
+from components.infra_check import node as infra
+from components.model_evaluator import node as evaluation
+from components.model_evaluator import scores
+from components.net_trainer import node as training
+from pipeline import dag, fingerprint, inputs
 from pipeline.beam import engines
 from pipeline.config import PipelineConfig
-from pipeline.observed_runner import ComponentResult, ObservedRunner, Outcome, Outputs
+from pipeline.observed_runner import ComponentResult, ObservedRunner
 from pipeline.runs import (
     curves,
     lineage,
@@ -38,11 +38,10 @@ from pipeline.runs import (
     remote_roots,
     run_store,
     runs,
-    trained,
 )
 from pipeline.runs.summary import Summary
 from pushed_models import models_config, versions
-from schema import contract, features
+from schema import features
 from storage import durable
 from trainer import history, input_pipeline, precision, unfinished, warm_start
 from trainer.config import as_json
@@ -120,7 +119,7 @@ def run_part(
         part=str(part),
         base=done.base,
         details={
-            name: describe(name, result.outputs).detail
+            name: dag.NODES[name].describe(result.outputs).detail
             for name, result in done.results.items()
         },
         seconds={name: result.seconds for name, result in done.results.items()},
@@ -173,7 +172,7 @@ def _execute(
     configured, config = config, _with_blessed_weights(config, resolved, root)
     if config.train.weights and not store.is_published(config.train.weights):
         warm_start.check(config.trainer, len(resolved.contract.labels))
-    runner = ObservedRunner(describe, _run_id(run_folder))
+    runner = ObservedRunner(dag.describe, _run_id(run_folder))
     with (
         runs.lock(root, resolved.identity),
         noting_training_folder(run_folder),
@@ -283,66 +282,6 @@ def create_pipeline(
     )
 
 
-def describe(component: str, outputs: Outputs) -> Outcome:
-    """One short sentence about what a component gave."""
-    match component:
-        case "contract":
-            return Outcome(f"{len(_labels(outputs))} classes")
-        case "ingest":
-            facts = _ingest_facts(outputs)
-            images = sum(facts["images"].values())
-            splits = " · ".join(f"{n:,} {name}" for name, n in facts["images"].items())
-            return Outcome(
-                f"{images:,} images ({facts['format']}): {splits};"
-                f" {facts['unreadable']:,} unreadable",
-                is_good=not facts["unreadable"],
-            )
-        case "check":
-            measured = example_validator.read_distances(_only(outputs, "anomalies").uri)
-            return Outcome(f"the data keep their contract{_farthest(measured)}")
-        case "train":
-            result = _training_result(outputs)
-            return Outcome(
-                "; ".join([trained.in_short(result), *result.get("findings", ())]),
-                is_good=not result.get("findings"),
-            )
-        case "baseline":
-            version = _only(outputs, "baseline_model").get_string_custom_property(
-                baseline_model.VERSION_PROPERTY
-            )
-            return Outcome(f"version {version}" if version else "none yet")
-        case "evaluate":
-            verdict = _verdict(outputs)
-            words = "blessed" if verdict["is_blessed"] else "refused"
-            return Outcome(
-                f"{words}: {'; '.join(verdict['refusals'] or verdict['sentences'])}",
-                is_good=verdict["is_blessed"],
-            )
-        case "infra":
-            report = _infra_report(outputs)
-            return Outcome(infra.in_short(report), is_good=report["is_blessed"])
-        case "infer":
-            logs = pathlib.Path(_only(outputs, "inference_result").uri)
-            has_logs = any(logs.glob("prediction_logs*"))
-            return Outcome(str(logs) if has_logs else "no answers: model refused")
-        case "push":
-            artifact = _only(outputs, "pushed_model")
-            folder = artifact.get_string_custom_property("pushed_destination")
-            if not folder:
-                return Outcome("nothing was pushed", is_good=False)
-            version = pathlib.Path(folder)
-            return Outcome(pushed.in_short(version), is_good=pushed.is_live(version))
-    return Outcome("")
-
-
-def _farthest(measured: Mapping[str, Any]) -> str:
-    """The largest distance from what the live model was trained on, where it was taken."""
-    if not measured["distances"]:
-        return ""
-    farthest = max(measured["distances"], key=lambda distance: distance["value"])
-    return f"; against version {measured['version']}: {farthest['sentence']}"
-
-
 @contextlib.contextmanager
 def noting_training_folder(run_folder: pathlib.Path) -> Iterator[None]:
     """Writes down where the Trainer works, for `slimline control`."""
@@ -363,10 +302,14 @@ def noting_training_folder(run_folder: pathlib.Path) -> Iterator[None]:
 
 def _summarise(config: PipelineConfig, done: _Done, total_seconds: float) -> Summary:
     run_folder, results = done.run_folder, done.results
-    facts = _ingest_facts(results["ingest"].outputs)
-    result = _training_result(results["train"].outputs)
-    verdict = _verdict(results["evaluate"].outputs)
-    served = _infra_report(results["infra"].outputs) if "infra" in results else None
+    facts = reports.read_summary(nodes.only(results["ingest"].outputs, "examples").uri)
+    result = training.read(results["train"].outputs)
+    verdict = evaluation.read(results["evaluate"].outputs)
+    served = (
+        infra.read(nodes.only(results["infra"].outputs, "blessing").uri)
+        if "infra" in results
+        else None
+    )
     version, path = _pushed(results)
     return Summary(
         run=run_folder.name,
@@ -379,7 +322,7 @@ def _summarise(config: PipelineConfig, done: _Done, total_seconds: float) -> Sum
         unreadable=facts["unreadable"],
         quarantine=(
             str(
-                pathlib.Path(_only(results["ingest"].outputs, "examples").uri)
+                pathlib.Path(nodes.only(results["ingest"].outputs, "examples").uri)
                 / reports.QUARANTINE_FILE
             )
             if facts["unreadable"]
@@ -427,7 +370,7 @@ def _pushed(results: Mapping[str, ComponentResult]) -> tuple[str | None, str | N
     """Version and folder of the pushed model, where there is one."""
     if "push" not in results:
         return None, None
-    artifact = _only(results["push"].outputs, "pushed_model")
+    artifact = nodes.only(results["push"].outputs, "pushed_model")
     return (
         artifact.get_string_custom_property("pushed_version") or None,
         artifact.get_string_custom_property("pushed_destination") or None,
@@ -437,7 +380,7 @@ def _pushed(results: Mapping[str, ComponentResult]) -> tuple[str | None, str | N
 def _keep(
     run_folder: pathlib.Path, summary: Summary, results: Mapping[str, ComponentResult]
 ) -> None:
-    run_dir = pathlib.Path(_only(results["train"].outputs, "model_run").uri)
+    run_dir = pathlib.Path(nodes.only(results["train"].outputs, "model_run").uri)
     for name in history.FILES:
         if (run_dir / name).is_file():
             shutil.copy(run_dir / name, run_folder / name)
@@ -499,8 +442,8 @@ def _look_over(
 
         data_findings.write(
             run_folder,
-            _only(results["ingest"].outputs, "examples").uri,
-            _only(results["evaluate"].outputs, "evaluation").uri,
+            nodes.only(results["ingest"].outputs, "examples").uri,
+            nodes.only(results["evaluate"].outputs, "evaluation").uri,
         )
 
 
@@ -521,7 +464,7 @@ def _forgiving(message: str) -> Iterator[None]:
         _LOGGER.exception(message)
 
 
-def _write_samples(run_folder: pathlib.Path, outputs: Outputs) -> dict[str, str]:
+def _write_samples(run_folder: pathlib.Path, outputs: nodes.Outputs) -> dict[str, str]:
     """A few test images as files, of different classes, to try the model on."""
     uri = artifact_utils.get_split_uri(outputs["examples"], features.TEST)
     files = sorted(str(path) for path in pathlib.Path(uri).iterdir())
@@ -543,33 +486,3 @@ def _write_samples(run_folder: pathlib.Path, outputs: Outputs) -> dict[str, str]
         if len(classes) == SAMPLES:
             break
     return classes
-
-
-def _labels(outputs: Outputs) -> tuple[str, ...]:
-    folder = pathlib.Path(_only(outputs, "schema").uri)
-    return contract.read_labels(folder / contract.SCHEMA_FILE)
-
-
-def _ingest_facts(outputs: Outputs) -> dict:
-    return reports.read_summary(_only(outputs, "examples").uri)
-
-
-def _training_result(outputs: Outputs) -> dict:
-    return _read_json(outputs, "model_run", history.RESULT_FILE)
-
-
-def _verdict(outputs: Outputs) -> dict:
-    return _read_json(outputs, "evaluation", gate.VERDICT_FILE)
-
-
-def _infra_report(outputs: Outputs) -> dict:
-    return infra.read(_only(outputs, "blessing").uri)
-
-
-def _read_json(outputs: Outputs, key: str, file: str) -> dict:
-    path = pathlib.Path(_only(outputs, key).uri) / file
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def _only(outputs: Outputs, key: str) -> types.Artifact:
-    return artifact_utils.get_single_instance(outputs[key])

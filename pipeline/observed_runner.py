@@ -26,24 +26,10 @@ from tfx.proto.orchestration import pipeline_pb2
 from tfx.types import artifact_utils
 
 from components import artifacts
+from components.nodes import Outcome, Outputs
 from pipeline.runs import contexts, earlier_runs, whole_artifacts
 
 _PROGRESS = logging.getLogger("slimline.progress")
-
-Outputs = dict[str, list[types.Artifact]]
-
-
-@dataclasses.dataclass(frozen=True)
-class Outcome:
-    """What a finished component tells a person.
-
-    Attributes:
-      detail: a short sentence, or ''.
-      is_good: False where a person should look, as at a refused model.
-    """
-
-    detail: str
-    is_good: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -218,7 +204,7 @@ def _outputs_of(store: metadata_store.MetadataStore, execution_id: int) -> Outpu
             [artifact.type_id for artifact in artifacts.values()]
         )
     }
-    outputs: Outputs = {}
+    outputs: dict[str, list[types.Artifact]] = {}
     for event in events:
         artifact = artifacts[event.artifact_id]
         outputs.setdefault(event.path.steps[0].key, []).append(

@@ -1,11 +1,11 @@
-"""Class names: those that a SavedModel brings along, and lists of them in sentences."""
+"""Class names that a SavedModel brings along."""
 
 import pathlib
-from collections.abc import Sequence
 
 from pushed_models import signatures
+from schema.spelling import listed
 
-_MOST_LISTED = 5
+__all__ = ["listed", "of_model"]
 
 
 def of_model(folder: pathlib.Path) -> tuple[str, ...]:
@@ -17,10 +17,3 @@ def of_model(folder: pathlib.Path) -> tuple[str, ...]:
     path = folder / "assets" / signatures.LABELS_ASSET
     lines = path.read_text(encoding="utf-8").split("\n")
     return tuple(line.rstrip("\r") for line in lines if line.strip())
-
-
-def listed(names: Sequence[str], most: int = _MOST_LISTED) -> str:
-    """'a, b, c'; after `most` names the number of those left out."""
-    more = len(names) - most
-    text = ", ".join(names[:most])
-    return f"{text} and {more:,} more" if more > 0 else text

@@ -1,6 +1,6 @@
 """Where the profile of a model's training data lies: beside the pushed model.
 
-It goes with every version, so that whoever trains next can ask how far new data have
+It goes with every version, so that the next training can measure how far new data have
 drifted, on this machine and on a cluster that shares nothing but the models.
 """
 

@@ -95,7 +95,9 @@ def followed(serving_folder: pathlib.Path, seconds: float) -> Iterator[None]:
                 was_well = True
             except (SlimlineError, OSError) as error:
                 if was_well:
-                    _LOGGER.warning("serving on without news: %s", error)
+                    _LOGGER.warning(
+                        "the store does not answer, serving what is here: %s", error
+                    )
                 was_well = False
 
     thread = threading.Thread(target=follow, name="follow-store", daemon=True)

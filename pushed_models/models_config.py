@@ -149,7 +149,7 @@ def lock(serving_folder: pathlib.Path) -> Iterator[None]:
     """
     file = serving_folder / LOCK_FILE
     try:
-        held = locks.acquire(file, LOCK_SECONDS, poll_seconds=0.02)
+        held = locks.acquire(file, LOCK_SECONDS)
     except filelock.Timeout as error:
         raise ConfigError(
             f"another command has been changing the models in {serving_folder} for"

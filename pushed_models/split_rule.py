@@ -73,4 +73,8 @@ def why_seen(trained: SplitRule | None, tested: SplitRule | None) -> str:
     larger = dataclasses.replace(tested, test_fraction=trained.test_fraction)
     if trained == larger and trained.test_fraction > tested.test_fraction:
         return ""
-    return f"its splits were cut otherwise: {', '.join(changes)}" if changes else ""
+    return (
+        f"its splits were cut by other settings: {', '.join(changes)}"
+        if changes
+        else ""
+    )

@@ -48,16 +48,8 @@ class Row:
 
     def as_json(self) -> dict[str, Any]:
         """The row as it stands in the file."""
-        return {
-            "time": self.time,
-            "action": self.action,
-            "version": self.version,
-            "from": self.former,
-            "who": self.who,
-            "reason": self.reason,
-            "by": self.by,
-            "is_gate_open": self.is_gate_open,
-        }
+        row = dataclasses.asdict(self)
+        return {{"former": "from"}.get(name, name): row[name] for name in row}
 
 
 def now(

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from components.model_evaluator import gate, scores, views
+from components.model_evaluator import gate, scores
 from report import drawing, run_data, wording
 from report.run_data import RunData
 
@@ -61,7 +61,7 @@ def metrics(data: RunData) -> dict[str, Any]:
         "is_compared": bool(differences),
         "changed": changed if changed.get("added") or changed.get("removed") else None,
         "cross_validation": found.get("cross_validation"),
-        "views": views.in_words(found.get("test_time_views")),
+        "views": scores.views_in_words(found.get("test_time_views")),
         "rows": [
             {
                 "name": wording.metric(name),

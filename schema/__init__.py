@@ -1,4 +1,4 @@
-"""The data contract: feature names, valid images, and the schema of each data set."""
+"""The data contract: feature names, valid images, and the schema of each dataset."""
 
 from common import onednn
 

@@ -1,4 +1,4 @@
-"""A data set's contract: its curated schema and the order of its classes.
+"""A dataset's contract: its curated schema and the order of its classes.
 
 A contract is a folder with `schema.pbtxt` (a TFMD schema that pins feature types, image
 domain and class names) and `labels.txt` (a class name a line, in label order). The string
@@ -20,14 +20,14 @@ ROOT = pathlib.Path(__file__).parent
 SCHEMA_FILE = "schema.pbtxt"
 LABELS_FILE = "labels.txt"
 BROKEN_TIP = (
-    "mend the data; or, where the contract is out of date, write it again with"
-    " `slimline data init PATH --force` and look at the difference"
+    "fix the data; if the contract is out of date, write it again with"
+    " `slimline data init PATH --force` and review the difference"
 )
 
 
 @dataclasses.dataclass(frozen=True)
 class Contract:
-    """Schema and class names of one data set.
+    """Schema and class names of one dataset.
 
     Attributes:
       schema_pbtxt: the TFMD schema as text.
@@ -39,7 +39,7 @@ class Contract:
 
 
 def names() -> list[str]:
-    """Data sets whose contract comes with the package, sorted."""
+    """Datasets whose contract comes with the package, sorted."""
     return sorted(path.parent.name for path in ROOT.glob(f"*/{SCHEMA_FILE}"))
 
 
@@ -47,7 +47,7 @@ def find(name_or_folder: str) -> pathlib.Path:
     """Folder of a packaged contract by name, or of a user's contract by path.
 
     Raises:
-      ConfigError: neither a packaged data set nor a folder with `schema.pbtxt`.
+      ConfigError: neither a packaged dataset nor a folder with `schema.pbtxt`.
     """
     packaged = ROOT / name_or_folder
     if name_or_folder in names():
@@ -69,16 +69,17 @@ def load(folder: pathlib.Path) -> Contract:
       DataError: a file is missing or unreadable, or the two disagree about the classes.
     """
     schema_pbtxt = _read(folder / SCHEMA_FILE)
-    listed = tuple(
+    names = tuple(
         line.rstrip("\r")
         for line in _read(folder / LABELS_FILE).split("\n")
         if line.strip()
     )
     labels = labels_of(parse_schema(schema_pbtxt, str(folder / SCHEMA_FILE)))
-    if listed != labels:
+    if names != labels:
         raise DataError(
             f"{LABELS_FILE} and {SCHEMA_FILE} in {folder} disagree about the classes",
-            found=f"{LABELS_FILE}: {_shorten(listed)}; {SCHEMA_FILE}: {_shorten(labels)}",
+            found=f"{len(names)} classes in {LABELS_FILE}: {spelling.listed(names)};"
+            f" {len(labels)} in {SCHEMA_FILE}: {spelling.listed(labels)}",
             expected="the same names in the same order",
         )
     return Contract(schema_pbtxt, labels)
@@ -127,7 +128,3 @@ def _read(path: pathlib.Path) -> str:
         return spelling.normalise(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read {path}: {error}") from error
-
-
-def _shorten(labels: tuple[str, ...]) -> str:
-    return f"{len(labels)} classes, {', '.join(labels[:4])}{', …' if len(labels) > 4 else ''}"

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from common.errors import DataError
+from schema.spelling import listed
 
 MAX_NAMED = 3
 
@@ -15,7 +16,7 @@ def refuse_difference(
     Args:
       split: its name.
       read: class -> number of examples; 0 need not be named.
-      ingested: the same, as ingest counted; {} where nobody knows.
+      ingested: the same, as ingest counted; {} where unknown.
     """
     differing = sorted(
         name
@@ -26,13 +27,11 @@ def refuse_difference(
         return
     named = [
         f"class '{name}': {read.get(name, 0):,} of {ingested.get(name, 0):,}"
-        for name in differing[:MAX_NAMED]
+        for name in differing
     ]
-    if len(differing) > MAX_NAMED:
-        named.append(f"and {len(differing) - MAX_NAMED} more classes")
     raise DataError(
         f"{sum(ingested.values()):,} examples of {split} were ingested,"
         f" {sum(read.values()):,} were read",
-        found=", ".join(named),
+        found=listed(named, MAX_NAMED),
         tip="--no-cache ingests them again",
     )

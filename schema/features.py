@@ -10,7 +10,7 @@ HEIGHT = "image/height"  # int64, px
 WIDTH = "image/width"  # int64, px
 LABEL = "image/class/label"  # int64, index into the contract's labels
 TEXT = "image/class/text"  # bytes, class name
-KEY = "image/key"  # bytes, where the image stood in its source; unique in a data set
+KEY = "image/key"  # bytes, where the image stood in its source; unique in a dataset
 
 RAW_FEATURES = (ENCODED, FORMAT, HEIGHT, WIDTH, LABEL, TEXT, KEY)
 

@@ -6,7 +6,7 @@ IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp"}
     | {".tif", ".tiff", ".avif", ".heic", ".heif", ".ppm", ".pgm", ".pbm", ".pnm"}
 )
-# Images that nobody decodes here: they are listed as unreadable and not passed over.
+# Images that are not decoded here: they are listed as unreadable, not ignored.
 OTHER_IMAGE_SUFFIXES = frozenset(
     {".jp2", ".jxl", ".psd", ".svg", ".tga", ".exr", ".dcm"}
 )
@@ -70,7 +70,7 @@ def litter_in(name: str) -> str:
 
 
 def why_ignored(name: str) -> str:
-    """Why a file does not belong to a data set, judging by its name."""
+    """Why a file does not belong to a dataset, judging by its name."""
     if litter := litter_in(name):
         return _litter(posixpath.basename(litter))
     if is_image_name(name):

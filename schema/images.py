@@ -32,7 +32,7 @@ _MAX_GIF_PIXELS = 8 * MAX_PIXELS
 
 # What a served model takes, and the formats of Examples.
 KEPT = {image_header.JPEG: "jpeg", image_header.PNG: "png"}
-KEPT_FORMATS = ("jpeg", "png")
+KEPT_FORMATS = tuple(KEPT.values())
 # What becomes PNG.
 _TRANSCODED = ("BMP", "GIF", "WEBP", "TIFF", "AVIF", "HEIF", "PPM")
 _READ = "JPEG, PNG, BMP, GIF, WebP, TIFF, AVIF and PPM are"
@@ -47,18 +47,13 @@ _OTHER_KINDS = (
     (0, b"<html", "HTML"),
     (4, b"jP  ", "JPEG 2000"),
     (128, b"DICM", "DICOM"),
-    (
-        0,
-        b"version https://git-lfs",
-        "a pointer of Git LFS, whose file was not fetched,",
-    ),
 )
 _TIFF = (b"II*\x00", b"MM\x00*")
 _HEIC = tuple(b"ftyp" + brand for brand in (b"hei", b"hev", b"mif1", b"msf1"))
 _AVIF = b"ftypavi"
 _HOW_TO_CONVERT = "convert it to JPEG or PNG: magick mogrify -format png FILE"
 _GRAY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F")
-# Gray values beyond 8 bits: nobody but the owner knows which of them is white.
+# Gray values beyond 8 bits: only the owner knows which of them is white.
 _DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "F")
 _PNG_COLOUR_TYPES = {1: 0, 3: 2}
 _PNG_FILTER_SUB = 1
@@ -71,9 +66,9 @@ class Verdict:
     """What an encoded image is.
 
     Attributes:
-      reason: why it is refused; '' for an image that every part of the house can read.
+      reason: why it is refused; '' for an image that training and serving can read.
       encoded: JPEG or PNG bytes: the ones given, or a PNG made from another format.
-      format: 'jpeg' or 'png'.
+      format: 'jpeg' or 'png'; this and all below is '' or 0 where the image is refused.
       height: px, of the upright image. width: px, of it too.
       channels: 1 for gray, 3 for colour, alpha not counted.
     """
@@ -101,7 +96,7 @@ def check_image(data: bytes) -> Verdict:
 
 
 def check_header(data: bytes) -> Verdict:
-    """As `check_image`, but nobody looks at the pixels of JPEG and PNG: damage goes unseen.
+    """As `check_image`, but JPEG and PNG are not decoded, so damage in them is not found.
 
     For a client, which leaves them to the server: it needs no TensorFlow.
     """
@@ -120,9 +115,7 @@ def _check(data: bytes, *, is_decoded: bool) -> Verdict:
             return Verdict(header.reason)
         if is_decoded and _decode(data, header.channels) is None:
             return Verdict(_damaged(kind))
-        return Verdict(
-            "", data, header.format, header.height, header.width, header.channels
-        )
+        return dataclasses.replace(header, encoded=data)
     pixels = None
     if is_decoded and _is_read_by_tensorflow(kind, data):
         pixels = _decode(data, 3)
@@ -131,29 +124,11 @@ def _check(data: bytes, *, is_decoded: bool) -> Verdict:
     return _transcode(data, pixels)
 
 
-@dataclasses.dataclass(frozen=True)
-class Header:
-    """What the header of JPEG or PNG bytes says.
+def read_header(data: bytes, max_pixels: int | None = None) -> Verdict:
+    """Verdict on JPEG or PNG bytes by their header alone, without `encoded`.
 
-    Attributes:
-      reason: why the image is refused before it is decoded, or ''. It repeats nothing of
-        the bytes. All else is 0 or '' where it is refused.
-      format: 'jpeg' or 'png'.
-      height: px, of the upright image. width: px, of it too.
-      channels: 1 for gray, 3 for colour, alpha not counted.
-    """
-
-    reason: str = ""
-    format: str = ""
-    height: int = 0
-    width: int = 0
-    channels: int = 0
-
-
-def read_header(data: bytes, max_pixels: int | None = None) -> Header:
-    """Header of an image as a served model takes it; never raises on bad bytes.
-
-    Of an image that passes, `check_image` could only say that its data are damaged.
+    Never raises on bad bytes. Of an image that passes, `check_image` could only say that its
+    data are damaged. The reason repeats nothing of the bytes.
 
     Args:
       data: encoded image, whole.
@@ -161,16 +136,16 @@ def read_header(data: bytes, max_pixels: int | None = None) -> Header:
     """
     kind = image_header.kind_of(data)
     if kind not in KEPT:
-        return Header("neither JPEG nor PNG")
+        return Verdict("neither JPEG nor PNG")
     found = image_header.read(data)
     if found is None:
-        return Header(_damaged(kind))
+        return Verdict(_damaged(kind))
     if reason := check_size(found.width, found.height, max_pixels):
-        return Header(reason)
+        return Verdict(reason)
     width, height = orientation.upright_size(
         found.width, found.height, orientation.read(data)
     )
-    return Header("", KEPT[kind], height, width, found.channels)
+    return Verdict("", b"", KEPT[kind], height, width, found.channels)
 
 
 def _damaged(kind: str) -> str:

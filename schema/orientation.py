@@ -18,7 +18,7 @@ UPRIGHT = 1
 # What model cards say of models; those pushed by earlier releases have no rule of their own.
 RULE = "turned upright by its Exif orientation"
 RULE_BEFORE = "seen as stored, Exif orientation ignored"
-# So many segments before the Exif data, and entries of its directory, are looked at.
+# Segments before the Exif data, and entries of its directory, that are read at most.
 MAX_SEGMENTS = 64
 MAX_ENTRIES = 128
 EXIF_HEADER = b"Exif\0\0"

@@ -1,8 +1,8 @@
-"""How names are spelled: one form of each, and names that people cannot tell apart."""
+"""How names are spelled and listed, and names that people cannot tell apart."""
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from common.errors import DataError
 
@@ -14,6 +14,19 @@ _LIKE_LATIN = str.maketrans(
 # What stands for a blank between two words: hot_dog, hot-dog.
 _JOINED = re.compile(r"(?<=[^\W\d_])[_-](?=[^\W\d_])")
 _VARIANTS = frozenset(map(chr, range(0xFE00, 0xFE10)))
+
+
+def listed(names: Sequence[str], most: int = 5, separator: str = ", ") -> str:
+    """'a, b, c'; after `most` names the number of those left out."""
+    more = len(names) - most
+    text = separator.join(names[:most])
+    end = " and" if separator == ", " else f"{separator}and"
+    return f"{text}{end} {more:,} more" if more > 0 else text
+
+
+def vocabulary(text: str) -> frozenset[str]:
+    """The words of a text, as a set: long lists read better in lines than a word a line."""
+    return frozenset(text.split())
 
 
 def normalise(name: str) -> str:

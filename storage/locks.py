@@ -12,15 +12,13 @@ def acquire(
     timeout_seconds: float = 0.0,
     *,
     is_singleton: bool = False,
-    poll_seconds: float = 0.05,
 ) -> filelock.AcquireReturnProxy:
     """Takes a lock, as a context manager that gives it back.
 
     Args:
       file: made where there is none.
       timeout_seconds: to wait for another holder.
-      is_singleton: whether who holds it in this process may take it again.
-      poll_seconds: between two attempts.
+      is_singleton: whether this process may take it again while it holds it.
 
     Raises:
       filelock.Timeout: another holds it.
@@ -28,7 +26,7 @@ def acquire(
     """
     held = filelock.FileLock(file, timeout_seconds, is_singleton=is_singleton)
     try:
-        return held.acquire(poll_interval=poll_seconds)
+        return held.acquire()
     except filelock.Timeout:
         raise
     except OSError as error:

@@ -19,14 +19,7 @@ from storage import durable
 EXTRA_FOLDER = "assets.extra"
 FILE = pathlib.PurePath(EXTRA_FOLDER, "manifest.json")
 _VERSION = 1
-_UNREADABLE = (
-    OSError,
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    RecursionError,
-)
+_UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
 
 def beside(folder: pathlib.Path, name: str = "manifest.json") -> pathlib.Path:
@@ -46,7 +39,10 @@ def write(
     """
     place = place or folder / FILE
     files = {
-        name: _entry(folder / name)
+        name: {
+            "bytes": (folder / name).stat().st_size,
+            "sha256": _sha256(folder / name),
+        }
         for name, fault in _found(folder)
         if folder / name != place and not fault
     }
@@ -67,7 +63,7 @@ def fact(place: pathlib.Path, name: str) -> Any:
     """What a manifest says besides its files; None where it does not, or cannot be read."""
     try:
         return json.loads(place.read_text(encoding="utf-8")).get(name)
-    except (OSError, ValueError, AttributeError, RecursionError):
+    except _UNREADABLE:
         return None
 
 
@@ -145,10 +141,6 @@ def _found(folder: pathlib.Path) -> Iterator[tuple[str, str]]:
             if stat.S_ISLNK(mode):
                 fault = "a link"
             yield path.relative_to(folder).as_posix(), fault
-
-
-def _entry(path: pathlib.Path) -> dict[str, Any]:
-    return {"bytes": path.stat().st_size, "sha256": _sha256(path)}
 
 
 def _sha256(path: pathlib.Path) -> str:

@@ -215,37 +215,26 @@ class Store:
                 f"cannot {verb} {self.uri}: it is not there",
                 found=_first_line(error),
                 expected=f"a bucket '{bucket}'",
-                tip="slimline makes no buckets; make it, or mend the address",
-            ) from error
-        except PermissionError as error:
-            raise ConfigError(
-                f"cannot {verb} {self.uri}: access is denied",
-                found=_first_line(error),
-                tip=self._credentials(),
+                tip="slimline makes no buckets; make it, or fix the address",
             ) from error
         except Exception as error:  # each package has its own kinds
-            if type(error).__name__ in (
-                "NoCredentialsError",
-                "PartialCredentialsError",
-            ):
+            kind, is_s3 = type(error).__name__, self._scheme == "s3"
+            reason = "access is denied" if isinstance(error, PermissionError) else ""
+            if kind in ("NoCredentialsError", "PartialCredentialsError"):
+                reason = "no credentials"
+            if reason:
+                tip = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, say who asks"
                 raise ConfigError(
-                    f"cannot {verb} {self.uri}: no credentials",
+                    f"cannot {verb} {self.uri}: {reason}",
                     found=_first_line(error),
-                    tip=self._credentials(),
+                    tip=tip if is_s3 else "",
                 ) from error
             raise ConfigError(
                 f"cannot {verb} {self.uri}",
-                found=f"{type(error).__name__}: {_first_line(error)}",
+                found=f"{kind}: {_first_line(error)}",
                 tip="is the store up, and its address right?"
-                + (" AWS_ENDPOINT_URL names it" if self._scheme == "s3" else ""),
+                + " AWS_ENDPOINT_URL names it" * is_s3,
             ) from error
-
-    def _credentials(self) -> str:
-        if self._scheme != "s3":
-            return ""
-        return (
-            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, say who asks"
-        )
 
 
 def _first_line(error: BaseException) -> str:

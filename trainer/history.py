@@ -8,6 +8,7 @@ import pathlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from common import run_files
 from storage import durable
 
 HISTORY_FILE = "history.csv"
@@ -16,8 +17,7 @@ ACTIONS_FILE = "actions.csv"
 HEADS_FILE = "heads.csv"
 # What a run keeps of its training.
 FILES = (HISTORY_FILE, LOSSES_FILE, ACTIONS_FILE, HEADS_FILE)
-# The training in one object: net, steps, best measurement.
-RESULT_FILE = "training.json"
+RESULT_FILE = run_files.TRAINING_FILE
 STEP = "step"
 # Of the columns with top-1 on eval, one a kind of weights: 'eval_top_1_ema'.
 EVAL_TOP_1 = "eval_top_1_"

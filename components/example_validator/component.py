@@ -16,108 +16,78 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2
 from tfx import types
 from tfx.components.example_validator import executor as stock_executor
 from tfx.components.statistics_gen import stats_artifact_utils
-from tfx.dsl.components.base import base_component, executor_spec
-from tfx.dsl.io import fileio
-from tfx.orchestration.data_types import RuntimeParameter
-from tfx.proto.orchestration import execution_result_pb2
-from tfx.types import (
-    artifact_utils,
-    component_spec,
-    standard_artifacts,
-    standard_component_specs,
+from tfx.dsl.component.experimental.annotations import (
+    InputArtifact,
+    OutputArtifact,
+    Parameter,
 )
+from tfx.dsl.io import fileio
+from tfx.types import artifact_utils, standard_artifacts
+from tfx.types import standard_component_specs as keys
 
 from common.errors import DataError
 from components import artifacts
-from components.example_validator import distances, profile
-from pushed_models import class_names, data_profile, models_config
+from components.example_validator import distances
+from components.example_validator import profile as profiles
+from components.example_validator.profile import Profile
+from pushed_models import data_profile, models_config
 from schema import contract, features
+from schema.spelling import listed
 from storage import durable
 
 MAX_NAMED = 5
-EXAMPLES_KEY = "examples"
-PROFILE_KEY = "profile"
-SERVING_FOLDER_KEY = "serving_folder"
-LIMITS_KEY = "limits"
-FINGERPRINT_KEY = "source_fingerprint"
 # In the anomalies: what was measured, also where it was let through.
 DISTANCES_FILE = "distances.json"
 
 
-class ExampleValidatorSpec(component_spec.ComponentSpec):
-    """Channels of ExampleValidator; those of the stock component have its keys."""
+@artifacts.component
+def ExampleValidator(
+    statistics: InputArtifact[standard_artifacts.ExampleStatistics],
+    schema: InputArtifact[standard_artifacts.Schema],
+    examples: InputArtifact[standard_artifacts.Examples],
+    serving_folder: Parameter[str],
+    limits: Parameter[str],
+    source_fingerprint: Parameter[str],
+    anomalies: OutputArtifact[standard_artifacts.ExampleAnomalies],
+    profile: OutputArtifact[standard_artifacts.ExampleStatistics],
+) -> None:
+    """Validates data against the contract and against the data of the live model.
 
-    PARAMETERS = {
-        standard_component_specs.EXCLUDE_SPLITS_KEY: component_spec.ExecutionParameter(
-            type=str, optional=True
-        ),
-        SERVING_FOLDER_KEY: component_spec.ExecutionParameter(type=str),
-        LIMITS_KEY: component_spec.ExecutionParameter(type=str),
-        FINGERPRINT_KEY: component_spec.ExecutionParameter(type=str),
-    }
-    INPUTS = {
-        **standard_component_specs.ExampleValidatorSpec.INPUTS,
-        EXAMPLES_KEY: component_spec.ChannelParameter(type=standard_artifacts.Examples),
-    }
-    OUTPUTS = {
-        **standard_component_specs.ExampleValidatorSpec.OUTPUTS,
-        PROFILE_KEY: component_spec.ChannelParameter(
-            type=standard_artifacts.ExampleStatistics
-        ),
-    }
+    Args:
+      statistics: what StatisticsGen found in the Examples.
+      schema: the contract.
+      examples: for what their statistics do not say, such as the brightness of images.
+      serving_folder: folder of the model's versions, `<serving>/<model name>`.
+      limits: `distances.Limits` as JSON.
+      source_fingerprint: of the code, for the cache.
+      anomalies: of the stock component, and DISTANCES_FILE.
+      profile: of train, to be pushed with the model.
 
-
-class Executor(stock_executor.Executor):
-    """Stock validation, then the distances; what is refused ends in an error in words."""
-
-    @artifacts.checked
-    def Do(
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
-    ) -> execution_result_pb2.ExecutorOutput:
-        """See base class.
-
-        Raises:
-          DataError: a split has anomalies, lies too far from train or from what the live
-            model was trained on, or its classes are too unequal.
-        """
-        result = super().Do(input_dict, output_dict, exec_properties)
-        anomalies = artifact_utils.get_single_instance(
-            output_dict[standard_component_specs.ANOMALIES_KEY]
+    Raises:
+      DataError: a split has anomalies, lies too far from train or from what the live model
+        was trained on, or its classes are too imbalanced.
+    """
+    stock_executor.Executor().Do(
+        {keys.STATISTICS_KEY: [statistics], keys.SCHEMA_KEY: [schema]},
+        {keys.ANOMALIES_KEY: [anomalies]},
+        {},
+    )
+    labels = contract.read_labels(pathlib.Path(schema.uri) / contract.SCHEMA_FILE)
+    _refuse_anomalies(anomalies, statistics, labels)
+    allowed = distances.Limits(**json.loads(limits))
+    found = _profiles(examples, statistics, allowed)
+    train = found[features.TRAIN]
+    _write_profile(profile, train)
+    version, baseline = _baseline(pathlib.Path(serving_folder))
+    drift: list[distances.Distance] = []
+    if baseline:
+        drift = distances.between(
+            baseline, train, allowed.max_drift, allowed.max_label_drift
         )
-        statistics = artifact_utils.get_single_instance(
-            input_dict[standard_component_specs.STATISTICS_KEY]
-        )
-        schema = artifact_utils.get_single_uri(
-            input_dict[standard_component_specs.SCHEMA_KEY]
-        )
-        labels = contract.read_labels(pathlib.Path(schema) / contract.SCHEMA_FILE)
-        _refuse_anomalies(anomalies, statistics, labels)
-        limits = distances.Limits(**json.loads(exec_properties[LIMITS_KEY]))
-        output = artifact_utils.get_single_instance(output_dict[PROFILE_KEY])
-        profiles = _profiles(input_dict, limits)
-        _write_profile(output, profiles[features.TRAIN])
-        folder = pathlib.Path(exec_properties[SERVING_FOLDER_KEY])
-        version, baseline = _baseline(folder)
-        drift = (
-            distances.between(
-                baseline,
-                profiles[features.TRAIN],
-                limits.max_drift,
-                limits.max_label_drift,
-            )
-            if baseline
-            else []
-        )
-        _write_distances(anomalies, version if drift else None, drift)
-        _refuse_imbalance(profiles[features.TRAIN], limits)
-        _refuse_skew(profiles, limits)
-        _refuse_drift(version, drift)
-        made = result.output_artifacts[PROFILE_KEY].artifacts
-        made.append(output.mlmd_artifact)
-        return result
+    _write_distances(anomalies, version if drift else None, drift)
+    _refuse_imbalance(train, allowed)
+    _refuse_skew(found, allowed)
+    _refuse_drift(version, drift)
 
 
 def _refuse_anomalies(
@@ -130,8 +100,8 @@ def _refuse_anomalies(
     """
     train = stats_artifact_utils.load_statistics(statistics, features.TRAIN).proto()
     sentences = []
-    if missing := profile.missing_classes(train, labels):
-        sentences.append(f"train: no image of {class_names.listed(missing)}")
+    if missing := profiles.missing_classes(train, labels):
+        sentences.append(f"train: no image of {listed(missing)}")
     for split in artifact_utils.decode_split_names(artifact.split_names):
         path = (
             f"{artifact_utils.get_split_uri([artifact], split)}/"
@@ -144,7 +114,7 @@ def _refuse_anomalies(
     if sentences:
         raise DataError(
             "the data break their contract",
-            found=_first(sentences),
+            found=listed(sentences, MAX_NAMED, "; "),
             tip=contract.BROKEN_TIP,
         )
 
@@ -167,32 +137,27 @@ def _forgive_missing_classes(anomalies: anomalies_pb2.Anomalies) -> None:
 
 
 def _profiles(
-    input_dict: dict[str, list[types.Artifact]], limits: distances.Limits
-) -> dict[str, profile.Profile]:
+    examples: types.Artifact, statistics: types.Artifact, limits: distances.Limits
+) -> dict[str, Profile]:
     """Split -> profile; train alone where the others are not compared with it."""
-    examples = artifact_utils.get_single_instance(input_dict[EXAMPLES_KEY])
-    statistics = artifact_utils.get_single_instance(
-        input_dict[standard_component_specs.STATISTICS_KEY]
-    )
-    wanted = features.SPLITS if limits.max_skew else (features.TRAIN,)
     return {
-        split: profile.make(
+        split: profiles.make(
             fileio.glob(f"{artifact_utils.get_split_uri([examples], split)}/*"),
             stats_artifact_utils.load_statistics(statistics, split).proto(),
         )
-        for split in wanted
+        for split in (features.SPLITS if limits.max_skew else (features.TRAIN,))
     }
 
 
-def _baseline(folder: pathlib.Path) -> tuple[int | None, profile.Profile | None]:
+def _baseline(folder: pathlib.Path) -> tuple[int | None, Profile | None]:
     """The live version, and the profile of what it was trained on, where there is one."""
     live = models_config.live(folder)
     if live is None:
         return None, None
-    return live, profile.read(data_profile.of_version(folder / str(live)))
+    return live, profiles.read(data_profile.of_version(folder / str(live)))
 
 
-def _write_profile(artifact: types.Artifact, found: profile.Profile) -> None:
+def _write_profile(artifact: types.Artifact, found: Profile) -> None:
     artifact.split_names = artifact_utils.encode_split_names([features.TRAIN])
     folder = pathlib.Path(artifact_utils.get_split_uri([artifact], features.TRAIN))
     folder.mkdir(parents=True, exist_ok=True)
@@ -215,32 +180,30 @@ def _write_distances(
     durable.write_text(pathlib.Path(artifact.uri) / DISTANCES_FILE, f"{text}\n")
 
 
-def _refuse_imbalance(train: profile.Profile, limits: distances.Limits) -> None:
+def _refuse_imbalance(train: Profile, limits: distances.Limits) -> None:
     if sentence := distances.imbalance(train, limits.max_imbalance):
         raise DataError(
-            "the classes are too unequal",
+            "the classes are too imbalanced",
             found=sentence,
             tip="add images of the rare ones; to train on them on purpose:"
             " --set data.max_imbalance=0",
         )
 
 
-def _refuse_skew(
-    profiles: dict[str, profile.Profile], limits: distances.Limits
-) -> None:
+def _refuse_skew(of_splits: dict[str, Profile], limits: distances.Limits) -> None:
     sentences = [
         f"{split}: {distance.sentence}"
-        for split, found in profiles.items()
+        for split, found in of_splits.items()
         if split != features.TRAIN
         for distance in distances.between(
-            profiles[features.TRAIN], found, limits.max_skew, limits.max_skew
+            of_splits[features.TRAIN], found, limits.max_skew, limits.max_skew
         )
         if not distance.is_kept
     ]
     if sentences:
         raise DataError(
-            "the splits are distributed otherwise than train",
-            found=_first(sentences),
+            "eval or test is distributed differently from train",
+            found=listed(sentences, MAX_NAMED, "; "),
             tip="look at them with `slimline data check`; to accept it on purpose:"
             " --set data.max_skew=0",
         )
@@ -259,31 +222,26 @@ def _refuse_drift(version: int | None, drift: list[distances.Distance]) -> None:
     accept = " ".join(f"--set data.{name}=0" for name in sorted(names))
     raise DataError(
         f"the data have drifted from those that version {version} was trained on",
-        found=_first([distance.sentence for distance in refused]),
+        found=listed([distance.sentence for distance in refused], MAX_NAMED, "; "),
         tip="look at them with `slimline data inspect`; to train on them on purpose:"
         f" {accept}",
     )
 
 
-def _first(sentences: Sequence[str]) -> str:
-    more = len(sentences) - MAX_NAMED
-    told = "; ".join(sentences[:MAX_NAMED])
-    return f"{told}; and {more} more" if more > 0 else told
-
-
 def in_words(anomalies: anomalies_pb2.Anomalies) -> list[str]:
     """A sentence for each anomaly, sorted by feature, class names first."""
-    sentences = []
-    for name, info in sorted(
+    by_feature = sorted(
         anomalies.anomaly_info.items(),
         key=lambda item: (item[0] != features.TEXT, item),
-    ):
-        for reason in info.reason:
-            sentences.append(
-                f"{name}: {reason.description or reason.short_description}"
-            )
-    for reason in anomalies.dataset_anomaly_info.reason:
-        sentences.append(reason.description)
+    )
+    sentences = [
+        f"{name}: {reason.description or reason.short_description}"
+        for name, info in by_feature
+        for reason in info.reason
+    ]
+    sentences += [
+        reason.description for reason in anomalies.dataset_anomaly_info.reason
+    ]
     return [" ".join(sentence.split()) for sentence in sentences]
 
 
@@ -298,42 +256,3 @@ def read_distances(uri: str) -> dict[str, Any]:
     if not path.is_file():
         return {"version": None, "distances": []}
     return json.loads(path.read_text(encoding="utf-8"))
-
-
-class ExampleValidator(base_component.BaseComponent):
-    """Validates data against the contract and against what the live model knows."""
-
-    SPEC_CLASS = ExampleValidatorSpec
-    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
-
-    def __init__(
-        self,
-        statistics: types.BaseChannel,
-        schema: types.BaseChannel,
-        examples: types.BaseChannel,
-        serving_folder: str | RuntimeParameter,
-        limits: distances.Limits,
-        source_fingerprint: str,
-    ):
-        """Makes the component.
-
-        Args:
-          statistics: what StatisticsGen found in the Examples.
-          schema: the contract.
-          examples: for what their statistics do not say, as how bright the images are.
-          serving_folder: folder of the model's versions, `<serving>/<model name>`.
-          limits: what the data must keep.
-          source_fingerprint: of the code, for the cache.
-        """
-        super().__init__(
-            ExampleValidatorSpec(
-                statistics=statistics,
-                schema=schema,
-                examples=examples,
-                serving_folder=serving_folder,
-                limits=json.dumps(dataclasses.asdict(limits)),
-                source_fingerprint=source_fingerprint,
-                anomalies=types.Channel(type=standard_artifacts.ExampleAnomalies),
-                profile=types.Channel(type=standard_artifacts.ExampleStatistics),
-            )
-        )

@@ -1,4 +1,4 @@
-"""How far two data sets lie apart, by TFDV's comparators, and when that is too far."""
+"""How far two datasets lie apart, by TFDV's comparators, and when that is too far."""
 
 import dataclasses
 
@@ -9,8 +9,8 @@ from components.example_validator import profile
 from components.example_validator.profile import Profile
 from schema import features
 
-# The distances of smaller splits are mostly noise: two halves of one data set of so many
-# images differ by up to 0.08 (Jensen-Shannon, 20 buckets).
+# Distances of smaller splits are mostly noise: two halves of one dataset of this many images
+# differ by up to 0.08 (Jensen-Shannon, 20 buckets).
 MIN_IMAGES = 100
 JENSEN_SHANNON = "Jensen-Shannon divergence"
 INFINITY_NORM = "L-infinity distance"
@@ -95,14 +95,11 @@ def between(
 
 
 def imbalance(current: Profile, limit: float) -> str:
-    """Why the classes are too unequal, or ''."""
+    """Why the classes are too imbalanced, or ''."""
     counts = {name: count for name, count in profile.classes(current).items() if count}
     if not limit or not counts:
         return ""
-    fewest, most = (
-        min(counts, key=counts.__getitem__),
-        max(counts, key=counts.__getitem__),
-    )
+    fewest, most = (find(counts, key=counts.__getitem__) for find in (min, max))
     ratio = counts[most] / counts[fewest]
     if ratio <= limit:
         return ""

@@ -1,7 +1,7 @@
-"""Profile of a split: the distributions that are compared between data sets.
+"""Profile of a split: the distributions that are compared between datasets.
 
 Statistics of TFX see the features of an Example only, so nothing of its pixels. Their
-histograms have boundaries of their own for every data set, one huge image moves them all;
+histograms have boundaries of their own for every dataset, one huge image moves them all;
 here they are fixed, and a distance is no more than what the images differ by.
 """
 
@@ -23,8 +23,8 @@ BRIGHTNESS = "image/brightness"
 CONTRAST = "image/contrast"
 MEASURED = (features.HEIGHT, features.WIDTH, BRIGHTNESS, CONTRAST)
 
-# So many images of a split are looked at; shards are sorted by digest, so the first ones
-# are as good as drawn at random.
+# Images of a split that are measured; shards are sorted by digest, so the first ones are as
+# good as drawn at random.
 SAMPLE_IMAGES = 2000
 # Larger JPEGs are decoded to about this size: means of gray values need no more.
 _DRAFT_PX = 128
@@ -45,16 +45,13 @@ _INTEGERS = (features.HEIGHT, features.WIDTH)
 Profile: TypeAlias = statistics_pb2.DatasetFeatureStatisticsList
 
 
-def make(
-    files: Sequence[str], statistics: Profile, sample_images: int = SAMPLE_IMAGES
-) -> Profile:
+def make(files: Sequence[str], statistics: Profile) -> Profile:
     """Profile of a split.
 
     Args:
       files: its Examples, TFRecords with GZIP.
       statistics: what StatisticsGen found in it; gives the number of images and the
         classes of all of them.
-      sample_images: how many images to look at.
     """
     (found,) = statistics.datasets
     profile = Profile()
@@ -62,7 +59,7 @@ def make(
     for feature in found.features:
         if _holds_classes(feature):
             data_set.features.append(feature)
-    measured = np.array(list(_measure(files, sample_images)), np.float64)
+    measured = np.array(list(_measure(files)), np.float64)
     for name, values in zip(MEASURED, measured.reshape(-1, 4).T, strict=True):
         _add(data_set, name, values)
     return profile
@@ -132,7 +129,7 @@ def _holds_classes(feature: statistics_pb2.FeatureNameStatistics) -> bool:
 
 
 def _measure(
-    files: Sequence[str], sample_images: int
+    files: Sequence[str],
 ) -> Iterator[tuple[float, float, float, float]]:
     """Height and width in px, brightness and contrast, an image each."""
     records = tf.data.Dataset.from_tensor_slices(sorted(files)).interleave(
@@ -140,7 +137,7 @@ def _measure(
         cycle_length=max(1, len(files)),
         deterministic=True,
     )
-    for record in records.take(sample_images).as_numpy_iterator():
+    for record in records.take(SAMPLE_IMAGES).as_numpy_iterator():
         feature = tf.train.Example.FromString(record).features.feature
         gray = _gray(feature[features.ENCODED].bytes_list.value[0])
         yield (

@@ -1,13 +1,13 @@
-"""When data are refused that could be read: too few images, classes or readable files."""
+"""Data that can be read and are refused, or that will cause trouble in a run."""
 
-from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from common.errors import ConfigError, DataError
-from components.image_example_gen import splits
+from components.image_example_gen import contracts, splits
 from components.image_example_gen.layouts import layout
-from pushed_models import class_names
 from schema import contract, features, spelling
+from schema.spelling import listed
 
 if TYPE_CHECKING:
     # Takes seconds to load; a look before a run does without it.
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 MIN_CLASSES = 2
 MAX_NAMED = 3
+MAX_UNREADABLE = 0.01  # the default of data.max_unreadable_share
 
 
 def check_readable(index: "Index", max_share: float) -> None:
@@ -31,14 +32,11 @@ def check_readable(index: "Index", max_share: float) -> None:
         raise DataError("there are no images in the data")
     share = len(index.unreadable) / total
     if share == 1 or share > max_share:
-        named = "; ".join(
-            f"{key}: {reason}" for key, reason in index.unreadable[:MAX_NAMED]
-        )
         raise DataError(
             f"{len(index.unreadable):,} of {total:,} images are unreadable",
-            found=named + ("; …" if len(index.unreadable) > MAX_NAMED else ""),
+            found=listed(list(map(": ".join, index.unreadable)), MAX_NAMED, "; "),
             expected=f"at most {max_share:.1%}",
-            tip="mend or remove them; to accept more on purpose:"
+            tip="fix or remove them; to accept more on purpose:"
             f" --set data.max_unreadable_share={min(0.99, share + 0.01):.2f}",
         )
 
@@ -78,8 +76,8 @@ def check_classes(classes: Collection[str], labels: Sequence[str] = ()) -> None:
     added, missing = set(classes) - set(labels), set(labels) - set(classes)
     if labels and (added or missing):
         found = [
-            f"{said} {class_names.listed(sorted(names))}"
-            for said, names in (("without an image:", missing), ("new:", added))
+            f"{title} {listed(sorted(names))}"
+            for title, names in (("without an image:", missing), ("new:", added))
             if names
         ]
         raise DataError(
@@ -113,3 +111,83 @@ def check_splits(rule: splits.Assignment) -> None:
                     else f", or --set data.{split}_fraction=0.1"
                 ),
             )
+
+
+def troubles(found: Any) -> tuple[str, ...]:
+    """Sentences about what a run on these data will meet.
+
+    Args:
+      found: `inspection.Inspection`, which no component may import: a look at data must not
+        decide about the cache.
+    """
+    images, labels = found.images, found.labels
+    unreadable = len(found.unreadable)
+    total = sum(sum(classes.values()) for classes in images.values())
+    sentences = []
+    if unfit := contracts.unfit_labels(labels):
+        sentences.append(
+            f"no contract can name these classes: {listed(list(map(ascii, unfit)))}"
+        )
+    if len(labels) < 2:
+        sentences.append("there is one class only: a classifier needs two or more")
+    official = [split for split in features.SPLITS if split in images]
+    for split in official:
+        if absent := [text for text in labels if not images[split].get(text)]:
+            sentences.append(f"{split} has no image of {listed(absent)}")
+    if official and features.TRAIN not in images:
+        sentences.append(
+            "there are no images to train on, only " + " and ".join(official)
+        )
+    if not {features.EVAL, features.TEST} <= set(official):
+        small = smallest(images, labels, below=splits.MIN_IMAGES_TO_CUT)
+        if small:
+            sentences.append(
+                f"classes of fewer than {splits.MIN_IMAGES_TO_CUT} images are trained on and"
+                f" never tested: {listed(small)}"
+            )
+        if found.few_groups:
+            sentences.append(too_few_groups(found.few_groups))
+    if unreadable > MAX_UNREADABLE * (total + unreadable):
+        sentences.append(
+            f"{unreadable / (total + unreadable):.1%} of the images are unreadable: a run"
+            f" stops at more than {MAX_UNREADABLE:.0%} (data.max_unreadable_share)"
+        )
+    if found.duplicates_across_splits:
+        sentences.append(
+            f"{found.duplicates_across_splits:,} copies lie in two splits and are dropped from one"
+        )
+    if found.label_conflicts:
+        sentences.append(
+            f"{found.label_conflicts:,} images have copies in another class"
+        )
+    return tuple(sentences)
+
+
+def too_few_groups(few: Mapping[str, int]) -> str:
+    """The sentence about classes of so few groups that none is cut for eval or test.
+
+    Args:
+      few: class -> groups.
+    """
+    named = [
+        f"{text} ({count} group{'s' * (count > 1)})"
+        for text, count in sorted(few.items())
+    ]
+    return (
+        f"classes of fewer than {splits.MIN_IMAGES_TO_CUT} groups give none to eval and"
+        f" test: {listed(named)}"
+    )
+
+
+def smallest(
+    images: Mapping[str, Mapping[str, int]], labels: Sequence[str], below: int
+) -> list[str]:
+    """Classes of fewer than `below` images, the least first."""
+    sizes = {
+        text: sum(classes.get(text, 0) for classes in images.values())
+        for text in labels
+    }
+    return sorted(
+        (text for text in labels if sizes[text] < below),
+        key=lambda text: (sizes[text], text),
+    )

@@ -13,10 +13,8 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 
-from common.errors import DataError, SlimlineError
 from components.image_example_gen import (
     acceptance,
-    examples,
     reading,
     records,
     reports,
@@ -24,7 +22,6 @@ from components.image_example_gen import (
     splits,
     spool,
     steps,
-    windows,
 )
 from components.image_example_gen import index as indices
 from components.image_example_gen.records import ImageFile, PixelBatch
@@ -72,26 +69,21 @@ class _ReadParts(steps.RefusingDoFn):
     def setup(self) -> None:
         self._progress = reading.Progress()
 
-    # Any: of named tuples Beam would make rows of a schema.
-    def process(self, unit: Any) -> Iterator[Any]:
-        found: list[windows.Found] = []
+    def step(self, unit: Any) -> Iterator[Any]:
+        found: list[records.Found] = []
         images = length = 0
-        try:
-            for item in self._job.plan.read(unit):
-                found.append(item)
-                if isinstance(item, PixelBatch):
-                    images += len(item.indices)
-                    length += item.pixels.nbytes
-                elif isinstance(item, ImageFile):
-                    images += 1
-                    length += len(item.data)
-                if images >= BATCH_IMAGES or length >= BATCH_BYTES:
-                    self._progress.add(images)
-                    yield found
-                    found, images, length = [], 0, 0
-        except SlimlineError as error:
-            self._refuse(error)
-            return
+        for item in self._job.plan.read(unit):
+            found.append(item)
+            if isinstance(item, PixelBatch):
+                images += len(item.indices)
+                length += item.pixels.nbytes
+            elif isinstance(item, ImageFile):
+                images += 1
+                length += len(item.data)
+            if images >= BATCH_IMAGES or length >= BATCH_BYTES:
+                self._progress.add(images)
+                yield found
+                found, images, length = [], 0, 0
         self._progress.add(images)
         yield found
 
@@ -99,9 +91,9 @@ class _ReadParts(steps.RefusingDoFn):
 class _StoreImages(steps.RefusingDoFn):
     """What was found -> the same without bytes, and where they are in the spool."""
 
-    def process(self, found: Any) -> Iterator[Any]:
+    def step(self, found: Any) -> Iterator[Any]:
         images = spool.Writer(self._job.spool_uri)
-        light: list[tuple[windows.Found, tuple | None]] = []
+        light: list[tuple[records.Found, tuple | None]] = []
         for item in found:
             if isinstance(item, PixelBatch):
                 place = images.add(item.pixels.tobytes())
@@ -118,10 +110,10 @@ class _StoreImages(steps.RefusingDoFn):
 class _FetchImages(steps.RefusingDoFn):
     """What was found, whole again."""
 
-    def process(self, light: Any) -> Iterator[Any]:
+    def step(self, light: Any) -> Iterator[Any]:
         places = [place for _, place in light if place]
         images = spool.read(self._job.spool_uri, places)
-        found: list[windows.Found] = []
+        found: list[records.Found] = []
         for item, place in light:
             if isinstance(item, PixelBatch):
                 pixels = np.frombuffer(images[place], np.uint8)
@@ -147,22 +139,17 @@ class _StoreExamples(steps.RefusingDoFn):
         self._kinds = indices.known_kinds(self._job.labels)
         self._stored = spool.Writer(self._job.spool_uri)
 
-    def process(self, found: Any) -> Iterator[tuple[bytes, str]]:
+    def step(self, found: Any) -> Iterator[tuple[bytes, str]]:
         part = indices.Part(self._kinds)
         self._stored.close_if_long()
-        try:
-            for record in reading.records_of(found, self._job.plan, self._classes):
-                if not isinstance(record, reading.Record):
-                    if isinstance(record, records.Unreadable):
-                        self._undecodable.inc()
-                    part.leave_out(record)
-                    continue
-                store = examples.serialize if record.encoded else examples.defer
-                place = self._stored.add(store(record))
-                part.add(record, place)
-        except SlimlineError as error:
-            self._refuse(error)
-            return
+        for record in reading.records_of(found, self._job.plan, self._classes):
+            if not isinstance(record, reading.Record):
+                if isinstance(record, records.Unreadable):
+                    self._undecodable.inc()
+                part.leave_out(record)
+                continue
+            store = shards.serialize if record.encoded else shards.defer
+            part.add(record, self._stored.add(store(record)))
         self._read.inc(len(part))
         yield part.to_bytes()
 
@@ -177,22 +164,18 @@ class _AssignSplits(steps.RefusingDoFn):
         super().__init__(job)
         self._ignored = ignored
 
-    def process(
+    def step(
         self, parts: list[tuple[bytes, str]]
     ) -> Iterator[tuple[str, int, int, list[str], bytes]]:
         job = self._job
         if steps.has_refusal(job):  # of a part
             return
         index = indices.Index([*parts, self._ignored], job.labels)
-        try:
-            acceptance.check_readable(index, job.max_unreadable_share)
-            rule = splits.assign(
-                index, job.eval_fraction, job.test_fraction, job.split_seed
-            )
-            acceptance.check_splits(rule)
-        except DataError as error:
-            self._refuse(error)
-            return
+        acceptance.check_readable(index, job.max_unreadable_share)
+        rule = splits.assign(
+            index, job.eval_fraction, job.test_fraction, job.split_seed
+        )
+        acceptance.check_splits(rule)
         reports.write_quarantine(job.output_uri, index.unreadable)
         summary = reports.summarise(job.plan, index, rule, job.labels)
         reports.write_summary(job.output_uri, summary)

@@ -1,4 +1,4 @@
-"""Makes a data set's contract: the schema that its Examples must keep."""
+"""Makes a dataset's contract: the schema that its Examples must keep."""
 
 import unicodedata
 from collections.abc import Iterable
@@ -29,7 +29,7 @@ def write_contract(
     height_px: tuple[int, int],
     width_px: tuple[int, int],
 ) -> Contract:
-    """Contract of a data set.
+    """Contract of a dataset.
 
     Every feature is required, once an Example, as a scalar. An unknown class is an anomaly,
     as are sizes out of range and formats not listed. That train has every class is
@@ -47,8 +47,8 @@ def write_contract(
         raise DataError(
             f"{len(bad)} class names are blank or hold control characters or line breaks",
             found=", ".join(ascii(label) for label in bad[:MAX_NAMED]),
-            expected="names of one line, with a letter, digit or sign",
-            tip="rename the folders, or mend the labels in the table",
+            expected="names of one line, with at least one visible character",
+            tip="rename the folders, or fix the labels in the table",
         )
     schema = schema_pb2.Schema()
     schema.string_domain.add(name=_FORMAT_DOMAIN, value=formats)
@@ -72,15 +72,16 @@ def write_contract(
 
 
 def unfit_labels(labels: Iterable[str]) -> list[str]:
-    """Names that no line of `labels.txt` can hold: blank, or with characters that no one sees.
+    """Names that no line of `labels.txt` can hold.
 
-    They are control characters, line and paragraph separators, and bytes that were no UTF-8.
+    They are blank, or hold control characters, line or paragraph separators, or bytes that
+    are not UTF-8.
     """
     return [
         label
         for label in labels
         if not label.strip()
-        or any(unicodedata.category(sign) in _UNFIT for sign in label)
+        or any(unicodedata.category(character) in _UNFIT for character in label)
     ]
 
 

@@ -1,4 +1,4 @@
-"""Fingerprint of a data set's contents."""
+"""Fingerprint of a dataset's contents."""
 
 import hashlib
 import os
@@ -9,8 +9,6 @@ from common.errors import DataError
 from components.image_example_gen.sources import opening
 from components.image_example_gen.sources.folder import FolderSource
 from schema import image_names
-
-_CHUNK_BYTES = 1 << 20
 
 
 def fingerprint(path: str | os.PathLike[str]) -> str:
@@ -31,8 +29,13 @@ def fingerprint(path: str | os.PathLike[str]) -> str:
         source = cast(FolderSource, opening.open_source(where))
         total = hashlib.sha256()
         for name in source.names():
-            if not image_names.is_litter(name):
-                _add(total, name, _digest_or_reason(source.where(name)))
+            if image_names.is_litter(name):
+                continue
+            try:
+                digest = _digest(source.where(name))
+            except OSError as error:
+                digest = _digest_of_reason(error.strerror or str(error))
+            _add(total, name, digest)
         for name, reason in sorted(source.unreadable.items()):
             _add(total, name, _digest_of_reason(reason))
         return total.hexdigest()
@@ -46,20 +49,10 @@ def _add(total: "hashlib._Hash", name: str, digest: bytes) -> None:
     total.update(len(encoded).to_bytes(8, "big") + encoded + digest)
 
 
-def _digest_or_reason(path: pathlib.Path) -> bytes:
-    try:
-        return _digest(path)
-    except OSError as error:
-        return _digest_of_reason(error.strerror or str(error))
-
-
 def _digest_of_reason(reason: str) -> bytes:
     return hashlib.sha256(reason.encode()).digest()
 
 
 def _digest(path: pathlib.Path) -> bytes:
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while piece := file.read(_CHUNK_BYTES):
-            digest.update(piece)
-    return digest.digest()
+        return hashlib.file_digest(file, "sha256").digest()

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-# Of a SHA-256, so many bytes tell images apart: the index of a large source keeps no more.
+# Bytes of a SHA-256 that are kept; enough to tell images apart.
 DIGEST_BYTES = 16
 DIGEST = f"S{DIGEST_BYTES}"  # NumPy drops zeros at the end of what it gives back
 

@@ -131,7 +131,7 @@ class Index:
       rows: `ROW` [num_images], in the order of the parts.
       kinds: that the rows mean.
       unreadable: images left out, sorted.
-      ignored: number of files that are no part of the data set.
+      ignored: number of files that are no part of the dataset.
       ignored_images: how many of those are images by their names.
     """
 

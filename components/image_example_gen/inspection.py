@@ -2,14 +2,15 @@
 
 import dataclasses
 import pathlib
+import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 
 from common.errors import DataError
 from components.image_example_gen import (
+    acceptance,
     contracts,
     layouts,
-    outlook,
     reading,
     records,
     splits,
@@ -17,8 +18,7 @@ from components.image_example_gen import (
 from schema import features, images, spelling
 from schema.contract import Contract
 
-MIN_CLASSES = 2
-# Where the data set itself has no splits, all images are listed under this name.
+# Where the dataset itself has no splits, all images are listed under this name.
 ALL = "all"
 
 
@@ -46,7 +46,7 @@ class Inspection:
       width_px: range of widths. height_px: range of heights.
       formats: 'jpeg' and 'png', whichever the Examples would have.
       unreadable: images that would be left out, with reasons.
-      ignored: files that are no part of the data set.
+      ignored: files that are no part of the dataset.
       duplicates: images of which an equal one comes before them.
       duplicates_across_splits: of those, the ones that a more important split has, too.
       label_conflicts: different images of which copies carry different classes.
@@ -80,14 +80,7 @@ class Inspection:
     @property
     def troubles(self) -> tuple[str, ...]:
         """What a run on these data will meet, in sentences."""
-        return outlook.troubles(
-            self.images,
-            self.labels,
-            few_groups=self.few_groups,
-            unreadable=len(self.unreadable),
-            duplicates_across_splits=self.duplicates_across_splits,
-            label_conflicts=self.label_conflicts,
-        )
+        return acceptance.troubles(self)
 
 
 def inspect(
@@ -157,8 +150,8 @@ class _Seen:
         """A row for each readable image, counted on its way."""
         progress = reading.Progress()
         for unit in plan.units:
-            for found in reading.read_records(
-                plan, unit, records.Classes(()), has_pixels=False
+            for found in reading.records_of(
+                plan.read(unit), plan, records.Classes(()), has_pixels=False
             ):
                 if isinstance(found, records.Unreadable):
                     self.unreadable.append(found)
@@ -193,7 +186,7 @@ def order_classes(numbers: dict[str, int]) -> tuple[str, ...]:
     """Class names in label order.
 
     Args:
-      numbers: class name -> its number in the data set, or UNKNOWN_LABEL. Where all have
+      numbers: class name -> its number in the dataset, or UNKNOWN_LABEL. Where all have
         a number, that is the order; else digits go by value, other names by their bytes.
     """
     if all(number != features.UNKNOWN_LABEL for number in numbers.values()):
@@ -214,37 +207,20 @@ def make_contract(inspection: Inspection) -> Contract:
     Raises:
       DataError: there is one class only.
     """
-    if len(inspection.labels) < MIN_CLASSES:
-        raise DataError(
-            f"{inspection.path} has one class only",
-            found=", ".join(inspection.labels),
-            expected="two or more class folders",
-            tip="a classifier needs something to tell apart",
-        )
+    acceptance.check_classes(inspection.labels)
     height, width = inspection.height_px, inspection.width_px
     if height.minimum == height.maximum and width.minimum == width.maximum:
-        return contracts.write_contract(
-            inspection.labels,
-            formats=inspection.formats,
-            height_px=(height.minimum, height.maximum),
-            width_px=(width.minimum, width.maximum),
-        )
+        formats = inspection.formats
+        height_px = (height.minimum, height.maximum)
+        width_px = (width.minimum, width.maximum)
+    else:
+        formats = images.KEPT_FORMATS
+        height_px = width_px = (1, images.MAX_SIDE_PX)
     return contracts.write_contract(
-        inspection.labels,
-        formats=images.KEPT_FORMATS,
-        height_px=(1, images.MAX_SIDE_PX),
-        width_px=(1, images.MAX_SIDE_PX),
+        inspection.labels, formats=formats, height_px=height_px, width_px=width_px
     )
 
 
 def size_range(sizes: Counter[int]) -> SizeRange:
     """Range of `sizes`, size in px -> images; there is at least one image."""
-    ordered = sorted(sizes)
-    middle, seen = sizes.total() // 2, 0
-    median = ordered[-1]
-    for size in ordered:
-        seen += sizes[size]
-        if seen > middle:
-            median = size
-            break
-    return SizeRange(ordered[0], median, ordered[-1])
+    return SizeRange(min(sizes), statistics.median_high(sizes.elements()), max(sizes))

@@ -13,7 +13,7 @@ from schema import orientation
 
 # More tell more pictures apart, and fewer copies stay together (docs/data.md).
 FREQUENCIES = 5
-# The image is resized to so many pixels a frequency first.
+# Pixels a frequency to which the image is resized first.
 OVERSAMPLING = 4
 # Of smaller images, and flat ones, different pictures share a hash too often.
 MIN_SIDE_PX = 64
@@ -32,7 +32,7 @@ def group_of(encoded: bytes) -> str:
     """Group of an image by its look; '' for small and flat ones, which go by themselves.
 
     Args:
-      encoded: JPEG or PNG that can be read; an Exif orientation is heeded.
+      encoded: JPEG or PNG that can be read; its Exif orientation is applied.
     """
     with Image.open(io.BytesIO(encoded)) as image:
         if min(image.size) < MIN_SIDE_PX:

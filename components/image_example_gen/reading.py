@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from components.image_example_gen import looks, records, splits, windows
 from schema import images
@@ -19,7 +19,7 @@ class Record(NamedTuple):
     Attributes:
       row: what its split is decided by.
       label: index of its class in the contract, or UNKNOWN_LABEL; without a contract its
-        number in the data set.
+        number in the dataset.
       format: 'jpeg' or 'png'.
       encoded: bytes of that format; b'' where they are read again from `name`.
       name: its file in the source.
@@ -49,33 +49,20 @@ class Progress:
             _PROGRESS.info("ingest", extra={"fields": {"images": self.images}})
 
 
-def read_records(
+def records_of(
+    found: Iterable[records.Found],
     plan: windows.Images,
-    unit: Any,
     classes: records.Classes,
     *,
     has_pixels: bool = True,
 ) -> Iterator[Record | records.Unreadable | records.Ignored]:
-    """Records of one part of a source.
+    """Records of what was read from a part of a source.
 
     Args:
-      has_pixels: False leaves raw pixels without their PNG (`encoded` is b''), for those
-        who only look.
-
-    Raises:
-      DataError: the part breaks its format.
-    """
-    yield from records_of(plan.read(unit), plan, classes, has_pixels=has_pixels)
-
-
-def records_of(
-    found: Iterable[windows.Found],
-    plan: windows.Images,
-    classes: records.Classes,
-    *,
-    has_pixels: bool = True,
-) -> Iterator[Record | records.Unreadable | records.Ignored]:
-    """Records of what was read from a part of `plan`; `has_pixels` as in `read_records`.
+      found: of `plan.read`.
+      plan: of the source.
+      classes: of the contract.
+      has_pixels: False leaves raw pixels without their PNG (`encoded` is b'').
 
     Raises:
       DataError: the part breaks its format, where it is read on the way.
@@ -95,10 +82,7 @@ def _from_pixels(
     _, height, width, channels = batch.pixels.shape
     encoded = images.encode_pngs(batch.pixels) if has_pixels else None
     for offset, index in enumerate(batch.indices.tolist()):
-        if batch.class_names:
-            label, text = classes.of_entry(index, batch.class_names[index])
-        else:
-            label, text = classes.of_index(index)
+        label, text = classes.of_pixels(batch, index)
         row = splits.Row(
             splits.digest_of(batch.pixels[offset].tobytes()),
             batch.split,

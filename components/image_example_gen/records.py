@@ -15,11 +15,11 @@ class PixelBatch(NamedTuple):
     """Images of a raw format that lie next to each other in one file.
 
     Attributes:
-      split: 'train', 'eval' or 'test' as the data set has it.
+      split: 'train', 'eval' or 'test' as the dataset has it.
       file: name of the file, without the wrapping folder.
       first: number of the first image in that file.
       indices: int64 [n], classes as numbers.
-      class_names: names of the classes by number; empty where the data set has none.
+      class_names: names of the classes by number; empty where the dataset has none.
       pixels: uint8 [n, height, width, channels].
     """
 
@@ -29,6 +29,10 @@ class PixelBatch(NamedTuple):
     indices: np.ndarray
     class_names: tuple[str, ...]
     pixels: np.ndarray
+
+    def class_name(self, index: int) -> str:
+        """Name of a class by its number, which is the name where there is none."""
+        return self.class_names[index] if self.class_names else str(index)
 
 
 def in_batches(
@@ -57,9 +61,9 @@ class ImageFile(NamedTuple):
     """An encoded image, in a file of its own or one of many in a file.
 
     Attributes:
-      split: 'train', 'eval' or 'test' as the data set has it, '' where it has none.
+      split: 'train', 'eval' or 'test' as the dataset has it, '' where it has none.
       key: its path without the wrapping folder.
-      word: class as the data set spells it.
+      word: class as the dataset spells it.
       data: the encoded image.
       name: its name in the source; '' for one of many in a file.
       group: name of its group (`grouping`), '' for none.
@@ -81,15 +85,18 @@ class Unreadable(NamedTuple):
 
 
 class Ignored(NamedTuple):
-    """A file that is no part of the data set."""
+    """A file that is no part of the dataset."""
 
     name: str
+
+
+Found = PixelBatch | ImageFile | Unreadable | Ignored
 
 
 class Classes:
     """Class names in label order, as the contract has them.
 
-    Without a contract (no names) the data set's own numbers are the labels.
+    Without a contract (no names) the dataset's own numbers are the labels.
     """
 
     def __init__(self, labels: tuple[str, ...]):
@@ -102,14 +109,12 @@ class Classes:
         """Label and text of a class name; UNKNOWN_LABEL where the contract lacks it."""
         return self._label_of.get(name, features.UNKNOWN_LABEL), name
 
-    def of_entry(self, index: int, name: str) -> tuple[int, str]:
-        """Label and text of a class that has a number and a name in its data set."""
-        return self.of_name(name) if self._labels else (index, name)
-
-    def of_index(self, index: int) -> tuple[int, str]:
-        """Label and text of a class number."""
+    def of_pixels(self, batch: PixelBatch, index: int) -> tuple[int, str]:
+        """Label and text of a class of a batch by its number."""
+        name = batch.class_name(index)
         if not self._labels:
-            return index, str(index)
-        if not self._are_digits and 0 <= index < len(self._labels):
+            return index, name
+        is_place = not batch.class_names and not self._are_digits
+        if is_place and 0 <= index < len(self._labels):
             return index, self._labels[index]
-        return self.of_name(str(index))
+        return self.of_name(name)

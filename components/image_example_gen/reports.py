@@ -2,10 +2,13 @@
 
 import dataclasses
 import json
+import posixpath
 from collections.abc import Iterable
 from typing import Any
 
-from components.image_example_gen import records, splits, uris, windows
+from tfx.utils import io_utils
+
+from components.image_example_gen import records, splits, windows
 from components.image_example_gen.index import Index
 from pushed_models.split_rule import SplitRule
 
@@ -60,12 +63,12 @@ def _missing_classes(
 def write_summary(uri: str, summary: dict[str, Any]) -> None:
     """Writes `summary.json` into the folder `uri`."""
     text = json.dumps(summary, indent=2, ensure_ascii=False) + "\n"
-    uris.write_text(uris.join(uri, SUMMARY_FILE), text)
+    io_utils.write_string_file(posixpath.join(uri, SUMMARY_FILE), text)
 
 
 def read_summary(uri: str) -> dict[str, Any]:
     """The summary in the folder `uri`."""
-    return json.loads(uris.read_text(uris.join(uri, SUMMARY_FILE)))
+    return json.loads(io_utils.read_string_file(posixpath.join(uri, SUMMARY_FILE)))
 
 
 def write_quarantine(uri: str, unreadable: Iterable[records.Unreadable]) -> None:
@@ -74,4 +77,4 @@ def write_quarantine(uri: str, unreadable: Iterable[records.Unreadable]) -> None
         json.dumps({"key": key, "reason": reason}, ensure_ascii=False) + "\n"
         for key, reason in unreadable
     ]
-    uris.write_text(uris.join(uri, QUARANTINE_FILE), "".join(lines))
+    io_utils.write_string_file(posixpath.join(uri, QUARANTINE_FILE), "".join(lines))

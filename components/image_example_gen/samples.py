@@ -14,7 +14,7 @@ class Sample(NamedTuple):
     """An image and its class.
 
     Attributes:
-      text: class as the data set spells it; its number where it has none.
+      text: class as the dataset spells it; its number where it has none.
       encoded: JPEG or PNG.
     """
 
@@ -76,8 +76,7 @@ def _of_pixels(batch: records.PixelBatch, known: Collection[str]) -> Iterator[Sa
     """One image of each class that is new in the batch, or else its first."""
     firsts: dict[str, int] = {}
     for offset, index in enumerate(batch.indices.tolist()):
-        text = batch.class_names[index] if batch.class_names else str(index)
-        firsts.setdefault(text, offset)
+        firsts.setdefault(batch.class_name(index), offset)
     wanted = {text: first for text, first in firsts.items() if text not in known}
     for text, offset in (wanted or firsts).items():
         (encoded,) = images.encode_pngs(batch.pixels[offset : offset + 1])

@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from common.errors import ConfigError, DataError
+from schema.spelling import listed
 
 NEWEST = -1
 MAX_NAMED = 6
@@ -72,7 +73,7 @@ def resolve(
     """The newest spans behind a pattern, rising, each in its newest version.
 
     Args:
-      path: pattern, or a plain path, which is its own only data set.
+      path: pattern, or a plain path, which is its own only dataset.
       window: how many spans at most.
       last: the newest span that counts; NEWEST sets no limit.
 
@@ -111,7 +112,7 @@ def find(path: str | os.PathLike[str]) -> list[DataSet]:
         data = DataSet(matched, span, version, is_dated)
         if key in found:
             raise DataError(
-                f"{data.name} of {os.fspath(path)} is there twice",
+                f"{data.name} of {os.fspath(path)} exists twice",
                 found=f"{found[key].path.name} and {matched.name}",
                 tip="a span has one folder or archive: rename or remove one of the two",
             )
@@ -126,22 +127,22 @@ def check_pattern(path: str | os.PathLike[str]) -> None:
 
     Raises:
       ConfigError: two of a kind, number and date together, an incomplete date, a version
-        without a span, or a width of no digits.
+        without a span, or a width of 0.
     """
     text = os.fspath(path)
     names = [match[1] or match[3] for match in _TOKEN.finditer(text)]
     dates = [name for name in names if name in DATE]
     fault = ""
     if len(set(names)) < len(names):
-        fault = "a token stands twice"
+        fault = "a token appears twice"
     elif "SPAN" in names and dates:
         fault = "a number and a date at once"
     elif dates and len(dates) < len(DATE):
         fault = "an incomplete date"
     elif not dates and "SPAN" not in names:
-        fault = "a version of no span"
+        fault = "a version without a span"
     elif any(match[2] and not int(match[2]) for match in _TOKEN.finditer(text)):
-        fault = "a width of no digits"
+        fault = "a width of 0"
     if fault:
         raise ConfigError(
             f"cannot read the pattern {text}: {fault}",
@@ -150,7 +151,7 @@ def check_pattern(path: str | os.PathLike[str]) -> None:
 
 
 def pin(data_sets: Sequence[DataSet]) -> str:
-    """Text that names these data sets to `pinned`: '6 7.2', span and version; '' for none."""
+    """Text that names these datasets to `pinned`: '6 7.2', span and version; '' for none."""
     return " ".join(
         f"{data.span}" + ("" if data.version is None else f".{data.version}")
         for data in data_sets
@@ -159,7 +160,7 @@ def pin(data_sets: Sequence[DataSet]) -> str:
 
 
 def pinned(path: str | os.PathLike[str], text: str) -> tuple[DataSet, ...]:
-    """The data sets behind a pattern that `pin` named.
+    """The datasets behind a pattern that `pin` named.
 
     Raises:
       DataError: one of them is gone.
@@ -240,12 +241,9 @@ def _nothing(
     names = [
         f"{name}/" if (folder / name).is_dir() else name for name in _names(folder)
     ]
-    told = ", ".join(names[:MAX_NAMED])
-    more = len(names) - MAX_NAMED
     return DataError(
         message,
-        found=f"in {folder}: {told or 'nothing'}"
-        + (f" and {more:,} more" if more > 0 else ""),
+        found=f"in {folder}: {listed(names, MAX_NAMED) or 'nothing'}",
         expected="digits in place of {SPAN} and {VERSION}, a date in place of"
         " {YYYY}, {MM} and {DD}",
     )

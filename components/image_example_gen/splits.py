@@ -26,8 +26,8 @@ from common.errors import DataError
 from components.image_example_gen import gathered, looks, stand_ins
 from components.image_example_gen.gathered import DIGEST_BYTES
 from components.image_example_gen.stand_ins import EVAL, TEST, TRAIN
-from pushed_models import class_names
 from schema import features
+from schema.spelling import listed
 
 # Smaller classes than this give nothing to a cut split, else training would lose them.
 MIN_IMAGES_TO_CUT = 3
@@ -36,7 +36,7 @@ MIN_IMAGES_TO_CUT = 3
 # were trained on: in that of the larger code.
 _NAMES = {TRAIN: features.TRAIN, EVAL: features.EVAL, TEST: features.TEST}
 _CODES = {"": TRAIN, **{name: code for code, name in _NAMES.items()}}
-# Of the hash, so many bits make u: a float holds them exactly.
+# Bits of the hash that make u; a float holds them exactly.
 _U_BITS = 48
 
 
@@ -271,10 +271,9 @@ def _refuse_straddling(
     if named := [name for name in straddling if name and not looks.is_look(name)]:
         raise DataError(
             "groups of data.group_by lie in several official splits",
-            found=class_names.listed(named),
+            found=listed(named),
             expected="each group in train, eval or test as a whole",
-            tip="mend the splits of the data; without data.group_by they are taken as they"
-            " are",
+            tip="fix the splits of the data, or leave out data.group_by",
         )
 
 

@@ -5,14 +5,13 @@ processes send all of it through one; so only the places of the images travel.
 """
 
 import pathlib
+import posixpath
 import uuid
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from typing import IO, NamedTuple
 
 from tfx.dsl.io import fileio
-
-from components.image_example_gen import uris
 
 # A writer starts another file at this length. Longer files mean fewer to be open at once.
 FILE_BYTES = 256 << 20
@@ -38,10 +37,10 @@ class Writer:
         self.length = 0
 
     def add(self, content: bytes) -> Place:
-        """Writes `content`; where it lies. Nobody may read it before `close`."""
+        """Writes `content` and returns its place, which is readable after `close`."""
         if self._file is None:
             self.name, self.length = uuid.uuid4().hex, 0
-            self._file = fileio.open(uris.join(self._folder, self.name), "wb")
+            self._file = fileio.open(posixpath.join(self._folder, self.name), "wb")
         place = Place(self.name, self.length, len(content))
         self._file.write(content)
         self.length += len(content)
@@ -78,7 +77,7 @@ class Reader:
         """Content at a place."""
         file = self._files.get(name)
         if file is None:
-            file = self._files[name] = _open(uris.join(self._folder, name))
+            file = self._files[name] = _open(posixpath.join(self._folder, name))
             if len(self._files) > _OPEN_FILES:
                 self._files.popitem(last=False)[1].close()
         self._files.move_to_end(name)
@@ -93,7 +92,7 @@ def read(folder: str, places: Iterable[Place]) -> Mapping[Place, bytes]:
         by_file.setdefault(place.file, []).append(place)
     found = {}
     for name, wanted in by_file.items():
-        with fileio.open(uris.join(folder, name), "rb") as file:
+        with fileio.open(posixpath.join(folder, name), "rb") as file:
             content = file.read()
         for place in wanted:
             found[place] = content[place.offset : place.offset + place.length]

@@ -3,11 +3,16 @@
 import dataclasses
 import hashlib
 import json
+import posixpath
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import apache_beam as beam
+from tfx.dsl.io import fileio
+from tfx.utils import io_utils
 
 from common.errors import ConfigError, DataError, SlimlineError
-from components.image_example_gen import uris, windows
+from components.image_example_gen import windows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,23 +43,33 @@ class Job:
     @property
     def spool_uri(self) -> str:
         """Folder of the images on their way (`spool`)."""
-        return uris.join(self.working_uri, "images")
+        return posixpath.join(self.working_uri, "images")
 
 
 class RefusingDoFn(beam.DoFn):
     """Base of steps that may meet data to refuse.
 
-    A runner turns exceptions into text of its own, with a stack; so the error is put
-    down as a file, the step gives nothing more, and `Do` raises it after the job.
+    A runner turns exceptions into text of its own, with a stack; so the error is written to
+    a file, and the component raises it after the job.
     """
 
     def __init__(self, job: Job):
         self._job = job
 
-    def _refuse(self, error: SlimlineError) -> None:
-        text = json.dumps([type(error).__name__, *error.args])
-        name = hashlib.sha256(text.encode()).hexdigest()
-        uris.write_text(uris.join(self._job.working_uri, f"{name}.json"), text)
+    # Any: of named tuples Beam would make rows of a schema.
+    def process(self, element: Any) -> Iterator[Any]:
+        """What `step` gives, up to its first error."""
+        try:
+            yield from self.step(element)
+        except SlimlineError as error:
+            text = json.dumps([type(error).__name__, *error.args])
+            name = hashlib.sha256(text.encode()).hexdigest()
+            file = posixpath.join(self._job.working_uri, f"{name}.json")
+            io_utils.write_string_file(file, text)
+
+    def step(self, element: Any) -> Iterable[Any]:
+        """What the step makes of an element."""
+        raise NotImplementedError
 
 
 def has_refusal(job: Job) -> bool:
@@ -66,11 +81,11 @@ def raise_refusal(job: Job) -> None:
     """Raises the error that a worker put down; the first by name where there are more."""
     kinds = {"ConfigError": ConfigError, "DataError": DataError}
     for name in _refusals(job):
-        text = uris.read_text(uris.join(job.working_uri, name))
+        text = io_utils.read_string_file(posixpath.join(job.working_uri, name))
         kind, message, found, expected, tip = json.loads(text)
         raise kinds[kind](message, found=found, expected=expected, tip=tip)
 
 
 def _refusals(job: Job) -> list[str]:
-    names = uris.list_names(job.working_uri)
+    names = map(str, fileio.listdir(job.working_uri))
     return sorted(name for name in names if name.endswith(".json"))

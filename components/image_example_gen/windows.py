@@ -1,4 +1,4 @@
-"""Several data sets read as one: the spans of a rolling window."""
+"""Several datasets read as one: the spans of a rolling window."""
 
 import dataclasses
 from collections.abc import Iterator, Sequence
@@ -7,8 +7,6 @@ from typing import Any
 from common.errors import DataError
 from components.image_example_gen import grouping, layouts, records
 from components.image_example_gen.spans import DataSet
-
-Found = records.PixelBatch | records.ImageFile | records.Unreadable | records.Ignored
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +61,7 @@ class Window:
         """Whether `read_file` works."""
         return all(plan.is_random_access for plan in self.plans)
 
-    def read(self, unit: tuple[int, tuple[str, ...] | None]) -> Iterator[Found]:
+    def read(self, unit: tuple[int, tuple[str, ...] | None]) -> Iterator[records.Found]:
         """Images of one part; see `layouts.Plan.read`."""
         number, part = unit
         for found in self.plans[number].read(part):
@@ -81,7 +79,7 @@ Images = layouts.Plan | Window
 def plan(
     data_sets: Sequence[DataSet], answers: layouts.Answers = layouts.Answers()
 ) -> Images:
-    """Finds out what lies in each of the data sets.
+    """Finds out what lies in each of the datasets.
 
     Raises:
       ConfigError: the format is unknown, or several readings fit.

@@ -10,9 +10,12 @@ import pathlib
 from typing import Any
 
 from absl import logging
-from tfx import types
-from tfx.dsl.components.base import base_component, base_executor, executor_spec
-from tfx.types import artifact_utils, component_spec, standard_artifacts
+from tfx.dsl.component.experimental.annotations import (
+    InputArtifact,
+    OutputArtifact,
+    Parameter,
+)
+from tfx.types import standard_artifacts
 from tfx.utils import path_utils
 
 from components import artifacts
@@ -21,77 +24,45 @@ from pushed_models import recorded, signatures
 from schema import contract
 from storage import durable
 
-MODEL_KEY = "model"
-MODEL_RUN_KEY = "model_run"
-SCHEMA_KEY = "schema"
-BLESSING_KEY = "blessing"
-LIMITS_KEY = "limits"
-FINGERPRINT_KEY = "source_fingerprint"
-
 # As tfx.components.infra_validator.executor marks the artifact and Pusher reads it; that
 # module would import clients of Docker and Kubernetes.
 BLESSED_PROPERTY = "blessed"
 
 
-class InfraCheckSpec(component_spec.ComponentSpec):
-    """Channels of InfraCheck; those of the stock InfraValidator have its keys."""
+@artifacts.component
+def InfraCheck(
+    model: InputArtifact[standard_artifacts.Model],
+    model_run: InputArtifact[standard_artifacts.ModelRun],
+    schema: InputArtifact[standard_artifacts.Schema],
+    limits: Parameter[str],
+    source_fingerprint: Parameter[str],
+    blessing: OutputArtifact[standard_artifacts.InfraBlessing],
+) -> None:
+    """Probes a candidate in a fresh process and writes the verdict on what that found.
 
-    PARAMETERS = {
-        LIMITS_KEY: component_spec.ExecutionParameter(type=str),
-        FINGERPRINT_KEY: component_spec.ExecutionParameter(type=str),
-    }
-    INPUTS = {
-        MODEL_KEY: component_spec.ChannelParameter(type=standard_artifacts.Model),
-        MODEL_RUN_KEY: component_spec.ChannelParameter(
-            type=standard_artifacts.ModelRun
-        ),
-        SCHEMA_KEY: component_spec.ChannelParameter(type=standard_artifacts.Schema),
-    }
-    OUTPUTS = {
-        BLESSING_KEY: component_spec.ChannelParameter(
-            type=standard_artifacts.InfraBlessing
-        )
-    }
-
-
-class Executor(base_executor.BaseExecutor):
-    """Has the candidate probed by a fresh process, then judges what it found."""
-
-    @artifacts.checked
-    def Do(
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
-    ) -> None:
-        """See base class."""
-        limits = rules.Limits(**json.loads(exec_properties[LIMITS_KEY]))
-        model = pathlib.Path(
-            path_utils.serving_model_path(
-                artifact_utils.get_single_uri(input_dict[MODEL_KEY])
-            )
-        )
-        model_run = pathlib.Path(
-            artifact_utils.get_single_uri(input_dict[MODEL_RUN_KEY])
-        )
-        schema = pathlib.Path(artifact_utils.get_single_uri(input_dict[SCHEMA_KEY]))
-        report = check(
-            model,
-            model_run / signatures.RECORDED_FILE,
-            contract.read_labels(schema / contract.SCHEMA_FILE),
-            limits,
-        )
-        blessing = artifact_utils.get_single_instance(output_dict[BLESSING_KEY])
-        folder = pathlib.Path(blessing.uri)
-        folder.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(report, ensure_ascii=False, indent=1)
-        durable.write_text(folder / rules.REPORT_FILE, f"{text}\n")
-        is_blessed = report["is_blessed"]
-        (
-            folder / (rules.BLESSED_FILE if is_blessed else rules.NOT_BLESSED_FILE)
-        ).touch()
-        blessing.set_int_custom_property(BLESSED_PROPERTY, int(is_blessed))
-        logging.info("Infra blessed: %s", is_blessed)
+    Args:
+      model: the candidate.
+      model_run: of the Trainer, with its recorded answers.
+      schema: the contract, for the labels.
+      limits: `rules.Limits` as JSON.
+      source_fingerprint: of the code that checks, for the cache.
+      blessing: with the report, and marked as by the stock InfraValidator.
+    """
+    report = check(
+        pathlib.Path(path_utils.serving_model_path(model.uri)),
+        pathlib.Path(model_run.uri) / signatures.RECORDED_FILE,
+        contract.read_labels(pathlib.Path(schema.uri) / contract.SCHEMA_FILE),
+        rules.Limits(**json.loads(limits)),
+    )
+    folder = pathlib.Path(blessing.uri)
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(report, ensure_ascii=False, indent=1)
+    durable.write_text(folder / rules.REPORT_FILE, f"{text}\n")
+    is_blessed = report["is_blessed"]
+    mark = rules.BLESSED_FILE if is_blessed else rules.NOT_BLESSED_FILE
+    (folder / mark).touch()
+    blessing.set_int_custom_property(BLESSED_PROPERTY, int(is_blessed))
+    logging.info("Infra blessed: %s", is_blessed)
 
 
 def check(
@@ -165,38 +136,3 @@ def _answers(
         # JSON has no infinity.
         "largest_difference": largest if largest < float("inf") else None,
     }
-
-
-class InfraCheck(base_component.BaseComponent):
-    """Loads a candidate as a server would and holds its answers against training's."""
-
-    SPEC_CLASS = InfraCheckSpec
-    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
-
-    def __init__(
-        self,
-        model: types.BaseChannel,
-        model_run: types.BaseChannel,
-        schema: types.BaseChannel,
-        limits: rules.Limits,
-        source_fingerprint: str,
-    ):
-        """Makes the component.
-
-        Args:
-          model: the candidate.
-          model_run: of the Trainer, with its recorded answers.
-          schema: the contract, for the labels.
-          limits: what the model must keep.
-          source_fingerprint: of the code that checks, for the cache.
-        """
-        super().__init__(
-            InfraCheckSpec(
-                model=model,
-                model_run=model_run,
-                schema=schema,
-                limits=json.dumps(dataclasses.asdict(limits)),
-                source_fingerprint=source_fingerprint,
-                blessing=types.Channel(type=standard_artifacts.InfraBlessing),
-            )
-        )

@@ -96,5 +96,5 @@ def _signal_name(number: int) -> str:
         name = signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
-    # What the kernel sends when memory runs out; nobody else explains it.
+    # The kernel sends it when memory runs out, and nothing else explains it.
     return f"{name} (out of memory?)" if name == "SIGKILL" else name

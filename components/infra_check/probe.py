@@ -143,16 +143,14 @@ def _labels(model: pathlib.Path) -> list[str] | None:
 
 
 def _tensors(infos: Mapping[str, Any]) -> dict[str, list[Any]]:
+    shapes = {name: tf.TensorShape(infos[name].tensor_shape) for name in sorted(infos)}
     return {
-        name: [tf.dtypes.as_dtype(info.dtype).name, _dims(info.tensor_shape)]
-        for name, info in sorted(infos.items())
+        name: [
+            tf.dtypes.as_dtype(infos[name].dtype).name,
+            None if shape.rank is None else shape.as_list(),
+        ]
+        for name, shape in shapes.items()
     }
-
-
-def _dims(shape: Any) -> list[int | None] | None:
-    if shape.unknown_rank:
-        return None
-    return [None if dim.size < 0 else dim.size for dim in shape.dim]
 
 
 def _example(encoded: bytes) -> bytes:

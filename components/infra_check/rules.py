@@ -10,6 +10,8 @@ import numpy as np
 from common.rule import Rule
 from pushed_models import signatures
 
+# Name of the stock InfraValidator with TensorFlow Serving, as a setting and as a rule.
+TF_SERVING = "tf_serving"
 # All figures, in the artifact.
 REPORT_FILE = "infra.json"
 # The stock InfraValidator's marks; the artifact has one of them.
@@ -258,14 +260,14 @@ def _answers(
     differences = compare(answers, expected, labels)
     equal = int(np.count_nonzero(differences <= allowed))
     largest = float(differences.max())
-    told = f"{equal} of {len(differences)} answers equal those of training"
+    text = f"{equal} of {len(differences)} answers equal those of training"
     if equal == len(differences):
-        sentence = f"{told} (largest difference {largest:.1e})"
+        sentence = f"{text} (largest difference {largest:.1e})"
         return Rule(MAX_DIFFERENCE, sentence, True, largest, allowed)
     if math.isinf(largest):
-        sentence = f"{told}: others are no probabilities of the same classes"
+        sentence = f"{text}: others are no probabilities of the same classes"
         return Rule(MAX_DIFFERENCE, sentence, False, None, allowed)
-    sentence = f"{told}: largest difference {largest:.1e}, at most {allowed:g} allowed"
+    sentence = f"{text}: largest difference {largest:.1e}, at most {allowed:g} allowed"
     return Rule(MAX_DIFFERENCE, sentence, False, largest, allowed)
 
 
@@ -285,13 +287,13 @@ def _latency(
     latencies: Sequence[float], allowed: float, plain: Sequence[float] | None
 ) -> Rule:
     p50, p99 = (percentile_ms(latencies, percent) for percent in (50, 99))
-    told = f"p99 latency {p99:.1f} ms"
+    text = f"p99 latency {p99:.1f} ms"
     if plain:
-        told += (
+        text += (
             f", p50 {p50:.1f} ms with test-time views (without them p99"
             f" {percentile_ms(plain, 99):.1f} ms, p50 {percentile_ms(plain, 50):.1f} ms)"
         )
-    return _measured(MAX_LATENCY_MS, told, p99, allowed, "ms")
+    return _measured(MAX_LATENCY_MS, text, p99, allowed, "ms")
 
 
 def _size(size_bytes: int, allowed: float) -> Rule:
@@ -299,10 +301,10 @@ def _size(size_bytes: int, allowed: float) -> Rule:
     return _measured(MAX_SIZE_MB, f"size {size:.1f} MB", size, allowed, "MB")
 
 
-def _measured(name: str, told: str, figure: float, allowed: float, unit: str) -> Rule:
+def _measured(name: str, text: str, figure: float, allowed: float, unit: str) -> Rule:
     if not allowed:
-        return Rule(name, told, True, figure)
+        return Rule(name, text, True, figure)
     if figure <= allowed:
-        return Rule(name, f"{told} ≤ {allowed:g} {unit} allowed", True, figure, allowed)
-    sentence = f"{told}, at most {allowed:g} {unit} allowed"
+        return Rule(name, f"{text} ≤ {allowed:g} {unit} allowed", True, figure, allowed)
+    sentence = f"{text}, at most {allowed:g} {unit} allowed"
     return Rule(name, sentence, False, figure, allowed)

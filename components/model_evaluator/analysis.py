@@ -50,7 +50,7 @@ def run(
     models: Mapping[str, str],
     settings: Settings,
     folder: pathlib.Path,
-    make_pipeline: Callable[[], beam.Pipeline],
+    pipeline: beam.Pipeline,
     baseline_labels: Sequence[str] = (),
 ) -> None:
     """Asks the models, and writes the table of predictions into `folder`.
@@ -60,7 +60,7 @@ def run(
       models: `CANDIDATE` and perhaps `BASELINE` -> folder of the SavedModel.
       settings: what is measured.
       folder: of the evaluation artifact.
-      make_pipeline: a Beam pipeline with the engine's arguments.
+      pipeline: with the engine's arguments; runs here.
       baseline_labels: class names of the baseline, in its label order.
     """
     has_views = _has_views(models[CANDIDATE])
@@ -68,7 +68,7 @@ def run(
     folder.mkdir(parents=True, exist_ok=True)
     # TFMA first calls a signature in a way that is refused, and all images of the batch would
     # be printed for the message.
-    with np.printoptions(threshold=0, edgeitems=1), make_pipeline() as pipeline:
+    with np.printoptions(threshold=0, edgeitems=1), pipeline:
         batches = make_examples(pipeline) | tfma.BatchedInputsToExtracts()
         for extractor in _extractors(models, has_views):
             batches |= extractor.stage_name >> extractor.ptransform
@@ -101,15 +101,21 @@ def _extractors(
             for name in models
         ]
     )
-    shared = [
+    return [
+        tfma.extractors.FeaturesExtractor(config),
+        tfma.extractors.PredictionsExtractor(config, shared_models(models, config)),
+    ]
+
+
+def shared_models(
+    models: Mapping[str, str], config: tfma.EvalConfig
+) -> list[tfma.types.EvalSharedModel]:
+    """TFMA's handles of SavedModels: name -> folder."""
+    return [
         tfma.default_eval_shared_model(
             eval_saved_model_path=path, model_name=name, eval_config=config
         )
         for name, path in models.items()
-    ]
-    return [
-        tfma.extractors.FeaturesExtractor(config),
-        tfma.extractors.PredictionsExtractor(config, shared),
     ]
 
 
@@ -120,13 +126,15 @@ def _rows(
     columns: pa.Schema,
 ) -> pa.Table:
     """The rows of a batch, with nothing left of its images."""
-    example, said = batch[tfma.FEATURES_KEY], batch[tfma.PREDICTIONS_KEY]
+    example, answers = batch[tfma.FEATURES_KEY], batch[tfma.PREDICTIONS_KEY]
     # TFMA names the models only where there are several.
-    candidate = said.get(CANDIDATE, said)
+    candidate = answers.get(CANDIDATE, answers)
     probabilities = {"": candidate[signatures.PROBABILITIES]}
-    if BASELINE in said:
+    if BASELINE in answers:
         probabilities[predictions.BASELINE_PREFIX] = classes.align(
-            said[BASELINE][signatures.PROBABILITIES], settings.labels, baseline_labels
+            answers[BASELINE][signatures.PROBABILITIES],
+            settings.labels,
+            baseline_labels,
         )
     if signatures.PLAIN_PROBABILITIES in candidate:
         probabilities[predictions.PLAIN_PREFIX] = candidate[

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from common.errors import DataError
-from pushed_models.class_names import listed
+from schema.spelling import listed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +59,7 @@ def align(
     """Probabilities of a baseline under the candidate's label numbers.
 
     Nothing is renormalised: what the baseline gives to a removed class is lost for the
-    others, as it is for whoever asks the live model.
+    others, as it is for clients of the live model.
 
     Args:
       probabilities: float [n, len(before)].
@@ -81,10 +81,10 @@ def align(
 def numbers(
     names: Iterable[str], labels: Sequence[str], *, by_number: bool = False
 ) -> dict[str, int]:
-    """Label number of each class of a data set, for those that the model knows.
+    """Label number of each class of a dataset, for those that the model knows.
 
     Args:
-      names: classes as the data set names or numbers them.
+      names: classes as the dataset names or numbers them.
       labels: class names of the model, in label order.
       by_number: a class that the model has no name for is a number: that of the label.
 

@@ -13,8 +13,6 @@ from components.model_evaluator import gate, intervals, predictions, scores
 TOP_K = 5
 CROSS_ENTROPY = "cross_entropy"
 COUNT = "example_count"
-# A probability of 0 counts as this, as Keras clips it.
-_SMALLEST = 1e-7
 
 
 def top(k: int) -> str:
@@ -41,8 +39,7 @@ def of_images(
       A row an image: bool `top_<k>`, and float64 `cross_entropy` in nats.
     """
     values = {top(k): predictions.hits(table, k, prefix) for k in top_k}
-    own = table[prefix + predictions.LABEL_PROBABILITY].to_numpy(np.float64)
-    values[CROSS_ENTROPY] = -np.log(np.maximum(own, _SMALLEST))
+    values[CROSS_ENTROPY] = predictions.cross_entropy(table, prefix)
     return pd.DataFrame(values)
 
 

@@ -6,12 +6,12 @@ from typing import Any
 
 from common.rule import Rule
 from components.model_evaluator import scores
-from pushed_models import class_names
+from schema.spelling import listed
 
 # What the evaluation artifact holds beside TFMA's files.
 VERDICT_FILE = "verdict.json"
 OPEN = "open: no threshold is set, so any accuracy passes"
-# With so many test images a class that is never found is no accident.
+# From this many test images on, a class that is never found is no accident.
 FOUND_IMAGES = 5
 # Name of the slices by class among the traits.
 CLASS = "class"
@@ -95,9 +95,7 @@ def changes_in_words(classes: Mapping[str, Any]) -> str:
     """
     parts = {"new, without a baseline": classes["added"], "gone": classes["removed"]}
     return "; ".join(
-        f"{title}: {class_names.listed(names)}"
-        for title, names in parts.items()
-        if names
+        f"{title}: {listed(names)}" for title, names in parts.items() if names
     )
 
 
@@ -141,13 +139,13 @@ def _guessing(measured: Mapping[str, Any], top_1: float | None) -> Iterator[Rule
     label, share = scores.majority(measured["per_class"])
     if top_1 is not None and share:
         is_kept = top_1 > share
-        told = f"{share:.4f} of the images are '{label}'"
+        fact = f"{share:.4f} of the images are '{label}'"
         sentence = (
             f"top-1 {top_1:.4f} > {share:.4f}, the share of '{label}'"
             if is_kept
-            else f"top-1 {top_1:.4f} is no better than one answer for all: {told}"
+            else f"top-1 {top_1:.4f} is no better than one answer for all: {fact}"
         )
-        # Of classes of about one size nobody asks.
+        # Where classes have about the same size, this says nothing.
         if not is_kept or scores.majority_in_words(measured["per_class"]):
             yield Rule(name, sentence, is_kept, top_1, share)
     missed = [
@@ -220,7 +218,7 @@ def _untested(measured: Mapping[str, Any]) -> Iterator[Rule]:
     if names := untested(measured["per_class"]):
         yield Rule(
             "untested_classes",
-            f"no test image of {class_names.listed(names)}: top-k, macro figures, recall and"
+            f"no test image of {listed(names)}: top-k, macro figures, recall and"
             " floors of classes leave "
             + ("it" if len(names) == 1 else f"these {len(names)}")
             + " out",
@@ -282,11 +280,11 @@ def _floors(measured: Mapping[str, Any], floors: Mapping[str, float]) -> Iterato
             sentence = f"no test image has {trait} '{value}', a floor is set for it"
             yield Rule(name, sentence, False, None, floor)
             continue
-        top_1, told = row["top_1"], f"{trait} {value} {row['top_1']:.4f}"
+        top_1, fact = row["top_1"], f"{trait} {value} {row['top_1']:.4f}"
         if top_1 >= floor:
-            yield Rule(name, f"{told} ≥ {floor:.4f} required", True, top_1, floor)
+            yield Rule(name, f"{fact} ≥ {floor:.4f} required", True, top_1, floor)
         else:
-            yield Rule(name, f"{told}, required {floor:.4f}", False, top_1, floor)
+            yield Rule(name, f"{fact}, required {floor:.4f}", False, top_1, floor)
 
 
 def _margin(difference: Mapping[str, float]) -> float:

@@ -102,7 +102,7 @@ def hits(table: pd.DataFrame, k: int = 1, prefix: str = "") -> np.ndarray:
 
     Args:
       table: as `read` gives it.
-      k: the true class must be among so many.
+      k: the true class must be among the k most probable.
       prefix: `BASELINE_PREFIX` for the baseline's, `PLAIN_PREFIX` without views.
     """
     if k == 1:

@@ -43,12 +43,8 @@ def write(
     """
     names = list(models) if len(models) > 1 else [""]
     config = _config(settings, names)
-    shared = [
-        tfma.default_eval_shared_model(
-            eval_saved_model_path=path, model_name=name, eval_config=config
-        )
-        for name, path in zip(names, models.values(), strict=True)
-    ]
+    named = dict(zip(names, models.values(), strict=True))
+    shared = analysis.shared_models(named, config)
     slices = list(_slices(table, settings))
     prefixes = {name: _PREFIXES.get(name, "") for name in names}
     values = {
@@ -71,7 +67,7 @@ def write(
 
 
 def _config(settings: analysis.Settings, names: list[str]) -> tfma.EvalConfig:
-    """What TFMA would have to be told to find the same figures."""
+    """The configuration with which TFMA would compute the same figures."""
     metrics = [
         _metric("SparseCategoricalAccuracy", figures.top(1)),
         *(

@@ -195,9 +195,9 @@ def compare(
     """
     if table.empty:
         return NOTHING
-    told = figures.telling(top_k, num_classes)
-    ours = figures.of_images(table, told)
-    others = figures.of_images(table, told, prefix)
+    measured_k = figures.telling(top_k, num_classes)
+    ours = figures.of_images(table, measured_k)
+    others = figures.of_images(table, measured_k, prefix)
     return {
         "baseline_metrics": {
             name: float(column.mean()) for name, column in others.items()

@@ -6,104 +6,79 @@ that is never served.
 """
 
 import pathlib
-from typing import Any
 
 from absl import logging
-from tfx import types
-from tfx.components.pusher import executor as stock_executor
-from tfx.dsl.components.base import base_component, executor_spec
-from tfx.orchestration.data_types import RuntimeParameter
-from tfx.types import artifact_utils, component_spec, standard_artifacts
+from tfx.components.util import model_utils
+from tfx.dsl.component.experimental.annotations import (
+    InputArtifact,
+    OutputArtifact,
+    Parameter,
+)
+from tfx.types import artifact_utils, standard_artifacts
+from tfx.utils import path_utils
 
 from components import artifacts
 from components.model_pusher.publishing import publish
 from pushed_models import data_profile
 from schema import features
 
-MODEL_KEY = "model"
-MODEL_BLESSING_KEY = "model_blessing"
-INFRA_BLESSING_KEY = "infra_blessing"
-PROFILE_KEY = "profile"
-PUSHED_MODEL_KEY = "pushed_model"
-SERVING_FOLDER_KEY = "serving_folder"
-GATE_OPEN_KEY = "is_gate_open"
-FORCE_REASON_KEY = "force_reason"
-FINGERPRINT_KEY = "source_fingerprint"
 
+@artifacts.component
+def ModelPusher(
+    model: InputArtifact[standard_artifacts.Model],
+    serving_folder: Parameter[str],
+    is_gate_open: Parameter[int],
+    force_reason: Parameter[str],
+    source_fingerprint: Parameter[str],
+    pushed_model: OutputArtifact[standard_artifacts.PushedModel],
+    model_blessing: InputArtifact[standard_artifacts.ModelBlessing] = None,
+    infra_blessing: InputArtifact[standard_artifacts.InfraBlessing] = None,
+    profile: InputArtifact[standard_artifacts.ExampleStatistics] = None,
+) -> None:
+    """Pushes a model with both blessings to `<serving>/<model name>/<version>`.
 
-class ModelPusherSpec(component_spec.ComponentSpec):
-    """Channels of ModelPusher; keys as in the stock Pusher."""
+    Args:
+      model: the candidate.
+      serving_folder: folder of the model's versions, `<serving>/<model name>`.
+      is_gate_open: 1 where the gate requires nothing of the model, else 0.
+      force_reason: why it may replace a version of which something was required.
+      source_fingerprint: of the code that pushes, for the cache.
+      pushed_model: marked as by the stock Pusher; a link to the version.
+      model_blessing: the gate's decision; without it nothing is pushed.
+      infra_blessing: whether the model can be served; without it nothing is pushed.
+      profile: of the data that the model was trained on, kept beside it for the check of
+        the next data.
 
-    PARAMETERS = {
-        SERVING_FOLDER_KEY: component_spec.ExecutionParameter(type=str),
-        GATE_OPEN_KEY: component_spec.ExecutionParameter(type=int),
-        FORCE_REASON_KEY: component_spec.ExecutionParameter(type=str),
-        FINGERPRINT_KEY: component_spec.ExecutionParameter(type=str),
-    }
-    INPUTS = {
-        MODEL_KEY: component_spec.ChannelParameter(type=standard_artifacts.Model),
-        MODEL_BLESSING_KEY: component_spec.ChannelParameter(
-            type=standard_artifacts.ModelBlessing
-        ),
-        INFRA_BLESSING_KEY: component_spec.ChannelParameter(
-            type=standard_artifacts.InfraBlessing
-        ),
-        PROFILE_KEY: component_spec.ChannelParameter(
-            type=standard_artifacts.ExampleStatistics, optional=True
-        ),
-    }
-    OUTPUTS = {
-        PUSHED_MODEL_KEY: component_spec.ChannelParameter(
-            type=standard_artifacts.PushedModel
-        )
-    }
-
-
-class Executor(stock_executor.Executor):
-    """Checks both blessings as the stock executor does, then publishes."""
-
-    @artifacts.checked
-    def Do(
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
-    ) -> None:
-        """See base class."""
-        pushed_model = artifact_utils.get_single_instance(output_dict[PUSHED_MODEL_KEY])
-        # The stock check takes a blessing that is not there for one that is not needed.
-        is_blessed = all(
-            input_dict.get(key) for key in (MODEL_BLESSING_KEY, INFRA_BLESSING_KEY)
-        ) and self.CheckBlessing(input_dict)
-        if not is_blessed:
-            self._MarkNotPushed(pushed_model)
-            return
-        folder = pathlib.Path(exec_properties[SERVING_FOLDER_KEY])
-        # The run, where the orchestrator names it; tests call without a context.
-        by = (self._context and self._context.pipeline_run_id) or ""
-        version = publish(
-            pathlib.Path(self.GetModelPath(input_dict)),
-            folder,
-            by=by,
-            data_profile_file=_profile(input_dict),
-            is_gate_open=bool(exec_properties[GATE_OPEN_KEY]),
-            force_reason=exec_properties[FORCE_REASON_KEY],
-        )
-        _link(pathlib.Path(pushed_model.uri), folder / str(version))
-        self._MarkPushed(
-            pushed_model,
-            pushed_destination=str(folder / str(version)),
-            pushed_version=str(version),
-        )
-        logging.info("Pushed version %d to %s", version, folder)
-
-
-def _profile(input_dict: dict[str, list[types.Artifact]]) -> pathlib.Path | None:
-    """What goes beside the model, for the check of the next data."""
-    if not input_dict.get(PROFILE_KEY):
-        return None
-    uri = artifact_utils.get_split_uri(input_dict[PROFILE_KEY], features.TRAIN)
-    return pathlib.Path(uri) / data_profile.FILE_NAME
+    Raises:
+      ConfigError: as `publish`.
+    """
+    is_blessed = (
+        model_blessing
+        and infra_blessing
+        and model_utils.is_model_blessed(model_blessing)
+        and model_utils.is_infra_validated(infra_blessing)
+    )
+    pushed_model.set_int_custom_property("pushed", int(bool(is_blessed)))
+    if not is_blessed:
+        return
+    file = None
+    if profile:
+        uri = artifact_utils.get_split_uri([profile], features.TRAIN)
+        file = pathlib.Path(uri) / data_profile.FILE_NAME
+    folder = pathlib.Path(serving_folder)
+    version = publish(
+        pathlib.Path(path_utils.serving_model_path(model.uri)),
+        folder,
+        by=artifacts.run_name(),
+        data_profile_file=file,
+        is_gate_open=bool(is_gate_open),
+        force_reason=force_reason,
+    )
+    destination = folder / str(version)
+    _link(pathlib.Path(pushed_model.uri), destination)
+    pushed_model.set_string_custom_property("pushed_destination", str(destination))
+    pushed_model.set_string_custom_property("pushed_version", str(version))
+    logging.info("Pushed version %d to %s", version, folder)
 
 
 def _link(artifact: pathlib.Path, version: pathlib.Path) -> None:
@@ -116,47 +91,3 @@ def _link(artifact: pathlib.Path, version: pathlib.Path) -> None:
     if artifact.is_dir():
         artifact.rmdir()
     artifact.symlink_to(version.resolve(), target_is_directory=True)
-
-
-class ModelPusher(base_component.BaseComponent):
-    """Pushes a model with both blessings to `<serving>/<model name>/<version>`."""
-
-    SPEC_CLASS = ModelPusherSpec
-    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
-
-    def __init__(
-        self,
-        model: types.BaseChannel,
-        model_blessing: types.BaseChannel,
-        infra_blessing: types.BaseChannel,
-        serving_folder: str | RuntimeParameter,
-        source_fingerprint: str,
-        profile: types.BaseChannel | None = None,
-        is_gate_open: bool = False,
-        force_reason: str = "",
-    ):
-        """Makes the component.
-
-        Args:
-          model: the candidate.
-          model_blessing: the gate's decision.
-          infra_blessing: whether the model can be served.
-          serving_folder: folder of the model's versions, `<serving>/<model name>`.
-          source_fingerprint: of the code that pushes, for the cache.
-          profile: of the data that the model was trained on, kept beside it.
-          is_gate_open: whether the gate requires nothing of the model.
-          force_reason: why it may replace a version of which something was required.
-        """
-        super().__init__(
-            ModelPusherSpec(
-                model=model,
-                model_blessing=model_blessing,
-                infra_blessing=infra_blessing,
-                serving_folder=serving_folder,
-                is_gate_open=int(is_gate_open),
-                force_reason=force_reason,
-                source_fingerprint=source_fingerprint,
-                profile=profile,
-                pushed_model=types.Channel(type=standard_artifacts.PushedModel),
-            )
-        )

@@ -40,7 +40,7 @@ def publish(
     renamed. Where `models.config` pins the model to versions, the new one becomes
     `stable` there, and the one before stays served beside it, so that going back needs no
     loading. Killed between the two, the version before stays live, and the next push or
-    `slimline models promote` mends it.
+    `slimline models promote` repairs it.
 
     In an object store, which has no rename, the files come first and the manifest last;
     readers take only what a manifest names.
@@ -62,7 +62,7 @@ def publish(
         cannot be read, or as `check_replacing`; nothing is pushed then.
     """
     serving_folder = folder.parent
-    # Before the copy: a file that nobody can read would be found out too late.
+    # Before the copy: later, an unreadable file would be found too late.
     models_config.read(serving_folder)
     row = functools.partial(
         version_history.now,

@@ -5,9 +5,9 @@ import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from components.model_evaluator import gate, scores, views
-from pipeline import infra
-from pipeline.runs import trained
+from components.infra_check import node as infra
+from components.model_evaluator import gate, scores
+from components.net_trainer import node as trained
 from pipeline.runs.lineage import DATA_FINGERPRINT, SOURCE_FINGERPRINT, Step
 from schema import orientation
 from storage import durable, mirror
@@ -138,7 +138,7 @@ def _metrics(found: Mapping[str, Any]) -> str:
                 "",
             )
         )
-    without = views.in_words(found.get("test_time_views"))
+    without = scores.views_in_words(found.get("test_time_views"))
     return _table(rows) + (f"\n\nOn the same images: {without}." if without else "")
 
 

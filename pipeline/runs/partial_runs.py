@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tfx.dsl.compiler import compiler
@@ -11,6 +12,7 @@ from tfx.orchestration.portable import partial_run_utils
 from tfx.proto.orchestration import pipeline_pb2
 
 from common.errors import ConfigError
+from pipeline import dag
 from pipeline.config import PipelineConfig
 from pipeline.runs import earlier_runs, parts, runs
 from report import run_settings
@@ -60,6 +62,33 @@ def options(
     )
 
 
+def without_effect(
+    values: Mapping[str, Any], earlier: Mapping[str, Any], reused: Sequence[str]
+) -> list[tuple[str, str]]:
+    """Settings that differ from an earlier run's, but only matter to what is taken from it.
+
+    Args:
+      values: dotted key -> value, of this run.
+      earlier: the same of the earlier run.
+      reused: components whose results are taken from it.
+
+    Returns:
+      Key and component, in the order of the components.
+    """
+    found: list[tuple[str, str]] = []
+    for component in parts.COMPONENTS:
+        if component in reused:
+            found += [
+                (key, component)
+                for key, value in values.items()
+                if key in earlier
+                and earlier[key] != value
+                and dag.NODES[component].reads(key)
+                and key not in dict(found)
+            ]
+    return found
+
+
 def _check_any(nodes: pipeline_pb2.Pipeline, part: parts.Part) -> None:
     if not any(
         node.pipeline_node.execution_options.HasField("run") for node in nodes.nodes
@@ -98,11 +127,11 @@ def _find_base(
         )
     values = flatten(json.loads(json.dumps(as_json(config))))
     for folder in candidates:
-        if not parts.without_effect(values, _settings(folder), needed):
+        if not without_effect(values, _settings(folder), needed):
             return folder
     newest = candidates[0]
     earlier = _settings(newest)
-    (key, component), *_ = parts.without_effect(values, earlier, needed)
+    (key, component), *_ = without_effect(values, earlier, needed)
     raise ConfigError(
         f"setting '{key}' cannot take effect: '{component}' does not run",
         found=f"{values[key]!r}, but {earlier[key]!r} in {runs.two_words(newest)},"

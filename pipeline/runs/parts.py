@@ -3,59 +3,14 @@
 import dataclasses
 import json
 import pathlib
-from collections.abc import Mapping, Sequence
-from typing import Any
 
 from common.errors import ConfigError
+from pipeline import order
 from storage import durable
 
-# In the order of a run.
-COMPONENTS = (
-    "contract",
-    "ingest",
-    "statistics",
-    "check",
-    "transform",
-    "train",
-    "baseline",
-    "evaluate",
-    "infra",
-    "push",
-    "infer",
-)
+COMPONENTS = tuple(order.UPSTREAM)
 # What a run leaves that ends before it has a verdict, in place of a summary.
 FILE = "part.json"
-
-# Settings that a component reads, sections or keys.
-_READ_BY = {
-    "ingest": (
-        "data.path",
-        "data.span",
-        "data.window_spans",
-        "data.contract",
-        "data.format",
-        "data.subset",
-        "data.class_from",
-        "data.splits",
-        "data.columns",
-        "data.eval_fraction",
-        "data.test_fraction",
-        "data.split_seed",
-        "data.group_by",
-        "data.max_unreadable_share",
-        "preprocessing.channels",
-    ),
-    "check": (
-        "data.max_drift",
-        "data.max_label_drift",
-        "data.max_skew",
-        "data.max_imbalance",
-    ),
-    "transform": ("preprocessing",),
-    "train": ("preprocessing", "model", "augmentation", "train", "schedule"),
-    "evaluate": ("evaluation",),
-    "infra": ("infra",),
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,40 +78,6 @@ def check(part: Part) -> None:
             expected=f"--from and --to in the order {', '.join(COMPONENTS)}",
             tip=f"--from {part.last} --to {part.first}",
         )
-
-
-def without_effect(
-    values: Mapping[str, Any], earlier: Mapping[str, Any], reused: Sequence[str]
-) -> list[tuple[str, str]]:
-    """Settings that differ from an earlier run's, but only matter to what is taken from it.
-
-    Args:
-      values: dotted key -> value, of this run.
-      earlier: the same of the earlier run.
-      reused: components whose results are taken from it.
-
-    Returns:
-      Key and component, in the order of the components.
-    """
-    found: list[tuple[str, str]] = []
-    for component in COMPONENTS:
-        if component in reused:
-            found += [
-                (key, component)
-                for key, value in values.items()
-                if key in earlier
-                and earlier[key] != value
-                and _reads(component, key)
-                and key not in dict(found)
-            ]
-    return found
-
-
-def _reads(component: str, key: str) -> bool:
-    return any(
-        key == read or key.startswith(f"{read}.")
-        for read in _READ_BY.get(component, ())
-    )
 
 
 def write(folder: pathlib.Path, outcome: Outcome) -> None:

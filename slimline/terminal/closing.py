@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 from common import run_files
 from common.errors import GateError, InfraError
 from components.infra_check import rules
-from components.model_evaluator import gate, scores, views
-from pipeline.runs import parts, pushed, runs, trained
+from components.model_evaluator import gate, scores
+from components.model_pusher import node as pushed
+from components.net_trainer import node as trained
+from pipeline.runs import parts, runs
 from slimline import verdicts
 from slimline.terminal import models_text, output
 from slimline.terminal.options import DEFAULT_ROOT
@@ -308,7 +310,7 @@ def _place(name: str) -> tuple[int, int]:
 
 def _views(summary: "Summary") -> dict[str, str]:
     """The line about the figure without test-time views, where the model has some."""
-    told = views.in_words(summary.test_time_views)
+    told = scores.views_in_words(summary.test_time_views)
     return {"views": told} if told else {}
 
 

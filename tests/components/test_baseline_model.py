@@ -11,10 +11,10 @@ from pushed_models import models_config
 def fetch(tmp_path: pathlib.Path, serving: pathlib.Path):
     baseline = standard_artifacts.Model()
     baseline.uri = str(tmp_path / "baseline")
-    component.Executor().Do(
+    component.BaselineModel_Executor().Do(
         {"model": [standard_artifacts.Model()]},
         {"baseline_model": [baseline]},
-        {"serving_folder": str(serving)},
+        {"serving_folder": str(serving), "source_fingerprint": ""},
     )
     return baseline
 

@@ -103,12 +103,13 @@ def validate(tmp_path: pathlib.Path, new_fakes):
         anomalies.uri = str(tmp_path / "anomalies")
         output = standard_artifacts.ExampleStatistics()
         output.uri = str(tmp_path / "profile")
-        component.Executor().Do(
+        component.ExampleValidator_Executor().Do(
             {"statistics": [statistics], "schema": [schema], "examples": [examples]},
             {"anomalies": [anomalies], "profile": [output]},
             {
                 "serving_folder": str(tmp_path / "serving" / "pets"),
                 "limits": json.dumps(limits),
+                "source_fingerprint": "",
             },
         )
         return tmp_path
@@ -214,7 +215,7 @@ def test_what_the_data_are_like_is_kept(validate) -> None:
 
 
 def test_classes_that_are_too_unequal(validate) -> None:
-    with pytest.raises(DataError, match="the classes are too unequal") as caught:
+    with pytest.raises(DataError, match="the classes are too imbalanced") as caught:
         validate("dog", 8, max_imbalance=8.5)
     assert caught.value.found == (
         "image/class/text: 9.0 images of cat (9) for one of dog (1), at most 8.5"

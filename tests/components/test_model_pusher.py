@@ -335,13 +335,14 @@ def push(
         infra_blessing.set_int_custom_property("blessed", int(is_infra_blessed))
         inputs["infra_blessing"] = [infra_blessing]
     context = base_executor.BaseExecutor.Context(pipeline_run_id="quick-heron")
-    component.Executor(context).Do(
+    component.ModelPusher_Executor(context).Do(
         inputs,
         {"pushed_model": [pushed]},
         {
             "serving_folder": str(tmp_path / "serving" / "cats"),
             "is_gate_open": int(is_gate_open),
             "force_reason": "",
+            "source_fingerprint": "",
         },
     )
     return pushed

@@ -381,7 +381,7 @@ def test_names_with_other_capitals_or_endings(zoo, cell):
     write_images(zoo)
     rows = [f"{cell.format(f)},{w}" for f, w in zip(FILES, WORDS, strict=True)]
     zoo.text("labels.csv", "path,label", *rows)
-    zoo.reads({"": ANTS}, says="3 files are spelled otherwise")
+    zoo.reads({"": ANTS}, says="3 files have another spelling")
 
 
 def test_two_files_of_one_name(zoo):
@@ -409,7 +409,7 @@ def test_numbers_that_lost_their_zeros(zoo, cells):
         (("ant", "bee", '"bee, ant"', "bee"), "line 4: bee, ant"),
         (("ant", "bee", "\"['ant', 'bee']\"", "bee"), "several classes"),
         (("ant", "ant red", "ant", "red"), "line 3: ant red"),
-        (("0.5", "0.25", "0.5", "1"), "may be a measure"),
+        (("0.5", "0.25", "0.5", "1"), "looks like measurements"),
     ],
 )
 def test_texts_that_may_be_no_classes(zoo, words, said):
@@ -585,4 +585,4 @@ def test_encodings_that_cannot_be_told(zoo, encoding, words):
     write_images(zoo)
     rows = (f"a1.png,{words[0]}", f"a2.png,{words[1]}")
     zoo.text("labels.csv", "path,label", *rows, encoding=encoding)
-    zoo.refuses("labels.csv is in an encoding that cannot be told", tip="UTF-8")
+    zoo.refuses("labels.csv has an unknown encoding", tip="UTF-8")

@@ -15,12 +15,9 @@ from tfx.types import standard_artifacts
 from common.errors import DataError
 from components import artifacts
 from components.baseline_model.component import BaselineModel
-from components.baseline_model.component import Executor as FetchExecutor
 from components.data_contract.component import DataContract
-from components.data_contract.component import Executor as ContractExecutor
 from components.image_example_gen import reports
 from components.image_example_gen.component import ImageExampleGen
-from components.image_example_gen.executor import Executor as IngestExecutor
 from pipeline import fingerprint
 from pipeline.beam import engines
 from pipeline.observed_runner import ComponentResult, ObservedRunner, Outcome
@@ -56,12 +53,13 @@ def run(tmp_path: pathlib.Path, project: pathlib.Path) -> Run:
             str(tmp_path / "candidate"), standard_artifacts.Model
         ).with_id("candidate")
         data_contract = DataContract(
-            "feature {}", fingerprint.source(DataContract.__module__)
+            schema_pbtxt="feature {}",
+            source_fingerprint=fingerprint.source(DataContract.__module__),
         ).with_id("contract")
         baseline = BaselineModel(
-            candidate.outputs["result"],
-            str(serving),
-            fingerprint.source(BaselineModel.__module__),
+            model=candidate.outputs["result"],
+            serving_folder=str(serving),
+            source_fingerprint=fingerprint.source(BaselineModel.__module__),
         ).with_id("baseline")
         runner = ObservedRunner(lambda name, outputs: Outcome(""), f"run-{number}")
         runner.run(
@@ -86,7 +84,10 @@ def raise_error(*arguments: object) -> None:
 
 @pytest.mark.parametrize(
     ("name", "executor"),
-    [("data_contract", ContractExecutor), ("baseline_model", FetchExecutor)],
+    [
+        ("data_contract", DataContract.EXECUTOR_SPEC.executor_class),
+        ("baseline_model", BaselineModel.EXECUTOR_SPEC.executor_class),
+    ],
 )
 def test_an_executor_that_was_changed_runs(
     run: Run,
@@ -148,15 +149,21 @@ class Ingest:
             str(self.folder / "candidate"), standard_artifacts.Model
         ).with_id("candidate")
         schema = contract.load(contract.find("cifar10"))
-        data_contract = DataContract(schema.schema_pbtxt, "").with_id("contract")
+        data_contract = DataContract(
+            schema_pbtxt=schema.schema_pbtxt, source_fingerprint=""
+        ).with_id("contract")
         ingest = ImageExampleGen(
-            data_contract.outputs["schema"], str(self._images), test_fraction=0.2
+            contract=data_contract.outputs["schema"],
+            input_path=str(self._images),
+            test_fraction=0.2,
         ).with_id("ingest")
         statistics = StatisticsGen(
             examples=ingest.outputs["examples"], schema=data_contract.outputs["schema"]
         ).with_id("statistics")
         baseline = BaselineModel(
-            candidate.outputs["result"], str(self.folder / "serving" / "cats"), ""
+            model=candidate.outputs["result"],
+            serving_folder=str(self.folder / "serving" / "cats"),
+            source_fingerprint="",
         ).with_id("baseline")
         runner = ObservedRunner(lambda name, outputs: Outcome(""), f"run-{self._run}")
         runner.run(
@@ -323,4 +330,6 @@ def test_components_refuse_damaged_inputs(
     with pytest.raises(
         DataError, match=r"schema is damaged\s+found: schema\.pbtxt has "
     ):
-        IngestExecutor().Do({"contract": [copy]}, {"examples": [examples]}, {})
+        ImageExampleGen.EXECUTOR_SPEC.executor_class().Do(
+            {"contract": [copy]}, {"examples": [examples]}, {}
+        )

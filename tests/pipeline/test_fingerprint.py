@@ -18,8 +18,8 @@ IMPORTED_BY = {
     "components/data_contract/component.py": {"contract"},
     "common/python_words.py": set(parts.COMPONENTS)
     - {"statistics", "infer"},  # by common.errors
-    "components/image_example_gen/executor.py": {"ingest"},
-    "components/image_example_gen/sources/damage.py": {"ingest"},
+    "components/image_example_gen/component.py": {"ingest"},
+    "components/image_example_gen/sources/naming.py": {"ingest"},
     "components/image_example_gen/layouts/oxford_pets.py": {"ingest"},
     "components/example_validator/distances.py": {"check"},
     "pushed_models/data_profile.py": {"check", "push"},

@@ -121,7 +121,12 @@ def test_following_goes_on_where_the_store_is_down_for_a_while(
     with mirrored_models.followed(elsewhere, 0.01):
         assert pulled.wait(30)
     assert versions.present(elsewhere / "cats") == [pushed]
-    assert caplog.text.count("serving on without news: the store is down") == 1
+    assert (
+        caplog.text.count(
+            "the store does not answer, serving what is here: the store is down"
+        )
+        == 1
+    )
 
 
 def test_a_folder_of_this_machine_is_not_followed(tmp_path, monkeypatch) -> None:

@@ -38,27 +38,27 @@ def test_a_model_brings_its_rule_along(tmp_path):
         (None, "its splits were cut by an older rule, or by an unknown one"),
         (
             dataclasses.replace(NOW, version=1),
-            "its splits were cut otherwise: version 1 then, 2 now",
+            "its splits were cut by other settings: version 1 then, 2 now",
         ),
         (
             dataclasses.replace(NOW, seed=0, group_by=""),
-            "its splits were cut otherwise: seed 0 then, 3 now,"
+            "its splits were cut by other settings: seed 0 then, 3 now,"
             " group_by '' then, 'column:patient' now",
         ),
         (
             dataclasses.replace(NOW, test_fraction=0.1),
-            "its splits were cut otherwise: test_fraction 0.1 then, 0.15 now",
+            "its splits were cut by other settings: test_fraction 0.1 then, 0.15 now",
         ),
         # What is test now was test then, and more.
         (dataclasses.replace(NOW, test_fraction=0.2), ""),
         (
             dataclasses.replace(NOW, test_fraction=0.2, seed=4),
-            "its splits were cut otherwise: test_fraction 0.2 then, 0.15 now,"
+            "its splits were cut by other settings: test_fraction 0.2 then, 0.15 now,"
             " seed 4 then, 3 now",
         ),
         (
             SplitRule(0.0),
-            "its splits were cut otherwise: test_fraction 0.0 then, 0.15 now,"
+            "its splits were cut by other settings: test_fraction 0.0 then, 0.15 now,"
             " seed 0 then, 3 now, group_by '' then, 'column:patient' now",
         ),
     ],

@@ -71,7 +71,7 @@ def test_refuses_files_that_disagree(tmp_path):
     with pytest.raises(DataError) as caught:
         contract.load(tmp_path)
     assert "disagree about the classes" in caught.value.message
-    assert "3 classes, 0, 1, 3" in caught.value.found
+    assert "3 classes in labels.txt: 0, 1, 3" in caught.value.found
 
 
 def test_refuses_what_is_no_schema(tmp_path):

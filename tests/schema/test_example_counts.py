@@ -30,7 +30,7 @@ def test_a_difference_names_split_numbers_and_classes() -> None:
 
 
 def test_an_exchange_between_classes_is_a_difference() -> None:
-    with pytest.raises(DataError, match="and 2 more classes"):
+    with pytest.raises(DataError, match="and 2 more"):
         example_counts.refuse_difference(
             "test", dict.fromkeys("abcde", 2), dict.fromkeys("abcde", 1)
         )

@@ -14,11 +14,12 @@ from components.image_example_gen.layouts import containers, fields, split_names
 from components.image_example_gen.layouts.layout import Listing
 from components.image_example_gen.sources.source import Member, read_data_file
 from schema import spelling
+from schema.spelling import vocabulary
 
 FORMATS = ("npz",)
 _SUFFIX = ".npz"
-_IMAGES = frozenset(["x", "image", "images", "img", "imgs", "data"])
-_LABELS = frozenset(["y", "label", "labels", "target", "targets"])
+_IMAGES = vocabulary("x image images img imgs data")
+_LABELS = vocabulary("y label labels target targets")
 _NAMES = ("class_names", "label_names", "classes", "names")
 
 
@@ -28,7 +29,7 @@ class ArrayLayout(containers.ContainerLayout):
 
     Attributes:
       channels: of the pixels.
-      arrays: what the pairs are called, to be told. alone: arrays without their other half.
+      arrays: names of the pairs. alone: arrays without their other half.
     """
 
     channels: int
@@ -38,11 +39,11 @@ class ArrayLayout(containers.ContainerLayout):
 
     @property
     def words(self) -> tuple[str, ...]:
-        said = f"NumPy arrays of pixels and classes: {', '.join(self.arrays)}"
+        sentence = f"NumPy arrays of pixels and classes: {', '.join(self.arrays)}"
         if not self.alone:
-            return (said,)
+            return (sentence,)
         return (
-            said,
+            sentence,
             f"left out, as labels or images are missing: {', '.join(self.alone)}",
         )
 
@@ -51,11 +52,7 @@ class ArrayLayout(containers.ContainerLayout):
         return name.lower().endswith(_SUFFIX)
 
     def read_file(self, member: Member) -> Iterator[records.PixelBatch]:
-        """The images in one file.
-
-        Raises:
-          DataError: an array has not the shape or the kind of numbers that images have.
-        """
+        """See base class."""
         yield from _read(member.name, read_data_file(member), self.channels)
 
 
@@ -73,8 +70,8 @@ def find(listing: Listing) -> ArrayLayout | None:
         alone = sorted(_alone(arrays.files, pairs))
         first = next(iter(pairs.values()))
         pixels = _pixels(file, first[0], _array(file, arrays, first[0]))
-    told = tuple(f"{images} with {labels}" for images, labels in pairs.values())
-    return ArrayLayout(pixels.shape[3], told, tuple(alone))
+    names = tuple(f"{images} with {labels}" for images, labels in pairs.values())
+    return ArrayLayout(pixels.shape[3], names, tuple(alone))
 
 
 def _alone(names: Iterable[str], pairs: dict[str, tuple[str, str]]) -> set[str]:

@@ -1,6 +1,7 @@
 """CIFAR-10 and CIFAR-100, in the layout of the binary and of the python release."""
 
 import dataclasses
+import functools
 import posixpath
 import re
 from collections import Counter
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from common.errors import DataError
-from components.image_example_gen import datasets, records
+from components.image_example_gen import records
 from components.image_example_gen.layouts import pickles
 from components.image_example_gen.layouts.layout import (
     AUTO,
@@ -20,93 +21,95 @@ from components.image_example_gen.layouts.layout import (
     splits_setting,
 )
 from components.image_example_gen.sources.source import Member, read_data_file
-from schema import features
+from schema import contract, features
+
+# A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009. Planes of
+# pixels, red first, top row first.
+_CHANNELS, _SIDE_PX = 3, 32
+_PIXEL_BYTES = _CHANNELS * _SIDE_PX**2
 
 
 @dataclasses.dataclass(frozen=True)
-class Variant:
-    """Names of the files in a release.
+class Release:
+    """A dataset in one of its two forms.
 
     Attributes:
-      format: name for `input_format`.
-      facts: the data set.
-      data: pattern of a data file; `test` at its start decides the split.
+      dataset: 'cifar10' or 'cifar100', also the name of the packaged contract.
+      form: 'binary' or 'python', which is pickled.
+      num_classes: number of classes.
+      data: pattern of the name of a data file; `test` at its start decides the split.
       meta: file with the class names.
-      is_pickled: python layout.
     """
 
-    format: str
-    facts: datasets.RawFormat
-    data: re.Pattern[str]
+    dataset: str
+    form: str
+    num_classes: int
+    data: str
     meta: str
-    is_pickled: bool
+
+    @property
+    def format(self) -> str:
+        """Name for `input_format`."""
+        return f"{self.dataset}_{self.form}"
+
+    @property
+    def is_pickled(self) -> bool:
+        return self.form == "python"
+
+    @property
+    def label_bytes(self) -> int:
+        """Bytes before the pixels: the class, behind the superclass in CIFAR-100."""
+        return 2 if self.dataset == "cifar100" else 1
 
     @property
     def markers_needed(self) -> int:
         """Files that must lie together; CIFAR-100's names are everyday words."""
-        return 2 if self.facts is datasets.CIFAR100 else 1
+        return 2 if self.dataset == "cifar100" else 1
+
+    def key(self, name: str) -> str:
+        """Key in a pickled dictionary; CIFAR-100 has those of superclasses besides."""
+        return f"fine_{name}" if self.dataset == "cifar100" else name
+
+    def is_data(self, base: str) -> bool:
+        """Whether a file of that name holds images."""
+        return bool(re.fullmatch(self.data, base))
 
     def is_marker(self, base: str) -> bool:
         """Whether a file of that name speaks for the release."""
-        is_list = self.markers_needed > 1 and base == self.meta
-        return is_list or bool(self.data.fullmatch(base))
+        return self.is_data(base) or (self.markers_needed > 1 and base == self.meta)
 
 
-VARIANTS = (
-    Variant(
-        "cifar10_binary",
-        datasets.CIFAR10,
-        re.compile(r"(data_batch_\d+|test_batch)\.bin"),
-        "batches.meta.txt",
-        is_pickled=False,
+RELEASES = (
+    Release(
+        "cifar10", "binary", 10, r"(data_batch_\d+|test_batch)\.bin", "batches.meta.txt"
     ),
-    Variant(
-        "cifar10_python",
-        datasets.CIFAR10,
-        re.compile(r"data_batch_\d+|test_batch"),
-        "batches.meta",
-        is_pickled=True,
-    ),
-    Variant(
-        "cifar100_binary",
-        datasets.CIFAR100,
-        re.compile(r"(train|test)\.bin"),
-        "fine_label_names.txt",
-        is_pickled=False,
-    ),
-    Variant(
-        "cifar100_python",
-        datasets.CIFAR100,
-        re.compile(r"train|test"),
-        "meta",
-        is_pickled=True,
-    ),
+    Release("cifar10", "python", 10, r"data_batch_\d+|test_batch", "batches.meta"),
+    Release("cifar100", "binary", 100, r"(train|test)\.bin", "fine_label_names.txt"),
+    Release("cifar100", "python", 100, r"train|test", "meta"),
 )
-
-
-FORMATS = tuple(variant.format for variant in VARIANTS)
+FORMATS = tuple(release.format for release in RELEASES)
 
 
 @dataclasses.dataclass(frozen=True)
 class CifarLayout:
     """A CIFAR release at `root` of a source."""
 
-    variant: Variant
+    release: Release
     root: str
 
     @property
     def format(self) -> str:
-        return self.variant.format
+        return self.release.format
 
     @property
     def channels(self) -> int:
         """Channels of the raw pixels."""
-        return self.variant.facts.channels
+        return _CHANNELS
 
     @property
     def words(self) -> tuple[str, ...]:
-        release = "python" if self.variant.is_pickled else "binary"
-        return (f"{self.variant.facts.title} in the {release} release",)
+        dataset = self.release.dataset.upper().replace("CIFAR", "CIFAR-")
+        return (f"{dataset} in the {self.release.form} release",)
 
     def used(self) -> frozenset[str]:
         return frozenset()
@@ -118,7 +121,7 @@ class CifarLayout:
     def units(self, names: Iterable[str]) -> list[tuple[str, ...]]:
         """Parts that can be read apart: a data file, with the class names before it."""
         inside = sorted(name for name in names if self._base(name))
-        meta = [name for name in inside if self._base(name) == self.variant.meta]
+        meta = [name for name in inside if self._base(name) == self.release.meta]
         data = [name for name in inside if self._is_data(name)]
         return [(*meta, name) for name in data]
 
@@ -137,7 +140,7 @@ class CifarLayout:
         names: tuple[str, ...] = ()
         for member in members:
             base = self._base(member.name)
-            if base == self.variant.meta:
+            if base == self.release.meta:
                 names = self._class_names(read_data_file(member))
             elif base and self._is_data(member.name):
                 waiting.append((base, *self._decode(base, read_data_file(member))))
@@ -146,7 +149,7 @@ class CifarLayout:
             if names:
                 yield from self._give(waiting, names)
                 waiting.clear()
-        yield from self._give(waiting, datasets.class_names(self.variant.facts))
+        yield from self._give(waiting, class_names(self.release.dataset))
 
     def _base(self, name: str) -> str:
         """Name within the release's own folder, '' for a file elsewhere."""
@@ -154,7 +157,7 @@ class CifarLayout:
         return base if folder == self.root else ""
 
     def _is_data(self, name: str) -> bool:
-        return bool(self.variant.data.fullmatch(self._base(name)))
+        return self.release.is_data(self._base(name))
 
     def _give(
         self, files: list[tuple[str, np.ndarray, np.ndarray]], names: tuple[str, ...]
@@ -165,34 +168,39 @@ class CifarLayout:
 
     def _decode(self, file: str, data: bytes) -> tuple[np.ndarray, np.ndarray]:
         """Labels int64 [n] and pixels uint8 [n, 32, 32, 3]."""
-        facts = self.variant.facts
-        decode = _decode_pickle if self.variant.is_pickled else _decode_binary
-        labels, planes = decode(facts, file, data)
-        wrong = np.flatnonzero((labels < 0) | (labels >= facts.num_classes))
+        decode = _decode_pickle if self.release.is_pickled else _decode_binary
+        labels, planes = decode(self.release, file, data)
+        num_classes = self.release.num_classes
+        wrong = np.flatnonzero((labels < 0) | (labels >= num_classes))
         if len(wrong):
             raise DataError(
                 f"record {wrong[0]} of '{file}' has the class number"
                 f" {labels[wrong[0]]}",
-                expected=f"0 to {facts.num_classes - 1}",
-                tip="is the archive damaged, or another data set?",
+                expected=f"0 to {num_classes - 1}",
+                tip="is the archive damaged, or another dataset?",
             )
-        shape = (-1, facts.channels, facts.height, facts.width)
+        shape = (-1, _CHANNELS, _SIDE_PX, _SIDE_PX)
         return labels, planes.reshape(shape).transpose(0, 2, 3, 1)
 
     def _class_names(self, data: bytes) -> tuple[str, ...]:
         """Names by class number, from the content of the release's list."""
-        facts = self.variant.facts
-        if self.variant.is_pickled:
-            lines = _unpickle_names(facts, self.variant.meta, data)
+        if self.release.is_pickled:
+            lines = _unpickle_names(self.release, self.release.meta, data)
         else:
             lines = data.decode("utf-8", "replace").split("\n")
         words = [line.strip() for line in lines if line.strip()]
-        if len(words) != facts.num_classes:
+        if len(words) != self.release.num_classes:
             raise DataError(
-                f"'{self.variant.meta}' lists {len(words)} classes",
-                expected=f"{facts.num_classes}, one a line",
+                f"'{self.release.meta}' lists {len(words)} classes",
+                expected=f"{self.release.num_classes}, one a line",
             )
         return tuple(words)
+
+
+@functools.cache
+def class_names(dataset: str) -> tuple[str, ...]:
+    """The official class names, for archives that come without their list."""
+    return contract.load(contract.find(dataset)).labels
 
 
 def find(listing: Listing) -> CifarLayout | None:
@@ -203,17 +211,17 @@ def find(listing: Listing) -> CifarLayout | None:
     """
     names = sorted(listing.names)
     found: list[CifarLayout] = []
-    for variant in VARIANTS:
-        if listing.answers.format not in (AUTO, variant.format):
+    for release in RELEASES:
+        if listing.answers.format not in (AUTO, release.format):
             continue
         markers = [
-            name for name in names if variant.is_marker(posixpath.basename(name))
+            name for name in names if release.is_marker(posixpath.basename(name))
         ]
         beside = Counter(posixpath.dirname(name) for name in markers)
         found += (
-            CifarLayout(variant, folder)
+            CifarLayout(release, folder)
             for folder, count in beside.items()
-            if count >= variant.markers_needed
+            if count >= release.markers_needed
         )
     if len(found) > 1:
         raise question(
@@ -233,43 +241,44 @@ def find(listing: Listing) -> CifarLayout | None:
 
 
 def _decode_binary(
-    facts: datasets.RawFormat, file: str, data: bytes
+    release: Release, file: str, data: bytes
 ) -> tuple[np.ndarray, np.ndarray]:
-    complete, rest = divmod(len(data), facts.record_bytes)
+    record_bytes = release.label_bytes + _PIXEL_BYTES
+    complete, rest = divmod(len(data), record_bytes)
     if rest or not complete:
         raise DataError(
             f"record {complete} of '{file}' has {rest:,} bytes",
             expected=(
-                f"{facts.record_bytes:,} ({facts.label_bytes} label +"
-                f" {facts.width}*{facts.height}*{facts.channels})"
+                f"{record_bytes:,} ({release.label_bytes} label +"
+                f" {_SIDE_PX}*{_SIDE_PX}*{_CHANNELS})"
             ),
             tip="is the archive complete?",
         )
-    table = np.frombuffer(data, np.uint8).reshape(complete, facts.record_bytes)
-    labels = table[:, facts.label_bytes - 1].astype(np.int64)
-    return labels, table[:, facts.label_bytes :]
+    table = np.frombuffer(data, np.uint8).reshape(complete, record_bytes)
+    labels = table[:, release.label_bytes - 1].astype(np.int64)
+    return labels, table[:, release.label_bytes :]
 
 
 def _decode_pickle(
-    facts: datasets.RawFormat, file: str, data: bytes
+    release: Release, file: str, data: bytes
 ) -> tuple[np.ndarray, np.ndarray]:
     batch = _load(file, data)
-    key = _key("labels", facts)
+    key = release.key("labels")
     pixels, labels = batch.get("data"), batch.get(key)
     if (
         not isinstance(pixels, np.ndarray)
         or pixels.dtype != np.uint8
         or pixels.ndim != 2
-        or pixels.shape[1] != facts.pixel_bytes
+        or pixels.shape[1] != _PIXEL_BYTES
         or not len(pixels)
     ):
-        found = (
-            f"{pixels.dtype} {pixels.shape}" if isinstance(pixels, np.ndarray) else ""
-        )
+        found = type(pixels).__name__
+        if isinstance(pixels, np.ndarray):
+            found = f"{pixels.dtype} {pixels.shape}"
         raise DataError(
             f"'data' in '{file}' is not an array of images",
-            found=found or type(pixels).__name__,
-            expected=f"uint8 (N, {facts.pixel_bytes})",
+            found=found,
+            expected=f"uint8 (N, {_PIXEL_BYTES})",
         )
     if isinstance(labels, np.ndarray):
         labels = labels.tolist() if labels.ndim == 1 else None
@@ -283,8 +292,8 @@ def _decode_pickle(
     return np.clip(labels, -1, 1 << 30).astype(np.int64), np.ascontiguousarray(pixels)
 
 
-def _unpickle_names(facts: datasets.RawFormat, file: str, data: bytes) -> list[str]:
-    key = _key("label_names", facts)
+def _unpickle_names(release: Release, file: str, data: bytes) -> list[str]:
+    key = release.key("label_names")
     names = _load(file, data).get(key)
     if not isinstance(names, list):
         raise DataError(f"'{file}' has no list '{key}'")
@@ -292,11 +301,6 @@ def _unpickle_names(facts: datasets.RawFormat, file: str, data: bytes) -> list[s
         name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)
         for name in names
     ]
-
-
-def _key(name: str, facts: datasets.RawFormat) -> str:
-    """Key in a pickled dictionary; CIFAR-100 has coarse classes besides."""
-    return f"fine_{name}" if facts.label_bytes > 1 else name
 
 
 def _load(file: str, data: bytes) -> dict[str, Any]:

@@ -7,24 +7,12 @@ from collections.abc import Iterable
 
 from components.image_example_gen.layouts import rows
 from components.image_example_gen.layouts.layout import Listing
+from schema.spelling import vocabulary
 
-_STEMS = frozenset(
-    [
-        "classes",
-        "class_names",
-        "classnames",
-        "labels",
-        "label_names",
-        "names",
-        "categories",
-        "label_map",
-        "class-descriptions",
-        "class_descriptions",
-        "class-descriptions-boxable",
-        "loc_synset_mapping",
-        "synset_words",
-        "words",
-    ]
+_STEMS = vocabulary(
+    "classes class_names classnames labels label_names names categories label_map "
+    "class-descriptions class_descriptions class-descriptions-boxable "
+    "loc_synset_mapping synset_words words"
 )
 _SUFFIXES = (".txt", ".csv", ".names")
 # Ids of Open Images and of WordNet, by which ImageNet calls its classes.

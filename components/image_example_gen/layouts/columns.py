@@ -10,79 +10,30 @@ from components.image_example_gen.layouts.image_files import ImageFiles
 from components.image_example_gen.layouts.layout import Answers, question, setting
 from components.image_example_gen.layouts.rows import Table
 from schema import image_names
+from schema.spelling import vocabulary
 
-_LABELS = frozenset(
-    [
-        "label",
-        "labels",
-        "class",
-        "classes",
-        "category",
-        "target",
-        "classname",
-        "class_name",
-        "label_name",
-        "labelname",
-        "category_name",
-        "tag",
-        "choice",
-        "classificationannotation.displayname",
-        "classid",
-        "class_id",
-    ]
+_LABELS = vocabulary(
+    "label labels class classes category target classname class_name label_name "
+    "labelname category_name tag choice classificationannotation.displayname classid "
+    "class_id"
 )
-_PATHS = frozenset(
-    [
-        "path",
-        "file",
-        "filename",
-        "file_name",
-        "filepath",
-        "file_path",
-        "image",
-        "image_id",
-        "image_name",
-        "image_path",
-        "img",
-        "id",
-    ]
+_PATHS = vocabulary(
+    "path file filename file_name filepath file_path image image_id image_name "
+    "image_path img id"
 )
-_SPLITS = frozenset(["split", "set", "subset", "partition", "usage", "ml_use", "phase"])
+_SPLITS = vocabulary("split set subset partition usage ml_use phase")
 # Columns that measure or keep books, and say nothing about the class.
-_OTHERS = frozenset(
-    [
-        "xmin",
-        "xmax",
-        "ymin",
-        "ymax",
-        "x",
-        "y",
-        "w",
-        "h",
-        "width",
-        "height",
-        "depth",
-        "size",
-        "confidence",
-        "url",
-        "date",
-        "timestamp",
-        "created_at",
-        "updated_at",
-        "annotator",
-        "annotation_id",
-        "lead_time",
-        "index",
-        "source",
-    ]
+_OTHERS = vocabulary(
+    "xmin xmax ymin ymax x y w h width height depth size confidence url date "
+    "timestamp created_at updated_at annotator annotation_id lead_time index source"
 )
 _BINARY = frozenset(("0", "1", "0.0", "1.0"))
 # Columns that may be splits; only their owner knows of what.
-_PARTS = frozenset(["fold", "kfold", "is_train", "is_test", "is_val", "is_valid"])
-_BOXES = frozenset(["xmin", "ymin", "xmax", "ymax", "roi.x1", "roi.y1", "bbox"])
+_PARTS = vocabulary("fold kfold is_train is_test is_val is_valid")
+_BOXES = vocabulary("xmin ymin xmax ymax roi.x1 roi.y1 bbox")
 # What programs write where there is nothing.
-_NOTHING = frozenset(["nan", "none", "null", "nil", "na", "n/a", "#n/a", "<na>"])
-_PLURALS = frozenset(["labels", "tags", "classes", "categories", "attributes"])
+_NOTHING = vocabulary("nan none null nil na n/a #n/a <na>")
+_PLURALS = vocabulary("labels tags classes categories attributes")
 _SEPARATORS = ("|", ";", ",", " ")
 _MIN_DISTINCT = 4
 _ROUNDING = 0.02
@@ -99,7 +50,7 @@ class Columns:
       files: what each of its cells may name.
       labels: the classes, a text a row. label: the column that has them, '' for several.
       splits: the splits, a text a row, or None where no column has them.
-      groups: the groups, a text a row, or None where nobody asked for them.
+      groups: the groups, a text a row, or None where none were asked for.
       words: what was chosen, and why.
     """
 
@@ -123,12 +74,11 @@ def find(table: Table, images: ImageFiles, answers: Answers) -> Columns | None:
       DataError: rows of the one-hot form have no class or several.
     """
     if table.has_header and any(
-        posixpath.splitext(cell)[1] and images.find(cell, _folder(table))
+        posixpath.splitext(cell)[1] and images.find(cell, table.folder)
         for cell in table.header
     ):
         table = table.without_header()
-    known = {name.lower() for name in table.header}
-    if not table.rows or not answers.columns() <= known:
+    if not table.rows or not answers.columns() <= set(table.names):
         return None
     found = _find_path(table, images, answers)
     if found is None:
@@ -138,48 +88,46 @@ def find(table: Table, images: ImageFiles, answers: Answers) -> Columns | None:
     group = _find_group(table, answers)
     label, labels = _find_labels(table, (path, split, group), images, answers)
     words = f"'{label}' the classes" if label else "a column per class (one-hot)"
-    said = f"'{table.header[path]}' names the files, {words}"
+    sentence = f"'{table.header[path]}' names the files, {words}"
     if split is not None:
-        said += f", '{table.header[split]}' the splits"
+        sentence += f", '{table.header[split]}' the splits"
     if group is not None:
-        said += f", '{table.header[group]}' the groups"
+        sentence += f", '{table.header[group]}' the groups"
     splits, groups = (
         None if index is None else table.column(index) for index in (split, group)
     )
-    return Columns(table, path, files, labels, label, splits, groups, said)
+    return Columns(table, path, files, labels, label, splits, groups, sentence)
 
 
 def unread(columns: Columns) -> list[str]:
     """Sentences about columns that say something, and are not read."""
-    told = []
-    if _BOXES & {name.lower() for name in columns.table.header}:
-        told.append("boxes are not read: the class is that of the whole image")
+    sentences = []
+    if not _BOXES.isdisjoint(columns.table.names):
+        sentences.append("boxes are not read: the class is that of the whole image")
     parts = [name for name in columns.table.header if name.lower() in _PARTS]
     if parts and columns.splits is None:
-        told.append(
+        sentences.append(
             f"'{parts[0]}' may be splits and is not read; to read it:"
             f" {setting('data.columns.split', parts[0])} {setting('data.splits', '[0=test, 1=train]')}"
         )
-    return told
+    return sentences
 
 
 def speaks_of_images(table: Table, answers: Answers) -> bool:
     """Whether the header has a column for files and one for classes, and all asked for."""
-    names = {name.lower() for name in table.header}
+    names = set(table.names)
     is_one = bool(table.rows and names & _PATHS and names & _LABELS)
     return is_one and answers.columns() <= names
 
 
 def path_by_name(table: Table) -> int:
     """The first column whose name says that it names files; the first where none does."""
-    names = [name.lower() for name in table.header]
-    return next((n for n, name in enumerate(names) if name in _PATHS), 0)
+    return next((n for n, name in enumerate(table.names) if name in _PATHS), 0)
 
 
 def says_labels(columns: Columns) -> bool:
     """Whether the header itself says where the classes are, or by its form."""
-    names = [name.lower() for name in columns.table.header]
-    return not _LABELS.isdisjoint(names) or not columns.label
+    return not _LABELS.isdisjoint(columns.table.names) or not columns.label
 
 
 def split_of_word(word: str, answers: Answers) -> str | None:
@@ -192,14 +140,9 @@ def split_of_word(word: str, answers: Answers) -> str | None:
     return split_names.split_of(word) or None
 
 
-def _folder(table: Table) -> str:
-    return posixpath.dirname(table.file)
-
-
 def _named(table: Table, wanted: str) -> int | None:
-    """Index of the column that a person named; None where nobody did."""
-    names = [name.lower() for name in table.header]
-    return names.index(wanted.lower()) if wanted else None
+    """Index of the column that a setting names; None without one."""
+    return table.names.index(wanted.lower()) if wanted else None
 
 
 def _find_path(
@@ -211,7 +154,7 @@ def _find_path(
     files: dict[int, list[tuple[str, ...]]] = {}
     for index in range(len(table.header)) if named is None else (named,):
         cells = table.column(index)
-        found = images.column(cells, _folder(table))
+        found = images.column(cells, table.folder)
         distinct = len(set(found) - {()})
         # A class number may be the name of an image file, too: '7' and 7.png.
         are_numbers = all(cell.isdecimal() for cell in cells)
@@ -223,7 +166,7 @@ def _find_path(
         return None
     best = max(
         fits,
-        key=lambda index: (fits[index], table.header[index].lower() in _PATHS, -index),
+        key=lambda index: (fits[index], table.names[index] in _PATHS, -index),
     )
     rivals = [
         index
@@ -244,8 +187,8 @@ def _find_split(table: Table, path: int, answers: Answers) -> int | None:
     named = _named(table, answers.split_column)
     if named is not None:
         return named
-    for index, name in enumerate(table.header):
-        if index != path and name.lower().rpartition("/")[2] in _SPLITS:
+    for index, name in enumerate(table.names):
+        if index != path and name.rpartition("/")[2] in _SPLITS:
             return index
     for index in range(len(table.header)):
         cells = {cell for cell in table.column(index) if cell.lower() not in _NO_SPLIT}
@@ -278,16 +221,13 @@ def _find_labels(
         return table.header[named], table.column(named)
     open_columns = [
         index
-        for index, name in enumerate(table.header)
-        if index not in taken
-        and name.lower() not in _OTHERS
-        and any(table.column(index))
+        for index, name in enumerate(table.names)
+        if index not in taken and name not in _OTHERS and any(table.column(index))
     ]
     binary = [
         index
         for index in open_columns
-        if set(table.column(index)) <= _BINARY
-        and table.header[index].lower() not in _LABELS
+        if set(table.column(index)) <= _BINARY and table.names[index] not in _LABELS
     ]
     if len(binary) > 1 and (
         len(binary) == len(open_columns) or _is_one_hot(table, binary)
@@ -302,7 +242,7 @@ def _find_labels(
             expected="a column that names the files and one with their classes",
             tip="set data.format to folder if the folders are the classes",
         )
-    say = [index for index in candidates if table.header[index].lower() in _LABELS]
+    say = [index for index in candidates if table.names[index] in _LABELS]
     chosen = _one_of(table, say or candidates)
     if chosen is None:
         names = [table.header[index] for index in say or candidates]
@@ -327,7 +267,7 @@ def _find_labels(
 
 
 def _check_labels(table: Table, index: int) -> None:
-    """Asks about a column that nobody named, and whose cells may be no classes.
+    """Asks about a column that no setting names and whose cells may not be classes.
 
     Raises:
       ConfigError: they say nothing, several things, another one in each row, or measure.
@@ -345,7 +285,7 @@ def _check_labels(table: Table, index: int) -> None:
     elif several:
         what, found = "may have several classes in a row", several[0]
     elif all(map(_is_float, distinct)) and any(float(cell) % 1 for cell in distinct):
-        what, found = "may be a measure, and no classes", cells[0]
+        what, found = "looks like measurements, not classes", cells[0]
     elif not is_said and len(distinct) == len(cells) >= _MIN_DISTINCT:
         what, found = "has another value in every row", ", ".join(cells[:2])
     else:
@@ -356,7 +296,7 @@ def _check_labels(table: Table, index: int) -> None:
         found=f"line {line}: {found}",
         answers=[
             setting("data.columns.label", name) + " (every text in it a class)",
-            "name another column, or mend the table",
+            "name another column, or fix the table",
         ],
     )
 
@@ -401,7 +341,7 @@ def _likely(table: Table, columns: list[int], images: ImageFiles) -> list[int]:
     left = [
         index
         for index in columns
-        if not all(images.column(table.column(index), _folder(table)))
+        if not all(images.column(table.column(index), table.folder))
         or _are_numbers(table, index)
     ]
     # Items of JSON that hold several things have no word for their class.
@@ -460,7 +400,7 @@ def _one_hot(table: Table, columns: Sequence[int]) -> list[str]:
         ones = [table.header[index] for index in columns if float(row[index])]
         if len(ones) != 1:
             raise DataError(
-                f"line {line} of {table.file} says {len(ones)} classes of an image",
+                f"line {line} of {table.file} gives an image {len(ones)} classes",
                 found=", ".join(ones) or "only zeros",
                 expected="one 1 a row: an image has one class here",
             )

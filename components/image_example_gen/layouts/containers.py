@@ -9,7 +9,6 @@ from components.image_example_gen import records
 from components.image_example_gen.layouts import split_names
 from components.image_example_gen.layouts.layout import (
     AUTO,
-    Found,
     Listing,
     question,
     setting,
@@ -32,7 +31,7 @@ class ContainerLayout(abc.ABC):
         """Whether a file is of the kind, by its name."""
 
     @abc.abstractmethod
-    def read_file(self, member: Member) -> Iterator[Found]:
+    def read_file(self, member: Member) -> Iterator[records.Found]:
         """The images in one file.
 
         Raises:
@@ -50,7 +49,7 @@ class ContainerLayout(abc.ABC):
         """Parts that can be read apart: a file each."""
         return [(name,) for name in names if self.is_ours(name)]
 
-    def read(self, members: Iterable[Member]) -> Iterator[Found]:
+    def read(self, members: Iterable[Member]) -> Iterator[records.Found]:
         """The images in the files among `members`.
 
         Raises:
@@ -66,7 +65,7 @@ class ContainerLayout(abc.ABC):
 def first_file(layout: type[ContainerLayout], listing: Listing) -> tuple[str, bytes]:
     """Name and content of the first file of a kind; ('', b'') where there is none.
 
-    There is none either where image files lie beside: then these are the data set.
+    There is none either where image files lie beside: then these are the dataset.
 
     Raises:
       ConfigError: the files lie in several folders, and these are no splits.
@@ -100,7 +99,7 @@ def group_of(where: str, value: object, field: str) -> str:
 
 
 def _check_folders(data_format: str, names: Sequence[str]) -> None:
-    """Asks where several folders hold files, as versions or sizes of one data set do."""
+    """Asks where several folders hold files, as versions or sizes of one dataset do."""
     groups: dict[tuple[str, ...], list[str]] = {}
     for name in names:
         folder = posixpath.dirname(name)
@@ -119,7 +118,7 @@ def _check_folders(data_format: str, names: Sequence[str]) -> None:
             f"{splits_setting(others)} (reads {'/'.join(kept) or 'the top'})"
         )
     raise question(
-        "files of images lie in several folders, and may be several data sets",
+        "files of images lie in several folders, and may be several datasets",
         found=", ".join(f"{'/'.join(rest)}/" for rest in list(groups)[:MAX_NAMED]),
         answers=[
             *answers,

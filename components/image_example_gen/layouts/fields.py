@@ -11,34 +11,15 @@ from components.image_example_gen.layouts.layout import (
     splits_setting,
 )
 
-IMAGES = [
-    "image/encoded",
-    "image",
-    "image_bytes",
-    "image/image_raw",
-    "image_raw",
-    "encoded",
-    "img",
-    "jpeg",
-    "jpg",
-    "png",
-    "content",
-    "bytes",
-]
-LABELS = [
-    "image/class/text",
-    "class/text",
-    "label_name",
-    "class_name",
-    "image/class/label",
-    "label",
-    "class",
-    "fine_label",
-    "target",
-    "category",
-    "labels",
-    "y",
-]
+# Usual names, in the order in which they are looked for.
+IMAGES = (
+    "image/encoded image image_bytes image/image_raw image_raw encoded img jpeg jpg "
+    "png content bytes"
+)
+LABELS = (
+    "image/class/text class/text label_name class_name image/class/label label class "
+    "fine_label target category labels y"
+)
 
 
 def find_image(file: str, fields: Sequence[str], answers: Answers) -> str:
@@ -90,7 +71,7 @@ def split_of_shard(name: str) -> str:
 def _find(
     file: str,
     fields: Sequence[str],
-    usual: Sequence[str],
+    usual: str,
     given: str,
     key: str,
     what: str,
@@ -103,7 +84,7 @@ def _find(
                 tip=f"set data.columns.{key} to one of them",
             )
         return given
-    for name in usual:
+    for name in usual.split():
         if name in fields:
             return name
     if len(fields) > 1:

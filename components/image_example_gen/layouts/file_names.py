@@ -1,7 +1,7 @@
 """Names that hold the class (`dog.12.jpg`): read so where a person says so, never guessed."""
 
 from common.errors import DataError
-from components.image_example_gen.layouts import split_names, stems
+from components.image_example_gen.layouts import image_files, split_names
 from components.image_example_gen.layouts.layout import Listing
 from components.image_example_gen.layouts.listed import Entry, ListLayout
 
@@ -19,7 +19,7 @@ def find(listing: Listing) -> ListLayout | None:
     given = dict(listing.answers.splits)
     entries: dict[str, tuple[Entry, ...]] = {}
     for name in listing.images:
-        if text := stems.class_of(name):
+        if text := image_files.class_of(name):
             split = split_names.of_path(name.split("/")[:-1], given)
             entries[name] = (Entry(split, text),)
     if not entries:

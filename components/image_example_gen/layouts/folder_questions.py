@@ -3,39 +3,23 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from common.errors import ConfigError, DataError, SlimlineError
-from components.image_example_gen.layouts import split_names, stems, unread
+from components.image_example_gen.layouts import image_files, split_names, unread
 from components.image_example_gen.layouts.layout import (
     Listing,
     question,
     setting,
     splits_setting,
 )
-from pushed_models import class_names
 from schema import features
+from schema.spelling import listed, vocabulary
 
 MAX_NAMED = 4
-# Of more folders than this nobody says one by one which split they are.
+# With more folders than this, no setting lists the split of each.
 _MAX_SPLITS = 12
 # Folders of what was made from the images in the folders beside them.
-_DERIVED = frozenset(
-    [
-        "mask",
-        "masks",
-        "annotation",
-        "annotations",
-        "label",
-        "labels",
-        "thumbs",
-        "thumbnails",
-        "augmented",
-        "aug",
-        "grayscale",
-        "segmented",
-        "trimaps",
-        "ground_truth",
-        "groundtruth",
-        "gt",
-    ]
+_DERIVED = vocabulary(
+    "mask masks annotation annotations label labels thumbs thumbnails augmented aug "
+    "grayscale segmented trimaps ground_truth groundtruth gt"
 )
 _PARENT = setting("data.class_from", "parent")
 _FOLDER = setting("data.class_from", "folder")
@@ -44,11 +28,11 @@ _FOLDER = setting("data.class_from", "folder")
 def no_class(tops: Iterable[str], listing: Listing) -> SlimlineError:
     """Asks for the classes of images in folders that are splits or kinds."""
     tops = sorted(tops)
-    in_names = {text for name in listing.images if (text := stems.class_of(name))}
+    in_names = {text for name in listing.images if (text := image_files.class_of(name))}
     answers = []
     if 1 < len(in_names) < len(listing.images):
-        said = f" (classes: {few(in_names)})"
-        answers.append(setting("data.class_from", "name") + said)
+        effect = f" (classes: {few(in_names)})"
+        answers.append(setting("data.class_from", "name") + effect)
     if len(tops) > 1:
         answers.append(f"{_FOLDER} (classes: {few(tops)})")
     message = (
@@ -147,7 +131,7 @@ def unknown_beside_splits(
     )  # what it most likely is
     answers = {}
     for name, inside in unknown.items():
-        # Neither a copy of the whole data set is a split of it, nor what has other classes.
+        # Neither a copy of the whole dataset is a split of it, nor what has other classes.
         is_split = bool(inside & classes) and name.lower() not in _DERIVED
         answers[_path(name, root)] = missing if is_split else "none"
     return question(
@@ -196,4 +180,4 @@ def companions(pattern: str, examples: Sequence[str], found: str) -> ConfigError
 
 def few(names: Iterable[str]) -> str:
     """A few of the names, sorted, and the number of the others."""
-    return class_names.listed(sorted(names), MAX_NAMED)
+    return listed(sorted(set(names)), MAX_NAMED)

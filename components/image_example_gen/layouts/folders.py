@@ -11,50 +11,25 @@ from components.image_example_gen import records
 from components.image_example_gen.layouts import (
     class_files,
     folder_questions,
+    image_files,
     split_names,
-    stems,
     unread,
 )
 from components.image_example_gen.layouts.layout import AUTO, Listing
 from components.image_example_gen.sources import limits
 from components.image_example_gen.sources.source import Member, MemberTooLarge
 from schema import features, image_names, spelling
+from schema.spelling import vocabulary
 
 FORMATS = ("folder",)
 UNIT_FILES = 256
 # Folders that say what kind their files are, and never of which class.
-_KINDS = frozenset(
-    [
-        "images",
-        "image",
-        "img",
-        "imgs",
-        "jpegimages",
-        "photos",
-        "pictures",
-        "pics",
-        "data",
-        "annotations",
-        "annotation",
-        "masks",
-        "mask",
-        "trimaps",
-        "labels",
-        "bbox",
-        "color",
-        "colour",
-        "grayscale",
-        "segmented",
-        "xmls",
-        "jpg",
-        "jpegs",
-        "png",
-        "pngs",
-    ]
+_KINDS = vocabulary(
+    "images image img imgs jpegimages photos pictures pics data annotations "
+    "annotation masks mask trimaps labels bbox color colour grayscale segmented xmls "
+    "jpg jpegs png pngs"
 )
-_NO_CLASS = frozenset(
-    ["unlabeled", "unlabelled", "unsup", "extra", "pred", "prediction"]
-)
+_NO_CLASS = vocabulary("unlabeled unlabelled unsup extra pred prediction")
 # A name that is another one's with a word behind it: 12_mask, 12 - Copy, 12_rot90.
 _COMPANION = re.compile(r"(.+?)([ ._-]+[^\W\d_]+\d*)")
 _MIN_COMPANIONS = 3
@@ -266,10 +241,7 @@ class _Folders:
         if self._are_flat_splits(tops, splits):
             raise self._no_class(tops)
         inner = {top: self._below(top) for top in deep}
-        if inner and all(
-            inner[top] and set(split_names.of_folders(inner[top])) == inner[top]
-            for top in deep
-        ):
+        if inner and all(names and _are_splits(names) for names in inner.values()):
             return self._split_below(inner)
         if self._is_letters(tops, inner):
             return self._letters()
@@ -284,9 +256,9 @@ class _Folders:
             raise folder_questions.nested(tops, inner, self._root)
         if len(tops) == 1 and self._is_no_class(*tops):
             raise self._no_class(tops)
-        said = "the top folders are the classes"
+        sentence = "the top folders are the classes"
         places = {folder: ("", inner) for folder, inner in self._of.items()}
-        return self._classes(places, (said, *self._without_images(tops)))
+        return self._classes(places, (sentence, *self._without_images(tops)))
 
     def _are_two_levels(
         self, tops: frozenset[str], inner: dict[str, frozenset[str]]
@@ -313,7 +285,7 @@ class _Folders:
 
     def _is_no_class(self, top: str) -> bool:
         """Whether the only folder is none of a class: its name says so, or what lies beside."""
-        in_names = {stems.class_of(name) for name in self._listing.images} - {""}
+        in_names = {image_files.class_of(name) for name in self._listing.images} - {""}
         return (
             top.lower() in _KINDS
             or bool(split_names.of_folders(frozenset({top}), self._given))
@@ -394,10 +366,10 @@ class _Folders:
             top = path.split("/")[0]
             if top in splits and path.startswith(f"{heads[top]}/"):
                 found[folder] = (splits[top], path[len(heads[top]) + 1 :])
-        said = ", ".join(
+        sentence = ", ".join(
             f"{top}/ is {split}" for top, split in sorted(splits.items()) if inside[top]
         )
-        words = [f"split folders with a folder per class: {said}"]
+        words = [f"split folders with a folder per class: {sentence}"]
         for top in sorted(tops - set(splits)):
             words.append(f"{top}/ has no class folders and is left out")
         for top in sorted(splits):
@@ -454,10 +426,10 @@ class _Folders:
             folder: ("", "_".join(path.split("/")[1:]))
             for folder, path in self._of.items()
         }
-        said = (
+        sentence = (
             "a folder per letter, with a folder per class in it; nested ones are joined"
         )
-        return places, (said,)
+        return places, (sentence,)
 
 
 def _are_splits(names: frozenset[str]) -> bool:

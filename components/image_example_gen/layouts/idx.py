@@ -11,10 +11,9 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from common.errors import DataError
-from components.image_example_gen import datasets, records
-from components.image_example_gen.layouts import unpacking
+from components.image_example_gen import records
 from components.image_example_gen.layouts.layout import Listing, question, setting
-from components.image_example_gen.sources.source import Member
+from components.image_example_gen.sources.source import Member, unpack
 from schema import features
 
 FORMATS = ("idx",)
@@ -25,6 +24,8 @@ _NAME = re.compile(
     r"(?P<kind>images|labels)[-_.]idx[13]-ubyte(?:\.gz)?",
     re.IGNORECASE,
 )
+# Unsigned bytes in three dimensions, and in one.
+_MAGIC = {"images": 0x00000803, "labels": 0x00000801}
 _SPLITS = {
     "train": features.TRAIN,
     "t10k": features.TEST,
@@ -35,7 +36,7 @@ _SPLITS = {
 
 @dataclasses.dataclass(frozen=True)
 class IdxLayout:
-    """IDX files of one data set.
+    """IDX files of one dataset.
 
     Attributes:
       root: their folder.
@@ -60,14 +61,14 @@ class IdxLayout:
     @property
     def words(self) -> tuple[str, ...]:
         name = self.prefix.rstrip("-_.")
-        said = [f"MNIST-format files{f' of {name}' if name else ''}"]
+        sentences = [f"MNIST-format files{f' of {name}' if name else ''}"]
         if self.is_transposed:
-            said.append(
+            sentences.append(
                 "EMNIST stores images with rows and columns exchanged; turned upright"
             )
         if self.mapping:
-            said.append(f"{self.mapping} has the characters of the classes")
-        return tuple(said)
+            sentences.append(f"{self.mapping} has the characters of the classes")
+        return tuple(sentences)
 
     def used(self) -> frozenset[str]:
         return frozenset({self.mapping} - {""})
@@ -103,11 +104,11 @@ class IdxLayout:
             half = halves.setdefault(split, {})
             if kind in half:
                 raise DataError(
-                    f"{file} is there twice",
+                    f"{file} exists twice",
                     found=f"{half[kind][0]} and {file}",
                     tip="keep one of the two",
                 )
-            half[kind] = (file, _decode(file, kind, unpacking.unpack(member)))
+            half[kind] = (file, _decode(file, kind, unpack(member)))
             if len(half) == 2:
                 yield from self._pair(_SPLITS[split], *half["images"], *half["labels"])
                 half.update(images=(half["images"][0], np.empty(0)))  # frees the pixels
@@ -116,7 +117,7 @@ class IdxLayout:
                 ((kind, (file, _)),) = half.items()
                 missing = "labels" if kind == "images" else "images"
                 raise DataError(
-                    f"{file} is without its {missing}",
+                    f"{file} has no {missing} beside it",
                     expected=f"{self.prefix}{split}-{missing}-idx"
                     f"{1 if missing == 'labels' else 3}-ubyte[.gz] beside it",
                 )
@@ -155,7 +156,7 @@ class IdxLayout:
 
 
 def find(listing: Listing) -> IdxLayout | None:
-    """The MNIST-format data set among the files.
+    """The MNIST-format dataset among the files.
 
     Raises:
       ConfigError: there are several, as in EMNIST's archive of all kinds, or the one asked
@@ -179,9 +180,9 @@ def find(listing: Listing) -> IdxLayout | None:
         wanted = next(iter(found))
     if wanted not in found:
         raise question(
-            f"there is no MNIST-format data set '{wanted}'"
+            f"there is no MNIST-format dataset '{wanted}'"
             if wanted
-            else f"{len(found)} MNIST-format data sets lie together",
+            else f"{len(found)} MNIST-format datasets lie together",
             found=", ".join(sorted(found)),
             answers=[setting("data.subset", name) for name in sorted(found)],
         )
@@ -217,7 +218,7 @@ def _characters(file: str, data: bytes) -> tuple[str, ...]:
 def _decode(file: str, kind: str, data: bytes) -> np.ndarray:
     """Images uint8 [n, height, width, 1] or labels int64 [n]."""
     dimensions = 3 if kind == "images" else 1
-    magic = datasets.IDX_IMAGES_MAGIC if kind == "images" else datasets.IDX_LABELS_MAGIC
+    magic = _MAGIC[kind]
     header_bytes = 4 + 4 * dimensions
     found = int.from_bytes(data[:4], "big")
     if len(data) < header_bytes or found != magic:

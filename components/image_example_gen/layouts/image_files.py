@@ -12,6 +12,9 @@ from schema import image_names
 # Label Studio puts eight digits in front of the names of uploaded files.
 _UPLOADED = re.compile(r"[0-9a-f]{8}-(?=.)")
 
+# A class, then a number: dog.12, beagle_7, cat (1), cat-3.
+_NUMBERED = re.compile(r"(.*[^\W\d_])[ ._-]*\(?\d+\)?")
+
 
 class ImageFiles:
     """Finds files by path, by the end of a path, or by their name without its ending."""
@@ -78,6 +81,12 @@ class ImageFiles:
         return [self.find(cell, folder) for cell in cells]
 
 
+def class_of(name: str) -> str:
+    """What stands before the number in a file's name, 'dog' of dog.12.jpg; '' for none."""
+    match = _NUMBERED.fullmatch(posixpath.splitext(posixpath.basename(name))[0])
+    return match[1] if match else ""
+
+
 def narrow(found: Sequence[tuple[str, ...]], split: str) -> list[str] | None:
     """The one file of each row, where rows fit several.
 
@@ -127,7 +136,7 @@ def _longest(names: list[str], path: str) -> tuple[str, ...]:
     return tuple(name for name in names if shared[name] == most)
 
 
-def is_spelled_otherwise(text: str, name: str) -> bool:
+def has_other_spelling(text: str, name: str) -> bool:
     """Whether a cell names a file with other capital letters or another ending."""
     base, wanted = (
         posixpath.basename(path.replace("\\", "/")) for path in (name, text)

@@ -18,8 +18,6 @@ AUTO = "auto"
 # Items of a list in a setting that need no quotes.
 _PLAIN = re.compile(r"\w[\w ./+-]*=\w+")
 
-Found = records.PixelBatch | records.ImageFile | records.Unreadable | records.Ignored
-
 
 class Layout(Protocol):
     """How the images lie in a source.
@@ -46,7 +44,7 @@ class Layout(Protocol):
     def classes(self, names: Sequence[str]) -> frozenset[str]:
         """Classes of the files that are an image each; empty where their content tells."""
 
-    def read(self, members: Iterator[Member]) -> Iterator[Found]:
+    def read(self, members: Iterator[Member]) -> Iterator[records.Found]:
         """The images among `members`."""
 
 
@@ -75,7 +73,7 @@ class Answers:
 
     Attributes:
       format: one of `registry.FORMATS`, or 'auto'.
-      subset: which of several data sets that lie together; '' where there is one.
+      subset: which of several datasets that lie together; '' where there is one.
       class_from: 'folder' (the top one), 'parent' (the one that the image lies in), 'name'
         (of the file, before its number), or 'auto'.
       splits: name of a folder, or a word of a table -> 'train', 'eval', 'test' or 'none'.

@@ -56,10 +56,12 @@ def find(listing: Listing) -> ListLayout | None:
                     found=f"{numbers[text]}, {cells[1]}",
                 )
             entries[images[cells[0]]] = (Entry(splits.get(file, ""), text),)
-    said = (
+    splits_in_words = (
         "annotations/trainval.txt is train, test.txt is test" if splits else "no splits"
     )
-    words = [f"Oxford pets: the class is the name before the last '_'; {said}"]
+    words = [
+        f"Oxford pets: the class is the name before the last '_'; {splits_in_words}"
+    ]
     if unlisted := len(images) - len(entries):
         words.append(f"{unlisted:,} images are in no list and are left out")
     return ListLayout(

@@ -51,11 +51,7 @@ class ParquetLayout(containers.ContainerLayout):
     def read_file(
         self, member: Member
     ) -> Iterator[records.ImageFile | records.Unreadable]:
-        """The images in one file.
-
-        Raises:
-          DataError: the file is damaged, or has not the columns of the first.
-        """
+        """See base class."""
         import pyarrow as pa
 
         split = fields.split_of_shard(member.name)

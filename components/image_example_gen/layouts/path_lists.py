@@ -62,8 +62,8 @@ def find(listing: Listing) -> ListLayout | None:
     entries: dict[str, tuple[Entry, ...]] = {
         name: (Entry(split, classes[name]),) for name, (split, _) in listed.items()
     }
-    said = ", ".join(f"{file} lists {split}" for file, split in lists.items())
-    words = [f"a folder per class, and lists of paths for the splits: {said}"]
+    text = ", ".join(f"{file} lists {split}" for file, split in lists.items())
+    words = [f"a folder per class, and lists of paths for the splits: {text}"]
     if unlisted := len(listing.listable) - len(entries):
         words.append(f"{unlisted:,} images are in no list and are left out")
     return ListLayout("", entries, tuple(lists), tuple(words), format="path_lists")
@@ -84,8 +84,8 @@ def _in_two_splits(name: str, file: str, other: str, lists: list[str]) -> Config
     answers = []
     for kept, bases in list(groups.items())[:_MAX_ANSWERS]:
         others = [base for key in groups if key != kept for base in groups[key]]
-        said = f"reads {', '.join(bases)}" if is_numbered else f"leaves {others[0]} out"
-        answers.append(f"{splits_setting(dict.fromkeys(others, 'none'))} ({said})")
+        text = f"reads {', '.join(bases)}" if is_numbered else f"leaves {others[0]} out"
+        answers.append(f"{splits_setting(dict.fromkeys(others, 'none'))} ({text})")
     return question(
         f"{name} is in the lists of two splits",
         found=f"{other} and {file}, of {len(lists)} lists",

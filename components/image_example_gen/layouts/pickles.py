@@ -21,18 +21,13 @@ MAX_DIMENSIONS = 4
 SLACK_BYTES = 64 * 2**20
 
 # Array classes: numpy 1 and 2 write different module names.
-_RECONSTRUCT = {
-    ("numpy.core.multiarray", "_reconstruct"),
-    ("numpy._core.multiarray", "_reconstruct"),
-}
-_FROM_BUFFER = {
-    ("numpy.core.numeric", "_frombuffer"),
-    ("numpy._core.numeric", "_frombuffer"),
-}
+_CORES = ("numpy.core", "numpy._core")
+_RECONSTRUCT = {(f"{core}.multiarray", "_reconstruct") for core in _CORES}
+_FROM_BUFFER = {(f"{core}.numeric", "_frombuffer") for core in _CORES}
 _NDARRAY = ("numpy", "ndarray")
 _DTYPE = ("numpy", "dtype")
 _ENCODE = ("_codecs", "encode")
-_DTYPES = {"u1": "u1", "i1": "i1", "i2": "i2", "i4": "i4", "i8": "i8"}
+_DTYPES = ("u1", "i1", "i2", "i4", "i8")
 
 
 class _Dtype:
@@ -91,7 +86,7 @@ class _Cifar(Vocabulary):
             code = text(arguments[0]) if arguments else ""
             if code not in _DTYPES:
                 raise PickleRefused(f"an array of type {ascii(code)[:20]}")
-            return _Dtype(_DTYPES[code])
+            return _Dtype(code)
         if function == _ENCODE:
             if len(arguments) != 2 or text(arguments[1]) not in ("latin1", "latin-1"):
                 raise PickleRefused("text in an encoding other than latin1")

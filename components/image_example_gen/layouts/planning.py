@@ -10,9 +10,9 @@ from components.image_example_gen import records
 from components.image_example_gen.grouping import Grouping
 from components.image_example_gen.layouts import (
     folders,
+    image_files,
     parquet,
     registry,
-    stems,
     tables,
     tfrecords,
     unread,
@@ -20,7 +20,6 @@ from components.image_example_gen.layouts import (
 from components.image_example_gen.layouts.layout import (
     AUTO,
     Answers,
-    Found,
     Layout,
     Listing,
     setting,
@@ -28,6 +27,7 @@ from components.image_example_gen.layouts.layout import (
 from components.image_example_gen.sources import opening
 from components.image_example_gen.sources.source import Member, Source, read_data_file
 from schema import image_names
+from schema.spelling import listed
 
 # Up to this many names of a tar are unpacked before a format of few files is decided.
 _EARLY_NAMES = 64
@@ -65,7 +65,7 @@ class Plan:
         """How the images get groups."""
         return self.answers.grouping
 
-    def read(self, unit: tuple[str, ...] | None) -> Iterator[Found]:
+    def read(self, unit: tuple[str, ...] | None) -> Iterator[records.Found]:
         """Images of one part.
 
         Raises:
@@ -79,7 +79,7 @@ class Plan:
                 found = found._replace(group=group)
             yield found
 
-    def _read(self, unit: tuple[str, ...] | None) -> Iterator[Found]:
+    def _read(self, unit: tuple[str, ...] | None) -> Iterator[records.Found]:
         if unit is None:
             litter: set[str] = set()
             members = _clean(self.source.members(), self.answers, litter)
@@ -214,32 +214,26 @@ class _Contents:
 
     def read(self, wanted: Sequence[str]) -> dict[str, bytes]:
         """Content of the files called `wanted`."""
-        missing = [name for name in wanted if name not in self._read]
-        if missing and self._source.is_random_access:
-            self._keep(missing, missing)
-        elif missing:
-            self._keep(None, missing)
+        if missing := {name for name in wanted if name not in self._read}:
+            asked = sorted(missing) if self._source.is_random_access else None
+            for member in self._source.members(asked):
+                is_text = member.name.lower().endswith(_TEXT_SUFFIXES)
+                if member.name in missing or is_text:
+                    self._read[member.name] = read_data_file(member)
         return {name: self._read[name] for name in wanted}
-
-    def _keep(self, asked: list[str] | None, missing: Sequence[str]) -> None:
-        for member in self._source.members(asked):
-            is_text = member.name.lower().endswith(_TEXT_SUFFIXES)
-            if member.name in missing or is_text:
-                self._read[member.name] = read_data_file(member)
 
 
 def _nothing_found(source: Source, names: list[str], input_format: str) -> DataError:
     path = source.path
     if not names and source.unreadable:
         found = [f"{name}: {why}" for name, why in sorted(source.unreadable.items())]
-        more = f"; and {len(found) - _MAX_NAMED:,} more" * (len(found) > _MAX_NAMED)
         return DataError(
-            f"nothing in {path} can be read", found="; ".join(found[:_MAX_NAMED]) + more
+            f"nothing in {path} can be read", found=listed(found, _MAX_NAMED, "; ")
         )
     if not names:
         return DataError(
             f"{path} is empty",
-            expected=f"{path.name}/<class>/*.jpg, or a data set in another known layout",
+            expected=f"{path.name}/<class>/*.jpg, or a dataset in another known layout",
         )
     images = [name for name in names if image_names.is_image_name(name)]
     tip = _what_to_do(path, names, images)
@@ -268,7 +262,7 @@ def _what_to_do(path: pathlib.Path, names: list[str], images: list[str]) -> str:
         return f"give the archive itself: {path / archived[0]}"
     if archived:
         return "unpack the archives, each into a folder of its own"
-    in_names = {text for name in images if (text := stems.class_of(name))}
+    in_names = {text for name in images if (text := image_files.class_of(name))}
     if 1 < len(in_names) < len(images):
         classes = ", ".join(sorted(in_names)[:_MAX_NAMED])
         return f"{setting('data.class_from', 'name')} (classes: {classes})"
@@ -284,9 +278,8 @@ def _tally(names: list[str]) -> str:
         folder, slash, _ = name.partition("/")
         suffix = pathlib.PurePosixPath(name).suffix.lstrip(".").lower() or "files"
         groups[(folder + slash, suffix) if slash else (name, "")] += 1
-    told = [
+    groups_in_words = [
         f"{place} ({count:,} {suffix})" if suffix else place
         for (place, suffix), count in sorted(groups.items())
     ]
-    more = f" and {len(told) - 5} more" if len(told) > 5 else ""
-    return ", ".join(told[:5]) + more
+    return listed(groups_in_words)

@@ -2,8 +2,10 @@
 
 import csv
 import dataclasses
+import functools
 import io
 import json
+import posixpath
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -49,6 +51,16 @@ class Table:
     words: tuple[str, ...] = ()
     has_header: bool = True
     too_long: tuple[int, ...] = ()
+
+    @functools.cached_property
+    def names(self) -> tuple[str, ...]:
+        """Names of the columns in lower case."""
+        return tuple(name.lower() for name in self.header)
+
+    @property
+    def folder(self) -> str:
+        """Folder that the file lies in."""
+        return posixpath.dirname(self.file)
 
     @property
     def is_json(self) -> bool:
@@ -97,7 +109,7 @@ def decode(file: str, data: bytes) -> tuple[str, str]:
             raise _no_text(file, error.reason, error.start) from error
     if odd := _NO_WINDOWS_1252.search(text):
         raise DataError(
-            f"{file} is in an encoding that cannot be told",
+            f"{file} has an unknown encoding",
             found=f"neither UTF-8 nor Windows-1252, in which it has '{odd[0]}'",
             expected="UTF-8, UTF-16 with its mark, or Windows-1252",
             tip="save it as UTF-8",

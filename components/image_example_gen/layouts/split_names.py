@@ -1,82 +1,28 @@
-"""The names that splits have in data sets."""
+"""The names that splits have in datasets."""
 
 import re
 from collections.abc import Iterable, Mapping
 
 from schema import features
+from schema.spelling import vocabulary
 
-# Names of split folders and list files, in lower case.
+# Names of split folders and list files, in lower case; also in German, French, Spanish,
+# Portuguese, Italian, Russian, Chinese and Japanese.
+_NAMES = {
+    features.TRAIN: "train training trainset trainingsdaten entrainement entraînement"
+    " entrenamiento treino treinamento addestramento обучение 训练 训练集 学習",
+    features.EVAL: "val valid validation valset eval dev validierung validierungsdaten"
+    " validación validacion validação validacao validazione валидация 验证 验证集 検証",
+    features.TEST: "test testing testset holdout testdaten prueba pruebas teste тест 测试"
+    " 测试集",
+}
 SPLIT_OF_NAME = {
-    "train": features.TRAIN,
-    "training": features.TRAIN,
-    "trainset": features.TRAIN,
-    "val": features.EVAL,
-    "valid": features.EVAL,
-    "validation": features.EVAL,
-    "valset": features.EVAL,
-    "eval": features.EVAL,
-    "dev": features.EVAL,
-    "test": features.TEST,
-    "testing": features.TEST,
-    "testset": features.TEST,
-    "holdout": features.TEST,
-    # German, French, Spanish, Portuguese, Italian, Russian, Chinese and Japanese.
-    "trainingsdaten": features.TRAIN,
-    "entrainement": features.TRAIN,
-    "entraînement": features.TRAIN,
-    "entrenamiento": features.TRAIN,
-    "treino": features.TRAIN,
-    "treinamento": features.TRAIN,
-    "addestramento": features.TRAIN,
-    "обучение": features.TRAIN,
-    "训练": features.TRAIN,
-    "训练集": features.TRAIN,
-    "学習": features.TRAIN,
-    "validierung": features.EVAL,
-    "validierungsdaten": features.EVAL,
-    "validación": features.EVAL,
-    "validacion": features.EVAL,
-    "validação": features.EVAL,
-    "validacao": features.EVAL,
-    "validazione": features.EVAL,
-    "валидация": features.EVAL,
-    "验证": features.EVAL,
-    "验证集": features.EVAL,
-    "検証": features.EVAL,
-    "testdaten": features.TEST,
-    "prueba": features.TEST,
-    "pruebas": features.TEST,
-    "teste": features.TEST,
-    "тест": features.TEST,
-    "测试": features.TEST,
-    "测试集": features.TEST,
+    name: split for split, names in _NAMES.items() for name in names.split()
 }
 # Words that stand beside the name of a split and say nothing of their own.
-_NEUTRAL = frozenset(
-    [
-        "image",
-        "images",
-        "img",
-        "imgs",
-        "photo",
-        "photos",
-        "picture",
-        "pictures",
-        "data",
-        "dataset",
-        "set",
-        "split",
-        "seg",
-        "label",
-        "labels",
-        "jpg",
-        "jpeg",
-        "png",
-        "list",
-        "annotations",
-        "trainval",
-        "zip",
-    ]
+_NEUTRAL = vocabulary(
+    "image images img imgs photo photos picture pictures data dataset set split seg "
+    "label labels jpg jpeg png list annotations trainval zip"
 )
 _WORD = re.compile(r"[^\W\d_]+|\d+")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")

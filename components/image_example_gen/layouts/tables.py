@@ -10,6 +10,7 @@ from common.errors import ConfigError, DataError
 from components.image_example_gen.layouts import (
     class_files,
     columns,
+    folder_questions,
     folders,
     image_files,
     rows,
@@ -24,13 +25,14 @@ from components.image_example_gen.layouts.layout import (
 )
 from components.image_example_gen.layouts.listed import Entry, ListLayout
 from schema import image_names
+from schema.spelling import vocabulary
 
 FORMATS = ("list",)
 MAX_NAMED = 3
 # More files of one kind than this belong to single images.
 MAX_TABLES = 100
 _TABLE_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl")
-_LIST_STEMS = frozenset(["labels", "list", "annotations"])
+_LIST_STEMS = vocabulary("labels list annotations")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,7 +115,7 @@ def is_table_name(name: str) -> bool:
 
 
 def _candidates(listing: Listing) -> list[str]:
-    """Files that may be tables, of each kind as many as a data set can have."""
+    """Files that may be tables, of each kind as many as a dataset can have."""
     by_suffix: dict[str, list[str]] = defaultdict(list)
     for name in sorted(listing.names):
         if is_table_name(name):
@@ -230,12 +232,10 @@ def _entries(
     otherwise = [
         f"{cell} is {posixpath.basename(name)}"
         for cell, name in zip(cells, files, strict=True)
-        if image_files.is_spelled_otherwise(cell, name)
+        if image_files.has_other_spelling(cell, name)
     ]
     if otherwise:
-        words.append(
-            f"{len(otherwise):,} files are spelled otherwise, as {otherwise[0]}"
-        )
+        words.append(f"{len(otherwise):,} files have another spelling: {otherwise[0]}")
     return _Read(kept, tuple(words), columns.says_labels(found), found.label)
 
 
@@ -312,7 +312,7 @@ def _check_folders(listing: Listing, read: dict[str, _Read]) -> None:
     if len(set(in_folders.values())) > 1 and not same:
         raise question(
             f"the folders and {unsaid[0]} give different classes",
-            found=f"folders: {_few(in_folders.values())}; table: {_few(listed.values())}",
+            found=f"folders: {folder_questions.few(in_folders.values())}; table: {folder_questions.few(listed.values())}",
             answers=[setting("data.format", "folder"), setting("data.format", "list")],
         )
 
@@ -328,16 +328,18 @@ def _check_columns(listing: Listing, read: dict[str, _Read]) -> None:
 
     A Kaggle test.csv has every column but that one.
     """
-    said = [table for table in read.values() if table.says_labels and table.label]
-    known = {entry.word for table in said for entry in table.entries.values()}
+    with_labels = [
+        table for table in read.values() if table.says_labels and table.label
+    ]
+    known = {entry.word for table in with_labels for entry in table.entries.values()}
     for file, table in read.items():
         words = {entry.word for entry in table.entries.values()}
-        if said and not table.says_labels and not words <= known:
-            label = said[0].label
+        if with_labels and not table.says_labels and not words <= known:
+            label = with_labels[0].label
             given = dict(listing.answers.splits)
             raise question(
                 f"'{table.label}' of {file} may be no classes: other tables have '{label}'",
-                found=f"{_few(words)}; others: {_few(known)}",
+                found=f"{folder_questions.few(words)}; others: {folder_questions.few(known)}",
                 answers=[
                     splits_setting({**given, posixpath.basename(file): "none"})
                     + f" (leaves {file} out)",
@@ -353,11 +355,13 @@ def _missing(
     listed: int,
 ) -> DataError:
     """Error for cells that name no file, each with its line; of `listed` rows."""
-    told = [f"line {line} of {file}: {cell}" for cell, line in missing[:MAX_NAMED]]
+    rows_of_file = [
+        f"line {line} of {file}: {cell}" for cell, line in missing[:MAX_NAMED]
+    ]
     near = images.near(missing[0][0])
     return DataError(
         f"{len(missing):,} of {listed:,} listed images are not there",
-        found="; ".join(told) + (f"; {near} is there" if near else ""),
+        found="; ".join(rows_of_file) + (f"; {near} is there" if near else ""),
         expected="paths relative to the folder of the list, or names of files",
         tip=f"{setting('data.splits', f'[{posixpath.basename(file)}=none]')} leaves the"
         " list out",
@@ -393,8 +397,3 @@ def _several_files(
             for name, way in list(ways.items())[:MAX_NAMED]
         ],
     )
-
-
-def _few(words: Iterable[str]) -> str:
-    ordered = sorted(set(words))
-    return ", ".join(ordered[:MAX_NAMED]) + (", …" if len(ordered) > MAX_NAMED else "")

@@ -8,13 +8,19 @@ import struct
 from collections.abc import Iterator
 from typing import Any
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
+from google.protobuf import (
+    descriptor_pb2,
+    descriptor_pool,
+    message,
+    message_factory,
+    text_format,
+)
 
 from common.errors import DataError
 from components.image_example_gen import records
-from components.image_example_gen.layouts import containers, fields, rows, unpacking
+from components.image_example_gen.layouts import containers, fields, rows
 from components.image_example_gen.layouts.layout import Listing, splits_setting
-from components.image_example_gen.sources.source import Member
+from components.image_example_gen.sources.source import Member, unpack
 
 FORMATS = ("tfrecord",)
 _NAME = re.compile(
@@ -29,6 +35,25 @@ _OTHERS = re.compile(
 _NUMBERED = re.compile(r"(\d+)\s*[:=,\t ]\s*(.+)")
 # Where class names may stand, one a line, in the order of their numbers.
 _CLASS_FILES = ("labels.txt", "classes.txt", "class_names.txt")
+# Of tensorflow/core/example/example.proto and feature.proto.
+_EXAMPLE_PROTO = """
+name: "slimline/example.proto" package: "slimline" syntax: "proto3"
+message_type { name: "Texts"
+  field { name: "value" number: 1 label: LABEL_REPEATED type: TYPE_BYTES } }
+message_type { name: "Numbers"
+  field { name: "value" number: 1 label: LABEL_REPEATED type: TYPE_INT64 } }
+message_type { name: "Feature"
+  field { name: "texts" number: 1 type: TYPE_MESSAGE type_name: ".slimline.Texts" }
+  field { name: "numbers" number: 3 type: TYPE_MESSAGE type_name: ".slimline.Numbers" } }
+message_type { name: "Entry"
+  field { name: "key" number: 1 type: TYPE_STRING }
+  field { name: "value" number: 2 type: TYPE_MESSAGE type_name: ".slimline.Feature" } }
+message_type { name: "Features"
+  field { name: "feature" number: 1 label: LABEL_REPEATED
+          type: TYPE_MESSAGE type_name: ".slimline.Entry" } }
+message_type { name: "Example"
+  field { name: "features" number: 1 type: TYPE_MESSAGE type_name: ".slimline.Features" } }
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,13 +77,15 @@ class TFRecordLayout(containers.ContainerLayout):
 
     @property
     def words(self) -> tuple[str, ...]:
-        said = f"TFRecords: '{self.image}' has the images, '{self.label}' the classes"
+        sentence = (
+            f"TFRecords: '{self.image}' has the images, '{self.label}' the classes"
+        )
         named = (
             (f"{self.class_file} has the names of the classes",)
             if self.class_file
             else ()
         )
-        return (said, *named)
+        return (sentence, *named)
 
     def used(self) -> frozenset[str]:
         return frozenset({self.class_file} - {""})
@@ -69,13 +96,9 @@ class TFRecordLayout(containers.ContainerLayout):
         return bool(_NAME.fullmatch(posixpath.basename(name))) and not is_other
 
     def read_file(self, member: Member) -> Iterator[records.ImageFile]:
-        """The images in one file.
-
-        Raises:
-          DataError: the file is damaged, or an Example lacks the features.
-        """
+        """See base class."""
         split = fields.split_of_shard(member.name)
-        examples = _examples(member.name, unpacking.unpack(member))
+        examples = _examples(member.name, unpack(member))
         for number, features in enumerate(examples):
             key = f"{member.name}#{number}"
             (data,) = _values(key, features, self.image)
@@ -100,7 +123,7 @@ def find(listing: Listing) -> TFRecordLayout | None:
     first, data = containers.first_file(TFRecordLayout, listing)
     if not first:
         return None
-    unpacked = unpacking.unpack(Member(first, lambda limit: data))
+    unpacked = unpack(Member(first, lambda limit: data))
     features = next(_examples(first, unpacked), None)
     if features is None:
         raise DataError(f"{first} holds no records")
@@ -200,36 +223,7 @@ def _example_class() -> Any:
 
     TensorFlow's own would load all of TensorFlow for a look at a file.
     """
-    file = descriptor_pb2.FileDescriptorProto(
-        name="slimline/example.proto", package="slimline", syntax="proto3"
-    )
-    kinds = descriptor_pb2.FieldDescriptorProto
-    for name, parts in (
-        ("Texts", [("value", 1, kinds.TYPE_BYTES, True, "")]),
-        ("Numbers", [("value", 1, kinds.TYPE_INT64, True, "")]),
-        (
-            "Feature",
-            [("texts", 1, 0, False, "Texts"), ("numbers", 3, 0, False, "Numbers")],
-        ),
-        (
-            "Entry",
-            [
-                ("key", 1, kinds.TYPE_STRING, False, ""),
-                ("value", 2, 0, False, "Feature"),
-            ],
-        ),
-        ("Features", [("feature", 1, 0, True, "Entry")]),
-        ("Example", [("features", 1, 0, False, "Features")]),
-    ):
-        made = file.message_type.add(name=name)
-        for part, number, kind, is_repeated, of in parts:
-            made.field.add(
-                name=part,
-                number=number,
-                type=kinds.TYPE_MESSAGE if of else kind,
-                label=kinds.LABEL_REPEATED if is_repeated else kinds.LABEL_OPTIONAL,
-                type_name=f".slimline.{of}" if of else None,
-            )
+    file = text_format.Parse(_EXAMPLE_PROTO, descriptor_pb2.FileDescriptorProto())
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
     return message_factory.GetMessageClass(

@@ -13,44 +13,42 @@ _MAX_NAMES = 50
 _HEAD_BYTES = 100_000
 _BOXES = "boxes or outlines of objects, not classes of images"
 _TO_CSV = "write a CSV of files and classes from it"
-# Annotations by the ending of their name.
+# Annotations by the endings of their names.
 _ANNOTATIONS = {
     ".xml": f"as Pascal VOC's: {_BOXES}",
-    ".yaml": f"as YOLO's: {_BOXES}",
-    ".yml": f"as YOLO's: {_BOXES}",
-    ".xlsx": "a spreadsheet: save it as CSV",
-    ".xls": "a spreadsheet: save it as CSV",
-    ".ods": "a spreadsheet: save it as CSV",
+    ".yaml .yml": f"as YOLO's: {_BOXES}",
+    ".xlsx .xls .ods": "a spreadsheet: save it as CSV",
     ".mat": f"MATLAB: {_TO_CSV}",
-    ".db": f"a database: {_TO_CSV}",
-    ".sqlite": f"a database: {_TO_CSV}",
+    ".db .sqlite": f"a database: {_TO_CSV}",
 }
 _ARRAYS = "save x_train and y_train with numpy.savez_compressed as .npz"
-# What else data sets come in, and how it becomes something that is read.
+# What else datasets come in, and how it becomes something that is read.
 _CONVERT = {
     ".npy": f"arrays of pixels and classes: {_ARRAYS}",
     ".mat": f"MATLAB files, as SVHN's: read them with scipy.io.loadmat and {_ARRAYS}",
-    ".h5": f"HDF5 files: read them with h5py and {_ARRAYS}",
-    ".hdf5": f"HDF5 files: read them with h5py and {_ARRAYS}",
-    ".pkl": f"pickles, which can run code and are not read: {_ARRAYS}",
-    ".pickle": f"pickles, which can run code and are not read: {_ARRAYS}",
-    ".p": f"pickles, which can run code and are not read: {_ARRAYS}",
+    ".h5 .hdf5": f"HDF5 files: read them with h5py and {_ARRAYS}",
+    ".pkl .pickle .p": f"pickles, which can run code and are not read: {_ARRAYS}",
     ".pt": f"PyTorch files, which can run code and are not read: {_ARRAYS}",
     ".bin": f"binary batches of an unknown form, as STL-10's: {_ARRAYS}",
     ".arrow": "Arrow files of `datasets`: write Parquet with Dataset.to_parquet",
     ".cls": "WebDataset shards: unpack them, and put the images into class folders",
     ".csv": f"a table that names no files; pixels as numbers are not read: {_ARRAYS}",
     ".dcm": "DICOM: export the images as PNG",
-    ".mp4": "videos: write their frames as images (ffmpeg -i FILE frame-%05d.png)",
-    ".avi": "videos: write their frames as images (ffmpeg -i FILE frame-%05d.png)",
-    ".mov": "videos: write their frames as images (ffmpeg -i FILE frame-%05d.png)",
+    ".mp4 .avi .mov": "videos: write their frames as images"
+    " (ffmpeg -i FILE frame-%05d.png)",
     "": "files without an ending: give the images theirs, as .jpg or .png",
 }
 
 
+def _by_ending(table: dict[str, str], ending: str) -> str:
+    """What a table says of an ending; '' for nothing."""
+    found = (text for endings, text in table.items() if ending in endings.split(" "))
+    return next(found, "")
+
+
 def notes(listing: Listing) -> list[str]:
     """Sentences about the files beside the images that may know their classes."""
-    told = []
+    sentences = []
     images = {posixpath.splitext(name)[0] for name in listing.images}
     stems = [
         re.escape(posixpath.basename(stem)) for stem in sorted(images)[:_MAX_NAMES]
@@ -60,29 +58,28 @@ def notes(listing: Listing) -> list[str]:
     kinds: dict[str, list[str]] = {}
     for name in listing.names:
         suffix = posixpath.splitext(name)[1].lower()
-        if suffix in _ANNOTATIONS:
+        if _by_ending(_ANNOTATIONS, suffix):
             kinds.setdefault(suffix, []).append(name)
         elif suffix == ".txt" and _has_image(name, images):
             kinds.setdefault("text", []).append(name)
         elif suffix in (".json", ".jsonl", ".csv", ".tsv", ".txt"):
             texts.append(name)
     for kind, names in kinds.items():
-        what = _ANNOTATIONS.get(kind, f"a text an image, as YOLO's: {_BOXES}")
+        what = _by_ending(_ANNOTATIONS, kind) or f"a text an image, as YOLO's: {_BOXES}"
         more = f" and {len(names) - 1:,} more" if len(names) > 1 else ""
-        told.append(f"{names[0]}{more} ({what})")
+        sentences.append(f"{names[0]}{more} ({what})")
     if len(texts) <= _MAX_READ:
         for name, data in listing.read(texts).items():
             if what := _of_text(data[:_HEAD_BYTES], named):
-                told.append(f"{name} ({what})")
-    return told[:_MAX_NOTES]
+                sentences.append(f"{name} ({what})")
+    return sentences[:_MAX_NOTES]
 
 
 def how_to_convert(names: Iterable[str]) -> str:
     """What the most files are, and how they become something that is read; '' if unknown."""
     kinds = Counter(posixpath.splitext(name)[1].lower() for name in names)
-    return next(
-        (_CONVERT[kind] for kind, _ in kinds.most_common() if kind in _CONVERT), ""
-    )
+    found = (_by_ending(_CONVERT, kind) for kind, _ in kinds.most_common())
+    return next(filter(None, found), "")
 
 
 def _has_image(name: str, images: set[str]) -> bool:

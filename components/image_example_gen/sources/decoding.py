@@ -1,11 +1,10 @@
 """Compressed streams, unpacked piece by piece; the pieces that come out are bounded."""
 
 import bz2
+import gzip
 import io
 import lzma
-import zlib
 from collections.abc import Callable
-from typing import Protocol
 
 from components.image_example_gen.sources.limits import CHUNK_BYTES, Limits
 
@@ -21,54 +20,26 @@ def make_reader(
     Args:
       kind: 'plain', 'gzip', 'xz' or 'bzip2'.
     """
-    if kind == "plain":
-        return file.read
-    decompressors: dict[str, Callable[[], _Decompressor]] = {
-        "gzip": _Inflate,
-        "xz": lambda: lzma.LZMADecompressor(memlimit=limits.decoder_bytes),
-        "bzip2": bz2.BZ2Decompressor,
-    }
-    return _Decoded(file, decompressors[kind]).read
-
-
-class _Decompressor(Protocol):
-    @property
-    def eof(self) -> bool: ...
-    @property
-    def needs_input(self) -> bool: ...
-    @property
-    def unused_data(self) -> bytes: ...
-    def decompress(self, data: bytes, max_length: int) -> bytes: ...
-
-
-class _Inflate:
-    """zlib's gzip decoder behind the interface of lzma's and bz2's."""
-
-    def __init__(self) -> None:
-        self._decoder = zlib.decompressobj(wbits=31)
-
-    @property
-    def eof(self) -> bool:
-        return self._decoder.eof
-
-    @property
-    def needs_input(self) -> bool:
-        return not self._decoder.unconsumed_tail
-
-    @property
-    def unused_data(self) -> bytes:
-        return self._decoder.unused_data
-
-    def decompress(self, data: bytes, max_length: int) -> bytes:
-        return self._decoder.decompress(
-            self._decoder.unconsumed_tail + data, max_length
-        )
+    match kind:
+        case "plain":
+            return file.read
+        case "gzip":
+            return gzip.GzipFile(fileobj=file).read
+        case "xz":
+            return _Decoded(
+                file, lambda: lzma.LZMADecompressor(memlimit=limits.decoder_bytes)
+            ).read
+    return _Decoded(file, bz2.BZ2Decompressor).read
 
 
 class _Decoded:
-    """Reads a compressed file piece by piece; the pieces out are bounded too."""
+    """Reads a compressed file, as lzma.LZMAFile does, but with a limit of memory."""
 
-    def __init__(self, file: io.BufferedReader, new: Callable[[], _Decompressor]):
+    def __init__(
+        self,
+        file: io.BufferedReader,
+        new: Callable[[], lzma.LZMADecompressor | bz2.BZ2Decompressor],
+    ):
         self._file = file
         self._new = new
         self._decoder = new()

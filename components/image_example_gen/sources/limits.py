@@ -43,7 +43,7 @@ class Limits:
         if total > self.total_bytes:
             raise DataError(
                 f"{archive.name} holds more than {self.total_bytes:,} bytes",
-                tip="pack it as several data sets, or give an unpacked folder",
+                tip="pack it as several datasets, or give an unpacked folder",
             )
         if total > self.ratio_floor_bytes and (
             total > self.ratio * archive.stat().st_size

@@ -9,7 +9,7 @@ from schema import spelling
 
 MAX_NAME_CHARACTERS = 1024
 MAX_PART_CHARACTERS = 255
-# Marks that make a name read otherwise than it is stored.
+# Marks that change the order in which a name is displayed.
 _DIRECTION_MARKS = frozenset(
     "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 )

@@ -65,7 +65,7 @@ def _open(where: pathlib.Path, limits: Limits) -> Source:
         f"{where} is not {wanted}",
         found=f"{where.stat().st_size:,} bytes that start with {head!r}",
         expected="a folder, .tar, .tar.gz, .tar.xz or .zip",
-        tip="if the file is one of a data set, give the folder it lies in",
+        tip="if the file is one of a dataset, give the folder it lies in",
     )
 
 

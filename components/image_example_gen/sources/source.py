@@ -1,12 +1,18 @@
-"""What every source gives: members, by name or one after the other."""
+"""What every source gives, and the errors of broken ones."""
 
 import dataclasses
+import lzma
 import pathlib
+import tarfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import IO, Protocol
 
 from common.errors import DataError
 from components.image_example_gen.sources import limits
+
+# What the standard library raises for archives that are broken or cut off.
+DAMAGE = (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError)
 
 
 class MemberTooLarge(Exception):
@@ -32,7 +38,7 @@ class Source(Protocol):
 
     Attributes:
       path: where it lies.
-      unreadable: what `names` met and nobody can read, with the reason: links that lead
+      unreadable: what `names` met and cannot be read, with the reason: links that lead
         nowhere, closed folders; of folders on disk only.
       is_random_access: `read` works, and `members` may be asked for single names. Where
         it is False, each pass over the names unpacks the archive from its start.
@@ -69,6 +75,31 @@ def read_data_file(member: Member) -> bytes:
         raise DataError(f"cannot read {member.name}: {error.strerror}") from error
 
 
+def unpack(member: Member) -> bytes:
+    """Content of a data file, unpacked where it is compressed with gzip.
+
+    Raises:
+      DataError: it cannot be read, is damaged, or is larger than such files may be.
+    """
+    limit = limits.LIMITS.data_file_bytes
+    data = read_data_file(member)
+    if not data.startswith(b"\x1f\x8b"):
+        return data
+    decoder = zlib.decompressobj(wbits=31)
+    try:
+        unpacked = decoder.decompress(data, limit)
+    except zlib.error as error:
+        raise DataError(f"{member.name} is damaged: {error}") from error
+    if decoder.unconsumed_tail:
+        raise DataError(f"{member.name} unpacks to more than {limit:,} bytes")
+    if not decoder.eof:
+        raise DataError(
+            f"{member.name} is incomplete: its gzip stream ends early",
+            tip="fetch the file again",
+        )
+    return unpacked
+
+
 def read_at_most(file: IO[bytes], limit: int) -> bytes:
     """All bytes of `file`.
 
@@ -83,3 +114,23 @@ def read_at_most(file: IO[bytes], limit: int) -> bytes:
         if total > limit:
             raise MemberTooLarge(f"more than {limit:,} bytes")
     return b"".join(pieces)
+
+
+def damaged(archive: pathlib.Path, where: str, error: Exception) -> DataError:
+    """Error for an archive that cannot be read on `where`, such as 'after cat/1.png'."""
+    return DataError(
+        f"{archive.name} is damaged or incomplete {where}",
+        found=str(error) or type(error).__name__,
+        expected="a whole archive",
+        tip="fetch or pack the archive again",
+    )
+
+
+def not_a_file(archive: pathlib.Path, name: str) -> DataError:
+    """Error for a member that is neither a regular file nor a folder, nor leads to one."""
+    return DataError(
+        f"{archive.name} holds {name}, a link or device",
+        expected="regular files and folders only",
+        tip="pack the folder again with links resolved"
+        " (tar --dereference --hard-dereference)",
+    )

@@ -1,6 +1,7 @@
 """A tar, plain or compressed, as a source."""
 
 import contextlib
+import io
 import pathlib
 import posixpath
 import tarfile
@@ -10,11 +11,17 @@ from typing import IO
 
 from common.errors import DataError
 from components.image_example_gen.sources import decoding, naming
-from components.image_example_gen.sources.damage import DAMAGE, damaged, not_a_file
 from components.image_example_gen.sources.limits import CHUNK_BYTES, LIMITS, Limits
-from components.image_example_gen.sources.metering import MeteredStream
-from components.image_example_gen.sources.source import Member, MemberTooLarge
+from components.image_example_gen.sources.source import (
+    DAMAGE,
+    Member,
+    MemberTooLarge,
+    damaged,
+    not_a_file,
+)
 from schema import spelling
+
+_BLOCK_BYTES = 512
 
 
 class TarSource:
@@ -59,7 +66,7 @@ class TarSource:
         last = "its start"
         with contextlib.ExitStack() as stack:
             file = stack.enter_context(self.path.open("rb"))
-            stream = MeteredStream(
+            stream = _MeteredStream(
                 decoding.make_reader(self._kind, file, self._limits),
                 self.path,
                 self._limits,
@@ -139,7 +146,7 @@ class _LinkedFiles:
             if name in targets:
                 self._places[name] = (self._kept.tell(), info.size)
                 read_member = _member_reader(self._archive, tar, info)
-                # Larger ones are read by nobody.
+                # Larger ones are never read.
                 with contextlib.suppress(MemberTooLarge):
                     self._kept.write(read_member(self._limits.data_file_bytes))
 
@@ -156,6 +163,46 @@ class _LinkedFiles:
             return self._kept.read(size)
 
         return read
+
+
+class _MeteredStream(io.RawIOBase):
+    """The unpacked stream as tarfile sees it; counts bytes against the limits."""
+
+    def __init__(
+        self, read: Callable[[int], bytes], archive: pathlib.Path, limits: Limits
+    ):
+        super().__init__()
+        self._read = read
+        self._archive = archive
+        self._limits = limits
+        self._total = 0
+        self._tail = b""
+        self.allow(0)
+
+    @property
+    def ends_in_zeros(self) -> bool:
+        """Whether the last block given out is the empty one that ends a tar."""
+        return len(self._tail) == _BLOCK_BYTES and not any(self._tail)
+
+    def allow(self, member_bytes: int) -> None:
+        """Lets a member and the header after it pass; headers alone stay small."""
+        self._allowed = (
+            self._total + member_bytes + self._limits.header_bytes + 2 * CHUNK_BYTES
+        )
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._read(size)
+        self._total += len(data)
+        if data:
+            self._tail = (self._tail + data[-_BLOCK_BYTES:])[-_BLOCK_BYTES:]
+        self._limits.check_total(self._total, self._archive)
+        if self._total > self._allowed:
+            raise DataError(
+                f"{self._archive.name} spends more than"
+                f" {self._limits.header_bytes:,} bytes on one header",
+                tip="nothing was unpacked; such archives are made to exhaust memory",
+            )
+        return data
 
 
 class _ForgetfulTarFile(tarfile.TarFile):

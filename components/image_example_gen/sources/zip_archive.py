@@ -10,9 +10,14 @@ from collections.abc import Iterable, Iterator
 
 from common.errors import DataError
 from components.image_example_gen.sources import naming
-from components.image_example_gen.sources.damage import DAMAGE, damaged, not_a_file
 from components.image_example_gen.sources.limits import LIMITS, Limits
-from components.image_example_gen.sources.source import Member, read_at_most
+from components.image_example_gen.sources.source import (
+    DAMAGE,
+    Member,
+    damaged,
+    not_a_file,
+    read_at_most,
+)
 
 _LOCAL_HEADER_BYTES = 30
 _ENCRYPTED = 0x1

@@ -86,7 +86,9 @@ def test_ingest(folder):
     found = [
         item
         for unit in plan.units
-        for item in reading.read_records(plan, unit, records.Classes(("cat", "dog")))
+        for item in reading.records_of(
+            plan.read(unit), plan, records.Classes(("cat", "dog"))
+        )
     ]
     check(dict(item for item in found if isinstance(item, records.Unreadable)))
     assert sum(isinstance(item, reading.Record) for item in found) == IMAGES

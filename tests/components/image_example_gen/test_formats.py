@@ -11,11 +11,11 @@ import tensorflow as tf
 
 from common.errors import ConfigError, DataError
 from components.image_example_gen import (
-    datasets,
     layouts,
     reading,
     records,
 )
+from components.image_example_gen.layouts import cifar
 from components.image_example_gen.sources import limits, naming
 from schema import features
 
@@ -95,7 +95,7 @@ CASES = {
         "cifar10_binary",
         CIFAR10,
         (32, 32, 3),
-        datasets.class_names(datasets.CIFAR10),
+        cifar.class_names("cifar10"),
     ),
     **{
         f"cifar10 python, protocol {protocol}": Case(
@@ -103,7 +103,7 @@ CASES = {
             "cifar10_python",
             CIFAR10,
             (32, 32, 3),
-            datasets.class_names(datasets.CIFAR10),
+            cifar.class_names("cifar10"),
         )
         for protocol in (0, 2, 5)
     },
@@ -174,7 +174,7 @@ def read_all(plan, labels=()):
     """Records, unreadable and ignored of a whole source."""
     found = collections.defaultdict(list)
     for unit in plan.units:
-        for item in reading.read_records(plan, unit, records.Classes(labels)):
+        for item in reading.records_of(plan.read(unit), plan, records.Classes(labels)):
             found[type(item)].append(item)
     ignored = [item.name for item in found[records.Ignored]] + list(plan.ignored)
     return found[reading.Record], found[records.Unreadable], ignored
@@ -269,9 +269,11 @@ def test_contract_decides_the_labels(fakes, tmp_path):
 
 def test_class_numbers_are_names_where_the_contract_has_digits():
     digits, words = records.Classes(("1", "2", "3")), records.Classes(("cat", "dog"))
-    assert digits.of_index(3) == (2, "3")
-    assert words.of_index(1) == (1, "dog")
-    assert words.of_index(7) == (features.UNKNOWN_LABEL, "7")
+    pixels = np.zeros((1, 8, 8, 1), np.uint8)
+    (batch,) = records.in_batches("train", "images", np.zeros(1, int), (), pixels)
+    assert digits.of_pixels(batch, 3) == (2, "3")
+    assert words.of_pixels(batch, 1) == (1, "dog")
+    assert words.of_pixels(batch, 7) == (features.UNKNOWN_LABEL, "7")
 
 
 def test_paths_in_lists_may_hold_blanks_and_backslashes(fakes, tmp_path):
@@ -501,7 +503,7 @@ def cut_gzip(fakes, folder):
     path.write_bytes(path.read_bytes()[:-9])
 
 
-@bad("train-images-idx3-ubyte.gz is without its labels", expected="train-labels-idx1")
+@bad("train-images-idx3-ubyte.gz has no labels beside it", expected="train-labels-idx1")
 def no_labels(fakes, folder):
     fakes.idx(folder)
     (folder / "train-labels-idx1-ubyte.gz").unlink()

@@ -286,7 +286,7 @@ def test_pictures_saved_again_share_a_split(tmp_path):
     rows = [
         found.row
         for unit in plan.units
-        for found in reading.read_records(plan, unit, records.Classes(()))
+        for found in reading.records_of(plan.read(unit), plan, records.Classes(()))
     ]
     assert len(rows) == 120
     rule = splits.assign(rows, 0.2, 0.2)

@@ -91,7 +91,7 @@ def test_contract_of_photos_leaves_room_for_other_sizes(fakes, tmp_path):
 
 def test_contract_refuses_one_class(fakes, tmp_path):
     folder = fakes.class_folders(tmp_path / "pets", ("cat",), 2)
-    with pytest.raises(DataError, match="has one class only"):
+    with pytest.raises(DataError, match="the data have one class only"):
         inspection.make_contract(inspection.inspect(str(folder)))
 
 

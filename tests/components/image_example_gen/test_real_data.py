@@ -39,7 +39,7 @@ def cifar10(data, tmp_path_factory):
 
 def first_of(plan, split):
     for unit in plan.units:
-        for record in reading.read_records(plan, unit, records.Classes(())):
+        for record in reading.records_of(plan.read(unit), plan, records.Classes(())):
             if isinstance(record, reading.Record) and record.row.split == split:
                 return record
     raise LookupError(split)
@@ -66,8 +66,8 @@ def test_cifar10_python_layout_equals_the_binary_one(
             [
                 (r.row.key.replace(".bin", ""), r.row.digest, r.label, r.row.text)
                 for unit in plan.units
-                for r in reading.read_records(
-                    plan, unit, records.Classes(()), has_pixels=False
+                for r in reading.records_of(
+                    plan.read(unit), plan, records.Classes(()), has_pixels=False
                 )
                 if isinstance(r, reading.Record)
             ]

@@ -102,11 +102,11 @@ def test_dates_are_numbered_as_in_tfx(place: pathlib.Path) -> None:
     ("pattern", "fault"),
     [
         ("{SPAN}/{YYYY}-{MM}-{DD}", "a number and a date at once"),
-        ("{SPAN}/{SPAN:3}", "a token stands twice"),
-        ("{VERSION}", "a version of no span"),
+        ("{SPAN}/{SPAN:3}", "a token appears twice"),
+        ("{VERSION}", "a version without a span"),
         ("{YYYY}-{MM}", "an incomplete date"),
-        ("{YYYY}-{MM}-{DD}-{DD}", "a token stands twice"),
-        ("{SPAN:0}", "a width of no digits"),
+        ("{YYYY}-{MM}-{DD}-{DD}", "a token appears twice"),
+        ("{SPAN:0}", "a width of 0"),
     ],
 )
 def test_patterns_that_tfx_refuses_too(pattern: str, fault: str) -> None:
@@ -150,7 +150,7 @@ def test_nothing_matches(place: pathlib.Path) -> None:
 
 def test_one_span_at_two_paths_is_refused(place: pathlib.Path) -> None:
     (place / "a/2").mkdir()
-    with pytest.raises(DataError, match=r"span 2 of .* is there twice") as caught:
+    with pytest.raises(DataError, match=r"span 2 of .* exists twice") as caught:
         spans.find(place / "a/{SPAN}")
     assert caught.value.found == "02 and 2"
 

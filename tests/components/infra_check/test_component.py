@@ -352,7 +352,7 @@ def test_in_a_process_of_its_own(
         toy() if is_right else toy(signatures=(signatures.PREDICT_IMAGES,)),
         tmp_path / "artifact" / "Format-Serving",
     )
-    component.Executor().Do(
+    component.InfraCheck_Executor().Do(
         inputs,
         {"blessing": [blessing]},
         {"limits": '{"max_difference": 1e-5}', "source_fingerprint": ""},

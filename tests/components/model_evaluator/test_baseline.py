@@ -15,7 +15,7 @@ from storage import manifest
 
 RULE = SplitRule(0.15)
 OLD = "its splits were cut by an older rule, or by an unknown one"
-OTHER = "its splits were cut otherwise: seed 3 then, 0 now"
+OTHER = "its splits were cut by other settings: seed 3 then, 0 now"
 
 
 @pytest.fixture

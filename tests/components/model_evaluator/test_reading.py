@@ -32,7 +32,7 @@ def test_every_image_once_and_never_too_many_at_once(tmp_path: pathlib.Path) -> 
     examples.set_string_custom_property("file_format", "tfrecords_gzip")
     seen = tmp_path / "seen.txt"
     with beam.Pipeline(argv=engines.local()) as pipeline:
-        _ = component._read([examples], "test", pipeline) | beam.Map(_note, seen)
+        _ = component._read(examples, "test", pipeline) | beam.Map(_note, seen)
     batches = [line.split() for line in seen.read_text().splitlines()]
     assert sorted(map(len, batches)) == [44, component.BATCH_SIZE, component.BATCH_SIZE]
     assert sorted(int(key) for batch in batches for key in batch) == list(range(count))

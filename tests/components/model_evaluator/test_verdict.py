@@ -26,8 +26,8 @@ from components.model_evaluator import (
     component,
     gate,
     predictions,
+    scores,
     verdict,
-    views,
 )
 from pipeline.beam import engines
 from schema import features, images
@@ -84,7 +84,7 @@ def evaluated(
         models,
         SETTINGS,
         uri,
-        lambda: beam.Pipeline(argv=engines.local()),
+        beam.Pipeline(argv=engines.local()),
         request.param,
     )
     values = [example.features.feature for example in examples]
@@ -124,7 +124,7 @@ def figures(evaluated: Evaluated) -> dict[str, Any]:
 
 def test_a_model_without_views_has_no_figure_without_them(figures) -> None:
     assert figures["test_time_views"] is None
-    assert views.in_words(None) == ""
+    assert scores.views_in_words(None) == ""
 
 
 def test_headline_metrics_are_those_of_scikit_learn(
@@ -290,7 +290,7 @@ def test_a_model_with_views_is_measured_without_them_too(
         models,
         SETTINGS,
         pathlib.Path(uri),
-        lambda: beam.Pipeline(argv=engines.local()),
+        beam.Pipeline(argv=engines.local()),
         before,
     )
     baseline = classes.Baseline("6", before) if before else None
@@ -318,7 +318,7 @@ def test_a_model_with_views_is_measured_without_them_too(
         gain = figures["metrics"][name] - value
         assert difference["difference"] == pytest.approx(gain, abs=1e-5)
         assert difference["low"] <= difference["difference"] <= difference["high"]
-    assert views.in_words(without) == (
+    assert scores.views_in_words(without) == (
         f"top-1 {expected['top_1']:.4f} without its test-time views (mirror),"
         f" {without['differences']['top_1']['difference']:+.4f} with them (95 % interval"
         f" {without['differences']['top_1']['low']:+.4f} to"
@@ -372,16 +372,17 @@ def test_a_live_model_without_a_class_in_common_is_not_even_asked(
         standard_artifacts.ModelBlessing(),
     )
     evaluation.uri, blessing.uri = str(tmp_path / "evaluation"), str(tmp_path / "bless")
-    context = component.Executor.Context(
+    context = component.ModelEvaluator_Executor.Context(
         make_beam_pipeline_fn=lambda: beam.Pipeline(argv=engines.local())
     )
-    component.Executor(context).Do(
+    component.ModelEvaluator_Executor(context).Do(
         {"examples": [examples], "model": [model], "baseline_model": [live]},
         {"evaluation": [evaluation], "blessing": [blessing]},
         {
             "settings": json.dumps(dataclasses.asdict(SETTINGS)),
             "limits": json.dumps({"max_top_1_drop": 0.0, "class_changes": "ask"}),
             "split": "test",
+            "source_fingerprint": "",
         },
     )
     found = json.loads((tmp_path / "evaluation" / gate.VERDICT_FILE).read_text())

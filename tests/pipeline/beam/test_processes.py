@@ -14,7 +14,7 @@ from tfx.dsl.components.base import base_beam_executor
 from tfx.types import standard_artifacts
 
 from common.errors import DataError
-from components.image_example_gen import contracts, executor
+from components.image_example_gen import component, contracts
 from pipeline.beam import engines, processes
 from pipeline.config import EngineConfig
 from schema import contract
@@ -50,9 +50,9 @@ def ingest(tmp_path):
         context = base_beam_executor.BaseBeamExecutor.Context(
             beam_pipeline_args=engines.arguments(engine)
         )
-        executor.Executor(context).Do(
-            {executor.CONTRACT_KEY: [schema]},
-            {executor.EXAMPLES_KEY: [examples]},
+        component.ImageExampleGen_Executor(context).Do(
+            {"contract": [schema]},
+            {"examples": [examples]},
             {
                 "input_path": str(path),
                 "input_format": "auto",

@@ -3,9 +3,9 @@
 import pytest
 
 from common.errors import ConfigError
-from pipeline import experiments
+from pipeline import dag, experiments
 from pipeline.config import BulkInferenceConfig
-from pipeline.runs import parts
+from pipeline.runs import partial_runs, parts
 from pipeline.runs.parts import Part
 from trainer.config import as_json, flatten
 
@@ -23,9 +23,9 @@ def test_the_components_are_those_of_the_pipeline(compile_pipeline) -> None:
 
 def test_settings_that_components_read_exist() -> None:
     known = flatten(as_json(experiments.find("digits_resnet_20")))
-    for component, read in parts._READ_BY.items():
-        assert component in parts.COMPONENTS
-        for name in read:
+    assert set(dag.NODES) == set(parts.COMPONENTS)
+    for node in dag.NODES.values():
+        for name in node.settings:
             assert any(key == name or key.startswith(f"{name}.") for key in known), name
 
 
@@ -49,14 +49,16 @@ def test_only_settings_of_what_is_taken_over_have_no_effect() -> None:
     earlier = {"train.steps": 2, "data.path": "a", "evaluation.min_top_1": 0.5}
     now = {"train.steps": 3, "data.path": "b", "evaluation.min_top_1": 0.6}
     reused = ["ingest", "transform"]
-    assert parts.without_effect(now, earlier, reused) == [("data.path", "ingest")]
-    assert parts.without_effect(now, earlier, [*reused, "train"]) == [
+    assert partial_runs.without_effect(now, earlier, reused) == [
+        ("data.path", "ingest")
+    ]
+    assert partial_runs.without_effect(now, earlier, [*reused, "train"]) == [
         ("data.path", "ingest"),
         ("train.steps", "train"),
     ]
-    assert parts.without_effect(earlier, earlier, parts.COMPONENTS) == []
+    assert partial_runs.without_effect(earlier, earlier, parts.COMPONENTS) == []
     # A setting that an older version did not have says nothing.
-    assert parts.without_effect({"train.new": 1}, {}, parts.COMPONENTS) == []
+    assert partial_runs.without_effect({"train.new": 1}, {}, parts.COMPONENTS) == []
 
 
 def test_an_outcome_is_kept(tmp_path) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pipeline.runs import trained
+from components.net_trainer import node as trained
 from trainer.weights import store
 
 

@@ -4,7 +4,7 @@ import pathlib
 
 import pytest
 
-from pipeline.runs import pushed
+from components.model_pusher import node as pushed
 from pushed_models import models_config, version_history
 from pushed_models.models_config import Entry
 

@@ -1,12 +1,14 @@
 """What is said of data before they are trained on."""
 
+import types
+
 import pytest
 
-from components.image_example_gen import outlook
+from components.image_example_gen import acceptance
 
 GOOD = {
     "few_groups": {},
-    "unreadable": 0,
+    "unreadable": (),
     "duplicates_across_splits": 0,
     "label_conflicts": 0,
 }
@@ -15,6 +17,12 @@ SPLIT = {
     "eval": {"ant": 2, "bee": 2},
     "test": {"ant": 2, "bee": 2},
 }
+
+
+def data(images, labels, **changes):
+    """What an inspection says of data."""
+    facts = {"images": images, "labels": labels, **GOOD, **changes}
+    return types.SimpleNamespace(**facts)
 
 
 @pytest.mark.parametrize(
@@ -33,7 +41,7 @@ SPLIT = {
         (
             SPLIT,
             ("ant", "bee"),
-            {"unreadable": 3},
+            {"unreadable": ("a", "b", "c")},
             "10.3% of the images are unreadable",
         ),
         (SPLIT, ("ant", "bee"), {"duplicates_across_splits": 2}, "2 copies lie in two"),
@@ -42,11 +50,13 @@ SPLIT = {
     ],
 )
 def test_troubles(images, labels, changes, said):
-    told = outlook.troubles(images, labels, **{**GOOD, **changes})
+    told = acceptance.troubles(data(images, labels, **changes))
     assert len(told) == 1
     assert said in told[0]
 
 
 def test_nothing_is_said_of_good_data():
-    assert outlook.troubles(SPLIT, ("ant", "bee"), **GOOD) == ()
-    assert outlook.troubles({"all": {"ant": 9, "bee": 3}}, ("ant", "bee"), **GOOD) == ()
+    assert acceptance.troubles(data(SPLIT, ("ant", "bee"))) == ()
+    assert (
+        acceptance.troubles(data({"all": {"ant": 9, "bee": 3}}, ("ant", "bee"))) == ()
+    )

@@ -1,0 +1,18 @@
+"""The components in the order of a run. Airflow reads this file by itself: no imports."""
+
+# Component -> those whose results it reads (`pipeline.dag`).
+UPSTREAM: dict[str, tuple[str, ...]] = {
+    "contract": (),
+    "ingest": ("contract",),
+    "statistics": ("contract", "ingest"),
+    "check": ("contract", "ingest", "statistics"),
+    "transform": ("contract", "ingest", "check"),
+    "train": ("contract", "ingest", "transform"),
+    "baseline": ("train",),
+    "evaluate": ("ingest", "train", "baseline"),
+    "infra": ("contract", "train"),
+    "push": ("check", "train", "evaluate", "infra"),
+    "infer": ("ingest", "train", "evaluate"),
+}
+# Not in every run.
+OPTIONAL = ("infer",)
