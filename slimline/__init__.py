@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from slimline import data, errors, roots
+from slimline.roots import StrPath
 from slimline.run_result import Run, Sweep
 
 if TYPE_CHECKING:
@@ -57,22 +58,22 @@ logging.getLogger("slimline").addHandler(logging.NullHandler())
 
 
 def __getattr__(name: str) -> str:
-    """Version of the installed slimline, read when it is asked for."""
+    """`__version__` of the installed package, read on first use."""
     if name == "__version__":
         return importlib.metadata.version("slimline")
     raise AttributeError(f"module 'slimline' has no attribute '{name}'")
 
 
 def __dir__() -> list[str]:
-    """The API, without what this module needs itself."""
+    """The public API alone."""
     return sorted(__all__)
 
 
 def run(
     experiment: str,
-    data: str | os.PathLike[str] | None = None,
+    data: StrPath | None = None,
     settings: Mapping[str, Any] | None = None,
-    root: str | os.PathLike[str] = "runs",
+    root: StrPath = "runs",
     *,
     use_cache: bool = True,
 ) -> Run:
@@ -83,16 +84,16 @@ def run(
     Args:
       experiment: name of an experiment.
       data: folder or archive of the images; None for an experiment that brings its own.
-      settings: dotted key -> value, as {"train.epochs": 30}. They go before
+      settings: dotted key -> value, as {"train.epochs": 30}. They override
         SLIMLINE_<SECTION>__<KEY> of the environment.
       root: folder of the runs.
       use_cache: False runs every component again.
 
     Returns:
-      The outcome. A model that was refused is one too: `passed` is False then.
+      The outcome; `passed` is False for a model that was refused.
 
     Raises:
-      ConfigError, DataError, TrainError: what the caller can mend.
+      ConfigError, DataError, TrainError: what the caller can fix.
     """
     from pipeline import inputs
     from pipeline import settings as pipeline_settings
@@ -101,9 +102,7 @@ def run(
     from slimline import notebook, session
 
     resolved = pipeline_settings.resolve(
-        experiment,
-        data=None if data is None else os.fspath(data),
-        settings=settings,
+        experiment, data=None if data is None else os.fspath(data), settings=settings
     )
     root = roots.local(root)
     with notebook.without_noise():  # of TensorFlow, which some layouts load
@@ -111,18 +110,28 @@ def run(
     engines.check(resolved.config.engine)
     pushed.check(resolved.config, root)
     folder = runs.create(root, resolved.values(), resolved.origins)
-    with notebook.shown(folder) as listener:
-        summary = session.execute(
-            resolved, root, folder, listener=listener, use_cache=use_cache
+    with (
+        notebook.shown(folder) as listener,
+        session.prepared(resolved, folder, listener),
+    ):
+        from pipeline import execution  # loads TensorFlow
+
+        return Run(
+            execution.run(
+                resolved.config,
+                root=root,
+                run_folder=folder,
+                origins=resolved.origins,
+                use_cache=use_cache,
+            )
         )
-    return Run(summary)
 
 
 def sweep(
     name: str,
-    data: str | os.PathLike[str] | None = None,
+    data: StrPath | None = None,
     settings: Mapping[str, Any] | None = None,
-    root: str | os.PathLike[str] = "runs",
+    root: StrPath = "runs",
 ) -> Sweep:
     """Trains the members of a sweep and compares them; see `slimline sweep`.
 
@@ -133,10 +142,10 @@ def sweep(
       root: folder of the runs.
 
     Returns:
-      A row a member. One that failed has a note instead of figures.
+      A row a member; a failed one has a note instead of figures.
 
     Raises:
-      ConfigError, DataError: what the caller can mend.
+      ConfigError, DataError: what the caller can fix.
     """
     from pipeline import inputs
     from pipeline import settings as pipeline_settings
@@ -157,20 +166,24 @@ def sweep(
     engines.check(resolved.config.engine)
     root = roots.local(root)
     folder = runs.create(root, resolved.values(), resolved.origins)
-    with notebook.shown(folder) as listener:
-        rows = session.execute_sweep(members, resolved, root, folder, listener=listener)
+    with (
+        notebook.shown(folder) as listener,
+        session.prepared(resolved, folder, listener),
+    ):
+        from pipeline.sweeps import execution  # loads TensorFlow
+
+        rows = execution.run(
+            members, root=root, run_folder=folder, origins=resolved.origins
+        )
     return Sweep(folder, tuple(rows))
 
 
-def compare(
-    *wanted: Run | str | os.PathLike[str], root: str | os.PathLike[str] = "runs"
-) -> "Comparison":
+def compare(*wanted: Run | StrPath, root: StrPath = "runs") -> "Comparison":
     """Finished runs side by side; see `slimline compare`.
 
     Args:
-      *wanted: two or more, each a `Run`, its folder as a `Path`, or a name: all of it, its
-        two words, a prefix, or 'run/member' of a sweep. The others are held against the
-        first.
+      *wanted: two or more runs, each a `Run`, its folder as a `Path`, its name, its two
+        words, a prefix, or 'run/member' of a sweep. The first is compared with the others.
       root: folder of the runs.
 
     Returns:
@@ -189,7 +202,7 @@ def compare(
         )
 
 
-def runs(root: str | os.PathLike[str] = "runs") -> "pd.DataFrame":
+def runs(root: StrPath = "runs") -> "pd.DataFrame":
     """A row a run under `root`, the newest last, with verdict and figures; see `slimline runs`."""
     import pandas as pd
 
@@ -201,10 +214,7 @@ def runs(root: str | os.PathLike[str] = "runs") -> "pd.DataFrame":
     return pd.DataFrame(rows, columns=columns).set_index("run")
 
 
-def why(
-    run: Run | str | os.PathLike[str] = "latest",
-    root: str | os.PathLike[str] = "runs",
-) -> "Verdict":
+def why(run: Run | StrPath = "latest", root: StrPath = "runs") -> "Verdict":
     """Why the gate passed or refused the model of a run; see `slimline why`.
 
     Args:
@@ -212,17 +222,14 @@ def why(
       root: folder of the runs.
 
     Raises:
-      ConfigError: there is no such run, or it did not end.
+      ConfigError: there is no such run, or it did not finish.
     """
     from slimline import verdicts
 
     return verdicts.of_run(roots.local(root), _wanted(run))
 
 
-def lineage(
-    target: Run | str | os.PathLike[str] = "latest",
-    root: str | os.PathLike[str] = "runs",
-) -> "Lineage":
+def lineage(target: Run | StrPath = "latest", root: StrPath = "runs") -> "Lineage":
     """Where a model came from; see `slimline lineage`.
 
     Args:
@@ -290,10 +297,9 @@ def nets(
 
 
 def load(
-    name_or_path: str | os.PathLike[str] | Run | None = None,
-    root: str | os.PathLike[str] = "runs",
+    name_or_path: StrPath | Run | None = None, root: StrPath = "runs"
 ) -> "LocalModel":
-    """A model: a pushed one, or that of a run, also where it was refused.
+    """Loads a model: a pushed one, or that of a run, also where it was refused.
 
     Args:
       name_or_path: 'cifar10' (live version), 'cifar10@6', the folder of a SavedModel, or
@@ -317,10 +323,10 @@ def load(
 
 
 def evaluate(
-    model: "LocalModel | Run | str | os.PathLike[str]",
-    data: str | os.PathLike[str],
+    model: "LocalModel | Run | StrPath",
+    data: StrPath,
     split: str | None = None,
-    root: str | os.PathLike[str] = "runs",
+    root: StrPath = "runs",
     settings: Mapping[str, Any] | None = None,
     *,
     by_number: bool = False,
@@ -334,8 +340,8 @@ def evaluate(
       split: 'train', 'eval', 'test' or 'all'; None for 'test', 'all' where the data have no
         test split.
       root: folder of the runs.
-      settings: about the layout, dotted key -> value, as {"data.format": "idx"}.
-      by_number: the data number their classes: number k is the model's label k.
+      settings: of the layout, dotted key -> value, as {"data.format": "idx"}.
+      by_number: the data number their classes; number k is label k of the model.
       skips_unknown: leave out images of classes that the model does not know.
 
     Returns:
@@ -350,13 +356,15 @@ def evaluate(
     with notebook.without_noise():
         from serving.local_model import LocalModel
         from slimline import evaluation
-        from slimline.data import layout_answers
+        from slimline.data import config
 
         return evaluation.measure(
             model if isinstance(model, LocalModel) else load(model, root),
             data,
-            layout_answers(settings),
-            evaluation.Choices(split, by_number, skips_unknown),
+            config(settings),
+            split=split,
+            by_number=by_number,
+            skips_unknown=skips_unknown,
         )
 
 
@@ -366,7 +374,7 @@ def connect(
     *,
     token: str = "",
     headers: Mapping[str, str] | None = None,
-    ca_file: str | os.PathLike[str] = "",
+    ca_file: StrPath = "",
     batch_size: int = 64,
     concurrency: int = 4,
     deadline_seconds: float = 30.0,
@@ -381,14 +389,14 @@ def connect(
         that label); None for the only model of a local server.
       token: bearer token.
       headers: sent with every request.
-      ca_file: PEM file of the authorities that may vouch for the server.
+      ca_file: PEM file of the certificate authorities to trust.
       batch_size: images a request, at most.
       concurrency: requests under way at once, at most.
       deadline_seconds: for each request, attempts and waits included.
       attempts: at most, where the server cannot be reached or is busy.
 
     Raises:
-      ConfigError: address, model or a header has another form. Nothing is asked yet.
+      ConfigError: address, model or a header is malformed. No request is sent yet.
     """
     from serving import client
 
@@ -406,32 +414,32 @@ def connect(
 
 
 def predict(
-    files: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
-    output: str | os.PathLike[str],
-    model: str | os.PathLike[str] | None = None,
+    files: StrPath | Sequence[StrPath],
+    output: StrPath,
+    model: StrPath | None = None,
     top: int = 3,
     engine: str = "local",
     engine_options: Mapping[str, Any] | None = None,
-    root: str | os.PathLike[str] = "runs",
+    root: StrPath = "runs",
     replaces: bool = False,
 ) -> "Result":
     """Classifies any number of files into a table; see `slimline predict --output`.
 
-    For a few images `load` a model and ask that.
+    For a few images, `load` a model and call its `predict`.
 
     Args:
       files: a folder, a pattern, a list (NAME.txt) or a file, or several of them.
-      output: NAME.csv or NAME.jsonl; what was broken off there goes on.
+      output: NAME.csv or NAME.jsonl; an interrupted table is resumed.
       model: 'cifar10' (newest version), 'cifar10@6', or the folder of a SavedModel; None
         for the only model under `root`.
       top: how many classes to give an image, at most all.
       engine: where the Beam job runs, one of `pipeline.beam.engines.ENGINES`.
       engine_options: its options by name, as {"workers": 4}.
       root: folder of the runs.
-      replaces: an existing output, or what was broken off there, may go.
+      replaces: replace an existing output, also an interrupted one.
 
     Raises:
-      ConfigError, DataError: what the caller can mend.
+      ConfigError, DataError: what the caller can fix.
     """
     from pipeline import experiments, settings
     from pipeline.beam import engines
@@ -456,7 +464,7 @@ def predict(
         )
 
 
-def models(name: str, root: str | os.PathLike[str] = "runs") -> "PushedModel":
+def models(name: str, root: StrPath = "runs") -> "PushedModel":
     """The versions of a pushed model; see `slimline models`.
 
     Args:
@@ -474,7 +482,7 @@ def models(name: str, root: str | os.PathLike[str] = "runs") -> "PushedModel":
     return pushed_models.find(roots.local(root), name)
 
 
-def _wanted(run: Run | str | os.PathLike[str]) -> str | pathlib.Path:
+def _wanted(run: Run | StrPath) -> str | pathlib.Path:
     """A run as `pipeline.runs.runs.find` takes it."""
     if isinstance(run, Run):
         return run.folder

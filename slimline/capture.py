@@ -1,6 +1,6 @@
-"""Takes what libraries write to file descriptors 1 and 2 off the terminal.
+"""Redirects what libraries write to file descriptors 1 and 2.
 
-TensorFlow, abseil and Beam write there before any log setting holds, and from C++.
+TensorFlow, abseil and Beam write there before any log setting applies, and from C++.
 """
 
 import contextlib
@@ -18,19 +18,14 @@ ECHO_SECONDS = 0.2
 
 @dataclasses.dataclass(frozen=True)
 class Terminal:
-    """The streams as they were before.
-
-    Attributes:
-      stdout: for the result.
-      stderr: for what moves.
-    """
+    """The streams before the redirection: `stdout` for the result, `stderr` for progress."""
 
     stdout: TextIO
     stderr: TextIO
 
 
 def discard() -> contextlib.AbstractContextManager[Terminal]:
-    """Lets what libraries write to descriptors 1 and 2 vanish."""
+    """Discards what libraries write to descriptors 1 and 2."""
     return capture(pathlib.Path(os.devnull))
 
 
@@ -43,13 +38,10 @@ def capture(log: pathlib.Path, *, is_echoed: bool = False) -> Iterator[Terminal]
       is_echoed: what reaches the log goes to the real standard error as well.
 
     Yields:
-      The real streams. The descriptors are put back at the end, whatever ends it.
+      The real streams. The descriptors are restored at the end, also by an exception.
     """
     with contextlib.ExitStack() as stack:
-        terminal = Terminal(
-            _keep(sys.stdout, 1, stack),
-            _keep(sys.stderr, 2, stack),
-        )
+        terminal = Terminal(_keep(sys.stdout, 1, stack), _keep(sys.stderr, 2, stack))
         saved = [(number, os.dup(number)) for number in (1, 2)]
         target = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         if is_echoed:
@@ -70,27 +62,25 @@ def capture(log: pathlib.Path, *, is_echoed: bool = False) -> Iterator[Terminal]
 
 @contextlib.contextmanager
 def _diverted(target: int) -> Iterator[None]:
-    """Sends Python's streams that are no descriptors, as in a notebook, to `target`."""
-    with os.fdopen(os.dup(target), "a", buffering=1, encoding="utf-8") as log:
-        stand_ins = {}
-        for name, number in (("stdout", 1), ("stderr", 2)):
-            stream = getattr(sys, name)
+    """Redirects Python streams without a descriptor, as in a notebook, to `target`."""
+    with contextlib.ExitStack() as stack:
+        log = os.fdopen(os.dup(target), "a", buffering=1, encoding="utf-8")
+        stack.enter_context(log)
+        for redirect, stream, number in (
+            (contextlib.redirect_stdout, sys.stdout, 1),
+            (contextlib.redirect_stderr, sys.stderr, 2),
+        ):
             if not _is_descriptor(stream, number):
-                stand_ins[name] = _StandIn(stream, log)
-                setattr(sys, name, stand_ins[name])
-        try:
-            yield
-        finally:
-            for name, stand_in in stand_ins.items():
-                stand_in.end()
-                if getattr(sys, name) is stand_in:
-                    setattr(sys, name, stand_in.usual)
+                stand_in = _StandIn(stream, log)
+                stack.callback(stand_in.end)
+                stack.enter_context(redirect(stand_in))
+        yield
 
 
 class _StandIn(io.TextIOBase):
-    """Writes to a log, and once that has ended to the usual stream.
+    """Writes to a log, and to the usual stream once that has ended.
 
-    Handlers of `logging` keep the stream of the moment in which they were made.
+    Handlers of `logging` keep the stream that was current when they were created.
     """
 
     def __init__(self, usual: TextIO, log: TextIO):
@@ -111,7 +101,7 @@ class _StandIn(io.TextIOBase):
         self._target.flush()
 
     def end(self) -> None:
-        """From now on all goes to the usual stream."""
+        """Writes to the usual stream from now on."""
         self.flush()
         self._target = self.usual
 
@@ -124,16 +114,12 @@ def _is_descriptor(stream: TextIO, number: int) -> bool:
 
 
 def _keep(stream: TextIO, number: int, stack: contextlib.ExitStack) -> TextIO:
-    """A stream to where `stream` goes now; one that is no descriptor stays as it is."""
+    """A copy of `stream` that the redirection leaves alone."""
     if not _is_descriptor(stream, number):
         return stream
     return stack.enter_context(
         os.fdopen(
-            os.dup(number),
-            "w",
-            buffering=1,
-            encoding=stream.encoding,
-            errors="replace",
+            os.dup(number), "w", buffering=1, encoding=stream.encoding, errors="replace"
         )
     )
 
@@ -145,16 +131,16 @@ def _flush() -> None:
 
 @contextlib.contextmanager
 def _echo(log: pathlib.Path, stream: TextIO) -> Iterator[None]:
-    """Follows the file rather than tees a pipe: nothing can block on a full pipe."""
+    """Follows the file; unlike with a pipe, no writer can block on a slow reader."""
     is_over = threading.Event()
-    # Opened here, not in the thread: from now on everything is to be shown.
+    # Opened before the thread starts, so that nothing is missed.
     file = log.open(encoding="utf-8", errors="replace")
     file.seek(0, os.SEEK_END)
 
     def follow() -> None:
         with file:
             while True:
-                # Asked before reading, so that the last round sees the last bytes.
+                # Checked before reading, so that the last round gets the last bytes.
                 is_last = is_over.wait(ECHO_SECONDS)
                 stream.write(file.read())
                 stream.flush()

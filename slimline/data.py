@@ -1,15 +1,15 @@
-"""A look at images, a check of them, and the contract made from them; see `slimline data`."""
+"""Inspects images, checks them, and writes their contract; see `slimline data`."""
 
 import os
 import pathlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from slimline import errors, roots
+from slimline.roots import StrPath
 
 if TYPE_CHECKING:
     from components.image_example_gen.inspection import Inspection
-    from components.image_example_gen.layouts import Answers
     from components.image_example_gen.records import Unreadable
     from data_check.findings import Findings
     from data_check.labelled_images import LabelledImage
@@ -22,10 +22,8 @@ __all__ = ["check", "init", "inspect"]
 Settings = Mapping[str, Any]
 
 
-def inspect(
-    path: str | os.PathLike[str], settings: Settings | None = None
-) -> "Inspection":
-    """What is seen at `path`; writes nothing.
+def inspect(path: StrPath, settings: Settings | None = None) -> "Inspection":
+    """Layout, classes and images found at `path`; writes nothing.
 
     Args:
       path: folder or archive; of a pattern of spans the newest is taken.
@@ -41,8 +39,8 @@ def inspect(
 
 
 def init(
-    path: str | os.PathLike[str],
-    output: str | os.PathLike[str] | None = None,
+    path: StrPath,
+    output: StrPath | None = None,
     settings: Settings | None = None,
     *,
     replaces: bool = False,
@@ -53,7 +51,7 @@ def init(
       path: folder or archive.
       output: folder of the contract; None for schema/<name of the data>.
       settings: about the layout, dotted key -> value, as {"data.format": "idx"}.
-      replaces: an existing contract may go.
+      replaces: replace an existing contract.
 
     Raises:
       ConfigError, DataError: there is a contract already, or the data cannot be read.
@@ -63,16 +61,16 @@ def init(
 
 
 def check(
-    path: str | os.PathLike[str],
+    path: StrPath,
     run: str | pathlib.Path | None = None,
-    root: str | os.PathLike[str] = "runs",
+    root: StrPath = "runs",
     settings: Settings | None = None,
 ) -> "Findings":
-    """What is wrong with images and labels: hints, and nothing is changed.
+    """Hints at what is wrong with images and labels; writes nothing.
 
     Args:
       path: folder or archive.
-      run: on these images, whose model doubts labels of its test images.
+      run: one on these images; its model points at doubtful labels of the test split.
       root: folder of the runs.
       settings: about the layout, dotted key -> value, as {"data.format": "idx"}.
 
@@ -82,35 +80,36 @@ def check(
     from slimline import notebook
 
     with notebook.without_noise():
-        return look_for_faults(path, run, root, layout_answers(settings))
+        return look_for_faults(path, run, root, config(settings))
 
 
 def look_for_faults(
-    path: str | os.PathLike[str],
+    path: StrPath,
     run: str | pathlib.Path | None,
-    root: str | os.PathLike[str],
-    answers: "Answers",
+    root: StrPath,
+    config: "DataConfig",
     watch: "Callable[[Images], Images]" = iter,
 ) -> "Findings":
     """See `check`.
 
     Args:
       path, run, root: see `check`.
-      answers: about the layout.
-      watch: sees each image on its way, to show progress.
+      config: about layout and splits.
+      watch: takes the images and yields them again, to show progress.
     """
     from data_check import checking, labelled_images
+    from pipeline import answers
     from pipeline.runs import runs
 
     evaluation_uri = None
     if run is not None:
         summary = runs.read_summary(runs.find(roots.local(root), run))
         (evaluation_uri,) = summary["artifacts"]["evaluate"]["evaluation"]
-    found = labelled_images.from_path(find(path), answers)
+    found = labelled_images.from_path(find(path), answers.of(config))
     return checking.check(os.fspath(path), watch(found), evaluation_uri)
 
 
-def look(path: str | os.PathLike[str], config: "DataConfig") -> "Inspection":
+def look(path: StrPath, config: "DataConfig") -> "Inspection":
     """See `inspect`; `config` is about layout and splits."""
     from components.image_example_gen import inspection
     from pipeline import answers
@@ -119,27 +118,24 @@ def look(path: str | os.PathLike[str], config: "DataConfig") -> "Inspection":
 
 
 def make_contract(
-    path: str | os.PathLike[str],
-    output: str | os.PathLike[str] | None,
+    path: StrPath,
+    output: StrPath | None,
     config: "DataConfig",
     *,
     replaces: bool,
 ) -> "tuple[Inspection, pathlib.Path]":
-    """See `init`; also returns what was seen."""
+    """See `init`; also returns the inspection."""
     from pipeline import inputs
     from schema import contract
 
     name = inputs.name_of(inputs.fetched(path).resolve())
     folder = pathlib.Path("schema") / name if output is None else pathlib.Path(output)
-    existing = [
-        folder / file
-        for file in (contract.SCHEMA_FILE, contract.LABELS_FILE)
-        if (folder / file).exists()
-    ]
+    files = [folder / contract.SCHEMA_FILE, folder / contract.LABELS_FILE]
+    existing = [str(file) for file in files if file.exists()]
     if existing and not replaces:
         raise errors.ConfigError(
             f"there is a contract in {folder} already",
-            found=", ".join(map(str, existing)),
+            found=", ".join(existing),
             tip="--force replaces it, --output DIR writes elsewhere",
         )
     found = look(path, config)
@@ -156,28 +152,32 @@ def make_contract(
     return found, folder
 
 
-def config(settings: Settings | None) -> "DataConfig":
-    """Settings about the data, over those of the environment."""
+def config(
+    settings: Settings | None = None, assignments: Sequence[str] = ()
+) -> "DataConfig":
+    """What a caller and the environment say about the data.
+
+    Args:
+      settings: dotted key -> value.
+      assignments: 'key=value', as --set takes them.
+
+    Raises:
+      ConfigError: an unknown setting, or a value that does not fit it.
+    """
     from pipeline import experiments
     from pipeline import settings as pipeline_settings
 
-    resolved = pipeline_settings.resolve(experiments.DEFAULT, settings=settings)
-    return resolved.config.data
+    return pipeline_settings.resolve(
+        experiments.DEFAULT, settings=settings, assignments=assignments
+    ).config.data
 
 
-def layout_answers(settings: Settings | None) -> "Answers":
-    """What `settings` and the environment say about the layout."""
-    from pipeline import answers
-
-    return answers.of(config(settings))
-
-
-def find(path: str | os.PathLike[str]) -> str:
-    """The folder or archive that `path` means; of a pattern of spans the newest.
+def find(path: StrPath) -> str:
+    """The folder or archive at `path`; of a pattern of spans the newest.
 
     Raises:
-      ConfigError: the pattern cannot be read.
-      DataError: there is none, or it may not be read.
+      ConfigError: the pattern is malformed.
+      DataError: there is none, or its permissions forbid reading.
     """
     from components.image_example_gen import spans
     from pipeline import inputs
@@ -190,6 +190,6 @@ def find(path: str | os.PathLike[str]) -> str:
         )
     if not os.access(place, os.R_OK):
         raise errors.DataError(
-            f"cannot read {path}", tip="its permissions do not let this user"
+            f"cannot read {path}", tip="its permissions forbid it to this user"
         )
     return str(place)

@@ -1,6 +1,6 @@
-"""Errors that a user can mend, and the exit code of each."""
+"""Errors that a user can fix, and the exit code of each."""
 
-from common.errors import (
+from common.errors import (  # noqa: F401, this is their public address
     ConfigError,
     DataError,
     GateError,
@@ -11,21 +11,6 @@ from common.errors import (
     find_user_error,
     of_a_command,
 )
-
-__all__ = [
-    "ConfigError",
-    "DataError",
-    "GateError",
-    "InfraError",
-    "RunError",
-    "ServerError",
-    "SlimlineError",
-    "TrainError",
-    "exit_code",
-    "find_user_error",
-    "kind",
-    "of_a_command",
-]
 
 DONE = 0
 RUN_FAILED = 1
@@ -46,7 +31,7 @@ _CODES: dict[type[SlimlineError], int] = {
 
 
 class RunError(SlimlineError):
-    """A run broke off, and not for a reason that the user can read from a sentence.
+    """A run failed for a reason that no message of ours explains.
 
     Attributes:
       log_lines: the last lines of the run's log.

@@ -4,7 +4,7 @@ import dataclasses
 import os
 import pathlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +16,8 @@ from components.image_example_gen import inspection, layouts, records
 from components.model_evaluator import classes, figures, predictions
 from components.model_evaluator.figures import Figures
 from data_check import labelled_images
+from pipeline import answers
+from pipeline.config import DataConfig
 from pushed_models import class_names
 from schema import features
 from serving import encoding, local_model
@@ -42,7 +44,7 @@ class Evaluation:
       skipped: class that the model does not know -> images left out.
       missing: classes of the model without an image.
       unreadable: images left out, each with the reason.
-      notes: how classes and splits were taken, and what that means for the figures.
+      notes: how classes and splits were chosen, and what that means for the figures.
     """
 
     model: str
@@ -69,49 +71,38 @@ class Evaluation:
         return f"<Evaluation on {images}: top-1 {self.metrics['top_1']:.4f}>"
 
 
-@dataclasses.dataclass(frozen=True)
-class Choices:
-    """What a person decides about an evaluation.
+def measure(
+    model: "LocalModel",
+    path: str | os.PathLike[str],
+    config: DataConfig,
+    *,
+    split: str | None,
+    by_number: bool,
+    skips_unknown: bool,
+    watch: "Callable[[Images], Images]" = iter,
+) -> Evaluation:
+    """Measures `model` on the images at `path`.
 
-    Attributes:
+    Args:
+      model, config: the model, and settings of the layout.
+      path: folder or archive; of a pattern of spans the newest is taken.
       split: 'train', 'eval', 'test' or 'all'; None for 'test' where the data have it, else
         'all'.
       by_number: see `classes.numbers`.
       skips_unknown: leave out images of classes that the model does not know.
-    """
-
-    split: str | None = None
-    by_number: bool = False
-    skips_unknown: bool = False
-
-
-def measure(
-    model: "LocalModel",
-    path: str | os.PathLike[str],
-    answers: layouts.Answers = layouts.Answers(),
-    choices: Choices = Choices(),
-    watch: "Callable[[Images], Images]" = iter,
-) -> Evaluation:
-    """Asks `model` about the images at `path`.
-
-    Args:
-      model: the loaded model.
-      path: folder or archive; of a pattern of spans the newest is taken.
-      answers: about the layout.
-      choices: see `Choices`.
-      watch: sees each image on its way, to show progress.
+      watch: takes the images and yields them again, to show progress.
 
     Raises:
       ConfigError: the data have no such split, or their layout is unclear.
       DataError: there are no images, or they have classes that the model does not know.
     """
-    plan = layouts.plan(data.find(path), answers)
+    plan = layouts.plan(data.find(path), answers.of(config))
     counts = labelled_images.count(plan)
-    split, notes = _chosen_split(counts, choices.split)
+    split, notes = _chosen_split(counts, split)
     images = sum((counts[name] for name in counts if split in (ALL, name)), Counter())
-    numbers = classes.numbers(images, model.labels, by_number=choices.by_number)
+    numbers = classes.numbers(images, model.labels, by_number=by_number)
     skipped = {name: images[name] for name in sorted(images) if name not in numbers}
-    if skipped and not choices.skips_unknown:
+    if skipped and not skips_unknown:
         raise DataError(
             f"the model does not know {_counted(skipped)} of the data",
             found=class_names.listed(list(skipped)),
@@ -122,12 +113,8 @@ def measure(
     found = labelled_images.from_plan(plan, None if split == ALL else split)
     tables = list(_answers(model, watch(found), numbers, unreadable))
     if not tables:
-        raise DataError(
-            f"no image in {path} can be read",
-            found="; ".join(
-                f"{key}: {why}" for key, why in list(unreadable.items())[:3]
-            ),
-        )
+        first = [f"{key}: {why}" for key, why in list(unreadable.items())[:3]]
+        raise DataError(f"no image in {path} can be read", found="; ".join(first))
     measured = figures.of_table(pa.concat_tables(tables).to_pandas(), model.labels)
     missing = tuple(
         label for label in model.labels if not measured.per_class[label]["support"]
@@ -148,7 +135,7 @@ def measure(
 def _chosen_split(
     counts: Mapping[str, Any], wanted: str | None
 ) -> tuple[str, tuple[str, ...]]:
-    """The split to measure, and what is to be said about it."""
+    """The split to measure, and notes on the choice."""
     if not counts:
         return ALL, ()
     if wanted not in (None, ALL, *counts):
@@ -194,9 +181,8 @@ def _class_notes(
         )
 
 
-def _counted(names: Iterable[str]) -> str:
-    number = len(list(names))
-    return f"{number:,} {'class' if number == 1 else 'classes'}"
+def _counted(names: Collection[str]) -> str:
+    return f"{len(names):,} {'class' if len(names) == 1 else 'classes'}"
 
 
 def _answers(
@@ -229,24 +215,25 @@ def _answers(
 
 def _asked(model: "LocalModel", batch: list[tuple[bytes, bytes, int]]) -> pa.Table:
     keys, images, labels = zip(*batch, strict=True)
-    answers = predictions.of_batch(
+    table = predictions.of_batch(
         keys,
         np.array(labels),
         {"": model.probabilities(list(images))},
         {},
         predictions.schema([], has_baseline=False),
     )
-    return answers.drop([predictions.PROBABILITIES])
+    return table.drop([predictions.PROBABILITIES])
 
 
 def model_folder(
     root: pathlib.Path, wanted: str | os.PathLike[str] | None
 ) -> pathlib.Path:
-    """The SavedModel that `wanted` means: see `local_model.find_model`; or that of a run.
+    """The SavedModel at `wanted`.
 
     Args:
       root: folder of the runs.
-      wanted: what `find_model` takes, a run as `pipeline.runs.runs.find` takes it, or its folder.
+      wanted: what `local_model.find_model` takes, or a run as `pipeline.runs.runs.find`
+        takes it, or its folder.
 
     Raises:
       ConfigError: there is no such model, or the run has none.
@@ -259,11 +246,9 @@ def model_folder(
         return runs.model_folder(pathlib.Path(wanted))
     try:
         return local_model.find_model(root, os.fspath(wanted))
-    except ConfigError:
+    except ConfigError as error:
         try:
             folder = runs.find(root, os.fspath(wanted))
         except ConfigError:
-            folder = None
-        if folder is None:
-            raise
+            raise error from None
     return runs.model_folder(folder)

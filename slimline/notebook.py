@@ -13,7 +13,7 @@ from pipeline.runs import parts, runs
 from slimline import capture, session
 
 REDRAW_SECONDS = 0.25
-# Of the bar, each as wide as the others.
+# Of the bar, all equally wide.
 STEPS = (*parts.COMPONENTS, "report")
 
 
@@ -53,7 +53,7 @@ def without_noise() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _no_displays() -> Iterator[Any]:
-    """Yields what shows things in the cell; libraries find one in its place that does not.
+    """Yields the cell's publisher; libraries get one that shows nothing.
 
     Beam would load scripts from the network into every notebook that it finds.
     """
@@ -69,7 +69,7 @@ def _no_displays() -> Iterator[Any]:
 
 
 def _redrawn_by(publisher: Any) -> Callable[[str], None]:
-    """Function that shows HTML in the cell, in place of what it showed before."""
+    """Function that shows HTML in the cell, replacing what it showed before."""
     place = {"display_id": uuid.uuid4().hex}
     is_drawn = False
 
@@ -83,7 +83,7 @@ def _redrawn_by(publisher: Any) -> Callable[[str], None]:
 
 
 class Bar:
-    """How far a run is: the components that are done, and figures of the one that runs."""
+    """Progress of a run: components that are done, and figures of the one that runs."""
 
     def __init__(
         self,
@@ -95,7 +95,7 @@ class Bar:
 
         Args:
           run: its two words.
-          draw: takes the bar as HTML, in place of the one before.
+          draw: shows the bar as HTML, replacing the one before.
           clock: gives seconds.
         """
         self._run = run
@@ -110,8 +110,8 @@ class Bar:
         self._redraw()
 
     def event(self, name: str, fields: Mapping[str, Any]) -> None:
-        """Takes one progress event; unknown ones are passed over."""
-        # The command's display imports click and more, which a plain import need not.
+        """Takes one progress event; unknown ones are ignored."""
+        # The command's display imports click and more, which `import slimline` need not.
         from slimline.terminal import display
 
         match name:
@@ -136,13 +136,13 @@ class Bar:
             self._redraw()
 
     def finish(self) -> None:
-        """Draws the last time: all is done."""
+        """Draws the finished bar."""
         self._done = float(len(STEPS))
         self._title, self._figures = "finished", ""
         self._redraw()
 
     def _place(self, component: str) -> int:
-        """How many steps come before a component; as many as are done for an unknown one."""
+        """Number of steps before a component; of those done for an unknown one."""
         return STEPS.index(component) if component in STEPS else int(self._done)
 
     def _is_due(self) -> bool:

@@ -9,15 +9,13 @@ from pipeline.runs import runs
 if TYPE_CHECKING:
     from pipeline.runs.lineage import Step
 
-_WIDTH = 10
-
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Lineage:
-    """All that led to a run or a version, earliest first.
+    """The executions that led to a run or a version, earliest first.
 
     Attributes:
-      target: what it is of, as 'digits@17'.
+      target: the run or version, as 'digits@17'.
       steps: executions of components.
       sentences: what each of them did.
     """
@@ -27,12 +25,21 @@ class Lineage:
     sentences: tuple[str, ...]
 
     def __repr__(self) -> str:
-        rows = zip(self.steps, self.sentences, strict=True)
-        lines = [
-            f"{step.component:<{_WIDTH}} {text or f'finished {step.finished}'}"
-            for step, text in rows
-        ]
-        return "\n".join([self.target, *lines])
+        from pipeline.runs import lineage
+        from slimline.terminal import output
+
+        lines = [self.target]
+        for step, sentence in zip(self.steps, self.sentences, strict=True):
+            details = [sentence or f"finished {step.finished}"]
+            if data := step.properties.get(lineage.DATA_FINGERPRINT):
+                details.append(f"data {data}  {step.properties.get('input_path', '')}")
+            if code := step.properties.get(lineage.SOURCE_FINGERPRINT):
+                details.append(f"code {code}")
+            for uri in step.outputs.values():
+                gone = "" if pathlib.Path(uri).exists() else "  (gone)"
+                details.append(f"{output.short_path(uri)}{gone}")
+            lines += output.facts({step.component: f"\n{'':11}".join(details)}, 11)
+        return "\n".join(lines)
 
 
 def of_target(root: pathlib.Path, target: str | pathlib.Path) -> Lineage:

@@ -1,19 +1,25 @@
-"""Roots as callers give them: a folder, or a URI in an object store."""
+"""A root as a caller gives it: a folder, or a URI in an object store."""
 
 import os
 import pathlib
 
 from storage import mirror
 
+StrPath = str | os.PathLike[str]
 
-def local(root: str | os.PathLike[str]) -> pathlib.Path:
-    """The folder to work in: the root itself, or its mirror, brought up to date.
+
+def local(root: StrPath, *, pulls: bool = True) -> pathlib.Path:
+    """The folder to work in: the root itself, or its mirror.
+
+    Args:
+      root: a folder or a URI.
+      pulls: whether to bring the mirror up to date.
 
     Raises:
-      ConfigError: an object store gives no answer.
+      ConfigError: the object store does not answer.
     """
     if not mirror.concerns(root):
         return pathlib.Path(root)
     from pipeline.runs import remote_roots
 
-    return remote_roots.local(root)
+    return remote_roots.local(root, pulls=pulls)

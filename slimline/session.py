@@ -1,4 +1,4 @@
-"""One run from outside: early checks, its log, and its events handed to a listener."""
+"""What surrounds a run: its log, its events for a listener, and the errors that end it."""
 
 import contextlib
 import logging
@@ -8,129 +8,46 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline.beam import engines
-from pipeline.runs import parts, remote_roots, runs
+from pipeline.runs import remote_roots, runs
 from pipeline.settings import Resolved
 from slimline import errors
-
-if TYPE_CHECKING:
-    from pipeline.config import PipelineConfig
-    from pipeline.runs.summary import Summary
-    from pipeline.sweeps.comparison import Row
 
 Listener = Callable[[str, Mapping[str, Any]], None]
 PROGRESS_LOGGER = "slimline.progress"
 LOG_LINES = 15
+MAX_CHARACTERS = 300
 STACK_HEADING = "stack of what ended the run:"
 _LOGGER = logging.getLogger("slimline")
 
 
-def execute(
-    resolved: Resolved,
-    root: pathlib.Path,
-    folder: pathlib.Path,
-    *,
-    listener: Listener | None = None,
-    logs_everything: bool = False,
-    use_cache: bool = True,
-) -> "Summary":
-    """Runs the pipeline; whatever ends it is written into the run's log with its stack.
-
-    Args:
-      resolved: configuration and origins.
-      root: folder of the runs.
-      folder: of this run.
-      listener: called with name and fields of each progress event.
-      logs_everything: the log takes all of Python's logging, not only that of slimline.
-      use_cache: False runs every component again.
-
-    Raises:
-      SlimlineError: what the user can mend, also where a framework wrapped it.
-    """
-    with _prepared(resolved, folder, listener, logs_everything):
-        from pipeline import execution
-
-        return execution.run(
-            resolved.config,
-            root=root,
-            run_folder=folder,
-            origins=resolved.origins,
-            use_cache=use_cache,
-        )
-
-
-def execute_part(
-    part: parts.Part,
-    resolved: Resolved,
-    root: pathlib.Path,
-    folder: pathlib.Path,
-    *,
-    listener: Listener | None = None,
-    logs_everything: bool = False,
-    use_cache: bool = True,
-) -> "Summary | parts.Outcome":
-    """Runs some components; the other arguments are those of `execute`.
-
-    Raises:
-      SlimlineError: what the user can mend, also where a framework wrapped it.
-    """
-    with _prepared(resolved, folder, listener, logs_everything):
-        from pipeline import execution
-
-        return execution.run_part(
-            resolved.config,
-            part,
-            root=root,
-            run_folder=folder,
-            origins=resolved.origins,
-            use_cache=use_cache,
-        )
-
-
-def execute_sweep(
-    members: "Mapping[str, PipelineConfig]",
-    resolved: Resolved,
-    root: pathlib.Path,
-    folder: pathlib.Path,
-    *,
-    listener: Listener | None = None,
-    logs_everything: bool = False,
-    use_cache: bool = True,
-) -> "list[Row]":
-    """Runs the members of a sweep; the other arguments are those of `execute`.
-
-    Raises:
-      SlimlineError: what the user can mend, also where a framework wrapped it.
-    """
-    with _prepared(resolved, folder, listener, logs_everything):
-        from pipeline.sweeps import execution as sweep_execution
-
-        return sweep_execution.run(
-            members,
-            root=root,
-            run_folder=folder,
-            origins=resolved.origins,
-            use_cache=use_cache,
-        )
-
-
 @contextlib.contextmanager
-def _prepared(
+def prepared(
     resolved: Resolved,
     folder: pathlib.Path,
     listener: Listener | None,
-    logs_everything: bool,
+    *,
+    logs_everything: bool = False,
 ) -> Iterator[None]:
-    """The log is in place, and the engine starts: TensorFlow may load meanwhile.
+    """Logs and reports what runs inside, with the engine started.
 
-    A run that is refused before its first component leaves no folder: nothing has run.
+    The block may import TensorFlow. A run that is refused before its first component
+    leaves no folder.
+
+    Args:
+      resolved, folder: of the run or sweep.
+      listener: called with name and fields of each progress event.
+      logs_everything: the log takes all of Python's logging, not only that of slimline.
+
+    Raises:
+      SlimlineError: what the user can fix, also where a framework wrapped it.
     """
-    heard: set[str] = set()
+    events: set[str] = set()
 
     def listen(name: str, fields: Mapping[str, Any]) -> None:
-        heard.add(name)
+        events.add(name)
         if listener is not None:
             listener(name, fields)
 
@@ -142,73 +59,109 @@ def _prepared(
             ):
                 yield
         except errors.SlimlineError:
-            if "component_started" not in heard:
+            if "component_started" not in events:
                 shutil.rmtree(folder, ignore_errors=True)
             raise
 
 
 @contextlib.contextmanager
 def watched(
-    folder: pathlib.Path, listener: Listener | None, logs_everything: bool
+    folder: pathlib.Path, listener: Listener, logs_everything: bool
 ) -> Iterator[None]:
     """Logs into the folder of a run, hands its events on, and unwraps what ends it."""
     log = folder / runs.LOG_FILE
-    with _logging_to(log, logs_everything), _heard_by(listener), _no_arguments():
+    progress = logging.getLogger(PROGRESS_LOGGER)
+    with (
+        _logging_to(log, logs_everything),
+        handled(_Forward(listener), progress),
+        _no_arguments(),
+    ):
         try:
             yield
         except BaseException as error:
             with log.open("a", encoding="utf-8") as file:
                 file.write(f"{STACK_HEADING}\n")
                 traceback.print_exception(error, file=file)
-            mendable = errors.find_user_error(error)
-            if mendable is not None and mendable is not error:
-                raise mendable from error
+            user_error = errors.find_user_error(error)
+            if user_error is not None and user_error is not error:
+                raise user_error from error
             raise
 
 
-def last_lines(log: pathlib.Path, count: int = LOG_LINES) -> tuple[str, ...]:
-    """The last lines of a log that are not empty, before the stack that `execute` adds."""
+@contextlib.contextmanager
+def as_run_error(
+    message: Callable[[], str], log: pathlib.Path, **more: str
+) -> Iterator[None]:
+    """Turns an error that is no SlimlineError into a RunError with the end of `log`.
+
+    Args:
+      message: gives what failed, the beginning of the sentence.
+      log: what the libraries wrote.
+      more: `found` and `tip` of the error.
+    """
+    try:
+        yield
+    except errors.SlimlineError:
+        raise
+    except Exception as error:
+        first_line = (str(error).strip() or "no message").splitlines()[0]
+        reason = f"{type(error).__name__}: {first_line[:MAX_CHARACTERS]}"
+        broken = errors.RunError(f"{message()}: {reason}", **more)
+        broken.log_lines = _last_lines(log)
+        raise broken from error
+
+
+def _last_lines(log: pathlib.Path) -> tuple[str, ...]:
+    """The last lines of a log that are not empty, before the stack that `watched` adds."""
     try:
         text = log.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ()
     text = text.rpartition(f"{STACK_HEADING}\n")[0] or text
-    # A carriage return would draw over what stands on the terminal.
+    # A carriage return would overwrite a line of the terminal.
     lines = [line for line in text.replace("\r", "\n").split("\n") if line.strip()]
-    return tuple(lines[-count:])
+    return tuple(lines[-LOG_LINES:])
+
+
+@contextlib.contextmanager
+def handled(
+    handler: logging.Handler, logger: logging.Logger = _LOGGER
+) -> Iterator[None]:
+    """Hands what `logger` gets to `handler`; slimline logs from INFO up meanwhile."""
+    level = _LOGGER.level
+    _LOGGER.setLevel(min(level or logging.INFO, logging.INFO))
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        _LOGGER.setLevel(level)
 
 
 @contextlib.contextmanager
 def _logging_to(log: pathlib.Path, is_everything: bool) -> Iterator[None]:
     formatter = logging.Formatter(
-        "%(asctime)s %(levelname)s %(name)s: %(message)s%(details)s",
-        defaults={"details": ""},
+        "%(asctime)s %(levelname)s %(name)s: %(message)s%(details)s"
     )
     formatter.converter = time.gmtime
     handler = logging.FileHandler(log, encoding="utf-8")
     handler.setFormatter(formatter)
     handler.addFilter(_add_details)
-    target = logging.getLogger() if is_everything else _LOGGER
-    level, was_propagated = _LOGGER.level, _LOGGER.propagate
-    others = _AsBefore(_LOGGER.getEffectiveLevel())
-    target.addHandler(handler)
-    if not is_everything:
-        _LOGGER.addHandler(others)
-        _LOGGER.propagate = False
-    _LOGGER.setLevel(min(level or logging.INFO, logging.INFO))
-    if is_everything:
-        # absl registers its own kind of logger, so it has to be asked, not `logging`.
-        from absl import logging as absl_logging
+    with contextlib.ExitStack() as stack:
+        stack.callback(handler.close)
+        if is_everything:
+            # absl registers its own kind of logger, so it has to be asked, not `logging`.
+            from absl import logging as absl_logging
 
-        absl_logging.set_verbosity(absl_logging.INFO)
-    try:
+            stack.enter_context(handled(handler, logging.getLogger()))
+            absl_logging.set_verbosity(absl_logging.INFO)
+        else:
+            as_before = _AsBefore(_LOGGER.getEffectiveLevel())
+            stack.enter_context(handled(handler))
+            stack.enter_context(handled(as_before))
+            stack.callback(setattr, _LOGGER, "propagate", _LOGGER.propagate)
+            _LOGGER.propagate = False
         yield
-    finally:
-        _LOGGER.setLevel(level)
-        _LOGGER.propagate = was_propagated
-        _LOGGER.removeHandler(others)
-        target.removeHandler(handler)
-        handler.close()
 
 
 class _AsBefore(logging.Handler):
@@ -221,9 +174,8 @@ class _AsBefore(logging.Handler):
 
 
 def _add_details(record: logging.LogRecord) -> bool:
-    fields = getattr(record, "fields", None)
-    if fields:
-        record.details = "".join(f" {key}={value}" for key, value in fields.items())
+    fields = getattr(record, "fields", None) or {}
+    record.details = "".join(f" {key}={value}" for key, value in fields.items())
     return True
 
 
@@ -254,17 +206,3 @@ class _Forward(logging.Handler):
             self._listener(record.getMessage(), getattr(record, "fields", {}))
         except Exception:  # as every handler of `logging` does
             self.handleError(record)
-
-
-@contextlib.contextmanager
-def _heard_by(listener: Listener | None) -> Iterator[None]:
-    if listener is None:
-        yield
-        return
-    logger = logging.getLogger(PROGRESS_LOGGER)
-    handler = _Forward(listener)
-    logger.addHandler(handler)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)

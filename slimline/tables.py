@@ -29,7 +29,7 @@ def of_experiments() -> list[dict[str, str]]:
 def of_settings(name: str) -> dict[str, dict[str, Any]]:
     """Dotted key -> `value` and `help`, of the experiment itself.
 
-    Neither the environment nor a file of this user's has a say.
+    The environment and files of the user are ignored.
 
     Raises:
       ConfigError: there is no such experiment.

@@ -1,4 +1,4 @@
-"""What became of the model of a run, a line a rule."""
+"""The verdict on the model of a run, a line a rule."""
 
 import dataclasses
 import pathlib
@@ -9,16 +9,15 @@ from components.model_evaluator import gate
 from pipeline.runs import runs
 
 REFUSED = "was refused by the gate"
-_KEPT, _BROKEN = "✓", "✗"
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Verdict:
-    """Why the model of a run was passed or refused.
+    """Why the model of a run passed or was refused.
 
     Attributes:
       folder: of the run.
-      summary: as `pipeline.runs.summary.Summary`, as JSON gives it.
+      summary: a `pipeline.runs.summary.Summary` as JSON.
     """
 
     folder: pathlib.Path
@@ -35,22 +34,14 @@ class Verdict:
         return [*self.summary.get("rules", ()), *self.summary.get("infra_rules", ())]
 
     def lines(
-        self,
-        mark: Callable[[bool], str] | None = None,
-        paint_red: Callable[[str], str] = str,
+        self, paint: Callable[[str, str], str] = lambda text, colour: text
     ) -> list[str]:
-        """The verdict, its rules, warnings and what followed.
-
-        Args:
-          mark: sign of a rule that is kept (True) or broken.
-          paint_red: gives a text in red, where there are colours.
-        """
-        summary = self.summary
-        mark = mark or (lambda is_kept: _KEPT if is_kept else _BROKEN)
+        """The verdict, its rules, warnings and what was pushed; `paint` adds colours."""
+        summary, marks = self.summary, (paint("✗", "red"), paint("✓", "green"))
         verdict = outcome(
             summary["passed"],
             summary.get("refusals", ()),
-            # Runs from before the check of the served model had no say of it.
+            # Missing in runs from before the check of the served model.
             summary.get("infra_refusals", ()),
         )
         lines = [f"{runs.two_words(self.folder)} ({summary['experiment']}) {verdict}"]
@@ -61,34 +52,26 @@ class Verdict:
             # Runs from before rules were kept one by one.
             lines += [f"  {sentence}" for sentence in summary["verdict"]]
         lines += [
-            f"  {mark(rule['is_kept'])} {rule['sentence']}" for rule in self.rules
+            f"  {marks[rule['is_kept']]} {rule['sentence']}" for rule in self.rules
         ]
         lines += [f"  ! {sentence}" for sentence in summary.get("findings", ())]
         if summary.get("is_gate_open"):
-            lines.append(f"  {paint_red(f'gate {gate.OPEN}')}")
-        version = summary.get("pushed_version")
-        baseline = summary.get("baseline_version")
-        if version:
-            lines.append(f"version {version} was pushed")
-        elif baseline:
-            lines.append(f"nothing was pushed, version {baseline} stayed live")
-        else:
-            lines.append("nothing was pushed")
-        return lines
+            lines.append(f"  {paint(f'gate {gate.OPEN}', 'red')}")
+        if version := summary.get("pushed_version"):
+            return [*lines, f"version {version} was pushed"]
+        if baseline := summary.get("baseline_version"):
+            return [*lines, f"nothing was pushed, version {baseline} stayed live"]
+        return [*lines, "nothing was pushed"]
 
     def __repr__(self) -> str:
         return "\n".join(self.lines())
 
 
 def of_run(root: pathlib.Path, wanted: str | pathlib.Path) -> Verdict:
-    """The verdict on the model of a run.
-
-    Args:
-      root: folder of the runs.
-      wanted: as `runs.find` takes it.
+    """The verdict on the model of a run, given as `runs.find` takes it.
 
     Raises:
-      ConfigError: there is no such run, or it did not end.
+      ConfigError: there is no such run, or it did not finish.
     """
     folder = runs.find(root, wanted)
     return Verdict(folder, runs.read_summary(folder))
@@ -97,7 +80,7 @@ def of_run(root: pathlib.Path, wanted: str | pathlib.Path) -> Verdict:
 def outcome(
     passed: bool, refusals: Sequence[str], infra_refusals: Sequence[str]
 ) -> str:
-    """What became of a model; a refusal by the gate goes before one by the other check."""
+    """The verdict in words; a refusal by the gate takes precedence over the other check's."""
     if passed:
         return "passed"
     if infra_refusals and not refusals:

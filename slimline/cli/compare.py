@@ -1,7 +1,8 @@
 """slimline compare: finished runs side by side."""
 
+import functools
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,30 +16,18 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Compare finished runs.")
 @click.argument(
-    "run_names",
-    metavar="RUN RUN...",
-    nargs=-1,
-    shell_complete=options.complete_runs,
+    "run_names", metavar="RUN RUN...", nargs=-1, shell_complete=options.complete_runs
 )
-@click.option(
-    "--output",
-    "path",
-    type=click.Path(dir_okay=False, path_type=pathlib.Path),
-    default="compare.html",
-    show_default=True,
-    help="Page to write, one HTML file that works offline.",
-)
+@options.file_option("compare.html", "Page, one HTML file that works offline,")
 @options.root_option
 @options.output_options
 def command(
-    run_names: tuple[str, ...],
-    path: pathlib.Path,
-    root: pathlib.Path,
+    run_names: tuple[str, ...], path: pathlib.Path, root: pathlib.Path
 ) -> output.Result:
     """Compare finished runs: settings, figures, and whether the gap is more than noise.
 
-    The first RUN is the one that the others are held against, on the same test images.
-    The page has the curves of all over each other, too.
+    The first RUN is compared with each of the others, on the same test images. The page
+    also shows the curves of all runs over each other.
     """
     from pipeline.runs import comparison as run_comparison
     from report import comparing
@@ -62,24 +51,17 @@ def command(
         "differences": differences,
         "page": str(path),
     }
-    sentences = [
-        f"{difference.name}: {difference.sentence}"
-        for difference in comparison.differences
-    ]
-    text = "\n".join(
-        [
-            _table(contenders, changed),
-            "",
-            *sentences,
-            f"page: {output.short_path(str(path))}",
-        ]
-    )
-    return output.Result(text, document)
+    lines = [_table(contenders, changed), ""]
+    lines += [f"{each.name}: {each.sentence}" for each in comparison.differences]
+    lines.append(f"page: {output.short_path(str(path))}")
+    return output.Result("\n".join(lines), document)
 
 
 def _table(contenders: "Sequence[Contender]", changed: dict[str, list[Any]]) -> str:
-    def row(title: str, make: Any) -> list[str]:
-        return [title, *(make(contender.summary) for contender in contenders)]
+    summaries = [contender.summary for contender in contenders]
+
+    def row(title: str, cell: Callable[[dict[str, Any]], str]) -> list[str]:
+        return [title, *map(cell, summaries)]
 
     rows = [
         ["", *(contender.name for contender in contenders)],
@@ -87,29 +69,17 @@ def _table(contenders: "Sequence[Contender]", changed: dict[str, list[Any]]) -> 
         row("verdict", lambda summary: "passed" if summary["passed"] else "refused"),
         row("eval top-1", lambda summary: f"{summary['eval_top_1']:.4f}"),
     ]
-    names = dict.fromkeys(
-        name for contender in contenders for name in contender.summary["metrics"]
-    )
-    rows += [
-        [
-            "test images"
-            if name == "example_count"
-            else f"test {name.replace('_', '-')}",
-            *(_metric(contender.summary, name) for contender in contenders),
-        ]
-        for name in names
-    ]
+    for name in dict.fromkeys(name for each in summaries for name in each["metrics"]):
+        title = "images" if name == "example_count" else name.replace("_", "-")
+        rows.append(row(f"test {title}", functools.partial(_metric, name)))
     rows.append(
         row("training", lambda summary: output.duration(summary["training_seconds"]))
     )
-    rows += [
-        [key, *(settings.show(value) for value in values)]
-        for key, values in changed.items()
-    ]
+    rows += [[key, *map(settings.show, values)] for key, values in changed.items()]
     return output.columns(rows)
 
 
-def _metric(summary: dict[str, Any], name: str) -> str:
+def _metric(name: str, summary: dict[str, Any]) -> str:
     if name not in summary["metrics"]:
         return ""
     if name == "example_count":

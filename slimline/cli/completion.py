@@ -15,7 +15,7 @@ _VARIABLE = "_SLIMLINE_COMPLETE"
 @click.argument("shell", type=click.Choice(SHELLS))
 @options.output_options
 def command(shell: str) -> output.Result:
-    """Print the completion script of SHELL; nothing is written into your files.
+    """Print the completion script of SHELL; no file is changed.
 
     bash: eval "$(slimline completion bash)"; fish: slimline completion fish | source.
     """
@@ -23,5 +23,4 @@ def command(shell: str) -> output.Result:
     if kind is None:
         raise errors.ConfigError(f"no completion for {shell}")
     script = kind(main.command, {}, "slimline", _VARIABLE).source()
-    document = {"shell": shell, "script": script}
-    return output.Result(script, document)
+    return output.Result(script, {"shell": shell, "script": script})

@@ -2,6 +2,7 @@
 
 import pathlib
 import time
+from typing import Any
 
 import click
 
@@ -11,80 +12,54 @@ from slimline.terminal import options, output
 from trainer import control
 from trainer.control import Instruction
 
-# A training looks between its steps; one of the largest nets takes seconds for one.
+# A training looks between its steps, which take seconds for the largest nets.
 WAIT_SECONDS = 20.0
-# One that waits for its step is refused at once if that is over.
+# An instruction for a step that is over is refused at once.
 REFUSAL_SECONDS = 2.0
 LOOK_SECONDS = 0.1
 
 
 @click.command(short_help="Steer a training while it runs.")
-@click.argument("run", default=runs.LATEST, shell_complete=options.complete_runs)
+@options.run_argument
 @click.option("--rate", type=float, help="Learning rate from now on, until --release.")
 @click.option("--rate-factor", type=float, help="Factor on the rate from now on.")
+@options.flag("--release", help="Return to the rate of the schedule, factor 1.")
+@options.flag("--save", help="Write a checkpoint.")
+@options.flag("--stop", help="Evaluate, keep the best weights, end the training.")
 @click.option(
-    "--release", is_flag=True, help="Take the rate of the schedule again, factor 1."
-)
-@click.option("--save", is_flag=True, help="Write a checkpoint.")
-@click.option(
-    "--stop", is_flag=True, help="Measure, keep the best weights, end the training."
-)
-@click.option(
-    "--at-step",
-    type=click.IntRange(min=0),
-    help="Do it after so many updates instead of now.",
+    "--at-step", type=click.IntRange(min=0), help="Do it at this step instead of now."
 )
 @options.root_option
 @options.output_options
 def command(
-    run: str,
-    rate: float | None,
-    rate_factor: float | None,
-    release: bool,
-    save: bool,
-    stop: bool,
-    at_step: int | None,
-    root: pathlib.Path,
+    run_name: str, at_step: int | None, root: pathlib.Path, **actions: Any
 ) -> output.Result:
     """Steer the training of RUN, the newest by default.
 
-    What is done lands in the run's log and in its actions.csv; docs/training.md has the
-    files by which this command works.
+    The run's log and its actions.csv record what was done; docs/training.md describes the
+    files that this command writes.
     """
-    wanted = Instruction(
-        **control.given(
-            {
-                "rate": rate,
-                "rate_factor": rate_factor,
-                "release": release,
-                "save": save,
-                "stop": stop,
-                "at_step": at_step,
-            }
-        )
-    )
-    if not wanted.actions():
+    instruction = Instruction(**control.given({**actions, "at_step": at_step}))
+    if not instruction.actions():
         raise click.UsageError(
             "give --rate, --rate-factor, --release, --save or --stop"
         )
-    control.check(wanted)
-    folder = _training_folder(runs.find(root, run))
-    file = control.write(folder, wanted)
-    said = ", ".join(f"{name} {value}" for name, value in wanted.actions().items())
+    control.check(instruction)
+    folder = _training_folder(runs.find(root, run_name))
+    file = control.write(folder, instruction)
+    taken = instruction.actions()
+    words = ", ".join(f"{name} {value}" for name, value in taken.items())
     state = _wait(file, folder, at_step)
-    words = {
-        "taken": f"done: {said}",
-        "waiting": f"waits for step {at_step}: {said}",
-    }
-    document = {"state": state, "actions": wanted.actions(), "at_step": at_step}
-    return output.Result(words[state], document)
+    beginning = "done" if state == "taken" else f"waits for step {at_step}"
+    document = {"state": state, "actions": taken, "at_step": at_step}
+    return output.Result(f"{beginning}: {words}", document)
 
 
 def _training_folder(run_folder: pathlib.Path) -> pathlib.Path:
     """Where the Trainer of a run works.
 
     Raises:
-      ConfigError: the run does not train, or not any more.
+      ConfigError: the run has not begun to train, or has finished.
     """
     note = run_folder / runs.TRAINING_FOLDER_FILE
     if not note.exists():
@@ -102,7 +77,7 @@ def _wait(file: pathlib.Path, folder: pathlib.Path, at_step: int | None) -> str:
     """Waits until the training has taken the file: 'taken', or 'waiting' for its step.
 
     Raises:
-      ConfigError: it refuses it, or does not look.
+      ConfigError: the training refuses it, or does not read it.
     """
     seconds = WAIT_SECONDS if at_step is None else REFUSAL_SECONDS
     end = time.monotonic() + seconds
@@ -116,6 +91,6 @@ def _wait(file: pathlib.Path, folder: pathlib.Path, at_step: int | None) -> str:
         return "waiting"
     file.unlink(missing_ok=True)
     raise errors.ConfigError(
-        f"no training looks into {folder.name}: the instruction is taken back",
-        tip="has the run been killed? the same slimline run resumes from its checkpoint",
+        f"no training reads {folder.name}: the instruction is withdrawn",
+        tip="was the run killed? the same slimline run resumes from its checkpoint",
     )

@@ -1,4 +1,4 @@
-"""slimline data augment: what augmentation makes of images, as a picture."""
+"""slimline data augment: examples of augmented images, as a picture."""
 
 import pathlib
 from collections.abc import Sequence
@@ -22,44 +22,39 @@ DOTS_PER_INCH = 120
 @click.command("augment", short_help="Draw what augmentation makes of images.")
 @click.argument("experiment", shell_complete=options.complete_experiments)
 @options.settings_options
-@click.option(
+@options.shown(
     "--images",
     "count",
     type=click.IntRange(2, 32),
     default=6,
-    show_default=True,
-    help="Rows: images, of as many classes as there are.",
+    help="Rows: images, of as many classes as possible.",
 )
-@click.option(
+@options.shown(
     "--variants",
     type=click.IntRange(1, 32),
     default=7,
-    show_default=True,
-    help="Columns: times that each image is changed.",
+    help="Columns: augmented variants of each image.",
 )
-@options.picture_option("augmentation.png")
+@options.file_option("augmentation.png", "Picture")
 @options.root_option
 @options.output_options
 def command(
     experiment: str,
-    data: str | None,
-    assignments: tuple[str, ...],
-    config_file: pathlib.Path | None,
     count: int,
     variants: int,
     path: pathlib.Path,
     root: pathlib.Path,
+    **given: Any,
 ) -> output.Result:
-    """Draw what the augmentation of EXPERIMENT makes of some images into a PNG.
+    """Draw what the augmentation of EXPERIMENT does to some images into a PNG.
 
-    A row is an image: first as evaluation sees it, then as training does, changed by
-    the seed of the experiment.
+    A row is an image: first as evaluation sees it, then as training does, with the seed
+    of the experiment.
     """
     from pipeline import answers, inputs, settings
 
-    config = settings.resolve(
-        experiment, config_file=config_file, assignments=assignments, data=data
-    ).config
+    # `given`: data, assignments and config_file.
+    config = settings.resolve(experiment, **given).config
     inputs.check(config)
     images_path = inputs.find_data(config, root)
     # TensorFlow writes to the terminal while it loads.
@@ -76,17 +71,17 @@ def command(
         steps = recipe.describe(config.trainer)
     with output.writing(path):
         _draw(config, drawn, grid, steps, path)
-    document: dict[str, Any] = {
+    document = {
         "picture": str(path),
         "augmentation": steps,
         "classes": [sample.text for sample in drawn],
         "variants": variants,
     }
-    told = ", ".join(steps) or (
+    what = ", ".join(steps) or (
         "nothing: no setting of the section augmentation is on, as in"
         " --set augmentation.flip_left_right=true"
     )
-    text = f"{len(drawn)} images, {variants} variants each: {told}\n{path}"
+    text = f"{len(drawn)} images, {variants} variants each: {what}\n{path}"
     return output.Result(text, document)
 
 
@@ -123,6 +118,6 @@ def _draw(
     all_axes[0, 0].set_title("evaluation", fontsize=8)
     if columns > 1:
         all_axes[0, 1].set_title("training", fontsize=8)
-    told = ", ".join(steps) or "no augmentation"
-    figure.suptitle(f"{config.name}: {told}", fontsize=9, wrap=True)
+    what = ", ".join(steps) or "no augmentation"
+    figure.suptitle(f"{config.name}: {what}", fontsize=9, wrap=True)
     figure.savefig(path, format="png")

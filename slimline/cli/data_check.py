@@ -1,23 +1,21 @@
-"""slimline data check: what is wrong with a data set, before anyone trains on it."""
+"""slimline data check: what is wrong with a dataset, before anyone trains on it."""
 
-import contextlib
 import dataclasses
 import json
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, TextIO
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import click
 
-from slimline import capture, data
+from slimline import data
 from slimline.terminal import data_text, display, options, output
 
 if TYPE_CHECKING:
-    from components.image_example_gen.layouts import Answers
     from data_check.findings import Findings, Group, OddImage, Place
 
 MAX_OF_A_GROUP = 4
-# Names of kinds as they are told; those that are not here are told as cleanvision's.
+# cleanvision's name of a kind -> ours, where it differs.
 TITLES = {
     "low_information": "plain",
     "odd_aspect_ratio": "odd shape",
@@ -40,7 +38,7 @@ TITLES = {
     "run_name",
     metavar="RUN",
     shell_complete=options.complete_runs,
-    help="A run on these images: its model doubts labels of its test images.",
+    help="A run on these images: its model points at doubtful labels of the test split.",
 )
 @options.root_option
 @options.layout_options
@@ -50,7 +48,6 @@ def command(
     findings_path: pathlib.Path | None,
     run_name: str | None,
     root: pathlib.Path,
-    input_format: str | None,
     assignments: tuple[str, ...],
 ) -> output.Result:
     """Look for what is wrong with the images at PATH, a folder or an archive.
@@ -60,8 +57,15 @@ def command(
     colour ones, or of an odd size or shape; with --run also likely wrong labels. Findings
     are hints: the exit code is 0, and PATH is only read.
     """
-    answers = options.layout_answers(input_format, assignments)
-    findings = _check(path, run_name, root, answers)
+    config = data.config(assignments=assignments)
+    with display.working("check") as screen:
+        findings = data.look_for_faults(
+            path,
+            run_name,
+            root,
+            config,
+            lambda found: display.counted(found, "ingest", screen),
+        )
     document = {"findings": dataclasses.asdict(findings)}
     if findings_path:
         versioned = {"schema_version": output.SCHEMA_VERSION, **document}
@@ -74,16 +78,19 @@ def command(
 
 
 def describe(findings: "Findings") -> str:
-    """The findings as lines; what is missing in a list is in the JSON."""
+    """The findings as lines; --json has the lists in full."""
     total = sum(sum(classes.values()) for classes in findings.images.values())
     labels = list(
         dict.fromkeys(text for found in findings.images.values() for text in found)
     )
     unreadable = [f"{key}: {reason}" for key, reason in findings.unreadable]
+    facts = {
+        "images": f"{total:,}, {len(labels)} classes",
+        "size": data_text.sizes(findings.width_px, findings.height_px),
+    }
     lines = [
         findings.source,
-        f"{'images':<10}{total:,}, {len(labels)} classes",
-        data_text.sizes(findings.width_px, findings.height_px),
+        *output.facts(facts),
         "",
         data_text.class_table(findings.images, labels),
         "",
@@ -107,10 +114,10 @@ def describe(findings: "Findings") -> str:
     return "\n".join(lines)
 
 
-def _groups(title: str, groups: Sequence["Group"], sign: str) -> str:
+def _groups(title: str, groups: Sequence["Group"], separator: str) -> str:
     across = sum(group.is_across_splits for group in groups)
     several = sum(group.has_several_classes for group in groups)
-    # What does most harm comes first: labels that contradict, then leaks between splits.
+    # The most harmful first: contradicting labels, then leaks between splits.
     ordered = sorted(
         groups,
         key=lambda group: (group.has_several_classes, group.is_across_splits),
@@ -119,15 +126,15 @@ def _groups(title: str, groups: Sequence["Group"], sign: str) -> str:
     count = f"{len(groups):,} {'group' if len(groups) == 1 else 'groups'}"
     return data_text.listed(
         title,
-        [_group(group, sign) for group in ordered],
+        [_group(group, separator) for group in ordered],
         f"{count}, {across:,} across splits, {several:,} with several classes",
     )
 
 
-def _group(group: "Group", sign: str) -> str:
-    told = [_place(image) for image in group.images[:MAX_OF_A_GROUP]]
+def _group(group: "Group", separator: str) -> str:
+    images = [_place(image) for image in group.images[:MAX_OF_A_GROUP]]
     more = len(group.images) - MAX_OF_A_GROUP
-    return sign.join([*told, *([f"{more:,} more"] if more > 0 else [])])
+    return separator.join([*images, *([f"{more:,} more"] if more > 0 else [])])
 
 
 def _odd(
@@ -135,23 +142,18 @@ def _odd(
 ) -> list[str]:
     lines = [
         data_text.listed(
-            _title(kind),
-            [f"{_place(odd.image)}  {odd.score:.2f}" for odd in found],
+            _title(kind), [f"{_place(odd.image)}  {odd.score:.2f}" for odd in found]
         )
         for kind, found in odd_images.items()
         if found
     ]
-    absent = [
-        _title(kind)
-        for kind, found in odd_images.items()
-        if not found and kind not in usual
-    ]
-    if absent:
-        lines.append(f"{'not found':<11}{', '.join(absent)}")
-    if usual:
-        told = ", ".join(f"{_title(kind)} ({count:,})" for kind, count in usual.items())
-        lines.append(f"{'usual':<11}{told}: most images are, so none stands out")
-    return lines
+    absent = [kind for kind in odd_images if not odd_images[kind] and kind not in usual]
+    counts = ", ".join(f"{_title(kind)} ({count:,})" for kind, count in usual.items())
+    facts = {
+        "not found": ", ".join(map(_title, absent)),
+        "usual": counts and f"{counts}: most images are, so none stands out",
+    }
+    return lines + output.facts(facts, data_text.TITLE_WIDTH)
 
 
 def _place(image: "Place") -> str:
@@ -160,32 +162,3 @@ def _place(image: "Place") -> str:
 
 def _title(kind: str) -> str:
     return TITLES.get(kind, kind)
-
-
-def _check(
-    path: str,
-    run_name: str | None,
-    root: pathlib.Path,
-    answers: "Answers",
-) -> "Findings":
-    # TensorFlow, whose decoder has the last word on images, writes to the terminal.
-    with (
-        capture.discard() as terminal,
-        _open_progress(terminal.stderr) as shown,
-    ):
-        return data.look_for_faults(
-            path,
-            run_name,
-            root,
-            answers,
-            lambda found: display.counted(found, "ingest", shown),
-        )
-
-
-@contextlib.contextmanager
-def _open_progress(stream: TextIO) -> Iterator[display.Display]:
-    with display.open_display(stream) as shown:
-        # Elsewhere than on a terminal a short check needs no line.
-        if isinstance(shown, display.LiveDisplay):
-            shown.event("component_started", {"component": "check"})
-        yield shown

@@ -44,9 +44,14 @@ class Check:
     fix: str = ""
 
 
+def _check(name: str, is_ok: bool, detail: str, fix: str, status: str = WARN) -> Check:
+    """The line of a check; `fix` and `status` count where it is not `is_ok`."""
+    return Check(name, OK, detail) if is_ok else Check(name, status, detail, fix)
+
+
 @click.command(short_help="Check this machine and installation.")
 @options.root_option
-@click.option("--gpu", "asks_gpu", is_flag=True, help="Ask TensorFlow for GPUs (slow).")
+@options.flag("--gpu", "asks_gpu", help="Ask TensorFlow for GPUs (slow).")
 @options.output_options
 def command(root: pathlib.Path, asks_gpu: bool) -> output.Result:
     """Check this machine and installation: each line ok, warn or fail, with the fix."""
@@ -57,9 +62,7 @@ def command(root: pathlib.Path, asks_gpu: bool) -> output.Result:
         _compiler(),
         _command_on_path("tfx"),
         _command_on_path("pip"),
-        _cores(),
-        _memory(),
-        _disk(root),
+        *_resources(root),
         _writable(root),
         _gpu(asks_gpu),
     ]
@@ -76,33 +79,27 @@ def _line(check: Check) -> str:
 
 
 def _python() -> Check:
-    found = ".".join(map(str, sys.version_info[:3]))
-    if sys.version_info[:2] == (3, 11):
-        return Check("python", OK, found)
-    return Check("python", FAIL, found, "use Python 3.11: make install sets it up")
+    version = ".".join(map(str, sys.version_info[:3]))
+    is_tested = sys.version_info[:2] == (3, 11)
+    fix = "use Python 3.11: make install sets it up"
+    return _check("python", is_tested, version, fix, FAIL)
 
 
 def _packages() -> Iterator[Check]:
-    wrong = []
-    count = 0
+    count = wrong = 0
     for text in importlib.metadata.requires("slimline") or []:
         requirement = Requirement(text)
         if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
             continue
         count += 1
-        found = machine.version(requirement.name)
-        is_missing = found == "missing"
-        if is_missing or not requirement.specifier.contains(found, prereleases=True):
-            wrong.append((requirement, found))
+        name, tested = requirement.name, requirement.specifier
+        found = machine.version(name)
+        if found == "missing" or not tested.contains(found, prereleases=True):
+            wrong += 1
+            detail = f"{found}, expected {tested or 'any'}"
+            yield Check(name, FAIL, detail, "make install brings the locked set")
     if not wrong:
         yield Check("packages", OK, f"{count} within the tested ranges")
-    for requirement, found in wrong:
-        yield Check(
-            requirement.name,
-            FAIL,
-            f"{found}, wanted {requirement.specifier or 'any'}",
-            "make install brings the locked set",
-        )
 
 
 def _bytecode() -> Check:
@@ -112,68 +109,46 @@ def _bytecode() -> Check:
     cached = pathlib.Path(importlib.util.cache_from_source(spec.origin))
     if cached.is_file() or not os.environ.get("PYTHONDONTWRITEBYTECODE"):
         return Check("bytecode", OK, "compiled, or compiled at the first import")
-    return Check(
-        "bytecode",
-        WARN,
-        "not compiled, and PYTHONDONTWRITEBYTECODE is set: each start is slow",
-        "make install compiles it",
-    )
+    detail = "not compiled, and PYTHONDONTWRITEBYTECODE is set: each start is slow"
+    return Check("bytecode", WARN, detail, "make install compiles it")
 
 
 def _compiler() -> Check:
     found = next((name for name in ("c++", "g++", "clang++") if shutil.which(name)), "")
     header = pathlib.Path(sysconfig.get_paths()["include"]) / "Python.h"
-    missing = [
-        *([] if found else ["a C++ compiler"]),
-        *([] if header.is_file() else ["the Python headers"]),
-    ]
-    if not missing:
-        return Check("compiler", OK, f"{found} and Python headers")
-    return Check(
-        "compiler",
-        WARN,
-        f"without {' and '.join(missing)}; installed packages run all the same",
-        "apt-get install g++ python3.11-dev, before the next make install",
-    )
+    missing = [] if found else ["a C++ compiler"]
+    if not header.is_file():
+        missing.append("the Python headers")
+    detail = f"{found} and Python headers"
+    if missing:
+        detail = f"without {' and '.join(missing)}; installed packages still run"
+    fix = "apt-get install g++ python3.11-dev, before the next make install"
+    return _check("compiler", not missing, detail, fix)
 
 
 def _command_on_path(name: str) -> Check:
-    # Next to the interpreter, links not followed: that is where a venv has its commands.
+    # A venv has its commands next to its interpreter; links are not followed.
     folder = pathlib.Path(sys.executable).parent
     found = shutil.which(name)
     if found and pathlib.Path(found).parent == folder:
         return Check(name, OK, found)
     if not (folder / name).is_file():
         return Check(name, WARN, "missing; the tfx command needs it", "make install")
-    return Check(
-        name,
-        WARN,
-        f"in {folder}, which is not first on PATH; the tfx command needs that",
-        f"source {folder / 'activate'}",
-    )
+    detail = f"in {folder}, which is not first on PATH; the tfx command needs that"
+    return Check(name, WARN, detail, f"source {folder / 'activate'}")
 
 
-def _cores() -> Check:
-    count = machine.cpu_count()
-    if count > 1:
-        return Check("cpu", OK, f"{count} cores")
-    return Check("cpu", WARN, "1 core", "training will be slow")
-
-
-def _memory() -> Check:
-    size = machine.memory_bytes()
-    detail = f"{size / GIB:.1f} GiB"
-    if size >= MIN_MEMORY_BYTES:
-        return Check("memory", OK, detail)
-    return Check("memory", WARN, detail, f"{MIN_MEMORY_BYTES // GIB} GiB are enough")
-
-
-def _disk(root: pathlib.Path) -> Check:
+def _resources(root: pathlib.Path) -> Iterator[Check]:
+    cores = machine.cpu_count()
+    detail = f"{cores} core{'s'[: cores != 1]}"
+    yield _check("cpu", cores > 1, detail, "training will be slow")
+    memory = machine.memory_bytes()
+    fix = f"{MIN_MEMORY_BYTES // GIB} GiB are enough"
+    yield _check("memory", memory >= MIN_MEMORY_BYTES, f"{memory / GIB:.1f} GiB", fix)
     free = shutil.disk_usage(_existing(root)).free
     detail = f"{free / GIB:.1f} GiB free for {root}"
-    if free >= MIN_DISK_BYTES:
-        return Check("disk", OK, detail)
-    return Check("disk", WARN, detail, "make room, or --root DIR on another disk")
+    fix = "make room, or --root DIR on another disk"
+    yield _check("disk", free >= MIN_DISK_BYTES, detail, fix)
 
 
 def _writable(root: pathlib.Path) -> Check:
@@ -182,20 +157,14 @@ def _writable(root: pathlib.Path) -> Check:
         with tempfile.TemporaryFile(dir=folder):
             return Check("root", OK, f"{root} can be written")
     except OSError as error:
-        return Check(
-            "root",
-            FAIL,
-            f"{folder} cannot be written: {error.strerror or error}",
-            "--root DIR elsewhere",
-        )
+        detail = f"{folder} cannot be written: {error.strerror or error}"
+        return Check("root", FAIL, detail, "--root DIR elsewhere")
 
 
 def _gpu(asks: bool) -> Check:
-    devices = machine.gpu_devices()
+    devices = len(machine.gpu_devices())
     if not asks:
-        detail = (
-            f"{len(devices)} device files" if devices else "none; training uses CPU"
-        )
+        detail = f"{devices} device files" if devices else "none; training uses CPU"
         return Check("gpu", OK, detail)
     # A process of its own: TensorFlow writes to the terminal and keeps the memory.
     code = "import tensorflow as tf; print(len(tf.config.list_physical_devices('GPU')))"
@@ -210,19 +179,14 @@ def _gpu(asks: bool) -> Check:
     except (OSError, subprocess.SubprocessError) as error:
         return Check("gpu", FAIL, f"TensorFlow does not load: {error}", "make install")
     count = int(answer[-1])
-    if devices and not count:
-        return Check(
-            "gpu",
-            WARN,
-            f"{len(devices)} device files, but TensorFlow finds no GPU",
-            "install the CUDA libraries of this TensorFlow: tensorflow[and-cuda]",
-        )
-    return Check("gpu", OK, f"TensorFlow finds {count}")
+    detail = f"TensorFlow finds {count}"
+    if is_unused := bool(devices and not count):
+        detail = f"{devices} device files, but TensorFlow finds no GPU"
+    fix = "install the CUDA libraries of this TensorFlow: tensorflow[and-cuda]"
+    return _check("gpu", not is_unused, detail, fix)
 
 
 def _existing(path: pathlib.Path) -> pathlib.Path:
     """The nearest folder above `path` that exists."""
     path = path.absolute()
-    while not path.is_dir() and path != path.parent:
-        path = path.parent
-    return path
+    return next(folder for folder in (path, *path.parents) if folder.is_dir())

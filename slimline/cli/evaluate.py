@@ -2,11 +2,12 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from slimline import data
 from slimline.terminal import data_text, display, options, output
 
 if TYPE_CHECKING:
@@ -31,15 +32,13 @@ WORST_CLASSES = 5
     type=click.Choice(["train", "eval", "test", "all"]),
     help="Images to measure; the test split by default, all where the data have none.",
 )
-@click.option(
+@options.flag(
     "--by-number",
-    is_flag=True,
-    help="The data number their classes: number k is label k of the model, from 0.",
+    help="Take class names of the data as numbers: number k is label k of the model, from 0.",
 )
-@click.option(
+@options.flag(
     "--skip-unknown",
     "skips_unknown",
-    is_flag=True,
     help="Leave out images of classes that the model does not know.",
 )
 @options.root_option
@@ -49,33 +48,29 @@ WORST_CLASSES = 5
 def command(
     model: str,
     path: str,
-    split: str | None,
-    by_number: bool,
-    skips_unknown: bool,
     root: pathlib.Path,
-    input_format: str | None,
     assignments: tuple[str, ...],
     is_plain: bool,
+    **choices: Any,
 ) -> output.Result:
     """Measure a pushed model, the model of a run, or a SavedModel on labelled images.
 
     Classes are matched by name. Nothing is trained, gated or written.
     """
-    answers = options.layout_answers(input_format, assignments)
-    with display.working("evaluate", is_plain=is_plain) as shown:
-        # TensorFlow speaks while it loads.
+    # `choices`: split, by_number and skips_unknown.
+    config = data.config(assignments=assignments)
+    with display.working("evaluate", is_plain=is_plain) as screen:
+        # TensorFlow prints while it loads.
         from serving import local_model
         from slimline import evaluation
 
         folder = evaluation.model_folder(root, model)
-        if isinstance(shown, display.LiveDisplay):
-            shown.event("component_started", {"component": "evaluate"})
         found = evaluation.measure(
             local_model.LocalModel.load(folder),
             path,
-            answers,
-            evaluation.Choices(split, by_number, skips_unknown),
-            lambda images: display.counted(images, "predict", shown),
+            config,
+            watch=lambda images: display.counted(images, "predict", screen),
+            **choices,
         )
     document = dataclasses.asdict(found)
     document |= document.pop("figures")
@@ -91,25 +86,22 @@ def describe(found: "Evaluation") -> str:
         "model": output.short_path(found.model),
         "data": f"{output.short_place(found.data)}: {_split(found)}, {measured}",
     }
-    for name, low_high in found.figures.intervals.items():
-        low, high = low_high
-        title = name.replace("_", "-") if name.startswith("top_") else "loss"
-        unit = " (cross-entropy, nats)" if title == "loss" else ""
-        facts[title] = (
-            f"{found.metrics[name]:.4f}{unit}, 95 % interval {low:.4f} to {high:.4f}"
-        )
-    facts["weakest"] = closing.weakest(
-        found.figures.per_class, found.figures.most_confused
-    )
-    lines = [f"{title:<{data_text.TITLE_WIDTH}}{text}" for title, text in facts.items()]
+    for name, (low, high) in found.figures.intervals.items():
+        title, unit = name.replace("_", "-"), ""
+        if not name.startswith("top_"):
+            title, unit = "loss", " (cross-entropy, nats)"
+        interval = f"95 % interval {low:.4f} to {high:.4f}"
+        facts[title] = f"{found.metrics[name]:.4f}{unit}, {interval}"
+    per_class, most_confused = found.figures.per_class, found.figures.most_confused
+    facts["weakest"] = closing.weakest(per_class, most_confused)
+    lines = output.facts(facts, data_text.TITLE_WIDTH)
     if found.unreadable:
         unreadable = [f"{key}: {why}" for key, why in found.unreadable]
         lines.append(data_text.listed("unreadable", unreadable))
-    lines += [
-        "",
-        output.columns(list(_worst(found)), ("recall", "precision", "images")),
-    ]
-    return "\n".join([*lines, *_notes(found)])
+    lines += ["", output.table(_worst(per_class), ("recall", "precision", "images"))]
+    if found.notes:
+        lines += ["", *(f"note: {note}" for note in found.notes)]
+    return "\n".join(lines)
 
 
 def _split(found: "Evaluation") -> str:
@@ -119,21 +111,16 @@ def _split(found: "Evaluation") -> str:
     return f"all of {', '.join(known)}" if known else "all"
 
 
-def _worst(found: "Evaluation") -> Iterator[tuple[str, ...]]:
+def _worst(per_class: Mapping[str, Mapping[str, float]]) -> list[dict[str, str]]:
     """The classes with the lowest recall, the lowest first."""
-    yield ("class", "recall", "precision", "images")
-    rows: list[tuple[str, Any]] = [
-        (label, row) for label, row in found.figures.per_class.items() if row["support"]
+    seen = [(label, row) for label, row in per_class.items() if row["support"]]
+    seen.sort(key=lambda item: item[1]["recall"])
+    return [
+        {
+            "class": label,
+            "recall": f"{row['recall']:.4f}",
+            "precision": f"{row['precision']:.4f}",
+            "images": f"{row['support']:,}",
+        }
+        for label, row in seen[:WORST_CLASSES]
     ]
-    rows.sort(key=lambda item: float(item[1]["recall"]))
-    for label, row in rows[:WORST_CLASSES]:
-        yield (
-            label,
-            f"{row['recall']:.4f}",
-            f"{row['precision']:.4f}",
-            f"{row['support']:,}",
-        )
-
-
-def _notes(found: "Evaluation") -> list[str]:
-    return ["", *(f"note: {note}" for note in found.notes)] if found.notes else []

@@ -13,7 +13,7 @@ from slimline.terminal import options, output
 @click.argument("name", required=False, shell_complete=options.complete_experiments)
 @options.output_options
 def command(name: str | None) -> output.Result:
-    """List the experiments; with NAME all its settings, their values and meaning."""
+    """List the experiments, or the settings of NAME with values and meaning."""
     return _list() if name is None else _show(name)
 
 
@@ -31,9 +31,9 @@ def _show(name: str) -> output.Result:
         "description": inspect.getdoc(experiments.EXPERIMENTS[name]) or "",
         "settings": found,
     }
-    rows = [("setting", "value", "meaning")]
-    rows += [
-        (key, settings.show(each["value"]), each["help"]) for key, each in found.items()
+    rows = [
+        {"setting": key, "value": settings.show(each["value"]), "meaning": each["help"]}
+        for key, each in found.items()
     ]
-    text = f"{document['description']}\n\n{output.columns(rows)}"
+    text = f"{document['description']}\n\n{output.table(rows)}"
     return output.Result(text, document)

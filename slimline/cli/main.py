@@ -1,8 +1,7 @@
-"""The `slimline` command: dispatch, and the end of every error."""
+"""The `slimline` command: dispatch, and what every result and error prints."""
 
 import contextlib
 import importlib
-import importlib.metadata
 import json
 import signal
 import sys
@@ -17,7 +16,7 @@ from slimline import errors
 from slimline.terminal import output
 from trainer.lookup import nearest
 
-# Command -> what --help says of it; each lives in the module of its name.
+# Command -> its line in --help; each is in the module of its name.
 COMMANDS = {
     "run": "Train, evaluate, gate and push one experiment.",
     "sweep": "Train the members of a sweep and compare them.",
@@ -42,22 +41,15 @@ COMMANDS = {
     "doctor": "Check this machine and installation.",
     "completion": "Print the completion script of a shell.",
 }
-# Word of other tools -> the command here that does it, with what it takes.
-NEAR_WORDS = {
-    "train": "run EXPERIMENT, or slimline run PATH for your own images",
-    "fit": "run EXPERIMENT, or slimline run PATH for your own images",
-    "finetune": "run PATH: `photos` fine-tunes published weights on your own images",
-    "fine-tune": "run PATH: `photos` fine-tunes published weights on your own images",
+# Words of other tools -> the command here that does it, with its arguments.
+_HINTS = {
+    "train fit": "run EXPERIMENT, or slimline run PATH for your own images",
+    "finetune fine-tune": "run PATH: `photos` fine-tunes published weights on your own images",
     "resume": "run, with the same arguments, resumes an interrupted run",
-    "eval": "evaluate MODEL --data PATH",
-    "test": "evaluate MODEL --data PATH",
+    "eval test val benchmark score": "evaluate MODEL --data PATH",
     "validate": "evaluate MODEL --data PATH; slimline data check PATH checks images",
-    "val": "evaluate MODEL --data PATH",
-    "benchmark": "evaluate MODEL --data PATH",
-    "score": "evaluate MODEL --data PATH",
     "metrics": "runs lists figures; slimline why RUN shows the rules of the gate",
-    "list": "runs, slimline models, slimline experiments or slimline nets",
-    "ls": "runs, slimline models, slimline experiments or slimline nets",
+    "list ls": "runs, slimline models, slimline experiments or slimline nets",
     "status": "runs; slimline schedule status shows what is running and what is next",
     "show": "report RUN; slimline experiments NAME shows settings",
     "export": "run EXPERIMENT: a run that passes its gate exports and pushes its model",
@@ -66,19 +58,15 @@ NEAR_WORDS = {
     "push": "run EXPERIMENT: a run that passes its gate pushes its model",
     "rollback": "models rollback NAME",
     "promote": "models promote NAME VERSION",
-    "delete": "models prune NAME",
-    "remove": "models prune NAME",
+    "delete remove": "models prune NAME",
     "tune": "sweep [NAME]; slimline run --set train.KEY=VALUE changes one setting",
     "search": "sweep [NAME]",
-    "infer": "predict FILES",
-    "classify": "predict FILES",
+    "infer classify": "predict FILES",
     "explain": "predict FILES --explain",
-    "inspect": "data inspect PATH",
+    "inspect dataset datasets": "data inspect PATH",
     "check": "data check PATH",
     "init": "data init PATH",
     "augment": "data augment EXPERIMENT",
-    "dataset": "data inspect PATH",
-    "datasets": "data inspect PATH",
     "config": "run EXPERIMENT --print-config",
     "settings": "experiments NAME",
     "model": "models",
@@ -96,9 +84,10 @@ NEAR_WORDS = {
     "version": "--version",
     "help": "--help",
 }
+NEAR_WORDS = {word: hint for words, hint in _HINTS.items() for word in words.split()}
 # Option of earlier versions -> its name now.
 RENAMED = {"--engine": "--beam-runner", "--engine-option": "--beam-option"}
-# Commands that go on where they were interrupted.
+# Commands that resume where they were interrupted.
 RESUMABLE = ("run", "sweep", "schedule")
 
 
@@ -119,14 +108,14 @@ class LazyGroup(click.Group):
     def format_commands(
         self, ctx: click.Context, formatter: click.HelpFormatter
     ) -> None:
-        """Lists the table, so that --help imports no command."""
+        """Lists COMMANDS: --help imports no command."""
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Names the nearest command to an unknown one."""
+        """Suggests the nearest command for an unknown one."""
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:
             raise errors.ConfigError(
                 f"unknown command '{args[0]}'",
@@ -144,12 +133,6 @@ def _hint(word: str) -> str:
     return f"did you mean 'slimline {near}'?" if near else ""
 
 
-def _print_version(context: click.Context, parameter: Any, is_wanted: bool) -> None:
-    if is_wanted and not context.resilient_parsing:
-        click.echo(f"slimline {importlib.metadata.version('slimline')}")
-        context.exit()
-
-
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
@@ -157,16 +140,16 @@ def _print_version(context: click.Context, parameter: Any, is_wanted: bool) -> N
     " setting wrong, 3 gate refused, 4 data refused, 5 served model failed its check,"
     " 75 busy, try again, 130 interrupted, 143 terminated.",
 )
-@click.option(
-    "--version",
-    is_flag=True,
-    is_eager=True,
-    expose_value=False,
-    callback=_print_version,
-    help="Print the version.",
+@click.version_option(
+    package_name="slimline", message="slimline %(version)s", help="Print the version."
 )
 def command() -> None:
     """From labelled images to a served classifier."""
+
+
+@command.result_callback()
+def _show(result: output.Result | None) -> int:
+    return output.show(result) if result else errors.DONE
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -205,10 +188,10 @@ def _run(given: Sequence[str], flags: Sequence[str], received: Sequence[int]) ->
 
 @contextlib.contextmanager
 def _terminable() -> Iterator[list[int]]:
-    """Ends what runs inside on SIGTERM as on Ctrl-C; a second one changes nothing.
+    """Ends what runs inside on SIGTERM as on Ctrl-C; a second signal has no effect.
 
     Yields:
-      The signals received. Empty outside of the main thread, which alone gets them.
+      The signals received; empty outside the main thread, which alone receives them.
     """
     received: list[int] = []
 
@@ -244,18 +227,13 @@ def _kept(flags: Sequence[str]) -> str:
 
 
 def _as_config_error(error: click.ClickException) -> errors.ConfigError:
-    """A mistake of usage in the form of all other errors."""
+    """A usage error in the form of all other errors."""
     message = error.format_message().rstrip(".")
-    if new := RENAMED.get(getattr(error, "option_name", "")):
-        return errors.ConfigError(
-            message[:1].lower() + message[1:],
-            tip=f"{new} says where Beam jobs run; slimline pipeline takes --engine",
-        )
     context = getattr(error, "ctx", None)
-    help_of = context.command_path if context else "slimline"
-    return errors.ConfigError(
-        message[:1].lower() + message[1:], tip=f"{help_of} --help shows the usage"
-    )
+    tip = f"{context.command_path if context else 'slimline'} --help shows the usage"
+    if new := RENAMED.get(getattr(error, "option_name", "")):
+        tip = f"{new} says where Beam jobs run; slimline pipeline takes --engine"
+    return errors.ConfigError(message[:1].lower() + message[1:], tip=tip)
 
 
 def _end(error: Exception, flags: Sequence[str]) -> int:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -12,19 +13,19 @@ from slimline import errors
 from slimline.terminal import models_text, options, output
 
 _DEFAULT = "list"
-_BY = "slimline models {}"
-# Shared by all commands that change something.
-_reason = click.option(
-    "--reason", metavar="TEXT", default="", help="Why, for the history."
-)
-_dry = click.option(
-    "--dry-run", "is_dry", is_flag=True, help="Show what would change; write nothing."
-)
 _model = click.argument("name", metavar="MODEL", shell_complete=options.complete_models)
+_version = click.argument("version", type=click.IntRange(min=0), required=False)
+# Of all commands that change something.
+_change_options = options.together(
+    click.option("--reason", metavar="TEXT", default="", help="Why, for the history."),
+    options.flag("--dry-run", "is_dry", help="Show what would change; write nothing."),
+    options.root_option,
+    options.output_options,
+)
 
 
 class _ListByDefault(click.Group):
-    """A group that lists where no command of it is named."""
+    """A group whose default command is `list`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """See base class."""
@@ -39,9 +40,9 @@ class _ListByDefault(click.Group):
     cls=_ListByDefault, short_help="List pushed versions and say which is live."
 )
 def command() -> None:
-    """List pushed versions and say which is live; without a COMMAND it lists.
+    """List pushed versions and change which is live; `list` is the default COMMAND.
 
-    Servers follow what is written here, in <root>/serving/models.config.
+    Servers follow <root>/serving/models.config, which these commands write.
     """
 
 
@@ -61,61 +62,30 @@ def list_command(name: str | None, root: pathlib.Path) -> output.Result:
             for version in found
         ]
     }
-    text = models_text.table(found, top_1)
-    if not found:
-        text = f"no models in {output.short_place(str(root))}: slimline run trains and pushes one"
+    text = models_text.table(found, top_1) if found else _no_models(root)
     return output.Result(text, document)
 
 
 @command.command("promote", short_help="Make a version the one that is live.")
 @_model
-@click.argument("version", type=click.IntRange(min=0), required=False)
-@_reason
-@_dry
-@options.root_option
-@options.output_options
-def promote_command(
-    name: str,
-    version: int | None,
-    reason: str,
-    is_dry: bool,
-    root: pathlib.Path,
-) -> output.Result:
-    """Make VERSION of MODEL the one that is live: the canary, without one the newest.
+@_version
+@_change_options
+def promote_command(name: str, root: pathlib.Path, **given: Any) -> output.Result:
+    """Make VERSION of MODEL the one that is live: the canary by default, else the newest.
 
     The version before stays loaded beside it, so that `rollback` is instant.
     """
-    model = models.find(root, name)
-    by = _BY.format("promote")
-    made = model.promote(version, reason=reason, by=by, is_dry=is_dry)
-    return _emit_change(made, root, is_dry)
+    return _change(models.find(root, name).promote, root, **given)
 
 
 @command.command("canary", short_help="Serve a version beside the one that is live.")
 @_model
-@click.argument("version", type=click.IntRange(min=0), required=False)
-@click.option("--off", "is_off", is_flag=True, help="Serve the canary no more.")
-@_reason
-@_dry
-@options.root_option
-@options.output_options
-def canary_command(
-    name: str,
-    version: int | None,
-    is_off: bool,
-    reason: str,
-    is_dry: bool,
-    root: pathlib.Path,
-) -> output.Result:
+@_version
+@options.flag("--off", "is_off", help="Stop serving the canary.")
+@_change_options
+def canary_command(name: str, root: pathlib.Path, **given: Any) -> output.Result:
     """Serve VERSION of MODEL, the newest by default, as `canary` beside the live one."""
-    made = models.find(root, name).canary(
-        version,
-        is_off=is_off,
-        reason=reason,
-        by=_BY.format("canary"),
-        is_dry=is_dry,
-    )
-    return _emit_change(made, root, is_dry)
+    return _change(models.find(root, name).canary, root, **given)
 
 
 @command.command("rollback", short_help="Go back to the version that was live before.")
@@ -126,26 +96,14 @@ def canary_command(
     metavar="VERSION",
     help="Go to this one instead.",
 )
-@_reason
-@_dry
-@options.root_option
-@options.output_options
-def rollback_command(
-    name: str,
-    to: int | None,
-    reason: str,
-    is_dry: bool,
-    root: pathlib.Path,
-) -> output.Result:
+@_change_options
+def rollback_command(name: str, root: pathlib.Path, **given: Any) -> output.Result:
     """Go back to the version of MODEL that was live before the present one.
 
-    Twice leads two versions back. The version that is left is served no more; it is kept,
-    and `promote` brings it back.
+    Repeat it to go back further. The version that was live is no longer served, but kept:
+    `promote` brings it back.
     """
-    model = models.find(root, name)
-    by = _BY.format("rollback")
-    made = model.rollback(to, reason=reason, by=by, is_dry=is_dry)
-    return _emit_change(made, root, is_dry)
+    return _change(models.find(root, name).rollback, root, **given)
 
 
 @command.command("prune", short_help="Delete old versions that nothing needs.")
@@ -158,30 +116,23 @@ def rollback_command(
     help="Keep the N newest versions.",
 )
 @options.yes_option
-@_reason
-@_dry
-@options.root_option
-@options.output_options
+@_change_options
 def prune_command(
-    name: str,
-    keep: int,
-    is_sure: bool,
-    reason: str,
-    is_dry: bool,
-    root: pathlib.Path,
+    name: str, keep: int, is_sure: bool, reason: str, is_dry: bool, root: pathlib.Path
 ) -> output.Result:
     """Delete the versions of MODEL but the N newest and those that are needed.
 
-    Needed are what is served, with or without a label, and what `rollback` would go to.
+    Needed are the versions that are served, and the one that `rollback` would go to.
     """
     model = models.find(root, name)
     found = model.prune(keep, is_dry=True)
     if found.versions and not is_dry:
         output.check_agreed(f"delete {models_text.to_prune(found)}", is_sure=is_sure)
-        found = model.prune(keep, reason=reason, by=_BY.format("prune"))
-    document = {"dry_run": is_dry, "pruned": dataclasses.asdict(found)}
-    text = models_text.pruned(found, is_dry=is_dry)
-    return output.Result(text, document)
+        found = model.prune(keep, reason=reason, by="slimline models prune")
+    return output.Result(
+        models_text.pruned(found, is_dry=is_dry),
+        {"dry_run": is_dry, "pruned": dataclasses.asdict(found)},
+    )
 
 
 @command.command(
@@ -198,7 +149,7 @@ def prune_command(
 def verify_command(target: str | None, root: pathlib.Path) -> output.Result:
     """Check the files of all versions, of MODEL, or of one version, against its manifest.
 
-    Ends with 1 where a file is damaged, missing or too many, or nobody can tell.
+    The exit code is 1 if a file is damaged, missing or unknown, or a manifest is missing.
     """
     name, at, number = (target or "").partition("@")
     version = _number(target, number) if at else None
@@ -215,9 +166,7 @@ def verify_command(target: str | None, root: pathlib.Path) -> output.Result:
             for (model, checked), problems in found.items()
         ],
     }
-    text = models_text.verified(found, is_quiet=output.is_quiet())
-    if not found:
-        text = f"no models in {output.short_place(str(root))}: slimline run trains and pushes one"
+    text = models_text.verified(found) if found else _no_models(root)
     code = errors.DONE if is_sound else errors.RUN_FAILED
     return output.Result(text, document, exit_code=code)
 
@@ -240,7 +189,7 @@ def _models(root: pathlib.Path, name: str | None) -> list[models.PushedModel]:
 
 
 def _top_1(root: pathlib.Path) -> dict[str, float]:
-    """Accuracy on the test split by name of the run, where the run tells."""
+    """Accuracy on the test split, by name of the run that has it."""
     found = {}
     for folder in runs.list_runs(root):
         try:
@@ -258,11 +207,16 @@ def _number(target: str | None, text: str) -> int:
     return int(text)
 
 
-def _emit_change(
-    made: models.Change,
-    root: pathlib.Path,
-    is_dry: bool,
+def _no_models(root: pathlib.Path) -> str:
+    place = output.short_place(str(root))
+    return f"no models in {place}: slimline run trains and pushes one"
+
+
+def _change(
+    change: Callable[..., models.Change], root: pathlib.Path, **given: Any
 ) -> output.Result:
-    document: dict[str, Any] = {"dry_run": is_dry, "change": dataclasses.asdict(made)}
-    text = models_text.change(made, root, is_dry=is_dry)
-    return output.Result(text, document)
+    """Makes a change, or shows it with --dry-run; `given` are its arguments."""
+    by = f"slimline models {click.get_current_context().info_name}"
+    made, is_dry = change(by=by, **given), given["is_dry"]
+    document = {"dry_run": is_dry, "change": dataclasses.asdict(made)}
+    return output.Result(models_text.change(made, root, is_dry=is_dry), document)

@@ -1,7 +1,6 @@
 """slimline plot-rate: the learning rate of an experiment as a picture."""
 
 import pathlib
-from typing import Any
 
 import click
 import numpy as np
@@ -15,7 +14,7 @@ from slimline.terminal import options, output
 from trainer import plan, schedules
 
 POINTS = 2_000
-# Drawn with where no run of the experiment tells how many images there are.
+# Assumed where no run of the experiment says how many images there are.
 USUAL_IMAGES = 50_000
 SIZE_INCHES = (8.0, 4.0)
 DOTS_PER_INCH = 120
@@ -23,20 +22,15 @@ DOTS_PER_INCH = 120
 
 @click.command("plot-rate", short_help="Draw the learning rate of an experiment.")
 @click.argument("experiment", shell_complete=options.complete_experiments)
-@click.option(
-    "--set",
-    "assignments",
-    multiple=True,
-    metavar="KEY=VALUE",
-    shell_complete=options.complete_settings,
-    help="Change a setting, as schedule.name=one_cycle; may be repeated.",
+@options.set_option(
+    help="Change a setting, as schedule.name=one_cycle; may be repeated."
 )
 @click.option(
     "--images",
     type=click.IntRange(min=1),
     help="Train images; those of the newest run of EXPERIMENT by default.",
 )
-@options.picture_option("rate.png")
+@options.file_option("rate.png", "Picture")
 @options.root_option
 @options.output_options
 def command(
@@ -63,7 +57,7 @@ def command(
     rates = schedule(steps)
     with output.writing(path):
         _draw(config, steps / length.steps_per_epoch, rates, path)
-    document: dict[str, Any] = {
+    document = {
         "picture": str(path),
         "schedule": config.schedule.name,
         "images": count,
@@ -74,8 +68,8 @@ def command(
         "last": float(rates[-1]),
     }
     text = (
-        f"{config.schedule.name}: {rates[0]:.4g} at first, {rates.max():.4g} at most,"
-        f" {rates[-1]:.4g} at last, over {length.total_steps:,} steps"
+        f"{config.schedule.name}: first {rates[0]:.4g}, highest {rates.max():.4g}, last"
+        f" {rates[-1]:.4g}, over {length.total_steps:,} steps"
         f" ({count:,} images)\n{path}"
     )
     return output.Result(text, document)
@@ -86,7 +80,7 @@ def _images_of_newest_run(root: pathlib.Path, experiment: str) -> int | None:
         try:
             summary = runs.read_summary(folder)
         except errors.SlimlineError:
-            continue  # a run that broke off has none
+            continue  # an unfinished run has none
         if summary.get("experiment") == experiment:
             return summary["images"][features.TRAIN]
     return None

@@ -22,17 +22,15 @@ from slimline.terminal import options, output
 @options.root_option
 @options.output_options
 def command(
-    run_name: str,
-    path: pathlib.Path | None,
-    root: pathlib.Path,
+    run_name: str, path: pathlib.Path | None, root: pathlib.Path
 ) -> output.Result:
     """Make the page about RUN, one HTML file, the newest run by default.
 
     RUN is a name, its two words, a prefix, latest:passed, or RUN/MEMBER of a sweep. Every
-    run makes its page at its end; this writes it again from the files of the run.
+    run writes its page at its end; this command writes it again.
     """
     folder = runs.find(root, run_name)
-    # Says of a sweep that its members have pages.
+    # Refuses a sweep, whose members have pages.
     runs.read_summary(folder)
     path = path or folder / run_files.REPORT_FILE
     # TensorFlow, which reads the images, writes to the terminal while it loads.
@@ -42,5 +40,4 @@ def command(
         with output.writing(path):
             building.build(folder, path)
     document = {"run": folder.name, "report": str(path)}
-    text = output.short_path(str(path))
-    return output.Result(text, document)
+    return output.Result(output.short_path(str(path)), document)

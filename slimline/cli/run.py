@@ -4,15 +4,16 @@ import dataclasses
 import functools
 import pathlib
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pipeline import choosing, inputs, settings
 from pipeline.beam import engines
 from pipeline.runs import parts, pushed, runs
-from slimline import capture, session
-from slimline.terminal import closing, options, output, watching
+from slimline import capture
+from slimline.terminal import closing, display, options, output
 from storage import remote
 
 if TYPE_CHECKING:
@@ -41,10 +42,9 @@ if TYPE_CHECKING:
     type=click.Choice(parts.COMPONENTS),
     help="Run only this component and everything upstream of it.",
 )
-@click.option(
+@options.flag(
     "--no-init",
     "is_uninitialised",
-    is_flag=True,
     help="Fail if the data has no contract yet, instead of writing one.",
 )
 @click.option(
@@ -54,10 +54,9 @@ if TYPE_CHECKING:
     help="Let a model replace a version that had to pass thresholds although its own gate"
     " is open; the history keeps the reason.",
 )
-@click.option(
+@options.flag(
     "--accept-classes",
     "accepts_classes",
-    is_flag=True,
     help="Let the gate pass a model whose classes are not those of the live one"
     " (evaluation.class_changes=ask refuses it).",
 )
@@ -67,14 +66,13 @@ if TYPE_CHECKING:
     envvar="SLIMLINE_GROUP",
     metavar="NAME",
     help="Label runs that belong together, as the tasks of one Airflow run: --from then"
-    " takes earlier results of this group alone, and all of them read the same span.",
+    " reuses outputs of this group only, and all of them read the same span.",
 )
 @options.root_option
 @options.running_options
-@click.option(
+@options.flag(
     "--print-config",
     "prints_config",
-    is_flag=True,
     help="Print every setting, its value and where it came from; run nothing.",
 )
 @options.output_options
@@ -82,9 +80,6 @@ def command(
     experiment: str | None,
     data: str | None,
     assignments: tuple[str, ...],
-    config_file: pathlib.Path | None,
-    engine: str | None,
-    engine_options: tuple[str, ...],
     first: str | None,
     last: str | None,
     is_uninitialised: bool,
@@ -92,18 +87,19 @@ def command(
     accepts_classes: bool,
     group: str,
     root: pathlib.Path,
-    is_tiny: bool,
     is_uncached: bool,
     is_dry: bool,
     prints_config: bool,
     is_verbose: bool,
     is_plain: bool,
+    **given: Any,
 ) -> output.Result:
     """Train, evaluate, gate and push one EXPERIMENT.
 
     EXPERIMENT is one of `slimline experiments`. The default needs no data of yours; for
     DATA of yours it is `photos`. Values: default < experiment < --config < environment (SLIMLINE_TRAIN__EPOCHS=30) < --set.
     """
+    # `given`: config_file, engine, engine_options and is_tiny, for `settings.resolve`.
     if is_uninitialised:
         assignments = (*assignments, "data.init_contract=false")
     if force_reason is not None:
@@ -112,20 +108,14 @@ def command(
         assignments = (*assignments, f"serving.force_push={force_reason}")
     start = time.monotonic()
     if data and remote.is_uri(data):
-        output.note(f"fetching what is new of {data} ...")
-    with capture.discard():  # libraries speak while they load
+        output.note(f"fetching new files of {data} ...")
+    with capture.discard():  # libraries print while they load
         choice = choosing.choose(experiment, data)
     span = runs.span_of_group(root, group, choice.experiment) if group else None
     if span is not None:
         assignments = (*assignments, f"data.span={span}")
     resolved = settings.resolve(
-        choice.experiment,
-        config_file=config_file,
-        assignments=assignments,
-        data=choice.data,
-        engine=engine,
-        engine_options=engine_options,
-        is_tiny=is_tiny,
+        choice.experiment, assignments=assignments, data=choice.data, **given
     )
     if accepts_classes:
         resolved = settings.accepting_classes(resolved)
@@ -134,8 +124,8 @@ def command(
         return _settings(resolved)
     with capture.discard():
         inputs.look(resolved.config, root)
-    if choice.reason and not output.is_quiet():
-        click.echo(choice.reason, err=True)
+    if choice.reason:
+        output.note(choice.reason)
     engines.check(resolved.config.engine)
     parts.check(part)
     if part.reaches("push"):
@@ -143,68 +133,47 @@ def command(
     if is_dry:
         return _plan(resolved, part, root)
     folder = runs.create(root, resolved.values(), resolved.origins, group=group)
-    with watching.shown(
-        folder,
-        resolved,
-        is_plain=is_plain or is_verbose,
-        is_verbose=is_verbose,
-    ) as listen:
-        run = functools.partial(session.execute_part, part) if part else session.execute
+    with display.running(folder, resolved, is_plain=is_plain, is_verbose=is_verbose):
+        from pipeline import execution  # loads TensorFlow
+
+        run: Callable[..., Summary | parts.Outcome] = execution.run
+        if part:
+            run = functools.partial(execution.run_part, part=part)
         outcome = run(
-            resolved,
-            root,
-            folder,
-            listener=listen,
-            logs_everything=True,
+            resolved.config,
+            root=root,
+            run_folder=folder,
+            origins=resolved.origins,
             use_cache=not is_uncached,
         )
     if isinstance(outcome, parts.Outcome):
-        return _close_part(outcome)
-    # What a person has waited: loading and the report, too.
-    lived = max(outcome.total_seconds, time.monotonic() - start)
-    outcome = dataclasses.replace(outcome, total_seconds=lived)
-    return _close(outcome, root)
-
-
-def _close(
-    summary: "Summary",
-    root: pathlib.Path,
-) -> output.Result:
-    refusal = None if summary.passed else closing.refusal(summary)
+        text = closing.describe_part(outcome)
+        return output.Result(text, {"part": dataclasses.asdict(outcome)})
+    # The time that a person waited includes loading and the report.
+    waited = max(outcome.total_seconds, time.monotonic() - start)
+    summary = dataclasses.replace(outcome, total_seconds=waited)
     return output.Result(
         closing.describe(summary, root),
         {"summary": dataclasses.asdict(summary)},
-        refusal,
-    )
-
-
-def _close_part(outcome: parts.Outcome) -> output.Result:
-    return output.Result(
-        closing.describe_part(outcome), {"part": dataclasses.asdict(outcome)}
+        None if summary.passed else closing.refusal(summary),
     )
 
 
 def _settings(resolved: settings.Resolved) -> output.Result:
-    values = resolved.values()
-    rows = [("setting", "value", "from")]
-    rows += [
-        (key, settings.show(value), resolved.origins[key])
-        for key, value in values.items()
-    ]
-    document = {
-        "experiment": resolved.config.name,
-        "settings": {
-            key: {"value": value, "origin": resolved.origins[key]}
-            for key, value in values.items()
-        },
+    found = {
+        key: {"value": value, "origin": resolved.origins[key]}
+        for key, value in resolved.values().items()
     }
-    return output.Result(output.columns(rows), document)
+    rows = [
+        {"setting": key, "value": settings.show(each["value"]), "from": each["origin"]}
+        for key, each in found.items()
+    ]
+    document = {"experiment": resolved.config.name, "settings": found}
+    return output.Result(output.table(rows), document)
 
 
 def _plan(
-    resolved: settings.Resolved,
-    part: parts.Part,
-    root: pathlib.Path,
+    resolved: settings.Resolved, part: parts.Part, root: pathlib.Path
 ) -> output.Result:
     config = resolved.config
     identity = inputs.identity(config, inputs.expected_path(config, root))

@@ -8,7 +8,7 @@ import click
 from slimline import tables
 from slimline.terminal import options, output
 
-# Of a row -> heading of its column.
+# Key of a row -> heading of its column.
 _HEADINGS = {
     "run": "run",
     "experiment": "experiment",

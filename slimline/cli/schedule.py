@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import click
 
 from components.image_example_gen import spans
-from pipeline import experiments, inputs, settings
+from pipeline import inputs, settings
 from pipeline.scheduling import controller, data, hooks
 from pipeline.scheduling.command_runner import CommandRunner
 from pipeline.scheduling.cron import Cron
@@ -30,60 +30,59 @@ _COMMAND = (
 )
 BY = "slimline.schedule"
 _MINUTE_SECONDS = 60.0
-# The clock may be set, or the machine sleep: so long at most between two looks at it.
+# Longest time between two looks at the clock: it may be set, or the machine suspended.
 _NAP_SECONDS = 30.0
-# What is shown of a slot before it is run.
+# Columns of a slot that has not run.
 _DUE = ("slot", "kind", "state", "reason", "data")
-Command = Callable[..., Any]
 # Values of the options of `run` and `tick`, by name.
 Given = types.SimpleNamespace
 
-_shown = functools.partial(click.option, show_default=True)
-_OPTIONS: tuple[Callable[[Command], Command], ...] = (
+# What `run` and `tick` both take.
+_options = options.together(
+    click.argument("experiment", shell_complete=options.complete_experiments),
     click.option(
         "--cron",
         metavar="EXPRESSION",
         help="When to train: minute, hour, day, month, day of the week, as '0 3 * * *'.",
     ),
-    _shown("--timezone", default="UTC", help="Zone of --cron, as Europe/Berlin."),
-    click.option(
-        "--on-new-span", is_flag=True, help="Train on every new span of --data PATTERN."
+    options.shown(
+        "--timezone", default="UTC", help="Zone of --cron, as Europe/Berlin."
     ),
-    _shown(
+    options.flag("--on-new-span", help="Train on every new span of --data PATTERN."),
+    options.shown(
         "--missed",
         type=click.Choice([controller.SKIP, controller.ONCE, controller.ALL]),
         default=controller.ONCE,
-        help="What to run of slots that were not begun in time: none, the last, or all.",
+        help="Which slots to run that did not start in time: none, the last, or all.",
     ),
-    _shown(
+    options.shown(
         "--grace",
         "grace_minutes",
         type=click.FloatRange(min=0),
         default=15.0,
         help="How many minutes late a slot may start.",
     ),
-    _shown(
+    options.shown(
         "--settle",
         "settle_seconds",
         type=click.FloatRange(min=0),
         default=60.0,
-        help="Leave a span alone that was written to within the last so many seconds.",
+        help="Seconds without a write to a span before it is used.",
     ),
     options.settings_options,
     options.tiny_option,
-    click.option(
+    options.flag(
         "--warm-start",
         "is_warm",
-        is_flag=True,
         help="Start training from the live model, where there is one.",
     ),
-    _shown(
+    options.shown(
         "--keep-runs",
         type=click.IntRange(min=0),
         default=10,
-        help="Scheduled runs whose artifacts to keep; 0 keeps all.",
+        help="Scheduled runs to keep the artifacts of; 0 keeps all.",
     ),
-    _shown(
+    options.shown(
         "--keep-versions",
         type=click.IntRange(min=0),
         default=10,
@@ -94,7 +93,7 @@ _OPTIONS: tuple[Callable[[Command], Command], ...] = (
             f"--on-{event}",
             multiple=True,
             metavar="COMMAND|URL",
-            help=f"Tell that a run {words}: JSON to the command's standard input, or by"
+            help=f"Notify that a run {words}: JSON to the command's standard input, or by"
             " POST; may be repeated.",
         )
         for event, words in hooks.EVENTS.items()
@@ -104,22 +103,13 @@ _OPTIONS: tuple[Callable[[Command], Command], ...] = (
 )
 
 
-def _options(command: Command) -> Command:
-    """What `run` and `tick` both take."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return click.argument("experiment", shell_complete=options.complete_experiments)(
-        command
-    )
-
-
 @click.group(short_help="Train on a schedule, or on every new span.")
 def command() -> None:
-    """Train on a schedule, or on every new span; tell what was done and what is next."""
+    """Train on a schedule, or on every new span; show what was done and what is next."""
 
 
 @command.command("run", short_help="Stay, and train when it is time.")
-@_shown(
+@options.shown(
     "--every",
     "every_minutes",
     type=click.FloatRange(min=0.1),
@@ -130,8 +120,8 @@ def command() -> None:
 def run_command(every_minutes: float, **values: Any) -> NoReturn:
     """Stay, and train EXPERIMENT whenever it is time or a new span has come.
 
-    Each run is a process of its own, as `slimline run` starts one. Stopped or killed, the
-    same command resumes the slot that it was at.
+    Each run is a `slimline run` in a process of its own. After a stop or crash, rerun the
+    same command: it resumes its slot.
     """
     given = Given(**values, is_forced=False, looks_back=False)
     _maker(given)
@@ -139,7 +129,7 @@ def run_command(every_minutes: float, **values: Any) -> NoReturn:
     with contextlib.closing(Ledger(given.root / FILE)) as ledger:
         while True:
             try:
-                # Anew each time: a file of settings may have been edited.
+                # Each time, because the file of settings may have been edited.
                 made = _maker(given)(ledger=ledger)
                 look = made.tick()
                 moment = made.next_look(look, every_minutes * _MINUTE_SECONDS)
@@ -156,27 +146,21 @@ def run_command(every_minutes: float, **values: Any) -> NoReturn:
 
 
 @command.command("tick", short_help="Look once, and train what is due.")
-@click.option(
-    "--force",
-    "is_forced",
-    is_flag=True,
-    help="Train now, also where nothing is due or has changed.",
+@options.flag(
+    "--force", "is_forced", help="Train now, also where nothing is due or has changed."
 )
-@click.option(
-    "--dry-run", "is_dry", is_flag=True, help="Show what is due; write nothing."
-)
+@options.flag("--dry-run", "is_dry", help="Show what is due; write nothing.")
 @_options
 def tick_command(is_dry: bool, **values: Any) -> output.Result:
     """Look once whether EXPERIMENT is due, and train it then.
 
     For a systemd timer, a line of cron, or a CronJob of Kubernetes. Exit code 75: another
-    process works on the slot, or its data are on their way; look again.
+    process works on the slot, or its data are still being written; try again.
     """
     given = Given(**values, looks_back=True)
     make = _maker(given)
     if is_dry:
-        text, document = _dry_run(given, make)
-        return output.Result(text, document)
+        return _dry_run(given, make)
     with contextlib.closing(Ledger(given.root / FILE)) as ledger:
         look = make(ledger=ledger).tick()
     if look.fault is not None and not look.rows:
@@ -186,7 +170,7 @@ def tick_command(is_dry: bool, **values: Any) -> output.Result:
     code = errors.TEMPORARILY_FAILED if look.is_soon else errors.DONE
     for row in reversed(look.rows):
         if row.state in (rows.FAILED, rows.REFUSED):
-            # A run that a signal ended has none of its own.
+            # The code of a run that a signal ended is negative.
             code = max(row.exit_code or 0, 0) or errors.RUN_FAILED
             break
     return output.Result(text, document, exit_code=code)
@@ -194,25 +178,22 @@ def tick_command(is_dry: bool, **values: Any) -> output.Result:
 
 @command.command("history", short_help="List the slots with their results.")
 @click.argument("experiment", required=False)
-@_shown(
-    "--limit", type=click.IntRange(min=1), default=20, help="So many of the newest."
+@options.shown(
+    "--limit", type=click.IntRange(min=1), default=20, help="List the newest N slots."
 )
-@click.option("--all", "lists_all", is_flag=True, help="All of them.")
+@options.flag("--all", "lists_all", help="List all slots.")
 @options.root_option
 @options.output_options
 def history_command(
-    experiment: str | None,
-    limit: int,
-    lists_all: bool,
-    root: pathlib.Path,
+    experiment: str | None, limit: int, lists_all: bool, root: pathlib.Path
 ) -> output.Result:
     """List the slots under --root, the newest last: time, data and result."""
     with contextlib.closing(Ledger(root / FILE, is_read_only=True)) as ledger:
         found = ledger.history(experiment, -1 if lists_all else limit)
-    told = schedule_text.notices(found)
-    document = {"slots": list(map(schedule_text.as_document, found)), "notices": told}
-    text = schedule_text.history(found, told)
-    return output.Result(text, document)
+    notices = schedule_text.notices(found)
+    slots = list(map(schedule_text.as_document, found))
+    text = schedule_text.history(found, notices)
+    return output.Result(text, {"slots": slots, "notices": notices})
 
 
 @command.command("status", short_help="Say what is running and what is next.")
@@ -222,20 +203,18 @@ def status_command(root: pathlib.Path) -> output.Result:
     """Say of each schedule under --root what is running, what was last and what is next."""
     with contextlib.closing(Ledger(root / FILE, is_read_only=True)) as ledger:
         states = schedule_text.states(ledger, Clock().now())
-    text = schedule_text.status(states)
-    return output.Result(text, {"schedules": states})
+    return output.Result(schedule_text.status(states), {"schedules": states})
 
 
 def _maker(given: Given) -> Callable[..., controller.Controller]:
-    """Finds the mistakes that show before anything is due; gives what makes a controller.
+    """Checks the options before anything is due; returns what makes a controller.
 
     Raises:
       ConfigError: a setting, a cron expression, a command or an address is wrong.
-      DataError: there are no data at a path that is no pattern.
+      DataError: there are no data at a path without a pattern.
     """
     if bool(given.cron) == given.on_new_span:
         raise click.UsageError("give --cron EXPRESSION or --on-new-span")
-    experiments.find(given.experiment)
     resolved = settings.resolve(
         given.experiment,
         config_file=given.config_file,
@@ -246,13 +225,13 @@ def _maker(given: Given) -> Callable[..., controller.Controller]:
     config = resolved.config
     if config.data.span != spans.NEWEST:
         raise errors.ConfigError(
-            "a schedule takes the newest span by itself",
+            "a schedule chooses the newest span itself",
             found=f"data.span={config.data.span} ({resolved.origins['data.span']})",
             tip="slimline run trains on a given one",
         )
     if given.is_warm and config.train.weights:
         raise errors.ConfigError(
-            "--warm-start and the setting train.weights say two things",
+            "--warm-start and the setting train.weights contradict each other",
             found=f"train.weights={config.train.weights}",
         )
     is_pattern = spans.is_pattern(config.data.path)
@@ -313,8 +292,8 @@ def _prune(
     keep_versions: int,
     old_runs: Collection[str],
 ) -> Collection[str]:
-    """Deletes old versions, and then the artifacts that led to them."""
-    # The metadata store takes a second to load, which a look need not wait for.
+    """Deletes old versions, and then the artifacts of old runs."""
+    # Only here: the metadata store takes a second to load.
     from pipeline.runs import retention
     from serving import models
 
@@ -323,10 +302,8 @@ def _prune(
     return retention.prune(root, identity, old_runs)
 
 
-def _dry_run(
-    given: Given, make: Callable[..., controller.Controller]
-) -> tuple[str, dict[str, Any]]:
-    """What a look would do, as text and as JSON."""
+def _dry_run(given: Given, make: Callable[..., controller.Controller]) -> output.Result:
+    """What a look would do."""
     is_there = (given.root / FILE).is_file()
     path = given.root / FILE if is_there else pathlib.Path(":memory:")
     due: tuple[rows.Row, ...] = ()
@@ -349,4 +326,4 @@ def _dry_run(
     if waits_for:
         lines.append(f"waits: {waits_for}")
     text = "\n".join([*(lines or ["nothing is due"]), "", "nothing was run or written"])
-    return text, document
+    return output.Result(text, document)

@@ -10,8 +10,8 @@ from pipeline import inputs, settings
 from pipeline.beam import engines
 from pipeline.runs import curves, runs
 from pipeline.sweeps import comparison, sweeps
-from slimline import errors, session
-from slimline.terminal import options, output, watching
+from slimline import errors
+from slimline.terminal import display, options, output
 
 if TYPE_CHECKING:
     from pipeline.sweeps.comparison import Row
@@ -33,18 +33,13 @@ if TYPE_CHECKING:
 @options.output_options
 def command(
     name: str | None,
-    data: str | None,
-    assignments: tuple[str, ...],
-    config_file: pathlib.Path | None,
-    engine: str | None,
-    engine_options: tuple[str, ...],
     chosen: str,
     root: pathlib.Path,
-    is_tiny: bool,
     is_uncached: bool,
     is_dry: bool,
     is_verbose: bool,
     is_plain: bool,
+    **given: Any,
 ) -> output.Result:
     """Train the members of the sweep NAME one after another; without NAME list the sweeps.
 
@@ -52,71 +47,52 @@ def command(
     a sweep that was interrupted resumes with its current member when you rerun it.
     Nothing is pushed.
     """
+    # `given`: data, assignments, config_file, engine, engine_options and is_tiny.
     if name is None:
         return _list()
     sweeps.find(name)
-    resolved = settings.resolve(
-        sweeps.experiment_of(name),
-        config_file=config_file,
-        assignments=assignments,
-        data=data,
-        engine=engine,
-        engine_options=engine_options,
-        is_tiny=is_tiny,
-    )
-    wanted = [word.strip() for word in chosen.split(",") if word.strip()]
-    members = sweeps.configs(name, resolved.config, wanted)
+    resolved = settings.resolve(sweeps.experiment_of(name), **given)
+    names = [word.strip() for word in chosen.split(",") if word.strip()]
+    members = sweeps.configs(name, resolved.config, names)
     for config in members.values():
         inputs.check(config)
     engines.check(resolved.config.engine)
     if is_dry:
         return _plan(name, members, resolved)
     folder = runs.create(root, resolved.values(), resolved.origins)
-    with watching.shown(
-        folder,
-        resolved,
-        is_plain=is_plain or is_verbose,
-        is_verbose=is_verbose,
-    ) as listen:
-        rows = session.execute_sweep(
+    with display.running(folder, resolved, is_plain=is_plain, is_verbose=is_verbose):
+        from pipeline.sweeps import execution  # loads TensorFlow
+
+        rows = execution.run(
             members,
-            resolved,
-            root,
-            folder,
-            listener=listen,
-            logs_everything=True,
+            root=root,
+            run_folder=folder,
+            origins=resolved.origins,
             use_cache=not is_uncached,
         )
     return _close(folder, rows)
 
 
 def _list() -> output.Result:
-    document = {
-        "sweeps": [
-            {
-                "name": name,
-                "members": {key: dict(value) for key, value in table.items()},
-            }
-            for name, table in sweeps.SWEEPS.items()
-        ]
-    }
-    rows = [("sweep", "members")]
-    rows += [(name, ", ".join(members)) for name, members in sweeps.SWEEPS.items()]
-    return output.Result(output.columns(rows), document)
+    found = [{"name": name, "members": table} for name, table in sweeps.SWEEPS.items()]
+    rows = [
+        {"sweep": name, "members": ", ".join(sweeps.SWEEPS[name])}
+        for name in sweeps.SWEEPS
+    ]
+    return output.Result(output.table(rows), {"sweeps": found})
 
 
-def _plan(
-    name: str,
-    members: Any,
-    resolved: settings.Resolved,
-) -> output.Result:
-    rows = [("member", "net", "batch norm")]
-    rows += [
-        (member, config.model.net, settings.show(config.model.batch_norm))
+def _plan(name: str, members: Any, resolved: settings.Resolved) -> output.Result:
+    rows = [
+        {
+            "member": member,
+            "net": config.model.net,
+            "batch norm": settings.show(config.model.batch_norm),
+        }
         for member, config in members.items()
     ]
     changes = [f"changed  {change}" for change in resolved.changes()]
-    text = "\n".join([output.columns(rows), *changes, "", "nothing was run or written"])
+    text = "\n".join([output.table(rows), *changes, "", "nothing was run or written"])
     document = {
         "dry_run": True,
         "sweep": name,
@@ -138,14 +114,13 @@ def _close(folder: pathlib.Path, rows: "list[Row]") -> output.Result:
     }
     there = {key: str(path) for key, path in files.items() if path.exists()}
     lines = ["", table, ""]
-    best = comparison.best(rows)
-    if best:
+    if best := comparison.best(rows):
         lines.append(f"best on eval: {best.member} ({best.eval_top_1:.4f})")
     folders = {row.member: folder / runs.MEMBERS_FOLDER / row.member for row in rows}
-    reached = comparison.race_of(rows, folders)
-    if reached:
+    if reached := comparison.race_of(rows, folders):
         lines.append(f"steps to {reached}")
-    lines += [f"  {key:<9} {output.short_path(path)}" for key, path in there.items()]
+    paths = {key: output.short_path(path) for key, path in there.items()}
+    lines += output.facts(paths, 10, "  ")
     document = {
         "folder": str(folder),
         "rows": [dataclasses.asdict(row) for row in rows],

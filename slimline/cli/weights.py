@@ -11,16 +11,6 @@ from trainer.weights import store
 from trainer.weights.store import Manifest
 
 MAX_LABELS_BYTES = 2**22
-_HEADINGS = (
-    "name",
-    "net",
-    "classes",
-    "parameters",
-    "format",
-    "licence",
-    "imported (UTC)",
-)
-_LABEL_WIDTH = 15
 _name = click.argument("name", metavar="NAME", shell_complete=options.complete_weights)
 
 
@@ -28,7 +18,7 @@ _name = click.argument("name", metavar="NAME", shell_complete=options.complete_w
 def command() -> None:
     """Import published weights to start a training from; list, show and remove them.
 
-    They are kept in $SLIMLINE_WEIGHTS, or in slimline/weights in the user's cache folder.
+    The store is $SLIMLINE_WEIGHTS, or slimline/weights in the user's cache folder.
     """
 
 
@@ -52,32 +42,24 @@ def command() -> None:
 @click.option(
     "--origin",
     default="",
-    help="Publisher of the weights, where they fit the forms of several.",
+    help="Publisher of the weights, where they fit the layouts of several publishers.",
 )
 @options.output_options
 def import_command(
-    source: str,
-    net: str,
-    name: str,
-    licence: str,
-    labels_file: pathlib.Path | None,
-    origin: str,
+    source: str, labels_file: pathlib.Path | None, **given: str
 ) -> output.Result:
     """Import the weights in SOURCE into the store.
 
     SOURCE is a PyTorch state dict (.pth), a .safetensors file, Keras weights (.h5,
-    .weights.h5) or a TensorFlow checkpoint. Its content decides how it is read. Nothing in
-    it is run.
+    .weights.h5) or a TensorFlow checkpoint, recognised by its content. No code in it is
+    run.
     """
     labels = _read_labels(labels_file) if labels_file else ()
     # TensorFlow, which builds the net, writes to the terminal.
     with capture.discard():
-        manifest = store.add(
-            source, net, name=name, licence=licence, labels=labels, origin=origin
-        )
-    document = {"imported": dataclasses.asdict(manifest)}
+        manifest = store.add(source, labels=labels, **given)
     text = f"imported {manifest.source}\n\n{_facts(manifest)}"
-    return output.Result(text, document)
+    return output.Result(text, {"imported": dataclasses.asdict(manifest)})
 
 
 @command.command("list", short_help="List all weights.")
@@ -86,22 +68,23 @@ def list_command() -> output.Result:
     """List the weights in the store and those that are built in."""
     found = store.all_manifests()
     rows = [
-        (
-            manifest.name,
-            manifest.net,
-            f"{manifest.num_classes:,}" if manifest.num_classes else "none",
-            f"{manifest.parameters:,}",
-            manifest.format,
-            manifest.licence,
-            manifest.note if manifest.note == store.DAMAGED else _imported(manifest),
-        )
+        {
+            "name": manifest.name,
+            "net": manifest.net,
+            "classes": f"{manifest.num_classes:,}" if manifest.num_classes else "none",
+            "parameters": f"{manifest.parameters:,}",
+            "format": manifest.format,
+            "licence": manifest.licence,
+            "imported (UTC)": manifest.note
+            if manifest.note == store.DAMAGED
+            else _imported(manifest),
+        }
         for manifest in found
     ]
-    text = output.columns([_HEADINGS, *rows], numbers=("classes", "parameters"))
+    text = output.table(rows, numbers=("classes", "parameters"))
     if not found:
         text = f"no weights in {store.folder()}: slimline weights import adds some"
-    document = {"weights": [dataclasses.asdict(manifest) for manifest in found]}
-    return output.Result(text, document)
+    return output.Result(text, {"weights": list(map(dataclasses.asdict, found))})
 
 
 @command.command("show", short_help="Show where weights come from.")
@@ -110,8 +93,7 @@ def list_command() -> output.Result:
 def show_command(name: str) -> output.Result:
     """Show source, licence and expected images of the weights called NAME."""
     manifest = store.find(name)
-    document = {"weights": dataclasses.asdict(manifest)}
-    return output.Result(_facts(manifest), document)
+    return output.Result(_facts(manifest), {"weights": dataclasses.asdict(manifest)})
 
 
 @command.command("remove", short_help="Delete weights from the store.")
@@ -123,26 +105,25 @@ def remove_command(name: str, is_sure: bool) -> output.Result:
     store.check_removable(name)
     output.check_agreed(f"delete the weights '{name}'", is_sure=is_sure)
     store.remove(name)
-    text = f"deleted the weights '{name}'"
-    return output.Result(text, {"removed": name})
+    return output.Result(f"deleted the weights '{name}'", {"removed": name})
 
 
 def _read_labels(path: pathlib.Path) -> list[str]:
-    """Lines of a text file; blank ones at its end do not count.
+    """Lines of a text file, without blank ones at its end.
 
     Raises:
-      ConfigError: it is not text, or too long to be labels.
+      ConfigError: it cannot be read, is not text, has an empty line, or is too long.
     """
     try:
         if path.stat().st_size > MAX_LABELS_BYTES:
             raise errors.ConfigError(f"{path} is too long for a list of labels")
-        lines = path.read_text(encoding="utf-8").rstrip().splitlines()
+        text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise errors.ConfigError(f"{path} is not text in UTF-8") from error
     except OSError as error:
         reason = error.strerror or str(error)
         raise errors.ConfigError(f"cannot read {path}: {reason}") from error
-    labels = [line.strip() for line in lines]
+    labels = [line.strip() for line in text.rstrip().splitlines()]
     if not all(labels):
         raise errors.ConfigError(
             f"{path} has an empty line", expected="a class name per line"
@@ -152,9 +133,8 @@ def _read_labels(path: pathlib.Path) -> list[str]:
 
 def _facts(manifest: Manifest) -> str:
     classes = f"{manifest.num_classes:,}" if manifest.num_classes else "no class layer"
-    labels = ", ".join(manifest.labels[:3])
-    if len(manifest.labels) > 3:
-        labels += ", ..."
+    if labels := ", ".join(manifest.labels[:3]):
+        classes += f" ({labels}{', ...' if len(manifest.labels) > 3 else ''})"
     facts = {
         "name": manifest.name,
         "net": manifest.net,
@@ -162,19 +142,17 @@ def _facts(manifest: Manifest) -> str:
         "format": f"{manifest.format}, as published by {manifest.origin}",
         "sha256": manifest.sha256,
         "licence": manifest.licence,
-        "classes": f"{classes} ({labels})" if labels else classes,
+        "classes": classes,
         "parameters": f"{manifest.parameters:,}",
         "images": _images(manifest),
         "imported": _imported(manifest),
         "note": manifest.note,
     }
-    return "\n".join(
-        f"{label:<{_LABEL_WIDTH}}{text}" for label, text in facts.items() if text
-    )
+    return "\n".join(output.facts(facts, width=12))
 
 
 def _images(manifest: Manifest) -> str:
-    """'224 px of 256, bicubic, (x - 127) / 128'."""
+    """'32 px of 40, bicubic, (x - 127) / [1, 2.5, 3]'."""
     expected = manifest.preprocessing
     size = f"{expected['crop_px']} px of {expected['resize_px']}"
     values = expected["standardise"]

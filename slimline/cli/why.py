@@ -1,7 +1,6 @@
 """slimline why: the verdict on the model of a run, a line a rule."""
 
 import pathlib
-import sys
 
 import click
 
@@ -14,7 +13,7 @@ from slimline.terminal import options, output
 @options.root_option
 @options.output_options
 def command(run_name: str, root: pathlib.Path) -> output.Result:
-    """Say why the model of RUN was passed or refused, the newest run by default.
+    """Say why the model of RUN passed or was refused, the newest run by default.
 
     RUN is a name, its two words, a prefix, latest:passed, or RUN/MEMBER of a sweep.
     """
@@ -28,13 +27,4 @@ def command(run_name: str, root: pathlib.Path) -> output.Result:
         "findings": summary.get("findings", []),
         "pushed_version": summary.get("pushed_version"),
     }
-    text = "\n".join(verdict.lines(_mark, _red))
-    return output.Result(text, document)
-
-
-def _mark(is_kept: bool) -> str:
-    return output.paint("✓", "green", sys.stdout) if is_kept else _red("✗")
-
-
-def _red(text: str) -> str:
-    return output.paint(text, "red", sys.stdout)
+    return output.Result("\n".join(verdict.lines(output.paint)), document)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pipeline.beam import engines
@@ -25,12 +25,9 @@ def run(
     replaces: bool,
     is_plain: bool,
 ) -> output.Result:
-    """Classifies what `words` mean into the table at `path`, and tells how it went."""
+    """Classifies the files that `words` name into the table at `path`."""
     engines.check(engine)
-    with (
-        display.working("predict", is_plain=is_plain),
-        engines.started(engine),
-    ):
+    with display.working("predict", is_plain=is_plain), engines.started(engine):
         from serving import local_model
         from serving.batch_inference import running
 
@@ -43,37 +40,27 @@ def run(
             replaces=replaces,
         )
         summary = running.describe(result)
-    document = dataclasses.asdict(result)
-    text = "\n".join([_table(result.images_per_class), "", summary, *_files(result)])
-    return output.Result(text, document)
+    files = {"rows": result.output, "unreadable": result.unreadable_file}
+    return _conclude(result, summary, files)
 
 
 def convert_logs(
-    folder: pathlib.Path,
-    path: pathlib.Path,
-    *,
-    top: int,
-    replaces: bool,
+    folder: pathlib.Path, path: pathlib.Path, *, top: int, replaces: bool
 ) -> output.Result:
     """Writes the answers in PredictionLogs into the table at `path`."""
-    with display.working("read the logs", is_quiet=True):
+    with display.working("read logs"):
         from serving import prediction_logs
 
         converted = prediction_logs.convert(folder, path, top=top, replaces=replaces)
-    text = "\n".join([_table(converted.images_per_class), "", _told(converted)])
-    document = dataclasses.asdict(converted)
-    return output.Result(text, document)
+    summary = f"{converted.images:,} images"
+    return _conclude(converted, summary, {"rows": converted.output})
 
 
-def _table(images_per_class: Mapping[str, int]) -> str:
-    return data_text.class_table({"images": images_per_class}, list(images_per_class))
-
-
-def _files(result: "Result") -> Iterator[str]:
-    yield f"  rows        {output.short_path(result.output)}"
-    if result.unreadable_file:
-        yield f"  unreadable  {output.short_path(result.unreadable_file)}"
-
-
-def _told(converted: "Converted") -> str:
-    return f"{converted.images:,} images\n  rows  {output.short_path(converted.output)}"
+def _conclude(
+    made: "Result | Converted", summary: str, files: Mapping[str, str | None]
+) -> output.Result:
+    counts = made.images_per_class
+    paths = {name: output.short_path(path) for name, path in files.items() if path}
+    lines = [data_text.class_table({"images": counts}, list(counts)), "", summary]
+    lines += output.facts(paths, 12, "  ")
+    return output.Result("\n".join(lines), dataclasses.asdict(made))

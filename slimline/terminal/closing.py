@@ -1,9 +1,7 @@
-"""The end of a run in words: what it read, trained, measured, decided and left behind."""
+"""The end of a run in words: data, training, figures, verdict and files."""
 
 import math
 import pathlib
-import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,106 +13,84 @@ from components.model_pusher import node as pushed
 from components.net_trainer import node as trained
 from pipeline.runs import parts, runs
 from slimline import verdicts
-from slimline.terminal import models_text, output
-from slimline.terminal.options import DEFAULT_ROOT
+from slimline.terminal import models_text, options, output
 
 if TYPE_CHECKING:
     from pipeline.runs.summary import Summary
 
-_LABEL_WIDTH = 10
-MAX_CLASSES_TOLD = 10
+MAX_CLASSES_LISTED = 10
 
 
 def describe(summary: "Summary", root: pathlib.Path) -> str:
     """The closing summary, a line a fact."""
-    words = runs.two_words(pathlib.Path(summary.folder))
     verdict = verdicts.outcome(summary.passed, summary.refusals, summary.infra_refusals)
     facts = {
-        **_part(summary),
+        "part": f"{summary.part}{_base(summary.base)}" if summary.part else "",
         "data": _data(summary),
         "classes": _classes(summary),
         "net": f"{summary.net}, {summary.parameters:,} parameters",
-        **_start(summary),
+        "weights": trained.start_in_words(summary.start) if summary.start else "",
         "training": _training(summary),
-        **({"warning": "; ".join(summary.findings)} if summary.findings else {}),
+        "warning": "; ".join(summary.findings),
         "test": _metrics(summary.metrics, summary.intervals)
         + _majority(summary.per_class),
-        **_views(summary),
-        **_cross_validation(summary),
+        "views": scores.views_in_words(summary.test_time_views),
+        "validated": _cross_validation(summary),
         "weakest": weakest(summary.per_class, summary.most_confused),
         "baseline": _baseline(summary),
         "gate": _gate(summary, verdict),
-        **_infra(summary),
+        "infra": _infra(summary),
         "push": _push(summary),
         "time": " · ".join(
             f"{name} {output.duration(seconds)}"
             for name, seconds in summary.seconds.items()
         ),
     }
-    tries = {
+    folder = pathlib.Path(summary.folder)
+    unread = output.short_path(summary.quarantine) if summary.quarantine else ""
+    follows = {
         "folder": output.short_place(summary.folder),
-        "report": _report(pathlib.Path(summary.folder)),
+        "report": _report(folder),
+        "unread": f"{unread}   (the unreadable images)" if unread else "",
+        "try": try_command(summary, root),
+        "undo": undo_command(summary, root),
     }
-    if summary.quarantine:
-        tries["unread"] = (
-            f"{output.short_path(summary.quarantine)}   (the unreadable images)"
-        )
-    if attempt := try_command(summary, root):
-        tries["try"] = attempt
-    if undo := undo_command(summary, root):
-        tries["undo"] = undo
     cached = "  (nothing changed: served from the cache)" if summary.is_cached else ""
-    return "\n".join(
-        [
-            "",
-            *(f"{label:<{_LABEL_WIDTH}}{fact}" for label, fact in facts.items()),
-            "",
-            f"{words} {verdict} in {output.duration(summary.total_seconds)}{cached}",
-            *(f"  {label:<{_LABEL_WIDTH - 2}}{text}" for label, text in tries.items()),
-        ]
-    )
+    time = output.duration(summary.total_seconds)
+    conclusion = f"{runs.two_words(folder)} {verdict} in {time}{cached}"
+    lines = ["", *output.facts(facts), "", conclusion, *output.facts(follows, 8, "  ")]
+    return "\n".join(lines)
 
 
 def describe_part(outcome: parts.Outcome) -> str:
     """The end of a run without a verdict: what each component gave."""
-    words = _words(outcome.folder)
-    log = output.short_path(str(pathlib.Path(outcome.folder) / run_files.LOG_FILE))
-    base = f"; the rest is from {_words(outcome.base)}" if outcome.base else ""
+    folder = pathlib.Path(outcome.folder)
+    details = {name: detail or "done" for name, detail in outcome.details.items()}
+    log = {"log": output.short_path(str(folder / run_files.LOG_FILE))}
     return "\n".join(
         [
             "",
-            *(
-                f"{component:<{_LABEL_WIDTH}} {detail or 'done'}"
-                for component, detail in outcome.details.items()
-            ),
+            *output.facts(details, 11),
             "",
-            f"{words} did its part, {outcome.part}, in"
-            f" {output.duration(outcome.total_seconds)}{base}",
+            f"{runs.two_words(folder)} did its part, {outcome.part}, in"
+            f" {output.duration(outcome.total_seconds)}{_base(outcome.base)}",
             "  no model was judged: there is no report, and nothing was pushed",
-            f"  {'log':<{_LABEL_WIDTH - 2}}{log}",
+            *output.facts(log, 8, "  "),
         ]
     )
 
 
+def _base(run: str | None) -> str:
+    """What did not run, with the earlier run that it is from."""
+    return f"; the rest is from {runs.two_words(pathlib.Path(run))}" if run else ""
+
+
 def _gate(summary: "Summary", verdict: str) -> str:
     words = "refused" if verdict == verdicts.REFUSED else "passed"
-    told = f"{words}: {'; '.join(summary.verdict)}"
+    sentences = f"{words}: {'; '.join(summary.verdict)}"
     if not summary.is_gate_open:
-        return told
-    return f"{output.paint(gate.OPEN, 'red', sys.stdout)}; {told}"
-
-
-def _part(summary: "Summary") -> dict[str, str]:
-    """The line about what ran, where it was not all."""
-    if not summary.part:
-        return {}
-    base = f"; the rest is from {_words(summary.base)}" if summary.base else ""
-    return {"part": f"{summary.part}{base}"}
-
-
-def _start(summary: "Summary") -> dict[str, str]:
-    """The line about published weights, where training started from some."""
-    return {"weights": trained.start_in_words(summary.start)} if summary.start else {}
+        return sentences
+    return f"{output.paint(gate.OPEN, 'red')}; {sentences}"
 
 
 def _training(summary: "Summary") -> str:
@@ -124,58 +100,46 @@ def _training(summary: "Summary") -> str:
     head = ""
     if summary.head_top_1 is not None:
         head = f"; class layer alone {summary.head_top_1:.4f}"
+    weights = "EMA" if summary.weights == "ema" else summary.weights
     return (
         f"{summary.steps:,} steps, best at {summary.best_step:,}: {figure}"
-        f" ({_weights(summary.weights)} weights){head}"
+        f" ({weights} weights){head}"
     )
 
 
-def _cross_validation(summary: "Summary") -> dict[str, str]:
+def _cross_validation(summary: "Summary") -> str:
     crossed = summary.cross_validation
     if not crossed:
-        return {}
-    return {
-        "validated": f"top-1 {crossed['top_1']:.4f} [{crossed['low']:.3f},"
-        f" {crossed['high']:.3f}] by {crossed['folds']}-fold cross-validation on"
-        f" {crossed['images']} images of train and eval"
-    }
-
-
-def _words(run: str) -> str:
-    return runs.two_words(pathlib.Path(run))
+        return ""
+    return (
+        f"top-1 {crossed['top_1']:.4f} [{crossed['low']:.3f}, {crossed['high']:.3f}]"
+        f" by {crossed['folds']}-fold cross-validation on {crossed['images']} images of"
+        " train and eval"
+    )
 
 
 def try_command(summary: "Summary", root: pathlib.Path) -> str:
     """The command that classifies an image of the run, or '' without a model."""
     if not summary.pushed_path or not summary.sample_images:
         return ""
-    version = pathlib.Path(summary.pushed_path)
-    words = [
-        "slimline",
-        "predict",
-        output.short_path(next(iter(summary.sample_images))),
-    ]
-    if len(_siblings(version.parent)) > 1:
-        words += ["--model", version.parent.name]
-    short_root = output.short_place(str(root))
-    if short_root != DEFAULT_ROOT:
-        words += ["--root", short_root]
-    return shlex.join(words)
+    model = pathlib.Path(summary.pushed_path).parent
+    words = ["predict", output.short_path(next(iter(summary.sample_images)))]
+    if sum(path.is_dir() for path in model.parent.glob("*")) > 1:
+        words += ["--model", model.name]
+    return options.as_typed(*words, root=root)
 
 
 def undo_command(summary: "Summary", root: pathlib.Path) -> str:
     """The command that goes back to the version before, or '' where there was none."""
-    if not summary.pushed_path:
-        return ""
-    version = pathlib.Path(summary.pushed_path)
-    back = pushed.previous(version)
+    version = pathlib.Path(summary.pushed_path or "")
+    back = pushed.previous(version) if summary.pushed_path else None
     if back is None:
         return ""
     return f"{models_text.undo(version.parent.name, root)}   (back to version {back})"
 
 
 def refusal(summary: "Summary") -> GateError | InfraError:
-    """The error of a run whose model was refused; that of the gate goes first."""
+    """The error of a run whose model was refused; the gate's takes precedence."""
     stays = (
         f"nothing was pushed, version {summary.baseline_version} stays live"
         if summary.baseline_version
@@ -195,7 +159,7 @@ def refusal(summary: "Summary") -> GateError | InfraError:
 
 
 def _lower_bar(rule: Mapping[str, Any]) -> str:
-    """The setting with which a rule that refused would have been kept, or ''."""
+    """The setting with which a rule that refused would have passed the model, or ''."""
     figure = rule["figure"]
     if rule["is_kept"] or figure is None:
         return ""
@@ -209,9 +173,9 @@ def _lower_bar(rule: Mapping[str, Any]) -> str:
     return ""
 
 
-def _raise_limits(found: Sequence[Mapping[str, Any]]) -> str:
+def _raise_limits(checked: Sequence[Mapping[str, Any]]) -> str:
     """The settings that would have let the model through; '' where none can."""
-    refused = [rule for rule in found if not rule["is_kept"]]
+    refused = [rule for rule in checked if not rule["is_kept"]]
     if {rule["name"] for rule in refused} - {rules.MAX_LATENCY_MS, rules.MAX_SIZE_MB}:
         return ""
     settings = [
@@ -221,12 +185,12 @@ def _raise_limits(found: Sequence[Mapping[str, Any]]) -> str:
     return f"to let it through on purpose: {' '.join(settings)}"
 
 
-def _infra(summary: "Summary") -> dict[str, str]:
-    """The line about the check of the served model, where there was one."""
+def _infra(summary: "Summary") -> str:
+    """The check of the served model, where there was one."""
     if not summary.infra_rules:
-        return {}
+        return ""
     words = "refused" if summary.infra_refusals else "passed"
-    return {"infra": f"{words}: {rules.told(summary.infra_rules)}"}
+    return f"{words}: {rules.told(summary.infra_rules)}"
 
 
 def _report(folder: pathlib.Path) -> str:
@@ -247,46 +211,47 @@ def _data(summary: "Summary") -> str:
 
 def _classes(summary: "Summary") -> str:
     """Images of each class, train/eval/test; of many classes the rarest and commonest."""
-    splits = list(summary.images_per_class)
-    names = {name for counts in summary.images_per_class.values() for name in counts}
-    rows = sorted(
-        (sum(counts), name, "/".join(map(str, counts)))
-        for name in names
-        for counts in [
-            [summary.images_per_class[split].get(name, 0) for split in splits]
-        ]
+    splits = summary.images_per_class.values()
+    counts = {
+        name: [of_split.get(name, 0) for of_split in splits]
+        for name in sorted({name for of_split in splits for name in of_split})
+    }
+    heading = f"{'/'.join(summary.images_per_class)}:"
+    if len(counts) <= MAX_CLASSES_LISTED:
+        each = [f"{name} {_slashed(counts[name])}" for name in counts]
+        return f"{heading} {' · '.join(each)}"
+    rarest, *_, commonest = sorted(counts, key=lambda name: sum(counts[name]))
+    return (
+        f"{heading} from {_slashed(counts[rarest])} of {rarest}"
+        f" to {_slashed(counts[commonest])} of {commonest}"
     )
-    heading = f"{'/'.join(splits)}:"
-    if len(rows) <= MAX_CLASSES_TOLD:
-        told = " · ".join(
-            f"{name} {counts}" for _, name, counts in sorted(rows, key=lambda r: r[1])
-        )
-        return f"{heading} {told}"
-    (_, rarest, fewest), (_, commonest, most) = rows[0], rows[-1]
-    return f"{heading} from {fewest} of {rarest} to {most} of {commonest}"
+
+
+def _slashed(counts: Sequence[int]) -> str:
+    return "/".join(map(str, counts))
 
 
 def _metrics(
     metrics: Mapping[str, float], intervals: Mapping[str, Sequence[float]] | None = None
 ) -> str:
-    told = []
-    for name in sorted(metrics, key=_place):
-        if name == "example_count":
-            images = "image" if metrics[name] == 1 else "images"
-            told.append(f"{metrics[name]:,.0f} {images}")
-        elif name == "calibration_error":
-            told.append(f"calibration error {metrics[name]:.4f}")
-        elif name == "cross_entropy" or name.startswith("top_"):
-            told.append(
-                f"{name.replace('_', '-')} {with_margin(name, metrics, intervals)}"
-            )
-    return " · ".join(told)
+    tops = [name for name in metrics if name.startswith("top_")]
+    tops.sort(key=lambda name: int(name.removeprefix("top_")))
+    texts = [
+        f"{name.replace('_', '-')} {with_margin(name, metrics, intervals)}"
+        for name in (*tops, "cross_entropy")
+        if name in metrics
+    ]
+    if "calibration_error" in metrics:
+        texts.append(f"calibration error {metrics['calibration_error']:.4f}")
+    if (count := metrics.get("example_count")) is not None:
+        texts.append(f"{count:,.0f} {'image' if count == 1 else 'images'}")
+    return " · ".join(texts)
 
 
 def _majority(per_class: Mapping[str, Mapping[str, float]]) -> str:
-    """What one answer for all images would reach, beside what the model does."""
-    told = scores.majority_in_words(per_class)
-    return f" · {told}" if told else ""
+    """The accuracy of always answering the commonest class, to compare with."""
+    majority = scores.majority_in_words(per_class)
+    return f" · {majority}" if majority else ""
 
 
 def with_margin(
@@ -300,32 +265,19 @@ def with_margin(
     return f"{metrics[name]:.4f}{margin}"
 
 
-def _place(name: str) -> tuple[int, int]:
-    """Where a metric stands: top-k by k, then the rest in this order."""
-    if name.startswith("top_"):
-        return 0, int(name.removeprefix("top_"))
-    order = ("cross_entropy", "calibration_error", "example_count")
-    return 1, order.index(name) if name in order else len(order)
-
-
-def _views(summary: "Summary") -> dict[str, str]:
-    """The line about the figure without test-time views, where the model has some."""
-    told = scores.views_in_words(summary.test_time_views)
-    return {"views": told} if told else {}
-
-
 def weakest(
     per_class: Mapping[str, Mapping[str, float]],
     most_confused: tuple[str, str, int] | None,
 ) -> str:
     """The class with the lowest recall, and the commonest confusion."""
-    found = scores.weakest(per_class)
-    told = [f"{found[0]} {found[1]:.4f} of its images right"] if found else []
+    texts = []
+    if found := scores.weakest(per_class):
+        texts.append(f"{found[0]} {found[1]:.4f} of its images right")
     if most_confused:
         true, predicted, count = most_confused
         images = "image" if count == 1 else "images"
-        told.append(f"most confused {true} → {predicted}, {count:,} {images}")
-    return " · ".join(told)
+        texts.append(f"most confused {true} → {predicted}, {count:,} {images}")
+    return " · ".join(texts)
 
 
 def _baseline(summary: "Summary") -> str:
@@ -346,14 +298,3 @@ def _push(summary: "Summary") -> str:
         return "nothing was pushed"
     where = f" in {output.short_place(summary.pushed_path)}"
     return pushed.in_short(pathlib.Path(summary.pushed_path), where)
-
-
-def _weights(name: str) -> str:
-    return "EMA" if name == "ema" else name
-
-
-def _siblings(model_folder: pathlib.Path) -> list[pathlib.Path]:
-    folder = model_folder.parent
-    return (
-        [path for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
-    )

@@ -1,7 +1,6 @@
-"""What moves while a run goes on: redrawn on a terminal, a line an event elsewhere."""
+"""The progress of a command: a line that is redrawn on a terminal, a line an event elsewhere."""
 
 import contextlib
-import dataclasses
 import datetime
 import json
 import pathlib
@@ -9,11 +8,13 @@ import tempfile
 import textwrap
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol, TextIO, TypeVar
+from typing import Any, TextIO, TypeVar
 
 from common import run_files
-from slimline import capture, errors, session
-from slimline.terminal import output
+from pipeline.runs import runs
+from pipeline.settings import Resolved
+from slimline import capture, session
+from slimline.terminal import machine, output
 
 T = TypeVar("T")
 
@@ -39,84 +40,108 @@ PLAIN_SECONDS = 60.0
 PROGRESS_IMAGES = 100
 
 
-@dataclasses.dataclass(frozen=True)
-class Heading:
-    """What is known before a run.
+class Display:
+    """Shows the heading and the events of a run. This one shows nothing, as with -q."""
 
-    Attributes:
-      versions: of the parts, and the machine.
-      run: the two words of the run.
-      folder: of the run.
-      experiment: its name.
-      changes: settings that differ from the experiment.
-    """
+    def head(self, run: Mapping[str, str], changes: Sequence[str]) -> None:
+        """Shows what is known before the run.
 
-    versions: str
-    run: str
-    folder: str
-    experiment: str
-    changes: Sequence[str]
-
-
-class Display(Protocol):
-    """Shows a run's heading and events."""
-
-    def head(self, heading: Heading) -> None:
-        """Shows what is known before the run."""
+        Args:
+          run: 'run' (its two words), 'experiment', 'folder' and 'versions' (of the
+            packages, and the machine).
+          changes: settings that differ from the experiment.
+        """
 
     def event(self, name: str, fields: Mapping[str, Any]) -> None:
-        """Shows one progress event; unknown ones are passed over."""
+        """Shows one progress event; unknown ones are ignored."""
 
 
 @contextlib.contextmanager
 def open_display(
-    stream: TextIO, *, is_plain: bool = False, is_quiet: bool = False
+    stream: TextIO, title: str, *, is_plain: bool = False
 ) -> Iterator[Display]:
     """The display that fits `stream`; nothing of it stays on the line when it closes.
 
-    It is silent where `is_quiet` says so, or -q of the command.
+    Args:
+      stream: the terminal, or what takes its place.
+      title: what runs until the first component starts, for the line that moves.
+      is_plain: a time-stamped line an event, also on a terminal.
     """
-    if is_quiet or output.is_quiet():
-        yield SilentDisplay()
+    if output.is_quiet():
+        yield Display()
     elif is_plain or not output.is_live(stream):
         yield PlainDisplay(stream)
     else:
-        with _open_live(stream) as display:
+        with _open_live(stream, title) as display:
             yield display
 
 
 @contextlib.contextmanager
-def working(
-    what: str, *, is_plain: bool = False, is_quiet: bool = False
-) -> Iterator[Display]:
-    """Shows what happens inside; what libraries say meanwhile is for failures only.
+def working(what: str, place: str = "", *, is_plain: bool = False) -> Iterator[Display]:
+    """Shows what happens inside; what libraries print is kept for failures only.
 
     Args:
-      what: is done, for the error, as 'predict'.
+      what: is done, as 'predict'.
+      place: where, for the error, as ' with models/5'.
+      is_plain: as for `open_display`.
 
     Raises:
       RunError: something else than a SlimlineError was raised inside.
     """
     with tempfile.TemporaryDirectory() as scratch:
         log = pathlib.Path(scratch) / run_files.LOG_FILE
-        try:
-            with (
-                capture.capture(log) as terminal,
-                open_display(
-                    terminal.stderr, is_plain=is_plain, is_quiet=is_quiet
-                ) as screen,
-                session.watched(log.parent, screen.event, logs_everything=False),
-            ):
-                yield screen
-        except errors.SlimlineError:
-            raise
-        except Exception as error:
-            first_line = (str(error).strip() or "no message").splitlines()[0]
-            broken = errors.RunError(
-                f"cannot {what}: {type(error).__name__}: {first_line[:300]}"
-            )
-            broken.log_lines = session.last_lines(log)
-            raise broken from error
+        with (
+            session.as_run_error(lambda: f"cannot {what}{place}", log),
+            capture.capture(log) as terminal,
+            open_display(terminal.stderr, what, is_plain=is_plain) as screen,
+            session.watched(log.parent, screen.event, logs_everything=False),
+        ):
+            yield screen
+
+
+@contextlib.contextmanager
+def running(
+    folder: pathlib.Path, resolved: Resolved, *, is_plain: bool, is_verbose: bool
+) -> Iterator[None]:
+    """Shows the run or sweep inside; what libraries print goes to its log.
+
+    Args:
+      folder, resolved: of the run or sweep.
+      is_plain: as for `open_display`.
+      is_verbose: the log goes to standard error as well, so lines are plain.
+
+    Raises:
+      SlimlineError: what the user can fix; a RunError with the end of the log otherwise.
+    """
+    log = folder / run_files.LOG_FILE
+    under_way: list[str] = []
+    with (
+        session.as_run_error(
+            lambda: " in ".join(["run failed", *under_way]),
+            log,
+            found=f"the last lines of {log} are below",
+            tip="--debug shows the stack; the log holds it too",
+        ),
+        capture.capture(log, is_echoed=is_verbose) as terminal,
+        open_display(
+            terminal.stderr, "loading", is_plain=is_plain or is_verbose
+        ) as screen,
+    ):
+        run = {
+            "run": runs.two_words(folder),
+            "experiment": resolved.config.name,
+            "folder": str(folder),
+            "versions": machine.describe(),
+        }
+        screen.head(run, resolved.changes())
+
+        def listen(name: str, fields: Mapping[str, Any]) -> None:
+            if name == "component_started":
+                under_way[:] = [fields["component"]]
+            screen.event(name, fields)
+
+        with session.prepared(resolved, folder, listen, logs_everything=True):
+            yield
 
 
 def counted(images: Iterable[T], event: str, shown: Display) -> Iterator[T]:
@@ -127,17 +152,7 @@ def counted(images: Iterable[T], event: str, shown: Display) -> Iterator[T]:
             shown.event(event, {"images": count})
 
 
-class SilentDisplay:
-    """Shows nothing."""
-
-    def head(self, heading: Heading) -> None:
-        """See Display."""
-
-    def event(self, name: str, fields: Mapping[str, Any]) -> None:
-        """See Display."""
-
-
-class PlainDisplay:
+class PlainDisplay(Display):
     """Time-stamped `key=value` lines, without colour or carriage return."""
 
     def __init__(
@@ -153,22 +168,14 @@ class PlainDisplay:
         self._last: dict[str, tuple[datetime.datetime, int]] = {}
         self._tenth = 0
 
-    def head(self, heading: Heading) -> None:
-        """See Display."""
-        self._write(
-            "run_started",
-            {
-                "run": heading.run,
-                "experiment": heading.experiment,
-                "folder": heading.folder,
-                "versions": heading.versions,
-            },
-        )
-        for change in heading.changes:
+    def head(self, run: Mapping[str, str], changes: Sequence[str]) -> None:
+        """See base class."""
+        self._write("run_started", run)
+        for change in changes:
             self._write("setting_changed", {"setting": change})
 
     def event(self, name: str, fields: Mapping[str, Any]) -> None:
-        """See Display."""
+        """See base class."""
         if name.startswith("component_"):
             self._last.clear()
             self._tenth = 0
@@ -208,25 +215,19 @@ def plain_value(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     text = str(value)
-    is_simple = text.isprintable() and not any(sign in text for sign in ' ="')
+    is_simple = text.isprintable() and not any(character in text for character in ' ="')
     return text if is_simple else json.dumps(text, ensure_ascii=False)
 
 
 @contextlib.contextmanager
-def _open_live(stream: TextIO) -> Iterator["LiveDisplay"]:
+def _open_live(stream: TextIO, title: str) -> Iterator["LiveDisplay"]:
     # rich is not needed elsewhere, and not for --help.
     from rich.console import Console
     from rich.live import Live
 
-    console = Console(
-        file=stream,
-        force_terminal=True,
-        no_color=not output.has_colour(stream),
-        highlight=False,
-        emoji=False,
-        markup=False,
-    )
-    display = LiveDisplay(console)
+    is_gray = not output.has_colour(stream)
+    console = Console(file=stream, force_terminal=True, no_color=is_gray)
+    display = LiveDisplay(console, title)
     # Libraries' prints belong in the log, so rich must not catch them.
     with Live(
         get_renderable=display.moving_line,
@@ -239,43 +240,40 @@ def _open_live(stream: TextIO) -> Iterator["LiveDisplay"]:
         yield display
 
 
-class LiveDisplay:
+class LiveDisplay(Display):
     """A finished line a component, and one that moves below them."""
 
-    def __init__(self, console: Any, clock: Callable[[], float] = time.monotonic):
+    def __init__(
+        self, console: Any, title: str, clock: Callable[[], float] = time.monotonic
+    ):
         """Takes a rich Console; `clock` gives seconds."""
         self._console = console
         self._clock = clock
-        self._component = ""
+        self._component = title
         self._started = clock()
         self._fields: dict[str, Any] = {}
         self._eval_top_1: float | None = None
 
-    @property
-    def _width(self) -> int:
-        return min(self._console.width, MAX_WIDTH)
-
-    def head(self, heading: Heading) -> None:
-        """See Display."""
-        self._print(heading.versions)
-        self._print(f"run      {heading.run}   {heading.folder}")
-        for place, change in enumerate(heading.changes):
+    def head(self, run: Mapping[str, str], changes: Sequence[str]) -> None:
+        """See base class."""
+        self._print(run["versions"])
+        self._print(f"run      {run['run']}   {run['folder']}")
+        for place, change in enumerate(changes):
             note = "   (all values: config.json)" if place == 0 else ""
             self._print(f"{'' if place else 'changed':<9}{change}{note}")
         self._print("")
-        # TensorFlow takes seconds to load before the first component starts.
-        self._component, self._started = "loading", self._clock()
 
     def event(self, name: str, fields: Mapping[str, Any]) -> None:
-        """See Display."""
+        """See base class."""
         if name == "component_started":
             self._component = fields["component"]
             self._started = self._clock()
             self._fields, self._eval_top_1 = {}, None
         elif name in ("component_finished", "component_failed"):
             self._component = ""
-            for line in component_lines(name, fields, self._width):
-                self._print_component(line)
+            width = min(self._console.width, MAX_WIDTH)
+            for line in component_lines(name, fields, width):
+                self._print(line)
         elif name in ALWAYS_TOLD:
             self._print(told_line(name, fields))
         elif name == "train_eval":
@@ -299,9 +297,6 @@ class LiveDisplay:
         return text
 
     def _print(self, line: str) -> None:
-        self._console.print(line, soft_wrap=True)
-
-    def _print_component(self, line: str) -> None:
         from rich.text import Text
 
         text = Text(line)
@@ -344,9 +339,9 @@ def component_lines(name: str, fields: Mapping[str, Any], width: int) -> list[st
         detail = "failed"
     room = max(width - INDENT - TIME_WIDTH, 20)
     first, *others = textwrap.wrap(detail, room) or [""]
-    told = output.duration(fields.get("seconds") or 0)
+    time_taken = output.duration(fields.get("seconds") or 0)
     return [
-        f" {mark} {fields['component']:<{NAME_WIDTH}} {first:<{room}}{told:>{TIME_WIDTH}}",
+        f" {mark} {fields['component']:<{NAME_WIDTH}} {first:<{room}}{time_taken:>{TIME_WIDTH}}",
         *(" " * INDENT + other for other in others),
     ]
 
@@ -381,8 +376,8 @@ def figures(fields: Mapping[str, Any], eval_top_1: float | None = None) -> list[
         parts.append(f"eval {eval_top_1:.3f}")
     if "images_per_second" in fields:
         each = fields.get("images_per_second_per_device")
-        told = f" ({each:,.0f} a device)" if each else ""
-        parts.append(f"{fields['images_per_second']:,.0f} img/s{told}")
+        per_device = f" ({each:,.0f} a device)" if each else ""
+        parts.append(f"{fields['images_per_second']:,.0f} img/s{per_device}")
     if fields.get("seconds_left") is not None:
         parts.append(f"{output.duration(fields['seconds_left'])} left")
     return parts

@@ -16,7 +16,7 @@ PANEL_INCHES = 1.7
 # Room for the captions of a row, and for the note below all.
 CAPTION_INCHES, NOTE_INCHES = 0.45, 0.3
 DOTS_PER_INCH = 120
-# Enlarged to this, an image of few px has a smooth heat map.
+# Small images are enlarged to this, for a smooth heat map.
 MIN_SIDE_PX = 256
 MAX_CHARACTERS = 44
 NOTE = "right: evidence for the class, from none (blue) to most (yellow)"
@@ -75,7 +75,7 @@ def draw(
 
 
 def _caption(file: str) -> str:
-    """The end of a path, which tells more than its beginning."""
+    """The end of a path, which says more than its beginning."""
     shown = output.printable(output.one_line(file))
     return shown if len(shown) <= MAX_CHARACTERS else f"…{shown[1 - MAX_CHARACTERS :]}"
 

@@ -29,20 +29,20 @@ def version(distribution: str) -> str:
 
 
 def cpu_count() -> int:
-    """Processors that this process may use; containers have fewer than the machine."""
+    """Processors that this process may use, in a container fewer than the machine has."""
     return len(os.sched_getaffinity(0))
 
 
 def gpu_devices() -> list[str]:
-    """Device files of NVIDIA GPUs; whether TensorFlow can use them is another question."""
+    """Device files of NVIDIA GPUs, also of those that TensorFlow cannot use."""
     return sorted(str(path) for path in pathlib.Path("/dev").glob("nvidia[0-9]*"))
 
 
 def memory_bytes() -> int:
-    """Memory of the machine, or of the container where that is less."""
+    """Memory of the machine, or the limit of the container if that is lower."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     try:
         text = pathlib.Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii")
         return min(total, int(text))
-    except (OSError, ValueError):  # no limit is written as 'max'
+    except (OSError, ValueError):  # 'max' means no limit
         return total

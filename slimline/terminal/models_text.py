@@ -1,20 +1,14 @@
-"""What `slimline models` prints: the table of versions, what was changed, what is damaged."""
+"""What `slimline models` prints: versions, changes and damage."""
 
 import datetime
 import pathlib
-import shlex
-import sys
 from collections.abc import Mapping, Sequence
 
 from pushed_models import version_history
 from serving.models import Change, Pruned, Version
-from slimline.terminal import output
-from slimline.terminal.options import DEFAULT_ROOT
+from slimline.terminal import options, output
 
 MEGABYTE = 1e6
-_HEADINGS = ("model", "version", "pushed (UTC)", "state", "size", "test top-1", "run")
-_HISTORY_HEADINGS = ("time (UTC)", "action", "version", "from", "who", "by", "reason")
-_LABEL_WIDTH = 9
 
 
 def table(found: Sequence[Version], top_1: Mapping[str, float]) -> str:
@@ -25,39 +19,39 @@ def table(found: Sequence[Version], top_1: Mapping[str, float]) -> str:
       top_1: on the test split, by name of the run that pushed.
     """
     rows = [
-        (
-            version.model,
-            str(version.version),
-            _minute(version.pushed),
-            version.state if version.is_complete else f"{version.state}, incomplete",
-            _megabytes(version.size_bytes),
-            f"{top_1[version.by]:.4f}" if version.by in top_1 else "",
-            version.by,
-        )
+        {
+            "model": version.model,
+            "version": str(version.version),
+            "pushed (UTC)": _minute(version.pushed),
+            "state": f"{version.state}{'' if version.is_complete else ', incomplete'}",
+            "size": _megabytes(version.size_bytes),
+            "test top-1": f"{top_1[version.by]:.4f}" if version.by in top_1 else "",
+            "run": version.by,
+        }
         for version in found
     ]
-    return output.columns([_HEADINGS, *rows], numbers=("version", "size", "test top-1"))
+    return output.table(rows, numbers=("version", "size", "test top-1"))
 
 
 def history(rows: Sequence[version_history.Row]) -> str:
     """A line a change, the newest last."""
     cells = [
-        (
-            _minute(row.time),
-            row.action.replace("_", " "),
-            str(row.version),
-            "" if row.former is None else str(row.former),
-            row.who,
-            row.by,
-            row.reason,
-        )
+        {
+            "time (UTC)": _minute(row.time),
+            "action": row.action.replace("_", " "),
+            "version": str(row.version),
+            "from": "" if row.former is None else str(row.former),
+            "who": row.who,
+            "by": row.by,
+            "reason": row.reason,
+        }
         for row in rows
     ]
-    return output.columns([_HISTORY_HEADINGS, *cells], numbers=("version", "from"))
+    return output.table(cells, numbers=("version", "from"))
 
 
 def change(made: Change, root: pathlib.Path, *, is_dry: bool) -> str:
-    """What was changed, or would be, what is served then, and how to take it back."""
+    """What was changed, or would be, what is served then, and how to undo it."""
     if not made.is_needed:
         role = "canary" if made.action == version_history.CANARY else "stable"
         return (
@@ -74,24 +68,19 @@ def change(made: Change, root: pathlib.Path, *, is_dry: bool) -> str:
     }
     if not made.is_verified:
         facts["check"] = (
-            f"version {made.version} has no manifest, so nobody can tell whether it is"
-            " what was pushed"
+            f"version {made.version} has no manifest, so nothing shows whether it is what"
+            " was pushed"
         )
     is_new = made.action == version_history.PROMOTE and made.former != made.version
     if is_new and not is_dry:
         facts["undo"] = f"{undo(made.model, root)}   (back to version {made.former})"
-    width = max(_LABEL_WIDTH, len(made.model) + 2)
-    lines = [f"{label:<{width}}{text}" for label, text in facts.items()]
+    lines = output.facts(facts, max(9, len(made.model) + 2))
     return "\n".join([*lines, *(["", "nothing was changed"] if is_dry else [])])
 
 
 def undo(model: str, root: pathlib.Path) -> str:
     """The command that goes back to the version before."""
-    words = ["slimline", "models", "rollback", model]
-    short_root = output.short_place(str(root))
-    if short_root != DEFAULT_ROOT:
-        words += ["--root", short_root]
-    return shlex.join(words)
+    return options.as_typed("models", "rollback", model, root=root)
 
 
 def pruned(found: Pruned, *, is_dry: bool) -> str:
@@ -109,22 +98,20 @@ def to_prune(found: Pruned) -> str:
     return f"{plural} {listed} of '{found.model}' ({_megabytes(found.size_bytes)})"
 
 
-def verified(found: Mapping[tuple[str, int], Sequence[str]], *, is_quiet: bool) -> str:
-    """A line a version and one a damaged file; `is_quiet` leaves the sound ones out."""
+def verified(found: Mapping[tuple[str, int], Sequence[str]]) -> str:
+    """A line a version and one a damaged file; with -q only the damaged versions."""
+    good, bad = output.paint("✓", "green"), output.paint("✗", "red")
     lines = []
     for (model, version), problems in found.items():
         if problems:
-            sign = output.paint("✗", "red", sys.stdout)
-            lines.append(f"{sign} {model}@{version} is not what was pushed")
+            lines.append(f"{bad} {model}@{version} is not what was pushed")
             lines += [f"    {sentence}" for sentence in problems]
-        elif not is_quiet:
-            sign = output.paint("✓", "green", sys.stdout)
-            lines.append(f"{sign} {model}@{version} is what was pushed")
+        elif not output.is_quiet():
+            lines.append(f"{good} {model}@{version} is what was pushed")
     return "\n".join(lines)
 
 
 def _sentence(made: Change, verb: str) -> str:
-    before = f", before it version {made.former}"
     match made.action:
         case version_history.CANARY:
             beside = f", beside {made.labels['stable']}"
@@ -134,11 +121,11 @@ def _sentence(made: Change, verb: str) -> str:
             return f"version {made.version} {verb} canary no more"
         case _ if made.former == made.version:
             return f"version {made.version} {verb} stable, and was live already"
-    return f"version {made.version} {verb} live{before}"
+    return f"version {made.version} {verb} live, before it version {made.former}"
 
 
 def _minute(time: str | None) -> str:
-    """'2026-11-26 04:45' of an ISO time; text that is none as it is."""
+    """'2026-11-26 04:45' of an ISO time; other text unchanged."""
     try:
         moment = datetime.datetime.fromisoformat(time or "")
     except ValueError:

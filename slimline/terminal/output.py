@@ -25,12 +25,12 @@ _ESCAPED = str.maketrans({"\n": r"\n", "\t": r"\t"})
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """What a command has to say at its end.
+    """What a command prints at its end.
 
     Attributes:
       text: for people.
-      document: the same for programs; the version of the schema is added.
-      error: that the result ends in; in JSON both are one object.
+      document: the same for programs; `show` adds the version of the schema.
+      error: that ends the command after the result; in JSON both are one object.
       exit_code: of a result without an error.
     """
 
@@ -56,21 +56,21 @@ def _is_set(flag: str) -> bool:
 
 
 def note(text: str) -> None:
-    """Prints a line for people who watch to standard error; none with --json or -q."""
+    """Prints a line for people to standard error; nothing with --json or -q."""
     if not (is_json() or is_quiet()):
         click.echo(text, err=True)
 
 
 def show(result: Result) -> int:
-    """Prints a result to standard output: as JSON, as text, or with -q nothing.
+    """Prints a result to standard output: as JSON, as text, or nothing with -q.
 
-    A failure is told with -q, too.
+    With -q a failure is still printed.
 
     Returns:
       The exit code.
 
     Raises:
-      SlimlineError: the result's error, where the caller of the command is to show it.
+      SlimlineError: the result's error, for `main` to show; not with --json.
     """
     error, document = result.error, result.document
     if is_json():
@@ -89,7 +89,7 @@ def show(result: Result) -> int:
 
 @contextlib.contextmanager
 def writing(path: pathlib.Path) -> Iterator[None]:
-    """Turns a failure to write the file that a user named into a sentence."""
+    """Turns an OSError into a ConfigError that names the file to write."""
     try:
         yield
     except OSError as error:
@@ -98,11 +98,11 @@ def writing(path: pathlib.Path) -> Iterator[None]:
         ) from error
 
 
-def check_agreed(deed: str, *, is_sure: bool) -> None:
+def check_agreed(action: str, *, is_sure: bool) -> None:
     """Asks on a terminal whether to do what cannot be undone; a no ends the command.
 
     Args:
-      deed: what is to be done, its verb first and that on an e, as 'delete version 5'.
+      action: what would be done, beginning with a verb that ends in e: 'delete version 5'.
       is_sure: --yes; nothing is asked.
 
     Raises:
@@ -112,9 +112,9 @@ def check_agreed(deed: str, *, is_sure: bool) -> None:
     if is_sure:
         return
     if not sys.stdin.isatty():
-        raise errors.ConfigError(f"this would {deed}", tip="--yes does it unasked")
-    if not click.confirm(f"{deed}?", err=True):
-        click.echo(f"nothing was {deed.split()[0]}d", err=True)
+        raise errors.ConfigError(f"this would {action}", tip="--yes does it unasked")
+    if not click.confirm(f"{action}?", err=True):
+        click.echo(f"nothing was {action.split()[0]}d", err=True)
         raise click.exceptions.Exit(errors.INTERRUPTED)
 
 
@@ -125,18 +125,19 @@ def error_document(error: BaseException) -> dict[str, Any]:
         "message": _message(error),
         "exit_code": errors.exit_code(error),
     }
-    for name in ("found", "expected", "tip"):
-        if value := getattr(error, name, ""):
-            document[name] = value
-    return document
+    return document | _details(error)
+
+
+def _details(error: BaseException) -> dict[str, str]:
+    values = {name: getattr(error, name, "") for name in ("found", "expected", "tip")}
+    return {name: value for name, value in values.items() if value}
 
 
 def show_error(error: BaseException) -> None:
     """Prints an error as sentences to standard error."""
     lines = [f"{paint('error:', 'red', sys.stderr)} {printable(_message(error))}"]
-    for name in ("found", "expected", "tip"):
-        if value := getattr(error, name, ""):
-            lines.append(printable(f"  {name}: {value}"))
+    for name, value in _details(error).items():
+        lines.append(printable(f"  {name}: {value}"))
     if isinstance(error, errors.RunError):
         lines.extend(printable(f"  | {line}") for line in error.log_lines)
     click.echo("\n".join(lines), err=True)
@@ -145,10 +146,10 @@ def show_error(error: BaseException) -> None:
 def printable(text: str) -> str:
     """`text` with control characters escaped: names in data must not steer the terminal."""
     return "".join(
-        sign
-        if sign.isprintable() or sign in "\n\t"
-        else sign.encode("unicode_escape").decode("ascii")
-        for sign in text
+        character
+        if character.isprintable() or character in "\n\t"
+        else character.encode("unicode_escape").decode("ascii")
+        for character in text
     )
 
 
@@ -158,9 +159,9 @@ def one_line(text: str) -> str:
 
 
 def columns(rows: Sequence[Sequence[str]], numbers: Collection[str] = ()) -> str:
-    """Rows as text in columns two spaces apart; the last column runs free.
+    """Rows as text in columns two spaces apart.
 
-    Those whose heading in the first row is one of `numbers` are set to the right.
+    Columns whose heading, in the first row, is one of `numbers` are aligned right.
     """
     rows = [[one_line(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -174,6 +175,20 @@ def columns(rows: Sequence[Sequence[str]], numbers: Collection[str] = ()) -> str
     )
 
 
+def table(rows: Sequence[Mapping[str, str]], numbers: Collection[str] = ()) -> str:
+    """Rows as `columns`, with their keys as headings; '' without rows."""
+    return (
+        columns([[*rows[0]], *([*row.values()] for row in rows)], numbers)
+        if rows
+        else ""
+    )
+
+
+def facts(values: Mapping[str, str], width: int = 10, indent: str = "") -> list[str]:
+    """A line a value: its label, padded to `width`, and its text; without empty texts."""
+    return [f"{indent}{label:<{width}}{text}" for label, text in values.items() if text]
+
+
 def duration(seconds: float) -> str:
     """'0:21', '23:07', '1:02:03'."""
     minutes, rest = divmod(round(seconds), 60)
@@ -182,7 +197,7 @@ def duration(seconds: float) -> str:
 
 
 def is_live(stream: TextIO) -> bool:
-    """Whether lines may be redrawn: a terminal that can, and no CI that records it."""
+    """Whether lines may be redrawn: on a terminal that can, and not under CI."""
     return (
         stream.isatty()
         and os.environ.get("TERM") != "dumb"
@@ -199,9 +214,10 @@ def has_colour(stream: TextIO) -> bool:
     return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
-def paint(text: str, colour: str, stream: TextIO) -> str:
-    """`text` in `colour` where the stream takes colours."""
-    return click.style(text, fg=colour, bold=True) if has_colour(stream) else text
+def paint(text: str, colour: str, stream: TextIO | None = None) -> str:
+    """`text` in `colour` where the stream, standard output by default, takes colours."""
+    is_painted = has_colour(stream or sys.stdout)
+    return click.style(text, fg=colour, bold=True) if is_painted else text
 
 
 def _message(error: BaseException) -> str:
@@ -211,12 +227,12 @@ def _message(error: BaseException) -> str:
 
 
 def short_place(path: str) -> str:
-    """As `short_path`, but the URI of what belongs to a root in an object store."""
+    """As `short_path`; the URI where `path` belongs to a root in an object store."""
     shown = mirror.shown(path)
     return shown if remote.is_uri(shown) else short_path(path)
 
 
 def short_path(path: str) -> str:
-    """Relative to the working folder where it lies below, as a person would type it."""
+    """`path` as a person types it: relative where it is below the working folder."""
     relative = os.path.relpath(path)
     return path if relative.startswith("..") else relative

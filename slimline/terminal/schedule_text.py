@@ -16,8 +16,7 @@ from pipeline.slots.rows import Row
 from slimline.terminal import output
 
 _HIDDEN = ("id", "settings_key", "owner", "runs", "notices")
-_HEADINGS = ("slot", "experiment", "state", "data", "run", "version", "time", "reason")
-# Slots ahead of the time by more than this were written by a clock that was wrong.
+# Slots further in the future than this were written with a wrong clock.
 _AHEAD = datetime.timedelta(hours=1)
 
 
@@ -28,7 +27,7 @@ def as_document(row: Row) -> dict[str, Any]:
 
 
 def notices(found: Sequence[Row]) -> list[dict[str, str]]:
-    """Who was told of some slots: pipeline, slot, event, target, time and error."""
+    """Notifications about slots: pipeline, slot, event, target, time and error."""
     return [
         {"pipeline": row.pipeline, "slot": row.slot, **notice}
         for row in found
@@ -36,34 +35,30 @@ def notices(found: Sequence[Row]) -> list[dict[str, str]]:
     ]
 
 
-def history(found: Sequence[Row], told: Sequence[Mapping[str, str]]) -> str:
-    """The table of slots; below it those who could not be told."""
+def history(found: Sequence[Row], notices: Sequence[Mapping[str, str]]) -> str:
+    """The table of slots, and below it the notifications that failed."""
     if not found:
         return "no slots yet"
-    table = output.columns([_HEADINGS, *map(_cells, found)], numbers=("time",))
-    missed = [
-        "not told of {event} in slot {slot}: {target}: {error}".format(**notice)
-        for notice in told
+    table = output.table(list(map(_cells, found)), numbers=("time",))
+    failed = [
+        "not notified of {event} in slot {slot}: {target}: {error}".format(**notice)
+        for notice in notices
         if notice["error"]
     ]
-    return "\n".join([table, *(["", *missed] if missed else [])])
+    return "\n".join([table, *(["", *failed] if failed else [])])
 
 
 def look(found: Look) -> tuple[list[str], dict[str, Any]]:
-    """What one look came to: as lines, and as JSON."""
+    """The result of one look: as lines, and as JSON."""
     lines = [_sentence(row) for row in found.rows]
     if found.waits_for:
         lines.append(f"waits: {found.waits_for}")
-    documents = [as_document(row) for row in found.rows]
-    return lines, {
-        "rows": documents,
-        "planned": found.planned,
-        "waits_for": found.waits_for,
-    }
+    document = {"planned": found.planned, "waits_for": found.waits_for}
+    return lines, {"rows": list(map(as_document, found.rows)), **document}
 
 
 def states(ledger: Ledger, now: datetime.datetime) -> list[dict[str, Any]]:
-    """What each schedule is at, as JSON."""
+    """The state of each schedule, as JSON."""
     found = []
     for pipeline, schedule in ledger.schedules().items():
         opened = ledger.rows(f"{IS_OPEN} ORDER BY planned, slot", pipeline)
@@ -116,17 +111,18 @@ def status(found: Sequence[Mapping[str, Any]]) -> str:
     return "\n\n".join(blocks) or "no schedules yet"
 
 
-def _cells(row: Row) -> tuple[str, ...]:
-    return (
-        row.slot.replace("+00:00", "Z"),
-        row.pipeline,
-        row.state,
-        row.data,
-        row.run.partition("_")[2].partition("_")[2] or row.run,
-        row.pushed_version or "",
-        "" if not row.runs or row.seconds is None else output.duration(row.seconds),
-        row.reason,
-    )
+def _cells(row: Row) -> dict[str, str]:
+    has_run = row.runs and row.seconds is not None
+    return {
+        "slot": row.slot.replace("+00:00", "Z"),
+        "experiment": row.pipeline,
+        "state": row.state,
+        "data": row.data,
+        "run": row.run.partition("_")[2].partition("_")[2] or row.run,
+        "version": row.pushed_version or "",
+        "time": output.duration(row.seconds or 0.0) if has_run else "",
+        "reason": row.reason,
+    }
 
 
 def _sentence(row: Row) -> str:

@@ -16,7 +16,8 @@ from PIL import Image
 
 from common.errors import ConfigError, DataError
 from components.image_example_gen import layouts, records
-from slimline.terminal import options
+from pipeline import answers as setting_answers
+from slimline import data
 
 # A setting as a tip gives it to the shell.
 _SETTING = re.compile(r"--set ('[^']*'|\S+)")
@@ -89,7 +90,8 @@ class Zoo:
         self, what: str, settings: list[str], before: layouts.Answers
     ) -> None:
         """Checks that an answer as it is printed gets beyond the question."""
-        told = options.layout_answers(None, [shlex.split(text)[0] for text in settings])
+        words = [shlex.split(text)[0] for text in settings]
+        told = setting_answers.of(data.config(assignments=words))
         changes = {
             field.name: value
             for field in dataclasses.fields(told)

@@ -192,7 +192,7 @@ def test_from_logs(call, monkeypatch, tmp_path):
         "dog    1",
         "",
         "3 images",
-        "  rows  rows.csv",
+        "  rows        rows.csv",
     ]
     assert calls == [
         (pathlib.Path("logs"), pathlib.Path("rows.csv"), {"top": 2, "replaces": True})

@@ -157,7 +157,7 @@ def test_doctor_fails_with_a_fix(call, monkeypatch):
     code, out, _ = call("doctor", "-q")
     assert code == 1
     assert "fail  click" in out
-    assert "wanted >=999" in out
+    assert "expected >=999" in out
 
 
 def test_doctor_finds_a_root_that_is_a_file(call):
@@ -275,7 +275,11 @@ def test_what_can_be_read_is_answered_and_the_rest_is_listed(call, model):
     assert code == 4
     assert [line.split()[0] for line in out.splitlines()] == ["file", "a.png"]
     assert err.startswith("error: 3 of 4 files got no answer\n")
-    for text in ("broken.png", "folder is a folder", "none.png: there is no such file"):
+    for text in (
+        "broken.png",
+        "folder is a folder",
+        "none.png: No such file or directory",
+    ):
         assert text in err
     code, out, _ = call("predict", *given, "--json")
     document = json.loads(out)
@@ -308,7 +312,11 @@ def test_predict_with_a_sweep(call, model):
         ([], 2, "error: give image files, or --run for its samples"),
         (["--run", "latest"], 2, "error: "),
         (["a.png", "--run", "x", "--model", "y"], 2, "error: --model and --run both"),
-        (["none.png"], 4, "error: cannot read image none.png: there is no such file"),
+        (
+            ["none.png"],
+            4,
+            "error: cannot read image none.png: No such file or directory",
+        ),
         (["."], 2, "error: . is a folder"),
         (["a.png", "--model", "cats"], 2, "error: no model 'cats'"),
         (["a.png", "--root", "other"], 2, "error: no model in other"),

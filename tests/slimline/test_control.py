@@ -89,5 +89,5 @@ def test_a_run_that_does_not_train(call, run_folder, tmp_path, monkeypatch):
     note.write_text(str(tmp_path))
     code, _, err = call("control", "--save")
     assert code == 2
-    assert "no training looks" in err
+    assert "no training reads" in err
     assert control.waiting(tmp_path) == []

@@ -1,19 +1,20 @@
 import datetime
 import io
 
+import click
 import pytest
 from rich.console import Console
 
 from slimline.terminal import display, output
 
 START = datetime.datetime(2026, 11, 22, 2, 0, tzinfo=datetime.UTC)
-HEADING = display.Heading(
-    versions="slimline 0.1.0 · 2 CPU",
-    run="quick-heron",
-    folder="runs/2026-11-22_0201_quick-heron",
-    experiment="digits_resnet_20",
-    changes=["train.epochs 40 -> 30", "train.seed 1 -> 2"],
-)
+RUN = {
+    "run": "quick-heron",
+    "experiment": "digits_resnet_20",
+    "folder": "runs/2026-11-22_0201_quick-heron",
+    "versions": "slimline 0.1.0 · 2 CPU",
+}
+CHANGES = ["train.epochs 40 -> 30", "train.seed 1 -> 2"]
 
 
 class Terminal(io.StringIO):
@@ -46,7 +47,7 @@ def terminal_environment(monkeypatch):
 
 def test_plain_heading(plain):
     screen, _, stream = plain
-    screen.head(HEADING)
+    screen.head(RUN, CHANGES)
     assert stream.getvalue().splitlines()[1] == (
         '2026-11-22T02:00:00Z event=setting_changed setting="train.epochs 40 -> 30"'
     )
@@ -92,8 +93,8 @@ def test_plain_passes_over_what_it_does_not_know(plain):
 
 def test_live_shows_a_line_a_component():
     stream = Terminal()
-    with display.open_display(stream) as screen:
-        screen.head(HEADING)
+    with display.open_display(stream, "loading") as screen:
+        screen.head(RUN, CHANGES)
         screen.event("component_started", {"component": "ingest"})
         screen.event("ingest", {"images": 500})
         screen.event(
@@ -119,7 +120,7 @@ def test_live_shows_a_line_a_component():
 def test_no_color_keeps_the_line_alive_without_colour(monkeypatch):
     monkeypatch.setenv("NO_COLOR", "1")
     stream = Terminal()
-    with display.open_display(stream) as screen:
+    with display.open_display(stream, "loading") as screen:
         screen.event("component_started", {"component": "train"})
         screen.event("component_finished", {"component": "train", "seconds": 1.0})
     assert "\x1b[32m" not in stream.getvalue()
@@ -151,9 +152,8 @@ def test_long_details_go_on_below():
 def test_moving_line_is_never_wider_than_the_terminal():
     console = Console(file=Terminal(), width=56, force_terminal=True)
     clock = Clock()
-    screen = display.LiveDisplay(console, lambda: clock.seconds)
-    assert screen.moving_line().plain == ""
-    screen.head(HEADING)
+    screen = display.LiveDisplay(console, "loading", lambda: clock.seconds)
+    screen.head(RUN, CHANGES)
     assert screen.moving_line().plain.endswith("loading    0:00")
     screen.event("component_started", {"component": "transform"})
     clock.seconds = 62
@@ -164,6 +164,8 @@ def test_moving_line_is_never_wider_than_the_terminal():
     with console.capture() as captured:
         console.print(screen.moving_line())
     assert captured.get().count("\n") == 1
+    screen.event("component_finished", {"component": "transform"})
+    assert screen.moving_line().plain == ""
 
 
 @pytest.mark.parametrize(
@@ -189,16 +191,18 @@ def test_forced_colour_makes_no_pipe_live(monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")
     assert output.has_colour(io.StringIO())
     assert not output.is_live(io.StringIO())
-    with display.open_display(io.StringIO()) as screen:
+    with display.open_display(io.StringIO(), "loading") as screen:
         assert isinstance(screen, display.PlainDisplay)
 
 
 def test_plain_and_quiet_on_a_terminal():
-    with display.open_display(Terminal(), is_plain=True) as screen:
+    with display.open_display(Terminal(), "loading", is_plain=True) as screen:
         assert isinstance(screen, display.PlainDisplay)
     stream = Terminal()
-    with display.open_display(stream, is_quiet=True) as screen:
-        screen.head(HEADING)
+    context = click.Context(click.Command("run"))
+    context.meta[output.QUIET] = True
+    with context, display.open_display(stream, "loading") as screen:
+        screen.head(RUN, CHANGES)
         screen.event("component_started", {"component": "train"})
     assert stream.getvalue() == ""
 

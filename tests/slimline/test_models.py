@@ -172,7 +172,7 @@ def test_canary_on_and_off(call, root):
 def test_a_version_without_a_manifest_is_told(call, root):
     (SERVING / "cats" / "6" / manifest.FILE).unlink()
     _, out, _ = call("models", "rollback", "cats")
-    assert "check    version 6 has no manifest, so nobody can tell" in out
+    assert "check    version 6 has no manifest, so nothing shows" in out
 
 
 @pytest.mark.parametrize(

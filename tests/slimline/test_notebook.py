@@ -126,12 +126,16 @@ def handled(level):
         root.setLevel(before)
 
 
+def ignore(name, fields):
+    """A listener that does nothing."""
+
+
 @pytest.mark.parametrize(
     ("level", "expected"),
     [(logging.WARNING, ["careful"]), (logging.INFO, ["step", "careful"])],
 )
 def test_a_run_tells_the_program_what_it_asked_for(level, expected, tmp_path):
-    with handled(level) as records, session.watched(tmp_path, None, False):
+    with handled(level) as records, session.watched(tmp_path, ignore, False):
         logging.getLogger("slimline.progress").info("step")
         logging.getLogger("slimline.run").warning("careful")
     assert [record.getMessage() for record in records] == expected

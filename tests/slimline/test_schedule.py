@@ -138,7 +138,7 @@ def test_the_table_of_slots(tick, call, tmp_path) -> None:
     ]
     assert lines[1].split()[:4] == ["span", "1", "digits_resnet_20", "done"]
     assert lines[2].endswith("gate refused the model: top-1 0.4")
-    assert lines[4] == "not told of push in slot span 1: false: exit code 1"
+    assert lines[4] == "not notified of push in slot span 1: false: exit code 1"
     code, out, _ = call(
         "schedule", "history", "digits_resnet_20", "--limit", 1, "--json"
     )
@@ -185,11 +185,11 @@ def test_a_clock_that_was_wrong_is_told(tick, call, tmp_path) -> None:
         ([*CRON, "--on-new-span"], "give --cron EXPRESSION or --on-new-span"),
         (["--cron", "every night"], "cannot read the cron expression 'every night'"),
         ([*CRON, "--timezone", "Mars"], "unknown time zone 'Mars'"),
-        ([*CRON, "--set", "data.span=3"], "takes the newest span by itself"),
+        ([*CRON, "--set", "data.span=3"], "chooses the newest span itself"),
         ([*CRON, "--on-push", " "], "a command or an address is empty"),
         (
             [*CRON, "--warm-start", "--set", "train.weights=blessed"],
-            "--warm-start and the setting train.weights say two things",
+            "--warm-start and the setting train.weights contradict each other",
         ),
         ([*CRON, "--set", "model.net=resnet_19"], "resnet_19"),
     ],

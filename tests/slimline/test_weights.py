@@ -76,9 +76,9 @@ def test_import_list_show_remove(call, source) -> None:
     code, shown, err = call("weights", "show", "pets")
     assert (code, err) == (0, "")
     assert opening.sha256(source) in shown
-    assert "classes        3 (cat, dog, horse)\n" in shown
+    assert "classes     3 (cat, dog, horse)\n" in shown
     images = "32 px of 40, bicubic, (x - 127) / [1, 2.5, 3]"
-    assert f"images         {images}\n" in shown
+    assert f"images      {images}\n" in shown
     code, out, err = call("weights", "remove", "pets", "--yes")
     assert (code, out, err) == (0, "deleted the weights 'pets'\n", "")
     assert call("weights", "list")[1].startswith("no weights in ")

@@ -118,14 +118,14 @@ def test_models_that_come_and_the_end(serve_process, write_model, png, tmp_path)
 
 @pytest.mark.parametrize("is_quiet", [False, True])
 def test_text_for_people(capsys, monkeypatch, tmp_path, is_quiet):
-    told = serve._Teller.tell
+    show = serve._EventPrinter.show
 
-    def tell(teller, event, fields):
-        told(teller, event, fields)
+    def show_and_stop(printer, event, fields):
+        show(printer, event, fields)
         if event == "started":
             os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(serve._Teller, "tell", tell)
+    monkeypatch.setattr(serve._EventPrinter, "show", show_and_stop)
     ports = ["--rest-port", "0", "--grpc-port", "0"]
     flags = ["-q"] if is_quiet else []
     code, printed = run(capsys, "--root", str(tmp_path), *ports, *flags)
