@@ -4,6 +4,7 @@ CONFIG_FILE = "config.json"
 LOG_FILE = "log.txt"
 SUMMARY_FILE = "summary.json"
 REPORT_FILE = "report.html"
+CURVES_FILE = "curves.png"
 # In the root, not in the folder of a run: ML Metadata's store.
 METADATA_FILE = "metadata.sqlite"
 # What is odd about the images of the run; `slimline data check --output` writes the same.

@@ -1,5 +1,6 @@
 """slimline compare: finished runs side by side."""
 
+import dataclasses
 import pathlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from pipeline import settings
 from slimline.terminal import closing, options, output
 
 if TYPE_CHECKING:
-    from pipeline.runs.comparison import Contender
+    from report.comparing import Run
 
 
 @click.command(short_help="Compare finished runs.")
@@ -45,9 +46,8 @@ def command(
 
     comparison = run_comparison.compare(root, run_names)
     contenders, changed = comparison.contenders, comparison.settings
-    of_runs, _, differences = comparison.for_a_page()
     with output.writing(path):
-        comparing.build(path, of_runs, changed, differences)
+        comparing.build(path, comparison)
     document = {
         "runs": [
             {
@@ -59,7 +59,7 @@ def command(
             for contender in contenders
         ],
         "settings": changed,
-        "differences": differences,
+        "differences": [dataclasses.asdict(each) for each in comparison.differences],
         "page": str(path),
     }
     sentences = [
@@ -77,7 +77,7 @@ def command(
     return output.Result(text, document)
 
 
-def _table(contenders: "Sequence[Contender]", changed: dict[str, list[Any]]) -> str:
+def _table(contenders: "Sequence[Run]", changed: dict[str, list[Any]]) -> str:
     def row(title: str, make: Any) -> list[str]:
         return [title, *(make(contender.summary) for contender in contenders)]
 

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from common import run_files
 from pipeline import inputs, settings
 from pipeline.beam import engines
-from pipeline.runs import curves, runs
-from pipeline.sweeps import comparison, sweeps
+from pipeline.runs import runs
+from pipeline.sweeps import comparison, registry
 from slimline import errors, session
 from slimline.terminal import options, output, watching
 
@@ -54,9 +55,9 @@ def command(
     """
     if name is None:
         return _list()
-    sweeps.find(name)
+    registry.find(name)
     resolved = settings.resolve(
-        sweeps.experiment_of(name),
+        registry.experiment_of(name),
         config_file=config_file,
         assignments=assignments,
         data=data,
@@ -65,7 +66,7 @@ def command(
         is_tiny=is_tiny,
     )
     wanted = [word.strip() for word in chosen.split(",") if word.strip()]
-    members = sweeps.configs(name, resolved.config, wanted)
+    members = registry.configs(name, resolved.config, wanted)
     for config in members.values():
         inputs.check(config)
     engines.check(resolved.config.engine)
@@ -97,11 +98,11 @@ def _list() -> output.Result:
                 "name": name,
                 "members": {key: dict(value) for key, value in table.items()},
             }
-            for name, table in sweeps.SWEEPS.items()
+            for name, table in registry.SWEEPS.items()
         ]
     }
     rows = [("sweep", "members")]
-    rows += [(name, ", ".join(members)) for name, members in sweeps.SWEEPS.items()]
+    rows += [(name, ", ".join(members)) for name, members in registry.SWEEPS.items()]
     return output.Result(output.columns(rows), document)
 
 
@@ -134,15 +135,14 @@ def _close(folder: pathlib.Path, rows: "list[Row]") -> output.Result:
     files = {
         "table": folder / comparison.TABLE_FILE,
         "markdown": folder / comparison.MARKDOWN_FILE,
-        "curves": folder / curves.FILE,
+        "curves": folder / run_files.CURVES_FILE,
     }
     there = {key: str(path) for key, path in files.items() if path.exists()}
     lines = ["", table, ""]
     best = comparison.best(rows)
     if best:
         lines.append(f"best on eval: {best.member} ({best.eval_top_1:.4f})")
-    folders = {row.member: folder / runs.MEMBERS_FOLDER / row.member for row in rows}
-    reached = comparison.race_of(rows, folders)
+    reached = comparison.race_of(folder, rows)
     if reached:
         lines.append(f"steps to {reached}")
     lines += [f"  {key:<9} {output.short_path(path)}" for key, path in there.items()]

@@ -289,9 +289,9 @@ def complete_sweeps(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[str]:
     """Names of sweeps that begin with `incomplete`."""
-    from pipeline.sweeps import sweeps
+    from pipeline.sweeps import registry
 
-    return [name for name in sweeps.SWEEPS if name.startswith(incomplete)]
+    return [name for name in registry.SWEEPS if name.startswith(incomplete)]
 
 
 def complete_experiments(
