@@ -25,7 +25,7 @@ from tfx.proto.orchestration import pipeline_pb2
 
 from components import artifacts
 from pipeline import progress
-from pipeline.runs import contexts, earlier_runs, whole_artifacts
+from pipeline.runs import contexts, partial_runs, whole_artifacts
 
 Outputs = dict[str, list[types.Artifact]]
 
@@ -137,7 +137,7 @@ class ObservedRunner(tfx_runner.IrBasedRunner):
         """
         with metadata.Metadata(connection) as handle:
             partial_run_utils.snapshot(handle, pipeline)
-            done = earlier_runs.executions(
+            done = partial_runs.executions(
                 handle.store, self._run_id, pipeline.pipeline_info.id
             )
             contexts.associate(handle, self._run_id, done)

@@ -61,7 +61,8 @@ def command(
         experiment, config_file=config_file, assignments=assignments, data=data
     ).config
     inputs.check(config)
-    images_path = inputs.find_data(config, root)
+    data_path = inputs.data_path(config, root)
+    images_path = inputs.find_data_sets(config, data_path)[-1].path
     # TensorFlow writes to the terminal while it loads.
     with capture.discard():
         from components.image_example_gen import samples
