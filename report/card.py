@@ -1,4 +1,4 @@
-"""Parts of the pages as HTML for a cell of a notebook, which other HTML surrounds."""
+"""Parts of the pages as HTML for a cell of a notebook."""
 
 import pathlib
 from typing import Any
@@ -6,8 +6,7 @@ from typing import Any
 from report import confusion, outcome, page, pictures, run_data, training
 
 RUN = "card.html.jinja"
-# The style sheet is for a page of its own. In a cell its rules hold inside the card alone,
-# and go before those that Jupyter has for all HTML in cells: hence the class three times.
+# Limits the style sheet to the card. Three classes override Jupyter's rules for HTML in cells.
 _CARD = ".slimline.slimline.slimline"
 _OF_THE_CARD = """
 & { padding: 12px 16px; background: var(--paper); color: var(--ink); max-width: 1060px;
@@ -32,7 +31,7 @@ def of_run(folder: pathlib.Path) -> str:
     data = run_data.read(folder)
     shown = confusion.matrix(data.verdict["confusion"]) if data.verdict else None
     verdict = outcome.verdict(data)
-    # The gate's rules, and those of the served model where one is broken.
+    # The gate's rules, and those of the served model where it breaks one.
     verdict["groups"] = [
         (title, rules, has_baseline)
         for title, rules, has_baseline in verdict["groups"]
@@ -49,7 +48,7 @@ def of_run(folder: pathlib.Path) -> str:
 
 
 def render(template: str, **context: Any) -> str:
-    """A template inside an element that its style is confined to."""
+    """A template inside an element that limits its style."""
     sheet = (page.TEMPLATES / page.STYLE).read_text(encoding="utf-8")
     style = f"{_CARD} {{ {sheet.replace(':root', '&')} {_OF_THE_CARD} }}"
     body = page.environment().get_template(template).render(**context)

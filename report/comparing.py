@@ -5,7 +5,6 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-import markupsafe
 import pandas as pd
 
 from report import curves, drawing, page, wording
@@ -100,14 +99,7 @@ def build(path: pathlib.Path, comparison: Comparison) -> None:
     Raises:
       OSError: the page cannot be written.
     """
-    style = (page.TEMPLATES / page.STYLE).read_text(encoding="utf-8")
-    template = page.environment().get_template(PAGE)
-    text = template.render(
-        style=markupsafe.Markup(style),
-        policy=page.policy(style),
-        **_context(comparison),
-    )
-    durable.write_text(path, text)
+    durable.write_text(path, page.render(PAGE, **_context(comparison)))
 
 
 def _context(comparison: Comparison) -> dict[str, Any]:
@@ -118,7 +110,10 @@ def _context(comparison: Comparison) -> dict[str, Any]:
         "rows": _metrics([run.summary for run in runs]),
         "settings": comparison.settings,
         "differences": [
-            {**dataclasses.asdict(each), "drawing": _drawing(each)}
+            {
+                **dataclasses.asdict(each),
+                "drawing": drawing.interval(each.low, each.value, each.high),
+            }
             for each in comparison.differences
         ],
         "panels": [
@@ -142,10 +137,3 @@ def _metrics(summaries: list[Mapping[str, Any]]) -> list[tuple[str, list[Any]]]:
         )
         for name in sorted(names - {"example_count"}, key=wording.metric_place)
     ]
-
-
-def _drawing(difference: Difference) -> str:
-    low, value, high = difference.low, difference.value, difference.high
-    if low is None or value is None or high is None:
-        return ""
-    return drawing.interval(low, value, high, max(abs(low), abs(high)))

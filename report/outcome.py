@@ -1,6 +1,5 @@
-"""What the sections verdict, metrics, classes and calibration show: figures of the evaluation."""
+"""Contents of the sections verdict, metrics, classes and calibration, from the evaluation."""
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,22 +8,15 @@ from report import drawing, run_data, wording
 from report.run_data import RunData
 
 MAX_SLICES = 40
-# Heading of its rules.
+# Heading of the gate's rules.
 GATE = "Gate"
 
 
 def verdict(data: RunData) -> dict[str, Any]:
-    """Passed or refused, and every rule."""
+    """Whether the model passed, and every rule."""
     summary = data.summary
     rules = (data.verdict or {}).get("rules") or summary.get("rules") or []
     infra_rules = summary.get("infra_rules") or (data.infra or {}).get("rules") or []
-    if not rules:
-        # Runs from before rules were kept one by one.
-        refusals = summary.get("refusals", [])
-        rules = [
-            {"name": "", "sentence": sentence, "is_kept": sentence not in refusals}
-            for sentence in summary.get("verdict", [])
-        ]
     return {
         "has_passed": summary["passed"],
         "findings": summary.get("findings") or [],
@@ -44,16 +36,14 @@ def verdict(data: RunData) -> dict[str, Any]:
 
 
 def metrics(data: RunData) -> dict[str, Any]:
-    """The figures on test, with intervals, beside those of the baseline."""
+    """Figures on test with intervals, and those of the baseline."""
     found = data.verdict or data.summary
     values: Mapping[str, float] = found["metrics"]
     intervals = found.get("intervals") or {}
     before = found.get("baseline_metrics") or {}
     differences = found.get("differences") or {}
     changed = found.get("classes") or {}
-    names = sorted(
-        (name for name in values if name != "example_count"), key=wording.metric_place
-    )
+    names = sorted(values.keys() - {"example_count"}, key=wording.metric_place)
     return {
         "images": values.get("example_count"),
         "baseline_version": found.get("baseline_version"),
@@ -69,7 +59,7 @@ def metrics(data: RunData) -> dict[str, Any]:
                 "interval": intervals.get(name),
                 "before": before.get(name),
                 "difference": differences.get(name),
-                "drawing": _difference_drawing(differences.get(name)),
+                "drawing": _drawing(differences.get(name)),
             }
             for name in names
         ],
@@ -78,7 +68,7 @@ def metrics(data: RunData) -> dict[str, Any]:
 
 
 def classes(data: RunData) -> dict[str, Any]:
-    """Precision, recall and F1 of each class, the worst first; slices by trait."""
+    """Precision, recall and F1 by class, the worst first; top-1 by slice."""
     found = data.verdict or data.summary
     untested = gate.untested(found["per_class"])
     rows = sorted(
@@ -90,25 +80,23 @@ def classes(data: RunData) -> dict[str, Any]:
         key=lambda row: (row["f1"], row["recall"], row["name"]),
     )
     most = max((row["support"] for row in rows), default=0)
-    slices = [
-        (trait, sorted(values.items(), key=lambda item: item[1]["top_1"]))
-        for trait, values in found.get("slices", {}).items()
-        if trait != gate.CLASS
-    ]
+    slices = []
+    for trait, values in found.get("slices", {}).items():
+        if trait != gate.CLASS:
+            worst = sorted(values.items(), key=lambda item: item[1]["top_1"])
+            more = max(0, len(worst) - MAX_SLICES)
+            slices.append((trait, worst[:MAX_SLICES], more))
     return {
         "rows": rows,
         "untested": untested,
         "most": most,
-        "slices": [
-            (trait, values[:MAX_SLICES], max(0, len(values) - MAX_SLICES))
-            for trait, values in slices
-        ],
+        "slices": slices,
         "missing": data.without(run_data.VERDICT),
     }
 
 
 def calibration(data: RunData) -> dict[str, Any]:
-    """Confidence against what is right."""
+    """Confidence against accuracy."""
     bins = (data.verdict or {}).get("reliability") or []
     return {
         "bins": [each for each in bins if each["count"]],
@@ -125,6 +113,14 @@ def _rule(rule: Mapping[str, Any]) -> dict[str, Any]:
     return {key: rule.get(key) for key in keys}
 
 
+def _drawing(difference: Mapping[str, float] | None) -> Any:
+    if not difference:
+        return None
+    return drawing.interval(
+        difference["low"], difference["difference"], difference["high"]
+    )
+
+
 def _what_followed(summary: Mapping[str, Any]) -> str:
     version, baseline = summary.get("pushed_version"), summary.get("baseline_version")
     if version:
@@ -134,23 +130,24 @@ def _what_followed(summary: Mapping[str, Any]) -> str:
     return "Nothing was pushed."
 
 
-def _part(summary: Mapping[str, Any]) -> str:
-    """What ran, where it was not all."""
-    if not summary.get("part"):
-        return ""
-    base = f"; the rest is from {summary['base']}" if summary.get("base") else ""
-    return f"; ran {summary['part']}{base}"
-
-
 def _headline(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     found = summary["metrics"]
     low, high = summary.get("intervals", {}).get("top_1", (None, None))
     images = sum(summary["images"].values())
     interval = f"95 % interval {low:.4f} to {high:.4f}" if low is not None else ""
     always = wording.visible(scores.majority_in_words(summary["per_class"]))
-    interval = "; ".join(filter(None, (interval, always)))
+    steps = f"{summary['steps']:,} steps" if summary["steps"] else "class layer fitted"
+    times = [f"training {wording.duration(summary['training_seconds'])}"]
+    if part := summary.get("part"):
+        times.append(f"ran {part}")
+    if base := summary.get("base"):
+        times.append(f"the rest is from {base}")
     return [
-        ("top-1 on test", wording.figure(found["top_1"]), interval),
+        (
+            "top-1 on test",
+            wording.figure(found["top_1"]),
+            "; ".join(filter(None, (interval, always))),
+        ),
         (
             "calibration error",
             wording.figure(found.get("calibration_error")),
@@ -164,26 +161,7 @@ def _headline(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         (
             "net",
             wording.visible(summary["net"]),
-            f"{summary['parameters']:,} parameters, "
-            + (
-                f"{summary['steps']:,} steps"
-                if summary["steps"]
-                else "class layer fitted"
-            ),
+            f"{summary['parameters']:,} parameters, {steps}",
         ),
-        (
-            "time",
-            wording.duration(summary["total_seconds"]),
-            f"training {wording.duration(summary['training_seconds'])}{_part(summary)}",
-        ),
+        ("time", wording.duration(summary["total_seconds"]), "; ".join(times)),
     ]
-
-
-def _difference_drawing(difference: Mapping[str, float] | None) -> Any:
-    if not difference:
-        return None
-    low, high = difference["low"], difference["high"]
-    reach = max(abs(low), abs(high), abs(difference["difference"]))
-    if not math.isfinite(reach):
-        return None
-    return drawing.interval(low, difference["difference"], high, reach)

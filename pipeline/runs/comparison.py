@@ -52,8 +52,7 @@ def _read(folder: pathlib.Path) -> Run:
     name = runs.two_words(folder)
     if folder.parent.name == runs.MEMBERS_FOLDER:
         name = f"{runs.two_words(folder.parent.parent)}/{folder.name}"
-    settings = {each.key: each.value for each in run_settings.read(folder)}
-    return Run(name, folder, summary, settings)
+    return Run(name, folder, summary, run_settings.values(folder))
 
 
 def _settings_that_differ(compared: Sequence[Run]) -> dict[str, list[Any]]:

@@ -3,7 +3,6 @@
 import json
 import pathlib
 from collections.abc import Sequence
-from typing import Any
 
 from ml_metadata import metadata_store
 from ml_metadata.proto import metadata_store_pb2
@@ -85,11 +84,11 @@ def executions(
 
 def _reused(nodes: pipeline_pb2.Pipeline, part: parts.Part) -> list[str]:
     """Components whose outputs must come from an earlier run."""
-    marked = [
-        (node.pipeline_node.node_info.id, node.pipeline_node.execution_options)
+    marked = {
+        node.pipeline_node.node_info.id: node.pipeline_node.execution_options
         for node in nodes.nodes
-    ]
-    if not any(options.HasField("run") for _, options in marked):
+    }
+    if not any(mark.HasField("run") for mark in marked.values()):
         raise ConfigError(
             f"nothing leads from '{part.first}' to '{part.last}'",
             tip=f"--from {part.first} alone, or --to {part.last} alone",
@@ -97,8 +96,8 @@ def _reused(nodes: pipeline_pb2.Pipeline, part: parts.Part) -> list[str]:
     required = pipeline_pb2.NodeExecutionOptions.Skip.REQUIRED
     return [
         name
-        for name, options in marked
-        if options.HasField("skip") and options.skip.reuse_artifacts_mode == required
+        for name, mark in marked.items()
+        if mark.HasField("skip") and mark.skip.reuse_artifacts_mode == required
     ]
 
 
@@ -116,10 +115,10 @@ def _find_base(
     candidates = _candidates(pipeline, root, reused, group)
     values = flatten(json.loads(json.dumps(as_json(config))))
     for folder in candidates:
-        if not parts.without_effect(values, _settings(folder), reused):
+        if not parts.without_effect(values, run_settings.values(folder), reused):
             return folder
     newest = candidates[0]
-    earlier = _settings(newest)
+    earlier = run_settings.values(newest)
     (key, component), *_ = parts.without_effect(values, earlier, reused)
     raise ConfigError(
         f"setting '{key}' cannot take effect: '{component}' does not run",
@@ -156,7 +155,3 @@ def _candidates(
             tip="without --from, finished components come from the cache",
         )
     return complete
-
-
-def _settings(folder: pathlib.Path) -> dict[str, Any]:
-    return {setting.key: setting.value for setting in run_settings.read(folder)}
