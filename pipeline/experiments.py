@@ -5,6 +5,7 @@ Each docstring holds the command, the result to expect and what it took.
 
 import dataclasses
 from collections.abc import Callable
+from typing import Literal
 
 from pipeline.config import (
     OPEN_GATE,
@@ -23,6 +24,15 @@ from trainer.nets import geometry, registry
 DEFAULT = "digits_resnet_20"
 
 
+def _square(
+    side_px: int,
+    standardise: Literal["per_image", "dataset", "minus_one_to_one"] = "per_image",
+    channels: Literal[1, 3] = 3,
+) -> PreprocessingConfig:
+    """Images resized and cropped to a square."""
+    return PreprocessingConfig(side_px, side_px, channels, standardise)
+
+
 def digits_resnet_20() -> PipelineConfig:
     """ResNet-20 on scikit-learn's handwritten digits (8x8 px).
 
@@ -31,10 +41,8 @@ def digits_resnet_20() -> PipelineConfig:
     """
     return PipelineConfig(
         name="digits_resnet_20",
-        data=DataConfig(contract="digits", test_fraction=0.15, eval_fraction=0.1),
-        preprocessing=PreprocessingConfig(
-            resize_px=8, crop_px=8, channels=1, standardise="dataset"
-        ),
+        data=DataConfig(contract="digits"),
+        preprocessing=_square(8, "dataset", channels=1),
         model=ModelConfig(net="resnet_20"),
         augmentation=AugmentationConfig(pad_crop_px=1),
         train=TrainConfig(
@@ -60,9 +68,7 @@ def cifar10_resnet_20() -> PipelineConfig:
     return PipelineConfig(
         name="cifar10_resnet_20",
         data=DataConfig(contract="cifar10", eval_fraction=0.04),
-        preprocessing=PreprocessingConfig(
-            resize_px=32, crop_px=32, standardise="dataset"
-        ),
+        preprocessing=_square(32, "dataset"),
         model=ModelConfig(net="resnet_20"),
         augmentation=AugmentationConfig(flip_left_right=True, pad_crop_px=4),
         train=TrainConfig(
@@ -72,7 +78,6 @@ def cifar10_resnet_20() -> PipelineConfig:
             learning_rate=0.4,
             weight_decay=1.5e-4,
             ema_decay=0.995,
-            eval_every_epochs=1,
         ),
         schedule=ScheduleConfig(warmup_epochs=2),
         evaluation=EvaluationConfig(min_top_1=0.85),
@@ -108,9 +113,7 @@ def _airbench(name: str, net: str, epochs: float) -> PipelineConfig:
     return PipelineConfig(
         name=name,
         data=DataConfig(contract="cifar10", eval_fraction=0.04),
-        preprocessing=PreprocessingConfig(
-            resize_px=32, crop_px=32, standardise="dataset"
-        ),
+        preprocessing=_square(32, "dataset"),
         model=ModelConfig(net=net, whitening=True, test_time_views="mirror_shift"),
         augmentation=AugmentationConfig(
             alternating_flip=True, pad_crop_px=2, fill="reflect"
@@ -154,9 +157,7 @@ def cifar10_inception_v2() -> PipelineConfig:
     return PipelineConfig(
         name="cifar10_inception_v2",
         data=DataConfig(contract="cifar10"),
-        preprocessing=PreprocessingConfig(
-            resize_px=56, crop_px=56, standardise="minus_one_to_one"
-        ),
+        preprocessing=_square(56, "minus_one_to_one"),
         model=ModelConfig(net="inception_v2"),
         augmentation=AugmentationConfig(flip_left_right=True, pad_crop_px=7),
         train=TrainConfig(
@@ -182,9 +183,7 @@ def mnist_resnet_34() -> PipelineConfig:
     return PipelineConfig(
         name="mnist_resnet_34",
         data=DataConfig(contract="mnist"),
-        preprocessing=PreprocessingConfig(
-            resize_px=28, crop_px=28, channels=1, standardise="minus_one_to_one"
-        ),
+        preprocessing=_square(28, "minus_one_to_one", channels=1),
         model=ModelConfig(net="resnet_34_mnist"),
         augmentation=AugmentationConfig(
             rotation_degrees=10, scale=0.1, shift=0.07, fill="edge"
@@ -248,9 +247,7 @@ def _fast_gray(
     return dataclasses.replace(
         base,
         data=DataConfig(contract=contract, eval_fraction=0.04),
-        preprocessing=PreprocessingConfig(
-            resize_px=28, crop_px=28, channels=1, standardise="dataset"
-        ),
+        preprocessing=_square(28, "dataset", channels=1),
         # A gray patch has too few directions for the 24 filters of the first layer.
         model=dataclasses.replace(
             base.model,
@@ -275,9 +272,7 @@ def mnist_mlp_bn() -> PipelineConfig:
     return PipelineConfig(
         name="mnist_mlp_bn",
         data=DataConfig(contract="mnist"),
-        preprocessing=PreprocessingConfig(
-            resize_px=28, crop_px=28, channels=1, standardise="minus_one_to_one"
-        ),
+        preprocessing=_square(28, "minus_one_to_one", channels=1),
         model=ModelConfig(net="mlp_bn"),
         train=TrainConfig(
             batch_size=60,
@@ -304,9 +299,7 @@ def custom_hw_net() -> PipelineConfig:
     """
     return PipelineConfig(
         name="custom_hw_net",
-        preprocessing=PreprocessingConfig(
-            resize_px=130, crop_px=130, standardise="per_image"
-        ),
+        preprocessing=_square(130),
         model=ModelConfig(net="hw_net", image_size_px=100),
         augmentation=AugmentationConfig(flip_left_right=True),
         train=TrainConfig(
@@ -354,9 +347,7 @@ def _photographs(name: str, net: str) -> PipelineConfig:
     """What the classics and the ablation share: momentum, 0.001, no augmentation, no L2."""
     return PipelineConfig(
         name=name,
-        preprocessing=PreprocessingConfig(
-            resize_px=112, crop_px=112, standardise="per_image"
-        ),
+        preprocessing=_square(112),
         model=ModelConfig(net=net),
         train=TrainConfig(
             batch_size=32,
@@ -382,9 +373,7 @@ def folder() -> PipelineConfig:
     """
     return PipelineConfig(
         name="folder",
-        preprocessing=PreprocessingConfig(
-            resize_px=112, crop_px=112, standardise="per_image"
-        ),
+        preprocessing=_square(112),
         model=ModelConfig(net="hw_net", image_size_px=100),
         augmentation=AugmentationConfig(flip_left_right=True),
         train=TrainConfig(
@@ -412,7 +401,7 @@ def cifar10_transfer() -> PipelineConfig:
     return PipelineConfig(
         name="cifar10_transfer",
         data=DataConfig(contract="cifar10", eval_fraction=0.04),
-        preprocessing=PreprocessingConfig(resize_px=128, crop_px=128),
+        preprocessing=_square(128),
         augmentation=AugmentationConfig(
             flip_left_right=True, pad_crop_px=12, fill="edge"
         ),

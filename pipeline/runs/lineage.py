@@ -99,6 +99,34 @@ def _open(root: pathlib.Path) -> metadata_store.MetadataStore:
     return run_store.connect(path, is_read_only=True)
 
 
+def upstream(
+    store: metadata_store.MetadataStore, artifacts: Iterable[int]
+) -> dict[int, list[metadata_store_pb2.Event]]:
+    """Executions that led to artifacts, by number -> their events.
+
+    Of executions with the same outputs the first: later ones took them from the cache,
+    which needs the same inputs.
+    """
+    found: dict[int, list[metadata_store_pb2.Event]] = {}
+    waiting, seen = set(artifacts), set[int]()
+    while waiting:
+        seen |= waiting
+        makers: dict[int, int] = {}
+        for event in store.get_events_by_artifact_ids(sorted(waiting)):
+            if event.type == metadata_store_pb2.Event.OUTPUT:
+                first = makers.get(event.artifact_id, event.execution_id)
+                makers[event.artifact_id] = min(first, event.execution_id)
+        new = set(makers.values()) - found.keys()
+        found |= {number: [] for number in new}
+        waiting = set()
+        for event in store.get_events_by_execution_ids(sorted(new)):
+            found[event.execution_id].append(event)
+            if event.type == metadata_store_pb2.Event.INPUT:
+                waiting.add(event.artifact_id)
+        waiting -= seen
+    return found
+
+
 def _trace(
     store: metadata_store.MetadataStore,
     artifacts: list[metadata_store_pb2.Artifact],
@@ -111,41 +139,19 @@ def _trace(
             tip="the lineage of a model that was copied here is in its"
             " assets.extra/model_card.md",
         )
-    found: dict[int, Step] = {}
-    waiting = {artifact.id for artifact in artifacts}
-    seen: set[int] = set()
-    while waiting:
-        seen |= waiting
-        makers = _makers(store, waiting) - found.keys()
-        waiting = set()
-        for execution in store.get_executions_by_id(sorted(makers)):
-            step, read = _step(store, execution)
-            found[execution.id] = step
-            waiting |= read - seen
-    return tuple(found[number] for number in sorted(found))
-
-
-def _makers(store: metadata_store.MetadataStore, artifacts: set[int]) -> set[int]:
-    """The first execution of each artifact: later ones took it from the cache."""
-    makers: dict[int, int] = {}
-    for event in store.get_events_by_artifact_ids(sorted(artifacts)):
-        if event.type == metadata_store_pb2.Event.OUTPUT:
-            first = makers.get(event.artifact_id, event.execution_id)
-            makers[event.artifact_id] = min(first, event.execution_id)
-    return set(makers.values())
+    events = upstream(store, (artifact.id for artifact in artifacts))
+    executions = store.get_executions_by_id(sorted(events))
+    executions.sort(key=lambda execution: execution.id)
+    return tuple(_step(store, each, events[each.id]) for each in executions)
 
 
 def _step(
-    store: metadata_store.MetadataStore, execution: metadata_store_pb2.Execution
-) -> tuple[Step, set[int]]:
-    """A step and the ids of its input artifacts."""
-    events = store.get_events_by_execution_ids([execution.id])
-    artifacts = {
-        artifact.id: artifact
-        for artifact in store.get_artifacts_by_id(
-            sorted({event.artifact_id for event in events})
-        )
-    }
+    store: metadata_store.MetadataStore,
+    execution: metadata_store_pb2.Execution,
+    events: list[metadata_store_pb2.Event],
+) -> Step:
+    numbers = sorted({event.artifact_id for event in events})
+    artifacts = {each.id: each for each in store.get_artifacts_by_id(numbers)}
     read: set[int] = set()
     outputs: dict[str, str] = {}
     facts: dict[str, Any] = {}
@@ -160,18 +166,18 @@ def _step(
     properties |= json.loads(properties.pop(_CUSTOM_CONFIG, "{}"))
     contexts = store.get_contexts_by_execution(execution.id)
     nodes = (context.name for context in contexts if context.type == "node")
-    step = Step(
+    finished = datetime.datetime.fromtimestamp(
+        execution.last_update_time_since_epoch / 1000, datetime.UTC
+    )
+    return Step(
         component=next(nodes, "").rpartition(".")[2],
         execution=execution.id,
-        finished=datetime.datetime.fromtimestamp(
-            execution.last_update_time_since_epoch / 1000, datetime.UTC
-        ).isoformat(timespec="seconds"),
+        finished=finished.isoformat(timespec="seconds"),
         properties=properties,
         inputs=tuple(artifacts[number].uri for number in sorted(read)),
         outputs=outputs,
         facts=facts,
     )
-    return step, read
 
 
 def _values(

@@ -1,4 +1,4 @@
-"""What is told of each step that led to a model, and the card that goes with the model."""
+"""Each step of a model's lineage in words, and the card that goes with the model."""
 
 import json
 import pathlib
@@ -9,16 +9,16 @@ from components.model_evaluator import gate, scores, views
 from pipeline import infra
 from pipeline.runs import trained
 from pipeline.runs.lineage import DATA_FINGERPRINT, SOURCE_FINGERPRINT, Step
-from schema import orientation
+from schema import features, orientation
 from storage import durable, mirror
 from trainer import history
 
 FILE = pathlib.PurePath("assets.extra", "model_card.md")
-_CLASSES_TOLD = 3
+_WORST_CLASSES = 3
 
 
 def sentence(step: Step) -> str:
-    """What a step did; '' where nothing is told, and a word where its files are gone."""
+    """What a step did; '' for steps without a sentence."""
     match step.component:
         case "ingest":
             splits = {
@@ -26,11 +26,9 @@ def sentence(step: Step) -> str:
                 for name, count in step.facts.items()
                 if name.startswith("images_")
             }
-            told = " · ".join(
-                f"{splits[name]:,} {name}"
-                for name in sorted(splits, key=("train", "eval", "test").index)
-            )
-            return f"{sum(splits.values()):,} images: {told}"
+            in_order = sorted(splits, key=features.SPLITS.index)
+            counts = " · ".join(f"{splits[name]:,} {name}" for name in in_order)
+            return f"{sum(splits.values()):,} images: {counts}"
         case "train":
             result = _read(step, "model_run", history.RESULT_FILE)
             if result is None:
@@ -64,7 +62,7 @@ def sentence(step: Step) -> str:
 def write(version: pathlib.Path, steps: Sequence[Step]) -> pathlib.Path:
     """Writes the card of a pushed version into its folder; returns the file.
 
-    TensorFlow Serving leaves `assets.extra` alone.
+    TensorFlow Serving ignores `assets.extra`.
 
     Args:
       version: folder of the SavedModel.
@@ -96,21 +94,20 @@ def _what_it_is(by_name: Mapping[str, Step], found: Mapping[str, Any]) -> str:
     labels = found.get("labels", ())
     transform = by_name["transform"].properties
     rule = transform.get("orientation", orientation.RULE_BEFORE)
-    preprocessing = transform.get("preprocessing", {})
+    preprocessing = ", ".join(
+        f"{key} {value}"
+        for key, value in sorted(transform.get("preprocessing", {}).items())
+    )
     return _list(
         [
             f"Task: one of {len(labels)} classes for an image:"
             f" {', '.join(map(_cell, labels))}.",
             f"Training: {sentence(by_name['train'])}.",
             f"Data: {sentence(by_name['ingest'])}.",
-            f"Input: encoded JPEG or PNG, {rule}; what the graph does to it: "
-            + ", ".join(
-                f"{key} {value}" for key, value in sorted(preprocessing.items())
-            )
-            + ".",
-            "Output: class names and probabilities. They are measured on images like"
-            " those of the test split, and say nothing about others; an image of none"
-            " of the classes gets one all the same.",
+            f"Input: encoded JPEG or PNG, {rule}; what the graph does to it:"
+            f" {preprocessing}.",
+            "Output: class names and probabilities. The figures hold for images like"
+            " those of the test split; an image of none of the classes also gets a class.",
         ]
     )
 
@@ -143,7 +140,7 @@ def _metrics(found: Mapping[str, Any]) -> str:
 
 
 def _class_changes(found: Mapping[str, Any]) -> str:
-    """Why the figures before are not those of the whole split, where they are not."""
+    """Which images the figures before are of, where the classes have changed."""
     classes = found.get("classes")
     if not classes or not (changes := gate.changes_in_words(classes)):
         return ""
@@ -169,21 +166,18 @@ def _weaknesses(found: Mapping[str, Any]) -> str:
             _number(row["recall"]),
             f"{row['support']:,}",
         )
-        for label, row in worst[:_CLASSES_TOLD]
+        for label, row in worst[:_WORST_CLASSES]
     ]
-    text = _table(rows)
-    confused = (
-        scores.most_confused(found["confusion"], found["labels"])
-        if "confusion" in found
-        else None
+    if "confusion" not in found:
+        return _table(rows)
+    confused = scores.most_confused(found["confusion"], found["labels"])
+    if not confused:
+        return _table(rows)
+    true, predicted, count = confused
+    return (
+        f"{_table(rows)}\n\nMost often confused: {_cell(true)} predicted as"
+        f" {_cell(predicted)}, {count:,} of {by_class[true]['support']:,} images."
     )
-    if confused:
-        true, predicted, count = confused
-        text += (
-            f"\n\nMost often confused: {_cell(true)} taken for {_cell(predicted)},"
-            f" {count:,} of {by_class[true]['support']:,} images."
-        )
-    return text
 
 
 def _lineage(steps: Iterable[Step]) -> str:
@@ -220,11 +214,10 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def _number(value: float) -> str:
-    return (
-        f"{value:,.0f}" if float(value).is_integer() and value > 1 else f"{value:.4f}"
-    )
+    is_count = value > 1 and float(value).is_integer()
+    return f"{value:,.0f}" if is_count else f"{value:.4f}"
 
 
 def _cell(text: object) -> str:
-    """Names of classes come from folders; they must not end a cell or begin a tag."""
+    """Escapes names of classes, which come from folders, for a cell of a table."""
     return str(text).replace("|", "/").replace("<", "&lt;").replace("\n", " ")

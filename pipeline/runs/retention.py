@@ -6,6 +6,7 @@ before it is deleted.
 """
 
 import glob
+import itertools
 import logging
 import pathlib
 import shutil
@@ -56,7 +57,7 @@ def prune(
 
 def _prune(root: pathlib.Path, folder: pathlib.Path, old: set[str]) -> Iterator[str]:
     store = run_store.connect(root / lineage.METADATA_FILE)
-    needed = set(_needed(store, root))
+    needed = _needed(store, root)
     sizes_bytes = []
     for name in sorted(old):
         context = store.get_context_by_type_and_name(RUN_CONTEXT, name)
@@ -92,27 +93,16 @@ def _is_pruned(run: pathlib.Path) -> bool:
     return run.is_dir() and {path.name for path in run.iterdir()} <= KEPT_FILES
 
 
-def _needed(store: metadata_store.MetadataStore, root: pathlib.Path) -> Iterator[int]:
+def _needed(store: metadata_store.MetadataStore, root: pathlib.Path) -> set[int]:
     """Artifacts of the served versions and of their lineage."""
     served = set(_served(root / versions.SERVING_FOLDER))
-    waiting = {
+    pushed = {
         artifact.id
         for artifact in store.get_artifacts_by_type(PUSHED_MODEL)
         if artifact.custom_properties["pushed_destination"].string_value in served
     }
-    seen: set[int] = set()
-    while waiting:
-        seen |= waiting
-        makers = {
-            event.execution_id
-            for event in store.get_events_by_artifact_ids(sorted(waiting))
-            if event.type == metadata_store_pb2.Event.OUTPUT
-        }
-        waiting = {
-            event.artifact_id
-            for event in store.get_events_by_execution_ids(sorted(makers))
-        } - seen
-    yield from seen
+    events = itertools.chain.from_iterable(lineage.upstream(store, pushed).values())
+    return pushed | {event.artifact_id for event in events}
 
 
 def _served(folder: pathlib.Path) -> Iterator[str]:

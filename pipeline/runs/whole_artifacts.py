@@ -1,4 +1,4 @@
-"""Damaged artifacts in the cache, which TFX would serve: it asks for their folder only."""
+"""Damaged artifacts in the cache, which TFX would serve: it checks only that they exist."""
 
 import logging
 from collections.abc import Sequence
@@ -17,14 +17,14 @@ def disown_damaged(
     execution: metadata_store_pb2.Execution,
     outputs: Sequence[types.Artifact],
 ) -> bool:
-    """Whether an execution took a damaged artifact from the cache; nobody will again.
+    """Whether an execution took a damaged artifact from the cache; removes it from there.
 
     Files stay until old runs are deleted.
 
     Args:
       handle: an open connection.
       execution: that took the artifacts.
-      outputs: all that it took; a component is computed again with all of them.
+      outputs: all of them; the component computes all of them again.
     """
     damage = {
         artifact.uri: artifacts.damage(artifact, needs_manifest=True)

@@ -331,7 +331,7 @@ def test_a_section_may_be_given_as_a_mapping():
 @pytest.mark.parametrize(
     ("assignment", "message"),
     [
-        ("data.format=tiff", "'data.format' names no layout"),
+        ("data.format=tiff", "'data.format' is not a layout"),
         ("data.splits=[exam]", "'data.splits' has 'exam'"),
         ("data.splits=[exam=later]", "'data.splits' has 'exam=later'"),
     ],
