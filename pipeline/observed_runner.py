@@ -5,8 +5,9 @@ events around each launch.
 """
 
 import dataclasses
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2
@@ -25,8 +26,9 @@ from tfx.proto.orchestration import pipeline_pb2
 
 from components import artifacts
 from pipeline import progress
-from pipeline.runs import contexts, partial_runs, whole_artifacts
+from pipeline.runs import contexts, partial_runs
 
+_LOGGER = logging.getLogger("slimline.run")
 Outputs = dict[str, list[types.Artifact]]
 
 
@@ -183,9 +185,7 @@ class ObservedRunner(tfx_runner.IrBasedRunner):
                 made = [artifact for made in outputs.values() for artifact in made]
                 state = execution.last_known_state
                 is_cached = state == metadata_store_pb2.Execution.CACHED
-                if is_cached and whole_artifacts.disown_damaged(
-                    handle, execution, made
-                ):
+                if is_cached and _disown_damaged(handle, execution, made):
                     contexts.launch_again(node)
                     continue
                 for artifact in made:
@@ -194,3 +194,34 @@ class ObservedRunner(tfx_runner.IrBasedRunner):
                     # Also from the cache: the run that made it may have been killed first.
                     artifacts.publish(artifact)
                 return ComponentResult(outputs, time.monotonic() - start, is_cached)
+
+
+def _disown_damaged(
+    handle: metadata.Metadata,
+    execution: metadata_store_pb2.Execution,
+    outputs: Sequence[types.Artifact],
+) -> bool:
+    """Whether an execution took a damaged artifact from the cache; removes it from there.
+
+    TFX itself only checks that the folders exist. Files stay until old runs are deleted.
+
+    Args:
+      handle: an open connection.
+      execution: that took the artifacts.
+      outputs: all of them; the component computes all of them again.
+    """
+    damage = {
+        artifact.uri: artifacts.damage(artifact, needs_manifest=True)
+        for artifact in outputs
+    }
+    if not any(damage.values()):
+        return False
+    for uri, found in damage.items():
+        if found:
+            _LOGGER.warning("%s is computed again: %s", uri, found)
+    for artifact in outputs:
+        artifact.mlmd_artifact.state = metadata_store_pb2.Artifact.ABANDONED
+    handle.store.put_artifacts([artifact.mlmd_artifact for artifact in outputs])
+    execution.last_known_state = metadata_store_pb2.Execution.FAILED
+    handle.store.put_executions([execution])
+    return True
