@@ -14,9 +14,8 @@ from report import thumbnails
 from report.run_data import RunData
 from trainer import explaining
 
-# RGB from no evidence to most, at equal distances: matplotlib's `plasma`, whose lightness
-# rises evenly, for readers without colour vision.
-COLOURS = ((13, 8, 135), (126, 3, 168), (204, 71, 120), (248, 149, 64), (240, 249, 33))
+# Its lightness rises evenly, for readers without colour vision.
+COLOURS = "plasma"
 OPACITY = 0.6
 
 
@@ -32,6 +31,9 @@ def blend(image: np.ndarray, heat: np.ndarray, min_side_px: int) -> np.ndarray:
     Returns:
       uint8 [new height, new width, 3].
     """
+    # Takes a second to load.
+    from matplotlib import colormaps
+
     factor = max(1, -(-min_side_px // min(image.shape[:2])))
     gray = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image).convert("L")
     size = (gray.width * factor, gray.height * factor)
@@ -39,12 +41,8 @@ def blend(image: np.ndarray, heat: np.ndarray, min_side_px: int) -> np.ndarray:
     smooth = Image.fromarray(heat.astype(np.float32)).resize(
         size, Image.Resampling.BILINEAR
     )
-    stops = np.linspace(0, 1, len(COLOURS))
-    colours = [
-        np.interp(np.asarray(smooth), stops, channel)
-        for channel in zip(*COLOURS, strict=True)
-    ]
-    mixed = (1 - OPACITY) * levels[..., None] + OPACITY * np.stack(colours, axis=-1)
+    colours = 255 * colormaps[COLOURS](np.asarray(smooth))[..., :3]
+    mixed = (1 - OPACITY) * levels[..., None] + OPACITY * colours
     return np.rint(mixed).astype(np.uint8)
 
 

@@ -1,4 +1,4 @@
-"""What the sections curves, augmentation and configuration show: how the model was made."""
+"""Contents of the sections curves, augmentation and configuration."""
 
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -15,15 +15,14 @@ from trainer import history
 
 def curves(data: RunData) -> dict[str, Any]:
     """Loss, accuracy and rate over the steps."""
-    # A class layer fitted at once has no losses of steps.
-    expected = [history.HISTORY_FILE]
-    if data.summary["steps"]:
-        expected.insert(0, history.LOSSES_FILE)
+    # A fitted class layer has no losses of steps.
+    losses = [history.LOSSES_FILE] if data.summary["steps"] else []
     missing = [
         f"gone: {data.folder / name}"
-        for name in expected
+        for name in (*losses, history.HISTORY_FILE)
         if not (data.folder / name).is_file()
     ]
+    copied = ("net", "best_step", "steps", "eval_top_1", "weights")
     return {
         "panels": [
             (panel.title, drawing.curves(panel))
@@ -31,19 +30,15 @@ def curves(data: RunData) -> dict[str, Any]:
             if panel.drawn
         ],
         "heads": list(history.read(history.heads(data.folder))),
-        "net": data.summary["net"],
         "start": data.summary.get("start"),
         "head_top_1": data.summary.get("head_top_1"),
-        "best_step": data.summary["best_step"],
-        "steps": data.summary["steps"],
-        "eval_top_1": data.summary["eval_top_1"],
-        "weights": data.summary["weights"],
+        **{name: data.summary[name] for name in copied},
         "missing": missing,
     }
 
 
 def augmentation_rows(grid: np.ndarray, names: Sequence[str]) -> list[dict[str, Any]]:
-    """A row an image: as evaluation sees it, then as training does.
+    """A row for each image: as evaluation sees it, then as training does.
 
     Args:
       grid: uint8 [n, 1 + variants, height, width, channels].
@@ -58,11 +53,9 @@ def augmentation_rows(grid: np.ndarray, names: Sequence[str]) -> list[dict[str, 
 def configuration(data: RunData) -> dict[str, Any]:
     """Settings, versions, fingerprints, artifacts and time."""
     summary = data.summary
-    changed = [
-        setting
-        for setting in data.settings
-        if setting.origin not in ("", "default", "experiment")
-    ]
+    unchanged = ("", "default", "experiment")
+    changed = [each for each in data.settings if each.origin not in unchanged]
+    missing = [] if data.settings else [f"gone: {data.folder / run_files.CONFIG_FILE}"]
     seconds: Mapping[str, float] = summary["seconds"]
     longest = max(seconds.values(), default=0)
     return {
@@ -82,7 +75,5 @@ def configuration(data: RunData) -> dict[str, Any]:
             for name, value in seconds.items()
         ],
         "total_seconds": summary["total_seconds"],
-        "missing": []
-        if data.settings
-        else [f"gone: {data.folder / run_files.CONFIG_FILE}"],
+        "missing": missing,
     }

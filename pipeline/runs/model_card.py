@@ -9,6 +9,7 @@ from components.model_evaluator import gate, scores, views
 from pipeline import infra
 from pipeline.runs import trained
 from pipeline.runs.lineage import DATA_FINGERPRINT, SOURCE_FINGERPRINT, Step
+from report import wording
 from schema import features, orientation
 from storage import durable, mirror
 from trainer import history
@@ -136,7 +137,9 @@ def _metrics(found: Mapping[str, Any]) -> str:
             )
         )
     without = views.in_words(found.get("test_time_views"))
-    return _table(rows) + (f"\n\nOn the same images: {without}." if without else "")
+    return wording.markdown_table(rows) + (
+        f"\n\nOn the same images: {without}." if without else ""
+    )
 
 
 def _class_changes(found: Mapping[str, Any]) -> str:
@@ -169,13 +172,13 @@ def _weaknesses(found: Mapping[str, Any]) -> str:
         for label, row in worst[:_WORST_CLASSES]
     ]
     if "confusion" not in found:
-        return _table(rows)
+        return wording.markdown_table(rows)
     confused = scores.most_confused(found["confusion"], found["labels"])
     if not confused:
-        return _table(rows)
+        return wording.markdown_table(rows)
     true, predicted, count = confused
     return (
-        f"{_table(rows)}\n\nMost often confused: {_cell(true)} predicted as"
+        f"{wording.markdown_table(rows)}\n\nMost often confused: {_cell(true)} predicted as"
         f" {_cell(predicted)}, {count:,} of {by_class[true]['support']:,} images."
     )
 
@@ -188,7 +191,7 @@ def _lineage(steps: Iterable[Step]) -> str:
         rows.append(
             (step.component, step.finished, _cell(sentence(step)), code, str(data))
         )
-    return _table(rows)
+    return wording.markdown_table(rows)
 
 
 def _read(step: Step, channel: str, file: str) -> dict[str, Any] | None:
@@ -205,12 +208,6 @@ def _gone(step: Step, channel: str) -> str:
 
 def _list(texts: Iterable[str]) -> str:
     return "\n".join(f"- {text}" for text in texts)
-
-
-def _table(rows: Sequence[Sequence[str]]) -> str:
-    lines = [f"| {' | '.join(row)} |" for row in rows]
-    lines.insert(1, "|" + "---|" * len(rows[0]))
-    return "\n".join(lines)
 
 
 def _number(value: float) -> str:
