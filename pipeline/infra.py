@@ -1,4 +1,4 @@
-"""The section `infra` of the configuration, and the report of the check."""
+"""The section `infra` of the configuration, and what the check found."""
 
 import json
 import pathlib
@@ -15,7 +15,7 @@ TF_SERVING = "tf_serving"
 
 
 def limits(infra: InfraConfig) -> rules.Limits:
-    """Limits of a served model."""
+    """What a served model must keep."""
     return rules.Limits(
         max_difference=infra.max_difference,
         max_latency_ms=infra.max_latency_ms,
@@ -24,7 +24,7 @@ def limits(infra: InfraConfig) -> rules.Limits:
 
 
 def check(infra: InfraConfig) -> None:
-    """Checks that the validator can run here and that it measures what the limits need.
+    """Refuses a validator that cannot run here, and limits that it would not look at.
 
     Raises:
       ConfigError: TensorFlow Serving is asked for, and there is no Docker or a limit that
@@ -50,17 +50,19 @@ def check(infra: InfraConfig) -> None:
 
 
 def read(blessing_uri: str) -> dict[str, Any]:
-    """The report of the check (`components.infra_check.component.check`).
+    """What the check wrote into its artifact (`components.infra_check.component.check`).
 
-    The stock validator writes only whether it blessed the model; then there is one rule.
+    The stock validator leaves no figures, only its mark; there is one rule then.
     """
     folder = pathlib.Path(blessing_uri)
-    if (report := folder / rules.REPORT_FILE).is_file():
-        return json.loads(report.read_text(encoding="utf-8"))
+    if (folder / rules.REPORT_FILE).is_file():
+        return json.loads((folder / rules.REPORT_FILE).read_text(encoding="utf-8"))
     is_blessed = (folder / rules.BLESSED_FILE).is_file()
-    sentence = "TensorFlow Serving did not load the model, or did not answer"
-    if is_blessed:
-        sentence = "TensorFlow Serving loaded the model and answered"
+    sentence = (
+        "TensorFlow Serving loaded the model and answered"
+        if is_blessed
+        else "TensorFlow Serving did not load the model, or did not answer"
+    )
     rule = {"name": TF_SERVING, "sentence": sentence, "is_kept": is_blessed}
     return {
         "is_blessed": is_blessed,
@@ -71,7 +73,7 @@ def read(blessing_uri: str) -> dict[str, Any]:
 
 
 def in_short(report: Mapping[str, Any]) -> str:
-    """'loaded, 80 of 80 answers equal to training, p99 12 ms, 3.1 MB', or refusals."""
+    """'loaded, 80 of 80 answers equal to training, p99 12 ms, 3.1 MB', or the refusals."""
     if not report["is_blessed"]:
         return f"refused: {'; '.join(report['refusals'])}"
     if "answers" not in report:

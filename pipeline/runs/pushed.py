@@ -1,4 +1,4 @@
-"""Whether a model may be pushed, and the state of a pushed version."""
+"""Whether a model may be pushed, and where a pushed version stands."""
 
 import pathlib
 
@@ -9,7 +9,7 @@ from pushed_models import models_config, version_history, versions
 
 
 def check(config: PipelineConfig, root: pathlib.Path) -> None:
-    """Checks before a run that its model may be pushed.
+    """Finds out before a run whether its model could be pushed.
 
     Args:
       config: the experiment.
@@ -40,7 +40,7 @@ def previous(folder: pathlib.Path) -> int | None:
 
 
 def in_short(folder: pathlib.Path, where: str = "") -> str:
-    """State of a version: 'version 7 is live · version 6 kept for rollback'.
+    """'version 7 is live · version 6 kept for rollback', of a version's folder.
 
     Args:
       folder: of the version.
@@ -51,7 +51,7 @@ def in_short(folder: pathlib.Path, where: str = "") -> str:
         back = previous(folder)
         kept = "" if back is None else f" · version {back} kept for rollback"
         return f"version {version} is live{where}{kept}"
-    # From the cache: another version went live since it was pushed.
+    # From the cache: it was pushed before, and another was made live since.
     live = models_config.live(folder.parent)
     others = "" if live is None else f" before, version {live} is live"
     return f"version {version} was pushed{others}"

@@ -1,4 +1,4 @@
-"""A training in words."""
+"""A training in words: what it started from, what was trained, and how well."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,26 +7,32 @@ _DIGEST_CHARACTERS = 12
 
 
 def in_short(result: Mapping[str, Any]) -> str:
-    """Steps and eval top-1 of a training.
+    """How a training went.
 
     Args:
       result: `trainer.history.RESULT_FILE`.
     """
+    views = result.get("test_time_views", "none")
+    if views == "none":
+        return _trained(result)
+    return f"{_trained(result)}; served with test-time views ({views})"
+
+
+def _trained(result: Mapping[str, Any]) -> str:
     best, head_top_1 = result["best"], result.get("head_top_1")
     figure = f"eval top-1 {best['top_1']:.4f}"
-    if result["steps"]:
-        resumed = result.get("resumed_at")
-        resumed_at = f" resumed at {resumed:,}," if resumed else ""
-        text = (
-            f"{result['steps']:,} steps,{resumed_at} best at {best['step']:,}: {figure}"
-            f" ({best['weights']} weights)"
-        )
-        if head_top_1 is not None:
-            text += f"; class layer alone {head_top_1:.4f}"
-    else:
-        text = f"class layer fitted on features of the frozen {result['net']}: {figure}"
-    views = result.get("test_time_views", "none")
-    return text if views == "none" else f"{text}; served with test-time views ({views})"
+    if not result["steps"]:
+        return f"class layer fitted on features of the frozen {result['net']}: {figure}"
+    resumed = (
+        f" resumed at {result['resumed_at']:,}," if result.get("resumed_at") else ""
+    )
+    text = (
+        f"{result['steps']:,} steps,{resumed} best at {best['step']:,}: {figure}"
+        f" ({best['weights']} weights)"
+    )
+    if head_top_1 is None:
+        return text
+    return f"{text}; class layer alone {head_top_1:.4f}"
 
 
 def start_in_words(start: Mapping[str, Any]) -> str:
