@@ -12,8 +12,6 @@ from report import drawing, wording
 
 TEMPLATES = pathlib.Path(__file__).parent / "templates"
 STYLE = "style.css"
-
-
 _FILTERS = (
     *("name", "visible", "count", "figure", "signed", "share", "short", "setting"),
     "duration",
@@ -21,10 +19,10 @@ _FILTERS = (
 
 
 def environment() -> jinja2.Environment:
-    """Environment of the templates, which escapes values."""
+    """Environment of the templates; it escapes values in HTML."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
+        autoescape=jinja2.select_autoescape(["html.jinja"]),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -1,8 +1,7 @@
-"""Figures, names and tables as text."""
+"""Figures and names as text."""
 
 import math
 import numbers
-from collections.abc import Sequence
 from typing import Any
 
 import markupsafe
@@ -117,12 +116,3 @@ def metric_place(name: str) -> tuple[float, int]:
     if name.startswith("top_"):
         return 0.5, int(name.removeprefix("top_"))
     return len(_METRICS), 0
-
-
-def markdown_table(rows: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown, without a line feed at its end; the first row is its head."""
-    lines = [
-        f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in rows
-    ]
-    lines.insert(1, "|" + "---|" * len(rows[0]))
-    return "\n".join(lines)

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from common import run_files
 from pipeline.runs import runs
 from pipeline.sweeps import race
-from report import curves, drawing, wording
+from report import curves, drawing
 from storage import durable
 
 TABLE_FILE = "results.csv"
@@ -89,9 +89,8 @@ def write(folder: pathlib.Path, rows: Sequence[Row]) -> None:
     """
     durable.write_text(folder / TABLE_FILE, _as_csv(rows))
     title = str(race_of(folder, rows) or "")
-    table = wording.markdown_table([headings(), *map(cells, rows)])
     below = f"\n{title}\n" if title else ""
-    durable.write_text(folder / MARKDOWN_FILE, f"{table}\n{below}")
+    durable.write_text(folder / MARKDOWN_FILE, _as_markdown(rows) + below)
     if trained := _trained(folder, rows):
         drawing.save(curves.of_runs(trained), folder / run_files.CURVES_FILE, title)
 
@@ -116,3 +115,11 @@ def _as_csv(rows: Sequence[Row]) -> str:
     writer.writeheader()
     writer.writerows(asdict(row) for row in rows)
     return text.getvalue()
+
+
+def _as_markdown(rows: Sequence[Row]) -> str:
+    def line(texts: Sequence[str]) -> str:
+        return f"| {' | '.join(text.replace('|', '/') for text in texts)} |\n"
+
+    rule = "|" + "---|" * len(headings()) + "\n"
+    return line(headings()) + rule + "".join(line(cells(row)) for row in rows)
