@@ -77,9 +77,7 @@ def render(data: RunData) -> str:
         PAGE,
         (page.TEMPLATES / SCRIPT).read_text(encoding="utf-8"),
         headings=SECTIONS,
-        run=data.summary["run"],
-        experiment=data.summary["experiment"],
-        finished=data.summary.get("finished", ""),
+        summary=data.summary,
         **_contents(data),
     )
 

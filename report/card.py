@@ -27,8 +27,7 @@ def of_run(folder: pathlib.Path) -> str:
     ]
     return render(
         RUN,
-        run=data.summary["run"],
-        experiment=data.summary["experiment"],
+        summary=data.summary,
         verdict=verdict,
         curves=training.curves(data),
         confusion=pictures.matrix(data, shown, {}, {}),

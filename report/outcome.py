@@ -13,25 +13,18 @@ GATE = "Gate"
 
 
 def verdict(data: RunData) -> dict[str, Any]:
-    """Whether the model passed, and every rule."""
+    """Every rule, whether the gate is open, and what guessing would reach."""
     summary = data.summary
     rules = (data.verdict or {}).get("rules") or summary.get("rules") or []
     infra_rules = summary.get("infra_rules") or (data.infra or {}).get("rules") or []
     return {
-        "has_passed": summary["passed"],
-        "findings": summary.get("findings") or [],
         "open_gate": f"The gate is {gate.OPEN}." if summary.get("is_gate_open") else "",
-        "what_followed": _what_followed(summary),
         "groups": [
-            (
-                title,
-                [_rule(rule) for rule in found],
-                any(rule.get("baseline") is not None for rule in found),
-            )
+            (title, found, any(rule.get("baseline") is not None for rule in found))
             for title, found in ((GATE, rules), ("Served model", infra_rules))
             if found
         ],
-        "headline": _headline(summary),
+        "majority": scores.majority_in_words(summary["per_class"]),
     }
 
 
@@ -108,60 +101,9 @@ def calibration(data: RunData) -> dict[str, Any]:
     }
 
 
-def _rule(rule: Mapping[str, Any]) -> dict[str, Any]:
-    keys = ("name", "sentence", "is_kept", "figure", "limit", "baseline")
-    return {key: rule.get(key) for key in keys}
-
-
 def _drawing(difference: Mapping[str, float] | None) -> Any:
     if not difference:
         return None
     return drawing.interval(
         difference["low"], difference["difference"], difference["high"]
     )
-
-
-def _what_followed(summary: Mapping[str, Any]) -> str:
-    version, baseline = summary.get("pushed_version"), summary.get("baseline_version")
-    if version:
-        return f"Version {version} was pushed."
-    if baseline:
-        return f"Nothing was pushed; version {baseline} stayed live."
-    return "Nothing was pushed."
-
-
-def _headline(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    found = summary["metrics"]
-    low, high = summary.get("intervals", {}).get("top_1", (None, None))
-    images = sum(summary["images"].values())
-    interval = f"95 % interval {low:.4f} to {high:.4f}" if low is not None else ""
-    always = wording.visible(scores.majority_in_words(summary["per_class"]))
-    steps = f"{summary['steps']:,} steps" if summary["steps"] else "class layer fitted"
-    times = [f"training {wording.duration(summary['training_seconds'])}"]
-    if part := summary.get("part"):
-        times.append(f"ran {part}")
-    if base := summary.get("base"):
-        times.append(f"the rest is from {base}")
-    return [
-        (
-            "top-1 on test",
-            wording.figure(found["top_1"]),
-            "; ".join(filter(None, (interval, always))),
-        ),
-        (
-            "calibration error",
-            wording.figure(found.get("calibration_error")),
-            f"cross-entropy {wording.figure(found.get('cross_entropy'))}",
-        ),
-        (
-            "images",
-            wording.count(images),
-            f"{summary['num_classes']:,} classes, {summary['unreadable']:,} unreadable",
-        ),
-        (
-            "net",
-            wording.visible(summary["net"]),
-            f"{summary['parameters']:,} parameters, {steps}",
-        ),
-        ("time", wording.duration(summary["total_seconds"]), "; ".join(times)),
-    ]

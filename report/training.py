@@ -22,7 +22,6 @@ def curves(data: RunData) -> dict[str, Any]:
         for name in (*losses, history.HISTORY_FILE)
         if not (data.folder / name).is_file()
     ]
-    copied = ("net", "best_step", "steps", "eval_top_1", "weights")
     return {
         "panels": [
             (panel.title, drawing.curves(panel))
@@ -30,9 +29,6 @@ def curves(data: RunData) -> dict[str, Any]:
             if panel.drawn
         ],
         "heads": list(history.read(history.heads(data.folder))),
-        "start": data.summary.get("start"),
-        "head_top_1": data.summary.get("head_top_1"),
-        **{name: data.summary[name] for name in copied},
         "missing": missing,
     }
 
@@ -51,7 +47,7 @@ def augmentation_rows(grid: np.ndarray, names: Sequence[str]) -> list[dict[str, 
 
 
 def configuration(data: RunData) -> dict[str, Any]:
-    """Settings, versions, fingerprints, artifacts and time."""
+    """Settings, artifacts, and time by component."""
     summary = data.summary
     unchanged = ("", "default", "experiment")
     changed = [each for each in data.settings if each.origin not in unchanged]
@@ -61,9 +57,6 @@ def configuration(data: RunData) -> dict[str, Any]:
     return {
         "changed": changed,
         "settings": data.settings,
-        "versions": summary.get("versions") or {},
-        "source_fingerprint": summary.get("source_fingerprint"),
-        "data_fingerprint": summary.get("data_fingerprint", ""),
         "artifacts": [
             (component, key, uri, pathlib.Path(uri).exists())
             for component, outputs in summary["artifacts"].items()
@@ -74,6 +67,5 @@ def configuration(data: RunData) -> dict[str, Any]:
             (name, value, drawing.bar(value, longest))
             for name, value in seconds.items()
         ],
-        "total_seconds": summary["total_seconds"],
         "missing": missing,
     }
