@@ -109,13 +109,7 @@ def _context(comparison: Comparison) -> dict[str, Any]:
         "summaries": [run.summary for run in runs],
         "rows": _metrics([run.summary for run in runs]),
         "settings": comparison.settings,
-        "differences": [
-            {
-                **dataclasses.asdict(each),
-                "drawing": drawing.interval(each.low, each.value, each.high),
-            }
-            for each in comparison.differences
-        ],
+        "differences": comparison.differences,
         "panels": [
             (panel.title, drawing.curves(panel))
             for panel in curves.of_runs({run.name: run.folder for run in runs})

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from components.image_example_gen import reports
-from report import drawing, run_data, wording
+from report import run_data, wording
 from report.run_data import RunData
 from schema import features
 
@@ -27,21 +27,13 @@ def dataset(data: RunData, examples: Sequence[dict[str, Any]]) -> dict[str, Any]
     names += sorted({name for row in per_class.values() for name in row} - set(names))
     counts = [[per_class[split].get(name, 0) for split in splits] for name in names]
     sums = [sum(row) for row in counts]
-    rows = [
-        {
-            "name": name,
-            "counts": row,
-            "total": total,
-            "drawing": drawing.bar(total, max(sums)),
-        }
-        for name, row, total in zip(names, counts, sums, strict=True)
-    ]
     filled = [(total, name) for total, name in zip(sums, names, strict=True) if total]
     uri = data.uri("ingest", "examples")
     return {
         "splits": splits,
         "totals": [data.summary["images"][split] for split in splits],
-        "rows": rows,
+        "rows": list(zip(names, counts, sums, strict=True)),
+        "most": max(sums, default=0),
         "balance": max(filled)[0] / min(filled)[0] if filled else None,
         "largest": max(filled)[1] if filled else "",
         "smallest": min(filled)[1] if filled else "",

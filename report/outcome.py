@@ -1,6 +1,5 @@
 """Contents of the sections verdict, metrics, classes and calibration, from the evaluation."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from components.model_evaluator import gate, scores, views
@@ -31,30 +30,16 @@ def verdict(data: RunData) -> dict[str, Any]:
 def metrics(data: RunData) -> dict[str, Any]:
     """Figures on test with intervals, and those of the baseline."""
     found = data.verdict or data.summary
-    values: Mapping[str, float] = found["metrics"]
-    intervals = found.get("intervals") or {}
-    before = found.get("baseline_metrics") or {}
     differences = found.get("differences") or {}
     changed = found.get("classes") or {}
-    names = sorted(values.keys() - {"example_count"}, key=wording.metric_place)
+    names = found["metrics"].keys() - {"example_count"}
     return {
-        "images": values.get("example_count"),
-        "baseline_version": found.get("baseline_version"),
-        "baseline_seen": found.get("baseline_seen"),
-        "is_compared": bool(differences),
+        "found": found,
         "changed": changed if changed.get("added") or changed.get("removed") else None,
-        "cross_validation": found.get("cross_validation"),
         "views": views.in_words(found.get("test_time_views")),
         "rows": [
-            {
-                "name": wording.metric(name),
-                "value": values[name],
-                "interval": intervals.get(name),
-                "before": before.get(name),
-                "difference": differences.get(name),
-                "drawing": _drawing(differences.get(name)),
-            }
-            for name in names
+            (name, wording.metric(name), differences.get(name))
+            for name in sorted(names, key=wording.metric_place)
         ],
         "missing": data.without(run_data.VERDICT),
     }
@@ -99,11 +84,3 @@ def calibration(data: RunData) -> dict[str, Any]:
         "total": sum(each["count"] for each in bins),
         "missing": data.without(run_data.VERDICT),
     }
-
-
-def _drawing(difference: Mapping[str, float] | None) -> Any:
-    if not difference:
-        return None
-    return drawing.interval(
-        difference["low"], difference["difference"], difference["high"]
-    )

@@ -29,6 +29,7 @@ def environment() -> jinja2.Environment:
     )
     environment.filters |= {name: getattr(wording, name) for name in _FILTERS}
     environment.filters["bar"] = drawing.bar
+    environment.globals["drawn_interval"] = drawing.interval
     return environment
 
 

@@ -1,7 +1,7 @@
 """Contents of the sections curves, augmentation and configuration."""
 
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -47,25 +47,18 @@ def augmentation_rows(grid: np.ndarray, names: Sequence[str]) -> list[dict[str, 
 
 
 def configuration(data: RunData) -> dict[str, Any]:
-    """Settings, artifacts, and time by component."""
-    summary = data.summary
+    """Settings and artifacts."""
     unchanged = ("", "default", "experiment")
     changed = [each for each in data.settings if each.origin not in unchanged]
     missing = [] if data.settings else [f"gone: {data.folder / run_files.CONFIG_FILE}"]
-    seconds: Mapping[str, float] = summary["seconds"]
-    longest = max(seconds.values(), default=0)
     return {
         "changed": changed,
         "settings": data.settings,
         "artifacts": [
             (component, key, uri, pathlib.Path(uri).exists())
-            for component, outputs in summary["artifacts"].items()
+            for component, outputs in data.summary["artifacts"].items()
             for key, uris in outputs.items()
             for uri in uris
-        ],
-        "seconds": [
-            (name, value, drawing.bar(value, longest))
-            for name, value in seconds.items()
         ],
         "missing": missing,
     }
