@@ -27,8 +27,8 @@ class Run:
 
     name: str
     folder: pathlib.Path
-    summary: Mapping[str, Any]
-    settings: Mapping[str, Any]
+    summary: dict[str, Any]
+    settings: dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
