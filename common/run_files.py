@@ -6,6 +6,7 @@ SUMMARY_FILE = "summary.json"
 REPORT_FILE = "report.html"
 # In the Trainer's `model_run`: the training in one object, with net, steps, best measurement.
 TRAINING_FILE = "training.json"
+CURVES_FILE = "curves.png"
 # In the root, not in the folder of a run: ML Metadata's store.
 METADATA_FILE = "metadata.sqlite"
 # What is odd about the images of the run; `slimline data check --output` writes the same.

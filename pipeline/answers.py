@@ -1,4 +1,4 @@
-"""What the settings say about the layout of the data."""
+"""The settings about the layout of the data, as ingest takes them."""
 
 from common.errors import ConfigError
 from components.image_example_gen import grouping, layouts, splits
@@ -16,11 +16,11 @@ def of(data: DataConfig) -> layouts.Answers:
     """
     if data.format not in (layouts.AUTO, *layouts.FORMATS):
         raise ConfigError(
-            "setting 'data.format' names no layout",
+            "setting 'data.format' is not a layout",
             found=data.format,
             expected=", ".join((layouts.AUTO, *layouts.FORMATS)),
         )
-    grouping.parse(data.group_by)  # refuses what no image could be grouped by
+    grouping.parse(data.group_by)  # refuses unknown forms
     return layouts.Answers(
         format=data.format,
         subset=data.subset,
@@ -34,7 +34,7 @@ def of(data: DataConfig) -> layouts.Answers:
 
 
 def cut(data: DataConfig) -> splits.Cut:
-    """What ingest cuts from train for eval and test."""
+    """The shares that ingest cuts from train for eval and test."""
     return splits.Cut(data.eval_fraction, data.test_fraction, data.split_seed)
 
 

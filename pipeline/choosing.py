@@ -1,4 +1,4 @@
-"""Which experiment is meant where a command names none, or names data in its place."""
+"""Chooses the experiment where a command names none, or names data in its place."""
 
 import dataclasses
 import pathlib
@@ -18,12 +18,12 @@ KNOWN = {
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """What to run on what.
+    """An experiment and its data.
 
     Attributes:
       experiment: its name.
-      data: path of the images, None where the experiment brings its own or a setting has it.
-      reason: a sentence where nobody named the experiment, else ''.
+      data: path of the images, None for bundled data or a path in the settings.
+      reason: a sentence where the user did not name the experiment, else ''.
     """
 
     experiment: str
@@ -40,8 +40,7 @@ def choose(experiment: str | None, data: str | None) -> Choice:
       data: as given.
 
     Raises:
-      ConfigError: the data are of a set that has an experiment, so that `photos` may not be
-        meant.
+      ConfigError: the data are a published set that has its own experiment.
     """
     if experiment is not None and (data is not None or not _is_path(experiment)):
         return Choice(experiment, data)
@@ -49,7 +48,7 @@ def choose(experiment: str | None, data: str | None) -> Choice:
     if data is None:
         return Choice(experiments.DEFAULT, None)
     place = inputs.fetched(data)
-    if place.exists():  # else `inputs.check` says that there are none
+    if place.exists():  # else `inputs.check` reports it
         _ask_of_known(data, place)
     return Choice(
         OWN_IMAGES,
@@ -67,13 +66,13 @@ def _is_path(text: str) -> bool:
 
 
 def _ask_of_known(data: str, place: pathlib.Path) -> None:
-    # Takes seconds to load, which a command with an experiment is spared.
+    # Takes seconds to load.
     from components.image_example_gen import layouts
 
     try:
         found = layouts.plan(str(place)).layout.format
     except (ConfigError, DataError):
-        return  # `inputs.look` says it, unless the settings have the answer
+        return  # `inputs.look` reports it, unless the settings solve it
     if found in KNOWN:
         name, experiment = KNOWN[found]
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""The whole configuration of a pipeline: one tree of frozen dataclasses."""
+"""The configuration of a pipeline: a tree of frozen dataclasses."""
 
 import dataclasses
 from typing import Literal
@@ -25,7 +25,7 @@ Split = Literal["train", "eval", "test"]
 
 @dataclasses.dataclass(frozen=True)
 class ColumnsConfig:
-    """Columns of the table that lists the images; empty ones are looked for."""
+    """Columns of the table that lists the images; empty ones are detected."""
 
     path: str = setting("", "column that names the image files")
     label: str = setting("", "column with the classes")
@@ -34,40 +34,35 @@ class ColumnsConfig:
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
-    """Which images, and how they are split."""
+    """The images, their split, and the limits of their check."""
 
     path: str = setting(
         "",
         "folder or archive of the images, or a pattern of spans as flowers/{SPAN} or"
-        " {YYYY}-{MM}-{DD}/v{VERSION}.zip; --data sets it; digits brings its own",
+        " {YYYY}-{MM}-{DD}/v{VERSION}.zip; --data sets it; digits needs none",
     )
     span: int = setting(
-        -1, "newest span of the pattern to train on; -1 takes the newest that is there"
+        -1, "newest span of the pattern to train on; -1 takes the newest"
     )
-    window_spans: PositiveInt = setting(
-        1, "train on so many of the newest spans together"
-    )
+    window_spans: PositiveInt = setting(1, "number of the newest spans to train on")
     contract: str = setting(
-        "",
-        "data set whose schema and labels hold, by name or folder;"
-        " empty means schema/<name of the data>",
+        "", "data contract, by name or folder; empty means schema/<name of the data>"
     )
     init_contract: bool = setting(
         True,
-        "where the data have no contract yet, write it to schema/<name of the data> after a"
-        " look at them; false makes that an error, as --no-init does",
+        "write a missing contract to schema/<name of the data> after a look at the data;"
+        " false makes it an error, as --no-init does",
     )
     format: str = setting(
-        "auto", "layout of the data, a name from docs/data.md; auto looks at it"
+        "auto", "layout of the data, a name from docs/data.md; auto detects it"
     )
     subset: str = setting(
-        "",
-        "which of several data sets that lie together, as the six kinds in EMNIST's archive",
+        "", "one of several data sets in one place, as the six in EMNIST's archive"
     )
     class_from: Literal["auto", "folder", "parent", "name"] = setting(
         "auto",
-        "what an image's class is: its top folder (folder), the folder it lies in (parent),"
-        " or its own name before the number (name)",
+        "where the class of an image comes from: its top folder (folder), its own folder"
+        " (parent), or its file name before the number (name)",
     )
     splits: tuple[str, ...] = setting(
         (),
@@ -76,44 +71,42 @@ class DataConfig:
     )
     columns: ColumnsConfig = dataclasses.field(default_factory=ColumnsConfig)
     eval_fraction: Fraction = setting(
-        0.1, "share of train cut for eval where the data bring no eval"
+        0.1, "share of train to use as eval where the data have none"
     )
     test_fraction: Fraction = setting(
-        0.15, "share of train cut for test where the data bring no test"
+        0.15, "share of train to use as test where the data have none"
     )
     split_seed: NonNegativeInt = setting(
-        0, "another value cuts other images from train for eval and test"
+        0, "another value takes other images of train for eval and test"
     )
     group_by: str = setting(
         "",
-        "what names the groups of images that one split must hold whole, as those of a"
-        " patient: column:NAME of a table, path:N for the N-th folder below the class,"
-        " path:REGEX with one group, or looks for pictures that were saved again; empty takes"
-        " each image by itself",
+        "groups of images to keep in one split, as those of a patient: column:NAME of a"
+        " table, path:N for the N-th folder below the class, path:REGEX with one group, or"
+        " looks for pictures that were saved again; empty splits single images",
     )
     max_unreadable_share: Share = setting(
-        0.01, "the run fails when a larger share of the images cannot be read"
+        0.01, "largest share of unreadable images; a run with more fails"
     )
     max_drift: Share = setting(
         0.1,
-        "how far sizes, brightness and contrast of the images may have moved from those"
-        " that the live model was trained on (Jensen-Shannon divergence); 0 sets no limit",
+        "largest change of image size, brightness and contrast since the data of the live"
+        " model (Jensen-Shannon divergence); 0 sets no limit",
     )
     max_label_drift: Share = setting(
-        0.15,
-        "how much the share of a class may have changed since then; 0 sets no limit",
+        0.15, "largest change of a class's share since then; 0 sets no limit"
     )
     max_skew: Share = setting(
         0.0,
-        "how far eval and test may lie from train, by both measures; 0 sets no limit",
+        "largest distance of eval and test from train, by both measures; 0 sets no limit",
     )
     max_imbalance: NonNegativeFloat = setting(
-        0.0, "most images of a class in train for one of another; 0 sets no limit"
+        0.0, "largest ratio of the images of two classes in train; 0 sets no limit"
     )
     check_images: NonNegativeInt = setting(
         10_000,
-        "sets of up to so many images are checked for the report: duplicates, odd images,"
-        " doubtful labels; slimline data check does it for larger ones",
+        "check up to this many images for the report: duplicates, odd images, doubtful"
+        " labels; slimline data check does it for larger sets",
     )
 
 
@@ -121,18 +114,16 @@ class DataConfig:
 class EvaluationConfig:
     """What a model must reach on the test split to be blessed."""
 
-    min_top_1: Share = setting(0.5, "lowest top-1 accuracy that is let through")
+    min_top_1: Share = setting(0.5, "lowest top-1 accuracy that passes")
     max_top_1_drop: Share = setting(
-        0.005, "how far top-1 may fall below that of the last blessed model"
+        0.005, "largest fall of top-1 below that of the last blessed model"
     )
     needs_real_gain: bool = setting(
         False,
         "refuse a model that is not better than the last blessed one by more than noise,"
         " the 95 % interval of the difference on the same images",
     )
-    min_class_recall: Share = setting(
-        0.0, "lowest recall of any class that is let through"
-    )
+    min_class_recall: Share = setting(0.0, "lowest recall of a class that passes")
     class_changes: Literal["allow", "ask", "refuse"] = setting(
         "ask",
         "what to do with a model whose classes are not those of the live one: push it"
@@ -140,9 +131,9 @@ class EvaluationConfig:
     )
     min_test_images: NonNegativeInt = setting(
         30,
-        "with fewer test images min_top_1 is held against a cross-validation of the class"
-        " layer over the other images (train.fit_head, up to 1,000 images), and"
-        " max_top_1_drop counts only what is beyond noise",
+        "with fewer test images compare min_top_1 with a cross-validation of the class"
+        " layer over the other images (train.fit_head, up to 1,000 images), and ignore drops"
+        " of top-1 within noise",
     )
     beats_guessing: bool = setting(
         True,
@@ -151,54 +142,53 @@ class EvaluationConfig:
     )
     refuse_warnings: bool = setting(
         False,
-        "refuse a model whose training gave a warning, as of moving averages that do not"
-        " follow the data",
+        "refuse a model whose training gave a warning, as of moving averages that have not"
+        " converged",
     )
     floors: tuple[str, ...] = setting(
         (), "lowest top-1 of single slices, as [class:cat=0.8, colour:gray=0.7]"
     )
     top_k: tuple[PositiveInt, ...] = setting(
-        (5,), "which top-k accuracies are measured, where there are more classes than k"
+        (5,), "top-k accuracies to measure, where there are more classes than k"
     )
     slices: tuple[Trait, ...] = setting(
         ("size", "colour", "source"),
-        "traits by which test is sliced, beside the class: longer side, gray or colour,"
-        " file or folder the image came from",
+        "traits that slice test, beside the class: longer side, gray or colour, file or"
+        " folder of the image",
     )
 
 
-# Lets every model through: for runs that deploy nothing, or try the chain.
+# Passes every model: for runs that deploy nothing, or try the pipeline.
 OPEN_GATE = EvaluationConfig(min_top_1=0.0, max_top_1_drop=1.0, beats_guessing=False)
 
 
 @dataclasses.dataclass(frozen=True)
 class InfraConfig:
-    """What a model must keep to be served, whatever its accuracy."""
+    """What a model must fulfil to be served, whatever its accuracy."""
 
     validator: Literal["process", "tf_serving"] = setting(
         "process",
-        "who loads the model: a fresh process here, whose answers are held against those"
+        "what loads the model: a fresh process here, which compares its answers with those"
         " of training, or TensorFlow Serving in Docker, which must load it and answer",
     )
     max_difference: NonNegativeFloat = setting(
-        1e-4, "how far a served probability may be from the one that training computed"
+        1e-4, "largest difference of a served probability from that of training"
     )
     max_latency_ms: NonNegativeFloat = setting(
-        0.0, "highest p99 latency of single images that is let through; 0 sets no limit"
+        0.0, "highest p99 latency of single images that passes; 0 sets no limit"
     )
     max_size_mb: NonNegativeFloat = setting(
-        0.0, "largest SavedModel that is let through, in MB; 0 sets no limit"
+        0.0, "largest SavedModel that passes, in MB; 0 sets no limit"
     )
 
 
 @dataclasses.dataclass(frozen=True)
 class BulkInferenceConfig:
-    """What TFX's BulkInferrer asks a blessed model."""
+    """Inputs of TFX's BulkInferrer."""
 
     splits: tuple[Split, ...] = setting(
         (),
-        "splits whose images a blessed model answers in the run, as PredictionLogs; none"
-        " leaves the step out",
+        "splits that a blessed model classifies, as PredictionLogs; none skips the step",
     )
 
 
@@ -211,8 +201,8 @@ class ServingConfig:
     )
     force_push: str = setting(
         "",
-        "why a model may replace a version that had to pass thresholds although its own"
-        " gate is open; kept in the history, --force-push sets it",
+        "why a model with an open gate may replace a version that had to pass thresholds;"
+        " the history keeps it; --force-push sets it",
     )
 
 
@@ -222,44 +212,38 @@ class EngineConfig:
 
     name: EngineName = setting(
         "local",
-        "in this process (local), in processes beside it (multiprocess), through a job"
-        " service (portable), or on a cluster of Flink, Spark or Dataflow",
+        "in this process (local), in worker processes (multiprocess), through a job service"
+        " (portable), or on a cluster of Flink, Spark or Dataflow",
     )
     workers: NonNegativeInt = setting(
-        0, "worker processes; 0 is one per processor, or what the cluster decides"
+        0, "worker processes; 0 is one per processor, or lets the cluster decide"
     )
     job_endpoint: str = setting(
         "", "host:port of Beam's job service; empty starts one for the run"
     )
     artifact_endpoint: str = setting(
-        "", "host:port where the service takes files; empty is what it says itself"
+        "", "host:port where the service takes files; empty asks the service"
     )
     environment_type: Literal["", "DOCKER", "EXTERNAL", "PROCESS", "LOOPBACK"] = (
         setting(
-            "",
-            "where the Python of a cluster's workers comes from; empty, for a master on"
-            " this machine, is the run's own",
+            "", "Python of a cluster's workers; empty, for a local master, is the run's"
         )
     )
     environment_config: str = setting(
-        "",
-        "image (DOCKER), host:port of a pool of workers (EXTERNAL) or JSON with the command"
-        " (PROCESS)",
+        "", "image (DOCKER), host:port (EXTERNAL) or JSON with the command (PROCESS)"
     )
-    flink_master: str = setting("", "host:port of Flink; empty is a Flink of its own")
+    flink_master: str = setting("", "host:port of Flink; empty starts one")
     spark_master: str = setting(
-        "", "as spark://host:7077; empty is a Spark of its own, with four threads"
+        "", "as spark://host:7077; empty starts a Spark with four threads"
     )
     job_server_jar: str = setting(
         "",
-        "file of Beam's job server for Flink or Spark; empty lets Beam fetch it from Maven",
+        "file of Beam's job server for Flink or Spark; empty downloads it from Maven",
     )
     project: str = setting("", "project of Google Cloud, for Dataflow")
     region: str = setting("", "region of Dataflow")
     bucket: str = setting("", "gs:// folder for Dataflow's own files")
-    service_account: str = setting(
-        "", "account of Dataflow's workers; empty its default"
-    )
+    service_account: str = setting("", "account of Dataflow's workers, if not default")
     worker_image: str = setting("", "image of Dataflow's workers")
 
 
@@ -269,14 +253,14 @@ class PipelineConfig:
 
     Attributes:
       name: of the experiment, [a-z0-9_].
-      is_tiny: the smallest form of it, whose models never stand beside real ones.
+      is_tiny: the smallest form of it, whose models have a name of their own.
     """
 
     name: str = setting("", "name of the experiment")
     is_tiny: bool = setting(
         False,
-        "two steps with few pixels, to try the chain; --tiny sets it, and the model goes to"
-        " <model name>-tiny",
+        "two steps with few pixels, to try the pipeline, for the model <model name>-tiny;"
+        " --tiny sets it",
     )
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     preprocessing: PreprocessingConfig = dataclasses.field(
@@ -298,7 +282,7 @@ class PipelineConfig:
 
     @property
     def trainer(self) -> TrainerConfig:
-        """The part that travels to Transform and Trainer."""
+        """The part that Transform and Trainer read."""
         return TrainerConfig(
             **{
                 field.name: getattr(self, field.name)

@@ -20,12 +20,12 @@ def write_folders(folder: pathlib.Path) -> pathlib.Path:
     """Writes `folder`/<digit>/<number>.png where it is missing; returns `folder`."""
     if folder.is_dir():
         return folder
-    # Only where the folders are missing: scikit-learn takes a second to import.
+    # Takes a second to import.
     from sklearn import datasets
 
     images, labels = datasets.load_digits(return_X_y=True)
     pixels = np.rint(images.reshape(-1, 8, 8) * (255.0 / MAX_LEVEL)).astype(np.uint8)
-    # Made aside and renamed, so that an interrupted call leaves no half data set.
+    # Renamed when complete: an interrupted call leaves no partial data set.
     staging = folder.with_name(f".{folder.name}-{uuid.uuid4().hex}")
     try:
         for number, (image, label) in enumerate(zip(pixels, labels, strict=True)):

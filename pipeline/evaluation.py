@@ -1,4 +1,4 @@
-"""The section `evaluation` of the configuration as the gate takes it."""
+"""The section `evaluation` of the configuration, as limits of the gate."""
 
 import math
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from trainer import lookup
 
 
 def limits(evaluation: EvaluationConfig) -> gate.Limits:
-    """What a model must reach.
+    """The limits of the gate.
 
     Raises:
       ConfigError: a floor is not 'trait:value=share', or its trait is not measured.
@@ -29,14 +29,14 @@ def limits(evaluation: EvaluationConfig) -> gate.Limits:
 
 
 def check(evaluation: EvaluationConfig, labels: Sequence[str] | None = None) -> None:
-    """Refuses floors that could not be measured.
+    """Checks that every floor can be measured.
 
     Args:
       evaluation: the section.
       labels: class names; None where they are not known yet.
 
     Raises:
-      ConfigError: there is one.
+      ConfigError: a floor cannot be parsed, or names an unknown trait or class.
     """
     for slice_name in limits(evaluation).floors:
         trait, _, value = slice_name.partition(":")

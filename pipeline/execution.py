@@ -24,12 +24,11 @@ from components.infra_check import node as infra
 from components.model_evaluator import node as evaluation
 from components.model_evaluator import scores
 from components.net_trainer import node as training
-from pipeline import dag, fingerprint, inputs
+from pipeline import dag, fingerprint, inputs, progress
 from pipeline.beam import engines
 from pipeline.config import PipelineConfig
 from pipeline.observed_runner import ComponentResult, ObservedRunner
 from pipeline.runs import (
-    curves,
     lineage,
     model_card,
     partial_runs,
@@ -41,6 +40,7 @@ from pipeline.runs import (
 )
 from pipeline.runs.summary import Summary
 from pushed_models import models_config, versions
+from report import curves, drawing
 from schema import features
 from storage import durable
 from trainer import history, input_pipeline, precision, unfinished, warm_start
@@ -48,10 +48,8 @@ from trainer.config import as_json
 from trainer.weights import store
 
 _LOGGER = logging.getLogger("slimline.run")
-_PROGRESS = logging.getLogger("slimline.progress")
-
 SAMPLES = 3
-# Test images looked through for samples of different classes.
+# Test images searched for samples of different classes.
 MAX_SEARCHED = 200
 
 
@@ -78,9 +76,8 @@ def run(
     Raises:
       ConfigError, DataError, TrainError: what the user can mend.
     """
-    start = time.monotonic()
     done = _execute(config, parts.Part(), root, run_folder, origins, use_cache, deploys)
-    return _conclude(config, done, time.monotonic() - start, looks=deploys)
+    return _conclude(config, done, checks_images=deploys)
 
 
 def run_part(
@@ -103,15 +100,13 @@ def run_part(
       A summary where the run has a verdict on a model, its own or the earlier run's.
 
     Raises:
-      ConfigError: there is no such part, or no earlier run with what it needs; or a setting
-        differs from all of theirs that only matters to what is taken from there.
+      ConfigError: there is no such part, or no earlier run has what it needs and the same
+        settings for it.
       DataError, TrainError: what the user can mend.
     """
-    start = time.monotonic()
     done = _execute(config, part, root, run_folder, origins, use_cache, deploys=True)
-    seconds = time.monotonic() - start
     if "evaluate" in done.results:
-        return _conclude(config, done, seconds, looks=True)
+        return _conclude(config, done, checks_images=True)
     outcome = parts.Outcome(
         run=done.run_folder.name,
         folder=str(done.run_folder),
@@ -123,7 +118,7 @@ def run_part(
             for name, result in done.results.items()
         },
         seconds={name: result.seconds for name, result in done.results.items()},
-        total_seconds=seconds,
+        total_seconds=done.seconds,
     )
     parts.write(done.run_folder, outcome)
     return outcome
@@ -136,10 +131,10 @@ class _Done:
     Attributes:
       part: which components were to run.
       base: run that the others are from, '' where nothing was needed.
-      root: absolute.
-      run_folder: absolute.
+      root, run_folder: absolute.
       resolved: inputs.
-      results: by component, those from the base among them.
+      results: by component, with those from the base.
+      seconds: wall time.
     """
 
     part: parts.Part
@@ -148,6 +143,7 @@ class _Done:
     run_folder: pathlib.Path
     resolved: inputs.Inputs
     results: Mapping[str, ComponentResult]
+    seconds: float
 
 
 def _execute(
@@ -159,10 +155,11 @@ def _execute(
     use_cache: bool,
     deploys: bool,
 ) -> _Done:
+    start = time.monotonic()
     for key, origin in sorted(origins.items()):
         _LOGGER.info("%s from %s", key, origin)
     root, run_folder = root.resolve(), run_folder.resolve()
-    # A file that nobody can read would end the run at its push.
+    # An unreadable file would fail the run at its push.
     models_config.read(root / versions.SERVING_FOLDER)
     if deploys and part.reaches("push"):
         pushed.check(config, root)
@@ -191,17 +188,16 @@ def _execute(
         with engines.started(config.engine):
             runner.run(pipeline, options)
     base = (options and options.base_pipeline_run_id) or ""
-    return _Done(part, base, root, run_folder, resolved, runner.results)
+    seconds = time.monotonic() - start
+    return _Done(part, base, root, run_folder, resolved, runner.results, seconds)
 
 
-def _conclude(
-    config: PipelineConfig, done: _Done, total_seconds: float, *, looks: bool
-) -> Summary:
-    """Writes down what a run with a verdict came to."""
-    summary = _summarise(config, done, total_seconds)
-    _keep(done.run_folder, summary, done.results)
-    looks = looks and sum(summary.images.values()) <= config.data.check_images
-    _tell_of(done.run_folder, done.results, looks=looks)
+def _conclude(config: PipelineConfig, done: _Done, *, checks_images: bool) -> Summary:
+    """Writes summary, report and model card of a run with a verdict."""
+    summary = _summarise(config, done)
+    _write_summary(done.run_folder, summary, done.results)
+    are_few = sum(summary.images.values()) <= config.data.check_images
+    _report(done.run_folder, done.results, checks_images=checks_images and are_few)
     if summary.pushed_path:
         version = pathlib.Path(summary.pushed_path)
         model_card.write(version, lineage.of_version(done.root, version))
@@ -209,7 +205,7 @@ def _conclude(
 
 
 def _run_id(run_folder: pathlib.Path) -> str:
-    """The name by which TFX knows the run; under a root no two runs share it."""
+    """The run's id in TFX, unique under its root."""
     if run_folder.parent.name != runs.MEMBERS_FOLDER:
         return run_folder.name
     return f"{run_folder.parents[1].name}.{run_folder.name}"
@@ -218,7 +214,7 @@ def _run_id(run_folder: pathlib.Path) -> str:
 def _with_blessed_weights(
     config: PipelineConfig, resolved: inputs.Inputs, root: pathlib.Path
 ) -> PipelineConfig:
-    """`train.weights=blessed` as the folder of the version that is live.
+    """Replaces `train.weights=blessed` by the folder of the live version.
 
     Raises:
       ConfigError: none was pushed yet.
@@ -239,11 +235,12 @@ def _with_blessed_weights(
 def _with_precision(
     config: PipelineConfig, trainer_root: pathlib.Path | None
 ) -> PipelineConfig:
-    """`train.precision=auto` as what it is here, which the cache must know.
+    """Replaces `train.precision=auto` by this machine's, for the key of the cache.
 
     Args:
       config: the experiment.
-      trainer_root: where its unfinished trainings are; None to leave them aside.
+      trainer_root: folder of its unfinished trainings, whose precision stays; None to
+        ignore them.
     """
     begun = ""
     if trainer_root:
@@ -261,8 +258,7 @@ def create_pipeline(
 ) -> tfx_pipeline.Pipeline:
     """The DAG of an experiment with everything below `root`, an absolute path."""
     serving_folder = root / versions.SERVING_FOLDER / resolved.model_name
-    if not deploys:
-        # Where there never is a model, so that none is compared with.
+    if not deploys:  # a folder without models: there is nothing to compare with
         serving_folder = root / resolved.identity / versions.SERVING_FOLDER
     return dag.create_pipeline(
         config,
@@ -284,7 +280,7 @@ def create_pipeline(
 
 @contextlib.contextmanager
 def noting_training_folder(run_folder: pathlib.Path) -> Iterator[None]:
-    """Writes down where the Trainer works, for `slimline control`."""
+    """Writes the folder of the training to a file, for `slimline control`."""
 
     class Note(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
@@ -293,16 +289,17 @@ def noting_training_folder(run_folder: pathlib.Path) -> Iterator[None]:
                 durable.write_text(run_folder / runs.TRAINING_FOLDER_FILE, folder)
 
     note = Note()
-    _PROGRESS.addHandler(note)
+    progress.LOGGER.addHandler(note)
     try:
         yield
     finally:
-        _PROGRESS.removeHandler(note)
+        progress.LOGGER.removeHandler(note)
 
 
-def _summarise(config: PipelineConfig, done: _Done, total_seconds: float) -> Summary:
+def _summarise(config: PipelineConfig, done: _Done) -> Summary:
     run_folder, results = done.run_folder, done.results
-    facts = reports.read_summary(nodes.only(results["ingest"].outputs, "examples").uri)
+    examples = pathlib.Path(nodes.only(results["ingest"].outputs, "examples").uri)
+    facts = reports.read_summary(str(examples))
     result = training.read(results["train"].outputs)
     verdict = evaluation.read(results["evaluate"].outputs)
     served = (
@@ -310,6 +307,7 @@ def _summarise(config: PipelineConfig, done: _Done, total_seconds: float) -> Sum
         if "infra" in results
         else None
     )
+    quarantine = str(examples / reports.QUARANTINE_FILE)
     version, path = _pushed(results)
     return Summary(
         run=run_folder.name,
@@ -320,14 +318,7 @@ def _summarise(config: PipelineConfig, done: _Done, total_seconds: float) -> Sum
         images=facts["images"],
         images_per_class=facts["images_per_class"],
         unreadable=facts["unreadable"],
-        quarantine=(
-            str(
-                pathlib.Path(nodes.only(results["ingest"].outputs, "examples").uri)
-                / reports.QUARANTINE_FILE
-            )
-            if facts["unreadable"]
-            else None
-        ),
+        quarantine=quarantine if facts["unreadable"] else None,
         num_classes=len(done.resolved.contract.labels),
         net=result["net"],
         parameters=result["parameters"],
@@ -352,7 +343,7 @@ def _summarise(config: PipelineConfig, done: _Done, total_seconds: float) -> Sum
         pushed_version=version,
         pushed_path=path,
         seconds={name: result.seconds for name, result in results.items()},
-        total_seconds=total_seconds,
+        total_seconds=done.seconds,
         training_seconds=result["seconds"],
         sample_images=_write_samples(run_folder, results["ingest"].outputs),
         part=str(done.part) if done.part else None,
@@ -367,7 +358,7 @@ def _summarise(config: PipelineConfig, done: _Done, total_seconds: float) -> Sum
 
 
 def _pushed(results: Mapping[str, ComponentResult]) -> tuple[str | None, str | None]:
-    """Version and folder of the pushed model, where there is one."""
+    """Version and folder of the pushed model, or None."""
     if "push" not in results:
         return None, None
     artifact = nodes.only(results["push"].outputs, "pushed_model")
@@ -377,18 +368,19 @@ def _pushed(results: Mapping[str, ComponentResult]) -> tuple[str | None, str | N
     )
 
 
-def _keep(
+def _write_summary(
     run_folder: pathlib.Path, summary: Summary, results: Mapping[str, ComponentResult]
 ) -> None:
+    """Writes tables and curves of the training, and `summary.json`."""
     run_dir = pathlib.Path(nodes.only(results["train"].outputs, "model_run").uri)
     for name in history.FILES:
         if (run_dir / name).is_file():
             shutil.copy(run_dir / name, run_folder / name)
-    curves.draw_run(
-        run_folder,
-        run_folder / curves.FILE,
-        f"{summary.experiment}: {summary.net}, test top-1"
-        f" {summary.metrics['top_1']:.4f}",
+    top_1 = f"test top-1 {summary.metrics['top_1']:.4f}"
+    drawing.save(
+        curves.of_run(run_folder),
+        run_folder / run_files.CURVES_FILE,
+        f"{summary.experiment}: {summary.net}, {top_1}",
     )
     record = dataclasses.asdict(summary) | {
         "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -412,52 +404,43 @@ def _keep(
     durable.write_text(run_folder / runs.SUMMARY_FILE, json.dumps(record, indent=1))
 
 
-def _tell_of(
-    run_folder: pathlib.Path, results: Mapping[str, ComponentResult], *, looks: bool
+def _report(
+    run_folder: pathlib.Path,
+    results: Mapping[str, ComponentResult],
+    *,
+    checks_images: bool,
 ) -> None:
-    """Makes the page about the run, after a look over its images where it `looks`."""
+    """Writes the page about a run; the run has ended, so errors are only logged."""
     start = time.monotonic()
-    fields: dict[str, object] = {"component": "report"}
-    _PROGRESS.info("component_started", extra={"fields": fields})
-    if looks:
-        _look_over(run_folder, results)
-    _report(run_folder)
-    is_made = (run_folder / run_files.REPORT_FILE).is_file()
-    fields |= {
-        "seconds": time.monotonic() - start,
-        "is_cached": False,
-        "detail": run_files.REPORT_FILE if is_made else "could not be made",
-        "is_good": is_made,
-    }
-    _PROGRESS.info("component_finished", extra={"fields": fields})
+    progress.tell("component_started", component="report")
+    if checks_images:
+        with _logged("the images could not be checked"):
+            # A broken installation of the extra 'data' is only logged, too.
+            from pipeline.runs import data_findings
 
-
-def _look_over(
-    run_folder: pathlib.Path, results: Mapping[str, ComponentResult]
-) -> None:
-    """Finds out what is odd about the images; a run that has ended does not fail by it."""
-    with _forgiving("the images could not be looked over"):
-        # Within: a broken installation of what looks is no reason either.
-        from pipeline.runs import data_findings
-
-        data_findings.write(
-            run_folder,
-            nodes.only(results["ingest"].outputs, "examples").uri,
-            nodes.only(results["evaluate"].outputs, "evaluation").uri,
-        )
-
-
-def _report(run_folder: pathlib.Path) -> None:
-    """Makes the page about the run; a run that has ended does not fail by it."""
-    with _forgiving("the report could not be made"):
+            data_findings.write(
+                run_folder,
+                nodes.only(results["ingest"].outputs, "examples").uri,
+                nodes.only(results["evaluate"].outputs, "evaluation").uri,
+            )
+    with _logged("the report could not be made"):
         from report import building
 
         building.build(run_folder)
+    is_made = (run_folder / run_files.REPORT_FILE).is_file()
+    progress.tell(
+        "component_finished",
+        component="report",
+        seconds=time.monotonic() - start,
+        is_cached=False,
+        detail=run_files.REPORT_FILE if is_made else "could not be made",
+        is_good=is_made,
+    )
 
 
 @contextlib.contextmanager
-def _forgiving(message: str) -> Iterator[None]:
-    """Writes what goes wrong into the log and goes on."""
+def _logged(message: str) -> Iterator[None]:
+    """Logs an exception and continues after the block."""
     try:
         yield
     except Exception:

@@ -5,6 +5,7 @@ Each docstring holds the command, the result to expect and what it took.
 
 import dataclasses
 from collections.abc import Callable
+from typing import Literal
 
 from pipeline.config import (
     OPEN_GATE,
@@ -23,6 +24,15 @@ from trainer.nets import geometry, registry
 DEFAULT = "digits_resnet_20"
 
 
+def _square(
+    side_px: int,
+    standardise: Literal["per_image", "dataset", "minus_one_to_one"] = "per_image",
+    channels: Literal[1, 3] = 3,
+) -> PreprocessingConfig:
+    """Images resized and cropped to a square."""
+    return PreprocessingConfig(side_px, side_px, channels, standardise)
+
+
 def digits_resnet_20() -> PipelineConfig:
     """ResNet-20 on scikit-learn's handwritten digits (8x8 px).
 
@@ -31,10 +41,8 @@ def digits_resnet_20() -> PipelineConfig:
     """
     return PipelineConfig(
         name="digits_resnet_20",
-        data=DataConfig(contract="digits", test_fraction=0.15, eval_fraction=0.1),
-        preprocessing=PreprocessingConfig(
-            resize_px=8, crop_px=8, channels=1, standardise="dataset"
-        ),
+        data=DataConfig(contract="digits"),
+        preprocessing=_square(8, "dataset", channels=1),
         model=ModelConfig(net="resnet_20"),
         augmentation=AugmentationConfig(pad_crop_px=1),
         train=TrainConfig(
@@ -60,9 +68,7 @@ def cifar10_resnet_20() -> PipelineConfig:
     return PipelineConfig(
         name="cifar10_resnet_20",
         data=DataConfig(contract="cifar10", eval_fraction=0.04),
-        preprocessing=PreprocessingConfig(
-            resize_px=32, crop_px=32, standardise="dataset"
-        ),
+        preprocessing=_square(32, "dataset"),
         model=ModelConfig(net="resnet_20"),
         augmentation=AugmentationConfig(flip_left_right=True, pad_crop_px=4),
         train=TrainConfig(
@@ -72,7 +78,6 @@ def cifar10_resnet_20() -> PipelineConfig:
             learning_rate=0.4,
             weight_decay=1.5e-4,
             ema_decay=0.995,
-            eval_every_epochs=1,
         ),
         schedule=ScheduleConfig(warmup_epochs=2),
         evaluation=EvaluationConfig(min_top_1=0.85),
@@ -84,8 +89,8 @@ def cifar10_fast() -> PipelineConfig:
 
     Run: slimline run cifar10_fast --data ARCHIVE. Expect: test top-1 0.943, the mean of three
     seeds (0.941 to 0.944), 0.934 without the test-time views, in some 11 minutes on 2 CPU
-    cores with AMX, 2026-12-01; 10 epochs gave 0.939 in 8:25. The recipe takes 8 epochs of all 50,000
-    images.
+    cores with AMX, 2026-12-01; 10 epochs gave 0.939 in 8:25. The recipe takes 8 epochs of
+    all 50,000 images.
     """
     return _airbench("cifar10_fast", "airbench94", epochs=12)
 
@@ -94,7 +99,7 @@ def cifar10_95() -> PipelineConfig:
     """airbench95, which is wider, with the recipe of `cifar10_fast`, for longer.
 
     Run: slimline run cifar10_95 --data ARCHIVE. Expect: not run yet; a step costs 2.6 times
-    that of `cifar10_fast`, and there are 1.5 times as many.
+    as much as with `cifar10_fast`, and there are 1.5 times as many.
     """
     return _airbench("cifar10_95", "airbench95", epochs=15)
 
@@ -102,15 +107,13 @@ def cifar10_95() -> PipelineConfig:
 def _airbench(name: str, net: str, epochs: float) -> PipelineConfig:
     """CIFAR-10 by the recipe of airbench94_muon (KellerJordan/cifar10-airbench).
 
-    The recipe's rates are for the sum of the losses of 2,000 images, ours for their mean, so
+    The recipe's rates are for the sum of the losses of 2,000 images, ours for their mean:
     those of variables that Muon does not train are 2,000 times as large.
     """
     return PipelineConfig(
         name=name,
         data=DataConfig(contract="cifar10", eval_fraction=0.04),
-        preprocessing=PreprocessingConfig(
-            resize_px=32, crop_px=32, standardise="dataset"
-        ),
+        preprocessing=_square(32, "dataset"),
         model=ModelConfig(net=net, whitening=True, test_time_views="mirror_shift"),
         augmentation=AugmentationConfig(
             alternating_flip=True, pad_crop_px=2, fill="reflect"
@@ -125,10 +128,10 @@ def _airbench(name: str, net: str, epochs: float) -> PipelineConfig:
             # 2000 * 0.053 / 0.24.
             norm_rate_factor=440,
             first_rate_factor=440,
-            # 2000 * 0.67 / 0.24, times (9 / 256)^2: our class layer begins with weights of
-            # the size of 1/16 and a factor of 1/9 behind, the recipe's with 1 and 1/256.
+            # 2000 * 0.67 / 0.24, times (9 / 256)^2: our class layer starts with weights of
+            # 1/16 before a factor of 1/9, the recipe's with 1 before 1/256.
             head_rate_factor=6.9,
-            # At these rates 4e-3 of the weights in an update, as there.
+            # At these rates 4e-3 of the weights per update, as in the recipe.
             weight_decay=2.4e-3,
             norm_decay_factor=0.016,
             bias_decay_factor=0.016,
@@ -147,16 +150,14 @@ def cifar10_inception_v2() -> PipelineConfig:
     Run: slimline run cifar10_inception_v2 --data ARCHIVE. Expect: test top-1 0.860 in
     1:24:09 on 2 CPU cores with AMX, other work beside it, 2026-11-25; eval top-1 passes
     0.8 in the seventh epoch. Batch norm's decay of 0.998 needs some two thousand steps
-    before its moving statistics serve. The original enlarges the images to 224 px:
-    --set preprocessing.resize_px=224 --set preprocessing.crop_px=224. Its rate runs up to
-    0.01; 0.05 reached only 0.416 in 2,250 steps at 32 px, where 0.01 reached 0.611.
+    until its moving statistics converge. The original enlarges the images to 224 px: --set
+    preprocessing.resize_px=224 --set preprocessing.crop_px=224. The peak rate is 0.01; 0.05
+    reached only 0.416 in 2,250 steps at 32 px, where 0.01 reached 0.611.
     """
     return PipelineConfig(
         name="cifar10_inception_v2",
         data=DataConfig(contract="cifar10"),
-        preprocessing=PreprocessingConfig(
-            resize_px=56, crop_px=56, standardise="minus_one_to_one"
-        ),
+        preprocessing=_square(56, "minus_one_to_one"),
         model=ModelConfig(net="inception_v2"),
         augmentation=AugmentationConfig(flip_left_right=True, pad_crop_px=7),
         train=TrainConfig(
@@ -175,16 +176,14 @@ def mnist_resnet_34() -> PipelineConfig:
 
     Run: slimline run mnist_resnet_34 --data FOLDER. Expect: test top-1 0.996 in 49 minutes on
     2 CPU cores with AMX and other work, 2026-11-26. Batch, EMA and L2 are those of the
-    system it reproduces (docs/systems.md, section 3). Its gradient descent at 0.03 without
-    augmentation stays at 0.989 on `eval` and knows the train split by heart: hence digits
-    that are turned, moved and resized. Nesterov's rule needs half of its 8000 steps.
+    system it reproduces (docs/systems.md, section 3). Gradient descent at 0.03 without
+    augmentation overfits at 0.989 on `eval`: hence rotation, shift and scale. Nesterov's
+    rule needs half of the system's 8000 steps.
     """
     return PipelineConfig(
         name="mnist_resnet_34",
         data=DataConfig(contract="mnist"),
-        preprocessing=PreprocessingConfig(
-            resize_px=28, crop_px=28, channels=1, standardise="minus_one_to_one"
-        ),
+        preprocessing=_square(28, "minus_one_to_one", channels=1),
         model=ModelConfig(net="resnet_34_mnist"),
         augmentation=AugmentationConfig(
             rotation_degrees=10, scale=0.1, shift=0.07, fill="edge"
@@ -248,9 +247,7 @@ def _fast_gray(
     return dataclasses.replace(
         base,
         data=DataConfig(contract=contract, eval_fraction=0.04),
-        preprocessing=PreprocessingConfig(
-            resize_px=28, crop_px=28, channels=1, standardise="dataset"
-        ),
+        preprocessing=_square(28, "dataset", channels=1),
         # A gray patch has too few directions for the 24 filters of the first layer.
         model=dataclasses.replace(
             base.model,
@@ -275,9 +272,7 @@ def mnist_mlp_bn() -> PipelineConfig:
     return PipelineConfig(
         name="mnist_mlp_bn",
         data=DataConfig(contract="mnist"),
-        preprocessing=PreprocessingConfig(
-            resize_px=28, crop_px=28, channels=1, standardise="minus_one_to_one"
-        ),
+        preprocessing=_square(28, "minus_one_to_one", channels=1),
         model=ModelConfig(net="mlp_bn"),
         train=TrainConfig(
             batch_size=60,
@@ -295,18 +290,15 @@ def mnist_mlp_bn() -> PipelineConfig:
 def custom_hw_net() -> PipelineConfig:
     """The ten-layer net of the two custom data sets, at 100 px.
 
-    Run: slimline run custom_hw_net --data PATH. Expect: on 16
-    classes of Caltech-101 with --set train.steps=120 --set train.ema_decay=0.95 test top-1
-    0.819 in 2:44 on 2 CPU cores with AMX, 2026-11-25, with 600 steps and 0.99 test 0.931,
-    2026-11-26; all 10,000 steps are not measured yet. Crop, optimizer, batch, averages and
-    the halving of the rate are those of the system it reproduces (docs/systems.md, section
-    4).
+    Run: slimline run custom_hw_net --data PATH. Expect: on 16 classes of Caltech-101 with
+    --set train.steps=120 --set train.ema_decay=0.95 test top-1 0.819 in 2:44 on 2 CPU cores
+    with AMX, 2026-11-25, with 600 steps and 0.99 test 0.931, 2026-11-26; all 10,000 steps
+    are not measured yet. Crop, optimizer, batch, averages and the halving of the rate are
+    those of the system it reproduces (docs/systems.md, section 4).
     """
     return PipelineConfig(
         name="custom_hw_net",
-        preprocessing=PreprocessingConfig(
-            resize_px=130, crop_px=130, standardise="per_image"
-        ),
+        preprocessing=_square(130),
         model=ModelConfig(net="hw_net", image_size_px=100),
         augmentation=AugmentationConfig(flip_left_right=True),
         train=TrainConfig(
@@ -328,10 +320,9 @@ def custom_hw_net() -> PipelineConfig:
 def caltech_classics() -> PipelineConfig:
     """AlexNet, or another of the classics, on folders of photographs at 112 px.
 
-    Run: slimline sweep caltech_classics --data PATH for all
-    eight. Expect: not measured yet in full. The system that compared them takes 224 px:
-    --set preprocessing.resize_px=224 --set preprocessing.crop_px=224; here it is half of
-    that, which costs a quarter.
+    Run: slimline sweep caltech_classics --data PATH for all eight. Expect: not measured yet
+    in full. The system that compared them takes 224 px, at four times the cost: --set
+    preprocessing.resize_px=224 --set preprocessing.crop_px=224.
     """
     return _photographs("caltech_classics", net="alexnet")
 
@@ -339,24 +330,20 @@ def caltech_classics() -> PipelineConfig:
 def caltech_ablation() -> PipelineConfig:
     """The CNN with all tricks, or another of the ablation, on photographs at 112 px.
 
-    Run: slimline sweep caltech_ablation --data PATH for all
-    eight. Expect: on 16 classes of Caltech-101 with --set train.steps=30 test top-1 0.626
-    for cnn_leaky, 0.348 for cnn_all_tricks, 0.135 for cnn_sigmoid, some ten minutes for
-    the eight on 2 CPU cores with AMX, other work beside it, 2026-11-25; in all 60 epochs
-    cnn_all_tricks reached 0.857, 2026-11-26. The system that compared them takes 224 px:
-    --set preprocessing.resize_px=224 --set preprocessing.crop_px=224; here it is half of
-    that, which costs a quarter.
+    Run: slimline sweep caltech_ablation --data PATH for all eight. Expect: on 16 classes of
+    Caltech-101 with --set train.steps=30 test top-1 0.626 for cnn_leaky, 0.348 for
+    cnn_all_tricks, 0.135 for cnn_sigmoid, some ten minutes for the eight on 2 CPU cores
+    with AMX, other work beside it, 2026-11-25; in all 60 epochs cnn_all_tricks reached
+    0.857, 2026-11-26. The size in px is as for `caltech_classics`.
     """
     return _photographs("caltech_ablation", net="cnn_all_tricks")
 
 
 def _photographs(name: str, net: str) -> PipelineConfig:
-    """What the classics and the ablation share: momentum, 0.001, no augmentation, no L2."""
+    """The classics and the ablation: momentum, 0.001, no augmentation, no L2."""
     return PipelineConfig(
         name=name,
-        preprocessing=PreprocessingConfig(
-            resize_px=112, crop_px=112, standardise="per_image"
-        ),
+        preprocessing=_square(112),
         model=ModelConfig(net=net),
         train=TrainConfig(
             batch_size=32,
@@ -382,9 +369,7 @@ def folder() -> PipelineConfig:
     """
     return PipelineConfig(
         name="folder",
-        preprocessing=PreprocessingConfig(
-            resize_px=112, crop_px=112, standardise="per_image"
-        ),
+        preprocessing=_square(112),
         model=ModelConfig(net="hw_net", image_size_px=100),
         augmentation=AugmentationConfig(flip_left_right=True),
         train=TrainConfig(
@@ -412,7 +397,7 @@ def cifar10_transfer() -> PipelineConfig:
     return PipelineConfig(
         name="cifar10_transfer",
         data=DataConfig(contract="cifar10", eval_fraction=0.04),
-        preprocessing=PreprocessingConfig(resize_px=128, crop_px=128),
+        preprocessing=_square(128),
         augmentation=AugmentationConfig(
             flip_left_right=True, pad_crop_px=12, fill="edge"
         ),
@@ -490,10 +475,10 @@ def find(name: str) -> PipelineConfig:
 
 
 def tiny(config: PipelineConfig) -> PipelineConfig:
-    """The same experiment at its smallest, for tests: 2 steps on images of few pixels.
+    """The smallest form of an experiment, for tests: 2 steps on images of few pixels.
 
-    The net keeps its structure and every component runs; the gate is open, because two
-    steps teach nothing, and the model is pushed to a name of its own.
+    The net keeps its structure and every component runs. The gate is open, because two
+    steps teach nothing, and the model has a name of its own.
     """
     size_px = max(8, geometry.smallest_input_px(registry.find(config.model.net)))
     return dataclasses.replace(

@@ -1,8 +1,8 @@
-"""Fingerprints of our own source, so that TFX's cache sees a change of code.
+"""Fingerprints of our source, with which TFX's cache detects changes of code.
 
-With dotted entry points TFX compares names only. What an entry point runs follows from its
-imports, also those inside functions, and from theirs. The code of TensorFlow, TFX and
-tf-slim, the stock components among it, is covered by their versions.
+TFX compares dotted entry points by name only. A fingerprint covers the modules that an entry
+point imports, directly or not, also inside functions; TensorFlow, TFX with its stock
+components, and tf-slim by version.
 """
 
 import functools
@@ -15,15 +15,15 @@ from collections.abc import Iterable, Iterator
 ROOT = pathlib.Path(__file__).parents[1]
 LIBRARIES = ("tensorflow", "tfx", "tf-slim")
 
-# Read as text, because the syntax trees of the whole project take a second. A sentence of a
-# docstring that looks like an import adds a module at most.
+# Imports are found in the text: parsing the whole project takes a second. A sentence in a
+# docstring that looks like an import adds at most a module.
 _NOT_CODE = re.compile(r"#.*|\\\n")
 _IMPORT = re.compile(
     r"(?:^|[;:])[ \t]*(?:from[ \t]+([\w.]+)[ \t]+)?import\b[ \t]*(\([^)]*\)|[^\n;]*)",
     re.MULTILINE,
 )
 _NAME = re.compile(r"([\w.]+)(?:\s+as\s+\w+)?")
-# A module that a process of its own runs.
+# A module that runs in a process of its own.
 _STARTED = re.compile(r'"-m",\s*"([\w.]+)"')
 
 
@@ -45,7 +45,7 @@ def source(*entry_points: str) -> str:
 
 
 def files(entry_points: Iterable[str]) -> list[pathlib.Path]:
-    """Modules of ours that the entry points import, directly or not, and their own."""
+    """Files of the entry points and of our modules that they import, directly or not."""
     found: set[pathlib.Path] = set()
     names = set(entry_points)
     waiting = list(names)
@@ -60,7 +60,7 @@ def files(entry_points: Iterable[str]) -> list[pathlib.Path]:
 
 
 def _files_of(name: str) -> Iterator[pathlib.Path]:
-    """What Python runs for a module: its file, and those of the packages above it."""
+    """Files that Python runs for a module: its own, and those of the packages above it."""
     path = ROOT
     for part in name.split("."):
         path /= part
@@ -70,15 +70,15 @@ def _files_of(name: str) -> Iterator[pathlib.Path]:
             yield path.with_suffix(".py")
             return
         else:
-            return  # another project's, or what a module defines
+            return  # another project's, or a name that a module defines
     if (path / "__main__.py").is_file():
         yield path / "__main__.py"
 
 
 @functools.cache
 def _imports(file: pathlib.Path, modified: int) -> frozenset[str]:
-    """Dotted names that a file imports, of modules and of what they define."""
-    del modified  # for the cache
+    """Dotted names of modules and of their members that a file imports."""
+    del modified  # only a key of the cache
     text = _NOT_CODE.sub("", file.read_text(encoding="utf-8"))
     names = set(_STARTED.findall(text))
     for module, imported in _IMPORT.findall(text):

@@ -1,15 +1,14 @@
-"""What a run reads: the images, their contract, and whether the two fit the net."""
+"""Inputs of a run: the images, their contract, and checks of both against the settings."""
 
 import dataclasses
 import hashlib
-import logging
 import os
 import pathlib
 import re
 
 from common.errors import ConfigError, DataError
 from components.image_example_gen import fingerprint, spans
-from pipeline import answers, digits, evaluation, infra
+from pipeline import answers, digits, evaluation, infra, progress
 from pipeline.config import PipelineConfig
 from pipeline.runs import runs
 from pushed_models import versions
@@ -27,12 +26,10 @@ from trainer.augmentation import limits
 from trainer.nets import geometry, registry
 from trainer.weights import checkpoints, store
 
-_PROGRESS = logging.getLogger("slimline.progress")
-
-# Words beside a token that name no data set: 'span-{SPAN}', 'v{VERSION}'.
+# Words beside a token that do not name a data set: 'span-{SPAN}', 'v{VERSION}'.
 _PLAIN_WORDS = frozenset({"", "day", "date", "span", "v", "ver", "version"})
 _PLAIN_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-# TFX takes no longer name of a pipeline.
+# The longest name of a pipeline that TFX takes.
 MAX_IDENTITY = 63
 _DIGEST_CHARACTERS = 8
 ARCHIVE_SUFFIX = re.compile(r"\.(tar|tar\.gz|tgz|tar\.xz|txz|zip)$", re.IGNORECASE)
@@ -43,16 +40,14 @@ class Inputs:
     """Resolved inputs of a run.
 
     Attributes:
-      name: of the data set.
       model_name: folder of the pushed model under the serving folder.
       identity: see `identity`.
       path: images, absolute; a pattern where they come in spans.
-      data_sets: what is read, one for each span of the window, the newest last.
+      data_sets: the images, or one for each span of the window, the newest last.
       fingerprint: of their content.
       contract: schema and labels.
     """
 
-    name: str
     model_name: str
     identity: str
     path: pathlib.Path
@@ -62,7 +57,7 @@ class Inputs:
 
 
 def resolve(config: PipelineConfig, root: pathlib.Path) -> Inputs:
-    """Checks the configuration against its data and net, before anything runs.
+    """Checks the configuration against its data and net; writes a missing contract.
 
     Args:
       config: the experiment; `data.path` may be empty for the bundled digits.
@@ -76,15 +71,11 @@ def resolve(config: PipelineConfig, root: pathlib.Path) -> Inputs:
     check(config)
     path = data_path(config, root)
     data_sets = find_data_sets(config, path)
-    folder = _find_contract(config, path, root)
-    if folder is None:
-        found = _make_contract(config, data_sets[-1].path)
-        evaluation.check(config.evaluation, found.labels)
-        _write_contract(found, _own_contract(path))
+    if _find_contract(config, path, root):
+        found = contract_for(config, path, root)
     else:
-        _, found = contract_for(config, path, root)
+        found = _init_contract(config, path, data_sets[-1].path)
     return Inputs(
-        name=data_set_name(config, path),
         model_name=model_name(config, path),
         identity=identity(config, path),
         path=path,
@@ -95,7 +86,7 @@ def resolve(config: PipelineConfig, root: pathlib.Path) -> Inputs:
 
 
 def look(config: PipelineConfig, root: pathlib.Path) -> None:
-    """Finds the mistakes that settings and names of files show; writes nothing.
+    """Finds mistakes in the settings and the names of the files; writes nothing.
 
     Args:
       config: the experiment.
@@ -103,17 +94,17 @@ def look(config: PipelineConfig, root: pathlib.Path) -> None:
 
     Raises:
       ConfigError: as `check`; no data given; images of other channels than the experiment
-        asks for; or a contract that is missing or does not fit the settings.
-      DataError: there is nothing at `data.path`, it holds no data set, or one of other
-        classes than the contract.
+        expects; or a contract that is missing or does not fit the settings.
+      DataError: there is nothing at `data.path`, it holds no data set, or its classes are
+        not those of the contract.
     """
     check(config)
     path = expected_path(config, root)
     labels: tuple[str, ...] = ()
     if not config.data.init_contract or _find_contract(config, path, root):
-        labels = contract_for(config, path, root)[1].labels
+        labels = contract_for(config, path, root).labels
     if config.data.path:
-        # Takes seconds to load, which runs on data of the experiment's own are spared.
+        # Takes seconds to load, which bundled data do without.
         from components.image_example_gen import acceptance, layouts
 
         data_sets = find_data_sets(config, path)
@@ -127,17 +118,17 @@ def look(config: PipelineConfig, root: pathlib.Path) -> None:
 def find_data_sets(
     config: PipelineConfig, path: pathlib.Path
 ) -> tuple[spans.DataSet, ...]:
-    """What a run would read of `path`: itself, or the spans of the window.
+    """The data at `path`, or the spans of the window where it is a pattern.
 
     Raises:
-      ConfigError: the pattern cannot be read.
-      DataError: no span is there, or not the one of `data.span`.
+      ConfigError: the pattern cannot be parsed.
+      DataError: there is no span, or not the one of `data.span`.
     """
     return spans.resolve(path, window=config.data.window_spans, last=config.data.span)
 
 
 def fingerprint_of(data_sets: tuple[spans.DataSet, ...]) -> str:
-    """Of one data set `fingerprint.fingerprint`; of several a digest of theirs."""
+    """`fingerprint.fingerprint` of one data set; of several a digest of theirs."""
     found = [fingerprint.fingerprint(data.path) for data in data_sets]
     if len(found) == 1:
         return found[0]
@@ -149,14 +140,13 @@ def fingerprint_of(data_sets: tuple[spans.DataSet, ...]) -> str:
 
 def contract_for(
     config: PipelineConfig, path: pathlib.Path, root: pathlib.Path | None = None
-) -> tuple[str, contract.Contract]:
-    """Name of the data set at `path`, which need not exist here, and its contract.
+) -> contract.Contract:
+    """The contract of the data set at `path`, which need not exist here.
 
     Args:
       config: the experiment.
       path: of its data.
-      root: of the runs; contracts are looked for in its `schema/` and in the one beside it,
-        too.
+      root: of the runs; its `schema/` and the one beside it are searched, too.
 
     Raises:
       ConfigError: there is none, or a floor of the gate is for a class that it lacks.
@@ -166,17 +156,16 @@ def contract_for(
         raise _no_contract(path)
     found = contract.load(folder)
     evaluation.check(config.evaluation, found.labels)
-    return data_set_name(config, path), found
+    return found
 
 
 def check(config: PipelineConfig) -> None:
-    """Finds the mistakes that show without a look into the data; writes nothing.
+    """Finds mistakes in the settings without reading the data; writes nothing.
 
     Raises:
-      ConfigError: an unknown layout or net, sizes that do not fit each other or the net, a
-        schedule, an augmentation or a floor that cannot be, classes balanced twice, a
-        check of the served model that cannot run here, or no contract and
-        `data.init_contract` off.
+      ConfigError: an unknown layout or net, sizes that do not fit each other or the net, an
+        impossible schedule, augmentation or floor, classes balanced twice, a check of the
+        served model that cannot run here, or no contract and `data.init_contract` off.
       DataError: there is nothing at `data.path`.
     """
     answers.of(config.data)
@@ -224,17 +213,18 @@ def check(config: PipelineConfig) -> None:
     variable_groups.check(config.trainer)
     evaluation.check(config.evaluation)
     infra.check(config.infra)
+    if not config.data.path:
+        return
+    path = _given_path(config)
     if spans.is_pattern(config.data.path):
-        find_data_sets(config, _given_path(config))
-    elif config.data.path and not _given_path(config).exists():
+        find_data_sets(config, path)
+    elif not path.exists():
         raise DataError(
             f"no data at {config.data.path}",
             expected="a folder or an archive (.tar, .tar.gz, .tar.xz, .zip)",
         )
-    if config.data.path and not config.data.init_contract:
-        path = _given_path(config)
-        if not _find_contract(config, path):
-            raise _no_contract(path)
+    if not config.data.init_contract and not _find_contract(config, path):
+        raise _no_contract(path)
 
 
 def _check_weights(config: PipelineConfig) -> None:
@@ -251,7 +241,7 @@ def _check_weights(config: PipelineConfig) -> None:
         raise ConfigError(
             f"the weights {config.train.weights!r} expect {channels} channels",
             found=f"preprocessing.channels {config.preprocessing.channels}",
-            tip="gray images are read as colour, too; leave preprocessing.channels out",
+            tip="leave preprocessing.channels out: gray images are read as colour",
         )
     if not config.model.batch_norm:
         raise ConfigError(
@@ -264,7 +254,7 @@ def _check_weights(config: PipelineConfig) -> None:
 def name_of(path: pathlib.Path) -> str:
     """Data set name of a folder or archive: 'Cats & dogs.tar.gz' -> 'cats-dogs'.
 
-    Of a pattern what stays without its tokens: 'cats/{SPAN}/v{VERSION}.zip' -> 'cats'.
+    A pattern is named without its tokens: 'cats/{SPAN}/v{VERSION}.zip' -> 'cats'.
     """
     words = [ARCHIVE_SUFFIX.sub("", spans.without_tokens(part)) for part in path.parts]
     stem = ARCHIVE_SUFFIX.sub("", path.name)
@@ -286,18 +276,18 @@ def model_name(config: PipelineConfig, path: pathlib.Path) -> str:
 
 
 def identity(config: PipelineConfig, path: pathlib.Path) -> str:
-    """What runs share that train the same model on the same data set by one experiment.
+    """Name of the runs that train one model on one data set by one experiment.
 
-    Their lock, their folder of artifacts, their cache and their pipeline on Kubeflow bear
-    this name; runs of different names may go on side by side.
+    They share lock, artifact folder, cache and pipeline on Kubeflow under this name. Runs
+    of different names may run side by side.
 
     Args:
       config: the experiment; its tiny form has a name of its own.
       path: of its data, or their pattern.
 
     Returns:
-      'photos-flowers', [a-z0-9-], at most `MAX_IDENTITY` characters. A digest ends it where
-      the words alone could be those of another model.
+      'photos-flowers', [a-z0-9-], at most `MAX_IDENTITY` characters. Ends with a digest
+      where another model could have the same words.
     """
     data_set = data_set_name(config, path)
     model = config.serving.model_name or data_set
@@ -331,18 +321,8 @@ def fetched(path: str | os.PathLike[str]) -> pathlib.Path:
 
 
 def _given_path(config: PipelineConfig) -> pathlib.Path:
-    # Unlike Path.resolve, which a link in a circle ends with a RuntimeError.
+    # Path.resolve raises RuntimeError for a circular link.
     return pathlib.Path(os.path.realpath(fetched(config.data.path)))
-
-
-def find_data(config: PipelineConfig, root: pathlib.Path) -> pathlib.Path:
-    """As `data_path`, but the newest span of a pattern.
-
-    Raises:
-      ConfigError: no data given, and the experiment brings none.
-      DataError: no span is there.
-    """
-    return find_data_sets(config, data_path(config, root))[-1].path
 
 
 def data_path(config: PipelineConfig, root: pathlib.Path) -> pathlib.Path:
@@ -370,7 +350,7 @@ def expected_path(config: PipelineConfig, root: pathlib.Path) -> pathlib.Path:
     raise ConfigError(
         f"experiment '{config.name}' needs images",
         tip="--data PATH with a folder or an archive; slimline data inspect PATH shows"
-        " what is seen in it",
+        " what is in it",
     )
 
 
@@ -381,7 +361,7 @@ def _find_contract(
 
     Raises:
       ConfigError: `data.contract` names none, or the data have the name of a packaged
-        contract, which may or may not be meant.
+        contract, which may be another data set's.
     """
     name = config.data.contract or name_of(path)
     own = [place / name for place in _contract_places(root)]
@@ -394,7 +374,7 @@ def _find_contract(
         return own[0]
     if name in contract.names():
         raise ConfigError(
-            f"which contract? the data are called '{name}', as one that slimline brings",
+            f"which contract? the data are called '{name}', as a contract of slimline's",
             found=str(path),
             expected=f"--set data.contract={name} for that one, or another name of the"
             " folder or archive for data of your own",
@@ -403,7 +383,7 @@ def _find_contract(
 
 
 def _contract_places(root: pathlib.Path | None) -> list[pathlib.Path]:
-    """Folders with contracts: of the working folder, of the root, and beside the root."""
+    """Contract folders: in the working folder, in the root and beside the root."""
     places = [] if root is None else [root, root.resolve().parent]
     return [place / runs.SCHEMA_FOLDER for place in (pathlib.Path(), *places)]
 
@@ -418,22 +398,22 @@ def _no_contract(path: pathlib.Path) -> ConfigError:
     )
 
 
-def _own_contract(path: pathlib.Path) -> pathlib.Path:
-    """Folder of the contract that `slimline data init` writes."""
-    return pathlib.Path(runs.SCHEMA_FOLDER) / name_of(path)
+def _init_contract(
+    config: PipelineConfig, path: pathlib.Path, images: pathlib.Path
+) -> contract.Contract:
+    """Writes the contract of data that have none, after a look at `images`.
 
-
-def _make_contract(config: PipelineConfig, path: pathlib.Path) -> contract.Contract:
-    """The contract of data that have none, after a look at them."""
-    # Loads TensorFlow, whose decoder has the last word on images.
+    Raises:
+      ConfigError: a floor of the gate is for a class that they lack, or the contract cannot
+        be written.
+    """
+    # Loads TensorFlow, whose decoder decides which images are readable.
     from components.image_example_gen import inspection
 
-    return inspection.make_contract(
-        inspection.inspect(str(path), answers.of(config.data))
-    )
-
-
-def _write_contract(made: contract.Contract, folder: pathlib.Path) -> None:
+    inspected = inspection.inspect(str(images), answers.of(config.data))
+    made = inspection.make_contract(inspected)
+    evaluation.check(config.evaluation, made.labels)
+    folder = pathlib.Path(runs.SCHEMA_FOLDER) / name_of(path)
     try:
         contract.save(made, folder)
     except OSError as error:
@@ -441,7 +421,5 @@ def _write_contract(made: contract.Contract, folder: pathlib.Path) -> None:
             f"cannot write the data contract to {folder}: {error.strerror or error}",
             tip="slimline data init PATH --output DIR writes it elsewhere",
         ) from error
-    _PROGRESS.info(
-        "contract_written",
-        extra={"fields": {"folder": str(folder), "classes": len(made.labels)}},
-    )
+    progress.tell("contract_written", folder=str(folder), classes=len(made.labels))
+    return made

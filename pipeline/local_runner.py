@@ -3,8 +3,8 @@
     tfx pipeline create --engine=local --pipeline_path=$PWD/pipeline/local_runner.py
     tfx run create --engine=local --pipeline_name=digits-resnet-20-digits
 
-`SLIMLINE_EXPERIMENT`, `SLIMLINE_ROOT` and `SLIMLINE_TINY` choose what and where; settings
-come from `SLIMLINE_<SECTION>__<KEY>`. They hold at `create`, which writes the pipeline down.
+`SLIMLINE_EXPERIMENT`, `SLIMLINE_ROOT` and `SLIMLINE_TINY` choose experiment and folder,
+`SLIMLINE_<SECTION>__<KEY>` the settings. They are read at `create`, which compiles the pipeline.
 """
 
 import os
@@ -27,7 +27,7 @@ def main() -> None:
     given = os.environ.get("SLIMLINE_ROOT", "runs")
     if remote.is_uri(given):
         raise ConfigError(
-            "the stock tfx command brings nothing to an object store",
+            "the stock tfx command cannot write to an object store",
             found=f"SLIMLINE_ROOT={given}",
             expected="a folder",
             tip="slimline run --root takes it",

@@ -1,16 +1,15 @@
 """LocalDagRunner that reports each component: started, finished, from the cache, failed.
 
-TFX's LocalDagRunner gives no hooks, so this is its loop over the same public launcher,
-with events around each launch.
+TFX's LocalDagRunner has no hooks. This is its loop over the same public launcher, with
+events around each launch.
 """
 
 import dataclasses
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from ml_metadata import metadata_store
 from ml_metadata.proto import metadata_store_pb2
 from tfx import types
 from tfx.dsl.compiler import constants
@@ -22,14 +21,15 @@ from tfx.orchestration.portable import (
     runtime_parameter_utils,
     tfx_runner,
 )
+from tfx.orchestration.portable.mlmd import execution_lib
 from tfx.proto.orchestration import pipeline_pb2
-from tfx.types import artifact_utils
 
 from components import artifacts
 from components.nodes import Outcome, Outputs
-from pipeline.runs import contexts, earlier_runs, whole_artifacts
+from pipeline import progress
+from pipeline.runs import contexts, partial_runs
 
-_PROGRESS = logging.getLogger("slimline.progress")
+_LOGGER = logging.getLogger("slimline.run")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +39,7 @@ class ComponentResult:
     Attributes:
       outputs: artifacts by channel.
       seconds: wall time of the launch.
-      is_cached: whether an earlier execution served it.
+      is_cached: whether the outputs come from the cache.
     """
 
     outputs: Outputs
@@ -52,7 +52,7 @@ class ObservedRunner(tfx_runner.IrBasedRunner):
 
     Args:
       describe: outcome of a finished component, from its name and outputs.
-      run_id: name of the run, which the components see; no other run has it.
+      run_id: name of the run, which no other run has.
     """
 
     def __init__(self, describe: Callable[[str, Outputs], Outcome], run_id: str):
@@ -66,10 +66,10 @@ class ObservedRunner(tfx_runner.IrBasedRunner):
         run_options: pipeline_pb2.RunOptions | None = None,
         **kwargs: Any,
     ) -> None:
-        """See base class; the results are in `results`, by component.
+        """See base class. The results are in `results`, by component.
 
-        Components outside the part that `run_options` name are not run; those that others
-        need are taken from the base run that it names.
+        Only the part that `run_options` names runs; outputs that it needs of other
+        components come from the base run named there.
         """
         del kwargs
         runtime_parameter_utils.substitute_runtime_parameter(
@@ -94,7 +94,7 @@ class ObservedRunner(tfx_runner.IrBasedRunner):
                 continue
             if options.run.perform_snapshot:
                 self._reuse(pipeline, connection)
-            _PROGRESS.info("component_started", extra={"fields": {"component": name}})
+            progress.tell("component_started", component=name)
             start = time.monotonic()
             try:
                 result = self._launch(
@@ -102,40 +102,37 @@ class ObservedRunner(tfx_runner.IrBasedRunner):
                 )
             except BaseException:
                 seconds = time.monotonic() - start
-                _PROGRESS.info(
-                    "component_failed",
-                    extra={"fields": {"component": name, "seconds": seconds}},
-                )
+                progress.tell("component_failed", component=name, seconds=seconds)
                 raise
             self._finish(name, result)
 
     def _finish(self, name: str, result: ComponentResult) -> None:
         self.results[name] = result
         outcome = self._describe(name, result.outputs)
-        fields = {
-            "component": name,
-            "seconds": result.seconds,
-            "is_cached": result.is_cached,
-            "detail": outcome.detail,
-            "is_good": outcome.is_good,
-        }
-        _PROGRESS.info("component_finished", extra={"fields": fields})
+        progress.tell(
+            "component_finished",
+            component=name,
+            seconds=result.seconds,
+            is_cached=result.is_cached,
+            detail=outcome.detail,
+            is_good=outcome.is_good,
+        )
 
     def _reuse(self, pipeline: pipeline_pb2.Pipeline, connection: Any) -> None:
-        """Makes what the base run has given part of this run.
+        """Makes the reused outputs of the base run part of this run.
 
         Raises:
-          DataError: some of it is damaged.
+          DataError: one of them is damaged.
         """
         with metadata.Metadata(connection) as handle:
             partial_run_utils.snapshot(handle, pipeline)
-            done = earlier_runs.executions(
+            done = partial_runs.executions(
                 handle.store, self._run_id, pipeline.pipeline_info.id
             )
             contexts.associate(handle, self._run_id, done)
             results = {
                 name: ComponentResult(
-                    _outputs_of(handle.store, execution), seconds=0.0, is_cached=True
+                    execution_lib.get_output_artifacts(handle, execution), 0.0, True
                 )
                 for name, execution in done.items()
             }
@@ -155,7 +152,7 @@ class ObservedRunner(tfx_runner.IrBasedRunner):
         deployment: Any,
         connection: Any,
     ) -> ComponentResult:
-        """Runs a component, or takes what it made before where that is whole."""
+        """Runs a component, or takes its outputs from the cache where they are intact."""
         name = node.node_info.id
         start = time.monotonic()
         while True:
@@ -171,43 +168,47 @@ class ObservedRunner(tfx_runner.IrBasedRunner):
             ).launch()
             with metadata.Metadata(connection) as handle:
                 (execution,) = handle.store.get_executions_by_id([info.execution_id])
-                outputs = _outputs_of(handle.store, info.execution_id)
+                outputs = execution_lib.get_output_artifacts(handle, info.execution_id)
                 made = [artifact for made in outputs.values() for artifact in made]
-                if execution.last_known_state != metadata_store_pb2.Execution.CACHED:
-                    for artifact in made:
+                state = execution.last_known_state
+                is_cached = state == metadata_store_pb2.Execution.CACHED
+                if is_cached and _disown_damaged(handle, execution, made):
+                    contexts.launch_again(node)
+                    continue
+                for artifact in made:
+                    if not is_cached:
                         artifacts.write(artifact)  # of stock components; ours have it
-                        artifacts.publish(artifact)
-                    return ComponentResult(outputs, time.monotonic() - start, False)
-                if not whole_artifacts.disown_damaged(handle, execution, made):
-                    for artifact in made:  # of a run that was killed before it could
-                        artifacts.publish(artifact)
-                    return ComponentResult(outputs, time.monotonic() - start, True)
-            contexts.launch_again(node)
+                    # Also from the cache: the run that made it may have been killed first.
+                    artifacts.publish(artifact)
+                return ComponentResult(outputs, time.monotonic() - start, is_cached)
 
 
-def _outputs_of(store: metadata_store.MetadataStore, execution_id: int) -> Outputs:
-    """Artifacts that an execution gave, by channel."""
-    events = [
-        event
-        for event in store.get_events_by_execution_ids([execution_id])
-        if event.type == metadata_store_pb2.Event.OUTPUT
-    ]
-    artifacts = {
-        artifact.id: artifact
-        for artifact in store.get_artifacts_by_id(
-            [event.artifact_id for event in events]
-        )
+def _disown_damaged(
+    handle: metadata.Metadata,
+    execution: metadata_store_pb2.Execution,
+    outputs: Sequence[types.Artifact],
+) -> bool:
+    """Whether an execution took a damaged artifact from the cache; removes it from there.
+
+    TFX itself only checks that the folders exist. Files stay until old runs are deleted.
+
+    Args:
+      handle: an open connection.
+      execution: that took the artifacts.
+      outputs: all of them; the component computes all of them again.
+    """
+    damage = {
+        artifact.uri: artifacts.damage(artifact, needs_manifest=True)
+        for artifact in outputs
     }
-    kinds = {
-        kind.id: kind
-        for kind in store.get_artifact_types_by_id(
-            [artifact.type_id for artifact in artifacts.values()]
-        )
-    }
-    outputs: dict[str, list[types.Artifact]] = {}
-    for event in events:
-        artifact = artifacts[event.artifact_id]
-        outputs.setdefault(event.path.steps[0].key, []).append(
-            artifact_utils.deserialize_artifact(kinds[artifact.type_id], artifact)
-        )
-    return outputs
+    if not any(damage.values()):
+        return False
+    for uri, found in damage.items():
+        if found:
+            _LOGGER.warning("%s is computed again: %s", uri, found)
+    for artifact in outputs:
+        artifact.mlmd_artifact.state = metadata_store_pb2.Artifact.ABANDONED
+    handle.store.put_artifacts([artifact.mlmd_artifact for artifact in outputs])
+    execution.last_known_state = metadata_store_pb2.Execution.FAILED
+    handle.store.put_executions([execution])
+    return True

@@ -1,23 +1,15 @@
-"""The settings of a run: layers of values, and where each of them came from.
+"""The settings of a run: layers of values, and where each value came from.
 
 Default < experiment < --config FILE < environment < --set. Every value is checked where it
 enters, so that an error names its origin.
 """
 
 import dataclasses
-import itertools
 import os
 import pathlib
 import re
-from collections.abc import (
-    Callable,
-    Collection,
-    Iterable,
-    Iterator,
-    Mapping,
-    Sequence,
-)
-from typing import Any, get_args, get_origin
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Annotated, Any, get_args, get_origin
 
 import yaml
 
@@ -28,26 +20,20 @@ from trainer.config import as_json, flatten, from_json, known_keys
 from trainer.lookup import nearest
 from trainer.weights import store
 
-ENVIRONMENT_PREFIX = "SLIMLINE_"
 # SLIMLINE_TRAIN__BATCH_SIZE; names without the double underscore are not settings.
 _ENVIRONMENT_NAME = re.compile(r"SLIMLINE_([A-Z0-9_]+?)__([A-Z0-9_]+)")
-DEFAULT_ORIGIN = "default"
-EXPERIMENT_ORIGIN = "experiment"
-TINY_ORIGIN = "--tiny"
-WEIGHTS_ORIGIN = "train.weights"
-NAME = "name"
-IS_TINY = "is_tiny"
+_DEFAULT, _EXPERIMENT, _WEIGHTS = "default", "experiment", "train.weights"
 
-# Key, value as it came (text is parsed already), origin.
+# Key, value (parsed, not yet checked), origin.
 _Item = tuple[str, Any, str]
 
 
 @dataclasses.dataclass(frozen=True)
 class Resolved:
-    """A configuration and its history.
+    """A configuration, and where its values came from.
 
     Attributes:
-      config: the values that hold.
+      config: the values.
       origins: dotted key -> 'default', 'experiment', 'train.weights' (what published weights
         expect), '--tiny', '--config FILE', the name of the environment variable, '--set',
         '--data', '--beam-runner', '--beam-option' or 'settings' (from Python).
@@ -63,7 +49,7 @@ class Resolved:
         return flatten(as_json(self.config))
 
     def changes(self) -> list[str]:
-        """What differs from the experiment: 'train.epochs 160 -> 30', sorted."""
+        """Differences from the experiment: 'train.epochs 160 -> 30', sorted."""
         before = flatten(as_json(self.experiment))
         return [
             f"{key} {show(before[key])} -> {show(value)}"
@@ -94,35 +80,38 @@ def resolve(
       data: `data.path`.
       engine: `engine.name`.
       engine_options: as `assignments`, without the section.
-      settings: dotted key -> value, the form that Python callers give.
+      settings: dotted key -> value, from Python.
       is_tiny: starts from the experiment's smallest version.
 
     Raises:
       ConfigError: an unknown experiment or key, a value that does not fit its field, one
         key given twice with different values, or an unreadable file.
     """
-    found = experiments.find(experiment)
-    origins = _first_origins(found)
-    own = config = _with_weights(found, origins, {DEFAULT_ORIGIN})
+    own = experiments.find(experiment)
+    defaults = flatten(as_json(PipelineConfig()))
+    origins = {
+        key: _DEFAULT if value == defaults[key] else _EXPERIMENT
+        for key, value in flatten(as_json(own)).items()
+    }
+    own = _with_weights(own, origins, {_DEFAULT})
     if is_tiny:
-        own = config = _tiny(config, origins)
+        before, own = flatten(as_json(own)), experiments.tiny(own)
+        after = flatten(as_json(own)).items()
+        origins |= {key: "--tiny" for key, value in after if value != before[key]}
     layers: list[Iterable[_Item]] = [
         _from_file(config_file) if config_file else (),
         _from_environment(environment, own),
-        itertools.chain(
-            _last_layer(assignments, data, settings or {}, own),
-            _of_engine(engine, engine_options, own),
-        ),
+        _from_arguments(assignments, data, engine, engine_options, settings or {}, own),
     ]
-    values = as_json(config)
+    values = as_json(own)
     for layer in layers:
         for key, value, origin in _without_conflicts(layer, own):
             put(values, key, value)
             origins[key] = origin
     config = from_json(PipelineConfig, values)
     if config.train.weights != own.train.weights:
-        # Those of a person count for more than what the experiment sets.
-        weaker = {DEFAULT_ORIGIN, EXPERIMENT_ORIGIN, WEIGHTS_ORIGIN}
+        # Weights that the user names override the experiment's settings, too.
+        weaker = {_DEFAULT, _EXPERIMENT, _WEIGHTS}
         config = _with_weights(config, origins, weaker)
     return Resolved(config, origins, own)
 
@@ -137,7 +126,7 @@ def accepting_classes(resolved: Resolved) -> Resolved:
     if evaluation.class_changes == "refuse":
         raise ConfigError(
             f"--accept-classes, but {key} is 'refuse' ({resolved.origins[key]})",
-            tip=f"--set {key}=ask leaves it to the flag",
+            tip=f"--set {key}=ask lets the flag decide",
         )
     accepting = dataclasses.replace(evaluation, class_changes="allow")
     return dataclasses.replace(
@@ -148,7 +137,7 @@ def accepting_classes(resolved: Resolved) -> Resolved:
 
 
 def engine(name: str | None, options: Sequence[str] = ()) -> EngineConfig:
-    """The engine of a command that runs no experiment; the environment counts, too.
+    """The engine of a command that runs no experiment, from its options and the environment.
 
     Raises:
       ConfigError: as for `resolve`.
@@ -166,14 +155,6 @@ def show(value: Any) -> str:
     return str(value) if value != "" else "''"
 
 
-def _first_origins(config: PipelineConfig) -> dict[str, str]:
-    defaults = flatten(as_json(PipelineConfig()))
-    return {
-        key: DEFAULT_ORIGIN if value == defaults[key] else EXPERIMENT_ORIGIN
-        for key, value in flatten(as_json(config)).items()
-    }
-
-
 def _with_weights(
     config: PipelineConfig, origins: dict[str, str], weaker: Collection[str]
 ) -> PipelineConfig:
@@ -181,8 +162,8 @@ def _with_weights(
 
     Args:
       config: names the weights.
-      origins: of its values; those that come from the weights are changed to say so.
-      weaker: origins of values that give way to those of the weights.
+      origins: of its values; updated for those that the weights set.
+      weaker: origins of the values that the weights may override.
     """
     if not store.is_published(config.train.weights):
         return config
@@ -194,17 +175,8 @@ def _with_weights(
     for key, value in expected.items():
         if origins[key] in weaker:
             put(values, key, value)
-            origins[key] = WEIGHTS_ORIGIN
+            origins[key] = _WEIGHTS
     return from_json(PipelineConfig, values)
-
-
-def _tiny(config: PipelineConfig, origins: dict[str, str]) -> PipelineConfig:
-    before = flatten(as_json(config))
-    tiny = experiments.tiny(config)
-    for key, value in flatten(as_json(tiny)).items():
-        if value != before[key]:
-            origins[key] = TINY_ORIGIN
-    return tiny
 
 
 def _from_file(path: pathlib.Path) -> Iterator[_Item]:
@@ -230,7 +202,7 @@ def _from_file(path: pathlib.Path) -> Iterator[_Item]:
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """YAML's safe loader, which takes a key once only: the second would win in silence."""
+    """YAML's safe loader, which refuses a repeated key: YAML would take the second."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         """See base class."""
@@ -251,22 +223,23 @@ def _pairs(content: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, 
         if isinstance(value, dict) and key not in known:
             yield from _pairs(value, f"{key}.")
         elif value is not None or key not in _sections():
-            yield key, value  # a section without lines says nothing
+            yield key, value  # an empty section sets nothing
 
 
 def _from_environment(
     environment: Mapping[str, str], own: PipelineConfig
 ) -> Iterator[_Item]:
     for variable, text in sorted(environment.items()):
-        match = _ENVIRONMENT_NAME.fullmatch(variable)
-        if match:
+        if match := _ENVIRONMENT_NAME.fullmatch(variable):
             key = ".".join(match.groups()).lower()
-            yield key, _parse(text, _field(key, variable, own)), variable
+            yield key, _parse(key, text, variable, own), variable
 
 
-def _last_layer(
+def _from_arguments(
     assignments: Sequence[str],
     data: str | None,
+    engine: str | None,
+    engine_options: Sequence[str],
     settings: Mapping[str, Any],
     own: PipelineConfig,
 ) -> Iterator[_Item]:
@@ -276,31 +249,26 @@ def _last_layer(
         yield from _assigned(*_split(assignment, "--set", "train.epochs=30"), own)
     if data is not None:
         yield "data.path", data, "--data"
+    if engine is not None:
+        yield "engine.name", engine, "--beam-runner"
+    origin = "--beam-option"
+    for option in engine_options:
+        name, text = _split(option, origin, "workers=4")
+        key = f"engine.{name}"
+        yield key, _parse(key, text, origin, own), origin
 
 
 def _assigned(key: str, text: str, own: PipelineConfig) -> Iterator[_Item]:
     """The setting of --set; a section takes several, as data.columns={path: id, label: x}."""
-    if key in _sections() and text.strip().startswith("{"):
-        try:
-            values = yaml.load(text, Loader=_StrictLoader)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"'{key}' is no mapping", found=text) from error
-        for name, value in flatten(values).items():
-            yield f"{key}.{name}", value, "--set"
+    if key not in _sections() or not text.strip().startswith("{"):
+        yield key, _parse(key, text, "--set", own), "--set"
         return
-    yield key, _parse(text, _field(key, "--set", own)), "--set"
-
-
-def _of_engine(
-    name: str | None, options: Sequence[str], own: PipelineConfig
-) -> Iterator[_Item]:
-    if name is not None:
-        yield "engine.name", name, "--beam-runner"
-    for option in options:
-        key, text = _split(option, "--beam-option", "workers=4")
-        key = f"engine.{key}"
-        field = _field(key, "--beam-option", own)
-        yield key, _parse(text, field), "--beam-option"
+    try:
+        values = yaml.load(text, Loader=_StrictLoader)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"'{key}' is not a mapping", found=text) from error
+    for name, value in flatten(values).items():
+        yield f"{key}.{name}", value, "--set"
 
 
 def _split(assignment: str, flag: str, example: str) -> tuple[str, str]:
@@ -314,7 +282,7 @@ def _split(assignment: str, flag: str, example: str) -> tuple[str, str]:
 
 
 def _without_conflicts(items: Iterable[_Item], own: PipelineConfig) -> Iterator[_Item]:
-    """The items of one layer, checked; their order must not decide."""
+    """The items of one layer, checked, whose order has no effect."""
     given: dict[str, _Item] = {}
     for key, raw, origin in items:
         value = _check(key, raw, origin, own)
@@ -329,17 +297,20 @@ def _without_conflicts(items: Iterable[_Item], own: PipelineConfig) -> Iterator[
     return iter(given.values())
 
 
-def _parse(text: str, field: dataclasses.Field) -> Any:
-    """Text for a field: kept where text or a number is wanted, else a YAML scalar.
+def _parse(key: str, text: str, origin: str, own: PipelineConfig) -> Any:
+    """The value of a setting: its text for a text or a number, else a YAML scalar.
 
-    YAML 1.1 alone would read 1e-3 as text, 010 as 8 and 1:30 as 90; pydantic reads
-    numbers from text without such surprises.
+    YAML 1.1 reads 1e-3 as text, 010 as 8 and 1:30 as 90; pydantic reads numbers right.
     """
+    known = known_keys(PipelineConfig)
+    if key not in known:
+        raise _unknown(key, origin, own)
+    kind = known[key].type
+    if get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
     text = text.strip()
     is_quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "'\""
-    takes_text = not (field.type is bool or get_args(field.type))
-    is_number = _base_type(field) in (int, float)
-    if (takes_text or is_number) and not is_quoted:
+    if kind in (str, int, float) and not is_quoted:
         return text
     try:
         return yaml.safe_load(text)
@@ -347,34 +318,20 @@ def _parse(text: str, field: dataclasses.Field) -> Any:
         return text
 
 
-def _base_type(field: dataclasses.Field) -> Any:
-    if get_origin(field.type) is tuple:
-        return tuple
-    arguments = get_args(field.type)
-    return arguments[0] if arguments and isinstance(arguments[0], type) else field.type
-
-
-def _field(key: str, origin: str, own: PipelineConfig) -> dataclasses.Field:
-    known = known_keys(PipelineConfig)
-    if key not in known:
-        raise _unknown(key, origin, own)
-    return known[key]
-
-
 def _check(key: str, value: Any, origin: str, own: PipelineConfig) -> Any:
     """The value as its field holds it."""
-    _field(key, origin, own)
-    if key == NAME and value != own.name:
+    if key not in known_keys(PipelineConfig):
+        raise _unknown(key, origin, own)
+    if key == "name" and value != own.name:
         raise ConfigError(
             f"the name of experiment '{own.name}' is fixed ({origin})",
             found=str(value),
             tip="it names the folder of its artifacts; --root keeps runs apart",
         )
-    if key == IS_TINY and value != own.is_tiny:
+    if key == "is_tiny" and value != own.is_tiny:
         raise ConfigError(
             f"setting '{key}' cannot be changed ({origin})",
-            tip="the option 'tiny' of the command line sets it, with all that belongs to"
-            " it",
+            tip="the option 'tiny' of the command line sets it, with related settings",
         )
     nested: dict[str, Any] = {}
     put(nested, key, value)
@@ -399,7 +356,7 @@ def put(values: dict[str, Any], key: str, value: Any) -> None:
 
 
 def _unknown(key: str, origin: str, own: PipelineConfig) -> ConfigError:
-    """The error for an unknown key, with the nearest one and its value now."""
+    """The error for an unknown key, with the nearest key and its value."""
     now = flatten(as_json(own))
     where = "" if origin == "--set" else f" ({origin})"
     tail = f"all settings: slimline experiments {own.name}"
@@ -415,15 +372,13 @@ def _unknown(key: str, origin: str, own: PipelineConfig) -> ConfigError:
 
 def _nearest(key: str, known: Iterable[str]) -> str:
     """The likeliest known key: one of the same last name first, 'epochs' -> 'train.epochs'."""
-    known = list(known)
-    last: Callable[[str], str] = lambda dotted: dotted.rpartition(".")[2]  # noqa: E731
-    same = [candidate for candidate in known if last(candidate) == last(key)]
-    if same:
+    last = key.rpartition(".")[2]
+    by_last: dict[str, list[str]] = {}
+    for candidate in known:
+        by_last.setdefault(candidate.rpartition(".")[2], []).append(candidate)
+    if same := by_last.get(last):
         return nearest(key, same) or same[0]
-    if near := nearest(key, known):
-        return near
-    by_last = {last(candidate): candidate for candidate in known}
-    return by_last.get(nearest(last(key), by_last), "")
+    return nearest(key, known) or by_last.get(nearest(last, by_last), [""])[-1]
 
 
 def _sections() -> set[str]:

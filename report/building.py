@@ -1,14 +1,14 @@
-"""From the folder of a run to its page."""
+"""Builds the page about a run from its folder."""
 
 import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-import markupsafe
 import pandas as pd
 
 from common import run_files
 from common.errors import SlimlineError
+from components.model_evaluator import predictions
 from report import (
     confusion,
     dataset,
@@ -29,6 +29,13 @@ from trainer.config import TrainerConfig, from_json, known_keys
 
 PAGE, SCRIPT = "page.html.jinja", "page.js"
 AUGMENTED_IMAGES, VARIANTS = 6, 7
+# Those of the table of predictions that the page reads.
+COLUMNS = (
+    predictions.KEY,
+    predictions.LABEL,
+    predictions.PREDICTED,
+    predictions.CONFIDENCE,
+)
 # Id of each section and its heading, in the order of the page.
 SECTIONS = {
     "verdict": "Verdict",
@@ -48,8 +55,7 @@ SECTIONS = {
 def build(run_folder: pathlib.Path, path: pathlib.Path | None = None) -> pathlib.Path:
     """Writes the page of a finished run; returns its file.
 
-    What some of the artifacts told is left out where they are gone; the page says which
-    file is missing then.
+    Where artifacts are gone, the page shows the rest and names the missing files.
 
     Args:
       run_folder: of the run.
@@ -67,50 +73,28 @@ def build(run_folder: pathlib.Path, path: pathlib.Path | None = None) -> pathlib
 
 def render(data: RunData) -> str:
     """The page as HTML."""
-    style = (page.TEMPLATES / page.STYLE).read_text(encoding="utf-8")
-    script = (page.TEMPLATES / SCRIPT).read_text(encoding="utf-8")
-    template = page.environment().get_template(PAGE)
-    return template.render(
+    return page.render(
+        PAGE,
+        (page.TEMPLATES / SCRIPT).read_text(encoding="utf-8"),
         headings=SECTIONS,
-        run=data.summary["run"],
-        experiment=data.summary["experiment"],
-        finished=data.summary.get("finished", ""),
-        style=markupsafe.Markup(style),
-        script=markupsafe.Markup(script),
-        policy=page.policy(style, script),
+        summary=data.summary,
         **_contents(data),
     )
 
 
 def _contents(data: RunData) -> dict[str, Any]:
-    """Context of each section by its id, with all images read."""
+    """Contents of each section by its id."""
     shown = confusion.matrix(data.verdict["confusion"]) if data.verdict else None
-    chosen: dict[confusion.Cell, list[Any]] = {}
-    wrong: pd.DataFrame | None = None
-    least_sure: pd.DataFrame | None = None
-    surest: pd.DataFrame | None = None
-    if data.table is not None:
-        wrong, least_sure = pictures.choose_mistakes(data.table)
-        surest = pictures.choose_surest_hits(data.table)
-        if shown:
-            chosen = confusion.choose_images(shown, data.table)
+    table = data.table if data.table is not None else pd.DataFrame(columns=COLUMNS)
+    chosen = confusion.choose_images(shown, table) if shown else {}
+    wrong, surest, least_sure = pictures.choose(table)
     cell_keys = confusion.keys_in_order(chosen)
-    single_keys = [
-        key
-        for rows in (wrong, surest, least_sure)
-        if rows is not None
-        for key in rows["key"]
-    ]
+    single_keys = [*wrong["key"], *surest["key"], *least_sure["key"]]
     test = data.split(features.TEST)
     encoded = split_images.by_key(test, [*cell_keys, *single_keys]) if test else {}
     in_cells = thumbnails.within(cell_keys, encoded, pictures.CELL_BYTES)
     singles = thumbnails.within(single_keys, encoded, pictures.MISTAKE_BYTES)
-    explained = [
-        row
-        for rows in (wrong, surest)
-        if rows is not None
-        for row in rows.itertuples(index=False)
-    ]
+    explained = pd.concat([wrong, surest])
     heat, unexplained = heat_maps.of_run(data, explained, encoded)
     examples, augmentation = _from_train(data)
     return {
@@ -129,7 +113,7 @@ def _contents(data: RunData) -> dict[str, Any]:
 
 
 def _from_train(data: RunData) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Examples of the classes, and what augmentation makes of some of them."""
+    """Training images of each class, and augmented variants of some of them."""
     missing = data.without(f"{run_data.EXAMPLES} {features.TRAIN}")
     split = data.split(features.TRAIN)
     if split is None:
@@ -149,7 +133,7 @@ def _from_train(data: RunData) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         for label, images in found.items()
         for image in images
     ]
-    # One of each class before the second of any.
+    # The first of each class before the second of any.
     by_turn = sorted(
         (place, image.label, image)
         for images in found.values()
@@ -162,8 +146,12 @@ def _from_train(data: RunData) -> tuple[list[dict[str, Any]], dict[str, Any]]:
 def _augmentation(
     data: RunData, images: Sequence[split_images.SplitImage]
 ) -> dict[str, Any]:
-    sections_read = {key.split(".")[0] for key in known_keys(TrainerConfig)}
-    nested = run_data.trainer_values(data.settings, sorted(sections_read))
+    sections = {key.split(".")[0] for key in known_keys(TrainerConfig)}
+    nested: dict[str, dict[str, Any]] = {}
+    for setting in data.settings:
+        section, _, key = setting.key.partition(".")
+        if section in sections:
+            nested.setdefault(section, {})[key] = setting.value
     if not nested or not images:
         reason = "the settings of the run" if images else "images of train"
         return {"rows": [], "steps": [], "missing": [f"gone: {reason}"]}
@@ -171,7 +159,7 @@ def _augmentation(
         config = from_json(TrainerConfig, nested)
         grid = preview.preview([image.encoded for image in images], config, VARIANTS)
     except SlimlineError as error:
-        # Settings of another version of slimline.
+        # The settings are of another version of slimline.
         return {"rows": [], "steps": [], "missing": [error.message]}
     names = [data.labels[image.label] for image in images]
     return {

@@ -1,4 +1,4 @@
-"""Parts of the pages as HTML for a cell of a notebook, which other HTML surrounds."""
+"""Parts of the pages as HTML for a cell of a notebook."""
 
 import pathlib
 from typing import Any
@@ -6,21 +6,8 @@ from typing import Any
 from report import confusion, outcome, page, pictures, run_data, training
 
 RUN = "card.html.jinja"
-# The style sheet is for a page of its own. In a cell its rules hold inside the card alone,
-# and go before those that Jupyter has for all HTML in cells: hence the class three times.
+# Limits the style sheet to the card. Three classes override Jupyter's rules for HTML in cells.
 _CARD = ".slimline.slimline.slimline"
-_OF_THE_CARD = """
-& { padding: 12px 16px; background: var(--paper); color: var(--ink); max-width: 1060px;
-  font: 14px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif;
-  font-variant-numeric: tabular-nums; overflow-x: auto; }
-h3 { margin: 16px 0 4px; }
-.verdict { font-size: 26px; }
-.charts { grid-template-columns: repeat(auto-fit, minmax(220px, 1fr)); }
-dl, dt, dd { float: none; width: auto; margin: 0; padding: 0; font-weight: inherit; }
-table { table-layout: auto; margin: 0; border: 0; }
-tr, tbody tr:nth-child(odd), tbody tr:hover { background: none; }
-code { background: none; padding: 0; }
-"""
 
 
 def of_run(folder: pathlib.Path) -> str:
@@ -32,7 +19,7 @@ def of_run(folder: pathlib.Path) -> str:
     data = run_data.read(folder)
     shown = confusion.matrix(data.verdict["confusion"]) if data.verdict else None
     verdict = outcome.verdict(data)
-    # The gate's rules, and those of the served model where one is broken.
+    # The gate's rules, and those of the served model where it breaks one.
     verdict["groups"] = [
         (title, rules, has_baseline)
         for title, rules, has_baseline in verdict["groups"]
@@ -40,8 +27,7 @@ def of_run(folder: pathlib.Path) -> str:
     ]
     return render(
         RUN,
-        run=data.summary["run"],
-        experiment=data.summary["experiment"],
+        summary=data.summary,
         verdict=verdict,
         curves=training.curves(data),
         confusion=pictures.matrix(data, shown, {}, {}),
@@ -49,8 +35,11 @@ def of_run(folder: pathlib.Path) -> str:
 
 
 def render(template: str, **context: Any) -> str:
-    """A template inside an element that its style is confined to."""
-    sheet = (page.TEMPLATES / page.STYLE).read_text(encoding="utf-8")
-    style = f"{_CARD} {{ {sheet.replace(':root', '&')} {_OF_THE_CARD} }}"
+    """A template inside an element that limits its style."""
+    sheet, card = (
+        (page.TEMPLATES / name).read_text(encoding="utf-8")
+        for name in (page.STYLE, "card.css")
+    )
+    style = f"{_CARD} {{ {sheet.replace(':root', '&')} {card} }}"
     body = page.environment().get_template(template).render(**context)
     return f'<div class="slimline"><style>{style}</style>{body}</div>'

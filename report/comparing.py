@@ -1,11 +1,11 @@
-"""The page that holds finished runs against each other."""
+"""Finished runs side by side: what a comparison holds, and its page."""
 
 import dataclasses
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-import markupsafe
+import pandas as pd
 
 from report import curves, drawing, page, wording
 from storage import durable
@@ -16,74 +16,100 @@ DIFFERENCE = "difference.html.jinja"
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """One of the runs.
+    """One of the runs compared.
 
     Attributes:
-      name: as it is called.
+      name: its two words, or 'words/member'.
       folder: with the tables of its training.
       summary: as `summary.json` holds it.
+      settings: dotted key -> value.
     """
 
     name: str
     folder: pathlib.Path
-    summary: Mapping[str, Any]
+    summary: dict[str, Any]
+    settings: dict[str, Any]
 
 
-def build(
-    path: pathlib.Path,
-    runs: Sequence[Run],
-    settings: Mapping[str, Sequence[Any]],
-    differences: Sequence[Mapping[str, Any]],
-) -> pathlib.Path:
-    """Writes the page; returns its file.
+@dataclasses.dataclass(frozen=True)
+class Difference:
+    """How a run differs from the first, on the same test images.
 
-    Args:
-      path: of the page.
-      runs: two or more; the others are held against the first.
-      settings: dotted key -> value of each run.
-      differences: of each run but the first: `name`, `sentence`, `is_real`, and `value`,
-        `low`, `high`, `p_value`, `images`, None or 0 where nothing could be compared.
+    Attributes:
+      name: of the run.
+      against: name of the first.
+      sentence: the result in words; or why the two cannot be compared.
+      is_real: whether the interval excludes 0.
+      images: compared.
+      value: top-1 of the run less that of the first; low, high: 95 % interval, paired.
+        None where the two cannot be compared.
+      p_value: McNemar's exact test of equal top-1.
+    """
+
+    name: str
+    against: str
+    sentence: str
+    is_real: bool = False
+    images: int = 0
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    p_value: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """Finished runs side by side.
+
+    Attributes:
+      contenders: the runs; the first is the reference.
+      settings: dotted key -> value of each run, of settings that are not all the same.
+      differences: of each run but the first to the first.
+    """
+
+    contenders: tuple[Run, ...]
+    settings: dict[str, list[Any]]
+    differences: tuple[Difference, ...]
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row a run: its metrics, and the settings that differ."""
+        rows = {
+            run.name: run.summary["metrics"]
+            | {key: values[place] for key, values in self.settings.items()}
+            for place, run in enumerate(self.contenders)
+        }
+        return pd.DataFrame.from_dict(rows, orient="index")
+
+    def __repr__(self) -> str:
+        sentences = [f"{each.name}: {each.sentence}" for each in self.differences]
+        names = ", ".join(run.name for run in self.contenders)
+        return "\n".join([f"<Comparison of {names}>", *sentences])
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the page's differences, figures, settings and curves."""
+        # Cards of runs read Examples with TensorFlow; the page does without it.
+        from report import card
+
+        return card.render(DIFFERENCE, **_context(self))
+
+
+def build(path: pathlib.Path, comparison: Comparison) -> None:
+    """Writes the page of a comparison.
 
     Raises:
       OSError: the page cannot be written.
     """
-    style = (page.TEMPLATES / page.STYLE).read_text(encoding="utf-8")
-    text = (
-        page.environment()
-        .get_template(PAGE)
-        .render(
-            style=markupsafe.Markup(style),
-            policy=page.policy(style),
-            **_context(runs, settings, differences),
-        )
-    )
-    durable.write_text(path, text)
-    return path
+    durable.write_text(path, page.render(PAGE, **_context(comparison)))
 
 
-def to_card(
-    runs: Sequence[Run],
-    settings: Mapping[str, Sequence[Any]],
-    differences: Sequence[Mapping[str, Any]],
-) -> str:
-    """The same for a cell of a notebook, as HTML; the arguments are those of `build`."""
-    # Cards of runs read Examples with TensorFlow, which the command has no need of.
-    from report import card
-
-    return card.render(DIFFERENCE, **_context(runs, settings, differences))
-
-
-def _context(
-    runs: Sequence[Run],
-    settings: Mapping[str, Sequence[Any]],
-    differences: Sequence[Mapping[str, Any]],
-) -> dict[str, Any]:
+def _context(comparison: Comparison) -> dict[str, Any]:
+    runs = comparison.contenders
     return {
         "names": [run.name for run in runs],
         "summaries": [run.summary for run in runs],
-        "rows": _metrics(runs),
-        "settings": settings,
-        "differences": [_difference(each) for each in differences],
+        "rows": _metrics([run.summary for run in runs]),
+        "settings": comparison.settings,
+        "differences": comparison.differences,
         "panels": [
             (panel.title, drawing.curves(panel))
             for panel in curves.of_runs({run.name: run.folder for run in runs})
@@ -92,32 +118,16 @@ def _context(
     }
 
 
-def _metrics(runs: Sequence[Run]) -> list[tuple[str, list[Any]]]:
+def _metrics(summaries: list[Mapping[str, Any]]) -> list[tuple[str, list[Any]]]:
     """Metric -> value and interval of each run."""
-    names = {name for run in runs for name in run.summary["metrics"]}
-    names.discard("example_count")
+    names = {name for summary in summaries for name in summary["metrics"]}
     return [
         (
             wording.metric(name),
             [
-                (
-                    run.summary["metrics"].get(name),
-                    run.summary.get("intervals", {}).get(name),
-                )
-                for run in runs
+                (summary["metrics"].get(name), summary.get("intervals", {}).get(name))
+                for summary in summaries
             ],
         )
-        for name in sorted(names, key=wording.metric_place)
+        for name in sorted(names - {"example_count"}, key=wording.metric_place)
     ]
-
-
-def _difference(difference: Mapping[str, Any]) -> dict[str, Any]:
-    if difference["value"] is None:
-        return dict(difference, drawing="")
-    low, high = difference["low"], difference["high"]
-    return dict(
-        difference,
-        drawing=drawing.interval(
-            low, difference["value"], high, max(abs(low), abs(high))
-        ),
-    )

@@ -1,4 +1,4 @@
-"""The confusion matrix: which classes and which images of its cells are shown."""
+"""The confusion matrix: which of its classes and images are shown."""
 
 import dataclasses
 import itertools
@@ -22,12 +22,12 @@ Cell = tuple[int, int]
 
 @dataclasses.dataclass(frozen=True)
 class Matrix:
-    """What is shown of a confusion matrix.
+    """A confusion matrix, and which of its classes are shown.
 
     Attributes:
-      classes: places of the classes shown, in label order.
+      classes: label numbers of the classes shown, rising.
       counts: int [num_classes, num_classes] of all, rows true, columns predicted.
-      shares: the same as shares of the rows; 0 in rows without images.
+      shares: of each row; 0 in rows without images.
     """
 
     classes: tuple[int, ...]
@@ -45,7 +45,7 @@ class Matrix:
         return int(self.counts[np.ix_(self.classes, self.classes)].sum())
 
     def cells(self) -> list[Cell]:
-        """Cells with images that are shown: the confusions, most images first, then hits."""
+        """Cells that are shown and have images: confusions first, then hits, largest first."""
         found = [
             (true, predicted)
             for true in self.classes
@@ -65,7 +65,7 @@ class Matrix:
 
 
 def matrix(confusion: Sequence[Sequence[int]]) -> Matrix:
-    """Of many classes those with most confusion, in rows and columns together.
+    """Shows the `MAX_CLASSES` classes with most confusion, in rows and columns together.
 
     Args:
       confusion: rows true, columns predicted.
@@ -81,20 +81,13 @@ def matrix(confusion: Sequence[Sequence[int]]) -> Matrix:
 def choose_images(shown: Matrix, table: pd.DataFrame) -> dict[Cell, list[Any]]:
     """Cell -> rows of its images, the most confident first, at most `MAX_PER_CELL`.
 
-    All cells together have at most `MAX_IMAGES`, dealt one at a time, so that every cell
-    gets one before any gets its second.
+    All cells together have at most `MAX_IMAGES`, one each before any gets its second.
 
     Args:
       shown: decides about cells and their order.
       table: of predictions.
     """
-    columns = [
-        predictions.KEY,
-        predictions.LABEL,
-        predictions.PREDICTED,
-        predictions.CONFIDENCE,
-    ]
-    ordered = table[columns].sort_values(
+    ordered = table.sort_values(
         [predictions.CONFIDENCE, predictions.KEY], ascending=[False, True]
     )
     by_cell = {
@@ -114,6 +107,6 @@ def choose_images(shown: Matrix, table: pd.DataFrame) -> dict[Cell, list[Any]]:
 
 
 def keys_in_order(chosen: Mapping[Cell, Sequence[Any]]) -> list[str]:
-    """Keys of the images as they were dealt: first the first of each cell, and so on."""
+    """Keys of the images, the first of each cell first."""
     rounds = itertools.zip_longest(*chosen.values())
     return [row.key for each in rounds for row in each if row is not None]

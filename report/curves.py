@@ -1,4 +1,4 @@
-"""Panels about trainings: one in full, or several over each other."""
+"""Panels about trainings: one in full, or several in each panel."""
 
 import pathlib
 from collections.abc import Mapping
@@ -28,16 +28,16 @@ def of_run(folder: pathlib.Path) -> list[Panel]:
         points = series(measured, name)
         accuracy.append(Line(title, look(weights != "ema"), points, has_marks=True))
     best = max(measured, key=history.eval_top_1, default=None)
-    told = (best["step"], history.eval_top_1(best)) if best else None
+    top = (best["step"], history.eval_top_1(best)) if best else None
     return [
         Panel("Loss", "loss of the batch", [_train(losses, "loss")]),
-        Panel("Accuracy", "top-1", accuracy, top=1.0, best=told),
+        Panel("Accuracy", "top-1", accuracy, top=1.0, best=top),
         Panel("Learning rate", "rate", [_train(losses, "learning_rate")]),
     ]
 
 
 def of_runs(folders: Mapping[str, pathlib.Path]) -> list[Panel]:
-    """Loss, eval top-1 and rate of trainings over each other.
+    """Loss, eval top-1 and rate of several trainings.
 
     Args:
       folders: by name, with the tables of each training.

@@ -1,10 +1,10 @@
-"""What the section about the data shows."""
+"""Contents of the section about the data."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from components.image_example_gen import reports
-from report import drawing, run_data, wording
+from report import run_data, wording
 from report.run_data import RunData
 from schema import features
 
@@ -15,7 +15,7 @@ MAX_OF_A_GROUP = 6
 
 
 def dataset(data: RunData, examples: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Counts, examples, and what was left out or looks wrong.
+    """Counts, example images, images left out, and findings.
 
     Args:
       data: of the run.
@@ -27,21 +27,13 @@ def dataset(data: RunData, examples: Sequence[dict[str, Any]]) -> dict[str, Any]
     names += sorted({name for row in per_class.values() for name in row} - set(names))
     counts = [[per_class[split].get(name, 0) for split in splits] for name in names]
     sums = [sum(row) for row in counts]
-    rows = [
-        {
-            "name": name,
-            "counts": row,
-            "total": total,
-            "drawing": drawing.bar(total, max(sums)),
-        }
-        for name, row, total in zip(names, counts, sums, strict=True)
-    ]
     filled = [(total, name) for total, name in zip(sums, names, strict=True) if total]
     uri = data.uri("ingest", "examples")
     return {
         "splits": splits,
         "totals": [data.summary["images"][split] for split in splits],
-        "rows": rows,
+        "rows": list(zip(names, counts, sums, strict=True)),
+        "most": max(sums, default=0),
         "balance": max(filled)[0] / min(filled)[0] if filled else None,
         "largest": max(filled)[1] if filled else "",
         "smallest": min(filled)[1] if filled else "",
@@ -63,34 +55,32 @@ def dataset(data: RunData, examples: Sequence[dict[str, Any]]) -> dict[str, Any]
 
 
 def _ingest_facts(data: RunData) -> list[tuple[str, str]]:
-    found = data.ingest
-    if not found:
+    if not data.ingest:
         return []
-    rows = [
-        ("layout", wording.visible(found.get("format", wording.NOTHING))),
-        ("unreadable, in quarantine", wording.count(found.get("unreadable"))),
-        ("duplicates dropped", wording.count(found.get("duplicates_dropped"))),
-        ("duplicates kept", wording.count(found.get("duplicates_kept"))),
-        (
-            "same image, several classes",
-            wording.count(found.get("label_conflicts")),
+    counts = {
+        "unreadable, in quarantine": "unreadable",
+        "duplicates dropped": "duplicates_dropped",
+        "duplicates kept": "duplicates_kept",
+        "same image, several classes": "label_conflicts",
+        "files ignored": "ignored",
+        "of these named as images": "ignored_images",
+    }
+    return [
+        ("layout", wording.visible(data.ingest.get("format", wording.NOTHING))),
+        *(
+            (title, wording.count(data.ingest.get(key)))
+            for title, key in counts.items()
         ),
-        ("files ignored", wording.count(found.get("ignored"))),
-        ("of these named as images", wording.count(found.get("ignored_images"))),
     ]
-    return rows
 
 
 def _findings(found: Mapping[str, Any]) -> dict[str, Any]:
     """Of a data check: number of findings by kind, and the first of each in words."""
     kinds: list[tuple[str, int | None, list[str]]] = []
-    unreadable = found.get("unreadable") or ()
-    kinds.append(("unreadable", len(unreadable), [_joined(row) for row in unreadable]))
-    for title, name in (
-        ("exact duplicates", "exact_duplicates"),
-        ("near-duplicates", "near_duplicates"),
-    ):
-        groups = found.get(name)
+    unreadable = [_joined(row) for row in found.get("unreadable") or ()]
+    kinds.append(("unreadable", len(unreadable), unreadable))
+    for title in ("exact duplicates", "near-duplicates"):
+        groups = found.get(title.replace(" ", "_").replace("-", "_"))
         told = [_group(group) for group in groups or ()]
         kinds.append((title, None if groups is None else len(groups), told))
     for kind, odd in (found.get("odd_images") or {}).items():
@@ -118,15 +108,11 @@ def _group(group: Mapping[str, Any]) -> str:
     keys = [image["key"] for image in group["images"]]
     more = len(keys) - MAX_OF_A_GROUP
     told = " = ".join(keys[:MAX_OF_A_GROUP])
-    if more > 0:
-        told += f" and {more:,} more"
-    if group.get("is_across_splits"):
-        told += " (across splits)"
-    if group.get("has_several_classes"):
-        told += " (several classes)"
-    return told
+    told += f" and {more:,} more" if more > 0 else ""
+    told += " (across splits)" if group.get("is_across_splits") else ""
+    return told + (" (several classes)" if group.get("has_several_classes") else "")
 
 
 def _joined(row: Any) -> str:
-    """An unreadable image: JSON makes a list of the pair."""
+    """Key and reason of an unreadable image."""
     return ": ".join(map(str, row.values() if isinstance(row, Mapping) else row))

@@ -1,4 +1,4 @@
-"""Charts by matplotlib: PNG files, and pictures inside a page that follow its theme."""
+"""Charts by matplotlib: PNG files, and SVG images in a page that follow its theme."""
 
 import base64
 import dataclasses
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 Point = tuple[float, float]
 
 MAX_POINTS = 500
-# How lines look: variables of the style sheet, and dashes by which they differ without colour.
+# Look of a line: a colour of the style sheet, and dashes that tell lines apart without it.
 QUIET = ("quiet", "-")
 _COLOURS = ("accent", "second", "kept", "broken", "ink", "soft")
 _DASHES = ("-", "--", ":", "-.")
 STYLE_SHEET = pathlib.Path(__file__).parent / "templates" / "style.css"
 
-# px of a picture in a page, where a point is a px.
+# Sizes of images in a page in px; a point is a px there.
 _PANEL = (340, 210)
 _LEGEND_ROW = 16
-# Characters of a name that leave room for a second column of the legend.
+# Characters of a name that leave room for two columns of the legend.
 _SHORT_NAME = 26
 _RELIABILITY = (400, 330)
 _COUNTS = (400, 150)
@@ -64,8 +64,8 @@ class Panel:
       title: what it shows.
       y_name: of the y axis.
       lines: those without points are left out.
-      top: highest figure of the y axis; 0 takes that of the lines.
-      best: a point whose figure is told, or None.
+      top: upper limit of the y axis; 0 fits it to the lines.
+      best: a point to annotate with its value, or None.
     """
 
     title: str
@@ -81,7 +81,7 @@ class Panel:
 
     @property
     def legend(self) -> tuple[int, int]:
-        """Rows and columns of the legend; a single line needs none."""
+        """Rows and columns of the legend; (0, 0) for a single line."""
         names = [line.name for line in self.drawn]
         if len(names) < 2:
             return 0, 0
@@ -90,12 +90,12 @@ class Panel:
 
     @property
     def in_words(self) -> str:
-        """Where each line begins and ends, for those who do not see it."""
-        told = [
+        """Alternative text: where each line begins and ends."""
+        ends = [
             f"{line.name}: from {line.points[0][1]:.4g} to {line.points[-1][1]:.4g}"
             for line in self.drawn
         ]
-        return f"{self.title} over the steps. {'; '.join(told)}."
+        return f"{self.title} over the steps. {'; '.join(ends)}."
 
 
 def look(place: int) -> tuple[str, str]:
@@ -121,7 +121,7 @@ def save(panels: Sequence[Panel], path: pathlib.Path, title: str = "") -> None:
       path: of the file.
       title: above them; '' for none.
     """
-    # Slow to load, and needed at the end of a training only.
+    # Takes seconds to load.
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -138,7 +138,7 @@ def save(panels: Sequence[Panel], path: pathlib.Path, title: str = "") -> None:
 
 
 def reliability(bins: Sequence[Mapping[str, Any]]) -> Markup:
-    """Accuracy by confidence as bars against the diagonal, with the gaps as strokes.
+    """Accuracy by confidence as bars against the diagonal, the gaps as vertical lines.
 
     Args:
       bins: of `components.model_evaluator.scores.reliability`.
@@ -156,8 +156,8 @@ def reliability(bins: Sequence[Mapping[str, Any]]) -> Markup:
         )
         axes.set(ylim=(0, 1), xlabel="confidence", ylabel="share that is right")
 
-    told = "Share of right answers in bins of confidence, against the diagonal."
-    return _picture("chart", told, _RELIABILITY, draw)
+    words = "Share of right answers in bins of confidence, against the diagonal."
+    return _picture("chart", words, _RELIABILITY, draw)
 
 
 def counts(bins: Sequence[Mapping[str, Any]]) -> Markup:
@@ -171,31 +171,36 @@ def counts(bins: Sequence[Mapping[str, Any]]) -> Markup:
     return _picture("chart", "Images in each bin of confidence.", _COUNTS, draw)
 
 
-def interval(low: float, value: float, high: float, reach: float) -> Markup:
-    """A difference with its interval about zero, beside figures that say the same."""
+def interval(low: float | None, value: float | None, high: float | None) -> Markup:
+    """A difference and its interval, with a line at zero; '' where one is not finite."""
+    if low is None or value is None or high is None:
+        return Markup("")
+    reach = 1.1 * (max(abs(low), abs(value), abs(high)) or 1)
+    if not math.isfinite(reach):
+        return Markup("")
 
     def draw(axes: "Axes") -> None:
         colours = themes()[0]
         axes.axvline(0, color=colours["quiet"], linewidth=1)
         axes.hlines(0, low, high, colours["accent"], linewidth=2)
         axes.plot(value, 0, "o", color=colours["accent"], markersize=6)
-        axes.set(xlim=(-1.1 * (reach or 1), 1.1 * (reach or 1)), ylim=(-1, 1))
+        axes.set(xlim=(-reach, reach), ylim=(-1, 1))
         axes.set_axis_off()
         axes.set_position((0, 0, 1, 1))
 
-    told = f"{value:+.4f} within {low:+.4f} and {high:+.4f}"
-    return _picture("interval", told, _INTERVAL, draw)
+    words = f"{value:+.4f} within {low:+.4f} and {high:+.4f}"
+    return _picture("interval", words, _INTERVAL, draw)
 
 
 def bar(value: float, highest: float = 1) -> Markup:
-    """A bar beside a figure that says the same, so it is hidden from those who hear it."""
+    """A bar beside its figure, hidden from screen readers."""
     return Markup(
         '<progress class="bar" value="{:.4f}" max="1" aria-hidden="true"></progress>'
     ).format(min(1, max(0, value / highest)) if highest else 0)
 
 
 def thin(points: Sequence[Point], most: int = MAX_POINTS) -> list[Point]:
-    """At most `most` of the points, evenly chosen, the last among them; finite ones only."""
+    """At most `most` of the finite points, evenly chosen, with the last."""
     finite = [point for point in points if math.isfinite(point[1])]
     if len(finite) <= most:
         return finite
@@ -210,7 +215,7 @@ def series(rows: Iterable[Mapping[str, float]], name: str) -> list[Point]:
 
 @functools.cache
 def themes() -> tuple[dict[str, str], dict[str, str]]:
-    """Colours of the style sheet by their names there: the light theme and the dark one."""
+    """Colours of the style sheet by name: the light theme and the dark one."""
     light, dark = re.findall(
         r":root \{(.*?)\}", STYLE_SHEET.read_text(encoding="utf-8"), re.DOTALL
     )[:2]
@@ -268,12 +273,12 @@ def _bars(
 
 
 def _picture(
-    kind: str, told: str, size: tuple[int, int], draw: Callable[["Axes"], None]
+    kind: str, words: str, size: tuple[int, int], draw: Callable[["Axes"], None]
 ) -> Markup:
-    """An image of kind `kind` in the style sheet, as SVG inside its address.
+    """An <img> of class `kind` with an SVG as data: address.
 
-    As an image it needs neither styles nor ids of the page around it. Its colours become
-    variables, which have the values of the theme.
+    An <img> depends on no styles or ids of the page. Its colours become variables with the
+    values of the theme.
     """
     import matplotlib
     from matplotlib.figure import Figure
@@ -284,8 +289,8 @@ def _picture(
         figure = Figure((width, height), layout="constrained")
         draw(figure.subplots())
         file = io.StringIO()
-        nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        figure.savefig(file, format="svg", transparent=True, metadata=nothing)
+        empty = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        figure.savefig(file, format="svg", transparent=True, metadata=empty)
     text = file.getvalue()
     for name, colour in light.items():
         text = text.replace(colour, f"var(--{name})")
@@ -296,7 +301,7 @@ def _picture(
     data = base64.b64encode(text.encode()).decode()
     return Markup(
         '<img class="{}" src="data:image/svg+xml;base64,{}" alt="{}">'
-    ).format(kind, data, told)
+    ).format(kind, data, words)
 
 
 def _block(colours: Mapping[str, str]) -> str:
@@ -306,7 +311,7 @@ def _block(colours: Mapping[str, str]) -> str:
 
 
 def _rc() -> Any:
-    """Settings of matplotlib that make its pictures look like the page."""
+    """Settings of matplotlib that match the style of the page."""
     colours = themes()[0]
     return {
         "axes.axisbelow": True,

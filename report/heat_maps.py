@@ -1,10 +1,10 @@
-"""Heat maps over the images that they explain, and those of a run's test images."""
+"""Heat maps over images, and those of a run's test images."""
 
 import pathlib
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
+import pandas as pd
 import tensorflow as tf
 from PIL import Image
 
@@ -14,9 +14,8 @@ from report import thumbnails
 from report.run_data import RunData
 from trainer import explaining
 
-# Red, green and blue from no evidence to most, at equal distances: matplotlib's `plasma`,
-# whose lightness rises evenly, so that it reads without colour vision too.
-COLOURS = ((13, 8, 135), (126, 3, 168), (204, 71, 120), (248, 149, 64), (240, 249, 33))
+# Its lightness rises evenly, for readers without colour vision.
+COLOURS = "plasma"
 OPACITY = 0.6
 
 
@@ -25,14 +24,16 @@ def blend(image: np.ndarray, heat: np.ndarray, min_side_px: int) -> np.ndarray:
 
     Args:
       image: uint8 [height, width, channels], 1 or 3 channels.
-      heat: float32 [rows, columns] in [0, 1], of any size; interpolated between the centres
-        of its positions.
+      heat: float32 [rows, columns] in [0, 1], of any size; interpolated bilinearly.
       min_side_px: smaller images are enlarged by a whole factor to at least this height
         and width.
 
     Returns:
       uint8 [new height, new width, 3].
     """
+    # Takes a second to load.
+    from matplotlib import colormaps
+
     factor = max(1, -(-min_side_px // min(image.shape[:2])))
     gray = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image).convert("L")
     size = (gray.width * factor, gray.height * factor)
@@ -40,29 +41,25 @@ def blend(image: np.ndarray, heat: np.ndarray, min_side_px: int) -> np.ndarray:
     smooth = Image.fromarray(heat.astype(np.float32)).resize(
         size, Image.Resampling.BILINEAR
     )
-    stops = np.linspace(0, 1, len(COLOURS))
-    colours = [
-        np.interp(np.asarray(smooth), stops, channel)
-        for channel in zip(*COLOURS, strict=True)
-    ]
-    mixed = (1 - OPACITY) * levels[..., None] + OPACITY * np.stack(colours, axis=-1)
+    colours = 255 * colormaps[COLOURS](np.asarray(smooth))[..., :3]
+    mixed = (1 - OPACITY) * levels[..., None] + OPACITY * colours
     return np.rint(mixed).astype(np.uint8)
 
 
 def of_run(
-    data: RunData, rows: Sequence[Any], encoded: Mapping[str, bytes]
+    data: RunData, rows: pd.DataFrame, encoded: Mapping[str, bytes]
 ) -> tuple[dict[str, str], list[str]]:
     """Heat maps of test images for the classes that the model predicted.
 
     Args:
       data: of the run.
-      rows: of the predictions, with `key` and `predicted`.
+      rows: of predictions.
       encoded: key -> JPEG or PNG; rows without one get no heat map.
 
     Returns:
       Key -> thumbnail of the blended image; and, where there are none, a sentence why.
     """
-    shown = [row for row in rows if row.key in encoded]
+    shown = [row for row in rows.itertuples(index=False) if row.key in encoded]
     if not shown:
         return {}, []
     folder = _model_folder(data)
@@ -77,7 +74,7 @@ def of_run(
     except SlimlineError as error:
         return {}, [f"no heat maps: {error.message}"]
     except (ValueError, tf.errors.OpError) as error:
-        # A model of other classes or channels than the images.
+        # The model has other classes or channels than the images.
         return {}, [f"no heat maps: {type(error).__name__}: {str(error)[:300]}"]
     addresses = {
         row.key: thumbnails.of_pixels(
@@ -89,11 +86,10 @@ def of_run(
 
 
 def _model_folder(data: RunData) -> pathlib.Path | None:
-    """Of the model that the run trained; a refused one was never pushed."""
-    trained = data.uri("train", "model")
-    pushed = data.summary.get("pushed_path")
-    candidates = [
-        trained / run_files.SERVED_FOLDER if trained else None,
-        pathlib.Path(pushed) if pushed else None,
-    ]
-    return next((each for each in candidates if each and each.is_dir()), None)
+    """Folder of the trained model, else of the pushed one; None where both are gone."""
+    folders = []
+    if trained := data.uri("train", "model"):
+        folders.append(trained / run_files.SERVED_FOLDER)
+    if pushed := data.summary.get("pushed_path"):
+        folders.append(pathlib.Path(pushed))
+    return next((folder for folder in folders if folder.is_dir()), None)

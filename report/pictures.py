@@ -1,4 +1,4 @@
-"""What the sections with test images show: the confusion matrix, mistakes, and hits."""
+"""Contents of the sections with test images: the confusion matrix, mistakes, and hits."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,9 +12,9 @@ from report.run_data import RunData
 from schema import features
 
 MISTAKES = 24
-# Hits that the model was surest of, with a heat map each.
+# Each with a heat map.
 SUREST_HITS = 16
-# Column heads of the confusion matrix stand upright where they are more or longer.
+# With more classes or longer names the column heads of the matrix are turned.
 MAX_LEVEL_CLASSES, MAX_LEVEL_CHARACTERS = 14, 9
 # Of data: addresses, so that the page stays below 5 MB.
 CELL_BYTES = 2_500_000
@@ -35,9 +35,7 @@ def matrix(
       chosen: rows of the images of each cell.
       addresses: key -> thumbnail.
     """
-    missing = data.without(
-        run_data.VERDICT, run_data.PREDICTIONS, f"{run_data.EXAMPLES} {features.TEST}"
-    )
+    missing = [*data.without(run_data.VERDICT), *_without_images(data)]
     if shown is None:
         return {"rows": [], "missing": missing}
     labels = data.labels
@@ -79,30 +77,33 @@ def matrix(
     }
 
 
-def choose_mistakes(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The mistakes that the model was surest of, and the hits that it was least sure of."""
-    hits = predictions.hits(table)
-    order = [predictions.CONFIDENCE, predictions.KEY]
-    wrong = table[~hits].sort_values(order, ascending=[False, True])
-    right = table[hits].sort_values(order)
-    return wrong.head(MISTAKES), right.head(MISTAKES)
+def choose(
+    table: pd.DataFrame,
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Rows of the surest mistakes, the surest hits and the least sure hits.
 
+    The surest hit of each class comes before the second of any class.
 
-def choose_surest_hits(table: pd.DataFrame) -> pd.DataFrame:
-    """The hits that the model was surest of, from as many classes as there are.
-
-    The surest hit of each class goes before the second of any class.
+    Args:
+      table: of predictions.
     """
     order = [predictions.CONFIDENCE, predictions.KEY]
-    hits = table[predictions.hits(table)].sort_values(order, ascending=[False, True])
-    turns = hits.groupby(predictions.LABEL).cumcount()
-    by_turn = hits.assign(turn=turns).sort_values("turn", kind="stable")
-    return by_turn.head(SUREST_HITS).drop(columns="turn")
+    surest = table.sort_values(order, ascending=[False, True])
+    is_hit = predictions.hits(surest)
+    mistakes, hits = surest[~is_hit], surest[is_hit]
+    turns = hits.groupby(predictions.LABEL).cumcount().to_numpy()
+    by_turn = hits.iloc[np.argsort(turns, kind="stable")]
+    least_sure = hits.sort_values(order)
+    return (
+        mistakes.head(MISTAKES),
+        by_turn.head(SUREST_HITS),
+        least_sure.head(MISTAKES),
+    )
 
 
 def mistakes(
     data: RunData,
-    wrong: pd.DataFrame | None,
+    wrong: pd.DataFrame,
     addresses: Mapping[str, str],
     heat_maps: Mapping[str, str],
     missing: Sequence[str],
@@ -111,7 +112,7 @@ def mistakes(
 
     Args:
       data: of the run.
-      wrong: rows of predictions, or None where they are gone.
+      wrong: rows of predictions.
       addresses: key -> thumbnail; images without one are shown as names alone.
       heat_maps: key -> thumbnail with its heat map.
       missing: why there are no heat maps.
@@ -129,8 +130,8 @@ def mistakes(
 
 def hits(
     data: RunData,
-    surest: pd.DataFrame | None,
-    least_sure: pd.DataFrame | None,
+    surest: pd.DataFrame,
+    least_sure: pd.DataFrame,
     addresses: Mapping[str, str],
     heat_maps: Mapping[str, str],
 ) -> dict[str, Any]:
@@ -145,12 +146,10 @@ def hits(
 
 def _cards(
     data: RunData,
-    rows: pd.DataFrame | None,
+    rows: pd.DataFrame,
     addresses: Mapping[str, str],
     heat_maps: Mapping[str, str],
 ) -> list[dict[str, Any]]:
-    if rows is None:
-        return []
     return [
         {
             "src": addresses.get(row.key),
@@ -181,5 +180,5 @@ def _cell(shown: confusion.Matrix, true: int, predicted: int) -> dict[str, Any]:
 
 
 def _cell_name(cell: confusion.Cell) -> str:
-    """By places, never by names of classes, which come from the data."""
+    """By label numbers: names of classes come from the data."""
     return f"{cell[0]}-{cell[1]}"

@@ -1,12 +1,13 @@
-"""All that a run left, read from its folder and artifacts; what is gone is named."""
+"""What a run left in its folder and artifacts, with a list of what is gone."""
 
 import dataclasses
 import json
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pandas as pd
+from google.protobuf import message
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 
 from common import run_files
@@ -18,7 +19,7 @@ from report import run_settings
 from report.run_settings import Setting
 from schema import features
 
-# As TFX's ExampleValidator names it, whose module takes ten seconds to load.
+# As in TFX's ExampleValidator, whose module takes ten seconds to load.
 ANOMALIES_FILE = "SchemaDiff.pb"
 VERDICT = "verdict"
 PREDICTIONS = "predictions"
@@ -41,9 +42,9 @@ class RunData:
       ingest: summary of the ingest, or None.
       quarantine: images left out, each with `key` and `reason`.
       anomalies: split -> sentences; None where they are gone.
-      data_check: findings of a check of the images, where there was one.
-      infra: what the check of the served model wrote, or None.
-      missing: what is gone -> a sentence that names the file.
+      data_check: findings of the check of the images, where there was one.
+      infra: report of the check of the served model, or None.
+      missing: what is gone or damaged -> a sentence that names the file.
     """
 
     folder: pathlib.Path
@@ -64,7 +65,7 @@ class RunData:
         return list((self.verdict or {}).get("labels") or self.summary["per_class"])
 
     def uri(self, component: str, key: str) -> pathlib.Path | None:
-        """Folder of an artifact; None where the run has none of that name."""
+        """Folder of an artifact; None where the run names none."""
         return _uri(self.summary, component, key)
 
     def split(self, name: str) -> pathlib.Path | None:
@@ -74,7 +75,7 @@ class RunData:
         return folder if folder and folder.is_dir() else None
 
     def without(self, *names: str) -> list[str]:
-        """Sentences about those of `names` that are gone."""
+        """The sentences of `missing` about `names`."""
         return [self.missing[name] for name in names if name in self.missing]
 
 
@@ -88,33 +89,41 @@ def read(folder: pathlib.Path) -> RunData:
     missing: dict[str, str] = {}
     evaluation = _uri(summary, "evaluate", "evaluation")
     examples = _uri(summary, "ingest", "examples")
-    verdict = _read_json(evaluation, gate.VERDICT_FILE, VERDICT, missing)
-    ingest = _read_json(examples, reports.SUMMARY_FILE, INGEST, missing)
+    checked = _uri(summary, "check", "anomalies")
+    anomalies: dict[str, Any] = {
+        split: _read(
+            checked, f"Split-{split}/{ANOMALIES_FILE}", _anomalies, ANOMALIES, missing
+        )
+        for split in features.SPLITS
+    }
+    data_check = _read(folder, run_files.DATA_CHECK_FILE, _json, "", {})
+    infra = _uri(summary, "infra", "blessing")
     data = RunData(
         folder=folder,
         summary=summary,
         settings=run_settings.read(folder),
-        verdict=verdict,
-        table=_read_table(evaluation, missing),
-        ingest=ingest,
-        quarantine=_read_quarantine(examples, missing),
-        anomalies=_read_anomalies(_uri(summary, "check", "anomalies"), missing),
-        data_check=_read_data_check(folder),
-        infra=_read_json(
-            _uri(summary, "infra", "blessing"), rules.REPORT_FILE, "infra", {}
-        ),
+        verdict=_read(evaluation, gate.VERDICT_FILE, _json, VERDICT, missing),
+        table=_read(evaluation, predictions.FILE, _predictions, PREDICTIONS, missing),
+        ingest=_read(examples, reports.SUMMARY_FILE, _json, INGEST, missing),
+        quarantine=_read(
+            examples, reports.QUARANTINE_FILE, _json_lines, QUARANTINE, missing
+        )
+        or [],
+        anomalies=None if ANOMALIES in missing else anomalies,
+        data_check=data_check and data_check.get("findings", data_check),
+        infra=_read(infra, rules.REPORT_FILE, _json, "", {}),
         missing=missing,
     )
     for split in features.SPLITS:
         if data.split(split) is None:
             where = examples / f"Split-{split}" if examples else f"Split-{split}"
             missing[f"{EXAMPLES} {split}"] = f"the {split} images are gone: no {where}"
-    if all(not path.exists() for path in _artifacts(summary)):
+    if not any(uri and uri.exists() for uri in (evaluation, examples)):
         raise ConfigError(
             f"the artifacts of run '{folder.name}' are gone",
             found=f"no {evaluation}, no {examples}",
-            expected="the evaluation and the images that the page is made of",
-            tip="slimline run makes them again; what the run decided:"
+            expected="the evaluation and the images for the page",
+            tip="slimline run makes them again; the result of the run:"
             f" {folder / run_files.SUMMARY_FILE}",
         )
     return data
@@ -140,103 +149,49 @@ def _read_summary(folder: pathlib.Path) -> dict[str, Any]:
     return summary
 
 
-def _artifacts(summary: Mapping[str, Any]) -> list[pathlib.Path]:
-    """Those that the page is made of."""
-    uris = [
-        _uri(summary, "evaluate", "evaluation"),
-        _uri(summary, "ingest", "examples"),
-    ]
-    return [uri for uri in uris if uri]
-
-
 def _uri(summary: Mapping[str, Any], component: str, key: str) -> pathlib.Path | None:
     uris = summary["artifacts"].get(component, {}).get(key, [])
     return pathlib.Path(uris[0]) if uris else None
 
 
-def _read_json(
-    folder: pathlib.Path | None, file: str, name: str, missing: dict[str, str]
-) -> dict[str, Any] | None:
+def _read(
+    folder: pathlib.Path | None,
+    file: str,
+    parse: Callable[[pathlib.Path], Any],
+    name: str,
+    missing: dict[str, str],
+) -> Any:
+    """The content of a file; None where it is gone or damaged, as `missing` then says."""
     if folder is None:
         missing[name] = f"no {file}: the run names no artifact that holds it"
         return None
+    path = folder / file
     try:
-        return json.loads((folder / file).read_text(encoding="utf-8"))
-    except OSError:
-        missing[name] = f"gone: {folder / file}"
-    except ValueError:
-        missing[name] = f"damaged: {folder / file}"
-    return None
-
-
-def _read_table(
-    folder: pathlib.Path | None, missing: dict[str, str]
-) -> pd.DataFrame | None:
-    path = (folder or pathlib.Path()) / predictions.FILE
-    try:
-        return predictions.read(str(folder)) if folder else None
-    except FileNotFoundError:
-        missing[PREDICTIONS] = f"gone: {path}"
-    except (OSError, ValueError):  # pyarrow's errors for invalid files
-        missing[PREDICTIONS] = f"damaged: {path}"
-    return None
-
-
-def _read_quarantine(
-    folder: pathlib.Path | None, missing: dict[str, str]
-) -> list[dict[str, str]]:
-    path = (folder or pathlib.Path()) / reports.QUARANTINE_FILE
-    try:
-        # By line feeds alone: keys may hold the other characters that end lines.
-        lines = path.read_text(encoding="utf-8").split("\n") if folder else []
-        return [json.loads(line) for line in lines if line]
-    except OSError:
-        missing[QUARANTINE] = f"gone: {path}"
-    except ValueError:
-        missing[QUARANTINE] = f"damaged: {path}"
-    return []
-
-
-def _read_anomalies(
-    folder: pathlib.Path | None, missing: dict[str, str]
-) -> dict[str, list[str]] | None:
-    found: dict[str, list[str]] = {}
-    if folder is None:
+        return parse(path)
+    except (OSError, ValueError, message.DecodeError):  # pyarrow raises the first two
+        missing[name] = f"{'damaged' if path.exists() else 'gone'}: {path}"
         return None
-    for split in features.SPLITS:
-        path = folder / f"Split-{split}" / ANOMALIES_FILE
-        try:
-            anomalies = anomalies_pb2.Anomalies.FromString(path.read_bytes())
-        except OSError:
-            missing[ANOMALIES] = f"gone: {path}"
-            return None
-        except ValueError:  # google.protobuf.message.DecodeError
-            missing[ANOMALIES] = f"damaged: {path}"
-            return None
-        found[split] = _in_words(anomalies)
-    return found
 
 
-def _in_words(anomalies: anomalies_pb2.Anomalies) -> list[str]:
+def _json(path: pathlib.Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _json_lines(path: pathlib.Path) -> list[Any]:
+    # Split at line feeds alone: keys may contain other line separators.
+    lines = path.read_text(encoding="utf-8").split("\n")
+    return [json.loads(line) for line in lines if line]
+
+
+def _predictions(path: pathlib.Path) -> pd.DataFrame:
+    return predictions.read(str(path.parent))
+
+
+def _anomalies(path: pathlib.Path) -> list[str]:
+    found = anomalies_pb2.Anomalies.FromString(path.read_bytes())
     sentences = [
         f"{name}: {info.description or info.short_description}"
-        for name, info in sorted(anomalies.anomaly_info.items())
+        for name, info in sorted(found.anomaly_info.items())
     ]
-    return sentences + [
-        reason.description for reason in anomalies.dataset_anomaly_info.reason
-    ]
-
-
-def _read_data_check(folder: pathlib.Path) -> dict[str, Any] | None:
-    found = _read_json(folder, run_files.DATA_CHECK_FILE, "", {})
-    return found.get("findings", found) if found else None
-
-
-def trainer_values(settings: Sequence[Setting], sections: Sequence[str]) -> dict:
-    """Nested settings of `sections`, as `trainer.config.from_json` reads them."""
-    nested: dict[str, dict[str, Any]] = {}
-    for setting in settings:
-        section, _, key = setting.key.partition(".")
-        if section in sections:
-            nested.setdefault(section, {})[key] = setting.value
-    return nested
+    reasons = [reason.description for reason in found.dataset_anomaly_info.reason]
+    return sentences + reasons

@@ -1,4 +1,4 @@
-"""The settings that a run was made with, from its folder."""
+"""The settings of a run, from its folder."""
 
 import dataclasses
 import json
@@ -16,7 +16,7 @@ class Setting:
     Attributes:
       key: dotted.
       value: as JSON gives it.
-      origin: 'default', 'experiment', '--set' and so on; '' where none was kept.
+      origin: 'default', 'experiment', '--set' and so on; '' where it is unknown.
     """
 
     key: str
@@ -39,3 +39,8 @@ def read(folder: pathlib.Path) -> tuple[Setting, ...]:
         Setting(key, entry["value"], entry["origin"])
         for key, entry in sorted(record.items())
     )
+
+
+def values(folder: pathlib.Path) -> dict[str, Any]:
+    """Dotted key -> value of the settings that `read` gives."""
+    return {setting.key: setting.value for setting in read(folder)}

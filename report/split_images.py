@@ -1,4 +1,4 @@
-"""Images out of the Examples of a split: each file is read once, and no more than needed."""
+"""Images from the Examples of a split, read once and only as far as needed."""
 
 import pathlib
 from collections.abc import Collection, Iterator
@@ -9,7 +9,7 @@ import tensorflow as tf
 from schema import features
 from trainer import input_pipeline
 
-# Enough for two images of each of the classes shown, even where files are ordered by class.
+# Enough for two images of each class shown, also where files are ordered by class.
 MAX_SEARCHED = 200_000
 
 
@@ -18,7 +18,7 @@ class SplitImage(NamedTuple):
 
     Attributes:
       key: of the Example.
-      label: place of its class in the contract.
+      label: number of its class.
       encoded: JPEG or PNG.
     """
 
@@ -28,7 +28,7 @@ class SplitImage(NamedTuple):
 
 
 def by_key(split: pathlib.Path, keys: Collection[str]) -> dict[str, bytes]:
-    """Key -> JPEG or PNG of those of `keys` that are in the split."""
+    """Key -> JPEG or PNG, for the keys that are in the split."""
     wanted = set(keys)
     found: dict[str, bytes] = {}
     if not wanted:

@@ -1,4 +1,4 @@
-"""Small pictures inside the page, as data: addresses."""
+"""Thumbnails for a page, as data: addresses."""
 
 import base64
 import io
@@ -10,13 +10,13 @@ from PIL import Image
 from schema import orientation
 
 MAX_SIDE_PX = 64
-# Below this side WebP's blocks would show; PNG is exact and as short.
+# Up to this side PNG, exact and as short: blocks of WebP would show.
 EXACT_SIDE_PX = 16
 QUALITY = 85
 
 
 def of_encoded(encoded: bytes) -> str | None:
-    """Address of a JPEG or PNG made small, upright; None where it cannot be decoded."""
+    """Thumbnail of a JPEG or PNG, upright; None where it cannot be decoded."""
     try:
         with Image.open(io.BytesIO(encoded), formats=("JPEG", "PNG")) as image:
             image.draft("RGB", (MAX_SIDE_PX, MAX_SIDE_PX))
@@ -26,12 +26,12 @@ def of_encoded(encoded: bytes) -> str | None:
 
 
 def of_pixels(pixels: np.ndarray) -> str:
-    """Address of uint8 [height, width, channels] made small."""
+    """Thumbnail of uint8 [height, width, channels]."""
     return of_image(Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels))
 
 
 def of_image(image: Image.Image, stored: int = orientation.UPRIGHT) -> str:
-    """Address of an image made small, in colour or gray, turned by the orientation given."""
+    """Thumbnail of an image, in colour or gray, turned by its Exif orientation `stored`."""
     small = image.convert("L" if image.mode in ("1", "L", "LA", "I;16") else "RGB")
     small.thumbnail((MAX_SIDE_PX, MAX_SIDE_PX), Image.Resampling.LANCZOS)
     if stored != orientation.UPRIGHT:
@@ -49,7 +49,7 @@ def of_image(image: Image.Image, stored: int = orientation.UPRIGHT) -> str:
 def within(
     keys: Iterable[str], encoded: Mapping[str, bytes], max_bytes: int
 ) -> dict[str, str]:
-    """Key -> address, in the order of `keys`, until `max_bytes` are spent."""
+    """Key -> thumbnail, in the order of `keys`, until `max_bytes` are used."""
     found: dict[str, str] = {}
     spent = 0
     for key in keys:

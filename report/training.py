@@ -1,7 +1,7 @@
-"""What the sections curves, augmentation and configuration show: how the model was made."""
+"""Contents of the sections curves, augmentation and configuration."""
 
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,13 +15,11 @@ from trainer import history
 
 def curves(data: RunData) -> dict[str, Any]:
     """Loss, accuracy and rate over the steps."""
-    # A class layer fitted at once has no losses of steps.
-    expected = [history.HISTORY_FILE]
-    if data.summary["steps"]:
-        expected.insert(0, history.LOSSES_FILE)
+    # A fitted class layer has no losses of steps.
+    losses = [history.LOSSES_FILE] if data.summary["steps"] else []
     missing = [
         f"gone: {data.folder / name}"
-        for name in expected
+        for name in (*losses, history.HISTORY_FILE)
         if not (data.folder / name).is_file()
     ]
     return {
@@ -31,19 +29,12 @@ def curves(data: RunData) -> dict[str, Any]:
             if panel.drawn
         ],
         "heads": list(history.read(history.heads(data.folder))),
-        "net": data.summary["net"],
-        "start": data.summary.get("start"),
-        "head_top_1": data.summary.get("head_top_1"),
-        "best_step": data.summary["best_step"],
-        "steps": data.summary["steps"],
-        "eval_top_1": data.summary["eval_top_1"],
-        "weights": data.summary["weights"],
         "missing": missing,
     }
 
 
 def augmentation_rows(grid: np.ndarray, names: Sequence[str]) -> list[dict[str, Any]]:
-    """A row an image: as evaluation sees it, then as training does.
+    """A row for each image: as evaluation sees it, then as training does.
 
     Args:
       grid: uint8 [n, 1 + variants, height, width, channels].
@@ -56,33 +47,18 @@ def augmentation_rows(grid: np.ndarray, names: Sequence[str]) -> list[dict[str, 
 
 
 def configuration(data: RunData) -> dict[str, Any]:
-    """Settings, versions, fingerprints, artifacts and time."""
-    summary = data.summary
-    changed = [
-        setting
-        for setting in data.settings
-        if setting.origin not in ("", "default", "experiment")
-    ]
-    seconds: Mapping[str, float] = summary["seconds"]
-    longest = max(seconds.values(), default=0)
+    """Settings and artifacts."""
+    unchanged = ("", "default", "experiment")
+    changed = [each for each in data.settings if each.origin not in unchanged]
+    missing = [] if data.settings else [f"gone: {data.folder / run_files.CONFIG_FILE}"]
     return {
         "changed": changed,
         "settings": data.settings,
-        "versions": summary.get("versions") or {},
-        "source_fingerprint": summary.get("source_fingerprint"),
-        "data_fingerprint": summary.get("data_fingerprint", ""),
         "artifacts": [
             (component, key, uri, pathlib.Path(uri).exists())
-            for component, outputs in summary["artifacts"].items()
+            for component, outputs in data.summary["artifacts"].items()
             for key, uris in outputs.items()
             for uri in uris
         ],
-        "seconds": [
-            (name, value, drawing.bar(value, longest))
-            for name, value in seconds.items()
-        ],
-        "total_seconds": summary["total_seconds"],
-        "missing": []
-        if data.settings
-        else [f"gone: {data.folder / run_files.CONFIG_FILE}"],
+        "missing": missing,
     }

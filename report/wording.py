@@ -1,4 +1,4 @@
-"""Figures and names as the page shows them."""
+"""Figures and names as text."""
 
 import math
 import numbers
@@ -6,7 +6,7 @@ from typing import Any
 
 import markupsafe
 
-# Order of the headline table; other top-k stand after top-1.
+# Order of metrics in a table; other top-k come after top-1.
 _METRICS = (
     "top_1",
     "cross_entropy",
@@ -20,18 +20,18 @@ _MINUTE, _HOUR = 60, 3600
 
 
 def visible(text: object) -> str:
-    """`text` with invisible characters, or those that change its direction, as escapes.
+    """`text` with escapes for invisible characters, and those that change its direction.
 
     Names of classes and files come from the data.
     """
     return "".join(
-        sign if sign.isprintable() else sign.encode("unicode_escape").decode("ascii")
-        for sign in str(text).encode("utf-8", "replace").decode("utf-8")
+        each if each.isprintable() else each.encode("unicode_escape").decode("ascii")
+        for each in str(text).encode("utf-8", "replace").decode("utf-8")
     )
 
 
 def name(text: object) -> markupsafe.Markup:
-    """A name out of the data as HTML: escaped, and its direction kept to itself."""
+    """A name from the data as HTML: escaped, and isolated in its text direction."""
     return markupsafe.Markup("<bdi>{}</bdi>").format(visible(text))
 
 
@@ -58,7 +58,7 @@ def share(value: float | None) -> str:
 
 
 def short(value: Any) -> str:
-    """A figure of any size in few characters, as for rules; other values as they are."""
+    """A figure of any size in few characters, as for rules; other values as settings."""
     if value is None:
         return NOTHING
     if isinstance(value, bool) or not isinstance(value, numbers.Real):

@@ -24,7 +24,7 @@ from slimline.run_result import Run, Sweep
 if TYPE_CHECKING:
     import pandas as pd
 
-    from pipeline.runs.comparison import Comparison
+    from report.comparing import Comparison
     from serving.batch_inference.running import Result
     from serving.client import Client
     from serving.local_model import LocalModel
@@ -151,16 +151,16 @@ def sweep(
     from pipeline import settings as pipeline_settings
     from pipeline.beam import engines
     from pipeline.runs import runs
-    from pipeline.sweeps import sweeps
+    from pipeline.sweeps import registry
     from slimline import notebook, session
 
-    sweeps.find(name)
+    registry.find(name)
     resolved = pipeline_settings.resolve(
-        sweeps.experiment_of(name),
+        registry.experiment_of(name),
         data=None if data is None else os.fspath(data),
         settings=settings,
     )
-    members = sweeps.configs(name, resolved.config)
+    members = registry.configs(name, resolved.config)
     for config in members.values():
         inputs.check(config)
     engines.check(resolved.config.engine)

@@ -6,7 +6,7 @@ import json
 import pathlib
 import shutil
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 
 from common.errors import ConfigError
 from pipeline.beam import processes
@@ -15,17 +15,16 @@ from pipeline.config import EngineConfig
 ROOT = pathlib.Path(__file__).parents[2]
 CONNECT_SECONDS = 5.0
 LOCAL_MASTERS = ("", "[local]", "[auto]", "local")
-# The workers have the packages. TFX packs itself for them unless the arguments say so, and
-# to name an image is how (tfx.utils.dependency_utils).
+# The workers have the packages: TFX packs itself for them unless the arguments name an image
+# (tfx.utils.dependency_utils).
 _HAVE_PACKAGES = "--sdk_container_image=installed"
 
 
 def local() -> list[str]:
     """In this process, in memory.
 
-    The runner is named because recent Beam's default tries to download one. TFX builds a
-    package of itself for every job that names no dependencies; `setup.py` of a checkout
-    stops that.
+    Names the runner because recent Beam's default tries to download one. TFX packs itself
+    for every job that names no dependencies; `setup.py` of a checkout prevents that.
     """
     arguments = ["--runner=FnApiRunner", "--direct_running_mode=in_memory"]
     setup_file = ROOT / "setup.py"
@@ -35,18 +34,38 @@ def local() -> list[str]:
 
 
 def arguments(engine: EngineConfig) -> list[str]:
-    """Beam arguments of an engine; the same for every run, for TFX's cache has them in its keys.
+    """Beam arguments of an engine, the same in every run: TFX's cache compares them.
 
     Raises:
       ConfigError: the engine lacks an option, or has one that it does not take.
     """
     preset = ENGINES[engine.name]
     _check_options(engine, preset)
-    return preset.arguments(engine)
+    if engine.name == "local":
+        return local()
+    if engine.name == "multiprocess":
+        workers = f"--direct_num_workers={engine.workers}"
+        return ["--runner=pipeline.beam.runners.PoolRunner", workers, _HAVE_PACKAGES]
+    if has_own_service(engine):
+        return ["--runner=pipeline.beam.runners.JobServiceRunner", _HAVE_PACKAGES]
+    runner = "PortableRunner" if engine.job_endpoint else preset.runner
+    values = dataclasses.asdict(engine)
+    if engine.name == "dataflow":
+        values["bucket"] = f"{engine.bucket.rstrip('/')}/beam-temp"
+        last = "--experiments=use_runner_v2"
+    else:
+        # A master on this machine has its workers in this process.
+        values["environment_type"] = engine.environment_type or "LOOPBACK"
+        last = _HAVE_PACKAGES
+        if engine.environment_type == "DOCKER":
+            last = f"--sdk_container_image={engine.environment_config}"
+    flags = preset.flags.items()
+    given = [f"--{flag}={values[option]}" for option, flag in flags if values[option]]
+    return [f"--runner={runner}", *given, last]
 
 
 def check(engine: EngineConfig) -> None:
-    """Finds out before a run whether the engine can be reached.
+    """Checks before a run that the engine can be reached.
 
     Raises:
       ConfigError: options that do not fit the engine, a job service that does not answer,
@@ -65,18 +84,17 @@ def check(engine: EngineConfig) -> None:
 
 @contextlib.contextmanager
 def started(engine: EngineConfig) -> Iterator[None]:
-    """Keeps the processes that an engine needs on this machine, if any, until the exit."""
+    """Runs the processes that an engine needs on this machine, if any, during the block."""
     with contextlib.ExitStack() as stack:
+        if has_own_service(engine) or engine.name == "multiprocess":
+            stack.enter_context(processes.worker_pool())
         if has_own_service(engine):
-            stack.enter_context(processes.worker_pool())
             stack.enter_context(processes.job_service())
-        elif engine.name == "multiprocess":
-            stack.enter_context(processes.worker_pool())
         yield
 
 
 def has_own_service(engine: EngineConfig) -> bool:
-    """Whether the engine is Beam's job service, started here for the length of a run."""
+    """Whether the run starts Beam's job service itself."""
     return engine.name == "portable" and not engine.job_endpoint
 
 
@@ -85,124 +103,71 @@ class Preset:
     """What distinguishes an engine.
 
     Attributes:
-      arguments: Beam arguments from options that were checked.
-      takes: options that it reads; others may not be set.
+      runner: Beam's name for it.
+      flags: option that it takes -> flag of Beam; other options may not be set.
       needs: options that must be set.
     """
 
-    arguments: Callable[[EngineConfig], list[str]]
-    takes: tuple[str, ...] = ()
+    runner: str = ""
+    flags: Mapping[str, str] = dataclasses.field(default_factory=dict)
     needs: tuple[str, ...] = ()
 
-
-def _multiprocess(engine: EngineConfig) -> list[str]:
-    return [
-        "--runner=pipeline.beam.runners.PoolRunner",
-        f"--direct_num_workers={engine.workers}",
-        _HAVE_PACKAGES,
-    ]
+    @property
+    def takes(self) -> tuple[str, ...]:
+        """Options that it takes."""
+        return tuple(self.flags)
 
 
-def _portable(engine: EngineConfig) -> list[str]:
-    if has_own_service(engine):
-        return ["--runner=pipeline.beam.runners.JobServiceRunner", _HAVE_PACKAGES]
-    return [
-        "--runner=PortableRunner",
-        *_endpoints(engine),
-        *_environment(engine),
-        *([f"--sdk_worker_parallelism={engine.workers}"] if engine.workers else []),
-    ]
-
-
-def _flink(engine: EngineConfig) -> list[str]:
-    runner = "PortableRunner" if engine.job_endpoint else "FlinkRunner"
-    return [
-        f"--runner={runner}",
-        *_endpoints(engine),
-        *_option("flink_master", engine.flink_master),
-        *_option("flink_job_server_jar", engine.job_server_jar),
-        *([f"--parallelism={engine.workers}"] if engine.workers else []),
-        *_environment(engine),
-    ]
-
-
-def _spark(engine: EngineConfig) -> list[str]:
-    runner = "PortableRunner" if engine.job_endpoint else "SparkRunner"
-    return [
-        f"--runner={runner}",
-        *_endpoints(engine),
-        *_option("spark_master_url", engine.spark_master),
-        *_option("spark_job_server_jar", engine.job_server_jar),
-        *([f"--sdk_worker_parallelism={engine.workers}"] if engine.workers else []),
-        *_environment(engine),
-    ]
-
-
-def _dataflow(engine: EngineConfig) -> list[str]:
-    return [
-        "--runner=DataflowRunner",
-        f"--project={engine.project}",
-        f"--region={engine.region}",
-        f"--temp_location={engine.bucket.rstrip('/')}/beam-temp",
-        f"--sdk_container_image={engine.worker_image}",
-        "--experiments=use_runner_v2",
-        *_option("service_account_email", engine.service_account),
-        *([f"--max_num_workers={engine.workers}"] if engine.workers else []),
-    ]
-
-
-_SERVICE = ("job_endpoint", "artifact_endpoint")
-_ENVIRONMENT = ("environment_type", "environment_config")
+_SERVICE = {"job_endpoint": "job_endpoint", "artifact_endpoint": "artifact_endpoint"}
+_ENVIRONMENT = {
+    "environment_type": "environment_type",
+    "environment_config": "environment_config",
+}
 ENGINES: dict[str, Preset] = {
-    "local": Preset(lambda engine: local()),
-    "multiprocess": Preset(_multiprocess, ("workers",)),
-    "portable": Preset(_portable, ("workers", *_SERVICE, *_ENVIRONMENT)),
+    "local": Preset(),
+    "multiprocess": Preset(flags={"workers": "direct_num_workers"}),
+    "portable": Preset(
+        "PortableRunner",
+        {**_SERVICE, **_ENVIRONMENT, "workers": "sdk_worker_parallelism"},
+    ),
     "flink": Preset(
-        _flink,
-        ("workers", "flink_master", "job_server_jar", *_SERVICE, *_ENVIRONMENT),
+        "FlinkRunner",
+        {
+            **_SERVICE,
+            "flink_master": "flink_master",
+            "job_server_jar": "flink_job_server_jar",
+            "workers": "parallelism",
+            **_ENVIRONMENT,
+        },
     ),
     "spark": Preset(
-        _spark,
-        ("workers", "spark_master", "job_server_jar", *_SERVICE, *_ENVIRONMENT),
+        "SparkRunner",
+        {
+            **_SERVICE,
+            "spark_master": "spark_master_url",
+            "job_server_jar": "spark_job_server_jar",
+            "workers": "sdk_worker_parallelism",
+            **_ENVIRONMENT,
+        },
     ),
     "dataflow": Preset(
-        _dataflow,
-        ("workers", "project", "region", "bucket", "service_account", "worker_image"),
+        "DataflowRunner",
+        {
+            "project": "project",
+            "region": "region",
+            "bucket": "temp_location",
+            "worker_image": "sdk_container_image",
+            "service_account": "service_account_email",
+            "workers": "max_num_workers",
+        },
         needs=("project", "region", "bucket", "worker_image"),
     ),
 }
 
 
-def _option(name: str, value: str) -> list[str]:
-    return [f"--{name}={value}"] if value else []
-
-
-def _endpoints(engine: EngineConfig) -> list[str]:
-    return [
-        *_option("job_endpoint", engine.job_endpoint),
-        *_option("artifact_endpoint", engine.artifact_endpoint),
-    ]
-
-
-def _environment(engine: EngineConfig) -> list[str]:
-    """Where the workers' Python comes from; a local master has them in this process."""
-    kind = engine.environment_type or "LOOPBACK"
-    image = engine.environment_config if kind == "DOCKER" else ""
-    return [
-        f"--environment_type={kind}",
-        *_option("environment_config", engine.environment_config),
-        f"--sdk_container_image={image}" if image else _HAVE_PACKAGES,
-    ]
-
-
 def _check_options(engine: EngineConfig, preset: Preset) -> None:
-    given = [
-        field.name
-        for field in dataclasses.fields(engine)
-        if field.name != "name" and getattr(engine, field.name) != field.default
-    ]
-    for key in given:
-        if key not in preset.takes:
+    for key, value in dataclasses.asdict(engine).items():
+        if value and key not in ("name", *preset.takes):
             takers = [name for name, each in ENGINES.items() if key in each.takes]
             raise ConfigError(
                 f"engine '{engine.name}' takes no '{key}'",
@@ -217,11 +182,11 @@ def _check_options(engine: EngineConfig, preset: Preset) -> None:
             )
     if engine.bucket and not engine.bucket.startswith("gs://"):
         raise ConfigError(
-            "'engine.bucket' is no folder of Google Cloud Storage",
+            "'engine.bucket' is not a folder of Google Cloud Storage",
             found=engine.bucket,
             expected=_EXAMPLES["bucket"],
         )
-    if set(_ENVIRONMENT) & set(preset.takes):
+    if "environment_type" in preset.takes:
         _check_environment(engine)
 
 
@@ -240,8 +205,8 @@ def _check_environment(engine: EngineConfig) -> None:
             if getattr(engine, key):
                 raise ConfigError(
                     f"'engine.{key}' belongs to a job service that runs already",
-                    tip="--beam-option job_endpoint=HOST:PORT names it; without it the"
-                    " run starts one of its own, with one worker",
+                    tip="name it with --beam-option job_endpoint=HOST:PORT; without it the"
+                    " run starts its own, with one worker",
                 )
         return
     master = engine.flink_master or engine.spark_master
@@ -259,7 +224,7 @@ def _check_environment(engine: EngineConfig) -> None:
     if kind in ("", "LOOPBACK"):
         if config:
             raise ConfigError(
-                "'engine.environment_config' says nothing without a type",
+                "'engine.environment_config' has no effect without a type",
                 tip="--beam-option environment_type=DOCKER, EXTERNAL or PROCESS",
             )
         return
@@ -294,7 +259,7 @@ def _check_endpoint(key: str, endpoint: str) -> None:
     host, _, port = endpoint.rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 65536:
         raise ConfigError(
-            f"'engine.{key}' is no address",
+            f"'engine.{key}' is not an address",
             found=endpoint,
             expected="host:port, as localhost:8099",
         )
@@ -310,7 +275,7 @@ def _check_endpoint(key: str, endpoint: str) -> None:
 
 
 def _check_java(engine: EngineConfig) -> None:
-    """Without a job service Beam starts its own, a program in Java."""
+    """Without a job service Beam starts its own, which needs Java."""
     if shutil.which("java") is None:
         raise ConfigError(
             f"engine '{engine.name}' without a job service needs Java",

@@ -1,8 +1,8 @@
-"""Processes beside a run that its Beam jobs work in: a pool of workers, a job service.
+"""Processes for the Beam jobs of a run: a pool of workers, and a job service.
 
-Both end with the process that started them, however that ends: they watch its end of a
-pipe. Environment variables tell Beam's runners, and the workers that they start, where the
-two are; so the arguments of a job are the same in every run.
+Both watch a pipe to the process that started them, and end with it however it ends. Beam's
+runners and workers find them by environment variables, so that the arguments of a job are
+the same in every run.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ END_SECONDS = 10.0
 
 @contextlib.contextmanager
 def worker_pool() -> Iterator[None]:
-    """Keeps a pool of workers, or uses the one that this process has already."""
+    """Runs a pool of workers during the block, unless this process has one."""
     if POOL_VARIABLE in os.environ:
         yield
         return
@@ -35,7 +35,7 @@ def worker_pool() -> Iterator[None]:
 
 @contextlib.contextmanager
 def job_service() -> Iterator[None]:
-    """Keeps Beam's own job service, whose workers come from the pool."""
+    """Runs Beam's job service during the block, with workers from the pool."""
     if SERVICE_VARIABLE in os.environ:
         yield
         return
@@ -69,8 +69,8 @@ def _running(module: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def _start(module: str, arguments: Sequence[str]) -> subprocess.Popen[str]:
-    # -P: a folder of the name in the working directory must not hide ours. A session of
-    # its own: Ctrl-C is for the run, which ends the process then.
+    # -P: a folder of the same name in the working directory must not hide our package. In
+    # a session of its own Ctrl-C reaches only the run, which then ends the process.
     return subprocess.Popen(
         [sys.executable, "-P", "-m", module, *arguments],
         stdin=subprocess.PIPE,
@@ -81,10 +81,10 @@ def _start(module: str, arguments: Sequence[str]) -> subprocess.Popen[str]:
 
 
 def _first_line(process: subprocess.Popen[str]) -> str:
-    """What the process says when it is ready.
+    """The line that the process prints when it is ready.
 
     Raises:
-      RuntimeError: it ended before.
+      RuntimeError: it has ended.
     """
     line = process.stdout.readline() if process.stdout else ""
     if not line:

@@ -1,7 +1,4 @@
-"""Beam runners over the processes of `pipeline.beam.processes`.
-
-Beam finds them by their dotted names in --runner.
-"""
+"""Beam runners that use `pipeline.beam.processes`; --runner takes their dotted names."""
 
 import os
 
@@ -31,18 +28,18 @@ class PoolRunner(fn_runner.FnApiRunner):
         pipeline: beam_pipeline.Pipeline,
         options: pipeline_options.PipelineOptions,
     ) -> fn_runner.RunnerResult:
-        """See base class; a pool is started for the job where the run has none."""
+        """See base class. Starts a pool for the job where the run has none."""
         with processes.worker_pool():
             return super().run_pipeline(pipeline, options)
 
 
 class JobServiceRunner(portable_runner.PortableRunner):
-    """Sends a job to the job service that the run has started."""
+    """Sends a job to the job service of the run."""
 
     def default_environment(
         self, options: pipeline_options.PipelineOptions
     ) -> environments.Environment:
-        """See base class; workers come from the pool."""
+        """See base class. Workers come from the pool."""
         return _pool_environment()
 
     def default_job_server(

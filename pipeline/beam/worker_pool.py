@@ -1,13 +1,12 @@
-"""Beam workers that are forked from one process, which has imported what they need.
+"""Beam workers forked from one process that has imported what they need.
 
     python -m pipeline.beam.worker_pool serve SOCKET
     python -m pipeline.beam.worker_pool work
 
-A worker of Beam's own imports TensorFlow and TFX again, some ten seconds of a processor for
-every worker of every job. Here `serve` imports once and forks; `work` is what a runner
-starts in place of Beam's worker: it hands its environment to the pool at
-`SLIMLINE_WORKER_POOL` and lasts as long as the worker. Each ends when its other end of the
-socket, or of standard input, does.
+Beam's own workers import TensorFlow and TFX each time, some ten processor seconds for every
+worker of every job. `serve` imports once and forks. A runner starts `work` in place of
+Beam's worker: it passes its environment to the pool at `SLIMLINE_WORKER_POOL` and runs as
+long as the worker. Each ends when the other end of its socket or standard input closes.
 """
 
 import importlib
@@ -22,8 +21,8 @@ import threading
 
 from pipeline.beam import processes
 
-# Of all components with Beam jobs. Importing starts no sessions and no gRPC, so that the
-# process can be forked.
+# Modules of all components with Beam jobs. Importing them starts no session and no gRPC, so
+# that the process can be forked.
 PRELOADED = (
     "apache_beam.runners.worker.sdk_worker_main",
     "components.image_example_gen.beam_job",
@@ -37,11 +36,11 @@ _FAILED = b"1"
 
 
 def serve(path: str) -> None:
-    """Forks a worker for everyone who asks at the socket `path`, until stdin ends."""
+    """Forks a worker for each connection to the socket `path`, until stdin ends."""
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
         listener.listen(64)
-        # A caller now waits until the imports are done.
+        # Callers can connect now, and wait for the imports.
         print("ready", flush=True)
         for module in PRELOADED:
             if select.select([sys.stdin], [], [], 0)[0]:
@@ -67,7 +66,7 @@ def serve(path: str) -> None:
 
 
 def work(path: str) -> int:
-    """Lasts as long as a worker from the pool at `path`; exit code of the worker."""
+    """Runs as long as a worker from the pool at `path`; returns its exit code."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(path)
         connection.sendall(json.dumps(dict(os.environ)).encode() + b"\n")
@@ -86,7 +85,7 @@ def _be_worker(connection: socket.socket) -> None:
             os.dup2(nothing.fileno(), 0)
         with connection.makefile("rb") as file:
             os.environ.update(json.loads(file.readline()))
-        # Imports have set up some; Beam sends what is logged to its runner.
+        # Removes handlers of imported modules: Beam sends logs to its runner.
         logging.getLogger().handlers.clear()
         threading.Thread(target=_end_with, args=(connection,), daemon=True).start()
         from apache_beam.runners.worker import sdk_worker_main
@@ -101,7 +100,7 @@ def _be_worker(connection: socket.socket) -> None:
 
 
 def _end_with(connection: socket.socket) -> None:
-    """Ends this process when who asked for it is gone."""
+    """Ends this process when its caller is gone."""
     if not connection.recv(1):
         os._exit(1)
 

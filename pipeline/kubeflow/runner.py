@@ -96,7 +96,7 @@ def compile_pipeline(config: PipelineConfig, target: Target) -> list[dict[str, A
         dataclasses.replace(config, data=dataclasses.replace(config.data, path=""))
     )
     path = pathlib.Path(config.data.path)
-    _, found = inputs.contract_for(config, path)
+    found = inputs.contract_for(config, path)
     model_name = inputs.model_name(config, path)
     serving = target.serving_folder or f"{SHARED_FOLDER}/{versions.SERVING_FOLDER}"
     defaults = {

@@ -1,1 +1,1 @@
-"""Runs and what they leave: folders, metadata store, parts, lineage, model cards."""
+"""Runs: folders, metadata store, parts, lineage, retention and model cards."""

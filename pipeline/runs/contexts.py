@@ -1,10 +1,10 @@
-"""A component finds its inputs by its run, at the same cost after a thousand runs as after one.
+"""Finds the inputs of a component by its run, at a cost that does not grow with the runs.
 
-For each input TFX's resolver asks for all executions of the pipeline, of the run and of the
+For each input TFX's resolver queries all executions of the pipeline, of the run and of the
 producing component, with all their properties, and intersects them in Python
-(tfx, orchestration/portable/input_resolution/channel_resolver.py): a run slows down with
-every one before it. Here each execution has one context more, that of its component in its
-run, and the inputs are asked for by that alone.
+(tfx, orchestration/portable/input_resolution/channel_resolver.py): every run is slower than
+the one before. Here each execution has one more context, of its component in its run, and
+inputs are queried by that alone.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ CONTEXT_TYPE = "component_of_run"
 
 
 def narrow(pipeline: pipeline_pb2.Pipeline, run_id: str) -> None:
-    """Adds the contexts of `run_id` to the nodes, and asks for all inputs by them.
+    """Adds the contexts of a run to the nodes, and queries all inputs by them.
 
     Args:
       pipeline: compiled, changed in place; without subpipelines.
@@ -41,9 +41,9 @@ def narrow(pipeline: pipeline_pb2.Pipeline, run_id: str) -> None:
 
 
 def launch_again(node: pipeline_pb2.PipelineNode) -> None:
-    """Lets a component have another execution in its run, beside one that has failed.
+    """Lets a component have a second execution in its run, after one that failed.
 
-    TFX's launcher takes up the execution that has all contexts of the node, if there is one.
+    TFX's launcher reuses the execution that has all contexts of the node, if there is one.
 
     Args:
       node: changed in place.
@@ -57,7 +57,7 @@ def launch_again(node: pipeline_pb2.PipelineNode) -> None:
 def associate(
     handle: metadata.Metadata, run_id: str, executions: Mapping[str, int]
 ) -> None:
-    """Gives executions, which TFX itself made part of the run, their contexts.
+    """Adds the contexts of a run to executions that TFX has made part of it.
 
     Args:
       handle: an open connection.

@@ -1,4 +1,4 @@
-"""What is odd about the images of a run, for its report."""
+"""The check of a run's images, for its report."""
 
 import dataclasses
 import importlib.util
@@ -14,22 +14,22 @@ from storage import durable, manifest
 def write(
     run_folder: pathlib.Path, examples_uri: str, evaluation_uri: str
 ) -> pathlib.Path:
-    """Looks over the images of a run; returns the file with the findings in its folder.
+    """Checks the images of a run; returns the file with the findings in its folder.
 
-    They are kept beside the evaluation as well: where the cache serves that, nothing has
-    changed that they depend on, and they are not looked for again.
+    A copy beside the evaluation serves later runs that take the evaluation from the cache:
+    the findings depend on nothing else.
 
     Args:
       run_folder: of the run.
       examples_uri: of the Examples, with their splits.
-      evaluation_uri: of the evaluation; its model doubts labels of test images.
+      evaluation_uri: of the evaluation, whose predictions reveal doubtful labels.
 
     Raises:
       DataError: Examples or predictions are gone or damaged.
     """
     kept = manifest.beside(pathlib.Path(evaluation_uri), run_files.DATA_CHECK_FILE)
     if not kept.is_file():
-        # Without the extra 'data' the rest is looked for all the same.
+        # Without the extra 'data' all checks but that of the labels run.
         can_doubt = importlib.util.find_spec("cleanlab") is not None
         findings = checking.check(
             examples_uri,

@@ -1,4 +1,4 @@
-"""Where a model came from: the executions that led to it, from the metadata store."""
+"""Lineage of a model: the executions that led to it, from the metadata store."""
 
 import dataclasses
 import datetime
@@ -29,11 +29,11 @@ class Step:
       component: its name in the DAG, as 'ingest'.
       execution: its number in the metadata store.
       finished: time in UTC, ISO 8601.
-      properties: what it was called with, name -> value; `source_fingerprint` of its code
-        and `input_fingerprint` of the data among them.
-      inputs: folders of the artifacts it read.
-      outputs: folders of the artifacts it made, channel -> folder.
-      facts: properties of those artifacts, as counts of images or the pushed version.
+      properties: its execution properties, name -> value, with `source_fingerprint` of its
+        code and `input_fingerprint` of the data.
+      inputs: folders of its input artifacts.
+      outputs: channel -> folder of its output artifact.
+      facts: properties of its output artifacts, as image counts or the pushed version.
     """
 
     component: str
@@ -46,14 +46,14 @@ class Step:
 
 
 def of_artifacts(root: pathlib.Path, uris: Iterable[str]) -> tuple[Step, ...]:
-    """All that led to the artifacts with these folders, earliest first.
+    """Executions that led to the artifacts in these folders, earliest first.
 
     Args:
       root: of the runs, with the metadata store.
       uris: folders of artifacts.
 
     Raises:
-      ConfigError: there is no store, it is damaged, or it knows none of the artifacts.
+      ConfigError: there is no store, it is damaged, or it has none of the artifacts.
     """
     store = _open(root)
     artifacts = [found for uri in uris for found in store.get_artifacts_by_uri(uri)]
@@ -61,7 +61,7 @@ def of_artifacts(root: pathlib.Path, uris: Iterable[str]) -> tuple[Step, ...]:
 
 
 def of_version(root: pathlib.Path, folder: pathlib.Path) -> tuple[Step, ...]:
-    """All that led to a pushed version, earliest first.
+    """Executions that led to a pushed version, earliest first.
 
     Args:
       root: of the runs, with the metadata store.
@@ -86,22 +86,45 @@ def _open(root: pathlib.Path) -> metadata_store.MetadataStore:
     if not path.exists():
         raise ConfigError(
             f"no metadata store in {root}",
-            expected=f"{METADATA_FILE}, as runs on this machine leave it",
+            expected=f"{METADATA_FILE}, which runs on this machine write",
             tip="--root DIR looks elsewhere",
         )
     if problem := run_store.damage(path):
         raise ConfigError(
             f"the metadata store in {root} cannot be used",
             found=problem,
-            tip="the next run sets it aside and begins a new one; the story of a pushed"
-            " model is in its assets.extra/model_card.md, too",
+            tip="the next run replaces it; the lineage of a pushed model is also in its"
+            " assets.extra/model_card.md",
         )
-    connection = metadata_store_pb2.ConnectionConfig()
-    connection.sqlite.filename_uri = str(path)
-    connection.sqlite.connection_mode = (
-        metadata_store_pb2.SqliteMetadataSourceConfig.READONLY
-    )
-    return metadata_store.MetadataStore(connection)
+    return run_store.connect(path, is_read_only=True)
+
+
+def upstream(
+    store: metadata_store.MetadataStore, artifacts: Iterable[int]
+) -> dict[int, list[metadata_store_pb2.Event]]:
+    """Executions that led to artifacts, by number -> their events.
+
+    Of executions with the same outputs the first: later ones took them from the cache,
+    which needs the same inputs.
+    """
+    found: dict[int, list[metadata_store_pb2.Event]] = {}
+    waiting, seen = set(artifacts), set[int]()
+    while waiting:
+        seen |= waiting
+        makers: dict[int, int] = {}
+        for event in store.get_events_by_artifact_ids(sorted(waiting)):
+            if event.type == metadata_store_pb2.Event.OUTPUT:
+                first = makers.get(event.artifact_id, event.execution_id)
+                makers[event.artifact_id] = min(first, event.execution_id)
+        new = set(makers.values()) - found.keys()
+        found |= {number: [] for number in new}
+        waiting = set()
+        for event in store.get_events_by_execution_ids(sorted(new)):
+            found[event.execution_id].append(event)
+            if event.type == metadata_store_pb2.Event.INPUT:
+                waiting.add(event.artifact_id)
+        waiting -= seen
+    return found
 
 
 def _trace(
@@ -112,45 +135,23 @@ def _trace(
 ) -> tuple[Step, ...]:
     if not artifacts:
         raise ConfigError(
-            f"the metadata store in {root} knows nothing of {what}",
-            tip="models that were copied here have their story in"
+            f"the metadata store in {root} has no record of {what}",
+            tip="the lineage of a model that was copied here is in its"
             " assets.extra/model_card.md",
         )
-    found: dict[int, Step] = {}
-    waiting = {artifact.id for artifact in artifacts}
-    seen: set[int] = set()
-    while waiting:
-        seen |= waiting
-        makers = _makers(store, waiting) - found.keys()
-        waiting = set()
-        for execution in store.get_executions_by_id(sorted(makers)):
-            step, read = _step(store, execution)
-            found[execution.id] = step
-            waiting |= read - seen
-    return tuple(found[number] for number in sorted(found))
-
-
-def _makers(store: metadata_store.MetadataStore, artifacts: set[int]) -> set[int]:
-    """Executions that made the artifacts; the first, because others took them from the cache."""
-    makers: dict[int, int] = {}
-    for event in store.get_events_by_artifact_ids(sorted(artifacts)):
-        if event.type == metadata_store_pb2.Event.OUTPUT:
-            first = makers.get(event.artifact_id, event.execution_id)
-            makers[event.artifact_id] = min(first, event.execution_id)
-    return set(makers.values())
+    events = upstream(store, (artifact.id for artifact in artifacts))
+    executions = store.get_executions_by_id(sorted(events))
+    executions.sort(key=lambda execution: execution.id)
+    return tuple(_step(store, each, events[each.id]) for each in executions)
 
 
 def _step(
-    store: metadata_store.MetadataStore, execution: metadata_store_pb2.Execution
-) -> tuple[Step, set[int]]:
-    """A step, and the artifacts it read."""
-    events = store.get_events_by_execution_ids([execution.id])
-    artifacts = {
-        artifact.id: artifact
-        for artifact in store.get_artifacts_by_id(
-            sorted({event.artifact_id for event in events})
-        )
-    }
+    store: metadata_store.MetadataStore,
+    execution: metadata_store_pb2.Execution,
+    events: list[metadata_store_pb2.Event],
+) -> Step:
+    numbers = sorted({event.artifact_id for event in events})
+    artifacts = {each.id: each for each in store.get_artifacts_by_id(numbers)}
     read: set[int] = set()
     outputs: dict[str, str] = {}
     facts: dict[str, Any] = {}
@@ -161,33 +162,22 @@ def _step(
         elif event.type == metadata_store_pb2.Event.OUTPUT:
             outputs[event.path.steps[0].key] = artifact.uri
             facts |= _values(artifact)
-    step = Step(
-        component=_component(store, execution.id),
+    properties = _values(execution)
+    properties |= json.loads(properties.pop(_CUSTOM_CONFIG, "{}"))
+    contexts = store.get_contexts_by_execution(execution.id)
+    nodes = (context.name for context in contexts if context.type == "node")
+    finished = datetime.datetime.fromtimestamp(
+        execution.last_update_time_since_epoch / 1000, datetime.UTC
+    )
+    return Step(
+        component=next(nodes, "").rpartition(".")[2],
         execution=execution.id,
-        finished=datetime.datetime.fromtimestamp(
-            execution.last_update_time_since_epoch / 1000, datetime.UTC
-        ).isoformat(timespec="seconds"),
-        properties=_properties(execution),
+        finished=finished.isoformat(timespec="seconds"),
+        properties=properties,
         inputs=tuple(artifacts[number].uri for number in sorted(read)),
         outputs=outputs,
         facts=facts,
     )
-    return step, read
-
-
-def _component(store: metadata_store.MetadataStore, execution: int) -> str:
-    for context in store.get_contexts_by_execution(execution):
-        if context.type == "node":
-            return context.name.rpartition(".")[2]
-    return ""
-
-
-def _properties(execution: metadata_store_pb2.Execution) -> dict[str, Any]:
-    values = _values(execution)
-    if _CUSTOM_CONFIG in values:
-        custom = json.loads(values.pop(_CUSTOM_CONFIG))
-        values |= custom
-    return values
 
 
 def _values(

@@ -1,24 +1,26 @@
-"""What is told of each step that led to a model, and the card that goes with the model."""
+"""Each step of a model's lineage in words, and the card that goes with the model."""
 
 import json
 import pathlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from components.infra_check import node as infra
 from components.model_evaluator import gate, scores
 from components.net_trainer import node as trained
-from pipeline.runs.lineage import DATA_FINGERPRINT, SOURCE_FINGERPRINT, Step
-from schema import orientation
+from pipeline.runs.lineage import Step
+from report import page
+from schema import features, orientation
 from storage import durable, mirror
 from trainer import history
 
 FILE = pathlib.PurePath("assets.extra", "model_card.md")
-_CLASSES_TOLD = 3
+_TEMPLATE = "model_card.md.jinja"
+_WORST_CLASSES = 3
 
 
 def sentence(step: Step) -> str:
-    """What a step did; '' where nothing is told, and a word where its files are gone."""
+    """What a step did; '' for steps without a sentence."""
     match step.component:
         case "ingest":
             splits = {
@@ -26,11 +28,9 @@ def sentence(step: Step) -> str:
                 for name, count in step.facts.items()
                 if name.startswith("images_")
             }
-            told = " · ".join(
-                f"{splits[name]:,} {name}"
-                for name in sorted(splits, key=("train", "eval", "test").index)
-            )
-            return f"{sum(splits.values()):,} images: {told}"
+            in_order = sorted(splits, key=features.SPLITS.index)
+            counts = " · ".join(f"{splits[name]:,} {name}" for name in in_order)
+            return f"{sum(splits.values()):,} images: {counts}"
         case "train":
             result = _read(step, "model_run", history.RESULT_FILE)
             if result is None:
@@ -64,7 +64,7 @@ def sentence(step: Step) -> str:
 def write(version: pathlib.Path, steps: Sequence[Step]) -> pathlib.Path:
     """Writes the card of a pushed version into its folder; returns the file.
 
-    TensorFlow Serving leaves `assets.extra` alone.
+    TensorFlow Serving ignores `assets.extra`.
 
     Args:
       version: folder of the SavedModel.
@@ -81,120 +81,38 @@ def render(version: pathlib.Path, steps: Sequence[Step]) -> str:
     """The card in Markdown."""
     by_name = {step.component: step for step in steps}
     found = _read(by_name["evaluate"], "evaluation", gate.VERDICT_FILE) or {}
-    parts = [
-        f"# Model card: {version.parent.name}, version {version.name}",
-        _what_it_is(by_name, found),
-        "## Figures on the test split\n\n" + _metrics(found) + _class_changes(found),
-        "## Gate\n\n" + _list(found.get("sentences", ())),
-        "## Where it is weak\n\n" + _weaknesses(found),
-        "## Lineage\n\n" + _lineage(steps),
-    ]
-    return "\n\n".join(parts) + "\n"
-
-
-def _what_it_is(by_name: Mapping[str, Step], found: Mapping[str, Any]) -> str:
-    labels = found.get("labels", ())
     transform = by_name["transform"].properties
-    rule = transform.get("orientation", orientation.RULE_BEFORE)
-    preprocessing = transform.get("preprocessing", {})
-    return _list(
-        [
-            f"Task: one of {len(labels)} classes for an image:"
-            f" {', '.join(map(_cell, labels))}.",
-            f"Training: {sentence(by_name['train'])}.",
-            f"Data: {sentence(by_name['ingest'])}.",
-            f"Input: encoded JPEG or PNG, {rule}; what the graph does to it: "
-            + ", ".join(
-                f"{key} {value}" for key, value in sorted(preprocessing.items())
-            )
-            + ".",
-            "Output: class names and probabilities. They are measured on images like"
-            " those of the test split, and say nothing about others; an image of none"
-            " of the classes gets one all the same.",
-        ]
-    )
-
-
-def _metrics(found: Mapping[str, Any]) -> str:
-    rows = [("metric", "value", "95 % interval", "before")]
-    before = found.get("baseline_metrics") or {}
-    for name, value in found.get("metrics", {}).items():
-        low_high = found.get("intervals", {}).get(name)
-        rows.append(
-            (
-                name,
-                _number(value),
-                " to ".join(map(_number, low_high)) if low_high else "",
-                _number(before[name]) if name in before else "",
-            )
-        )
-    if crossed := found.get("cross_validation"):
-        rows.append(
-            (
-                f"top_1, {crossed['folds']}-fold cross-validation on"
-                f" {crossed['images']} images of train and eval",
-                _number(crossed["top_1"]),
-                f"{_number(crossed['low'])} to {_number(crossed['high'])}",
-                "",
-            )
-        )
-    without = scores.views_in_words(found.get("test_time_views"))
-    return _table(rows) + (f"\n\nOn the same images: {without}." if without else "")
-
-
-def _class_changes(found: Mapping[str, Any]) -> str:
-    """Why the figures before are not those of the whole split, where they are not."""
+    per_class = found.get("per_class", {})
+    tested = [(label, row) for label, row in per_class.items() if row["support"]]
     classes = found.get("classes")
-    if not classes or not (changes := gate.changes_in_words(classes)):
-        return ""
-    return (
-        f"\n\nThe classes are not those of version {found['baseline_version']}"
-        f" ({_cell(changes)}). The figures before are those of the"
-        f" {classes['images']:,} images of classes that both models know."
+    confused = None
+    if "confusion" in found:
+        confused = scores.most_confused(found["confusion"], found["labels"])
+    template = page.environment().get_template(_TEMPLATE)
+    return template.render(
+        model=version.parent.name,
+        version=version.name,
+        labels=found.get("labels", ()),
+        training=sentence(by_name["train"]),
+        data=sentence(by_name["ingest"]),
+        rule=transform.get("orientation", orientation.RULE_BEFORE),
+        preprocessing=transform.get("preprocessing", {}),
+        metrics=found.get("metrics", {}),
+        intervals=found.get("intervals", {}),
+        before=found.get("baseline_metrics") or {},
+        crossed=found.get("cross_validation"),
+        without_views=scores.views_in_words(found.get("test_time_views")),
+        classes=classes,
+        changes=gate.changes_in_words(classes) if classes else "",
+        baseline_version=found.get("baseline_version"),
+        sentences=found.get("sentences", ()),
+        worst=sorted(tested, key=lambda item: item[1]["recall"])[:_WORST_CLASSES],
+        confused=confused,
+        per_class=per_class,
+        steps=[(step, sentence(step)) for step in steps],
+        number=_number,
+        cell=_cell,
     )
-
-
-def _weaknesses(found: Mapping[str, Any]) -> str:
-    by_class = {
-        label: row
-        for label, row in found.get("per_class", {}).items()
-        if row["support"]
-    }
-    worst = sorted(by_class.items(), key=lambda item: item[1]["recall"])
-    rows = [("class", "precision", "recall", "images")]
-    rows += [
-        (
-            _cell(label),
-            _number(row["precision"]),
-            _number(row["recall"]),
-            f"{row['support']:,}",
-        )
-        for label, row in worst[:_CLASSES_TOLD]
-    ]
-    text = _table(rows)
-    confused = (
-        scores.most_confused(found["confusion"], found["labels"])
-        if "confusion" in found
-        else None
-    )
-    if confused:
-        true, predicted, count = confused
-        text += (
-            f"\n\nMost often confused: {_cell(true)} taken for {_cell(predicted)},"
-            f" {count:,} of {by_class[true]['support']:,} images."
-        )
-    return text
-
-
-def _lineage(steps: Iterable[Step]) -> str:
-    rows = [("step", "finished (UTC)", "what", "code", "data")]
-    for step in steps:
-        data = step.properties.get(DATA_FINGERPRINT, "")
-        code = step.properties.get(SOURCE_FINGERPRINT, "")
-        rows.append(
-            (step.component, step.finished, _cell(sentence(step)), code, str(data))
-        )
-    return _table(rows)
 
 
 def _read(step: Step, channel: str, file: str) -> dict[str, Any] | None:
@@ -209,22 +127,11 @@ def _gone(step: Step, channel: str) -> str:
     return f"its files are gone: {step.outputs.get(channel, 'none known')}"
 
 
-def _list(texts: Iterable[str]) -> str:
-    return "\n".join(f"- {text}" for text in texts)
-
-
-def _table(rows: Sequence[Sequence[str]]) -> str:
-    lines = [f"| {' | '.join(row)} |" for row in rows]
-    lines.insert(1, "|" + "---|" * len(rows[0]))
-    return "\n".join(lines)
-
-
 def _number(value: float) -> str:
-    return (
-        f"{value:,.0f}" if float(value).is_integer() and value > 1 else f"{value:.4f}"
-    )
+    is_count = value > 1 and float(value).is_integer()
+    return f"{value:,.0f}" if is_count else f"{value:.4f}"
 
 
 def _cell(text: object) -> str:
-    """Names of classes come from folders; they must not end a cell or begin a tag."""
+    """Escapes names of classes, which come from folders, for a cell of a table."""
     return str(text).replace("|", "/").replace("<", "&lt;").replace("\n", " ")

@@ -1,8 +1,8 @@
-"""A root in an object store: brought to its mirror before a command, and back after a run.
+"""A root in an object store: copied to a local mirror before a command, and back after a run.
 
-Locks, unfinished trainings and the metadata store in use need a file system, so they live in
-the mirror. Artifacts and models go to the store as they are finished (`storage.mirror`);
-folders of runs and the metadata store go there at the end of a run.
+Locks, unfinished trainings and the metadata store in use need a file system: the mirror.
+Artifacts and models go to the store when they are finished (`storage.mirror`), folders of
+runs and the metadata store at the end of a run.
 """
 
 import contextlib
@@ -20,10 +20,10 @@ from pipeline.runs import runs
 from pushed_models import mirrored_models, versions
 from storage import durable, mirror, remote
 
-# What the store had when the two were last the same.
+# State of the store and of the mirror when they were last equal.
 _SYNCED_FILE = ".metadata.synced"
 _IN_USE_FILE = ".metadata.in_use"
-_PATHS = (  # columns of ML Metadata that hold paths below the root
+_PATHS = (  # columns of ML Metadata with paths below the root
     ("Artifact", "uri"),
     ("ArtifactProperty", "string_value"),
     ("ExecutionProperty", "string_value"),
@@ -36,10 +36,10 @@ def local(root: str | os.PathLike[str], *, pulls: bool = True) -> pathlib.Path:
 
     Args:
       root: its URI, or the mirror (`mirror.concerns`).
-      pulls: whether the mirror is brought up to date: models and folders of runs.
+      pulls: whether to update models, folders of runs and metadata of the mirror.
 
     Raises:
-      ConfigError: the store gives no answer.
+      ConfigError: the store does not answer.
     """
     known = None if remote.is_uri(root) else mirror.of(pathlib.Path(root))
     found = known or mirror.make(os.fspath(root))
@@ -56,7 +56,7 @@ def local(root: str | os.PathLike[str], *, pulls: bool = True) -> pathlib.Path:
 
 @contextlib.contextmanager
 def in_use(root: pathlib.Path, identity: str) -> Iterator[None]:
-    """Keeps the metadata store of a mirror from being replaced, and knows its artifacts."""
+    """Protects a mirror's metadata store from replacement; fetches artifact outlines."""
     if not (found := mirror.of(root)):
         yield
         return
@@ -68,14 +68,14 @@ def in_use(root: pathlib.Path, identity: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def brought_back(run: pathlib.Path) -> Iterator[None]:
-    """After the block a run's folder and the metadata store are in the object store.
+    """Copies a run's folder and the metadata store to the object store after the block.
 
     Args:
-      run: folder of the run; nothing of it is stored where it is gone, as that of a run
-        that was refused before it began.
+      run: folder of the run; copies nothing where it is gone, as that of a run that was
+        refused before it started.
 
     Raises:
-      ConfigError: the block went well, and the store does not take it.
+      ConfigError: the block succeeded, and the copy failed.
     """
     try:
         yield
@@ -89,7 +89,7 @@ def brought_back(run: pathlib.Path) -> Iterator[None]:
         _bring_back(run)
     except ConfigError as error:
         raise ConfigError(
-            f"the run is done, and its folder stays on this machine: {error.message}",
+            f"the run is done, but its folder stays on this machine: {error.message}",
             found=error.found,
             tip=f"its models and artifacts are stored; the folder is {run}",
         ) from error
@@ -99,16 +99,15 @@ def _bring_back(run: pathlib.Path) -> None:
     if not (found := mirror.of(run)) or not run.is_dir():
         return
     files = {found.name(path): path for path in run.rglob("*") if path.is_file()}
-    # Readers take a run that has its settings.
+    # Settings last: with them readers take the folder for complete.
     settings = found.name(run / runs.CONFIG_FILE)
-    last = {settings: files.pop(settings)} if settings in files else {}
-    found.store.put(files)
-    found.store.put(last)
+    found.store.put({name: path for name, path in files.items() if name != settings})
+    found.store.put({name: path for name, path in files.items() if name == settings})
     _push_metadata(found)
 
 
 def _pull_runs(found: mirror.Mirror, folders: Collection[str]) -> None:
-    """Fetches folders of runs, their settings last: without them a folder is not whole."""
+    """Fetches folders of runs, settings last: with them a folder is complete."""
     files: dict[str, pathlib.Path] = {}
     settings: dict[str, pathlib.Path] = {}
     for run in sorted(filter(runs.is_name, folders)):
@@ -124,7 +123,7 @@ def _pull_runs(found: mirror.Mirror, folders: Collection[str]) -> None:
 
 
 def _push_metadata(found: mirror.Mirror) -> None:
-    """Stores a copy of the metadata store, whose paths are URIs."""
+    """Stores a copy of the metadata store, with URIs for paths."""
     path = found.folder / METADATA_FILE
     if not path.exists() or _synced(found).get("local") == _state(path):
         return
@@ -144,13 +143,13 @@ def _push_metadata(found: mirror.Mirror) -> None:
 
 
 def _tag(top: Mapping[str, remote.Found | None]) -> str:
-    """Of the metadata in the store; '' where there are none."""
+    """Tag of the metadata in the store; '' where there are none."""
     entry = top.get(METADATA_FILE)
     return entry.tag if entry else ""
 
 
 def _pull_metadata(found: mirror.Mirror, tag: str) -> None:
-    """Takes the store's metadata where they changed, ours did not, and no run goes on."""
+    """Fetches metadata that changed in the store and not here, unless a run is under way."""
     path = found.folder / METADATA_FILE
     synced = _synced(found)
     if path.exists() and synced.get("local") != _state(path):
@@ -188,7 +187,7 @@ def _move_paths(store: sqlite3.Connection, before: str, after: str) -> None:
 
 
 def _count_on(store: sqlite3.Connection, number: int) -> None:
-    """Makes the next execution's number one that no other machine gives."""
+    """Sets the next execution number to one that no other machine gives."""
     with store:
         changed = store.execute(
             "UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'Execution'",

@@ -1,11 +1,12 @@
-"""Deletes the artifacts of old runs, and nothing that a served model or a kept run needs.
+"""Deletes the artifacts of old runs that no served model and no kept run needs.
 
-The metadata store keeps its rows: an artifact whose files are gone is marked as deleted, as
-TFX marks what it collects, so that lineage can still be told. TFX's cache asks whether
-files exist, so they vanish at once, by a rename, before they are deleted.
+The metadata store keeps its rows for lineage and marks the artifacts as deleted, as TFX's
+garbage collection does. TFX's cache asks whether files exist, so a rename hides a folder
+before it is deleted.
 """
 
 import glob
+import itertools
 import logging
 import pathlib
 import shutil
@@ -16,14 +17,14 @@ from ml_metadata import metadata_store
 from ml_metadata.proto import metadata_store_pb2
 
 from common.errors import ConfigError
-from pipeline.runs import lineage, runs
+from pipeline.runs import lineage, run_store, runs
 from pushed_models import models_config, versions
 from storage import durable, manifest, mirror
 
 RUN_CONTEXT = "pipeline_run"
 PUSHED_MODEL = "PushedModel"
 _HIDDEN_PREFIX = ".deleting-"
-# What stays in the folder of a run: its settings and its result.
+# Stay in the folder of a run: its settings and its result.
 KEPT_FILES = frozenset({runs.CONFIG_FILE, runs.SUMMARY_FILE})
 _LOGGER = logging.getLogger("slimline.retention")
 _STATE = metadata_store_pb2.Artifact.State
@@ -32,7 +33,7 @@ _STATE = metadata_store_pb2.Artifact.State
 def prune(
     root: pathlib.Path, identity: str, old_runs: Collection[str]
 ) -> frozenset[str]:
-    """Deletes the artifacts of some runs; other runs are left alone.
+    """Deletes the artifacts of some runs.
 
     Args:
       root: of the runs.
@@ -40,9 +41,8 @@ def prune(
       old_runs: names of the runs to delete.
 
     Returns:
-      Names of the runs of which only metadata, settings and figures are left. Others may
-      still hold what a served model came from, and all of them stay while a run is under
-      way: ask for them again next time.
+      Names of the runs of which only metadata, settings and figures are left. The others
+      hold the lineage of a served model, or a run is under way: pass them again next time.
     """
     root = root.resolve()
     if not old_runs or not (root / lineage.METADATA_FILE).is_file():
@@ -56,14 +56,14 @@ def prune(
 
 
 def _prune(root: pathlib.Path, folder: pathlib.Path, old: set[str]) -> Iterator[str]:
-    store = _open(root)
-    needed = set(_needed(store, root))
+    store = run_store.connect(root / lineage.METADATA_FILE)
+    needed = _needed(store, root)
     sizes_bytes = []
     for name in sorted(old):
         context = store.get_context_by_type_and_name(RUN_CONTEXT, name)
         is_needed = False
         for artifact in store.get_artifacts_by_context(context.id) if context else []:
-            # What another run holds as well goes when that one does.
+            # An artifact of several runs goes with the last of them.
             others = _runs_of(store, artifact.id) - old
             is_shared = not all(_is_pruned(root / other) for other in others)
             if artifact.state == _STATE.DELETED or is_shared:
@@ -75,7 +75,7 @@ def _prune(root: pathlib.Path, folder: pathlib.Path, old: set[str]) -> Iterator[
         if is_needed:
             continue
         for execution in store.get_executions_by_context(context.id) if context else []:
-            # What TFX has put down for single executions.
+            # TFX's files about single executions.
             for path in folder.glob(f"*/.system/executor_execution/{execution.id}"):
                 _remove(path)
         for path in (root / name).glob("*"):
@@ -89,44 +89,24 @@ def _prune(root: pathlib.Path, folder: pathlib.Path, old: set[str]) -> Iterator[
 
 
 def _is_pruned(run: pathlib.Path) -> bool:
-    """Whether the folder of a run holds only what `prune` leaves."""
+    """Whether `prune` has been through the folder of a run."""
     return run.is_dir() and {path.name for path in run.iterdir()} <= KEPT_FILES
 
 
-def _open(root: pathlib.Path) -> metadata_store.MetadataStore:
-    connection = metadata_store_pb2.ConnectionConfig()
-    connection.sqlite.filename_uri = str(root / lineage.METADATA_FILE)
-    connection.sqlite.connection_mode = (
-        metadata_store_pb2.SqliteMetadataSourceConfig.READWRITE
-    )
-    return metadata_store.MetadataStore(connection)
-
-
-def _needed(store: metadata_store.MetadataStore, root: pathlib.Path) -> Iterator[int]:
-    """Artifacts that led to a served version, and that version's own."""
+def _needed(store: metadata_store.MetadataStore, root: pathlib.Path) -> set[int]:
+    """Artifacts of the served versions and of their lineage."""
     served = set(_served(root / versions.SERVING_FOLDER))
-    waiting = {
+    pushed = {
         artifact.id
         for artifact in store.get_artifacts_by_type(PUSHED_MODEL)
         if artifact.custom_properties["pushed_destination"].string_value in served
     }
-    seen: set[int] = set()
-    while waiting:
-        seen |= waiting
-        makers = {
-            event.execution_id
-            for event in store.get_events_by_artifact_ids(sorted(waiting))
-            if event.type == metadata_store_pb2.Event.OUTPUT
-        }
-        waiting = {
-            event.artifact_id
-            for event in store.get_events_by_execution_ids(sorted(makers))
-        } - seen
-    yield from seen
+    events = itertools.chain.from_iterable(lineage.upstream(store, pushed).values())
+    return pushed | {event.artifact_id for event in events}
 
 
 def _served(folder: pathlib.Path) -> Iterator[str]:
-    """Folders of the versions that servers load, or that are live."""
+    """Folders of the versions that servers load or that are live."""
     for name, entry in models_config.read(folder).items():
         complete = versions.numbers(folder / name)
         named = {entry.live(complete), *entry.versions, *entry.labels.values()}
@@ -135,7 +115,7 @@ def _served(folder: pathlib.Path) -> Iterator[str]:
 
 
 def _runs_of(store: metadata_store.MetadataStore, artifact: int) -> set[str]:
-    """Names of the runs that made an artifact, or took it from the cache."""
+    """Names of the runs that made an artifact or took it from the cache."""
     contexts = store.get_contexts_by_artifact(artifact)
     return {context.name for context in contexts if context.type == RUN_CONTEXT}
 
@@ -145,25 +125,24 @@ def _delete(
     artifact: metadata_store_pb2.Artifact,
     folder: pathlib.Path,
 ) -> int:
-    """Deletes the files of an artifact; gives their bytes."""
+    """Deletes the files of an artifact; returns their size."""
     path = pathlib.Path(artifact.uri)
-    # Nothing but what TFX has made for this experiment.
-    if folder not in path.parents:
+    if folder not in path.parents:  # not made by TFX for this experiment
         return 0
     artifact.state = _STATE.MARKED_FOR_DELETION
     store.put_artifacts([artifact])
     places = (manifest.beside(path), manifest.beside(path, mirror.LINK))
     mirror.withdraw(path, *(place for place in places if place.exists()))
     size_bytes = _remove(path)
-    for said in path.parent.glob(f"{glob.escape(path.name)}.*"):
-        said.unlink()
+    for beside in path.parent.glob(f"{glob.escape(path.name)}.*"):
+        beside.unlink()
     artifact.state = _STATE.DELETED
     store.put_artifacts([artifact])
     return size_bytes
 
 
 def _remove(path: pathlib.Path) -> int:
-    """Deletes a file, a link or a folder; what it was is never seen half."""
+    """Deletes a file, a link or a folder, which nobody sees half deleted."""
     for left in path.parent.glob(f"{_HIDDEN_PREFIX}{glob.escape(path.name)}-*"):
         shutil.rmtree(left, ignore_errors=True)
     if path.is_symlink() or path.is_file():

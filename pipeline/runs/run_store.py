@@ -1,6 +1,6 @@
-"""The metadata store of a root: one that is damaged is set aside, and a new one begun.
+"""The metadata store of a root: connects to it, and replaces one that is damaged.
 
-What was pushed and the folders of runs need no store. The cache does: without its rows
+Pushed models and the folders of runs do not need it. The cache does: without its rows
 everything is computed again.
 """
 
@@ -16,14 +16,14 @@ from ml_metadata.proto import metadata_store_pb2
 from common.errors import ConfigError
 from storage import locks, mirror
 
-# Tables without which it is no store of ML Metadata.
+# Tables that every store of ML Metadata has.
 TABLES = frozenset({"MLMDEnv", "Type", "Artifact", "Execution", "Event", "Context"})
 LOCK_SECONDS = 60.0
 _LOGGER = logging.getLogger("slimline.run")
 
 
 def prepare(path: pathlib.Path) -> None:
-    """Sets the store aside where it is damaged or another program's, and begins a new one.
+    """Sets aside a store that is damaged or another program's, and creates a new one.
 
     Args:
       path: of the store; its folder is the root of the runs.
@@ -35,7 +35,7 @@ def prepare(path: pathlib.Path) -> None:
         if problem := damage(path):
             aside = _set_aside(path)
             _LOGGER.warning(
-                "the metadata store was unusable (%s) and is now %s; a new one begins:"
+                "the metadata store was unusable (%s) and is now %s; a new one is created:"
                 " pushed models and folders of runs stay, everything else is computed"
                 " again",
                 problem,
@@ -47,7 +47,7 @@ def prepare(path: pathlib.Path) -> None:
 
 
 def damage(path: pathlib.Path) -> str:
-    """Why ML Metadata cannot use a store, or ''; one that is not there is no damage.
+    """Why ML Metadata cannot use a store; '' where it can, or there is none.
 
     Raises:
       ConfigError: it cannot be read or written by this user, or is locked.
@@ -75,25 +75,27 @@ def damage(path: pathlib.Path) -> str:
     if not tables >= TABLES:
         return "it lacks tables of ML Metadata"
     try:
-        _open(path)
+        connect(path)
     except RuntimeError as error:  # as of a later version of ML Metadata
-        if "locked" in str(error):
-            return ""
-        return str(error).partition(". ")[0]
+        return "" if "locked" in str(error) else str(error).partition(". ")[0]
     return ""
 
 
-def _open(path: pathlib.Path) -> metadata_store.MetadataStore:
+def connect(
+    path: pathlib.Path, *, is_read_only: bool = False
+) -> metadata_store.MetadataStore:
+    """The store at `path`, created where missing unless `is_read_only`."""
     connection = metadata_store_pb2.ConnectionConfig()
     connection.sqlite.filename_uri = str(path)
+    mode = "READONLY" if is_read_only else "READWRITE_OPENCREATE"
     connection.sqlite.connection_mode = (
-        metadata_store_pb2.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
+        metadata_store_pb2.SqliteMetadataSourceConfig.ConnectionMode.Value(mode)
     )
     return metadata_store.MetadataStore(connection)
 
 
 def _set_aside(path: pathlib.Path) -> pathlib.Path:
-    """Renames the store and what SQLite keeps beside it; gives its new name."""
+    """Renames the store and SQLite's files beside it; returns its new path."""
     now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H%M%S")
     aside = path.with_name(f"{path.name}.damaged-{now}")
     for suffix in ("-journal", "-wal", "-shm"):
@@ -105,7 +107,7 @@ def _set_aside(path: pathlib.Path) -> pathlib.Path:
 
 
 def _last_execution(root: pathlib.Path) -> int:
-    """The highest number of an execution whose folder is there; 0 for none."""
+    """The highest execution number that an artifact folder has; 0 for none."""
     places = root.glob("*/*/*/*")  # <identity>/<component>/<channel>/<execution>
     return max(
         (int(place.name) for place in places if place.name.isdecimal()), default=0
@@ -113,10 +115,10 @@ def _last_execution(root: pathlib.Path) -> int:
 
 
 def _begin(path: pathlib.Path, last_execution: int) -> None:
-    """A store whose executions are numbered on, so that none gets a folder that is taken."""
+    """Creates a store that continues the execution numbers, which name artifact folders."""
     unfinished = path.with_name(f".{path.name}.new")
     unfinished.unlink(missing_ok=True)
-    _open(unfinished)
+    connect(unfinished)
     with contextlib.closing(sqlite3.connect(unfinished)) as store, store:
         store.execute(
             "INSERT INTO sqlite_sequence (name, seq) VALUES ('Execution', ?)",

@@ -5,6 +5,7 @@ Beside them in the root lie what runs share: `<identity>/` (TFX artifacts), `ser
 """
 
 import collections
+import contextlib
 import datetime
 import json
 import pathlib
@@ -27,13 +28,13 @@ SUMMARY_FILE = run_files.SUMMARY_FILE
 SPAN_FILE = "span"
 # Names the folder in which the Trainer of the run works, or worked.
 TRAINING_FOLDER_FILE = "training_folder"
-# Of the root, the working folder or the folder beside the root: contracts of data.
+# Data contracts: in the root, in the working folder, and beside the root.
 SCHEMA_FOLDER = "schema"
 # Folders of a sweep's members.
 MEMBERS_FOLDER = "members"
 # All settings of a member; config.json of the sweep has those that the members share.
 MEMBER_SETTINGS_FILE = run_files.MEMBER_SETTINGS_FILE
-# TFX names files by patterns below the root, and Beam knows no way to escape them.
+# TFX finds files by patterns below the root, and Beam cannot escape these characters.
 _PATTERN_CHARACTERS = frozenset("[]*?")
 LATEST = "latest"
 LATEST_PASSED = "latest:passed"
@@ -69,19 +70,19 @@ def create(
     now: datetime.datetime | None = None,
     words: random.Random | None = None,
 ) -> pathlib.Path:
-    """Makes the folder of a new run under `root` and writes its `config.json`.
+    """Creates the folder of a new run under `root` and writes its `config.json`.
 
     Args:
-      root: made where missing.
+      root: created where missing.
       values: dotted key -> value.
       origins: dotted key -> where the value came from.
       group: label of runs that belong together, as the tasks of one Airflow run.
       now: UTC, for the name.
-      words: source of the two words; the system's randomness by default, because a seeded
-        one would give every run the same name.
+      words: chooses the two words; the system's randomness by default, because a seed
+        would give every run the same name.
 
     Raises:
-      ConfigError: `root` cannot be written to, or its path reads as a pattern.
+      ConfigError: `root` cannot be written to, or its path is a pattern to TFX.
     """
     if patterns := _PATTERN_CHARACTERS & set(str(root.absolute())):
         raise ConfigError(
@@ -116,23 +117,20 @@ def list_runs(root: pathlib.Path) -> list[pathlib.Path]:
     """Folders of all runs under `root`, oldest first."""
     if not root.is_dir():
         return []
-    folders = [
-        path for path in root.iterdir() if _NAME.fullmatch(path.name) and path.is_dir()
-    ]
+    folders = [path for path in root.iterdir() if is_name(path.name) and path.is_dir()]
     in_minute = collections.Counter(_minute(path) for path in folders)
-    # Times of files do not say it: a copy, also one from an object store, has its own.
-    return sorted(
-        folders,
-        key=lambda path: (
-            _minute(path),
-            _created(path) if in_minute[_minute(path)] > 1 else "",
-            path.name,
-        ),
-    )
+
+    def began(path: pathlib.Path) -> tuple[str, str, str]:
+        # Not by the times of files: a copy, also from an object store, has its own.
+        is_alone = in_minute[_minute(path)] == 1
+        created = "" if is_alone else str(_record(path).get("created", ""))
+        return _minute(path), created, path.name
+
+    return sorted(folders, key=began)
 
 
 def is_name(name: str) -> bool:
-    """Whether a folder of that name is a run's."""
+    """Whether it is the name of a run's folder."""
     return bool(_NAME.fullmatch(name))
 
 
@@ -142,13 +140,18 @@ def find(root: pathlib.Path, wanted: str | pathlib.Path) -> pathlib.Path:
     Args:
       root: folder of the runs.
       wanted: 'latest', 'latest:passed', a name, its two words, or a prefix of either that
-        fits one run only; of a sweep also 'run/member'. A `Path` is the folder itself.
+        fits one run only; 'run/member' for a member of a sweep. A `Path` is the folder.
 
     Raises:
       ConfigError: there is none, or more than one.
     """
     if isinstance(wanted, pathlib.Path):
-        return _folder(wanted)
+        if not is_run(wanted):
+            raise ConfigError(
+                f"{wanted} is not the folder of a run",
+                expected=f"one with {CONFIG_FILE}",
+            )
+        return wanted
     name, _, member = wanted.partition("/")
     if member:
         return _member(find(root, name), member)
@@ -159,15 +162,13 @@ def find(root: pathlib.Path, wanted: str | pathlib.Path) -> pathlib.Path:
         return found[-1]
     if wanted == LATEST_PASSED:
         return _latest_passed(root, found)
-    exact = [path for path in found if wanted in (path.name, two_words(path))]
-    if len(exact) == 1:
-        return exact[0]
-    fitting = exact or [
-        path
-        for path in found
-        if wanted
-        and (path.name.startswith(wanted) or two_words(path).startswith(wanted))
-    ]
+    fitting = [path for path in found if wanted in (path.name, two_words(path))]
+    if wanted and not fitting:
+        fitting = [
+            path
+            for path in found
+            if path.name.startswith(wanted) or two_words(path).startswith(wanted)
+        ]
     if len(fitting) == 1:
         return fitting[0]
     names = ", ".join(path.name for path in (fitting or found)[-5:])
@@ -190,14 +191,6 @@ def is_run(folder: pathlib.Path) -> bool:
     return any((folder / name).is_file() for name in files)
 
 
-def _folder(path: pathlib.Path) -> pathlib.Path:
-    if not is_run(path):
-        raise ConfigError(
-            f"{path} is not the folder of a run", expected=f"one with {CONFIG_FILE}"
-        )
-    return path
-
-
 def _member(sweep: pathlib.Path, member: str) -> pathlib.Path:
     folder = sweep / MEMBERS_FOLDER
     names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
@@ -216,7 +209,7 @@ def two_words(folder: pathlib.Path) -> str:
 
 
 def read_summary(folder: pathlib.Path) -> dict[str, Any]:
-    """The summary of a run as `pipeline.runs.summary.Summary` wrote it.
+    """The summary of a run, the JSON of `pipeline.runs.summary.Summary`.
 
     Raises:
       ConfigError: the run did not end, or is a sweep.
@@ -232,9 +225,9 @@ def read_summary(folder: pathlib.Path) -> dict[str, Any]:
         )
     if part := parts.read(folder):
         raise ConfigError(
-            f"run '{folder.name}' has no verdict: it was to run {part.part}",
-            tip=f"slimline run {part.experiment} goes on: what is done comes from the"
-            " cache",
+            f"run '{folder.name}' has no verdict: it ran {part.part}",
+            tip=f"slimline run {part.experiment} goes on: finished components come from"
+            " the cache",
         )
     try:
         return json.loads((folder / SUMMARY_FILE).read_text(encoding="utf-8"))
@@ -246,10 +239,10 @@ def read_summary(folder: pathlib.Path) -> dict[str, Any]:
 
 
 def model_folder(folder: pathlib.Path) -> pathlib.Path:
-    """The SavedModel of a finished run: the version that it pushed, else what it trained.
+    """The SavedModel of a finished run: the version that it pushed, else the trained one.
 
     Raises:
-      ConfigError: the run did not end, or its model is not there any more.
+      ConfigError: the run did not end, or its model is gone.
     """
     summary = read_summary(folder)
     if summary["pushed_path"]:
@@ -260,51 +253,34 @@ def model_folder(folder: pathlib.Path) -> pathlib.Path:
         if trained.is_dir():
             return trained
     raise ConfigError(
-        f"run '{folder.name}' pushed no model, and what it trained is gone",
+        f"run '{folder.name}' pushed no model, and the one it trained is gone",
         found=", ".join(uris),
     )
 
 
-def experiment_of(folder: pathlib.Path) -> str:
-    """Name of the experiment that a run was begun for; '' where its settings are gone."""
-    try:
-        return str(_record(folder)["settings"]["name"]["value"])
-    except (KeyError, TypeError):
-        return ""
-
-
 def group_of(folder: pathlib.Path) -> str:
-    """Label that a run was given; '' for none."""
+    """Label of a run; '' for none."""
     return str(_record(folder).get("group", ""))
 
 
-def in_group(root: pathlib.Path, group: str, experiment: str) -> list[pathlib.Path]:
-    """Runs of an experiment with a label, the newest first; with '' all of them."""
-    return [
-        folder
-        for folder in reversed(list_runs(root))
-        if (not group or group_of(folder) == group)
-        and experiment_of(folder) == experiment
-    ]
-
-
 def note_span(folder: pathlib.Path, span: int) -> None:
-    """Writes down which span a run reads."""
+    """Writes which span a run reads."""
     durable.write_text(folder / SPAN_FILE, f"{span}\n")
 
 
 def span_of_group(root: pathlib.Path, group: str, experiment: str) -> int | None:
-    """The span that the runs of a group read; None where none has read any."""
-    for folder in in_group(root, group, experiment):
-        try:
-            return int((folder / SPAN_FILE).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue
+    """The span that an experiment's runs with this label read; None where none did."""
+    for folder in reversed(list_runs(root)):
+        record = _record(folder)
+        name = record.get("settings", {}).get("name", {}).get("value")
+        if record.get("group") == group and name == experiment:
+            with contextlib.suppress(OSError, ValueError):
+                return int((folder / SPAN_FILE).read_text(encoding="utf-8"))
     return None
 
 
 def _record(folder: pathlib.Path) -> dict[str, Any]:
-    """What `create` wrote; {} where it is gone."""
+    """What `create` wrote; {} where it cannot be read."""
     try:
         record = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -313,16 +289,16 @@ def _record(folder: pathlib.Path) -> dict[str, Any]:
 
 
 def lock(root: pathlib.Path, identity: str) -> filelock.AcquireReturnProxy:
-    """Keeps two runs of one identity apart: they would share checkpoints and cache.
+    """Locks an identity for one run: two would share checkpoints and cache.
 
-    Who holds it may take it again, as a sweep does for each of its members.
+    The holder may take the lock again, as a sweep does for each member.
 
     Args:
       root: of the runs, absolute.
       identity: of the runs (`inputs.identity`).
 
     Raises:
-      ConfigError: another run holds it, or it is no file that can be locked.
+      ConfigError: another run holds it, or the file cannot be locked.
     """
     try:
         return locks.acquire(root / f".{identity}.lock", is_singleton=True)
@@ -334,7 +310,7 @@ def lock(root: pathlib.Path, identity: str) -> filelock.AcquireReturnProxy:
 
 
 def has_passed(folder: pathlib.Path) -> bool:
-    """Whether the model of this run was let through; False for a run that never ended."""
+    """Whether the model of a run passed; False for a run that did not end."""
     try:
         return bool(read_summary(folder)["passed"])
     except (ConfigError, KeyError, TypeError):
@@ -346,8 +322,8 @@ def _make_folder(root: pathlib.Path, stamp: str, words: random.Random) -> pathli
     taken = {two_words(path) for path in list_runs(root)}
     for attempt in range(ATTEMPTS):
         pair = f"{words.choice(adjectives)}-{words.choice(animals)}"
-        # Words that no other run bears can stand for the run alone. A root with most of
-        # the pairs in use has to repeat some.
+        # Two words that no other run has can name the run alone. A root that uses most of
+        # the pairs has to repeat some.
         if pair in taken and attempt < ATTEMPTS // 2:
             continue
         folder = root / f"{stamp}_{pair}"
@@ -371,11 +347,3 @@ def _latest_passed(root: pathlib.Path, found: list[pathlib.Path]) -> pathlib.Pat
 
 def _minute(folder: pathlib.Path) -> str:
     return folder.name[: len("2026-11-22_0201")]
-
-
-def _created(folder: pathlib.Path) -> str:
-    """When the run began, from its configuration; '' where that cannot be read."""
-    try:
-        return str(json.loads((folder / CONFIG_FILE).read_text()).get("created", ""))
-    except (OSError, ValueError, AttributeError):
-        return ""

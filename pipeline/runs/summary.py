@@ -1,4 +1,4 @@
-"""What a run comes to: the figures that a person asks for at its end."""
+"""The summary of a run: its figures and verdict."""
 
 import dataclasses
 from typing import Any
@@ -13,7 +13,7 @@ class Summary:
       folder: its own folder, with log, configuration, history and summary.
       experiment: name of the experiment.
       passed: whether the gate blessed the model, and it can be served.
-      is_cached: whether every component was served from the cache.
+      is_cached: whether every component came from the cache.
       images: images per split.
       images_per_class: per split and class name.
       unreadable: images in quarantine.
@@ -28,40 +28,39 @@ class Summary:
       data_fingerprint: of the content of the images' folder or archive.
       metrics: of the candidate on test (docs/evaluation.md).
       intervals: 95 % intervals of some of them, name -> [low, high].
-      baseline_metrics: of the last blessed model, on the test images of classes that it
-        knows, or None.
+      baseline_metrics: of the last blessed model, on test images of its classes, or None.
       baseline_version: its version, or None.
       differences: to the baseline on the same images, name -> {difference, low, high}, or
         None.
       per_class: class name -> {precision, recall, f1, support} on test.
       most_confused: true class, predicted class and images of the largest confusion, or
-        None where there is none.
+        None.
       rules: of the gate, as `common.rule.Rule`.
       verdict: the gate in sentences, one a rule.
-      refusals: those of the sentences that speak against the model.
-      infra_rules: of the check of the served model, as
-        `common.rule.Rule`; none where nothing is to be pushed.
-      infra_refusals: sentences of those that speak against the model.
+      refusals: sentences of the rules that the model breaks.
+      infra_rules: of the check of the served model, as `common.rule.Rule`; none where
+        nothing is pushed.
+      infra_refusals: sentences of those that the model breaks.
       pushed_version: version under the serving folder, or None.
       pushed_path: its folder, or None.
       seconds: per component.
       total_seconds: of the whole run.
-      training_seconds: of the training proper, also where it came from the cache or was
-        broken off between.
+      training_seconds: of the training, also where it came from the cache or was
+        interrupted.
       sample_images: a few test images to try the model on, file -> true class.
-      part: which components ran, in words; None for all of them.
+      part: which components ran, in words; None for all.
       base: the earlier run that the others are from, or None.
       start: the published weights that training started from, as
         `trainer.weights.store.Manifest`, or None.
       head_top_1: top-1 on eval of the class layer fitted before training, or None.
       findings: of the training, in sentences: moving averages that have not converged, a
         batch that did not fit.
-      is_gate_open: whether no threshold was set, so that any model would have passed.
+      is_gate_open: whether no threshold was set, so that any model passes.
       cross_validation: {top_1, low, high, images, folds} where images are few, or None.
       classes: {shared, added, removed, images}: how the classes changed since the
         baseline, and the test images on which the two were compared; None without one.
-      test_time_views: {views, metrics, differences}: which views the answers average over,
-        and the figures on test without them; None for a model without.
+      test_time_views: {views, metrics, differences}: views that the answers average, and
+        the figures on test without them; None for a model without.
     """
 
     run: str

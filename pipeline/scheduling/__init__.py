@@ -1,1 +1,1 @@
-"""Retraining on a schedule: what is due, what was done, and what is kept of it."""
+"""Retraining on a schedule: slots that are due, their runs and notifications."""

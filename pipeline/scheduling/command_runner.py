@@ -1,7 +1,7 @@
-"""Runs as processes of their own, by the command that a person would type.
+"""Starts each run as a process of its own, with the command that a person would type.
 
-A scheduler that is up for a year must not hold a year's TensorFlow; a run that dies of a
-lack of memory does not take it along.
+So the memory of TensorFlow is freed after each run, and a run that is out of memory does
+not kill the scheduler.
 """
 
 import ctypes
@@ -38,7 +38,7 @@ class CommandRunner:
         root: pathlib.Path,
         identity: str,
     ):
-        """Makes the runner.
+        """Keeps what all runs share.
 
         Args:
           command: the program, as ['slimline'].
@@ -58,12 +58,12 @@ class CommandRunner:
 
         Args:
           row: the slot.
-          settings: dotted key -> value, over those that the schedule was given.
-          began: takes the name of the run's folder, once there is one.
+          settings: dotted key -> value, over those of the schedule.
+          began: called with the name of the run's folder, once it exists.
 
         Raises:
-          TryAgain: the run was stopped, and resumes when it is called again; or one that
-            no schedule began is under way.
+          TryAgain: the run was stopped, and resumes with the next call; or a run that no
+            schedule started is under way.
           ConfigError: the program cannot be started.
         """
         try:
@@ -72,7 +72,7 @@ class CommandRunner:
         except ConfigError as error:
             raise TryAgain(error.message) from error
         before = set(runs.list_runs(self._root))
-        # Runs of a slot, one an attempt, bear one label.
+        # The runs of a slot, one an attempt, share a label.
         group = f"{row.pipeline}, slot {row.slot}"
         words = list(self._command)
         for key, value in settings.items():
@@ -97,7 +97,7 @@ class CommandRunner:
                     if not name and (name := self._find_run(group, before)):
                         began(name)
             except BaseException:
-                # Interrupted, it leaves a checkpoint, and can resume.
+                # SIGTERM lets it write a checkpoint to resume from.
                 process.send_signal(signal.SIGTERM)
                 if _wait(process, STOP_SECONDS) is None:
                     process.kill()
@@ -110,15 +110,16 @@ class CommandRunner:
         return read_outcome(printed, code)
 
     def outcome(self, row: Row) -> Outcome | None:
-        """How the last run of a slot ended by its folder; None where it did not."""
+        """How the last run of a slot ended, from its folder; None where it did not."""
+        if not row.run:
+            return None
         try:
-            summary = runs.read_summary(self._root / row.run) if row.run else None
+            return of_summary(runs.read_summary(self._root / row.run))
         except ConfigError:
             return None
-        return of_summary(summary) if summary else None
 
     def _find_run(self, group: str, before: set[pathlib.Path]) -> str:
-        """Name of the folder that the run of a slot has made since `before`."""
+        """Name of the folder that the slot's run has created, or ''."""
         for folder in reversed(runs.list_runs(self._root)):
             if folder not in before and runs.group_of(folder) == group:
                 return folder.name
@@ -126,7 +127,7 @@ class CommandRunner:
 
 
 def read_outcome(printed: bytes, code: int) -> Outcome:
-    """The outcome in what `slimline run --json` printed, and in its exit code."""
+    """The outcome from the output of `slimline run --json` and its exit code."""
     try:
         document = json.loads(printed)
     except ValueError:
@@ -144,7 +145,7 @@ def read_outcome(printed: bytes, code: int) -> Outcome:
 
 
 def of_summary(summary: Mapping[str, Any]) -> Outcome:
-    """The outcome in what a run left (`pipeline.runs.summary.Summary`)."""
+    """The outcome of a finished run, from its `pipeline.runs.summary.Summary`."""
     if summary["passed"]:
         how = "served from the cache: " if summary["is_cached"] else ""
         reason = how + "; ".join(summary["verdict"])
@@ -158,7 +159,7 @@ def of_summary(summary: Mapping[str, Any]) -> Outcome:
 
 
 def _wait(process: subprocess.Popen, seconds: float) -> int | None:
-    """Exit code of a process; None where it goes on after so long."""
+    """Exit code of a process; None where it still runs after `seconds`."""
     try:
         return process.wait(timeout=seconds)
     except subprocess.TimeoutExpired:
@@ -166,7 +167,8 @@ def _wait(process: subprocess.Popen, seconds: float) -> int | None:
 
 
 def _die_with_parent(parent: int) -> Callable[[], None]:
-    """For the child, before it runs: whoever takes the slot over must not meet it."""
+    """For the child before it runs: ends it with this process, so that the next owner of
+    the slot finds no run under way."""
     library = ctypes.CDLL(None, use_errno=True)
 
     def ask() -> None:

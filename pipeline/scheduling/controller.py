@@ -1,4 +1,4 @@
-"""One look at a schedule: what is due is written down, then worked off."""
+"""One look at a schedule: plans the slots that are due, then runs them."""
 
 import dataclasses
 import datetime
@@ -19,18 +19,17 @@ from pipeline.slots.clock import Clock, in_words
 from pipeline.slots.ledger import IS_ENDED, IS_OPEN, MAX_TRIES, Ledger
 from pipeline.slots.rows import Outcome, Row, TryAgain
 
-# Which of the slots are run that were not begun in time: no scheduler was there, or the one
-# before took so long.
+# Which missed slots run, where no scheduler was there or an earlier slot took too long.
 SKIP = "skip"
 ONCE = "once"
 ALL = "all"
-# So many of them get a row; earlier ones share one.
+# Missed slots that get a row each; earlier ones share one.
 MAX_MISSED = 1000
-# A slot whose scheduler died so often is given up: it may be what kills them.
+# A slot whose scheduler died this often is given up: it may be the cause.
 MAX_ATTEMPTS = 5
-# Between two looks at data on their way, or at a run that is under way.
+# Until the next look at data that are still being written, or at a run under way.
 AGAIN = datetime.timedelta(minutes=1)
-# What is worked off first: that which somebody died at, then the oldest.
+# First the slot whose owner died, then the oldest.
 _IN_TURN = f"{IS_OPEN} ORDER BY state DESC, planned, slot"
 # Exit codes of the command (docs/cli.md).
 _FAILED = 1
@@ -41,13 +40,13 @@ _LOGGER = logging.getLogger("slimline.schedule")
 
 @dataclasses.dataclass(frozen=True)
 class Look:
-    """What one look came to.
+    """Result of one look.
 
     Attributes:
-      rows: slots that were worked off, in their order.
-      planned: slots that were written down.
-      waits_for: why something was not begun, or ''.
-      is_soon: whether that may be over after AGAIN.
+      rows: slots that have ended, in their order.
+      planned: number of slots that were planned.
+      waits_for: why a slot was not started, or ''.
+      is_soon: whether to look again after AGAIN.
       fault: why the span data could not be read.
     """
 
@@ -60,26 +59,26 @@ class Look:
 
 @dataclasses.dataclass(frozen=True)
 class Controller:
-    """Looks at one schedule. Any number of them, in any process, may look at the same.
+    """Looks at one schedule; several, in any processes, may share a schedule.
 
     Attributes:
       pipeline: identity of the schedule (`data.identity`).
-      settings_key: equal where its settings are (`data.settings_key`).
+      settings_key: digest of the settings (`data.settings_key`).
       ledger, runner, clock: what it works with.
-      newest: takes a time and the newest span that counts; gives what a run would read
+      newest: the data that a run would read, from a time and the newest span that counts
         (`data.newest`).
-      cron: when; None trains on every new span as it comes.
-      missed: which of the slots that were not started in time run: none is run (SKIP), the
-        last (ONCE), or all of them, one after the other (ALL).
+      cron: when; None trains on every new span.
+      missed: which missed slots run: none (SKIP), the last (ONCE), or all, one after the
+        other (ALL).
       grace_seconds: start slots up to this many seconds late.
-      is_forced: whether to train now, whatever is due and whatever has changed.
-      looks_back: whether the first look of all takes slots within `grace_seconds` before
-        it for due, as one that a timer starts has to.
+      is_forced: whether to train now, without a slot that is due or anything new.
+      looks_back: whether slots within `grace_seconds` before the very first look are due;
+        a timer that starts the command needs it.
       starts_warm: whether the next run starts from the live model.
       keep_runs: runs whose artifacts stay; 0 keeps all.
-      prune: deletes the artifacts of runs by name; gives the names of the runs whose
+      prune: deletes the artifacts of runs by name; returns the names of those whose
         artifacts are gone.
-      targets: event -> commands and addresses that are told (`hooks.tell`).
+      targets: event -> commands and addresses to notify (`hooks.tell`).
     """
 
     pipeline: str
@@ -99,10 +98,10 @@ class Controller:
     targets: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
 
     def due(self) -> tuple[Row, ...]:
-        """Slots that the next look would write down; writes nothing.
+        """Slots that the next look would plan; writes nothing.
 
         Raises:
-          ConfigError, DataError: the data of a schedule by spans cannot be looked at.
+          ConfigError, DataError: the data of a schedule by spans cannot be read.
           TryAgain: they are still being written.
         """
         now = self.clock.now()
@@ -113,10 +112,10 @@ class Controller:
         return self._due_by_cron(self.cron, now)
 
     def tick(self) -> Look:
-        """Writes down what is due and works it off.
+        """Plans the slots that are due, and runs them.
 
         Raises:
-          ConfigError: the ledger cannot be used, or the pattern of the spans not be read.
+          ConfigError: the ledger cannot be used, or the pattern of spans cannot be parsed.
           KeyboardInterrupt: a run was stopped; its slot stays planned.
         """
         now = self.clock.now()
@@ -127,11 +126,11 @@ class Controller:
         try:
             due = self.due()
         except DataError as error:
-            # One who stays waits: the first span may be yet to come.
+            # A scheduler that stays up waits: the first span may be yet to come.
             look = Look(waits_for=_in_short(error), fault=error)
         except TryAgain as error:
             look = Look(waits_for=str(error), is_soon=True)
-        # Most looks find nothing to do; they write nothing and wait for nobody.
+        # Most looks find nothing to do: no write, no lock.
         if not due and not self.ledger.first(IS_OPEN, self.pipeline):
             return look
         done: list[Row] = []
@@ -142,7 +141,7 @@ class Controller:
                 if not is_ours:
                     waits_for = f"slot {row.slot} is being worked on"
                     break
-                ended = self._work(row)
+                ended = self._run_slot(row)
                 if ended.state in rows.ENDED:
                     done.append(ended)
                 else:
@@ -152,45 +151,42 @@ class Controller:
         return dataclasses.replace(look, rows=tuple(done), planned=planned)
 
     def next_look(self, look: Look, every_seconds: float) -> datetime.datetime:
-        """When to look again after a look; `every_seconds` is between two for a new span."""
+        """When to look again; `every_seconds` is the interval of looks for a new span."""
         now = self.clock.now()
         if self.cron is None:
             later = now + datetime.timedelta(seconds=every_seconds)
         else:
-            # Not from `now`: a slot may have come during the look.
+            # Not from `now`: a slot may have become due during the look.
             newest = self.ledger.newest_slot(self.pipeline)
             later = max(self.cron.next(newest or now), now)
         return min(now + AGAIN, later) if look.is_soon else later
 
     def _due_by_cron(self, cron: Cron, now: datetime.datetime) -> tuple[Row, ...]:
-        known = self.ledger.schedules().get(self.pipeline)
-        since = datetime.datetime.fromisoformat(known["since"]) if known else None
-        after = self.ledger.newest_slot(self.pipeline) or since
-        after = after or self._first_since(now)
+        after = self.ledger.newest_slot(self.pipeline)
+        if after is None:
+            known = self.ledger.schedules().get(self.pipeline)
+            since = known and datetime.datetime.fromisoformat(known["since"])
+            after = since or self._first_since(now)
         found, has_earlier = cron.newest(after, now, MAX_MISSED)
         grace = datetime.timedelta(seconds=self.grace_seconds)
         new = []
         for number, slot in enumerate(found):
             reason = ""
             if has_earlier and number == 0:
-                reason = (
-                    f"this and all earlier ones since {in_words(after)} were not begun in"
-                    " time"
-                )
+                reason = f"missed, as all slots since {in_words(after)}"
             elif self.missed == ONCE and slot != found[-1]:
-                reason = f"not begun in time, slot {in_words(found[-1])} stands for it"
+                reason = f"missed; slot {in_words(found[-1])} runs instead"
             elif self.missed == SKIP and now - slot > grace:
-                reason = f"not begun in time, but looked at {in_words(now)}"
+                reason = f"missed: the next look was at {in_words(now)}"
             row = Row(self.pipeline, in_words(slot), rows.CRON, reason=reason)
             if reason:
-                row = dataclasses.replace(
-                    row, state=rows.MISSED, finished=in_words(now)
-                )
+                ended = in_words(now)
+                row = dataclasses.replace(row, state=rows.MISSED, finished=ended)
             new.append(row)
         return tuple(new)
 
     def _first_since(self, now: datetime.datetime) -> datetime.datetime:
-        """From when on slots count, where there was no schedule before."""
+        """When the slots of a new schedule begin."""
         seconds = self.grace_seconds if self.looks_back else 0.0
         return now - datetime.timedelta(seconds=seconds)
 
@@ -198,7 +194,7 @@ class Controller:
         found = self.newest(now, spans.NEWEST)
         if not found.arrival:
             raise ConfigError(
-                f"no new span can come: {found.name} is no pattern",
+                f"no new span can come: {found.name} is not a pattern",
                 expected="a path with {SPAN}, or {YYYY}, {MM} and {DD}",
                 tip="--cron trains at given times",
             )
@@ -207,11 +203,11 @@ class Controller:
             return ()
         return (Row(self.pipeline, found.arrival, rows.SPAN, data=found.name),)
 
-    def _work(self, row: Row) -> Row:
-        """Works off a slot; one that cannot start yet is planned again."""
+    def _run_slot(self, row: Row) -> Row:
+        """Runs a slot; one that cannot start yet is planned again."""
         reason = row.reason
         if row.state == rows.RUNNING:
-            reason = f"{row.owner} died at it, it resumes"
+            reason = f"{row.owner} died during the last attempt"
         row = self.ledger.update(
             row,
             state=rows.RUNNING,
@@ -229,12 +225,12 @@ class Controller:
             code = _NO_DATA if isinstance(error, DataError) else _WRONG_SETTING
             outcome = Outcome(rows.FAILED, _in_short(error), code)
         except (KeyboardInterrupt, SystemExit):
-            self._put_off(row, "stopped, it resumes")
+            self._put_off(row, "stopped; the next look resumes it")
             raise
         return self._finish(row, outcome)
 
     def _known_outcome(self, row: Row) -> Outcome | None:
-        """How a slot's run ended under an owner who died before he wrote it down."""
+        """Outcome of a run whose owner died before writing it to the ledger."""
         found = self.runner.outcome(row) if row.run else None
         if found is None and row.attempts > MAX_ATTEMPTS:
             reason = f"given up after {MAX_ATTEMPTS} attempts: {row.reason}"
@@ -243,11 +239,11 @@ class Controller:
 
     def _run(self, row: Row) -> Outcome:
         """Runs, unless there is nothing new."""
-        # What was begun resumes with its span, and its training from its checkpoint.
+        # A run that was started resumes with its span, and its training from a checkpoint.
         last = row.span if row.run and row.span is not None else spans.NEWEST
         found = self.newest(self.clock.now(), last)
         if row.kind == rows.SPAN and found.arrival != row.slot:
-            return Outcome(rows.SKIPPED, f"{found.name} has come meanwhile")
+            return Outcome(rows.SKIPPED, f"{found.name} came in the meantime")
         row = self.ledger.update(
             row,
             data=found.name,
@@ -270,33 +266,33 @@ class Controller:
         )
 
     def _put_off(self, row: Row, reason: str) -> Row:
-        """Plans a running row again, as if it had not started."""
+        """Plans a running row again; the attempt does not count."""
         return self.ledger.update(
             row, state=rows.PLANNED, reason=reason, attempts=row.attempts - 1
         )
 
     def _finish(self, row: Row, outcome: Outcome) -> Row:
-        """Writes down how a slot ended, after what is old was deleted; tells of it."""
+        """Deletes old artifacts, writes the outcome to the ledger, and notifies."""
         if outcome.state != rows.SKIPPED:
             self._tidy(row)
         finished = in_words(self.clock.now())
         ended = self.ledger.update(
             row, **dataclasses.asdict(outcome), finished=finished
         )
-        told = hooks.tell(ended, self.targets)
-        for notice in told:
+        notices = json.loads(row.notices)
+        for notice in hooks.tell(ended, self.targets):
+            notices.append({**notice, "time": finished})
             if notice["error"]:
-                _LOGGER.warning("%(target)s was not told: %(error)s", notice)
-        if told:
-            notices = [{**notice, "time": finished} for notice in told]
+                _LOGGER.warning("%(target)s was not notified: %(error)s", notice)
+        if notices:
             self.ledger.write(
                 "UPDATE slots SET notices = ? WHERE id = ?",
-                (json.dumps([*json.loads(row.notices), *notices]), row.id),
+                (json.dumps(notices), row.id),
             )
         return ended
 
     def _tidy(self, row: Row) -> None:
-        """Deletes the artifacts of old runs that the schedule has begun."""
+        """Deletes the artifacts of the schedule's old runs."""
         old: list[Row] = []
         if self.keep_runs:
             old = self.ledger.rows(
@@ -308,8 +304,8 @@ class Controller:
         names = {other.id: set(other.runs.split()) for other in old}
         try:
             pruned = set(self.prune(set().union(*names.values())))
-        except Exception:  # a run that has ended does not fail by what is left over
-            _LOGGER.exception("what is old could not be deleted")
+        except Exception:  # must not fail a run that has ended
+            _LOGGER.exception("old artifacts could not be deleted")
             return
         self.ledger.write(
             "UPDATE slots SET is_pruned = 1 WHERE id = ?",
@@ -317,8 +313,8 @@ class Controller:
         )
 
     def _nothing_new(self, row: Row) -> str:
-        """Why a run would come to what is known already, or ''."""
-        # One query a state, each by the index: a look must not take longer every year.
+        """Why a run would repeat the last result, or ''."""
+        # One query a state, by the index: a look must not take longer every year.
         newest = "pipeline = ? AND state = ? ORDER BY finished DESC, id DESC"
         settled = [
             found
@@ -336,5 +332,5 @@ class Controller:
 
 
 def _in_short(error: ConfigError | DataError) -> str:
-    """Cause and finding in one line."""
+    """Message and finding in one line."""
     return f"{error.message}: {error.found}" if error.found else error.message

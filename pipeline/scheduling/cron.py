@@ -1,8 +1,8 @@
-"""Moments that a cron expression names, in a time zone, in UTC.
+"""Times of a cron expression in a time zone, as UTC.
 
-croniter reads the expression and counts in wall-clock time without a zone; which moment a
-time on the clock means is decided here. By itself croniter 7 gives 02:30 twice in the night
-when clocks go back, croniter 6 shifts it by an hour, and APScheduler 3 takes 0 for Monday.
+croniter evaluates the expression in wall-clock time without a zone; this module converts
+wall-clock times to UTC. On its own croniter 7 gives 02:30 twice in the night when clocks go
+back, croniter 6 shifts it by an hour, and APScheduler 3 takes 0 for Monday.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ ALIASES = (
     *("@monthly", "@annually", "@yearly"),
 )
 _FIELDS = 5
-# R and H would draw other moments in each process.
+# R and H would draw other times in each process.
 _DRAWN = re.compile(r"\b[RH]\b", re.IGNORECASE)
 # No zone has changed its offset by more than a day.
 _DAY = datetime.timedelta(days=1, hours=1)
@@ -32,9 +32,9 @@ _FIRST_LOOK = datetime.timedelta(hours=2)
 class Cron:
     """Slots by a cron expression.
 
-    A time that the clock skips when it goes forward means the same time by the clock before:
-    02:30 becomes 03:30. One that comes twice when it goes back means the first; where every
-    hour is named (`*`), it means both.
+    A wall-clock time that is skipped when clocks go forward runs an hour later: 02:30
+    becomes 03:30. One that comes twice when clocks go back runs the first time only, and
+    both times where the expression names every hour (`*`).
 
     Attributes:
       expression: five fields (minute, hour, day, month, day of the week), or one of ALIASES.
@@ -75,7 +75,7 @@ class Cron:
             moment.astimezone(zone).utcoffset() or datetime.timedelta()
             for moment in (after - _DAY, after, until, until + _DAY)
         ]
-        # So far a time on the clock may lie from the moment that it means.
+        # How far a wall-clock time may be from the UTC time that it means.
         margin = max(near) - min(near)
         first, last = (
             moment.astimezone(zone).replace(tzinfo=None) for moment in (after, until)
@@ -94,7 +94,7 @@ class Cron:
     ) -> tuple[list[datetime.datetime], bool]:
         """The last `count` slots in (after, until], rising; whether there are earlier ones.
 
-        However long the time between is, the work is bounded by `count`.
+        The work is bounded by `count`, however long the interval is.
         """
         found: list[datetime.datetime] = []
         end, look = until, _FIRST_LOOK
@@ -105,7 +105,7 @@ class Cron:
         return found[-count:], len(found) > count
 
     def next(self, after: datetime.datetime) -> datetime.datetime:
-        """The first slot after a moment."""
+        """The first slot after a time."""
         look = _FIRST_LOOK
         while not (found := self.between(after, after + look)):
             look *= 8
@@ -115,8 +115,8 @@ class Cron:
         return zoneinfo.ZoneInfo(self.timezone)
 
     def _wall_times(self, after: datetime.datetime) -> Iterator[datetime.datetime]:
-        """Times on the clock from `after` on, it included."""
-        # A microsecond before: croniter gives what lies behind its start.
+        """Wall-clock times from `after` on, inclusive."""
+        # A microsecond before: croniter's start is exclusive.
         start = after - datetime.timedelta(microseconds=1)
         with contextlib.suppress(croniter.CroniterError):
             found = croniter.croniter(self.expression, start)
@@ -126,12 +126,12 @@ class Cron:
     def _moments(
         self, wall: datetime.datetime, zone: zoneinfo.ZoneInfo
     ) -> Iterator[datetime.datetime]:
-        """The moments in UTC that a time on the clock means."""
+        """The times in UTC that a wall-clock time means."""
         first = wall.replace(tzinfo=zone).astimezone(datetime.UTC)
         yield first
         fields = self.expression.split()
         if fields == ["@hourly"] or fields[1:2] == ["*"]:
             second = wall.replace(tzinfo=zone, fold=1).astimezone(datetime.UTC)
-            # In the gap both are the same time by another clock, and fold=1 is the earlier.
+            # In the gap that clocks skip, fold=1 is the earlier of the two.
             if second > first:
                 yield second

@@ -1,4 +1,4 @@
-"""The data that a run would train on now, and whether anybody has yet."""
+"""The data that a scheduled run would train on, and keys that tell whether it is new."""
 
 import contextlib
 import dataclasses
@@ -18,13 +18,13 @@ from trainer.config import as_json
 
 @dataclasses.dataclass(frozen=True)
 class Data:
-    """What a run reads.
+    """Data of a run.
 
     Attributes:
       name: in words, as 'span 7' or the path.
-      key: equal where the data are: spans and versions, or the digest of all files.
-      arrival: names the newest span and its version; '' where the path is no pattern.
-      span: the newest one, None where the path is no pattern. version: of it.
+      key: spans and versions, or the digest of all files; equal for equal data.
+      arrival: name of the newest span and its version; '' without a pattern of spans.
+      span, version: of the newest span; None without a pattern of spans.
     """
 
     name: str
@@ -41,15 +41,14 @@ def newest(
     now: datetime.datetime,
     last: int = spans.NEWEST,
 ) -> Data:
-    """What a run would read at a time.
+    """The data that a run would read.
 
     Args:
       config: the experiment; `data.path` may be a pattern of spans.
-      root: of the runs, for experiments that bring their own data.
-      settle_seconds: a span that was written to within the last so many seconds is still
-        on its way.
+      root: of the runs, for bundled data.
+      settle_seconds: data written to within this time are still being written.
       now: the time.
-      last: the newest span that is read.
+      last: the newest span to read.
 
     Raises:
       ConfigError, DataError: there are none, or they cannot be read.
@@ -62,32 +61,30 @@ def newest(
     if not spans.is_pattern(path) and not path.exists():
         raise DataError(f"no data at {path}")
     found = inputs.find_data_sets(config, path)
-    last_one = found[-1]
-    age = now.timestamp() - _last_write(last_one.path) if settle_seconds else -1
-    # A time ahead of ours is that of another clock.
+    *others, end = found
+    age = now.timestamp() - _last_write(end.path) if settle_seconds else -1
+    # A negative age is another clock's.
     if 0 <= age < settle_seconds:
-        raise TryAgain(
-            f"{last_one.name or last_one.path} was written to {age:.0f} s ago"
-        )
-    if last_one.span is None:
+        raise TryAgain(f"{end.name or end.path} was written to {age:.0f} s ago")
+    if end.span is None:
         return Data(str(path), inputs.fingerprint_of(found))
     earlier = ", ".join(
-        spans.label(data.span or 0, is_dated=data.is_dated) for data in found[:-1]
+        spans.label(data.span or 0, is_dated=data.is_dated) for data in others
     )
-    name = f"{last_one.name} with {earlier}" if earlier else last_one.name
-    return Data(name, spans.pin(found), last_one.name, last_one.span, last_one.version)
+    name = f"{end.name} with {earlier}" if earlier else end.name
+    return Data(name, spans.pin(found), end.name, end.span, end.version)
 
 
 def identity(config: PipelineConfig, path: pathlib.Path) -> str:
-    """Name of a schedule: equal where `inputs.identity` is, and what `history` takes.
+    """Name of a schedule for people; one name for each `inputs.identity`.
 
     Args:
       config: the experiment.
       path: of its data, or their pattern.
 
     Returns:
-      The experiment's name; with the data set, as in 'photos/flowers', where the
-      experiment itself names none, and with the model where that has another name.
+      The experiment's name; with the data set, as 'photos/flowers', where the experiment
+      names none, and with the model where it has another name.
     """
     own = experiments.find(config.name)
     data_set = inputs.data_set_name(config, path)
@@ -99,19 +96,19 @@ def identity(config: PipelineConfig, path: pathlib.Path) -> str:
 
 
 def settings_key(config: PipelineConfig) -> str:
-    """Digest of all settings but those that say which span is read."""
+    """Digest of all settings but `data.span`."""
     data = dataclasses.replace(config.data, span=spans.NEWEST)
     text = json.dumps(as_json(dataclasses.replace(config, data=data)), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _last_write(path: pathlib.Path) -> float:
-    """Seconds since 1970 of the last change to a file or folder at or below `path`.
+    """Seconds since 1970 of the last change at or below `path`.
 
-    What cannot be looked at is left to the run, which lists it.
+    Skips files and folders that cannot be read; the run reports them.
 
     Raises:
-      DataError: `path` itself cannot be looked at.
+      DataError: `path` itself cannot be read.
     """
     try:
         newest_time = path.stat().st_mtime

@@ -1,6 +1,6 @@
 """Notifications about the result of a slot: a command, or a POST to an address.
 
-What goes wrong in telling is written down and goes no further.
+A notification that fails is recorded and has no other effect.
 """
 
 import json
@@ -20,20 +20,20 @@ EVENTS = {"failure": "failed", "refusal": "was refused", "push": "pushed a model
 TIMEOUT_SECONDS = 15.0
 _MAX_ERROR = 300
 _ADDRESSES = ("http://", "https://")
-_TOLD = (
+_FIELDS = (
     *("pipeline", "slot", "state", "reason", "data", "run"),
     *("pushed_version", "started", "finished"),
 )
 
 
 def check(targets: Mapping[str, Sequence[str]]) -> None:
-    """Finds commands that cannot be run.
+    """Checks commands and addresses.
 
     Args:
       targets: event -> commands and addresses.
 
     Raises:
-      ConfigError: there is one.
+      ConfigError: one is empty, or a command cannot be split into words.
     """
     for target in (target for listed in targets.values() for target in listed):
         try:
@@ -49,7 +49,7 @@ def check(targets: Mapping[str, Sequence[str]]) -> None:
 
 
 def tell(row: Row, targets: Mapping[str, Sequence[str]]) -> list[dict[str, str]]:
-    """Tells of a row that has ended; gives event, target and error ('') of each."""
+    """Notifies of a row that has ended; returns event, target and error ('') of each."""
     event = event_of(row)
     return [
         {
@@ -62,24 +62,24 @@ def tell(row: Row, targets: Mapping[str, Sequence[str]]) -> list[dict[str, str]]
 
 
 def event_of(row: Row) -> str:
-    """The event that a row is, or ''."""
+    """The event of a row that has ended, or ''."""
     if row.state == DONE:
         return "push" if row.pushed_version else ""
     return {FAILED: "failure", REFUSED: "refusal"}.get(row.state, "")
 
 
 def message(row: Row, event: str) -> dict[str, Any]:
-    """What is told, as JSON; `text` is for chat programs that show no other field."""
+    """The notification as JSON; `text` is for chat programs that show no other field."""
     return {
         "schema_version": 1,
         "event": event,
         "text": f"{row.pipeline}, slot {row.slot} {EVENTS[event]}: {row.reason}",
-        **{name: getattr(row, name) for name in _TOLD},
+        **{name: getattr(row, name) for name in _FIELDS},
     }
 
 
 def _send(target: str, document: Mapping[str, Any]) -> str:
-    """Why a target was not told, or ''."""
+    """Why a notification failed, or ''."""
     try:
         if not target.startswith(_ADDRESSES):
             return _run(target, document)
@@ -109,6 +109,7 @@ def _run(command: str, document: Mapping[str, Any]) -> str:
         timeout=TIMEOUT_SECONDS,
         check=False,
     )
-    said = ended.stderr.decode(errors="replace").strip()
-    code = f"exit code {ended.returncode}{f': {said}' if said else ''}"
-    return code if ended.returncode else ""
+    if not ended.returncode:
+        return ""
+    message = ended.stderr.decode(errors="replace").strip()
+    return f"exit code {ended.returncode}{f': {message}' if message else ''}"

@@ -1,11 +1,11 @@
-"""The time, behind an object: a simulated night takes no night."""
+"""The time, as an object that tests and simulations replace."""
 
 import datetime
 import time
 
 
 class Clock:
-    """The clock of this machine, from which all of scheduling takes the time."""
+    """The clock of this machine."""
 
     def now(self) -> datetime.datetime:
         """The time in UTC."""

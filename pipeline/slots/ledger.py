@@ -1,11 +1,10 @@
 """The ledger: one row for each slot of a schedule, in SQLite.
 
-A slot is planned once, by whoever comes first, and worked on by whoever holds the lock of
-its schedule: two schedulers on one machine or volume do no slot twice. The kernel drops the
-lock with its process, in whatever container and under whatever process number, and on a
-network file system on whatever machine. The journal is a file of its own that is gone after
-each transaction: what is there can be copied at any time between two of them. No WAL, which
-needs shared memory and so a single machine.
+The first scheduler to look plans a slot, and only the holder of the schedule's lock runs
+it, so that two schedulers on one machine or volume run no slot twice. The kernel releases
+the lock when the process ends, also across containers and on network file systems. The
+journal mode is DELETE, so that the file can be copied between transactions; WAL needs
+shared memory, and with it a single machine.
 """
 
 import contextlib
@@ -26,7 +25,7 @@ FILE = "schedule.sqlite"  # in the root of the runs
 FOLDER = ".schedule"  # beside it: a lock for each schedule
 VERSION = 3
 WAIT_SECONDS = 30.0
-# A failed run of a new span is tried so often; a slot of a cron expression has the next.
+# Attempts at a failed run of a new span; after a failed slot of cron comes the next slot.
 MAX_TRIES = 3
 
 _NAMES = [field.name for field in dataclasses.fields(Row) if field.name != "id"]
@@ -36,7 +35,7 @@ _OWNERS_BY_NAME = (
     "UPDATE slots SET owner = coalesce(owner ->> 'name', 'process ' || (owner ->> 'pid')"
     " || ' on ' || (owner ->> 'host')) WHERE json_valid(owner)"
 )
-# Version before -> what brings it up to date.
+# Version before -> statements that upgrade it.
 _UPGRADES = {
     0: (
         f"CREATE TABLE slots (id INTEGER PRIMARY KEY, {_COLUMNS},"
@@ -53,7 +52,7 @@ _UPGRADES = {
     ),
     2: (_OWNERS_BY_NAME,),
 }
-# Conditions of rows, on the schedule.
+# Conditions on rows; their value is the schedule.
 IS_OPEN = f"pipeline = ? AND state IN ('{PLANNED}', '{RUNNING}')"
 IS_ENDED = f"pipeline = ? AND state NOT IN ('{PLANNED}', '{RUNNING}')"
 
@@ -61,26 +60,25 @@ IS_ENDED = f"pipeline = ? AND state NOT IN ('{PLANNED}', '{RUNNING}')"
 class Ledger:
     """The rows of all schedules under a root.
 
-    Every method is a transaction of its own. One that finds the file locked waits up to
-    WAIT_SECONDS.
+    Every method is a transaction, and waits up to WAIT_SECONDS for a locked file.
     """
 
     def __init__(self, path: pathlib.Path, *, is_read_only: bool = False):
-        """Opens the ledger, made where missing.
+        """Opens the ledger, created where missing.
 
         Args:
           path: its file.
-          is_read_only: nothing is made or written.
+          is_read_only: creates and writes nothing.
 
         Raises:
-          ConfigError: the file is no ledger, or one of a newer version; or nothing is there
-            to read.
+          ConfigError: the file is not a ledger, has a newer version, or is missing where
+            `is_read_only`.
         """
         self._path = path
         if is_read_only and not path.is_file():
             raise ConfigError(
                 f"no schedule in {path.parent}",
-                expected=f"{FILE}, as slimline schedule run and tick write it",
+                expected=f"{FILE}, which slimline schedule run and tick write",
                 tip="--root DIR looks elsewhere",
             )
         with self._in_words():
@@ -103,8 +101,8 @@ class Ledger:
                 raise ConfigError(
                     f"the ledger {path} has version {found}",
                     expected=f"version {VERSION}",
-                    tip="it was written by another version of slimline; schedule run and"
-                    " tick bring an older one up to date",
+                    tip="another version of slimline wrote it; schedule run and tick"
+                    " upgrade an older one",
                 )
 
     def close(self) -> None:
@@ -118,7 +116,7 @@ class Ledger:
         cron: str = "",
         timezone: str = "",
     ) -> None:
-        """Writes down what a schedule is; slots before the first `since` are none."""
+        """Records a schedule, whose slots begin at the first `since`."""
         known = self.schedules().get(pipeline)
         if known is not None and (known["cron"], known["timezone"]) == (cron, timezone):
             return
@@ -129,24 +127,24 @@ class Ledger:
         )
 
     def schedules(self) -> dict[str, dict[str, str]]:
-        """Schedule -> pipeline, since, cron ('' for one by spans) and timezone."""
+        """Schedule -> pipeline, since, cron ('' for a schedule by spans) and timezone."""
         with self._in_words():
             found = self._database.execute("SELECT * FROM schedules ORDER BY pipeline")
             return {row["pipeline"]: dict(row) for row in found}
 
     def rows(self, condition: str = "1", *values: Any) -> list[Row]:
-        """The rows that fit an SQL condition."""
+        """The rows that meet an SQL condition."""
         with self._in_words():
             found = self._database.execute(
                 f"SELECT {_COLUMNS}, id FROM slots WHERE {condition}", values
             )
             return [
-                Row(**{**dict(row), "is_pruned": bool(row["is_pruned"])})
-                for row in found
+                Row(**row | {"is_pruned": bool(row["is_pruned"])})
+                for row in map(dict, found)
             ]
 
     def first(self, condition: str, *values: Any) -> Row | None:
-        """The first of the rows that fit an SQL condition."""
+        """The first row that meets an SQL condition."""
         return next(iter(self.rows(f"{condition} LIMIT 1", *values)), None)
 
     def history(self, pipeline: str | None = None, limit: int = -1) -> list[Row]:
@@ -159,20 +157,20 @@ class Ledger:
         return self.first("pipeline = ? AND slot = ?", pipeline, slot)
 
     def newest_slot(self, pipeline: str) -> datetime.datetime | None:
-        """The last moment of a cron expression that was written down."""
+        """The last planned slot of a cron expression."""
         condition = "pipeline = ? AND kind = ? ORDER BY slot DESC"
         found = self.first(condition, pipeline, CRON)
         return datetime.datetime.fromisoformat(found.slot) if found else None
 
     def write(self, statement: str, *rows: Sequence[Any]) -> int:
-        """Executes a statement for each of some rows of values; gives how many changed."""
+        """Executes a statement for each row of values; returns how many rows changed."""
         if not rows:
             return 0
         with self._transaction():
             return self._database.executemany(statement, rows).rowcount
 
     def plan(self, rows: Sequence[Row], now: datetime.datetime) -> int:
-        """Writes down slots that are not there yet, and plans failed spans again."""
+        """Adds new slots, and plans failed spans again; returns how many."""
         planned = [dataclasses.replace(row, planned=in_words(now)) for row in rows]
         return self.write(
             f"INSERT INTO slots ({_COLUMNS}) VALUES ({', '.join('?' * len(_NAMES))})"
@@ -183,7 +181,7 @@ class Ledger:
         )
 
     def update(self, row: Row, **values: Any) -> Row:
-        """Changes a row by column and gives it."""
+        """Changes columns of a row; returns the new row."""
         names = ", ".join(f"{name} = ?" for name in values)
         self.write(f"UPDATE slots SET {names} WHERE id = ?", (*values.values(), row.id))
         (found,) = self.rows("id = ?", row.id)
@@ -191,17 +189,16 @@ class Ledger:
 
     @contextlib.contextmanager
     def locked(self, pipeline: str) -> Iterator[bool]:
-        """Keeps others from working on a schedule; gives False where another one does."""
+        """Takes the lock of a schedule; yields False where another process holds it."""
         path = self._path.parent / FOLDER / f"{urllib.parse.quote(pipeline, '')}.lock"
         with contextlib.ExitStack() as stack:
             with self._in_words():
                 path.parent.mkdir(parents=True, exist_ok=True)
                 file = stack.enter_context(path.open("w"))
-                try:
+                is_ours = False
+                with contextlib.suppress(BlockingIOError):
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     is_ours = True
-                except BlockingIOError:
-                    is_ours = False
             yield is_ours
 
     def _version(self) -> int:
@@ -210,14 +207,14 @@ class Ledger:
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
-        """All or nothing, and nobody else in between."""
+        """One write transaction."""
         with self._in_words(), self._database:  # which commits, or rolls back
             self._database.execute("BEGIN IMMEDIATE")
             yield
 
     @contextlib.contextmanager
     def _in_words(self) -> Iterator[None]:
-        """Turns what SQLite and the file system object to into a sentence."""
+        """Turns errors of SQLite and the file system into ConfigError."""
         try:
             yield
         except (sqlite3.Error, OSError) as error:
@@ -225,7 +222,7 @@ class Ledger:
             if "locked" in str(error):
                 tip = f"another program has held it for {WAIT_SECONDS:.0f} s"
             elif "not a database" in str(error) or "malformed" in str(error):
-                tip = "put it aside: slots that it names would be taken for new"
+                tip = "move it aside; a new ledger plans its slots again"
             raise ConfigError(
                 f"cannot use the ledger {self._path}: {error}", tip=tip
             ) from error

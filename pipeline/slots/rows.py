@@ -24,19 +24,18 @@ class Row:
 
     Attributes:
       pipeline: identity of the schedule, or 'kubeflow/' and that of a schedule there.
-      slot: a moment in UTC, ISO 8601, or the span that came.
+      slot: a time in UTC, ISO 8601, or the span that came.
       kind: CRON, SPAN, FORCED or KUBEFLOW.
       state: PLANNED, RUNNING or one of ENDED. reason: of it, in words.
-      attempts: how often its run was begun.
-      data: what it was for, in words, as 'span 7'. data_key: equal where the data are.
-      settings_key: equal where the settings are.
+      attempts: how often its run was started.
+      data: in words, as 'span 7'. data_key, settings_key: digests of data and settings.
       span: newest one of the data. version: of that span.
       runs: names of the folders of its runs, one an attempt; on Kubeflow the run's id.
-      pushed_version: version that became live. exit_code: of the command that ran.
+      pushed_version: version that became live. exit_code: of the command.
       is_pruned: whether the artifacts of the runs were deleted.
-      planned, started, finished: when; started is that of the last attempt.
-      owner: who works on it, or did last, as 'process 4711 on host'.
-      notices: who was told, as JSON.
+      planned, started, finished: times; started is that of the last attempt.
+      owner: the process that runs it, or did last, as 'process 4711 on host'.
+      notices: notifications that were sent, as JSON.
       id: number in the ledger.
     """
 
@@ -87,4 +86,4 @@ class Outcome:
 
 
 class TryAgain(Exception):
-    """A slot has to wait: data on their way, a run that was stopped; `args[0]` says why."""
+    """A slot has to wait, for data or a run; `args[0]` says why."""

@@ -1,29 +1,26 @@
-"""The members of a sweep side by side: a table, and a picture of their curves."""
+"""The members of a sweep side by side: a table, and their curves."""
 
 import csv
 import io
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 
-from pipeline.runs import curves
+from common import run_files
+from pipeline.runs import runs
 from pipeline.sweeps import race
+from report import curves, drawing
 from storage import durable
 
 TABLE_FILE = "results.csv"
 MARKDOWN_FILE = "results.md"
+# Those that are not the name of the column in words.
 _HEADINGS = {
-    "member": "member",
-    "net": "net",
-    "parameters": "parameters",
-    "steps": "steps",
-    "best_step": "best step",
     "eval_top_1": "eval top-1",
     "test_top_1": "test top-1",
     "test_top_1_one_view": "without views",
     "test_cross_entropy": "test cross-entropy",
     "training_seconds": "training s",
-    "note": "note",
 }
 
 
@@ -37,12 +34,12 @@ class Row:
       parameters: trainable ones.
       steps: updates applied.
       best_step: the update whose weights were taken, by eval.
-      eval_top_1: their top-1 on eval; what members may be chosen by.
+      eval_top_1: their top-1 on eval, by which to choose a member.
       test_top_1: top-1 on test.
       test_top_1_one_view: without the model's test-time views; None where it has none.
       test_cross_entropy: on test, in nats.
       training_seconds: of the training, also where it came from the cache.
-      note: why there are no figures; '' for a member that ended well.
+      note: why there are no figures; '' where there are.
     """
 
     member: str
@@ -59,55 +56,49 @@ class Row:
 
 
 def best(rows: Sequence[Row]) -> Row | None:
-    """The row of the highest top-1 on eval; test is not looked at."""
+    """The row with the highest top-1 on eval; test must not decide."""
     trained = [row for row in rows if row.eval_top_1 is not None]
     return max(trained, key=lambda row: row.eval_top_1 or 0.0, default=None)
 
 
 def headings() -> list[str]:
     """Titles of the columns."""
-    return [_HEADINGS[field.name] for field in fields(Row)]
+    names = [field.name for field in fields(Row)]
+    return [_HEADINGS.get(name, name.replace("_", " ")) for name in names]
 
 
 def cells(row: Row) -> list[str]:
-    """A row as a person reads it."""
+    """A row as text."""
     return [
         f"{value:,.1f}" if name == "training_seconds" and value else _cell(value)
         for name, value in asdict(row).items()
     ]
 
 
-def race_of(
-    rows: Sequence[Row], folders: Mapping[str, pathlib.Path]
-) -> race.Race | None:
-    """Steps that the members which have ended needed to the same loss."""
-    return race.run(_ended(rows, folders))
+def race_of(folder: pathlib.Path, rows: Sequence[Row]) -> race.Race | None:
+    """Steps that the trained members needed to the same loss; arguments as of `write`."""
+    return race.run(_trained(folder, rows))
 
 
-def write(
-    folder: pathlib.Path, rows: Sequence[Row], folders: Mapping[str, pathlib.Path]
-) -> None:
-    """Writes table and curves of the members that have ended so far.
+def write(folder: pathlib.Path, rows: Sequence[Row]) -> None:
+    """Writes table and curves of the members so far.
 
     Args:
       folder: of the sweep.
-      rows: ended members.
-      folders: of each member, with its history.
+      rows: of its members that have ended.
     """
     durable.write_text(folder / TABLE_FILE, _as_csv(rows))
-    ended = _ended(rows, folders)
-    reached = race_of(rows, folders)
-    told = f"\n{reached}\n" if reached else ""
-    durable.write_text(folder / MARKDOWN_FILE, _as_markdown(rows) + told)
-    if ended:
-        title = str(reached) if reached else ""
-        curves.draw_members(ended, folder / curves.FILE, title)
+    title = str(race_of(folder, rows) or "")
+    below = f"\n{title}\n" if title else ""
+    durable.write_text(folder / MARKDOWN_FILE, _as_markdown(rows) + below)
+    if trained := _trained(folder, rows):
+        drawing.save(curves.of_runs(trained), folder / run_files.CURVES_FILE, title)
 
 
-def _ended(
-    rows: Sequence[Row], folders: Mapping[str, pathlib.Path]
-) -> dict[str, pathlib.Path]:
-    return {row.member: folders[row.member] for row in rows if not row.note}
+def _trained(folder: pathlib.Path, rows: Sequence[Row]) -> dict[str, pathlib.Path]:
+    """Member -> folder with its history."""
+    members = folder / runs.MEMBERS_FOLDER
+    return {row.member: members / row.member for row in rows if not row.note}
 
 
 def _cell(value: object) -> str:

@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Mapping
 
 from common.errors import ConfigError, DataError, find_user_error
-from pipeline import execution, inputs
+from pipeline import execution, inputs, progress
 from pipeline.config import PipelineConfig
 from pipeline.runs import runs
 from pipeline.runs.summary import Summary
@@ -16,9 +16,8 @@ from storage import durable
 from trainer.config import as_json, flatten
 
 _LOGGER = logging.getLogger("slimline.run")
-_PROGRESS = logging.getLogger("slimline.progress")
 
-# Signs of a reason that no one wrote for a table.
+# Characters of an exception's message in the table.
 MAX_REASON = 200
 
 
@@ -32,8 +31,8 @@ def run(
 ) -> list[Row]:
     """Trains and evaluates every member; nothing is pushed.
 
-    Table and picture are rewritten after each member, so that a sweep which breaks off
-    leaves those of the members that had ended.
+    Table and curves are rewritten after each member, so that an interrupted sweep leaves
+    those of the members that had ended.
 
     Args:
       members: configurations of one experiment.
@@ -46,7 +45,7 @@ def run(
       A row a member. One that failed has a note instead of figures.
 
     Raises:
-      ConfigError, DataError: what the user can mend, and what is wrong with all members.
+      ConfigError, DataError: what the user can mend, which concerns all members.
     """
     rows: list[Row] = []
     root, run_folder = root.resolve(), run_folder.resolve()
@@ -55,11 +54,11 @@ def run(
         inputs.identity(config, inputs.expected_path(config, root))
         for config in members.values()
     }
-    # Between two members nobody else may begin; control finds the one that trains.
+    # No other run may start between two members; `control` finds the one that trains.
     with runs.lock(root, name), execution.noting_training_folder(run_folder):
         for place, (member, config) in enumerate(members.items(), 1):
             fields = {"member": member, "place": place, "members": len(members)}
-            _PROGRESS.info("member_started", extra={"fields": fields})
+            progress.tell("member_started", **fields)
             folders[member].mkdir(parents=True)
             settings = json.dumps(flatten(as_json(config)), indent=1)
             durable.write_text(
@@ -75,17 +74,16 @@ def run(
                     deploys=False,
                 )
                 rows.append(_row(member, summary))
-                detail = _told(summary)
+                detail = f"eval top-1 {summary.eval_top_1:.4f}"
+                detail += " (from the cache)" if summary.is_cached else ""
             except Exception as error:
                 if isinstance(find_user_error(error), (ConfigError, DataError)):
                     raise
                 _LOGGER.exception("member %s failed", member)
                 detail = f"failed: {_reason(error)}"
                 rows.append(Row(member, config.model.net, note=detail))
-            comparison.write(run_folder, rows, folders)
-            _PROGRESS.info(
-                "member_finished", extra={"fields": fields | {"detail": detail}}
-            )
+            comparison.write(run_folder, rows)
+            progress.tell("member_finished", **fields, detail=detail)
     return rows
 
 
@@ -105,13 +103,8 @@ def _row(member: str, summary: Summary) -> Row:
     )
 
 
-def _told(summary: Summary) -> str:
-    told = f"eval top-1 {summary.eval_top_1:.4f}"
-    return f"{told} (from the cache)" if summary.is_cached else told
-
-
 def _reason(error: Exception) -> str:
-    """Why a member failed, in a line; TFX may have wrapped it."""
+    """Why a member failed, in a line; TFX may wrap the user error."""
     cause = find_user_error(error)
     if cause is not None:
         return cause.message

@@ -8,17 +8,17 @@ import numpy as np
 
 from trainer import history
 
-# Of the some two hundred losses a training writes down; one batch says little.
+# Of the some 200 losses in a training's table: a single batch is noise.
 WINDOW = 9
 
 
 @dataclasses.dataclass(frozen=True)
 class Race:
-    """A loss that every training reached.
+    """The lowest loss that every training reached.
 
     Attributes:
-      loss: the lowest such, the mean over WINDOW batches written down.
-      steps: the update in the middle of the first such window, by training.
+      loss: mean over WINDOW rows of the table of losses.
+      steps: by training, the update in the middle of the first window that reached it.
     """
 
     loss: float
@@ -36,7 +36,7 @@ class Race:
 
 
 def run(folders: Mapping[str, pathlib.Path]) -> Race | None:
-    """The race of the trainings in `folders`; None with fewer than two, or short ones.
+    """Compares trainings; None for fewer than two, or where one has too few losses.
 
     Args:
       folders: by name, with the table of losses of each training.

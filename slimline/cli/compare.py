@@ -1,5 +1,6 @@
 """slimline compare: finished runs side by side."""
 
+import dataclasses
 import functools
 import pathlib
 from collections.abc import Callable, Sequence
@@ -11,7 +12,7 @@ from pipeline import settings
 from slimline.terminal import closing, options, output
 
 if TYPE_CHECKING:
-    from pipeline.runs.comparison import Contender
+    from report.comparing import Run
 
 
 @click.command(short_help="Compare finished runs.")
@@ -34,9 +35,8 @@ def command(
 
     comparison = run_comparison.compare(root, run_names)
     contenders, changed = comparison.contenders, comparison.settings
-    of_runs, _, differences = comparison.for_a_page()
     with output.writing(path):
-        comparing.build(path, of_runs, changed, differences)
+        comparing.build(path, comparison)
     document = {
         "runs": [
             {
@@ -48,7 +48,7 @@ def command(
             for contender in contenders
         ],
         "settings": changed,
-        "differences": differences,
+        "differences": [dataclasses.asdict(each) for each in comparison.differences],
         "page": str(path),
     }
     lines = [_table(contenders, changed), ""]
@@ -57,7 +57,7 @@ def command(
     return output.Result("\n".join(lines), document)
 
 
-def _table(contenders: "Sequence[Contender]", changed: dict[str, list[Any]]) -> str:
+def _table(contenders: "Sequence[Run]", changed: dict[str, list[Any]]) -> str:
     summaries = [contender.summary for contender in contenders]
 
     def row(title: str, cell: Callable[[dict[str, Any]], str]) -> list[str]:

@@ -56,7 +56,8 @@ def command(
     # `given`: data, assignments and config_file.
     config = settings.resolve(experiment, **given).config
     inputs.check(config)
-    images_path = inputs.find_data(config, root)
+    data_path = inputs.data_path(config, root)
+    images_path = inputs.find_data_sets(config, data_path)[-1].path
     # TensorFlow writes to the terminal while it loads.
     with capture.discard():
         from components.image_example_gen import samples

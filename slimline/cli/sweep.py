@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from common import run_files
 from pipeline import inputs, settings
 from pipeline.beam import engines
-from pipeline.runs import curves, runs
-from pipeline.sweeps import comparison, sweeps
+from pipeline.runs import runs
+from pipeline.sweeps import comparison, registry
 from slimline import errors
 from slimline.terminal import display, options, output
 
@@ -50,10 +51,10 @@ def command(
     # `given`: data, assignments, config_file, engine, engine_options and is_tiny.
     if name is None:
         return _list()
-    sweeps.find(name)
-    resolved = settings.resolve(sweeps.experiment_of(name), **given)
+    registry.find(name)
+    resolved = settings.resolve(registry.experiment_of(name), **given)
     names = [word.strip() for word in chosen.split(",") if word.strip()]
-    members = sweeps.configs(name, resolved.config, names)
+    members = registry.configs(name, resolved.config, names)
     for config in members.values():
         inputs.check(config)
     engines.check(resolved.config.engine)
@@ -74,10 +75,12 @@ def command(
 
 
 def _list() -> output.Result:
-    found = [{"name": name, "members": table} for name, table in sweeps.SWEEPS.items()]
+    found = [
+        {"name": name, "members": table} for name, table in registry.SWEEPS.items()
+    ]
     rows = [
-        {"sweep": name, "members": ", ".join(sweeps.SWEEPS[name])}
-        for name in sweeps.SWEEPS
+        {"sweep": name, "members": ", ".join(registry.SWEEPS[name])}
+        for name in registry.SWEEPS
     ]
     return output.Result(output.table(rows), {"sweeps": found})
 
@@ -110,14 +113,13 @@ def _close(folder: pathlib.Path, rows: "list[Row]") -> output.Result:
     files = {
         "table": folder / comparison.TABLE_FILE,
         "markdown": folder / comparison.MARKDOWN_FILE,
-        "curves": folder / curves.FILE,
+        "curves": folder / run_files.CURVES_FILE,
     }
     there = {key: str(path) for key, path in files.items() if path.exists()}
     lines = ["", table, ""]
     if best := comparison.best(rows):
         lines.append(f"best on eval: {best.member} ({best.eval_top_1:.4f})")
-    folders = {row.member: folder / runs.MEMBERS_FOLDER / row.member for row in rows}
-    if reached := comparison.race_of(rows, folders):
+    if reached := comparison.race_of(folder, rows):
         lines.append(f"steps to {reached}")
     paths = {key: output.short_path(path) for key, path in there.items()}
     lines += output.facts(paths, 10, "  ")

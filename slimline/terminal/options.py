@@ -60,7 +60,7 @@ def _names_of(table: str) -> Completion:
     return completes(lambda context: pkgutil.resolve_name(table))
 
 
-complete_sweeps = _names_of("pipeline.sweeps.sweeps:SWEEPS")
+complete_sweeps = _names_of("pipeline.sweeps.registry:SWEEPS")
 complete_experiments = _names_of("pipeline.experiments:EXPERIMENTS")
 complete_nets = _names_of("trainer.nets.registry:NETS")
 

@@ -24,7 +24,7 @@ PACKAGES = (
 # Reached by commands that Python has no function for: a part of a run, an import of
 # weights, and what compiles or schedules.
 WITHOUT_FUNCTION = re.compile(
-    r"weights/(mapping|store|checkpoints)\.py|pipeline/runs/(earlier_runs|partial_runs|parts)\.py"
+    r"weights/(mapping|store|checkpoints)\.py|pipeline/runs/(partial_runs|parts)\.py"
     r"|pipeline/(kube|airflow|scheduling)\w*"
 )
 

@@ -108,7 +108,7 @@ def test_a_part_without_a_verdict(house, whole, run_part, call) -> None:
     for command in ("why", "report", "lineage"):
         code, out, err = call(command, outcome.run)
         assert (code, out) == (2, "")
-        assert "has no verdict: it was to run contract to transform" in err
+        assert "has no verdict: it ran contract to transform" in err
         assert "tip: slimline run cifar10_resnet_20 goes on" in err
     assert "contract to transform" in call("runs")[1]
     row = json.loads(call("runs", "--json")[1])["runs"][-1]

@@ -15,7 +15,7 @@ from trainer.config import as_json
 
 def test_a_report_that_fails_is_logged_and_fails_nothing(tmp_path, caplog):
     with caplog.at_level(logging.ERROR, "slimline.run"):
-        execution._report(tmp_path)
+        execution._report(tmp_path, {}, checks_images=False)
     (record,) = caplog.records
     assert record.getMessage() == "the report could not be made"
     assert "has no summary.json" in str(record.exc_info[1])

@@ -324,14 +324,14 @@ def test_a_section_may_be_given_as_a_mapping():
     assert found.origins["data.columns.label"] == "--set"
     with pytest.raises(ConfigError, match=r"unknown setting 'data.columns.lable'"):
         settings.resolve("folder", assignments=["data.columns={lable: dx}"])
-    with pytest.raises(ConfigError, match="is no mapping"):
+    with pytest.raises(ConfigError, match="is not a mapping"):
         settings.resolve("folder", assignments=["data.columns={path: [}"])
 
 
 @pytest.mark.parametrize(
     ("assignment", "message"),
     [
-        ("data.format=tiff", "'data.format' names no layout"),
+        ("data.format=tiff", "'data.format' is not a layout"),
         ("data.splits=[exam]", "'data.splits' has 'exam'"),
         ("data.splits=[exam=later]", "'data.splits' has 'exam=later'"),
     ],

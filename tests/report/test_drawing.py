@@ -123,7 +123,7 @@ def test_calibration_has_its_axes_and_one_bar_a_bin_with_images():
 
 
 def test_an_interval_lies_about_zero():
-    found = svg(drawing.interval(-0.01, 0.01, 0.03, 0.03))
+    found = svg(drawing.interval(-0.01, 0.01, 0.03))
     paths = {
         each.get("style").split("--")[1].split(")")[0]: each.get("d")
         for each in found.iter()

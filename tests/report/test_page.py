@@ -538,9 +538,11 @@ def test_damaged_files_are_named(new_run, tmp_path):
     run.write()
     (run.evaluation / predictions.FILE).write_bytes(b"no table")
     (run.evaluation / "verdict.json").write_text("{")
+    (run.anomalies / "Split-eval" / "SchemaDiff.pb").write_bytes(b"\xff")
     page = render(run)
     for name in (predictions.FILE, "verdict.json"):
         assert f"damaged: {run.evaluation / name}" in page
+    assert f"damaged: {run.anomalies / 'Split-eval' / 'SchemaDiff.pb'}" in page
 
 
 def test_a_run_without_any_artifact_is_refused(new_run, tmp_path):

@@ -135,7 +135,7 @@ def test_names_do_not_steer_the_terminal(call, tmp_path):
     [
         (["none"], 4, "error: no data at none"),
         (["empty"], 4, "error: empty is empty"),
-        (["pets", "--format", "png"], 2, "setting 'data.format' names no layout"),
+        (["pets", "--format", "png"], 2, "setting 'data.format' is not a layout"),
         (["pets", "--output", "none/found.json"], 2, "cannot write none/found.json"),
     ],
 )

@@ -191,7 +191,7 @@ def test_damaged_images_alone_are_refused(call, model, tmp_path):
         (
             ["MODEL", "--data", "photos", "--format", "cifar"],
             2,
-            "error: setting 'data.format' names no",
+            "error: setting 'data.format' is not a",
         ),
     ],
 )

@@ -37,7 +37,7 @@ def sweep_execution(monkeypatch, emit):
                 row = Row(member, net, note="failed: loss became NaN")
             rows.append(row)
             emit("member_finished", **fields, detail="eval top-1 0.5")
-        comparison.write(run_folder, rows, {row.member: run_folder for row in rows})
+        comparison.write(run_folder, rows)
         return rows
 
     fake.run = run

@@ -182,7 +182,7 @@ def test_beam_finds_our_runners(name: str) -> None:
         ),
         (
             EngineConfig(name="spark", environment_config=IMAGE),
-            "'engine.environment_config' says nothing without a type",
+            "'engine.environment_config' has no effect without a type",
             "DOCKER",
         ),
         (
@@ -197,7 +197,7 @@ def test_beam_finds_our_runners(name: str) -> None:
         ),
         (
             dataclasses.replace(DATAFLOW, bucket="s3://bucket"),
-            "'engine.bucket' is no folder of Google Cloud Storage",
+            "'engine.bucket' is not a folder of Google Cloud Storage",
             "",
         ),
     ],
@@ -225,7 +225,7 @@ def test_a_job_service_is_looked_for(listening: str, silent: str) -> None:
 
 @pytest.mark.parametrize("endpoint", ["beam", "beam:", ":8099", "beam:http", "b:99999"])
 def test_an_endpoint_is_an_address(endpoint: str) -> None:
-    with pytest.raises(ConfigError, match=r"'engine.job_endpoint' is no address"):
+    with pytest.raises(ConfigError, match=r"'engine.job_endpoint' is not an address"):
         engines.check(portable(endpoint))
 
 

@@ -6,7 +6,7 @@ import filelock
 import pytest
 from ml_metadata.proto import metadata_store_pb2
 
-from pipeline.runs import lineage, retention, runs
+from pipeline.runs import lineage, retention, run_store, runs
 from pushed_models import models_config, versions
 
 STATE = metadata_store_pb2.Artifact.State
@@ -19,7 +19,7 @@ class Store:
         self.root = root
         root.mkdir()
         (root / lineage.METADATA_FILE).touch()
-        self.mlmd = retention._open(root)
+        self.mlmd = run_store.connect(root / lineage.METADATA_FILE)
         self._types = {}
         for name in ("Examples", "Model", "PushedModel"):
             kind = metadata_store_pb2.ArtifactType(name=name)

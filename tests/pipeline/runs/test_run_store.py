@@ -85,7 +85,7 @@ def test_what_cannot_be_used_is_set_aside(
     with caplog.at_level(logging.WARNING, "slimline.run"):
         run_store.prepare(store)
     (aside,) = store.parent.glob(f"{store.name}.damaged-*")
-    assert f"is now {aside}; a new one begins" in caplog.text
+    assert f"is now {aside}; a new one is created" in caplog.text
     assert content is None or aside.read_bytes() == content
     config = metadata.sqlite_metadata_connection_config(str(store))
     with metadata.Metadata(config) as handle:

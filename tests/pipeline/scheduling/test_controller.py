@@ -113,7 +113,7 @@ def test_three_slots_slept_over(stage, missed: str, states: list[str]) -> None:
     ]
     if missed == "once":
         assert stage.reasons()[0] == (
-            "not begun in time, slot 2026-11-28T03:00:00+00:00 stands for it"
+            "missed; slot 2026-11-28T03:00:00+00:00 runs instead"
         )
 
 
@@ -134,7 +134,7 @@ def test_a_year_without_a_scheduler_leaves_a_thousand_rows(stage) -> None:
     new = controller.due()
     assert len(new) == 1000
     assert new[0].state == rows.MISSED
-    assert new[0].reason.startswith("this and all earlier ones since 2026-11-26T01:00")
+    assert new[0].reason.startswith("missed, as all slots since 2026-11-26T01:00")
     assert {row.state for row in new[1:]} == {rows.PLANNED}
 
 
@@ -292,7 +292,7 @@ def test_a_scheduler_that_is_stopped_leaves_its_slot_planned(stage, error) -> No
     (row,) = stage.ledger.history()
     assert (row.state, row.reason, row.attempts) == (
         rows.PLANNED,
-        "stopped, it resumes",
+        "stopped; the next look resumes it",
         0,
     )
     assert [row.state for row in controller.tick().rows] == [rows.DONE]
@@ -421,7 +421,7 @@ def test_a_span_that_waited_gives_way_to_a_newer_one(stage) -> None:
     stage.runner.is_busy = False
     controller.tick()
     assert stage.states() == [("span 1", rows.SKIPPED), ("span 2", rows.DONE)]
-    assert stage.reasons()[0] == "span 2 has come meanwhile"
+    assert stage.reasons()[0] == "span 2 came in the meantime"
 
 
 def test_what_is_wrong_with_a_pattern_ends_the_look(stage) -> None:
@@ -497,7 +497,7 @@ def test_a_slot_that_kills_its_schedulers_is_given_up_and_told(stage) -> None:
     (row,) = stage.controller(targets=hooks).tick().rows
     assert (row.state, row.exit_code) == (rows.FAILED, 1)
     assert row.reason.startswith("given up after 5 attempts: process ")
-    assert row.reason.endswith(" died at it, it resumes")
+    assert row.reason.endswith(" died during the last attempt")
     assert len(stage.runner.orders) == MAX_ATTEMPTS and told.exists()
 
 

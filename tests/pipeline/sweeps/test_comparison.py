@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.runs import curves
+from common import run_files
 from pipeline.sweeps import comparison
 from pipeline.sweeps.comparison import Row
 from trainer import history
@@ -17,17 +17,16 @@ ROWS = [
 
 
 @pytest.fixture
-def folders(tmp_path):
-    folders = {}
+def sweep(tmp_path):
     for place, row in enumerate(ROWS):
-        folders[row.member] = tmp_path / row.member
-        folders[row.member].mkdir()
+        folder = tmp_path / "members" / row.member
+        folder.mkdir(parents=True)
         for step in range(1, 41):
-            history.losses(folders[row.member]).append(
+            history.losses(folder).append(
                 {"step": step, "loss": 2.0 - step / 40 + 0.2 * place, "accuracy": 0.5}
             )
         for step in (10, 20, 30, 40):
-            history.measurements(folders[row.member]).append(
+            history.measurements(folder).append(
                 {
                     "step": step,
                     "loss": 2.0 - step / 40 + 0.2 * place,
@@ -36,7 +35,7 @@ def folders(tmp_path):
                     "eval_top_1_ema": step / 60 - 0.1 * place,
                 }
             )
-    return folders
+    return tmp_path
 
 
 def test_the_best_is_chosen_on_eval():
@@ -44,9 +43,9 @@ def test_the_best_is_chosen_on_eval():
     assert comparison.best(ROWS[2:]) is None
 
 
-def test_table_for_programs_and_for_people(tmp_path, folders):
-    comparison.write(tmp_path, ROWS, folders)
-    with (tmp_path / comparison.TABLE_FILE).open(newline="") as file:
+def test_table_for_programs_and_for_people(sweep):
+    comparison.write(sweep, ROWS)
+    with (sweep / comparison.TABLE_FILE).open(newline="") as file:
         one, two, three = csv.DictReader(file)
     assert (one["member"], one["parameters"], one["test_top_1"]) == (
         "one",
@@ -55,7 +54,7 @@ def test_table_for_programs_and_for_people(tmp_path, folders):
     )
     assert two["training_seconds"] == "20.0"
     assert three["steps"] == three["eval_top_1"] == ""
-    lines = (tmp_path / comparison.MARKDOWN_FILE).read_text().splitlines()
+    lines = (sweep / comparison.MARKDOWN_FILE).read_text().splitlines()
     assert lines[0].startswith("| member | net | parameters | steps | best step |")
     # A sign of the table inside a cell would make another column of it.
     assert len({line.count("|") for line in lines[:5]}) == 1
@@ -65,9 +64,9 @@ def test_table_for_programs_and_for_people(tmp_path, folders):
     )
 
 
-def test_a_picture_of_three_panels_with_a_line_a_member(tmp_path, folders):
-    comparison.write(tmp_path, ROWS, folders)
-    with Image.open(tmp_path / curves.FILE) as picture:
+def test_a_picture_of_three_panels_with_a_line_a_member(sweep):
+    comparison.write(sweep, ROWS)
+    with Image.open(sweep / run_files.CURVES_FILE) as picture:
         pixels = np.asarray(picture.convert("RGB")).astype(int)
     height, width, _ = pixels.shape
     assert 400 < height < 800 < width < 2000
@@ -80,7 +79,7 @@ def test_a_picture_of_three_panels_with_a_line_a_member(tmp_path, folders):
         assert (abs(panel - green) < 20).all(axis=2).sum() == 0
 
 
-def test_without_a_curve_there_is_no_picture(tmp_path, folders):
-    comparison.write(tmp_path, ROWS[2:], folders)
-    assert not (tmp_path / curves.FILE).exists()
-    assert (tmp_path / comparison.TABLE_FILE).exists()
+def test_without_a_curve_there_is_no_picture(sweep):
+    comparison.write(sweep, ROWS[2:])
+    assert not (sweep / run_files.CURVES_FILE).exists()
+    assert (sweep / comparison.TABLE_FILE).exists()

@@ -1,8 +1,7 @@
-"""Sweeps: experiments with a table of members, trained on the same Examples.
+"""Named sweeps: an experiment, and members that change settings of model and training.
 
-The members are the same experiment with other settings of model and training. Ingest and
-Transform do not depend on those, so TFX's cache serves them after the first member; and
-members that are done, when an interrupted sweep is rerun.
+Ingest and Transform do not depend on those settings: after the first member they come from
+TFX's cache, as finished members do when an interrupted sweep is rerun.
 """
 
 import dataclasses
@@ -21,7 +20,7 @@ Members = Mapping[str, Mapping[str, Any]]
 
 
 def of_nets(*names: str) -> Members:
-    """A member for each net, called like it."""
+    """A member for each net, with its name."""
     return {name: {"model.net": name} for name in names}
 
 
@@ -32,10 +31,10 @@ BATCH_NORM_PAIR: Members = {
 
 
 def without(tools: Members, seeds: Sequence[int]) -> Members:
-    """The experiment as it is, and without each of `tools`, with each seed.
+    """The experiment as it is ('all') and without each of `tools`, with each seed.
 
     Args:
-      tools: name of a tool -> the settings that leave it out.
+      tools: name of a member -> the settings that leave a tool out.
       seeds: of the training.
     """
     return {
@@ -55,7 +54,7 @@ NESTEROV: Mapping[str, Any] = {
     "train.head_rate_factor": 1.0,
     "train.weight_decay": 1.33e-3,
 }
-# Without test-time views the table shows every member.
+# Test-time views are not among them: the table shows every member without them, too.
 FAST_TOOLS: Members = {
     "relu": {"model.activation": "relu"},
     "no_dirac": {"model.weight_init": "fan_in_uniform"},
@@ -71,7 +70,7 @@ FAST_TOOLS: Members = {
     "one_rate_for_norm": {"train.norm_rate_factor": 1.0},
 }
 
-# By name, which is that of the experiment where `_EXPERIMENTS` has no other.
+# By name: that of the experiment, or one that `_EXPERIMENTS` maps to it.
 SWEEPS: dict[str, Members] = {
     "cifar10_inception_v2": BATCH_NORM_PAIR,
     "mnist_mlp_bn": BATCH_NORM_PAIR,
@@ -122,8 +121,7 @@ def configs(
 ) -> dict[str, PipelineConfig]:
     """Configuration of each member, in the order of the table.
 
-    The gate stands open: a comparison deploys nothing, and a net that does not learn is a
-    result of it.
+    The gate is open: a sweep deploys nothing, and a net that does not learn is a result.
 
     Args:
       name: of the sweep.
@@ -131,8 +129,8 @@ def configs(
       chosen: members to take; all if empty.
 
     Raises:
-      ConfigError: an unknown sweep or member, or a setting of `base` that the members
-        set themselves.
+      ConfigError: an unknown sweep or member, or the user changed a setting that the
+        members set.
     """
     members = find(name)
     for member in chosen:
@@ -147,16 +145,10 @@ def configs(
                 found=f"{key}={given[key]}",
                 tip=f"slimline run {base.name} --set {key}={given[key]} trains that one",
             )
-    open_gate = dataclasses.replace(base, evaluation=OPEN_GATE)
-    return {
-        member: _with(open_gate, settings)
-        for member, settings in members.items()
-        if not chosen or member in chosen
-    }
-
-
-def _with(config: PipelineConfig, settings: Mapping[str, Any]) -> PipelineConfig:
-    values = as_json(config)
-    for key, value in settings.items():
-        put(values, key, value)
-    return from_json(PipelineConfig, values)
+    made = {}
+    for member in [name for name in members if not chosen or name in chosen]:
+        values = as_json(dataclasses.replace(base, evaluation=OPEN_GATE))
+        for key, value in members[member].items():
+            put(values, key, value)
+        made[member] = from_json(PipelineConfig, values)
+    return made

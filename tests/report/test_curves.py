@@ -1,7 +1,7 @@
 import numpy as np
 from PIL import Image
 
-from pipeline.runs import curves
+from report import curves, drawing
 from trainer import history
 
 # Of the light theme.
@@ -32,8 +32,9 @@ def test_a_run_in_three_panels(tmp_path):
                 "eval_top_1_ema": step / 120,
             }
         )
-    curves.draw_run(tmp_path, tmp_path / curves.FILE, "digits: resnet_20")
-    with Image.open(tmp_path / curves.FILE) as picture:
+    path = tmp_path / "curves.png"
+    drawing.save(curves.of_run(tmp_path), path, "digits: resnet_20")
+    with Image.open(path) as picture:
         pixels = np.asarray(picture.convert("RGB")).astype(int)
     height, width, _ = pixels.shape
     assert 400 < height < 800 < width < 2000
@@ -47,5 +48,6 @@ def test_a_run_in_three_panels(tmp_path):
 
 
 def test_a_training_without_a_row_is_drawn_empty(tmp_path):
-    curves.draw_run(tmp_path, tmp_path / curves.FILE, "")
-    assert (tmp_path / curves.FILE).stat().st_size > 0
+    path = tmp_path / "curves.png"
+    drawing.save(curves.of_run(tmp_path), path)
+    assert path.stat().st_size > 0
