@@ -13,7 +13,7 @@ Reference: CPython Lib/pickletools.py, the description of every opcode.
 import pickletools
 import sys
 from collections.abc import Callable
-from typing import Any, BinaryIO, NamedTuple, NoReturn
+from typing import IO, Any, BinaryIO, NamedTuple, NoReturn, cast
 
 MAX_NUMBER_BYTES = 10  # 64 bits and a sign; PyTorch's magic number has 10 bytes
 MAX_NAME_BYTES = 256
@@ -99,17 +99,20 @@ class Reader:
             than the allowance, or a stream that ends early.
         """
         try:
-            # `pickletools` only parses; it asks this object for the bytes.
-            for opcode, argument, at in pickletools.genops(self):  # type: ignore[arg-type]
-                if opcode.name == "STOP":
+            while True:
+                at, code = self._at, self.read(1)
+                opcode = _OPCODES.get(code.decode("latin-1"))
+                name = opcode.name if opcode else ""
+                if name == "STOP":
                     break
-                handler = _HANDLERS.get(opcode.name)
-                if handler is None:
-                    code = ord(opcode.code)
+                # Before its argument is read.
+                if opcode is None or name not in _HANDLERS:
                     raise PickleRefused(
-                        f"opcode 0x{code:02x} at byte {at} is not allowed"
+                        f"opcode 0x{code[0]:02x} at byte {at} is not allowed"
                     )
-                handler(self, argument)
+                stream = cast(IO[bytes], self)
+                argument = opcode.arg.reader(stream) if opcode.arg else None
+                _HANDLERS[name](self, argument)
         except PickleRefused:
             raise
         except ValueError as error:
@@ -246,6 +249,8 @@ class Reader:
 
 
 _MARK = object()
+# With the readers of their arguments, which take the bytes from `Reader`.
+_OPCODES = {opcode.code: opcode for opcode in pickletools.opcodes}
 
 
 def text(value: Any) -> str:

@@ -188,7 +188,7 @@ def test_roboflow(zoo):
 def test_one_hot_with_two_classes_of_an_image(zoo):
     write_images(zoo)
     zoo.text("t.csv", "image,ant,bee", "a1,1.0,0.0", "a2,1.0,1.0", "b1,0.0,1.0")
-    zoo.refuses("line 3 of t.csv says 2 classes")
+    zoo.refuses("line 3 of t.csv gives an image 2 classes")
 
 
 def test_vertex_csv(zoo):
