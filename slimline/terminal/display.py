@@ -321,7 +321,7 @@ def told_line(name: str, fields: Mapping[str, Any]) -> str:
             return f"   {fields['member']}: {fields['detail']}\n"
         case "train_steered":
             return (
-                f" ! by hand at step {fields['step']:,}: {fields['action']}"
+                f" ! steered at step {fields['step']:,}: {fields['action']}"
                 f" {fields['value']}"
             )
     return f" ! ignored {fields['file']}: {fields['reason']}"

@@ -3,7 +3,6 @@
 import dataclasses
 import datetime
 import json
-import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -72,7 +71,7 @@ def states(ledger: Ledger, now: datetime.datetime) -> list[dict[str, Any]]:
             newest = max(ledger.newest_slot(pipeline) or since, since)
             following = in_words(cron.next(newest))
             if newest - now > _AHEAD:
-                ahead = f"slot {in_words(newest)} lies ahead: the clock was wrong, and"
+                ahead = f"slot {in_words(newest)} is in the future: the clock was wrong, and"
                 warning = {"warning": f"{ahead} until then nothing is due"}
         found.append(
             {
@@ -106,8 +105,7 @@ def status(found: Sequence[Mapping[str, Any]]) -> str:
             "next": state["next"] or "when a new span has come",
             "warning": state.get("warning"),
         }
-        table = output.columns([fact for fact in facts.items() if fact[1]])
-        blocks.append(f"{state['pipeline']}\n{textwrap.indent(table, '  ')}")
+        blocks.append("\n".join([state["pipeline"], *output.facts(facts, 10, "  ")]))
     return "\n\n".join(blocks) or "no schedules yet"
 
 
