@@ -229,6 +229,11 @@ def _labels_of(file: str) -> np.ndarray:
             labels = example_labels.decode(content.read())
         if labels is not None:
             return labels
+    return _read_labels(file)
+
+
+def _read_labels(file: str) -> np.ndarray:
+    """Labels of the Examples of a file, int64, without their images."""
     records = tf.data.TFRecordDataset(file, COMPRESSION).batch(EVAL_BATCH_SIZE)
     wanted = {features.LABEL: READ_FEATURES[features.LABEL]}
     batches = [
