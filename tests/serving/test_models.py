@@ -361,13 +361,13 @@ def test_verify_names_each_damaged_file(root) -> None:
         3: [
             "variables/variables.index is not what was written: SHA-256 differs",
         ],
-        4: ["assets.extra/manifest.json is missing: nobody can tell what was pushed"],
+        4: ["assets.extra/manifest.json is missing: its files cannot be verified"],
         5: [],
         8: [
-            "assets.extra/manifest.json is missing: nobody can tell what was pushed",
+            "assets.extra/manifest.json is missing: its files cannot be verified",
             "saved_model.pb is missing",
         ],
-        9: ["it is not there, but models.config names it"],
+        9: ["models.config names it, but it is missing"],
     }
     assert cats(root).verify(1) == {1: []}
     with pytest.raises(ConfigError, match="has no version '7'"):
