@@ -1,4 +1,4 @@
-"""Which model, and which version of it, a server is asked for."""
+"""The model, and the version of it, that a request names."""
 
 import dataclasses
 import re
@@ -14,18 +14,17 @@ _MAX_VERSION = 2**63 - 1
 
 @dataclasses.dataclass(frozen=True)
 class ModelSpec:
-    """A model of a server.
+    """A model of a server; without version and label the server chooses the version.
 
     Attributes:
       name: of the model.
-      version: the only one that may answer, or None.
-      label: what the version that may answer is labelled with, or ''. Without both the
-        server decides.
+      version: that has to answer, or None.
+      label: of the version that has to answer, or None.
     """
 
     name: str
     version: int | None = None
-    label: str = ""
+    label: str | None = None
 
     def __str__(self) -> str:
         if self.version is not None:
@@ -34,10 +33,10 @@ class ModelSpec:
 
 
 def parse(text: str) -> ModelSpec:
-    """The model that 'NAME', 'NAME@VERSION' or 'NAME:LABEL' means.
+    """The model of 'NAME', 'NAME@VERSION' or 'NAME:LABEL'.
 
     Raises:
-      ConfigError: it is none of these.
+      ConfigError: the text has another form.
     """
     match = _SPEC.fullmatch(text)
     version = int(match["version"]) if match and match["version"] else None
@@ -47,4 +46,4 @@ def parse(text: str) -> ModelSpec:
             expected="NAME, NAME@VERSION or NAME:LABEL, as cifar10, cifar10@6 or"
             " cifar10:canary",
         )
-    return ModelSpec(match["name"], version, match["label"] or "")
+    return ModelSpec(match["name"], version, match["label"])

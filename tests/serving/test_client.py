@@ -18,7 +18,7 @@ from common.errors import ConfigError, DataError, ServerError
 from serving import client as client_module
 from serving import encoding, grpc_client, wire_messages
 from serving.client import Client
-from serving.refusals import Refused
+from serving.server_answers import Refused
 
 MODEL = "colours"
 GREEN = np.full((4, 4, 3), (20, 50, 30), np.uint8)
