@@ -9,7 +9,7 @@ from common.errors import ConfigError
 _SPEC = re.compile(
     r"(?P<name>[A-Za-z0-9_.-]+)(@(?P<version>[0-9]{1,19})|:(?P<label>[A-Za-z0-9_.-]+))?"
 )
-_MAX_VERSION = 2**63 - 1
+MAX_VERSION = 2**63 - 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +40,7 @@ def parse(text: str) -> ModelSpec:
     """
     match = _SPEC.fullmatch(text)
     version = int(match["version"]) if match and match["version"] else None
-    if match is None or (version or 0) > _MAX_VERSION:
+    if match is None or (version or 0) > MAX_VERSION:
         raise ConfigError(
             f"'{text}' names no model of a server",
             expected="NAME, NAME@VERSION or NAME:LABEL, as cifar10, cifar10@6 or"

@@ -1,8 +1,9 @@
-"""TensorFlow Serving's gRPC services, as its own generated classes declare them."""
+"""TensorFlow Serving's gRPC services, on its generated classes."""
 
 import asyncio
 import functools
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -24,10 +25,11 @@ from tensorflow_serving.apis import (
 )
 
 from serving.local_server import errors, json_tensors
-from serving.local_server.answering import Answer, Answerer, Target, strings
+from serving.local_server.answering import Answer, Answerer, strings
 from serving.local_server.batching import Tensors
 from serving.local_server.limits import InFlight, Limits
 from serving.local_server.metrics import Metrics
+from serving.model_spec import ModelSpec
 
 PREDICTION_SERVICE = "tensorflow.serving.PredictionService"
 _SIGNATURE_DEF = "signature_def"
@@ -38,7 +40,7 @@ Method = Callable[[Any, Any, Any], Awaitable[Message]]
 
 
 def options(limits: Limits) -> list[tuple[str, int]]:
-    """Channel arguments of a server that keeps to `limits`."""
+    """Channel arguments of a server with these limits."""
     return [
         ("grpc.max_receive_message_length", limits.request_bytes),
         ("grpc.max_send_message_length", -1),
@@ -46,15 +48,15 @@ def options(limits: Limits) -> list[tuple[str, int]]:
         ("grpc.max_metadata_size", limits.header_bytes),
         ("grpc.absolute_max_metadata_size", limits.header_bytes),
         ("grpc.server_handshake_timeout_ms", 1000 * limits.idle_seconds),
-        # Clients that are gone without a word give their calls back.
+        # Ends the calls of clients that have vanished.
         ("grpc.keepalive_time_ms", 1000 * limits.idle_seconds),
-        # Else a second server on the same port would start and take half of the calls.
+        # Otherwise a second server could start on the same port and take half of the calls.
         ("grpc.so_reuseport", 0),
     ]
 
 
 def _answered(method: Method) -> Method:
-    """Counts a call, and turns what is raised into its status."""
+    """Counts the calls of a method, and turns its errors into their status."""
 
     @functools.wraps(method)
     async def handle(self: Any, request: Any, context: Any) -> Message:
@@ -84,7 +86,7 @@ class Services(
     prediction_service_pb2_grpc.PredictionServiceServicer,
     model_service_pb2_grpc.ModelServiceServicer,
 ):
-    """PredictionService and ModelService of one server; what they lack is UNIMPLEMENTED."""
+    """PredictionService and ModelService; methods missing here answer UNIMPLEMENTED."""
 
     def __init__(
         self,
@@ -93,7 +95,7 @@ class Services(
         metrics: Metrics,
         in_flight: InFlight,
     ):
-        """Answers for `answerer`; the others as in `rest.Rest`."""
+        """Shares its arguments with `rest.Rest`."""
         self.models = answerer.models
         self.metrics = metrics
         self.in_flight = in_flight
@@ -101,7 +103,7 @@ class Services(
         self._limits = limits
 
     def add_to(self, server: grpc.aio.Server) -> None:
-        """Has `server` offer both services."""
+        """Adds both services to `server`."""
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
             self, server
         )
@@ -109,10 +111,10 @@ class Services(
 
     @_answered
     async def Predict(self, request: Any, context: Any) -> Message:
-        """Outputs of a signature, those of `output_filter` where there is one."""
+        """Outputs of a signature, all or those of `output_filter`."""
         wanted = request.output_filter
         answer = await self._answerer.ask(
-            _target(request.model_spec),
+            _spec(request.model_spec),
             request.model_spec.signature_name,
             functools.partial(_inputs, request),
             self._deadline(context),
@@ -129,7 +131,7 @@ class Services(
         """Classes and scores of Examples."""
         examples = strings(_examples(request.input))
         answer = await self._answerer.ask(
-            _target(request.model_spec),
+            _spec(request.model_spec),
             request.model_spec.signature_name,
             lambda signature: dict.fromkeys(signature.inputs, examples),
             self._deadline(context),
@@ -153,7 +155,7 @@ class Services(
             )
         if set(request.metadata_field) != {_SIGNATURE_DEF}:
             raise errors.BadRequest("Only metadata_field signature_def is supported")
-        model = self.models.find(_target(request.model_spec))
+        model = self.models.find(_spec(request.model_spec))
         response = get_model_metadata_pb2.GetModelMetadataResponse()
         response.model_spec.name = model.name
         response.model_spec.version.value = model.version
@@ -165,7 +167,7 @@ class Services(
     @_answered
     async def GetModelStatus(self, request: Any, context: Any) -> Message:
         """States of the versions of a model."""
-        return status(self.models, _target(request.model_spec))
+        return status(self.models, _spec(request.model_spec))
 
     def _deadline(self, context: Any) -> float:
         """By the clock of the event loop."""
@@ -175,25 +177,25 @@ class Services(
         return asyncio.get_running_loop().time() + seconds
 
 
-def status(models: Any, target: Target) -> get_model_status_pb2.GetModelStatusResponse:
-    """States of the versions that `target` means, the newest first.
+def status(models: Any, spec: ModelSpec) -> get_model_status_pb2.GetModelStatusResponse:
+    """States of the versions that `spec` names, newest first.
 
     Raises:
       ServerError: there is no such model, version or label.
     """
-    answer = get_model_status_pb2.GetModelStatusResponse()
-    for found in models.statuses(target):
-        entry = answer.model_version_status.add()
-        entry.version = found.number
-        entry.state = entry.State.Value(found.state)
-        entry.status.error_code = found.code.value[0]
-        # There is no other place for what is wrong with the folder; the code stays OK.
-        entry.status.error_message = found.error or models.problem
-    return answer
+    response = get_model_status_pb2.GetModelStatusResponse()
+    for version in models.statuses(spec):
+        entry = response.model_version_status.add()
+        entry.version = version.number
+        entry.state = entry.State.Value(version.state)
+        entry.status.error_code = version.code.value[0]
+        # The message has no other place for a problem with the folder; the code stays OK.
+        entry.status.error_message = version.error or models.problem
+    return response
 
 
-def _target(spec: model_pb2.ModelSpec) -> Target:
-    return Target(
+def _spec(spec: model_pb2.ModelSpec) -> ModelSpec:
+    return ModelSpec(
         name=spec.name,
         version=spec.version.value if spec.HasField("version") else None,
         label=spec.version_label if spec.HasField("version_label") else None,
@@ -211,7 +213,7 @@ def _inputs(request: predict_pb2.PredictRequest, signature: Any) -> Tensors:
 
     Raises:
       BadRequest: other inputs than the signature's, another dtype, fewer values than the
-        shape has, or an output that is not there.
+        shape needs, or an unknown output.
     """
     wanted = request.output_filter
     if not set(wanted) <= set(signature.outputs):
@@ -237,10 +239,8 @@ def _as_array(name: str, tensor: tensor_pb2.TensorProto, dtype: int) -> np.ndarr
         raise errors.BadRequest(
             f"input {name} must be of type {tf.dtypes.as_dtype(dtype).name}"
         )
-    size = 1
-    for dim in tensor.tensor_shape.dim:
-        size *= max(dim.size, 0)
-    # TensorFlow would repeat the last of too few values, and so make much of little.
+    size = math.prod(max(dim.size, 0) for dim in tensor.tensor_shape.dim)
+    # TensorFlow repeats the last value: a small message could make a huge tensor.
     if size > max(tensor.ByteSize(), 1) or tensor.tensor_shape.unknown_rank:
         raise errors.BadRequest(f"input {name} has fewer values than its shape")
     try:
@@ -250,17 +250,17 @@ def _as_array(name: str, tensor: tensor_pb2.TensorProto, dtype: int) -> np.ndarr
 
 
 def _examples(given: input_pb2.Input) -> list[bytes]:
-    context = given.example_list_with_context.context.SerializeToString()
-    examples = (
-        *given.example_list.examples,
-        *given.example_list_with_context.examples,
-    )
-    # Of two in a row the later one has the last word on each feature.
-    return [context + example.SerializeToString() for example in examples]
+    shared = given.example_list_with_context
+    context = shared.context.SerializeToString()
+    # In concatenated messages the later value of a feature wins.
+    return [
+        context + example.SerializeToString()
+        for example in (*given.example_list.examples, *shared.examples)
+    ]
 
 
 def _as_proto(tensor: np.ndarray) -> tensor_pb2.TensorProto:
-    """A tensor in the typed field of its dtype, where TensorFlow Serving puts it."""
+    """A tensor in the typed field of its dtype, like TensorFlow Serving."""
     if tensor.dtype not in (object, np.float32):
         return tf.make_tensor_proto(tensor)
     proto = tensor_pb2.TensorProto()

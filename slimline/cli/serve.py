@@ -176,16 +176,17 @@ def command(
         # TensorFlow loads here.
         from pushed_models import mirrored_models
         from serving.local_server import limits, server
-        from serving.local_server.loaded_model import Settings
 
         config = server.ServerConfig(
             serving_folder=root / versions.SERVING_FOLDER,
-            settings=Settings(
-                max_batch_size=max_batch_size,
-                max_queue=max_queue,
-                poll_seconds=poll_seconds,
+            poll_seconds=poll_seconds,
+            limits=limits.parse(
+                [
+                    f"max_batch_size={max_batch_size}",
+                    f"max_queue={max_queue}",
+                    *assignments,
+                ]
             ),
-            limits=limits.parse(assignments),
             host=host,
             rest_port=rest_port,
             grpc_port=grpc_port,
