@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from common.errors import ConfigError
 from pushed_models import class_names, models_config, signatures, versions
-from serving import encoding, prediction
-from serving.prediction import Prediction
+from serving import encoding
+from serving.prediction import Prediction, check_request, name_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,17 +22,12 @@ class LocalModel:
     """A SavedModel with the signature `predict_images`."""
 
     def __init__(self, folder: pathlib.Path, labels: tuple[str, ...], loaded: Any):
-        """Use `load` instead.
-
-        Args:
-          folder: of the version.
-          labels: class names in label order.
-          loaded: the result of `tf.saved_model.load`, kept because the signature holds
-            only weak references to its variables.
-        """
+        """Use `load`, which has the arguments; `labels` are in label order."""
         self.folder = folder
         self.labels = labels
-        self._loaded = loaded
+        self._loaded = (
+            loaded  # its signatures hold only weak references to its variables
+        )
         self._signature = loaded.signatures[signatures.PREDICT_IMAGES]
 
     @classmethod
@@ -76,15 +71,14 @@ class LocalModel:
           TypeError: `images` is one image, not a sequence.
           ValueError: `top` is less than 1.
         """
-        prediction.check_request(images, top)
+        check_request(images, top)
         predictions: list[Prediction] = []
         for start in range(0, len(images), BATCH_SIZE):
-            batch = images[start : start + BATCH_SIZE]
+            batch = enumerate(images[start : start + BATCH_SIZE], start)
             encoded = [
-                encoding.encode(image, prediction.name_of(image, start + place))
-                for place, image in enumerate(batch)
+                encoding.encode(one, name_of(one, place)) for place, one in batch
             ]
-            predictions.extend(self.predict_encoded(encoded, top))
+            predictions += self.predict_encoded(encoded, top)
         return predictions
 
     def predict_encoded(self, encoded: list[bytes], top: int) -> list[Prediction]:

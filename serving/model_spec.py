@@ -14,17 +14,11 @@ MAX_VERSION = 2**63 - 1
 
 @dataclasses.dataclass(frozen=True)
 class ModelSpec:
-    """A model of a server; without version and label the server chooses the version.
+    """A model of a server; without version and label the server chooses the version."""
 
-    Attributes:
-      name: of the model.
-      version: that has to answer, or None.
-      label: of the version that has to answer, or None.
-    """
-
-    name: str
-    version: int | None = None
-    label: str | None = None
+    name: str  # of the model
+    version: int | None = None  # that has to answer, or None
+    label: str | None = None  # of the version that has to answer, or None
 
     def __str__(self) -> str:
         if self.version is not None:

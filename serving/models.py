@@ -105,11 +105,7 @@ def names(root: pathlib.Path) -> list[str]:
 
 
 def find(root: pathlib.Path, name: str) -> "PushedModel":
-    """The model of that name.
-
-    Args:
-      root: folder of the runs; models lie in its `serving/`.
-      name: of the model.
+    """The model of that name under `root`, the folder of the runs.
 
     Raises:
       ConfigError: there is no such model.
@@ -326,9 +322,7 @@ class PushedModel:
     def verify(self, version: int | None = None) -> dict[int, Sequence[str]]:
         """Version -> how it differs from what was pushed, a sentence each.
 
-        Args:
-          version: the only one to verify; by default all, including missing ones that
-            `models.config` names.
+        By default all versions, including missing ones that `models.config` names.
 
         Raises:
           ConfigError: there is no such version.

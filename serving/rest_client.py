@@ -44,7 +44,7 @@ class RestClient:
 
         Args:
           address: of the server.
-          headers: sent with every request.
+          headers: of every request.
           authorities: certificates to trust in PEM; None for the system's.
           connections: open ones, at most; further threads wait.
         """

@@ -18,23 +18,14 @@ SCHEMES: dict[str, tuple[str, bool, int | None]] = {
 
 @dataclasses.dataclass(frozen=True)
 class Address:
-    """The address of a server.
+    """The address of a server."""
 
-    Attributes:
-      text: as given, for messages.
-      protocol: REST or GRPC.
-      host: name or IP address, an IPv6 one without brackets.
-      port: TCP port.
-      is_tls: whether the connection is encrypted.
-      path: prefix of the paths of the REST interface behind a proxy, or ''.
-    """
-
-    text: str
-    protocol: str
-    host: str
-    port: int
-    is_tls: bool
-    path: str = ""
+    text: str  # as given, for messages
+    protocol: str  # REST or GRPC
+    host: str  # name or IP address, an IPv6 one without brackets
+    port: int  # TCP port
+    is_tls: bool  # whether the connection is encrypted
+    path: str = ""  # prefix of the paths of the REST interface behind a proxy, or ''
 
     @property
     def target(self) -> str:

@@ -107,19 +107,12 @@ class VersionStatus:
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
-    """Outputs of the signature `predict_images` for a batch, each a row an image.
+    """Outputs of the signature `predict_images` for a batch, each a row an image."""
 
-    Attributes:
-      classes: names, best first.
-      scores: their probabilities.
-      probabilities: the same in label order.
-      version: that answered; None if the server does not say.
-    """
-
-    classes: Sequence[Sequence[str]]
-    scores: Sequence[Sequence[float]]
-    probabilities: Sequence[Sequence[float]]
-    version: int | None = None
+    classes: Sequence[Sequence[str]]  # names, best first
+    scores: Sequence[Sequence[float]]  # their probabilities
+    probabilities: Sequence[Sequence[float]]  # the same in label order
+    version: int | None = None  # that answered; None if the server does not say
 
     def labels(self) -> tuple[str, ...]:
         """Class names in label order, which no server sends as such.
@@ -188,10 +181,7 @@ class Refused(Exception):
     ) -> SlimlineError:
         """The ConfigError or ServerError with the meaning and the next step.
 
-        Args:
-          address: of the server.
-          spec: the model that was asked for; None for all of the server's.
-          deadline_seconds: of the request.
+        `spec` is None for a request about all models.
         """
         code = self.code
         if code == _INVALID and _UNKNOWN_LABEL.search(self.text):

@@ -22,32 +22,22 @@ _DETOUR = re.compile(r"(^|/)\.?(/|$)")
 
 
 class File(NamedTuple):
-    """A file to classify.
+    """A file to classify."""
 
-    Attributes:
-      path: as given or found; names that are not UTF-8 have surrogates, as in `os`.
-      size_bytes: NO_FILE if it is no regular file.
-      changed_ns: time of the last change; 0 if it is no regular file.
-    """
-
-    path: str
-    size_bytes: int
-    changed_ns: int
+    path: str  # as given or found; names that are not UTF-8 have surrogates, as in `os`
+    size_bytes: int  # NO_FILE if it is no regular file
+    changed_ns: int  # time of the last change; 0 if it is no regular file
 
 
 @dataclasses.dataclass
 class Listing:
-    """The files that were found.
+    """The files that were found."""
 
-    Attributes:
-      files: sorted by the bytes of their paths, each path once.
-      unreadable: folders that could not be listed, with the reason.
-      ignored: files in folders that are hidden or have no image suffix.
-    """
-
+    # Sorted by the bytes of their paths, each path once.
     files: list[File] = dataclasses.field(default_factory=list)
+    # Folders that could not be listed, with the reason.
     unreadable: list[tuple[str, str]] = dataclasses.field(default_factory=list)
-    ignored: int = 0
+    ignored: int = 0  # files in folders that are hidden or have no image suffix
 
 
 def find(
@@ -144,13 +134,9 @@ def _walk(
     is_wanted: Callable[[file_tree.Kind, Sequence[str]], bool],
     depth: int | None = None,
 ) -> Iterator[File]:
-    """Files below `folder` that are wanted.
+    """Files below `folder` whose kind and path from there, in parts, are wanted.
 
-    Args:
-      folder: to walk.
-      listing: gets the folders that cannot be read and the number of ignored files.
-      is_wanted: takes a kind and the parts of a path below `folder`.
-      depth: of the walk, 1 for the folder itself; None for any depth.
+    `listing` gets the folders that cannot be read and the number of ignored files.
     """
     start = str(pathlib.PurePath(folder))
     prefix = "" if start == "." else os.path.join(start, "")  # noqa: PTH118

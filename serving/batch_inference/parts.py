@@ -37,49 +37,30 @@ _MAX_NAMED = 3
 
 
 class Part(NamedTuple):
-    """Files that are classified together.
+    """Files that are classified together."""
 
-    Attributes:
-      number: from 0, in the order of the files.
-      offset: bytes before its first line in the list of the files.
-      files: number of files.
-    """
-
-    number: int
-    offset: int
-    files: int
+    number: int  # from 0, in the order of the files
+    offset: int  # bytes before its first line in the list of the files
+    files: int  # number of files
 
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """The record of a finished part.
+    """The record of a finished part."""
 
-    Attributes:
-      rows: number of images classified.
-      rows_sha256: of the bytes of its rows.
-      images_per_class: most probable class -> images.
-      unreadable: path and reason of each file left out.
-    """
-
-    rows: int
-    rows_sha256: str
-    images_per_class: dict[str, int]
-    unreadable: list[tuple[str, str]]
+    rows: int  # number of images classified
+    rows_sha256: str  # of the bytes of its rows
+    images_per_class: dict[str, int]  # most probable class -> images
+    unreadable: list[tuple[str, str]]  # path and reason of each file left out
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """The parts of a list of files.
+    """The parts of a list of files."""
 
-    Attributes:
-      parts: in order.
-      files: number of files.
-      files_sha256: of the list.
-    """
-
-    parts: tuple[Part, ...]
-    files: int
-    files_sha256: str
+    parts: tuple[Part, ...]  # in order
+    files: int  # number of files
+    files_sha256: str  # of the list
 
 
 def folder_of(output: pathlib.Path) -> pathlib.Path:

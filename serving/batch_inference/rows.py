@@ -17,17 +17,11 @@ _FORMULA_CHARACTERS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20
 
 
 class Row(NamedTuple):
-    """A classified image.
+    """A classified image."""
 
-    Attributes:
-      file: its path.
-      top: (label, score), best first, one at least.
-      model: name and version that answered, as 'cifar10@7'; '' if unknown.
-    """
-
-    file: str
-    top: Sequence[tuple[str, float]]
-    model: str
+    file: str  # its path
+    top: Sequence[tuple[str, float]]  # (label, score), best first, one at least
+    model: str  # name and version that answered, as 'cifar10@7'; '' if unknown
 
 
 def format_of(path: pathlib.Path) -> str:

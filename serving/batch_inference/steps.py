@@ -29,23 +29,14 @@ NOTE_SECONDS = 1.0
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """Settings of a job, for its workers.
+    """Settings of a job, for its workers."""
 
-    Attributes:
-      folder: of the parts, absolute.
-      working_folder: base of relative paths of files.
-      model_folder: of the version, absolute.
-      model: its name in rows.
-      format: of the rows.
-      top: classes in a row.
-    """
-
-    folder: pathlib.Path
-    working_folder: str
-    model_folder: pathlib.Path
-    model: str
-    format: str
-    top: int
+    folder: pathlib.Path  # of the parts, absolute
+    working_folder: str  # base of relative paths of files
+    model_folder: pathlib.Path  # of the version, absolute
+    model: str  # its name in rows
+    format: str  # of the rows
+    top: int  # classes in a row
 
 
 def build(

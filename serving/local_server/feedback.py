@@ -49,8 +49,6 @@ class RequestSampler:
         folder: pathlib.Path,
         share: float,
         max_examples: int,
-        seed: int = 0,
-        file_seconds: float = _FILE_SECONDS,
     ):
         """Starts the thread that writes.
 
@@ -58,8 +56,6 @@ class RequestSampler:
           folder: created if missing; files of earlier starts stay.
           share: of the requests, above 0 and at most 1.
           max_examples: images to keep, at most.
-          seed: of the random draw.
-          file_seconds: longest time until waiting images are written.
 
         Raises:
           ConfigError: the folder cannot be written.
@@ -74,8 +70,7 @@ class RequestSampler:
         self._folder = folder
         self._share = share
         self._left = max_examples
-        self._random = random.Random(seed)
-        self._file_seconds = file_seconds
+        self._random = random.Random(0)
         self._lock = threading.Lock()
         self._waiting: list[bytes] = []
         self._waiting_bytes = 0
@@ -118,7 +113,7 @@ class RequestSampler:
 
     def _write(self) -> None:
         while not self._is_over or self._waiting:
-            self._is_due.wait(self._file_seconds)
+            self._is_due.wait(_FILE_SECONDS)
             self._is_due.clear()
             with self._lock:
                 waiting, self._waiting, self._waiting_bytes = self._waiting, [], 0

@@ -36,21 +36,16 @@ class Version:
 
 @dataclasses.dataclass(eq=False)
 class ModelVersions:
-    """The versions of a model.
+    """The versions of a model."""
 
-    Attributes:
-      name: of the model.
-      wanted: its wanted versions.
-      versions: number -> version, of those that were loaded or refused and still exist.
-      labels: label -> version that answers to it; the former version while the wanted one
-        loads or is refused.
-      live: the version that answers requests without version and label, or None.
-    """
-
-    name: str
-    wanted: Wanted
+    name: str  # of the model
+    wanted: Wanted  # its wanted versions
+    # Number -> version, of those that were loaded or refused and still exist.
     versions: dict[int, Version] = dataclasses.field(default_factory=dict)
+    # Label -> version that answers to it; the former version while the wanted one loads
+    # or is refused.
     labels: dict[str, int] = dataclasses.field(default_factory=dict)
+    # The version that answers requests without version and label, or None.
     live: int | None = None
 
     def available(self) -> list[int]:

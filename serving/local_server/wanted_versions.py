@@ -14,24 +14,19 @@ _LOGGER = logging.getLogger("slimline.serving")
 
 @dataclasses.dataclass(frozen=True)
 class Wanted:
-    """The wanted versions of one model.
+    """The wanted versions of one model."""
 
-    Attributes:
-      folders: number -> folder of each existing version.
-      numbers: wanted versions, most urgent first: all of those that models.config names;
-        if it names none, the first of all versions that can be loaded.
-      is_pinned: whether models.config names them.
-      labels: label -> version.
-      missing: versions that models.config names and that do not exist.
-      is_gone: whether the folder of the model was removed.
-    """
-
+    # Number -> folder of each existing version.
     folders: Mapping[int, pathlib.Path] = dataclasses.field(default_factory=dict)
+    # Wanted versions, most urgent first: all of those that models.config names; if it
+    # names none, the first of all versions that can be loaded.
     numbers: tuple[int, ...] = ()
-    is_pinned: bool = False
+    is_pinned: bool = False  # whether models.config names them
+    # Label -> version.
     labels: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    # Versions that models.config names and that do not exist.
     missing: tuple[int, ...] = ()
-    is_gone: bool = False
+    is_gone: bool = False  # whether the folder of the model was removed
 
 
 GONE = Wanted(is_gone=True)

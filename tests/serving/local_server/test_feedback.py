@@ -71,7 +71,8 @@ def test_share_and_maximum(tmp_path, png):
 
 def test_files_appear_whole_and_in_time(tmp_path, png, monkeypatch):
     monkeypatch.setattr(feedback, "_MOST_EXAMPLES", 12)
-    sampler = feedback.RequestSampler(tmp_path, 1.0, 100, file_seconds=2)
+    monkeypatch.setattr(feedback, "_FILE_SECONDS", 2)
+    sampler = feedback.RequestSampler(tmp_path, 1.0, 100)
 
     def wait_for(count):
         end = time.monotonic() + 20
