@@ -16,7 +16,7 @@ from pushed_models import signatures
 from schema import features, image_header, images
 from serving.local_server import errors
 from serving.local_server.batching import Tensors
-from serving.local_server.limits import Limits
+from serving.local_server.limits import InFlight, Limits
 from serving.local_server.metrics import Metrics
 from serving.model_spec import ModelSpec
 
@@ -38,7 +38,10 @@ Sample = Callable[[Sequence[bytes], Answer], None]
 
 
 class Answerer:
-    """Asks the served models."""
+    """Asks the served models, `served_models.ServedModels`.
+
+    Its attributes are shared by both protocols; `in_flight` counts the bytes of requests.
+    """
 
     def __init__(
         self,
@@ -47,10 +50,11 @@ class Answerer:
         metrics: Metrics,
         sample: Sample | None = None,
     ):
-        """Takes `served_models.ServedModels`."""
+        """Without `sample` no request is kept."""
         self.models = models
-        self._limits = limits
-        self._metrics = metrics
+        self.limits = limits
+        self.metrics = metrics
+        self.in_flight = InFlight(limits.in_flight_bytes)
         self._sample = sample
 
     async def ask(
@@ -92,9 +96,9 @@ class Answerer:
         for input_name, array in inputs.items():
             _check_shape(input_name, array, signature.inputs[input_name].tensor_shape)
         count = max((len(one) for one in inputs.values() if one.ndim), default=1)
-        if count > self._limits.instances:
+        if count > self.limits.instances:
             raise errors.TooLarge(
-                f"{count:,} instances, at most {self._limits.instances:,} are taken"
+                f"{count:,} instances, at most {self.limits.instances:,} are taken"
             )
         encoded: list[bytes] = []
         for input_name, array in inputs.items():
@@ -114,14 +118,14 @@ class Answerer:
                 encoded += filter(_is_image, found)
         self._check_images(encoded)
         outputs = await model.run(name, inputs, deadline)
-        self._metrics.examples(model.name, count)
+        self.metrics.examples(model.name, count)
         answer = Answer(model.name, model.version, name, outputs)
         if self._sample is not None:
             self._sample(encoded, answer)
         return answer
 
     def _check_images(self, encoded: Sequence[bytes]) -> None:
-        limits, pixels = self._limits, 0
+        limits, pixels = self.limits, 0
         for place, data in enumerate(encoded):
             if len(data) > limits.image_bytes:
                 raise errors.TooLarge(

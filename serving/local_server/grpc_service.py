@@ -27,8 +27,7 @@ from tensorflow_serving.apis import (
 from serving.local_server import errors, json_tensors
 from serving.local_server.answering import Answer, Answerer, strings
 from serving.local_server.batching import Tensors
-from serving.local_server.limits import InFlight, Limits
-from serving.local_server.metrics import Metrics
+from serving.local_server.limits import Limits
 from serving.model_spec import ModelSpec
 
 PREDICTION_SERVICE = "tensorflow.serving.PredictionService"
@@ -64,7 +63,7 @@ def _answered(method: Method) -> Method:
         try:
             if not request.HasField("model_spec"):
                 raise errors.BadRequest("Missing ModelSpec")
-            with self.in_flight.holding(request.ByteSize()):
+            with self.answerer.in_flight.holding(request.ByteSize()):
                 answer = await method(self, request, context)
         except errors.ServerError as caught:
             error = caught
@@ -73,8 +72,9 @@ def _answered(method: Method) -> Method:
             error = errors.ServerError()
         code = error.grpc_code if error else grpc.StatusCode.OK
         name = request.model_spec.name
-        model = name if name in self.models.names() else ""
-        self.metrics.request(model, method.__name__, "GRPC", code.name, started)
+        model = name if name in self.answerer.models.names() else ""
+        metrics = self.answerer.metrics
+        metrics.request(model, method.__name__, "GRPC", code.name, started)
         if error:
             await context.abort(error.grpc_code, error.text)
         return answer
@@ -88,19 +88,9 @@ class Services(
 ):
     """PredictionService and ModelService; methods missing here answer UNIMPLEMENTED."""
 
-    def __init__(
-        self,
-        answerer: Answerer,
-        limits: Limits,
-        metrics: Metrics,
-        in_flight: InFlight,
-    ):
-        """Shares its arguments with `rest.Rest`."""
-        self.models = answerer.models
-        self.metrics = metrics
-        self.in_flight = in_flight
-        self._answerer = answerer
-        self._limits = limits
+    def __init__(self, answerer: Answerer):
+        """Passes requests to `answerer`."""
+        self.answerer = answerer
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Adds both services to `server`."""
@@ -113,14 +103,13 @@ class Services(
     async def Predict(self, request: Any, context: Any) -> Message:
         """Outputs of a signature, all or those of `output_filter`."""
         wanted = request.output_filter
-        answer = await self._answerer.ask(
+        answer = await self.answerer.ask(
             _spec(request.model_spec),
             request.model_spec.signature_name,
             functools.partial(_inputs, request),
             self._deadline(context),
         )
-        response = predict_pb2.PredictResponse()
-        _fill_spec(response.model_spec, answer)
+        response = predict_pb2.PredictResponse(model_spec=_answered_by(answer))
         for name, tensor in answer.outputs.items():
             if not wanted or name in wanted:
                 response.outputs[name].CopyFrom(_as_proto(tensor))
@@ -130,15 +119,15 @@ class Services(
     async def Classify(self, request: Any, context: Any) -> Message:
         """Classes and scores of Examples."""
         examples = strings(_examples(request.input))
-        answer = await self._answerer.ask(
+        answer = await self.answerer.ask(
             _spec(request.model_spec),
             request.model_spec.signature_name,
             lambda signature: dict.fromkeys(signature.inputs, examples),
             self._deadline(context),
             is_classify=True,
         )
-        response = classification_pb2.ClassificationResponse()
-        _fill_spec(response.model_spec, answer)
+        spec = _answered_by(answer)
+        response = classification_pb2.ClassificationResponse(model_spec=spec)
         labels, scores = json_tensors.classifications(answer.outputs)
         for row in zip(labels.tolist(), scores.tolist(), strict=True):
             entry = response.result.classifications.add()
@@ -155,26 +144,37 @@ class Services(
             )
         if set(request.metadata_field) != {_SIGNATURE_DEF}:
             raise errors.BadRequest("Only metadata_field signature_def is supported")
-        model = self.models.find(_spec(request.model_spec))
-        response = get_model_metadata_pb2.GetModelMetadataResponse()
-        response.model_spec.name = model.name
-        response.model_spec.version.value = model.version
-        response.metadata[_SIGNATURE_DEF].Pack(
-            get_model_metadata_pb2.SignatureDefMap(signature_def=model.signatures)
-        )
-        return response
+        return metadata(self.answerer.models, _spec(request.model_spec))
 
     @_answered
     async def GetModelStatus(self, request: Any, context: Any) -> Message:
         """States of the versions of a model."""
-        return status(self.models, _spec(request.model_spec))
+        return status(self.answerer.models, _spec(request.model_spec))
 
     def _deadline(self, context: Any) -> float:
         """By the clock of the event loop."""
-        seconds = float(self._limits.answer_seconds)
+        seconds = float(self.answerer.limits.answer_seconds)
         if (remaining := context.time_remaining()) is not None:
             seconds = min(seconds, remaining)
         return asyncio.get_running_loop().time() + seconds
+
+
+def metadata(
+    models: Any, spec: ModelSpec
+) -> get_model_metadata_pb2.GetModelMetadataResponse:
+    """Signatures of the version that `spec` names.
+
+    Raises:
+      ServerError: there is no such model, version or label.
+    """
+    model = models.find(spec)
+    response = get_model_metadata_pb2.GetModelMetadataResponse()
+    response.model_spec.name = model.name
+    response.model_spec.version.value = model.version
+    response.metadata[_SIGNATURE_DEF].Pack(
+        get_model_metadata_pb2.SignatureDefMap(signature_def=model.signatures)
+    )
+    return response
 
 
 def status(models: Any, spec: ModelSpec) -> get_model_status_pb2.GetModelStatusResponse:
@@ -184,13 +184,11 @@ def status(models: Any, spec: ModelSpec) -> get_model_status_pb2.GetModelStatusR
       ServerError: there is no such model, version or label.
     """
     response = get_model_status_pb2.GetModelStatusResponse()
-    for version in models.statuses(spec):
-        entry = response.model_version_status.add()
-        entry.version = version.number
-        entry.state = entry.State.Value(version.state)
-        entry.status.error_code = version.code.value[0]
+    for one in models.statuses(spec):
+        entry = response.model_version_status.add(version=one.number, state=one.state)
+        entry.status.error_code = one.code.value[0]
         # The message has no other place for a problem with the folder; the code stays OK.
-        entry.status.error_message = version.error or models.problem
+        entry.status.error_message = one.error or models.problem
     return response
 
 
@@ -202,10 +200,10 @@ def _spec(spec: model_pb2.ModelSpec) -> ModelSpec:
     )
 
 
-def _fill_spec(spec: model_pb2.ModelSpec, answer: Answer) -> None:
-    spec.name = answer.name
+def _answered_by(answer: Answer) -> model_pb2.ModelSpec:
+    spec = model_pb2.ModelSpec(name=answer.name, signature_name=answer.signature_name)
     spec.version.value = answer.version
-    spec.signature_name = answer.signature_name
+    return spec
 
 
 def _inputs(request: predict_pb2.PredictRequest, signature: Any) -> Tensors:

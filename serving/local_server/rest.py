@@ -17,13 +17,11 @@ from typing import Any
 import grpc
 from aiohttp import web
 from google.protobuf import json_format
-from tensorflow_serving.apis import get_model_metadata_pb2, model_pb2
 
 from serving.local_server import errors, grpc_service, json_tensors
 from serving.local_server.answering import Answerer
 from serving.local_server.connections import Connections
-from serving.local_server.limits import InFlight, Limits
-from serving.local_server.metrics import CONTENT_TYPE, Metrics
+from serving.local_server.metrics import CONTENT_TYPE
 from serving.model_spec import MAX_VERSION, ModelSpec
 
 VERSION_HEADER = "Slimline-Model-Version"
@@ -75,20 +73,11 @@ _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class Rest:
     """Handles the requests of one server."""
 
-    def __init__(
-        self,
-        answerer: Answerer,
-        limits: Limits,
-        metrics: Metrics,
-        in_flight: InFlight,
-        hosts: Collection[str],
-    ):
+    def __init__(self, answerer: Answerer, hosts: Collection[str]):
         """`hosts` are the names that requests may have in their Host header."""
         self._answerer = answerer
         self._models = answerer.models
-        self._limits = limits
-        self._metrics = metrics
-        self._in_flight = in_flight
+        self._limits = limits = answerer.limits
         self._hosts = {host.lower() for host in hosts}
         self._connections: Connections | None = None
         application = web.Application(middlewares=[self._answered])
@@ -181,7 +170,7 @@ class Rest:
             is_metadata = request.path.endswith("/metadata")
             api = "GetModelMetadata" if is_metadata else "GetModelStatus"
             api = request.match_info.get("method", "").capitalize() or api
-            self._metrics.request(model, api, "REST", code.name, started)
+            self._answerer.metrics.request(model, api, "REST", code.name, started)
         return response
 
     def _check_origin(self, request: web.Request) -> None:
@@ -197,7 +186,7 @@ class Rest:
 
     async def _prometheus(self, request: web.Request) -> web.Response:
         return web.Response(
-            body=self._metrics.page(), headers={"Content-Type": CONTENT_TYPE}
+            body=self._answerer.metrics.page(), headers={"Content-Type": CONTENT_TYPE}
         )
 
     async def _listing(self, request: web.Request) -> web.Response:
@@ -209,23 +198,17 @@ class Rest:
         return _json(_as_document(grpc_service.status(self._models, _spec(request))))
 
     async def _metadata(self, request: web.Request) -> web.Response:
-        model = self._models.find(_spec(request))
-        spec = model_pb2.ModelSpec(name=model.name)
-        spec.version.value = model.version
-        signatures = get_model_metadata_pb2.SignatureDefMap(
-            signature_def=model.signatures
-        )
-        document = {
-            "model_spec": _as_document(spec),
-            "metadata": {"signature_def": _as_document(signatures)},
-        }
-        return _json(document, version=model.version)
+        response = grpc_service.metadata(self._models, _spec(request))
+        document = _as_document(response)
+        # TensorFlow Serving does not name the type of the Any message.
+        del document["metadata"]["signature_def"]["@type"]
+        return _json(document, version=response.model_spec.version.value)
 
     async def _predict(self, request: web.Request) -> web.Response:
         deadline = asyncio.get_running_loop().time() + self._limits.answer_seconds
         is_classify = request.match_info["method"] == "classify"
         self._check_size(announced := request.content_length or 0)
-        with self._in_flight.holding(announced) as grow_to:
+        with self._answerer.in_flight.holding(announced) as grow_to:
             document = await self._document(request, grow_to)
             form = "" if is_classify else json_tensors.form_of(document)
             answer = await self._answerer.ask(

@@ -103,21 +103,18 @@ class LocalServer:
                 config.sample_folder, config.sample_share, config.sample_max
             )
         sample = self._sampler.offer if self._sampler else None
-        in_flight = InFlight(limits.in_flight_bytes)
         answerer = Answerer(self.models, limits, self.metrics, sample)
-        hosts = (config.host, *config.allowed_hosts)
-        self._rest = rest.Rest(answerer, limits, self.metrics, in_flight, hosts)
+        self._rest = rest.Rest(answerer, (config.host, *config.allowed_hosts))
         self._grpc = grpc.aio.server(
             options=grpc_service.options(limits), maximum_concurrent_rpcs=limits.calls
         )
-        services = grpc_service.Services(answerer, limits, self.metrics, in_flight)
-        services.add_to(self._grpc)
+        grpc_service.Services(answerer).add_to(self._grpc)
         self._health = health_service.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
         self._connections: Connections | None = None
         self._listening: asyncio.Server | None = None
         self._watch: asyncio.Task[None] | None = None
-        self._add_gauges(in_flight)
+        self._add_gauges(answerer.in_flight)
 
     async def start(self) -> dict[str, Any]:
         """Listens, then loads the wanted versions; requests before that are refused.
