@@ -187,7 +187,7 @@ class Client:
 
         Raises:
           DataError: an image cannot be read; the error names it.
-          ConfigError: the server does not have the model, or is no model server.
+          ConfigError: the server does not have the model, or is not a model server.
           ServerError: the server is down, busy, too slow or broken.
           TypeError: `images` is one image, not a sequence.
           ValueError: `top` is less than 1.
@@ -248,7 +248,7 @@ class Client:
         found = self._call(None, self._connection.models)
         if found is None:
             raise ConfigError(
-                f"{self.address} does not tell which models it has", tip="name one"
+                f"{self.address} does not list its models", tip="name one"
             )
         return found
 
@@ -256,7 +256,7 @@ class Client:
         """Whether the server answers within five seconds and has the model available.
 
         Raises:
-          ConfigError: there is no such host, it is no model server, or no model was named
+          ConfigError: there is no such host, it is not a model server, or no model was named
             and the server has no list of them.
         """
         seconds = min(self._deadline_seconds, HEALTH_SECONDS)
@@ -283,7 +283,7 @@ class Client:
             return ModelSpec(names[0])
         raise ConfigError(
             f"which model of {self.address}?",
-            found="a server that does not tell which models it has"
+            found="a server that does not list its models"
             if names is None
             else ", ".join(names) or "no models",
             expected="NAME, NAME@VERSION or NAME:LABEL",

@@ -36,8 +36,8 @@ def parse(text: str) -> ModelSpec:
     version = int(match["version"]) if match and match["version"] else None
     if match is None or (version or 0) > MAX_VERSION:
         raise ConfigError(
-            f"'{text}' names no model of a server",
-            expected="NAME, NAME@VERSION or NAME:LABEL, as cifar10, cifar10@6 or"
+            f"'{text}' does not name a model of a server",
+            expected="NAME, NAME@VERSION or NAME:LABEL, like cifar10, cifar10@6 or"
             " cifar10:canary",
         )
     return ModelSpec(match["name"], version, match["label"])

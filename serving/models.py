@@ -277,7 +277,7 @@ class PushedModel:
                 wanted = complete[-1] if version is None else version
                 if wanted == live:
                     raise ConfigError(
-                        f"version {live} of '{self.name}' is live: a canary is another",
+                        f"version {live} of '{self.name}' is live and cannot be the canary",
                         found=f"{_listed(complete)} there",
                     )
                 labels[CANARY] = wanted
@@ -382,7 +382,7 @@ class PushedModel:
             raise ConfigError(
                 f"version {version} of '{self.name}' is damaged: {'; '.join(found)}",
                 found=f"{_listed(complete)} there",
-                tip=f"slimline models verify {self.name} looks at all of them",
+                tip=f"slimline models verify {self.name} checks all of them",
             )
         return True
 
@@ -427,7 +427,7 @@ class PushedModel:
             version_history.append(self.folder, row)
         except OSError as error:
             raise ConfigError(
-                f"{action} of version {version} is done, but missing in"
+                f"{action} of version {version} is done, but not recorded in"
                 f" {self.folder / version_history.FILE}:"
                 f" {error.strerror or error}"
             ) from error

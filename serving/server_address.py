@@ -65,7 +65,7 @@ def parse(text: str) -> Address:
 
 def _refused(text: str, tip: str = "") -> ConfigError:
     return ConfigError(
-        f"'{text}' is no address of a server",
+        f"'{text}' is not the address of a server",
         expected="http://HOST:PORT (REST) or grpc://HOST:PORT; https:// and grpcs:// for"
         " encrypted connections",
         tip=tip or "http://localhost:8501 for a server on this machine",

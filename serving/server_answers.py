@@ -47,9 +47,9 @@ HTTP_CODES = {
 _UNKNOWN_LABEL = re.compile("version label", re.IGNORECASE)
 _UNKNOWN_SIGNATURE = re.compile("signature", re.IGNORECASE)
 _BATCH_TOO_LARGE = re.compile("larger than maximum input batch size")
-_NOT_ALLOWED = "{server} does not let this client ask for {model}"
-_NOT_TAKEN = "{server} does not take the request for {model}"
-_TOKEN_TIP = "a token of the server; the command takes it from SLIMLINE_SERVER_TOKEN"
+_NOT_ALLOWED = "{server} denies this client access to {model}"
+_NOT_TAKEN = "{server} rejects the request for {model}"
+_TOKEN_TIP = "pass a token of the server; the command reads SLIMLINE_SERVER_TOKEN"
 # Code -> message and tip, where the request or its address is wrong ...
 _CONFIG_ERRORS = {
     "NOT_FOUND": ("{server} does not serve {model}", ""),
@@ -58,28 +58,28 @@ _CONFIG_ERRORS = {
     _INVALID: (_NOT_TAKEN, ""),
     "FAILED_PRECONDITION": (_NOT_TAKEN, ""),
     TOO_LARGE: (
-        "the request is larger than {server} takes",
-        "smaller batches or images",
+        "the request is too large for {server}",
+        "send smaller batches or images",
     ),
     UNKNOWN_HOST: ("there is no host '{host}'", ""),
     ENCRYPTION: (
-        "no encrypted connection to {server}",
-        "--ca-file names the authority of an own certificate; http:// and grpc:// do not"
-        " encrypt",
+        "cannot encrypt the connection to {server}",
+        "--ca-file names the authority of a private certificate; http:// and grpc:// do"
+        " not encrypt",
     ),
     NO_MODEL_SERVER: (
-        "what listens at {server} is no model server",
-        "gRPC is at port 8500, REST at port 8501, where nobody changed it",
+        "{server} is not a model server",
+        "gRPC is at port 8500, REST at port 8501, by default",
     ),
-    MOVED: ("{server} sends its clients elsewhere", "give that address"),
+    MOVED: ("{server} redirects its clients", "use that address"),
 }
 # ... and where the server, or the network, failed.
 _SERVER_ERRORS = {
     DEADLINE_EXCEEDED: (
-        "no answer of {server} within {seconds:g} s",
-        "more time, smaller batches, or a less busy server",
+        "no answer from {server} within {seconds:g} s",
+        "allow more time, or send smaller batches",
     ),
-    _BUSY: ("{server} is busy", "later, or with smaller batches"),
+    _BUSY: ("{server} is busy", "retry later, or send smaller batches"),
     NO_CONNECTION: (
         "no model server answers at {server}",
         "slimline serve starts one on this machine",

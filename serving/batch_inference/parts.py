@@ -127,7 +127,7 @@ def clear(folder: pathlib.Path) -> None:
     names = sorted(path.name for path in folder.iterdir() if path.name != LOCK_FILE)
     if odd := [name for name in names if not _NAME.fullmatch(name)]:
         raise ConfigError(
-            f"{folder} holds files of somebody else",
+            f"{folder} holds other files",
             found=", ".join(odd[:_MAX_NAMED]),
             tip="give another --output",
         )

@@ -186,7 +186,7 @@ def _check_output(output: pathlib.Path, replaces: bool) -> None:
                 parts.remove(folder)
         raise ConfigError(
             f"{output} exists already",
-            tip="--force replaces it, once the new one is whole",
+            tip="--force replaces it once the new one is complete",
         )
 
 
@@ -216,7 +216,7 @@ def _locked(folder: pathlib.Path, output: pathlib.Path) -> Iterator[None]:
             lock = locks.acquire(folder / parts.LOCK_FILE)
         except filelock.Timeout as error:
             raise ConfigError(
-                f"another batch inference writes {output}",
+                f"another batch inference is writing {output}",
                 tip="wait for it, or give another --output",
             ) from error
     with lock:
@@ -241,7 +241,7 @@ def _open(job: steps.Job, files: Sequence[listing.File], replaces: bool) -> part
             return plan
         if not replaces:
             raise ConfigError(
-                f"{job.folder} is of another batch inference, which was broken off",
+                f"{job.folder} belongs to another batch inference, which was interrupted",
                 found="; ".join(differences),
                 tip="rerun its command to resume, or use --force to start over",
             )

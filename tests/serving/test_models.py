@@ -230,8 +230,8 @@ def test_canary_keeps_the_version_that_a_rollback_needs(root) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"version": 5}, "version 5 of 'cats' is live: a canary is another"),
-        ({}, "version 5 of 'cats' is live: a canary is another"),
+        ({"version": 5}, "version 5 of 'cats' is live and cannot be the canary"),
+        ({}, "version 5 of 'cats' is live and cannot be the canary"),
         ({"version": 9}, "model 'cats' has no version '9'"),
         ({"is_off": True}, "'cats' has no canary"),
     ],
@@ -390,7 +390,7 @@ def test_what_cannot_be_written_is_a_sentence(root, monkeypatch) -> None:
 
     monkeypatch.setattr(models.version_history, "append", fail)
     with pytest.raises(
-        ConfigError, match=r"promote of version 3 is done, but missing in .*: No space"
+        ConfigError, match=r"promote of version 3 is done, but not recorded in .*: No space"
     ):
         cats(root).promote(3)
     assert models_config.live(root / "serving" / "cats") == 3
