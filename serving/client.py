@@ -224,8 +224,8 @@ class Client:
           ConfigError, ServerError: as `predict`.
         """
         spec = self._model()
-        found = self._call(spec, lambda seconds: self._connection.status(spec, seconds))
-        return sorted(found, key=lambda status: -status.version)
+        ask = functools.partial(self._connection.status, spec)
+        return sorted(self._call(spec, ask), key=lambda status: -status.version)
 
     def metadata(self) -> dict[str, Any]:
         """Version and signatures, in the form of TensorFlow Serving's REST interface.
@@ -234,9 +234,7 @@ class Client:
           ConfigError, ServerError: as `predict`.
         """
         spec = self._model()
-        return self._call(
-            spec, lambda seconds: self._connection.metadata(spec, seconds)
-        )
+        return self._call(spec, functools.partial(self._connection.metadata, spec))
 
     def models(self) -> list[str]:
         """Names of the server's models.
@@ -245,12 +243,12 @@ class Client:
           ConfigError: the server has no list of them; only the local one has, by REST.
           ServerError: as `predict`.
         """
-        found = self._call(None, self._connection.models)
-        if found is None:
+        names = self._call(None, self._connection.models)
+        if names is None:
             raise ConfigError(
                 f"{self.address} does not list its models", tip="name one"
             )
-        return found
+        return names
 
     def is_healthy(self) -> bool:
         """Whether the server answers within five seconds and has the model available.
@@ -262,12 +260,12 @@ class Client:
         seconds = min(self._deadline_seconds, HEALTH_SECONDS)
         try:
             spec = self._spec or self._only_model(self._connection.models(seconds))
-            found = self._connection.status(spec, seconds)
+            statuses = self._connection.status(spec, seconds)
         except Refused as refused:
             if refused.code in server_answers.OF_THE_ADDRESS:
                 raise self._user_error(refused, self._spec) from refused
             return False
-        return any(status.state == server_answers.AVAILABLE for status in found)
+        return any(status.state == server_answers.AVAILABLE for status in statuses)
 
     def close(self) -> None:
         """Ends the connections."""
@@ -307,11 +305,8 @@ class Client:
 
     def _predict(self, spec: ModelSpec, batch: _Batch) -> Rows:
         encoded = [data for _, data in batch]
-        return self._call(
-            spec,
-            lambda seconds: self._connection.predict(spec, encoded, seconds),
-            batch,
-        )
+        ask = functools.partial(self._connection.predict, spec, encoded)
+        return self._call(spec, ask, batch)
 
     def _call(
         self,
@@ -327,7 +322,9 @@ class Client:
         """
         ends = time.monotonic() + self._deadline_seconds
         retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception(_may_be_retried),
+            retry=tenacity.retry_if_exception(
+                lambda error: getattr(error, "code", "") in server_answers.RETRIED
+            ),
             stop=tenacity.stop_after_attempt(self._attempts)
             | tenacity.stop_before_delay(self._deadline_seconds),
             wait=_wait_seconds,
@@ -343,10 +340,6 @@ class Client:
 
     def _user_error(self, refused: Refused, spec: ModelSpec | None) -> SlimlineError:
         return refused.as_user_error(self._address, spec, self._deadline_seconds)
-
-
-def _may_be_retried(error: BaseException) -> bool:
-    return isinstance(error, Refused) and error.code in server_answers.RETRIED
 
 
 def _wait_seconds(state: tenacity.RetryCallState) -> float:

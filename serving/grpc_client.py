@@ -119,12 +119,12 @@ class GrpcClient:
         request = _request("GetModelMetadata", spec)
         request.metadata_field.append(_METADATA_FIELD)
         response = self._call("GetModelMetadata", request, timeout_seconds)
-        found = wire_messages.message_class("SignatureDefMap").FromString(
+        signature_map = wire_messages.message_class("SignatureDefMap").FromString(
             response.metadata[_METADATA_FIELD].value
         )
         return {
             "model_spec": _document(response.model_spec),
-            "metadata": {_METADATA_FIELD: _document(found)},
+            "metadata": {_METADATA_FIELD: _document(signature_map)},
         }
 
     def models(self, timeout_seconds: float) -> list[str] | None:

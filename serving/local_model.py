@@ -104,8 +104,8 @@ class LocalModel:
         Raises:
           tf.errors.InvalidArgumentError: the graph cannot decode one of them.
         """
-        found: np.ndarray = self._run(encoded)[signatures.PROBABILITIES].numpy()
-        return found
+        probabilities: np.ndarray = self._run(encoded)[signatures.PROBABILITIES].numpy()
+        return probabilities
 
     def _run(self, encoded: list[bytes]) -> Any:
         import tensorflow as tf

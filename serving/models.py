@@ -135,11 +135,11 @@ class PushedModel:
         self._serving_folder = serving_folder
 
     def __repr__(self) -> str:
-        found = self.list()
-        live = next((str(each.version) for each in found if each.is_live), "none")
-        plural = "s" * (len(found) != 1)
+        listed = self.list()
+        live = next((str(each.version) for each in listed if each.is_live), "none")
+        plural = "s" * (len(listed) != 1)
         return (
-            f"<PushedModel {self.name}: {len(found)} version{plural}, {live} is live>"
+            f"<PushedModel {self.name}: {len(listed)} version{plural}, {live} is live>"
         )
 
     def _repr_html_(self) -> str:
@@ -167,10 +167,10 @@ class PushedModel:
             for row in self.history()
             if row.action == version_history.PUSH
         }
-        found = []
+        listed = []
         for number in sorted({*versions.present(self.folder), *_named(entry)}):
             folder, push = self.folder / str(number), pushes.get(number)
-            found.append(
+            listed.append(
                 Version(
                     model=self.name,
                     version=number,
@@ -182,7 +182,7 @@ class PushedModel:
                     by=push.by if push else "",
                 )
             )
-        return found
+        return listed
 
     def history(self) -> Sequence[Row]:
         """All changes, oldest first."""
@@ -378,9 +378,9 @@ class PushedModel:
         folder = self.folder / str(version)
         if not manifest.exists(folder):
             return False
-        if found := manifest.problems(folder):
+        if faults := manifest.problems(folder):
             raise ConfigError(
-                f"version {version} of '{self.name}' is damaged: {'; '.join(found)}",
+                f"version {version} of '{self.name}' is damaged: {'; '.join(faults)}",
                 found=f"{_listed(complete)} there",
                 tip=f"slimline models verify {self.name} checks all of them",
             )
@@ -392,10 +392,10 @@ class PushedModel:
             return [f"{models_config.FILE} names it, but it is missing"]
         if manifest.exists(folder):
             return manifest.problems(folder)
-        found = [f"{manifest.FILE} is missing: its files cannot be verified"]
+        faults = [f"{manifest.FILE} is missing: its files cannot be verified"]
         if not (folder / versions.SAVED_MODEL_FILE).is_file():
-            found.append(f"{versions.SAVED_MODEL_FILE} is missing")
-        return found
+            faults.append(f"{versions.SAVED_MODEL_FILE} is missing")
+        return faults
 
     def _superfluous(self, keep: int) -> Sequence[int]:
         entry = self._entry()

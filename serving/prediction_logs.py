@@ -59,21 +59,21 @@ def convert(
     format = rows.format_of(output)
     if output.exists() and not replaces:
         raise ConfigError(f"{output} exists already", tip="--force replaces it")
-    found = sorted(read(source, top), key=lambda row: row.file)
-    if not found:
+    table = sorted(read(source, top), key=lambda row: row.file)
+    if not table:
         raise DataError(
             f"no predictions in {source}",
             expected=EXPECTED,
             tip="the BulkInferrer of a refused model leaves none",
         )
-    width = max(len(row.top) for row in found)
+    width = max(len(row.top) for row in table)
     try:
         with durable.replacing(output) as file:
             file.write(rows.heading(format, width))
-            file.write(rows.encode(format, found))
+            file.write(rows.encode(format, table))
     except OSError as error:
         raise ConfigError(f"cannot write {output}: {error.strerror}") from error
-    counts = Counter(row.top[0][0] for row in found)
+    counts = Counter(row.top[0][0] for row in table)
     return Converted(str(output), counts.total(), dict(sorted(counts.items())))
 
 

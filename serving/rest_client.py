@@ -81,13 +81,13 @@ class RestClient:
         path = f"{_path(spec)}:predict"
         document, headers = self._ask(path, timeout_seconds, json.dumps(body).encode())
         with _understood():
-            found = document["predictions"]
-            if len(found) != len(encoded):
-                raise ValueError(f"{len(found)} answers to {len(encoded)} images")
+            rows = document["predictions"]
+            if len(rows) != len(encoded):
+                raise ValueError(f"{len(rows)} answers to {len(encoded)} images")
             return Rows(
-                [list(map(str, row[signatures.CLASSES])) for row in found],
-                [_floats(row[signatures.SCORES]) for row in found],
-                [_floats(row[signatures.PROBABILITIES]) for row in found],
+                [list(map(str, row[signatures.CLASSES])) for row in rows],
+                [_floats(row[signatures.SCORES]) for row in rows],
+                [_floats(row[signatures.PROBABILITIES]) for row in rows],
                 _number(headers.get(VERSION_HEADER, "")),
             )
 
@@ -154,8 +154,8 @@ def _understood() -> Iterator[None]:
     try:
         yield
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        found = f"{type(error).__name__} {error} in its answer"
-        raise Refused(server_answers.NO_MODEL_SERVER, found) from error
+        text = f"{type(error).__name__} {error} in its answer"
+        raise Refused(server_answers.NO_MODEL_SERVER, text) from error
 
 
 def _refusal(response: urllib3.BaseHTTPResponse, document: Any) -> Refused:

@@ -60,13 +60,13 @@ def find(
       DataError: a word names nothing, or no file is found.
     """
     listing = Listing()
-    found: dict[str, File] = {}
+    files: dict[str, File] = {}
     for word in words:
         for file in _named_by(word, listing):
             if not is_left_out(file.path):
-                found[file.path] = file
-                report(len(found))
-    listing.files = sorted(found.values(), key=lambda file: os.fsencode(file.path))
+                files[file.path] = file
+                report(len(files))
+    listing.files = sorted(files.values(), key=lambda file: os.fsencode(file.path))
     listing.unreadable.sort()
     if not listing.files:
         raise _nothing_found(words, listing)

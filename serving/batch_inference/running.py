@@ -105,7 +105,7 @@ def run(
         absolute = pathlib.Path(path).absolute()
         return absolute in (output, unreadable_file) or folder in absolute.parents
 
-    found = listing.find(words, is_own, _report_listed())
+    listed = listing.find(words, is_own, _report_listed())
     model_folder = model_folder.resolve()
     shared_model = shared.Shared()
     model = shared_model.acquire(lambda: local_model.LocalModel.load(model_folder))
@@ -118,14 +118,14 @@ def run(
         top=min(top, len(model.labels)),
     )
     with _locked(folder, output):
-        plan = _open(job, found.files, replaces)
+        plan = _open(job, listed.files, replaces)
         # A list of millions of files takes more memory than all the rest.
-        found.files.clear()
+        listed.files.clear()
         todo = [part for part in plan.parts if parts.read(folder, part) is None]
         files_todo = sum(part.files for part in todo)
         seconds = _classify(job, plan, todo, shared_model, beam_arguments)
         counts, unreadable = _read_records(job, plan)
-        unreadable = sorted([*found.unreadable, *unreadable])
+        unreadable = sorted([*listed.unreadable, *unreadable])
         with parts.writing(output):
             _write_unreadable(unreadable_file, unreadable)
             if counts:
@@ -146,7 +146,7 @@ def run(
         images=counts.total(),
         unreadable=len(unreadable),
         unreadable_file=str(unreadable_file) if unreadable else None,
-        ignored=found.ignored,
+        ignored=listed.ignored,
         resumed_files=plan.files - files_todo,
         images_per_class={name: counts[name] for name in order if name in counts},
         seconds=time.monotonic() - start,

@@ -85,7 +85,7 @@ class ClassifyPart(beam.DoFn):
             raise
 
     def _classify_part(self, part: parts.Part) -> None:
-        found: list[rows.Row] = []
+        classified: list[rows.Row] = []
         unreadable: list[tuple[str, str]] = []
         batch: list[tuple[str, bytes]] = []
         paths = parts.read_files(self._job.folder, part)
@@ -98,17 +98,17 @@ class ClassifyPart(beam.DoFn):
                 continue
             batch.append((path, verdict.encoded))
             if len(batch) == local_model.BATCH_SIZE:
-                self._classify(batch, found, unreadable)
+                self._classify(batch, classified, unreadable)
                 batch = []
-                self._note(part, len(found) + len(unreadable))
+                self._note(part, len(classified) + len(unreadable))
         if batch:
-            self._classify(batch, found, unreadable)
+            self._classify(batch, classified, unreadable)
         with parts.writing(self._job.folder):
             parts.write(
                 self._job.folder,
                 part,
-                rows.encode(self._job.format, found),
-                dict(Counter(row.top[0][0] for row in found)),
+                rows.encode(self._job.format, classified),
+                dict(Counter(row.top[0][0] for row in classified)),
                 sorted(unreadable),
             )
 
@@ -125,10 +125,10 @@ class ClassifyPart(beam.DoFn):
     def _classify(
         self,
         batch: Sequence[tuple[str, bytes]],
-        found: list[rows.Row],
+        classified: list[rows.Row],
         unreadable: list[tuple[str, str]],
     ) -> None:
-        """Adds the rows of a batch to `found`; images that the graph refuses to `unreadable`."""
+        """Adds a batch to the classified rows; images that the graph refuses are unreadable."""
         try:
             predictions = self._model.predict_encoded(
                 [encoded for _, encoded in batch], self._job.top
@@ -139,9 +139,9 @@ class ClassifyPart(beam.DoFn):
                 unreadable.append((batch[0][0], f"the model refuses it: {sentence}"))
                 return
             for image in batch:
-                self._classify([image], found, unreadable)
+                self._classify([image], classified, unreadable)
             return
-        found.extend(
+        classified.extend(
             rows.Row(path, prediction.top, self._job.model)
             for (path, _), prediction in zip(batch, predictions, strict=True)
         )

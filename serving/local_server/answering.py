@@ -104,18 +104,18 @@ class Answerer:
         for input_name, array in inputs.items():
             if array.dtype != object:
                 continue
-            found = array.ravel().tolist()
+            values = array.ravel().tolist()
             is_ours = signatures.INPUTS.get(name) == input_name
             if is_ours and name == signatures.PREDICT_IMAGES:
-                encoded += found
+                encoded += values
             elif is_ours or takes_examples:
                 # Serialised anew, so that the graph reads what was checked: its own parser
                 # might read other values from the same bytes.
-                parsed = [_parse(one, place) for place, one in enumerate(found)]
+                parsed = [_parse(one, place) for place, one in enumerate(values)]
                 inputs[input_name] = strings(one.SerializeToString() for one in parsed)
                 encoded += [image for one in parsed for image in _images_in(one)]
             else:
-                encoded += filter(_is_image, found)
+                encoded += filter(_is_image, values)
         self._check_images(encoded)
         outputs = await model.run(name, inputs, deadline)
         self.metrics.examples(model.name, count)

@@ -46,12 +46,9 @@ class Batcher:
     """
 
     def __init__(self, run: Run, *, max_batch_size: int, max_queue: int):
-        """Waits for requests.
+        """`max_batch_size` and `max_queue` are the limits of rows in a batch and waiting.
 
-        Args:
-          run: see `Run`.
-          max_batch_size: rows in a batch, at most.
-          max_queue: rows that may wait. An empty queue takes a request with more.
+        An empty queue takes a request of more rows.
         """
         self.batch_sizes: collections.Counter[int] = collections.Counter()
         self._run = run
@@ -93,7 +90,7 @@ class Batcher:
         after = self._waiting_rows + (rows or 1)
         if self._waiting_rows and after > self._max_queue:
             raise errors.Unavailable()
-        requests = self._parts(signature_name, inputs, rows)
+        requests = self._split(signature_name, inputs, rows)
         self._waiting_rows = after
         self._queue += requests
         if self._working is None:
@@ -117,7 +114,7 @@ class Batcher:
             await self._working
         self._thread.shutdown()
 
-    def _parts(
+    def _split(
         self, signature_name: str, inputs: Tensors, rows: int | None
     ) -> list[_Request]:
         """A client's request, cut into requests that fit into a batch."""
@@ -218,7 +215,8 @@ def _rows(tensors: Tensors, start: int, end: int) -> Tensors:
     return {name: array[start:end] for name, array in tensors.items()}
 
 
-def _joined(parts: Sequence[Tensors]) -> Tensors:
-    if len(parts) == 1:
-        return parts[0]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+def _joined(tensors: Sequence[Tensors]) -> Tensors:
+    if len(tensors) == 1:
+        return tensors[0]
+    names = tensors[0].keys()
+    return {name: np.concatenate([one[name] for one in tensors]) for name in names}

@@ -45,11 +45,11 @@ class LoadedModel:
             graph could touch other files or run other code, it cannot be loaded, or it
             fails on its warm-up inputs.
         """
-        if manifest.exists(folder) and (found := manifest.problems(folder)):
-            raise tf.errors.DataLossError(None, None, "; ".join(found[:3]))
+        if manifest.exists(folder) and (faults := manifest.problems(folder)):
+            raise tf.errors.DataLossError(None, None, "; ".join(faults[:3]))
         meta_graph = sessions.read_meta_graph(folder)
-        if found := ops.problems(meta_graph):
-            raise tf.errors.FailedPreconditionError(None, None, "; ".join(found[:3]))
+        if faults := ops.problems(meta_graph):
+            raise tf.errors.FailedPreconditionError(None, None, "; ".join(faults[:3]))
         self.name = name
         self.version = int(folder.name)
         self.class_names: tuple[str, ...] = ()
@@ -161,7 +161,7 @@ def _has_rows(info: Any) -> bool:
 
 def _warm_up_requests(file: pathlib.Path) -> dict[str, Tensors]:
     """Signature -> the last of its requests in a warm-up file."""
-    found: dict[str, Tensors] = {}
+    requests: dict[str, Tensors] = {}
     records = tf.data.TFRecordDataset(str(file)).take(signatures.MAX_WARM_UP_RECORDS)
     for record in records.as_numpy_iterator():
         log = prediction_log_pb2.PredictionLog.FromString(record)
@@ -169,9 +169,9 @@ def _warm_up_requests(file: pathlib.Path) -> dict[str, Tensors]:
         if predict.inputs:
             name = predict.model_spec.signature_name or signatures.SERVING_DEFAULT
             tensors = {key: tf.make_ndarray(one) for key, one in predict.inputs.items()}
-            found[name] = tensors
+            requests[name] = tensors
         elif examples := classify.input.example_list.examples:
             serialised = strings(one.SerializeToString() for one in examples)
             key = signatures.INPUTS[signatures.CLASSIFY]
-            found[classify.model_spec.signature_name] = {key: serialised}
-    return found
+            requests[classify.model_spec.signature_name] = {key: serialised}
+    return requests

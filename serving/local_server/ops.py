@@ -1,9 +1,9 @@
 """The operations that a served graph may run: those that only compute.
 
 A SavedModel is a program. `operations.txt` lists the operations that it may run, and this check
-reads the graph without loading it; it is no sandbox. The list lacks operations that touch files,
-processes or the network (ReadFile, WriteFile, PyFunc, PrintV2, ImmutableConst,
-InitializeTableFromTextFileV2, DecodeProtoV2, DatasetFromGraph, ...) and unknown ones.
+reads the graph without loading it; it is no sandbox. The list lacks unknown operations and those
+that touch files, processes or the network (ReadFile, WriteFile, PyFunc, PrintV2, ImmutableConst,
+InitializeTableFromTextFileV2, DecodeProtoV2, DatasetFromGraph, ...).
 """
 
 import pathlib
@@ -40,17 +40,17 @@ def _operations(meta_graph: Any, tensors: list[str]) -> set[str]:
     """Kinds of all operations that run for `tensors`, including those in functions."""
     library = meta_graph.graph_def.library.function
     functions = {one.signature.name: one for one in library}
-    found: set[str] = set()
+    kinds: set[str] = set()
     called: set[str] = set()
     waiting = sessions.needed_nodes(meta_graph, tensors)
     while waiting:
         node = waiting.pop()
-        found.add(node.op)
+        kinds.add(node.op)
         for name in {*_called(node)} & functions.keys() - called:
             called.add(name)
             waiting.extend(functions[name].node_def)
     # A function can be called by its own name.
-    return found - functions.keys()
+    return kinds - functions.keys()
 
 
 def _called(node: Any) -> Iterator[str]:

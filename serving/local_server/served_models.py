@@ -108,10 +108,10 @@ class ServedModels:
             raise errors.NotFound(
                 f"Servable not found for request: Latest({errors.shown(spec.name)})"
             )
-        found = model.find(spec).model
-        if found is None:
+        loaded = model.find(spec).model
+        if loaded is None:
             raise errors.ServerError()
-        return found
+        return loaded
 
     def statuses(self, spec: ModelSpec) -> list[Version]:
         """The versions that `spec` names with their states, newest first.
@@ -126,13 +126,13 @@ class ServedModels:
 
     def listing(self) -> list[dict[str, Any]]:
         """All models with their classes, versions and states, as JSON."""
-        found = []
+        documents = []
         for name in self.names():
             model = self._models[name]
             live = model.versions[model.live].model if model.live is not None else None
             numbers = sorted({*model.versions, *model.wanted.missing})
             states = model.statuses(ModelSpec(name)) if numbers else []
-            found.append(
+            documents.append(
                 {
                     "name": name,
                     "answers": model.live,
@@ -144,7 +144,7 @@ class ServedModels:
                     ],
                 }
             )
-        return found
+        return documents
 
     async def _keep_following(self) -> None:
         while True:
@@ -246,12 +246,12 @@ class ServedModels:
 
 def _fingerprint(folder: pathlib.Path | None) -> str:
     """Changes with the files of a version, by their sizes and times."""
-    found = []
+    states = []
     with contextlib.suppress(OSError):  # a file that is just being replaced
         for file in sorted(folder.rglob("*") if folder else ()):
             state = file.lstat()
-            found.append((str(file), state.st_size, state.st_mtime_ns))
-    return hashlib.sha256(repr(found).encode()).hexdigest()
+            states.append((str(file), state.st_size, state.st_mtime_ns))
+    return hashlib.sha256(repr(states).encode()).hexdigest()
 
 
 def _reason(error: Exception, folder: pathlib.Path) -> tuple[grpc.StatusCode, str]:

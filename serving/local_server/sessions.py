@@ -112,16 +112,16 @@ def fill(session: v1.Session, meta_graph: Any, folder: pathlib.Path) -> None:
 def needed_nodes(meta_graph: Any, tensors: Iterable[str]) -> list[Any]:
     """The nodes of the graph that `tensors` need, not copied."""
     nodes = {node.name: node for node in meta_graph.graph_def.node}
-    found: dict[str, Any] = {}
+    needed: dict[str, Any] = {}
     waiting = [_node(tensor) for tensor in tensors if tensor]
     while waiting:
         name = waiting.pop()
         if name not in nodes:
             raise tf.errors.DataLossError(None, None, f"the graph has no node {name}")
-        if name not in found:
-            found[name] = nodes[name]
+        if name not in needed:
+            needed[name] = nodes[name]
             waiting += map(_node, nodes[name].input)
-    return list(found.values())
+    return list(needed.values())
 
 
 def initialisers(meta_graph: Any) -> Iterator[str]:

@@ -133,7 +133,7 @@ class ModelVersions:
           NotFound, BadRequest: there is no such version or label.
         """
         error = f"{models_config.FILE} names this version, but it is missing"
-        found = {
+        known = {
             number: Version(number, END, error, grpc.StatusCode.NOT_FOUND)
             for number in self.wanted.missing
         } | self.versions
@@ -142,13 +142,13 @@ class ModelVersions:
             self._check_label(spec.label)
             number = self.labels.get(spec.label, self.wanted.labels[spec.label])
         if number is not None:
-            found = {number: found[number]} if number in found else {}
-        if not found:
+            known = {number: known[number]} if number in known else {}
+        if not known:
             which = "any versions" if number is None else f"version {number}"
             raise errors.NotFound(
                 f"Could not find {which} of model {errors.shown(self.name)}"
             )
-        return [found[number] for number in sorted(found, reverse=True)]
+        return [known[number] for number in sorted(known, reverse=True)]
 
     def _check_label(self, label: str) -> None:
         if label not in self.wanted.labels:

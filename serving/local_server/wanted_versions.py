@@ -45,15 +45,15 @@ def look(serving_folder: pathlib.Path, served: Collection[str]) -> dict[str, Wan
     if not served and not serving_folder.is_dir():
         return {}
     entries = models_config.read(serving_folder)
-    found = {}
+    models = {}
     named = map(serving_folder.joinpath, entries)
     for path in sorted({*serving_folder.iterdir(), *named}):
         folders = versions.folders(path)
         is_known = path.name in entries or (path.name in served and path.is_dir())
         if (folders or is_known) and _is_valid_name(path.name):
             entry = entries.get(path.name, models_config.Entry())
-            found[path.name] = _wanted(entry, folders)
-    return found
+            models[path.name] = _wanted(entry, folders)
+    return models
 
 
 @functools.cache  # one warning for each name
