@@ -152,7 +152,7 @@ def _predictions(
                 _best_first([label.decode("utf-8", "replace") for label in some], best)
                 for some, best in zip(classes, scores, strict=True)
             ]
-            keys = []
+            keys: list[str] = []
             if _EXAMPLES in request.inputs:
                 serialised = tf.make_ndarray(request.inputs[_EXAMPLES]).ravel()
                 keys = [_key(tf.train.Example.FromString(one)) for one in serialised]

@@ -13,6 +13,7 @@ import random
 import threading
 from collections.abc import Sequence
 
+import numpy as np
 import tensorflow as tf
 
 from common.errors import ConfigError
@@ -33,6 +34,7 @@ _TEMPORARY = ".unfinished-"
 _MOST_EXAMPLES = 2_000
 _MOST_BYTES = 64 << 20
 _FILE_SECONDS = 300
+_NO_OUTPUT = np.empty(0)
 _LOGGER = logging.getLogger("slimline.serving")
 
 
@@ -85,9 +87,11 @@ class RequestSampler:
 
     def offer(self, encoded: Sequence[bytes], answer: Answer) -> None:
         """An `answering.Sample`; ignores answers other than a classification of images."""
-        classes = answer.outputs.get(signatures.CLASSES, ())
-        scores = answer.outputs.get(signatures.SCORES, ())
-        if not len(encoded) == len(classes) == len(scores):
+        classes = answer.outputs.get(signatures.CLASSES, _NO_OUTPUT)
+        scores = answer.outputs.get(signatures.SCORES, _NO_OUTPUT)
+        if classes.dtype != object or classes.shape != scores.shape:
+            return
+        if classes.ndim != 2 or len(classes) != len(encoded):
             return
         if self._random.random() >= self._share:
             return

@@ -390,7 +390,8 @@ def test_what_cannot_be_written_is_a_sentence(root, monkeypatch) -> None:
 
     monkeypatch.setattr(models.version_history, "append", fail)
     with pytest.raises(
-        ConfigError, match=r"promote of version 3 is done, but not recorded in .*: No space"
+        ConfigError,
+        match=r"promote of version 3 is done, but not recorded in .*: No space",
     ):
         cats(root).promote(3)
     assert models_config.live(root / "serving" / "cats") == 3

@@ -316,7 +316,9 @@ CHANGES = {
 @pytest.mark.parametrize("difference", CHANGES)
 def test_another_job_is_refused_with_the_difference(classify, broken_off, difference):
     CHANGES[difference](broken_off)
-    with pytest.raises(ConfigError, match="belongs to another batch inference") as caught:
+    with pytest.raises(
+        ConfigError, match="belongs to another batch inference"
+    ) as caught:
         classify("photos", model=broken_off)
     assert caught.value.found == difference
     result = classify("photos", model=broken_off, replaces=True)
