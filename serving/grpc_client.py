@@ -184,9 +184,8 @@ def _table(response: Any, name: str, rows: int) -> list[list[Any]]:
         # A tensor may leave out repetitions of its last value.
         values += values[-1:] * (rows * shape[1] - len(values))
         if len(values) == rows * shape[1]:
-            return [
-                values[at : at + shape[1]] for at in range(0, len(values), shape[1])
-            ]
+            table: list[list[Any]] = np.array(values, object).reshape(shape).tolist()
+            return table
     raise Refused(
         server_answers.NO_MODEL_SERVER,
         f"output '{name}' of shape {shape} with {len(values)} values for {rows} images",

@@ -212,7 +212,8 @@ def _floats(values: Sequence[Any]) -> list[float]:
 
 
 def _number(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() else None
+    is_number = text.isascii() and text.isdigit() and len(text) < 20
+    return int(text) if is_number else None
 
 
 def _path(spec: ModelSpec) -> str:

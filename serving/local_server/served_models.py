@@ -130,8 +130,8 @@ class ServedModels:
         for name in self.names():
             model = self._models[name]
             live = model.versions[model.live].model if model.live is not None else None
-            numbers = sorted({*model.versions, *model.wanted.missing})
-            states = model.statuses(ModelSpec(name)) if numbers else []
+            has_any = model.versions or model.wanted.missing
+            states = model.statuses(ModelSpec(name)) if has_any else []
             documents.append(
                 {
                     "name": name,
@@ -165,9 +165,8 @@ class ServedModels:
         """Updates the wanted versions from the folder."""
         problem = ""
         try:
-            wanted = await asyncio.to_thread(
-                wanted_versions.look, self._folder, self.names()
-            )
+            look, names = wanted_versions.look, self.names()
+            wanted = await asyncio.to_thread(look, self._folder, names)
         except (ConfigError, OSError) as error:
             wanted = {name: self._models[name].wanted for name in self.names()}
             message = str(getattr(error, "message", error))

@@ -39,19 +39,19 @@ _LOGGER = logging.getLogger("slimline.serving")
 
 @dataclasses.dataclass(frozen=True)
 class ServerConfig:
-    """Settings of a server; the options of `slimline serve` explain them."""
+    """Settings of a server; the options of `slimline serve` have defaults and meanings."""
 
     serving_folder: pathlib.Path
-    poll_seconds: float = 1.0
-    limits: Limits = dataclasses.field(default_factory=Limits)
-    host: str = "127.0.0.1"
-    rest_port: int = 8501
-    grpc_port: int = 8500
-    allowed_hosts: tuple[str, ...] = ()
-    grace_seconds: float = 30
-    sample_folder: pathlib.Path | None = None
-    sample_share: float = 0.0
-    sample_max: int = 10_000
+    poll_seconds: float
+    limits: Limits
+    host: str
+    rest_port: int
+    grpc_port: int
+    allowed_hosts: tuple[str, ...]
+    grace_seconds: float
+    sample_folder: pathlib.Path | None
+    sample_share: float
+    sample_max: int
 
 
 async def run(config: ServerConfig) -> None:
