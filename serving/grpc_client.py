@@ -101,11 +101,13 @@ class GrpcClient:
         tensor.tensor_shape.dim.add(size=len(encoded))
         tensor.string_val.extend(encoded)
         response = self._call("Predict", request, timeout_seconds)
-        names = (signatures.CLASSES, signatures.SCORES, signatures.PROBABILITIES)
-        tables = [_table(response, name, len(encoded)) for name in names]
         answered = response.model_spec
-        version = answered.version.value if answered.HasField("version") else None
-        return Rows(*tables, version=version)
+        return Rows(
+            _table(response, signatures.CLASSES, len(encoded)),
+            _table(response, signatures.SCORES, len(encoded)),
+            _table(response, signatures.PROBABILITIES, len(encoded)),
+            answered.version.value if answered.HasField("version") else None,
+        )
 
     def status(self, spec: ModelSpec, timeout_seconds: float) -> list[VersionStatus]:
         """State of each version."""

@@ -71,7 +71,8 @@ def folder_of(output: pathlib.Path) -> pathlib.Path:
 def plan(files: Sequence[File]) -> Plan:
     """Parts of files in their final order."""
     sha256 = hashlib.sha256()
-    parts, offset, lines = [], 0, _lines(files)
+    parts: list[Part] = []
+    offset, lines = 0, _lines(files)
     while some := list(itertools.islice(lines, PART_FILES)):
         parts.append(Part(len(parts), offset, len(some)))
         for line in some:
