@@ -214,7 +214,7 @@ def refuse(folder: pathlib.Path, error: SlimlineError) -> None:
 
 
 def refusal(folder: pathlib.Path) -> SlimlineError | None:
-    """The error that a worker wrote, if any; it is removed, so that the next start is free."""
+    """The error that a worker wrote, or None; the error is removed for the next start."""
     try:
         text = (folder / _ERROR_FILE).read_text(encoding="utf-8")
         (folder / _ERROR_FILE).unlink()

@@ -245,9 +245,7 @@ def _fill(feature: tf.train.Feature, values: list[Any], where: str) -> None:
         if isinstance(value, str) or _is_base64(value):
             kinds.add("bytes_list")
             feature.bytes_list.value.append(_bytes(value, 0))
-        elif isinstance(
-            value, int
-        ):  # including True and False, as in TensorFlow Serving
+        elif isinstance(value, int):  # booleans, too, as in TensorFlow Serving
             kinds.add("int64_list")
             if value >= 1 << 63:
                 raise errors.BadRequest(f"{where} Only int64 is supported.")
