@@ -24,7 +24,8 @@ import rounds
 
 from common.errors import ConfigError
 from pushed_models import signatures
-from serving.local_server.loaded_model import LoadedModel, Settings
+from serving.local_server.limits import Limits
+from serving.local_server.loaded_model import LoadedModel
 from trainer.nets import registry
 
 BENCHMARKS = pathlib.Path(__file__).parent
@@ -84,7 +85,7 @@ def usual_size(before: dict[int, int], after: dict[int, int]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    defaults = Settings()
+    defaults = Limits()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--net", action="append", help="of the registry; repeatable")
     parser.add_argument("--json", type=pathlib.Path, help="file for the result")
@@ -119,13 +120,14 @@ def _prepare(net: str, kind: str, folder: pathlib.Path) -> None:
 def _measure(
     net: str, options: argparse.Namespace, folder: pathlib.Path
 ) -> dict[str, Any]:
-    settings = Settings(max_batch_size=options.batch)
-    print(f"{net}, {options.clients} clients, {settings}", flush=True)
+    limits = Limits(max_batch_size=options.batch)
+    sizes_text = f"batches of {limits.max_batch_size}, queue of {limits.max_queue}"
+    print(f"{net}, {options.clients} clients, {sizes_text}", flush=True)
     spec = registry.find(net)
     files = sorted((folder / IMAGES_FOLDER).iterdir())
     images = [file.read_bytes() for file in files]
     speeds, sizes = asyncio.run(
-        _compete(folder / MODEL / VERSION, images, settings, options)
+        _compete(folder / MODEL / VERSION, images, limits, options)
     )
     summaries = {name: summarise(found) for name, found in speeds.items()}
     for name, summary in summaries.items():
@@ -138,7 +140,7 @@ def _measure(
         "image_size_px": spec.image_size_px,
         "clients": options.clients,
         "kind": options.kind,
-        "max_batch_size": settings.max_batch_size,
+        "max_batch_size": limits.max_batch_size,
         "batch_sizes": sizes,
         "contenders": summaries,
         "ratios": found,
@@ -148,14 +150,14 @@ def _measure(
 async def _compete(
     folder: pathlib.Path,
     images: list[bytes],
-    settings: Settings,
+    limits: Limits,
     options: argparse.Namespace,
 ) -> tuple[dict[str, list[float]], list[int]]:
     """Images/s of each round by contender, and the batch size of each round.
 
     All in one process and one session, so that they share kernels and threads.
     """
-    model = LoadedModel(MODEL, folder, settings)
+    model = LoadedModel(MODEL, folder, limits)
     speeds: dict[str, list[float]] = {SINGLE: [], LOOP: [], BATCHER: []}
     sizes: list[int] = []
     await _ask(model, images, options.clients, 1.0)

@@ -1,4 +1,4 @@
-"""Pushed models: how they are found, loaded and asked."""
+"""Finds, loads and serves pushed models, and asks model servers."""
 
 from common import onednn
 

@@ -1,17 +1,17 @@
-"""A model server from outside: images in, class names and scores out.
+"""The client of a model server: takes images, returns class names and scores.
 
 with Client("http://localhost:8501", model="cifar10") as client:
     client.predict(["cat.png"])
 
-TensorFlow Serving and the local server (`slimline serve`) are asked alike, by REST or gRPC.
-TensorFlow is imported only where the server refused an image, to say which one and why.
+It speaks REST or gRPC with TensorFlow Serving and the local server (`slimline serve`). It
+imports TensorFlow only after the server refused an image, to say which one and why.
 """
 
 from __future__ import annotations
 
-import collections
 import concurrent.futures
 import dataclasses
+import functools
 import pathlib
 import re
 import time
@@ -22,20 +22,19 @@ import tenacity
 
 from common.errors import ConfigError, SlimlineError
 from serving import (
+    ahead,
     encoding,
     model_spec,
     prediction,
-    refusals,
     server_address,
     server_answers,
 )
 from serving.model_spec import ModelSpec
 from serving.prediction import Prediction
-from serving.refusals import Refused
-from serving.server_answers import Rows, VersionStatus
+from serving.server_answers import Refused, Rows, VersionStatus
 
 BATCH_SIZE = 64
-# With base64 a body of less than the 32 MiB that the local server takes.
+# In base64 less than the 32 MiB (`request_bytes`) that the local server takes.
 BATCH_BYTES = 16 << 20
 CONCURRENCY = 4
 DEADLINE_SECONDS = 30.0
@@ -43,29 +42,26 @@ ATTEMPTS = 5
 HEALTH_SECONDS = 5.0
 _HEADER_NAME = re.compile("[A-Za-z0-9_.-]+")
 _HEADER_TEXT = re.compile("[ -~]*")
-_FIRST_WAIT_SECONDS = 0.1
-_LONGEST_WAIT_SECONDS = 5.0
+_back_off = tenacity.wait_random_exponential(multiplier=0.1, max=5.0)
 
 if TYPE_CHECKING:
     from serving.grpc_client import GrpcClient
     from serving.rest_client import RestClient
 
-# Names of images, and their bytes.
-_Batch = Sequence[tuple[str, bytes]]
-_Answer = TypeVar("_Answer")
+_Batch = Sequence[tuple[str, bytes]]  # names of images, and their bytes
+_Reply = TypeVar("_Reply")
 
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """What a server said about images, and which versions of the model said it.
+    """A server's predictions, and the versions of the model that made them.
 
     Attributes:
       predictions: one an image, in order.
-      versions: that answered, rising: several where a new one was loaded meanwhile; ()
-        where the server does not say, as TensorFlow Serving by REST.
-      labels: class names in label order; () where the answers leave it open, or where
-        versions with different ones answered. Each prediction names the classes of the
-        version that made it.
+      versions: that answered, ascending; several if a new one was loaded meanwhile; () if
+        the server does not say, like TensorFlow Serving by REST.
+      labels: class names in label order; () if the order is unknown, or differs between
+        versions. Each prediction names the classes of the version that made it.
     """
 
     predictions: list[Prediction]
@@ -89,22 +85,22 @@ class Client:
         deadline_seconds: float = DEADLINE_SECONDS,
         attempts: int = ATTEMPTS,
     ):
-        """Asks nothing yet.
+        """Connects at the first request.
 
         Args:
-          address: 'http://HOST:PORT' for REST, 'grpc://HOST:PORT' for gRPC, with 'https' and
-            'grpcs' encrypted.
+          address: 'http://HOST:PORT' for REST, 'grpc://HOST:PORT' for gRPC; 'https' and
+            'grpcs' encrypt.
           model: 'cifar10', 'cifar10@6' (that version) or 'cifar10:canary' (the version
-            with that label); None for the only model, where the server tells its models.
-          token: sent as `Authorization: Bearer`; readable on the way without encryption.
+            with that label); None for the only model of a server that lists its models.
+          token: sent as `Authorization: Bearer`; without encryption others can read it.
           headers: sent with every request, by gRPC as metadata.
-          ca_file: PEM file of the authorities that may vouch for the server, in place of
-            the usual ones.
+          ca_file: PEM file of the certificate authorities to trust in place of the
+            system's.
           batch_size: images a request, at most; TensorFlow Serving refuses more than
             max_batch_size of its batching parameters.
-          concurrency: requests under way at once, at most, where there are several batches.
-          deadline_seconds: for each request, attempts and waits included.
-          attempts: at most, where the server cannot be reached or is busy.
+          concurrency: simultaneous requests, at most.
+          deadline_seconds: of a request with all its attempts and waits.
+          attempts: at most, if the server cannot be reached or is busy.
 
         Raises:
           ConfigError: address, model or a header has another form, or the file cannot be
@@ -127,7 +123,7 @@ class Client:
                 raise ConfigError(
                     f"the header '{name}' cannot be sent",
                     expected="letters, digits and '-' in its name, no control characters in"
-                    " what it says",
+                    " its value",
                 )
         self._address = server_address.parse(address)
         self._spec = None if model is None else model_spec.parse(model)
@@ -135,7 +131,15 @@ class Client:
         self._concurrency = concurrency
         self._deadline_seconds = deadline_seconds
         self._attempts = attempts
-        authorities = _read_authorities(ca_file) if ca_file else None
+        authorities = None
+        if ca_file:
+            try:
+                authorities = pathlib.Path(ca_file).expanduser().read_bytes()
+            except OSError as error:
+                raise ConfigError(
+                    f"cannot read {ca_file}: {error.strerror or error}",
+                    expected="certificates of authorities in PEM form",
+                ) from error
         self._connection: GrpcClient | RestClient
         if self._address.protocol == server_address.GRPC:
             from serving.grpc_client import GrpcClient
@@ -160,15 +164,15 @@ class Client:
 
     @property
     def address(self) -> str:
-        """Of the server, as it was given."""
+        """Address of the server, as given."""
         return self._address.text
 
     @property
     def model(self) -> str:
-        """The model that is asked, as NAME, NAME@VERSION or NAME:LABEL.
+        """The model, as NAME, NAME@VERSION or NAME:LABEL.
 
         Raises:
-          ConfigError: none was named, and the server has not just one, or does not tell.
+          ConfigError: none was named, and the server has several, none, or no list of them.
           ServerError: none was named, and the server does not answer.
         """
         return str(self._model())
@@ -179,11 +183,11 @@ class Client:
         Args:
           images: each a path, encoded bytes (JPEG, PNG, GIF, TIFF, ...), a PIL image, or a
             uint8 array [height, width] or [height, width, channels].
-          top: how many classes to give, at most all.
+          top: classes of a prediction, at most all.
 
         Raises:
           DataError: an image cannot be read; the error names it.
-          ConfigError: the server does not have the model, or is no model server.
+          ConfigError: the server does not have the model, or is not a model server.
           ServerError: the server is down, busy, too slow or broken.
           TypeError: `images` is one image, not a sequence.
           ValueError: `top` is less than 1.
@@ -191,34 +195,37 @@ class Client:
         return self.ask(images, top).predictions
 
     def ask(self, images: Sequence[Any], top: int = 5) -> Answer:
-        """As `predict`; also which versions answered."""
+        """As `predict`, with the versions that answered."""
         prediction.check_request(images, top)
         if not len(images):
             return Answer([])
-        spec = self._model()
+        predict = functools.partial(self._predict, self._model())
         predictions: list[Prediction] = []
         versions: set[int] = set()
         labels: set[tuple[str, ...]] = set()
-        for rows in self._answers(spec, self._batches(images)):
-            predictions += [
-                Prediction.of(classes[:top], scores[:top])
-                for classes, scores in zip(rows.classes, rows.scores, strict=True)
-            ]
-            versions |= set() if rows.version is None else {rows.version}
-            labels.add(server_answers.labels_of(rows))
+        batches = self._batches(images)
+        # The next batches are read and encoded while the server works.
+        with concurrent.futures.ThreadPoolExecutor(self._concurrency) as pool:
+            for rows in ahead.results(pool, predict, batches, self._concurrency):
+                predictions += [
+                    Prediction.of(classes[:top], scores[:top])
+                    for classes, scores in zip(rows.classes, rows.scores, strict=True)
+                ]
+                versions |= set() if rows.version is None else {rows.version}
+                labels.add(rows.labels())
         labels.discard(())
         only = labels.pop() if len(labels) == 1 else ()
         return Answer(predictions, tuple(sorted(versions)), only)
 
     def status(self) -> list[VersionStatus]:
-        """State of each version of the model that the server knows, newest first.
+        """State of each version of the model, newest first.
 
         Raises:
           ConfigError, ServerError: as `predict`.
         """
         spec = self._model()
-        found = self._call(spec, lambda seconds: self._connection.status(spec, seconds))
-        return sorted(found, key=lambda status: -status.version)
+        ask = functools.partial(self._connection.status, spec)
+        return sorted(self._call(spec, ask), key=lambda status: -status.version)
 
     def metadata(self) -> dict[str, Any]:
         """Version and signatures, in the form of TensorFlow Serving's REST interface.
@@ -227,41 +234,38 @@ class Client:
           ConfigError, ServerError: as `predict`.
         """
         spec = self._model()
-        return self._call(
-            spec, lambda seconds: self._connection.metadata(spec, seconds)
-        )
+        return self._call(spec, functools.partial(self._connection.metadata, spec))
 
     def models(self) -> list[str]:
-        """Names of the models that the server has.
+        """Names of the server's models.
 
         Raises:
-          ConfigError: the server does not tell; of the servers known here only the local
-            one does, by REST.
+          ConfigError: the server has no list of them; only the local one has, by REST.
           ServerError: as `predict`.
         """
-        found = self._call(None, self._connection.models)
-        if found is None:
+        names = self._call(None, self._connection.models)
+        if names is None:
             raise ConfigError(
-                f"{self.address} does not tell which models it has", tip="name one"
+                f"{self.address} does not list its models", tip="name one"
             )
-        return found
+        return names
 
     def is_healthy(self) -> bool:
         """Whether the server answers within five seconds and has the model available.
 
         Raises:
-          ConfigError: there is no such host, or it is no model server, or no model was
-            named and the server does not tell which it has.
+          ConfigError: there is no such host, it is not a model server, or no model was named
+            and the server has no list of them.
         """
         seconds = min(self._deadline_seconds, HEALTH_SECONDS)
         try:
             spec = self._spec or self._only_model(self._connection.models(seconds))
-            found = self._connection.status(spec, seconds)
+            statuses = self._connection.status(spec, seconds)
         except Refused as refused:
-            if refused.code in refusals.OF_THE_ADDRESS:
+            if refused.code in server_answers.OF_THE_ADDRESS:
                 raise self._user_error(refused, self._spec) from refused
             return False
-        return any(status.state == server_answers.AVAILABLE for status in found)
+        return any(status.state == server_answers.AVAILABLE for status in statuses)
 
     def close(self) -> None:
         """Ends the connections."""
@@ -277,7 +281,7 @@ class Client:
             return ModelSpec(names[0])
         raise ConfigError(
             f"which model of {self.address}?",
-            found="a server that does not tell which models it has"
+            found="a server that does not list its models"
             if names is None
             else ", ".join(names) or "no models",
             expected="NAME, NAME@VERSION or NAME:LABEL",
@@ -285,7 +289,7 @@ class Client:
         )
 
     def _batches(self, images: Sequence[Any]) -> Iterator[_Batch]:
-        """Images encoded and put together, no more than count and bytes allow."""
+        """Encoded images in batches of at most `batch_size` images and BATCH_BYTES."""
         batch: list[tuple[str, bytes]] = []
         size = 0
         for place, image in enumerate(images):
@@ -299,49 +303,28 @@ class Client:
             size += len(encoded)
         yield batch
 
-    def _answers(self, spec: ModelSpec, batches: Iterator[_Batch]) -> Iterator[Rows]:
-        """Answer of each batch, in order.
-
-        The next ones are read and encoded while the server works; at most one more than
-        there are requests under way, which bounds memory.
-        """
-        with concurrent.futures.ThreadPoolExecutor(self._concurrency) as pool:
-            waiting: collections.deque[concurrent.futures.Future[Rows]]
-            waiting = collections.deque()
-            try:
-                for batch in batches:
-                    waiting.append(pool.submit(self._answer, spec, batch))
-                    if len(waiting) > self._concurrency:
-                        yield waiting.popleft().result()
-                while waiting:
-                    yield waiting.popleft().result()
-            finally:
-                for future in waiting:
-                    future.cancel()
-
-    def _answer(self, spec: ModelSpec, batch: _Batch) -> Rows:
+    def _predict(self, spec: ModelSpec, batch: _Batch) -> Rows:
         encoded = [data for _, data in batch]
-        return self._call(
-            spec,
-            lambda seconds: self._connection.predict(spec, encoded, seconds),
-            batch,
-        )
+        ask = functools.partial(self._connection.predict, spec, encoded)
+        return self._call(spec, ask, batch)
 
     def _call(
         self,
         spec: ModelSpec | None,
-        ask: Callable[[float], _Answer],
+        ask: Callable[[float], _Reply],
         batch: _Batch = (),
-    ) -> _Answer:
-        """Asks until there is an answer, within attempts and deadline.
+    ) -> _Reply:
+        """Calls `ask` with the seconds left until it answers.
 
         Raises:
           DataError: the server refuses an image of `batch`.
-          ConfigError, ServerError: there is no answer.
+          ConfigError, ServerError: there is no answer within attempts and deadline.
         """
         ends = time.monotonic() + self._deadline_seconds
         retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception(_may_be_retried),
+            retry=tenacity.retry_if_exception(
+                lambda error: getattr(error, "code", "") in server_answers.RETRIED
+            ),
             stop=tenacity.stop_after_attempt(self._attempts)
             | tenacity.stop_before_delay(self._deadline_seconds),
             wait=_wait_seconds,
@@ -356,32 +339,11 @@ class Client:
             raise self._user_error(refused, spec) from refused
 
     def _user_error(self, refused: Refused, spec: ModelSpec | None) -> SlimlineError:
-        return refusals.as_user_error(
-            refused, self._address, spec, self._deadline_seconds
-        )
-
-
-def _may_be_retried(error: BaseException) -> bool:
-    return isinstance(error, Refused) and error.code in refusals.RETRIED
-
-
-_back_off = tenacity.wait_random_exponential(
-    multiplier=_FIRST_WAIT_SECONDS, max=_LONGEST_WAIT_SECONDS
-)
+        return refused.as_user_error(self._address, spec, self._deadline_seconds)
 
 
 def _wait_seconds(state: tenacity.RetryCallState) -> float:
-    """A random wait, longer each time; no less than the server asked for."""
+    """A random, exponentially growing wait, at least as long as the server asks for."""
     error = state.outcome.exception() if state.outcome else None
     asked = error.retry_after_seconds if isinstance(error, Refused) else 0.0
     return max(_back_off(state), asked)
-
-
-def _read_authorities(ca_file: str) -> bytes:
-    try:
-        return pathlib.Path(ca_file).expanduser().read_bytes()
-    except OSError as error:
-        raise ConfigError(
-            f"cannot read {ca_file}: {error.strerror or error}",
-            expected="certificates of authorities in PEM form",
-        ) from error

@@ -1,7 +1,7 @@
-"""Images as the served signature takes them: JPEG or PNG bytes.
+"""Encodes images for the served signature: JPEG or PNG bytes.
 
-Files and bytes get the verdict of `schema.images`, which ingest uses: a model is asked about
-nothing that it could not have been trained on. TensorFlow is imported only to look at pixels.
+Files and bytes pass the checks of ingest (`schema.images`), so that a model gets no image that
+it could not have been trained on. TensorFlow is imported only to decode pixels.
 """
 
 import os
@@ -22,11 +22,11 @@ def encode(image: Any, name: str, *, is_decoded: bool = True) -> bytes:
       image: path, encoded bytes, PIL image, or uint8 array [height, width] or [height,
         width, channels] with 1, 3 or 4 channels.
       name: of the image, for messages.
-      is_decoded: False leaves it to a server to find damaged pixels of JPEG and PNG.
+      is_decoded: False leaves the check of the pixels of JPEG and PNG to a server.
 
     Returns:
-      The bytes themselves where they are JPEG or PNG; PNG for everything else, of the first
-      frame, alpha dropped.
+      JPEG or PNG bytes unchanged; for everything else PNG of the first frame, without
+      alpha.
 
     Raises:
       DataError: not an image, damaged, or beyond the limits.
@@ -57,7 +57,7 @@ def _check(data: bytes, name: str, is_decoded: bool) -> bytes:
 
 def _read(path: pathlib.Path, name: str) -> bytes:
     try:
-        # One byte more than allowed is enough for the verdict on a larger file.
+        # One byte above the limit is enough to refuse a larger file.
         return file_tree.read_file(path, images.MAX_FILE_BYTES + 1)
     except OSError as error:
         raise _refused(name, error.strerror or str(error)) from error

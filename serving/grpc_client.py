@@ -1,4 +1,4 @@
-"""The gRPC interface of TensorFlow Serving, from outside; without TensorFlow."""
+"""A client of TensorFlow Serving's gRPC interface that needs no TensorFlow."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -9,11 +9,10 @@ import numpy as np
 from google.protobuf import json_format
 
 from pushed_models import signatures
-from serving import refusals, server_answers, wire_messages
+from serving import server_answers, wire_messages
 from serving.model_spec import ModelSpec
-from serving.refusals import Refused
 from serving.server_address import Address
-from serving.server_answers import Rows, VersionStatus
+from serving.server_answers import Refused, Rows, VersionStatus
 
 _SERVICES = {
     "Predict": "PredictionService",
@@ -22,26 +21,28 @@ _SERVICES = {
 }
 _METADATA_FIELD = "signature_def"
 _OPTIONS = [
-    # The limit is 4 MiB else; 64 images of 20,000 classes are 40 MB.
+    # The default is 4 MiB; 64 images of 20,000 classes are 40 MB.
     ("grpc.max_receive_message_length", 256 << 20),
-    # A headless service of Kubernetes has an address a pod: all of them are asked in turn.
+    # A headless service of Kubernetes has an address for each pod; calls take turns.
     ("grpc.lb_policy_name", "round_robin"),
-    # After a failure gRPC fails at once for a second, then for longer, while our own retries
-    # are through in less.
+    # By default gRPC waits a second before it connects again, longer than our retries take.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
 ]
-# gRPC has one code for all that keeps a call from its server; releases of it say what with
-# nothing but text. The first that fits counts.
-_TROUBLES = (
-    (re.compile("DNS resolution failed|errors? resolving"), refusals.UNKNOWN_HOST),
+# gRPC has one code for all failures of a connection; only the text tells them apart, in the
+# words of its different releases. The first match counts.
+_CONNECTION_ERRORS = (
+    (
+        re.compile("DNS resolution failed|errors? resolving"),
+        server_answers.UNKNOWN_HOST,
+    ),
     (
         re.compile("http1|HTTP/1|http2 header with status|Failed parsing HTTP/2", re.I),
-        refusals.NO_MODEL_SERVER,
+        server_answers.NO_MODEL_SERVER,
     ),
     (re.compile("Stream removed|RST_STREAM|Connection reset|Socket closed"), None),
-    (re.compile("ssl|tls|handshake|verif", re.I), refusals.ENCRYPTION),
+    (re.compile("ssl|tls|handshake|verif", re.I), server_answers.ENCRYPTION),
     (re.compile("failed to connect|backends failing", re.I), None),
 )
 _LAST_REASON = re.compile(
@@ -63,7 +64,7 @@ class GrpcClient:
         Args:
           address: of the server.
           headers: sent as metadata with every call.
-          authorities: to trust in place of the usual ones, in PEM; None for those.
+          authorities: certificates to trust in PEM; None for the system's.
         """
         self._is_tls = address.is_tls
         self._metadata = [(name.lower(), text) for name, text in headers.items()]
@@ -91,7 +92,7 @@ class GrpcClient:
         """Outputs of `predict_images` for encoded images.
 
         Raises:
-          Refused: there is no answer, or an error.
+          Refused: there is no answer, or an error; as of the other methods.
         """
         request = _request("Predict", spec)
         request.model_spec.signature_name = signatures.PREDICT_IMAGES
@@ -116,16 +117,16 @@ class GrpcClient:
         )
 
     def metadata(self, spec: ModelSpec, timeout_seconds: float) -> dict[str, Any]:
-        """The document that the REST interface has: `model_spec` and `metadata`."""
+        """The document of the REST interface: `model_spec` and `metadata`."""
         request = _request("GetModelMetadata", spec)
         request.metadata_field.append(_METADATA_FIELD)
         response = self._call("GetModelMetadata", request, timeout_seconds)
-        found = wire_messages.message_class("SignatureDefMap").FromString(
+        signature_map = wire_messages.message_class("SignatureDefMap").FromString(
             response.metadata[_METADATA_FIELD].value
         )
         return {
             "model_spec": _document(response.model_spec),
-            "metadata": {_METADATA_FIELD: _document(found)},
+            "metadata": {_METADATA_FIELD: _document(signature_map)},
         }
 
     def models(self, timeout_seconds: float) -> list[str] | None:
@@ -146,16 +147,16 @@ class GrpcClient:
 
     def _refused(self, code: str, text: str) -> Refused:
         if code == "UNIMPLEMENTED":
-            return Refused(refusals.NO_MODEL_SERVER, text)
+            return Refused(server_answers.NO_MODEL_SERVER, text)
         if code == "RESOURCE_EXHAUSTED" and "larger than max" in text:
-            return Refused(refusals.TOO_LARGE, text)
-        if code in (refusals.UNAVAILABLE, "UNKNOWN", "INTERNAL"):
+            return Refused(server_answers.TOO_LARGE, text)
+        if code in (server_answers.UNAVAILABLE, "UNKNOWN", "INTERNAL"):
             reason = _LAST_REASON.sub("", text)
-            for pattern, meaning in _TROUBLES:
-                if meaning == refusals.ENCRYPTION and not self._is_tls:
+            for pattern, meaning in _CONNECTION_ERRORS:
+                if meaning == server_answers.ENCRYPTION and not self._is_tls:
                     continue
                 if pattern.search(text):
-                    return Refused(meaning or refusals.NO_CONNECTION, reason)
+                    return Refused(meaning or server_answers.NO_CONNECTION, reason)
         return Refused(code, text)
 
 
@@ -173,7 +174,7 @@ def _table(response: Any, name: str, rows: int) -> list[list[Any]]:
     """An output as rows of text or floats.
 
     Raises:
-      Refused: it is not there, or has not a row an image.
+      Refused: it is missing, or has another number of rows.
     """
     tensor = response.outputs[name]
     shape = [dim.size for dim in tensor.tensor_shape.dim]
@@ -182,14 +183,13 @@ def _table(response: Any, name: str, rows: int) -> list[list[Any]]:
         content = np.frombuffer(tensor.tensor_content, "<f4")
         values = content.tolist() or list(tensor.float_val)
     if len(shape) == 2 and shape[0] == rows and values:
-        # A tensor may leave out what repeats its last value.
+        # A tensor may leave out repetitions of its last value.
         values += values[-1:] * (rows * shape[1] - len(values))
         if len(values) == rows * shape[1]:
-            return [
-                values[at : at + shape[1]] for at in range(0, len(values), shape[1])
-            ]
+            table: list[list[Any]] = np.array(values, object).reshape(shape).tolist()
+            return table
     raise Refused(
-        refusals.NO_MODEL_SERVER,
+        server_answers.NO_MODEL_SERVER,
         f"output '{name}' of shape {shape} with {len(values)} values for {rows} images",
     )
 

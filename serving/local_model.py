@@ -1,4 +1,4 @@
-"""A pushed model in this process: images in, class names and scores out."""
+"""A pushed model in this process: takes images, returns class names and scores."""
 
 import os
 import pathlib
@@ -7,36 +7,32 @@ from typing import TYPE_CHECKING, Any
 
 from common.errors import ConfigError
 from pushed_models import class_names, models_config, signatures, versions
-from serving import encoding, prediction
-from serving.prediction import Prediction
+from serving import encoding
+from serving.prediction import Prediction, check_request, name_of
 
 if TYPE_CHECKING:
     import numpy as np
 
 # Bounds the memory of a call; larger batches are no faster on a CPU.
 BATCH_SIZE = 64
+TRAIN_TIP = "slimline run trains and pushes one; --root DIR looks elsewhere"
 
 
 class LocalModel:
     """A SavedModel with the signature `predict_images`."""
 
     def __init__(self, folder: pathlib.Path, labels: tuple[str, ...], loaded: Any):
-        """Takes what `load` found; use that.
-
-        Args:
-          folder: of the version.
-          labels: class names in label order.
-          loaded: what `tf.saved_model.load` gave. It is kept because the signature holds
-            its variables weakly.
-        """
+        """Use `load`, which has the arguments; `labels` are in label order."""
         self.folder = folder
         self.labels = labels
-        self._loaded = loaded
+        self._loaded = (
+            loaded  # its signatures hold only weak references to its variables
+        )
         self._signature = loaded.signatures[signatures.PREDICT_IMAGES]
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "LocalModel":
-        """The model in a version's folder, or the live version in a model's folder.
+        """The model in a version's folder, or the live version of a model's folder.
 
         Raises:
           ConfigError: there is no such model, or it has no `predict_images` signature.
@@ -75,15 +71,14 @@ class LocalModel:
           TypeError: `images` is one image, not a sequence.
           ValueError: `top` is less than 1.
         """
-        prediction.check_request(images, top)
+        check_request(images, top)
         predictions: list[Prediction] = []
         for start in range(0, len(images), BATCH_SIZE):
-            batch = images[start : start + BATCH_SIZE]
+            batch = enumerate(images[start : start + BATCH_SIZE], start)
             encoded = [
-                encoding.encode(image, prediction.name_of(image, start + place))
-                for place, image in enumerate(batch)
+                encoding.encode(one, name_of(one, place)) for place, one in batch
             ]
-            predictions.extend(self.predict_encoded(encoded, top))
+            predictions += self.predict_encoded(encoded, top)
         return predictions
 
     def predict_encoded(self, encoded: list[bytes], top: int) -> list[Prediction]:
@@ -92,31 +87,34 @@ class LocalModel:
         Raises:
           tf.errors.InvalidArgumentError: the graph cannot decode one of them.
         """
-        outputs = self._answer(encoded)
-        classes = outputs[signatures.CLASSES].numpy()
-        scores = outputs[signatures.SCORES].numpy()
+        outputs = self._run(encoded)
+        classes = outputs[signatures.CLASSES].numpy()[:, :top].tolist()
+        scores = outputs[signatures.SCORES].numpy()[:, :top].tolist()
         return [
-            Prediction.of([label.decode() for label in best[:top]], of_best[:top])
+            Prediction.of([label.decode() for label in best], of_best)
             for best, of_best in zip(classes, scores, strict=True)
         ]
 
     def probabilities(self, encoded: list[bytes]) -> "np.ndarray":
-        """Of JPEG or PNG bytes as one batch, float32 [n, num_classes] in label order.
+        """Probabilities of JPEG or PNG bytes, as one batch.
+
+        Returns:
+          float32 [batch, num_classes], in label order.
 
         Raises:
           tf.errors.InvalidArgumentError: the graph cannot decode one of them.
         """
-        found: np.ndarray = self._answer(encoded)[signatures.PROBABILITIES].numpy()
-        return found
+        probabilities: np.ndarray = self._run(encoded)[signatures.PROBABILITIES].numpy()
+        return probabilities
 
-    def _answer(self, encoded: list[bytes]) -> Any:
+    def _run(self, encoded: list[bytes]) -> Any:
         import tensorflow as tf
 
         return self._signature(images=tf.constant(encoded, tf.string))
 
 
 def model_names(root: pathlib.Path) -> list[str]:
-    """Names of the models under `root` that have a version, sorted."""
+    """Names of the models under `root` that have a complete version, sorted."""
     folder = root / versions.SERVING_FOLDER
     if not folder.is_dir():
         return []
@@ -124,20 +122,29 @@ def model_names(root: pathlib.Path) -> list[str]:
 
 
 def find_model(root: pathlib.Path, wanted: str | None = None) -> pathlib.Path:
-    """Folder of the version that `wanted` means.
+    """Folder of the version that `wanted` names.
 
     Args:
       root: folder of the runs; models lie in its `serving/`.
       wanted: 'cifar10' (its live version), 'cifar10@6', or the path of a model's or a
-        version's folder. None means the only model there is, those of `--tiny` runs left
-        out. A name goes before a path; write './cifar10' for the folder.
+        version's folder. None means the only model, not counting those of `--tiny` runs.
+        A name takes precedence over a path; write './cifar10' for the folder.
 
     Raises:
-      ConfigError: there is no such model, or None and several models.
+      ConfigError: there is no such model, or several for None.
     """
-    known = model_names(root)
+    folder, known = root / versions.SERVING_FOLDER, model_names(root)
     if wanted is None:
-        return _only_model(root, known)
+        known = [n for n in known if not n.endswith(versions.TINY_SUFFIX)] or known
+        if not known:
+            raise ConfigError(f"no model in {folder}", tip=TRAIN_TIP)
+        if len(known) > 1:
+            raise ConfigError(
+                f"which model? there are {len(known)} in {folder}",
+                found=", ".join(known),
+                tip=f"--model {known[0]}",
+            )
+        return _version_folder(folder / known[0])
     name, at, version = wanted.partition("@")
     if name not in known:
         path = pathlib.Path(wanted).expanduser()
@@ -145,34 +152,19 @@ def find_model(root: pathlib.Path, wanted: str | None = None) -> pathlib.Path:
             return _version_folder(path)
         raise ConfigError(
             f"no model '{wanted}'",
-            found=_told(root, known),
+            found=f"{', '.join(known) or 'no models'} in {folder}",
             expected="a name, NAME@VERSION, or the folder of a SavedModel",
-            tip=_tip(known),
+            tip="" if known else TRAIN_TIP,
         )
-    folder = root / versions.SERVING_FOLDER / name
     if not at:
-        return _version_folder(folder)
-    numbers = [str(number) for number in versions.numbers(folder)]
+        return _version_folder(folder / name)
+    numbers = [str(number) for number in versions.numbers(folder / name)]
     if version not in numbers:
         raise ConfigError(
             f"model '{name}' has no version '{version}'",
             found=", ".join(reversed(numbers)),
         )
-    return folder / version
-
-
-def _only_model(root: pathlib.Path, known: list[str]) -> pathlib.Path:
-    real = [name for name in known if not name.endswith(versions.TINY_SUFFIX)]
-    known = real or known
-    if len(known) == 1:
-        return _version_folder(root / versions.SERVING_FOLDER / known[0])
-    if known:
-        raise ConfigError(
-            f"which model? there are {len(known)} in {root / versions.SERVING_FOLDER}",
-            found=", ".join(known),
-            tip=f"--model {known[0]}",
-        )
-    raise ConfigError(f"no model in {root / versions.SERVING_FOLDER}", tip=_tip(known))
+    return folder / name / version
 
 
 def _version_folder(path: pathlib.Path) -> pathlib.Path:
@@ -183,18 +175,6 @@ def _version_folder(path: pathlib.Path) -> pathlib.Path:
         raise ConfigError(
             f"no model in {path}",
             expected=f"{versions.SAVED_MODEL_FILE}, or versions like 1/, 2/ with it",
-            tip=_tip([]),
+            tip=TRAIN_TIP,
         )
     return path / str(live)
-
-
-def _told(root: pathlib.Path, known: list[str]) -> str:
-    return f"{', '.join(known) or 'no models'} in {root / versions.SERVING_FOLDER}"
-
-
-def _tip(known: list[str]) -> str:
-    return (
-        ""
-        if known
-        else "slimline run trains and pushes one; --root DIR looks elsewhere"
-    )

@@ -1,4 +1,4 @@
-"""Which model, and which version of it, a server is asked for."""
+"""The model, and the version of it, that a request names."""
 
 import dataclasses
 import re
@@ -9,23 +9,16 @@ from common.errors import ConfigError
 _SPEC = re.compile(
     r"(?P<name>[A-Za-z0-9_.-]+)(@(?P<version>[0-9]{1,19})|:(?P<label>[A-Za-z0-9_.-]+))?"
 )
-_MAX_VERSION = 2**63 - 1
+MAX_VERSION = 2**63 - 1
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelSpec:
-    """A model of a server.
+    """A model of a server; without version and label the server chooses the version."""
 
-    Attributes:
-      name: of the model.
-      version: the only one that may answer, or None.
-      label: what the version that may answer is labelled with, or ''. Without both the
-        server decides.
-    """
-
-    name: str
-    version: int | None = None
-    label: str = ""
+    name: str  # of the model
+    version: int | None = None  # that has to answer, or None
+    label: str | None = None  # of the version that has to answer, or None
 
     def __str__(self) -> str:
         if self.version is not None:
@@ -34,17 +27,17 @@ class ModelSpec:
 
 
 def parse(text: str) -> ModelSpec:
-    """The model that 'NAME', 'NAME@VERSION' or 'NAME:LABEL' means.
+    """The model of 'NAME', 'NAME@VERSION' or 'NAME:LABEL'.
 
     Raises:
-      ConfigError: it is none of these.
+      ConfigError: the text has another form.
     """
     match = _SPEC.fullmatch(text)
     version = int(match["version"]) if match and match["version"] else None
-    if match is None or (version or 0) > _MAX_VERSION:
+    if match is None or (version or 0) > MAX_VERSION:
         raise ConfigError(
-            f"'{text}' names no model of a server",
-            expected="NAME, NAME@VERSION or NAME:LABEL, as cifar10, cifar10@6 or"
+            f"'{text}' does not name a model of a server",
+            expected="NAME, NAME@VERSION or NAME:LABEL, like cifar10, cifar10@6 or"
             " cifar10:canary",
         )
-    return ModelSpec(match["name"], version, match["label"] or "")
+    return ModelSpec(match["name"], version, match["label"])

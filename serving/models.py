@@ -1,6 +1,6 @@
-"""Versions of pushed models: which is live, which is the canary, and their history.
+"""Versions of pushed models: list, promote, canary, rollback, prune, verify, history.
 
-Servers follow `models.config`; what is changed here is served a moment later.
+Servers poll `models.config`, so a change made here is served a moment later.
 """
 
 import contextlib
@@ -15,10 +15,10 @@ from common.errors import ConfigError
 from pushed_models import mirrored_models, models_config, version_history, versions
 from pushed_models.models_config import CANARY, STABLE, Entry
 from pushed_models.version_history import Row
-from serving import notebook_html
+from serving import local_model, notebook_html
 from storage import durable, manifest, mirror
 
-# States of a version; what servers do not load is kept.
+# States of a version beside those of its labels; servers do not load a kept one.
 SERVED = "served"
 KEPT = "kept"
 BY = "slimline.models"
@@ -27,15 +27,15 @@ _PRUNED_PREFIX = f"{versions.STAGING_PREFIX}pruned-"
 
 @dataclasses.dataclass(frozen=True)
 class Version:
-    """A version as the list has it.
+    """A version of a model, as `PushedModel.list` gives it.
 
     Attributes:
       model: name of the model.
       version: number.
       state: 'stable', 'canary', 'served' (loaded by servers, without a label) or 'kept'.
-      is_live: whether a request gets it that names no version.
-      is_complete: False where a server would find no SavedModel.
-      pushed: UTC, ISO 8601; None where nothing tells.
+      is_live: whether requests that name no version get it.
+      is_complete: whether it has a SavedModel.
+      pushed: UTC, ISO 8601; None if unknown.
       size_bytes: of all its files.
       by: the run that pushed it, or ''.
     """
@@ -52,17 +52,17 @@ class Version:
 
 @dataclasses.dataclass(frozen=True)
 class Change:
-    """What was done, or would be.
+    """A change that was made or, with `is_dry`, planned.
 
     Attributes:
       model: name of the model.
-      action: as in the history.
-      version: the one that became live or canary, or is canary no more.
-      former: what was live, or canary, before; None where nothing was.
+      action: one of those of `version_history`.
+      version: the one that became live or canary, or stopped being the canary.
+      former: the live version, or the canary, before; None if there was none.
       served: versions that servers load from now on.
       labels: label -> version.
-      is_needed: False where it was so already; nothing is written then.
-      is_verified: False where the version has no manifest to be held against.
+      is_needed: False if nothing had to change; then nothing is written.
+      is_verified: False if the version has no manifest to verify its files against.
     """
 
     model: str
@@ -77,11 +77,11 @@ class Change:
 
 @dataclasses.dataclass(frozen=True)
 class Pruned:
-    """What was deleted, or would be.
+    """Versions that were deleted or, with `is_dry`, would be.
 
     Attributes:
       model: name of the model.
-      versions: numbers, rising.
+      versions: numbers, ascending.
       size_bytes: of their files.
     """
 
@@ -90,12 +90,14 @@ class Pruned:
     size_bytes: int
 
 
-# From entry, complete versions and the live one: new entry, version and what it follows.
-_Plan = Callable[[Entry, Sequence[int], int], tuple[Entry, int, int | None]]
+_Planned = tuple[Entry, int, int | None]  # new entry, version, the one it follows
+_Plan = Callable[
+    [Entry, Sequence[int], int], _Planned
+]  # entry, complete versions, live
 
 
 def names(root: pathlib.Path) -> list[str]:
-    """Names of the models under `root` that have a version, whole or not, sorted."""
+    """Names of the models under `root` that have a version, complete or not, sorted."""
     folder = root / versions.SERVING_FOLDER
     if not folder.is_dir():
         return []
@@ -103,11 +105,7 @@ def names(root: pathlib.Path) -> list[str]:
 
 
 def find(root: pathlib.Path, name: str) -> "PushedModel":
-    """The model of that name.
-
-    Args:
-      root: folder of the runs; models lie in its `serving/`.
-      name: of the model.
+    """The model of that name under `root`, the folder of the runs.
 
     Raises:
       ConfigError: there is no such model.
@@ -117,9 +115,7 @@ def find(root: pathlib.Path, name: str) -> "PushedModel":
         raise ConfigError(
             f"no model '{name}' in {root / versions.SERVING_FOLDER}",
             found=", ".join(known) or "no models",
-            tip=""
-            if known
-            else "slimline run trains and pushes one; --root DIR looks elsewhere",
+            tip="" if known else local_model.TRAIN_TIP,
         )
     return PushedModel(root / versions.SERVING_FOLDER, name)
 
@@ -127,8 +123,9 @@ def find(root: pathlib.Path, name: str) -> "PushedModel":
 class PushedModel:
     """The versions of one model.
 
-    What changes them takes a `reason` in the words of the user and `by`, the command that
-    does it, for the history; with `is_dry` it says what it would do and writes nothing.
+    Methods that change them take a `reason`, in the user's words, and `by`, the command
+    that makes the change, for the history. With `is_dry` they return what they would do
+    and write nothing.
     """
 
     def __init__(self, serving_folder: pathlib.Path, name: str):
@@ -138,15 +135,15 @@ class PushedModel:
         self._serving_folder = serving_folder
 
     def __repr__(self) -> str:
-        versions_there = self.list()
-        live = [str(each.version) for each in versions_there if each.is_live]
-        count = f"{len(versions_there)} version{'s' * (len(versions_there) != 1)}"
+        listed = self.list()
+        live = next((str(each.version) for each in listed if each.is_live), "none")
+        plural = "s" * (len(listed) != 1)
         return (
-            f"<PushedModel {self.name}: {count}, {live[0] if live else 'none'} is live>"
+            f"<PushedModel {self.name}: {len(listed)} version{plural}, {live} is live>"
         )
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: the versions, the newest first."""
+        """The versions for a notebook, newest first."""
         rows = [
             (
                 str(each.version),
@@ -161,7 +158,7 @@ class PushedModel:
         return notebook_html.table(self.name, heads, rows)
 
     def list(self) -> Sequence[Version]:
-        """All versions, oldest first; also those that `models.config` names in vain."""
+        """All versions, oldest first, including missing ones that `models.config` names."""
         entry = self._entry()
         complete = versions.numbers(self.folder)
         live = entry.live(complete)
@@ -170,25 +167,25 @@ class PushedModel:
             for row in self.history()
             if row.action == version_history.PUSH
         }
-        named = {*entry.versions, *entry.labels.values()}
-        return [
-            Version(
-                model=self.name,
-                version=number,
-                state=_state(number, entry, live),
-                is_live=number == live,
-                is_complete=number in complete,
-                pushed=pushes[number].time
-                if number in pushes
-                else _written(self.folder / str(number)),
-                size_bytes=_size_bytes(self.folder / str(number)),
-                by=pushes[number].by if number in pushes else "",
+        listed = []
+        for number in sorted({*versions.present(self.folder), *_named(entry)}):
+            folder, push = self.folder / str(number), pushes.get(number)
+            listed.append(
+                Version(
+                    model=self.name,
+                    version=number,
+                    state=_state(number, entry, live),
+                    is_live=number == live,
+                    is_complete=number in complete,
+                    pushed=push.time if push else _written(folder),
+                    size_bytes=_size_bytes(folder),
+                    by=push.by if push else "",
+                )
             )
-            for number in sorted({*versions.present(self.folder), *named})
-        ]
+        return listed
 
     def history(self) -> Sequence[Row]:
-        """What was changed, oldest first."""
+        """All changes, oldest first."""
         return version_history.read(self.folder)
 
     def promote(
@@ -199,21 +196,17 @@ class PushedModel:
         by: str = BY,
         is_dry: bool = False,
     ) -> Change:
-        """Makes a version `stable`: the canary by default, without one the newest.
+        """Makes a version `stable`: by default the canary, or the newest without one.
 
-        The version that was live stays served beside it, so that going back needs no
-        loading.
+        The version that was live stays loaded, so that a rollback needs no loading.
 
         Raises:
-          ConfigError: there is no such version, or its files are not what was pushed.
+          ConfigError: there is no such version, or it differs from its manifest.
         """
 
-        def plan(
-            entry: Entry, complete: Sequence[int], live: int
-        ) -> tuple[Entry, int, int | None]:
-            wanted = version
-            if wanted is None:
-                wanted = entry.labels.get(CANARY, complete[-1])
+        def plan(entry: Entry, complete: Sequence[int], live: int) -> _Planned:
+            wanted = entry.labels.get(CANARY, complete[-1])
+            wanted = wanted if version is None else version
             if entry.labels.get(STABLE) == wanted == live:
                 return entry, wanted, live
             return entry.with_stable(wanted, complete, live), wanted, live
@@ -228,22 +221,18 @@ class PushedModel:
         by: str = BY,
         is_dry: bool = False,
     ) -> Change:
-        """Makes the version `stable` that was live before, or the version `to`.
+        """Makes the version that was live before, or the version `to`, `stable`.
 
-        The one that was live is served no more: TensorFlow Serving gives the newest that it
-        has loaded to a request without label.
+        The version that was live is unloaded: TensorFlow Serving answers requests without
+        a label with the newest version in memory.
 
         Raises:
-          ConfigError: there is no such version, or its files are not what was pushed.
+          ConfigError: there is no such version, or it differs from its manifest.
         """
 
-        def plan(
-            entry: Entry, complete: Sequence[int], live: int
-        ) -> tuple[Entry, int, int | None]:
+        def plan(entry: Entry, complete: Sequence[int], live: int) -> _Planned:
             left = entry.labels.get(STABLE, live)
-            wanted = to
-            if wanted is None:
-                wanted = self._previous(entry, complete)
+            wanted = self._previous(entry, complete) if to is None else to
             if wanted is None:
                 raise ConfigError(
                     f"no version of '{self.name}' to go back to",
@@ -264,75 +253,63 @@ class PushedModel:
         by: str = BY,
         is_dry: bool = False,
     ) -> Change:
-        """Serves a version beside the live one as `canary`, the newest by default.
+        """Serves a version, by default the newest, as `canary` beside the live one.
 
-        With `is_off` the canary is served no more.
+        With `is_off` the canary is removed instead.
 
         Raises:
-          ConfigError: there is no such version, it is the live one, its files are not what
-            was pushed, or there is no canary to take off.
+          ConfigError: there is no such version, it is the live one, it differs from its
+            manifest, or there is no canary to remove.
         """
 
-        def put_on(
-            entry: Entry, complete: Sequence[int], live: int
-        ) -> tuple[Entry, int, int | None]:
-            wanted = complete[-1] if version is None else version
-            if wanted == live:
-                raise ConfigError(
-                    f"version {live} of '{self.name}' is live: a canary is another",
-                    found=f"{_listed(complete)} there",
-                )
-            former = entry.labels.get(CANARY)
-            labels = {**entry.labels, CANARY: wanted}
+        def plan(entry: Entry, complete: Sequence[int], live: int) -> _Planned:
+            labels = {**entry.labels}
+            former = labels.pop(CANARY, None)
+            if is_off:
+                if former is None or version not in (None, former):
+                    number = "" if version is None else f" {version}"
+                    raise ConfigError(
+                        f"'{self.name}' has no canary{number}",
+                        found="" if former is None else f"version {former} is canary",
+                    )
+                wanted = former
+            else:
+                wanted = complete[-1] if version is None else version
+                if wanted == live:
+                    raise ConfigError(
+                        f"version {live} of '{self.name}' is live and cannot be the canary",
+                        found=f"{_listed(complete)} there",
+                    )
+                labels[CANARY] = wanted
             beside = {*entry.versions} - {former}
             entry = dataclasses.replace(entry, labels=labels)
             return entry.with_stable(live, complete, *beside), wanted, former
 
-        def take_off(
-            entry: Entry, complete: Sequence[int], live: int
-        ) -> tuple[Entry, int, int | None]:
-            former = entry.labels.get(CANARY)
-            if former is None or version not in (None, former):
-                raise ConfigError(
-                    f"'{self.name}' has no canary"
-                    + ("" if version is None else f" {version}"),
-                    found="" if former is None else f"version {former} is canary",
-                )
-            labels = {
-                label: number
-                for label, number in entry.labels.items()
-                if label != CANARY
-            }
-            beside = {*entry.versions} - {former}
-            entry = dataclasses.replace(entry, labels=labels)
-            return entry.with_stable(live, complete, *beside), former, former
-
-        if is_off:
-            action = version_history.CANARY_OFF
-            return self._change(action, take_off, reason, by, is_dry)
-        return self._change(version_history.CANARY, put_on, reason, by, is_dry)
+        action = version_history.CANARY_OFF if is_off else version_history.CANARY
+        return self._change(action, plan, reason, by, is_dry)
 
     def prune(
         self, keep: int, *, reason: str = "", by: str = BY, is_dry: bool = False
     ) -> Pruned:
         """Deletes all versions but the newest `keep` and those that are needed.
 
-        Needed are what servers load, and what a rollback would go to. A version vanishes
-        from the servers' sight at once, by a rename; killed, the next prune goes on.
+        Needed are the versions that servers load and the one that a rollback would make
+        live. A rename hides a version from servers before its files are deleted; after a
+        kill the next prune deletes the rest.
 
         Raises:
           ConfigError: `keep` is negative, or a version cannot be removed.
         """
         if keep < 0:
             raise ConfigError("cannot keep fewer than 0 versions", found=str(keep))
-        if is_dry:
-            return self._pruned(self._superfluous(keep))
-        with self._changing():
-            for path in self.folder.glob(f"{_PRUNED_PREFIX}*"):
-                shutil.rmtree(path)
-            mirrored_models.sweep(self.folder)
-            pruned = self._pruned(self._superfluous(keep))
-            for number in pruned.versions:
+        with contextlib.nullcontext() if is_dry else self._changing():
+            if not is_dry:
+                for path in self.folder.glob(f"{_PRUNED_PREFIX}*"):
+                    shutil.rmtree(path)
+                mirrored_models.sweep(self.folder)
+            numbers = tuple(self._superfluous(keep))
+            size = sum(_size_bytes(self.folder / str(number)) for number in numbers)
+            for number in () if is_dry else numbers:
                 version = self.folder / str(number)
                 mirror.withdraw(version, version / manifest.FILE)
                 hidden = f"{_PRUNED_PREFIX}{number}-{uuid.uuid4().hex}"
@@ -340,123 +317,106 @@ class PushedModel:
                 durable.sync(self.folder)
                 self._note(version_history.PRUNE, number, None, reason, by)
                 shutil.rmtree(target)
-        return pruned
+        return Pruned(self.name, numbers, size)
 
     def verify(self, version: int | None = None) -> dict[int, Sequence[str]]:
-        """What of each version is not as it was pushed, a sentence each; none is sound.
+        """Version -> how it differs from what was pushed, a sentence each.
 
-        Args:
-          version: the only one to look at; all by default, also those that
-            `models.config` names in vain.
+        By default all versions, including missing ones that `models.config` names.
 
         Raises:
           ConfigError: there is no such version.
         """
-        entry = self._entry()
-        there = versions.present(self.folder)
-        wanted = sorted({*there, *entry.versions, *entry.labels.values()})
+        present = versions.present(self.folder)
+        wanted = sorted({*present, *_named(self._entry())})
         if version is not None:
             if version not in wanted:
-                raise self._unknown(version, there)
+                raise self._unknown(version, present)
             wanted = [version]
         return {number: self._problems(number) for number in wanted}
 
     def _change(
         self, action: str, plan: _Plan, reason: str, by: str, is_dry: bool
     ) -> Change:
-        """Plans a change and, unless it `is_dry` or not needed, makes and notes it."""
-        if is_dry:
-            return self._plan(action, plan)[0]
-        with self._changing():
-            change, entry = self._plan(action, plan)
-            if change.is_needed:
+        """Plans a change and, unless it `is_dry` or not needed, writes and records it."""
+        with contextlib.nullcontext() if is_dry else self._changing():
+            before = self._entry()
+            complete = versions.numbers(self.folder)
+            live = before.live(complete)
+            if live is None:
+                raise ConfigError(
+                    f"model '{self.name}' has no complete version",
+                    expected=f"{versions.SAVED_MODEL_FILE} in one of them",
+                    tip=f"slimline models verify {self.name} says what is missing",
+                )
+            after, version, former = plan(before, complete, live)
+            is_off = action == version_history.CANARY_OFF
+            change = Change(
+                model=self.name,
+                action=action,
+                version=version,
+                former=former,
+                served=after.versions,
+                labels=dict(after.labels),
+                is_needed=after != before,
+                is_verified=is_off or self._is_verified(version, complete),
+            )
+            if change.is_needed and not is_dry:
                 entries = models_config.read(self._serving_folder)
-                models_config.write(self._serving_folder, entries | {self.name: entry})
-                self._note(action, change.version, change.former, reason, by)
+                models_config.write(self._serving_folder, entries | {self.name: after})
+                self._note(action, version, former, reason, by)
         return change
 
-    def _plan(self, action: str, plan: _Plan) -> tuple[Change, Entry]:
-        before = self._entry()
-        complete = versions.numbers(self.folder)
-        live = before.live(complete)
-        if live is None:
-            raise ConfigError(
-                f"model '{self.name}' has no complete version",
-                expected=f"{versions.SAVED_MODEL_FILE} in one of them",
-                tip=f"slimline models verify {self.name} says what is missing",
-            )
-        after, version, former = plan(before, complete, live)
-        is_needed = after != before
-        is_verified = True
-        if action != version_history.CANARY_OFF:
-            is_verified = self._check(version, complete)
-        change = Change(
-            model=self.name,
-            action=action,
-            version=version,
-            former=former,
-            served=after.versions,
-            labels=dict(after.labels),
-            is_needed=is_needed,
-            is_verified=is_verified,
-        )
-        return change, after
+    def _is_verified(self, version: int, complete: Sequence[int]) -> bool:
+        """Whether a version equals its manifest; False without a manifest.
 
-    def _check(self, version: int, complete: Sequence[int]) -> bool:
-        """Refuses a version that is missing or damaged; False where nobody can tell."""
+        Raises:
+          ConfigError: it is missing, or differs from its manifest.
+        """
         if version not in complete:
             raise self._unknown(version, complete)
         folder = self.folder / str(version)
         if not manifest.exists(folder):
             return False
-        if found := manifest.problems(folder):
+        if faults := manifest.problems(folder):
             raise ConfigError(
-                f"version {version} of '{self.name}' is damaged: {'; '.join(found)}",
+                f"version {version} of '{self.name}' is damaged: {'; '.join(faults)}",
                 found=f"{_listed(complete)} there",
-                tip=f"slimline models verify {self.name} looks at all of them",
+                tip=f"slimline models verify {self.name} checks all of them",
             )
         return True
 
     def _problems(self, version: int) -> Sequence[str]:
         folder = self.folder / str(version)
         if not folder.is_dir():
-            return [f"it is not there, but {models_config.FILE} names it"]
+            return [f"{models_config.FILE} names it, but it is missing"]
         if manifest.exists(folder):
             return manifest.problems(folder)
-        found = [f"{manifest.FILE} is missing: nobody can tell what was pushed"]
+        faults = [f"{manifest.FILE} is missing: its files cannot be verified"]
         if not (folder / versions.SAVED_MODEL_FILE).is_file():
-            found.append(f"{versions.SAVED_MODEL_FILE} is missing")
-        return found
+            faults.append(f"{versions.SAVED_MODEL_FILE} is missing")
+        return faults
 
     def _superfluous(self, keep: int) -> Sequence[int]:
         entry = self._entry()
         complete = versions.numbers(self.folder)
         back = self._previous(entry, complete)
-        needed = {
-            entry.live(complete),
-            back,
-            *entry.versions,
-            *entry.labels.values(),
-        }
+        needed = {entry.live(complete), back, *_named(entry)}
         old = complete[: max(len(complete) - keep, 0)]
         return [number for number in old if number not in needed]
 
     def _previous(self, entry: Entry, complete: Sequence[int]) -> int | None:
-        """Where a rollback leads; from `stable` also where its files are gone."""
+        """Target of a rollback; from `stable` even if its files are missing."""
         left = entry.labels.get(STABLE, entry.live(complete))
         return version_history.previous(self.folder, left, complete)
-
-    def _pruned(self, numbers: Sequence[int]) -> Pruned:
-        size = sum(_size_bytes(self.folder / str(number)) for number in numbers)
-        return Pruned(self.name, tuple(numbers), size)
 
     def _entry(self) -> Entry:
         return models_config.read(self._serving_folder).get(self.name, Entry())
 
-    def _unknown(self, version: int, there: Sequence[int]) -> ConfigError:
+    def _unknown(self, version: int, present: Sequence[int]) -> ConfigError:
         return ConfigError(
             f"model '{self.name}' has no version '{version}'",
-            found=", ".join(map(str, reversed(there))),
+            found=", ".join(map(str, reversed(present))),
         )
 
     def _note(
@@ -467,14 +427,14 @@ class PushedModel:
             version_history.append(self.folder, row)
         except OSError as error:
             raise ConfigError(
-                f"{action} of version {version} is done, but missing in"
+                f"{action} of version {version} is done, but not recorded in"
                 f" {self.folder / version_history.FILE}:"
                 f" {error.strerror or error}"
             ) from error
 
     @contextlib.contextmanager
     def _changing(self) -> Iterator[None]:
-        """Keeps others away, and turns a failure to write into a sentence."""
+        """Locks `models.config`; a failure to write becomes a ConfigError."""
         try:
             with models_config.lock(self._serving_folder):
                 yield
@@ -484,16 +444,19 @@ class PushedModel:
             ) from error
 
 
+def _named(entry: Entry) -> set[int]:
+    return {*entry.versions, *entry.labels.values()}
+
+
 def _state(number: int, entry: Entry, live: int | None) -> str:
     for label in (STABLE, CANARY):
         if entry.labels.get(label) == number:
             return label
-    is_served = number == live or number in (*entry.versions, *entry.labels.values())
-    return SERVED if is_served else KEPT
+    return SERVED if number in {live, *_named(entry)} else KEPT
 
 
 def _written(folder: pathlib.Path) -> str | None:
-    """When a version without a row in the history was written."""
+    """Time of the last change of a version that has no row in the history."""
     for file in (manifest.FILE, versions.SAVED_MODEL_FILE):
         with contextlib.suppress(OSError):
             seconds = (folder / file).stat().st_mtime

@@ -1,4 +1,4 @@
-"""What a model says about an image, wherever it runs."""
+"""The prediction of a model, local or on a server, for one image."""
 
 import dataclasses
 import os
@@ -10,7 +10,7 @@ from serving import notebook_html
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """What the model says about one image.
+    """The prediction for one image.
 
     Attributes:
       label: the most probable class.
@@ -26,7 +26,7 @@ class Prediction:
         return f"<Prediction {self.label!r} {self.score:.4f}>"
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: the classes with their probabilities as bars."""
+        """The classes with their probabilities as bars, for a notebook."""
         return notebook_html.bars(self.top)
 
     @classmethod
@@ -37,7 +37,7 @@ class Prediction:
 
 
 def check_request(images: Sequence[Any], top: int) -> None:
-    """Refuses what no model can be asked.
+    """Checks the arguments of a prediction.
 
     Raises:
       TypeError: `images` is one image, not a sequence.
@@ -53,6 +53,6 @@ def check_request(images: Sequence[Any], top: int) -> None:
 
 
 def name_of(image: Any, place: int) -> str:
-    """What messages call the image at `place` of a request."""
+    """Name in messages of the image at `place` of a request."""
     is_path = isinstance(image, str | os.PathLike)
     return str(image) if is_path else f"number {place}"

@@ -1,4 +1,4 @@
-"""The REST interface of TensorFlow Serving, from outside."""
+"""A client of TensorFlow Serving's REST interface."""
 
 import base64
 import contextlib
@@ -15,13 +15,12 @@ import urllib3
 from urllib3 import exceptions
 
 from pushed_models import signatures
-from serving import refusals, server_answers
+from serving import server_answers
 from serving.model_spec import ModelSpec
-from serving.refusals import Refused
 from serving.server_address import Address
-from serving.server_answers import Rows, VersionStatus
+from serving.server_answers import Refused, Rows, VersionStatus
 
-# Of the local server only: which version answered, and which models there are.
+# Only the local server has these: the version that answered, and the list of models.
 VERSION_HEADER = "Slimline-Model-Version"
 LIST_PATH = "/api/models"
 _MODELS_PATH = "/v1/models"
@@ -45,9 +44,9 @@ class RestClient:
 
         Args:
           address: of the server.
-          headers: sent with every request.
-          authorities: to trust in place of the usual ones, in PEM; None for those.
-          connections: kept open at most; further threads wait.
+          headers: of every request.
+          authorities: certificates to trust in PEM; None for the system's.
+          connections: open ones, at most; further threads wait.
         """
         scheme = "https" if address.is_tls else "http"
         self._base = f"{scheme}://{address.target}{address.path}"
@@ -71,7 +70,7 @@ class RestClient:
         """Outputs of `predict_images` for encoded images.
 
         Raises:
-          Refused: there is no answer, or an error.
+          Refused: there is no answer, or an error; as of the other methods.
         """
         body = {
             "signature_name": signatures.PREDICT_IMAGES,
@@ -82,15 +81,14 @@ class RestClient:
         path = f"{_path(spec)}:predict"
         document, headers = self._ask(path, timeout_seconds, json.dumps(body).encode())
         with _understood():
-            found = document["predictions"]
-            if len(found) != len(encoded):
-                raise ValueError(f"{len(found)} answers to {len(encoded)} images")
-            version = headers.get(VERSION_HEADER, "")
+            rows = document["predictions"]
+            if len(rows) != len(encoded):
+                raise ValueError(f"{len(rows)} answers to {len(encoded)} images")
             return Rows(
-                [list(map(str, row[signatures.CLASSES])) for row in found],
-                [_floats(row[signatures.SCORES]) for row in found],
-                [_floats(row[signatures.PROBABILITIES]) for row in found],
-                int(version) if version.isascii() and version.isdigit() else None,
+                [list(map(str, row[signatures.CLASSES])) for row in rows],
+                [_floats(row[signatures.SCORES]) for row in rows],
+                [_floats(row[signatures.PROBABILITIES]) for row in rows],
+                _number(headers.get(VERSION_HEADER, "")),
             )
 
     def status(self, spec: ModelSpec, timeout_seconds: float) -> list[VersionStatus]:
@@ -106,7 +104,7 @@ class RestClient:
             return {name: document[name] for name in ("model_spec", "metadata")}
 
     def models(self, timeout_seconds: float) -> list[str] | None:
-        """Names of the served models; None where the server does not tell."""
+        """Names of the served models; None if the server has no list."""
         try:
             document, _ = self._ask(LIST_PATH, timeout_seconds)
         except Refused as refused:
@@ -117,13 +115,13 @@ class RestClient:
             return sorted(str(entry["name"]) for entry in document["models"])
 
     def close(self) -> None:
-        """Gives the connections back."""
+        """Closes the connections."""
         self._pool.clear()
 
     def _ask(
         self, path: str, timeout_seconds: float, body: bytes | None = None
     ) -> tuple[Any, Mapping[str, str]]:
-        """JSON, None where there is none, and headers; POST where there is a body."""
+        """JSON of the answer, or None, and its headers; a body makes it a POST."""
         ends = time.monotonic() + timeout_seconds
         try:
             response = self._pool.request(
@@ -132,7 +130,7 @@ class RestClient:
                 body=body,
                 headers={"Content-Type": "application/json", **self._headers},
                 timeout=urllib3.Timeout(total=timeout_seconds),
-                # Our own are for all kinds of failures, and a POST would become a GET.
+                # The client retries all kinds of failures; a redirected POST becomes a GET.
                 retries=False,
                 redirect=False,
                 preload_content=False,
@@ -152,56 +150,55 @@ class RestClient:
 
 @contextlib.contextmanager
 def _understood() -> Iterator[None]:
-    """An answer of another form than TensorFlow Serving's is an error of its sender."""
+    """Turns an answer of another form than TensorFlow Serving's into a Refused."""
     try:
         yield
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        found = f"{type(error).__name__} {error} in its answer"
-        raise Refused(refusals.NO_MODEL_SERVER, found) from error
+        text = f"{type(error).__name__} {error} in its answer"
+        raise Refused(server_answers.NO_MODEL_SERVER, text) from error
 
 
 def _refusal(response: urllib3.BaseHTTPResponse, document: Any) -> Refused:
-    """What another status than 200 means."""
+    """The meaning of a status other than 200."""
     status = response.status
     if location := response.get_redirect_location():
-        return Refused(refusals.MOVED, location)
+        return Refused(server_answers.MOVED, location)
     error = document.get("error") if isinstance(document, dict) else None
-    code = refusals.HTTP_CODES.get(status, "UNKNOWN")
+    code = server_answers.HTTP_CODES.get(status, "UNKNOWN")
     if error is None and status in (404, 405):
-        code = refusals.NO_MODEL_SERVER
+        code = server_answers.NO_MODEL_SERVER
     text = str(error or f"status {status} {response.reason}").strip()
-    # The form of Retry-After with a date is not waited for.
-    asked = response.headers.get("Retry-After", "")
-    seconds = float(asked) if asked.isascii() and asked.isdigit() else 0.0
+    # A Retry-After with a date is ignored.
+    seconds = _number(response.headers.get("Retry-After", "")) or 0
     return Refused(code, text, seconds, status)
 
 
 def _refused(error: Exception) -> Refused:
-    """What keeps a request from its server."""
+    """The meaning of an error of the connection."""
     cause = error.__cause__ or error.__context__ or error
     reason = getattr(cause, "strerror", None) or str(cause)
-    code = refusals.NO_CONNECTION
+    code = server_answers.NO_CONNECTION
     if isinstance(error, exceptions.NameResolutionError):
-        code = refusals.UNKNOWN_HOST
+        code = server_answers.UNKNOWN_HOST
     elif isinstance(error, exceptions.SSLError):
-        code, reason = refusals.ENCRYPTION, str(error)
+        code, reason = server_answers.ENCRYPTION, str(error)
     elif isinstance(error, exceptions.NewConnectionError):
         pass
     elif isinstance(error, exceptions.TimeoutError):
-        code, reason = refusals.DEADLINE_EXCEEDED, _LATE
+        code, reason = server_answers.DEADLINE_EXCEEDED, _LATE
     elif any(type(one) is http.client.BadStatusLine for one in error.args):
-        code, reason = refusals.NO_MODEL_SERVER, "no HTTP/1"
+        code, reason = server_answers.NO_MODEL_SERVER, "no HTTP/1"
     return Refused(code, reason)
 
 
 def _read(response: urllib3.BaseHTTPResponse, ends: float) -> bytes:
-    """The body; the timeout of urllib3 is for each read, this one for all of them."""
+    """The body; the timeout of urllib3 is for each read, this deadline for all of them."""
     content = bytearray()
-    # What has come so far; `stream` waits until a chunk is full.
+    # `read1` returns what has arrived; `stream` waits until a chunk is full.
     while chunk := response.read1(_CHUNK_BYTES, decode_content=True):
         content += chunk
         if time.monotonic() > ends:
-            raise Refused(refusals.DEADLINE_EXCEEDED, _LATE)
+            raise Refused(server_answers.DEADLINE_EXCEEDED, _LATE)
         if len(content) > _MAX_ANSWER_BYTES:
             raise Refused(
                 "INTERNAL", f"an answer of more than {_MAX_ANSWER_BYTES:,} bytes"
@@ -210,12 +207,16 @@ def _read(response: urllib3.BaseHTTPResponse, ends: float) -> bytes:
 
 
 def _floats(values: Sequence[Any]) -> list[float]:
-    """The float32 values that the decimal ones of an answer were written from."""
+    """The float32 values that the server wrote as decimal numbers."""
     return np.asarray(values, np.float32).tolist()
 
 
+def _number(text: str) -> int | None:
+    is_number = text.isascii() and text.isdigit() and len(text) < 20
+    return int(text) if is_number else None
+
+
 def _path(spec: ModelSpec) -> str:
-    """Path of a model, or of the version or label that is asked for."""
     path = f"{_MODELS_PATH}/{urllib.parse.quote(spec.name, safe='')}"
     if spec.version is not None:
         return f"{path}/versions/{spec.version}"

@@ -1,4 +1,4 @@
-"""Where a model server listens, by which of its two interfaces."""
+"""The address of a model server and the interface behind it."""
 
 import dataclasses
 import urllib.parse
@@ -7,45 +7,35 @@ from common.errors import ConfigError
 
 REST = "rest"
 GRPC = "grpc"
-# Scheme -> interface and whether it is encrypted.
-SCHEMES = {
-    "http": (REST, False),
-    "https": (REST, True),
-    "grpc": (GRPC, False),
-    "grpcs": (GRPC, True),
+# Scheme -> interface, whether it is encrypted, and default port.
+SCHEMES: dict[str, tuple[str, bool, int | None]] = {
+    "http": (REST, False, 80),
+    "https": (REST, True, 443),
+    "grpc": (GRPC, False, None),
+    "grpcs": (GRPC, True, None),
 }
-_PORTS = {"http": 80, "https": 443}
 
 
 @dataclasses.dataclass(frozen=True)
 class Address:
-    """Where a server listens.
+    """The address of a server."""
 
-    Attributes:
-      text: as it was given, for messages.
-      protocol: REST or GRPC.
-      host: name or number; an IPv6 one without brackets.
-      port: TCP port.
-      is_tls: whether the connection is encrypted.
-      path: that a proxy puts before the paths of the REST interface, or ''.
-    """
-
-    text: str
-    protocol: str
-    host: str
-    port: int
-    is_tls: bool
-    path: str = ""
+    text: str  # as given, for messages
+    protocol: str  # REST or GRPC
+    host: str  # name or IP address, an IPv6 one without brackets
+    port: int  # TCP port
+    is_tls: bool  # whether the connection is encrypted
+    path: str = ""  # prefix of the paths of the REST interface behind a proxy, or ''
 
     @property
     def target(self) -> str:
-        """host:port, as gRPC and the authority of a URL have it."""
+        """host:port, as in gRPC and in URLs."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
 
 
 def parse(text: str) -> Address:
-    """The address that a URL means.
+    """The address in a URL.
 
     Raises:
       ConfigError: it is no URL of a known scheme, or holds a password.
@@ -54,7 +44,8 @@ def parse(text: str) -> Address:
         raise _refused(text, f"http://{text} for REST, grpc://{text} for gRPC")
     try:
         parts = urllib.parse.urlsplit(text)
-        port = parts.port or _PORTS.get(parts.scheme)
+        protocol, is_tls, default = SCHEMES.get(parts.scheme, ("", False, None))
+        port = parts.port or default
     except ValueError as error:
         raise _refused(text) from error
     if parts.username or parts.password:
@@ -63,7 +54,6 @@ def parse(text: str) -> Address:
             "the address of the server holds a user name or password",
             tip="give a token beside it; that is not logged with the address",
         )
-    protocol, is_tls = SCHEMES.get(parts.scheme, ("", False))
     path = parts.path.rstrip("/")
     has_rest = parts.query or parts.fragment or (path and protocol != REST)
     if not (protocol and parts.hostname and port) or has_rest:
@@ -75,7 +65,7 @@ def parse(text: str) -> Address:
 
 def _refused(text: str, tip: str = "") -> ConfigError:
     return ConfigError(
-        f"'{text}' is no address of a server",
+        f"'{text}' is not the address of a server",
         expected="http://HOST:PORT (REST) or grpc://HOST:PORT; https:// and grpcs:// for"
         " encrypted connections",
         tip=tip or "http://localhost:8501 for a server on this machine",

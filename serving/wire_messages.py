@@ -1,9 +1,9 @@
-"""The messages of TensorFlow Serving that a client sends and gets, without TensorFlow.
+"""TensorFlow Serving's messages for a client, without TensorFlow.
 
-To import the generated modules `tensorflow_serving.apis` imports all of TensorFlow, for the
-one message `TensorProto`: four seconds and half a gigabyte. So their descriptors are read
-out of the generated files, which are not run. The classes live in a pool of their own, where
-they cannot meet the generated ones.
+The generated modules `tensorflow_serving.apis` import all of TensorFlow for the one message
+`TensorProto`: four seconds and half a gigabyte. So this module reads the descriptors out of the
+generated files without running them. Its classes have a descriptor pool of their own, so that
+they do not conflict with the generated ones.
 """
 
 import ast
@@ -15,7 +15,7 @@ from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-# DataType of TensorFlow, as far as images and answers need it.
+# Values of TensorFlow's DataType.
 FLOAT = 1
 STRING = 7
 _DESCRIPTOR = re.compile(r"AddSerializedFile\((b.*)\)$", re.MULTILINE)
@@ -32,7 +32,7 @@ def _pool() -> descriptor_pool.DescriptorPool:
 
 
 def _add(name: str, pool: descriptor_pool.DescriptorPool, added: set[str]) -> None:
-    """Adds a .proto file, by what protoc wrote of it, and those that it imports."""
+    """Adds the descriptor in a generated file, after those that it imports."""
     if name in added:
         return
     added.add(name)

@@ -1,4 +1,4 @@
-"""Which files a batch inference reads: folders, patterns and lists, in one fixed order."""
+"""The files of a batch inference: those of folders, patterns and lists, in a fixed order."""
 
 import codecs
 import dataclasses
@@ -8,7 +8,7 @@ import os
 import pathlib
 import re
 import stat
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from common.errors import DataError
@@ -16,82 +16,71 @@ from schema import file_tree, image_names
 
 LIST_SUFFIX = ".txt"
 ANY_DEPTH = "**"
-# Size of what is there and is no regular file, or is not there.
-NO_FILE = -1
+NO_FILE = -1  # size of a path that is no regular file, or does not exist
 MAX_NAMED = 3
 _DETOUR = re.compile(r"(^|/)\.?(/|$)")
 
 
 class File(NamedTuple):
-    """A file to classify.
+    """A file to classify."""
 
-    Attributes:
-      path: as given or found; names that are not UTF-8 have surrogates, as in `os`.
-      size_bytes: NO_FILE where there is no regular file.
-      changed_ns: time of the last change, 0 where there is no regular file.
-    """
-
-    path: str
-    size_bytes: int
-    changed_ns: int
+    path: str  # as given or found; names that are not UTF-8 have surrogates, as in `os`
+    size_bytes: int  # NO_FILE if it is no regular file
+    changed_ns: int  # time of the last change; 0 if it is no regular file
 
 
 @dataclasses.dataclass
 class Listing:
-    """What was found.
+    """The files that were found."""
 
-    Attributes:
-      files: sorted by the bytes of their paths, each path once.
-      unreadable: folders that could not be listed, with the reason.
-      ignored: files in folders that are no images by their names, or hidden.
-    """
-
+    # Sorted by the bytes of their paths, each path once.
     files: list[File] = dataclasses.field(default_factory=list)
+    # Folders that could not be listed, with the reason.
     unreadable: list[tuple[str, str]] = dataclasses.field(default_factory=list)
-    ignored: int = 0
+    ignored: int = 0  # files in folders that are hidden or have no image suffix
 
 
 def find(
     words: Sequence[str],
     is_left_out: Callable[[str], bool] = lambda path: False,
-    tell: Callable[[int], None] = lambda files: None,
+    report: Callable[[int], None] = lambda files: None,
 ) -> Listing:
-    """All files that `words` mean.
+    """All files that `words` name.
 
     Args:
       words: each a folder (image files in it, at any depth), a pattern ('photos/*.jpg',
-        'photos/**/*.jpg': files of any name), a list (NAME.txt: a path a line, or
-        separated by NUL characters; relative ones start at the list's folder) or a file.
-        What exists goes before its meaning as a pattern. Hidden names are left out,
-        links are followed, except those to a folder above them.
-      is_left_out: told a path, whether to pass over it.
-      tell: called with the number of files found so far.
+        'photos/**/*.jpg': files of any name), a list (NAME.txt: one path a line, or
+        separated by NUL characters; relative to the list's folder) or a file. An existing
+        path takes precedence over a pattern. Hidden names are left out; links are
+        followed, except those to a folder above them.
+      is_left_out: takes a path, returns whether to leave it out.
+      report: called with the number of files found so far.
 
     Raises:
-      DataError: a word means nothing, or no file is found.
+      DataError: a word names nothing, or no file is found.
     """
     listing = Listing()
-    found: dict[str, File] = {}
+    files: dict[str, File] = {}
     for word in words:
-        for file in _meant_by(word, listing):
+        for file in _named_by(word, listing):
             if not is_left_out(file.path):
-                found[file.path] = file
-                tell(len(found))
-    listing.files = sorted(found.values(), key=lambda file: os.fsencode(file.path))
+                files[file.path] = file
+                report(len(files))
+    listing.files = sorted(files.values(), key=lambda file: os.fsencode(file.path))
     listing.unreadable.sort()
     if not listing.files:
         raise _nothing_found(words, listing)
     return listing
 
 
-def _meant_by(word: str, listing: Listing) -> Iterator[File]:
+def _named_by(word: str, listing: Listing) -> Iterator[File]:
     status = _status(word) if word else None
     if status and stat.S_ISDIR(status.st_mode):
         return _walk(word, listing, _is_image)
     if status and word.lower().endswith(LIST_SUFFIX):
         return _from_list(word)
     if os.path.lexists(word):
-        return iter([_file(_plain(word), status)])
+        return iter([_file(_normal(word))])
     if glob.has_magic(word):
         return _matching(word, listing)
     raise DataError(
@@ -101,7 +90,7 @@ def _meant_by(word: str, listing: Listing) -> Iterator[File]:
 
 
 def _is_image(kind: file_tree.Kind, parts: Sequence[str]) -> bool:
-    """Whether a file of a folder is listed; of what is broken nobody knows the kind."""
+    """Whether a file of a folder is listed; a broken link may lead to an image."""
     if kind is file_tree.Kind.FILE:
         return image_names.is_image_name(parts[-1])
     return kind is file_tree.Kind.BROKEN
@@ -109,22 +98,20 @@ def _is_image(kind: file_tree.Kind, parts: Sequence[str]) -> bool:
 
 def _matching(pattern: str, listing: Listing) -> Iterator[File]:
     parts = pathlib.PurePath(pattern).parts
-    plain = next(place for place, part in enumerate(parts) if glob.has_magic(part))
-    folder = str(pathlib.PurePath(*parts[:plain]))
-    wanted = parts[plain:]
-    depth = None if ANY_DEPTH in wanted else len(wanted)
+    first = next(place for place, part in enumerate(parts) if glob.has_magic(part))
+    folder, wanted = str(pathlib.PurePath(*parts[:first])), parts[first:]
     if not pathlib.Path(folder).is_dir():
         raise DataError(
             f"there is no folder '{folder}'", found=f"the pattern {pattern}"
         )
+
+    def is_wanted(kind: file_tree.Kind, parts: Sequence[str]) -> bool:
+        return kind is not file_tree.Kind.LITTER and _fits(parts, wanted)
+
     ignored = listing.ignored
-    yield from _walk(
-        folder,
-        listing,
-        lambda kind, parts: kind is not file_tree.Kind.LITTER and _fits(parts, wanted),
-        depth,
-    )
-    # A pattern says what it means: files that do not fit are none that were passed over.
+    depth = None if ANY_DEPTH in wanted else len(wanted)
+    yield from _walk(folder, listing, is_wanted, depth)
+    # Files that do not match a pattern do not count as ignored.
     listing.ignored = ignored
 
 
@@ -147,13 +134,9 @@ def _walk(
     is_wanted: Callable[[file_tree.Kind, Sequence[str]], bool],
     depth: int | None = None,
 ) -> Iterator[File]:
-    """Files below `folder` that are wanted by the parts of their path from there.
+    """Files below `folder` whose kind and path from there, in parts, are wanted.
 
-    Args:
-      folder: where to start.
-      listing: counts what is passed over, takes folders that cannot be read.
-      is_wanted: of what lies there, and the parts of its path.
-      depth: how deep to go, 1 for the folder itself; None for any depth.
+    `listing` gets the folders that cannot be read and the number of ignored files.
     """
     start = str(pathlib.PurePath(folder))
     prefix = "" if start == "." else os.path.join(start, "")  # noqa: PTH118
@@ -162,21 +145,22 @@ def _walk(
         if kind is file_tree.Kind.CLOSED:
             listing.unreadable.append((path, reason))
         elif is_wanted(kind, name.split("/")):
-            yield _file(path, _status(path))
+            yield _file(path)
         else:
             listing.ignored += 1
 
 
-def _file(path: str, status: os.stat_result | None) -> File:
+def _file(path: str) -> File:
+    status = _status(path)
     if status is None or not stat.S_ISREG(status.st_mode):
         return File(path, NO_FILE, 0)
     return File(path, status.st_size, status.st_mtime_ns)
 
 
 def _status(path: str) -> os.stat_result | None:
-    """Status of what a link leads to; None where there is nothing, or only a circle."""
+    """Status of a path, links followed; None if it leads nowhere."""
     try:
-        return os.stat(path)  # noqa: PTH116, pathlib takes thrice as long
+        return os.stat(path)  # noqa: PTH116, pathlib takes three times as long
     except (OSError, ValueError):
         return None
 
@@ -186,22 +170,19 @@ def _from_list(name: str) -> Iterator[File]:
         data = pathlib.Path(name).read_bytes().removeprefix(codecs.BOM_UTF8)
     except OSError as error:
         raise DataError(f"cannot read {name}: {error.strerror}") from error
-    folder = os.path.dirname(name)  # noqa: PTH120
-    for line in _paths_in(data):
-        path = _plain(os.path.join(folder, os.fsdecode(line)))  # noqa: PTH118
-        yield _file(path, _status(path))
-
-
-def _plain(path: str) -> str:
-    """'a.png' of './a.png', so that it is one file under all its names."""
-    return str(pathlib.PurePath(path)) if _DETOUR.search(path) else path
-
-
-def _paths_in(data: bytes) -> Iterable[bytes]:
     if b"\0" in data:
-        return filter(None, data.split(b"\0"))
-    lines = (line.removesuffix(b"\r") for line in data.split(b"\n"))
-    return (line for line in lines if line.strip())
+        lines = data.split(b"\0")
+    else:
+        lines = [line.removesuffix(b"\r") for line in data.split(b"\n")]
+        lines = [line for line in lines if line.strip()]
+    folder = os.path.dirname(name)  # noqa: PTH120
+    for line in filter(None, lines):
+        yield _file(_normal(os.path.join(folder, os.fsdecode(line))))  # noqa: PTH118
+
+
+def _normal(path: str) -> str:
+    """'a.png' for './a.png', so that a file has one name."""
+    return str(pathlib.PurePath(path)) if _DETOUR.search(path) else path
 
 
 def _nothing_found(words: Sequence[str], listing: Listing) -> DataError:

@@ -1,8 +1,9 @@
-"""The parts of a batch inference on disk: done or not done, never half.
+"""The parts of a batch inference on disk, each finished or absent.
 
 A folder beside the output holds the list of the files, the manifest of the job, and two
-files a finished part: its rows, and its record, which is written last and makes it count.
-Workers, which may be other processes, also note there how far they are and what they refuse.
+files for each finished part: its rows, and its record, which is written last and marks the
+part as finished. Workers, which may be other processes, also write their progress and errors
+there.
 """
 
 import contextlib
@@ -25,7 +26,7 @@ FOLDER_SUFFIX = ".parts"
 MANIFEST_FILE = "manifest.json"
 FILES_FILE = "files.jsonl"
 LOCK_FILE = "lock"
-# Whole batches, so that where the parts are cut changes no batch and no rounding.
+# Whole batches, so that the cut into parts changes no batch and hence no rounding.
 PART_FILES = 16 * local_model.BATCH_SIZE
 _ERROR_FILE = "error.json"
 _ROWS, _RECORD, _NOTE = "rows", "json", "files"
@@ -36,62 +37,44 @@ _MAX_NAMED = 3
 
 
 class Part(NamedTuple):
-    """Files that are classified together.
+    """Files that are classified together."""
 
-    Attributes:
-      number: from 0, in the order of the files.
-      offset: bytes before its first line in the list of the files.
-      files: how many they are.
-    """
-
-    number: int
-    offset: int
-    files: int
+    number: int  # from 0, in the order of the files
+    offset: int  # bytes before its first line in the list of the files
+    files: int  # number of files
 
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """What a finished part holds.
+    """The record of a finished part."""
 
-    Attributes:
-      rows: images classified.
-      rows_sha256: of the bytes of its rows.
-      images_per_class: most probable class -> images.
-      unreadable: path and reason of the files left out.
-    """
-
-    rows: int
-    rows_sha256: str
-    images_per_class: dict[str, int]
-    unreadable: list[tuple[str, str]]
+    rows: int  # number of images classified
+    rows_sha256: str  # of the bytes of its rows
+    images_per_class: dict[str, int]  # most probable class -> images
+    unreadable: list[tuple[str, str]]  # path and reason of each file left out
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """The parts of a list of files.
+    """The parts of a list of files."""
 
-    Attributes:
-      parts: in order.
-      files: how many files they have.
-      files_sha256: of the list.
-    """
-
-    parts: tuple[Part, ...]
-    files: int
-    files_sha256: str
+    parts: tuple[Part, ...]  # in order
+    files: int  # number of files
+    files_sha256: str  # of the list
 
 
 def folder_of(output: pathlib.Path) -> pathlib.Path:
-    """Where the parts of an output lie until it is whole."""
+    """Folder of the parts of an output until it is complete."""
     return output.with_name(output.name + FOLDER_SUFFIX)
 
 
 def plan(files: Sequence[File]) -> Plan:
-    """Parts of files that are in their order."""
+    """Parts of files in their final order."""
     sha256 = hashlib.sha256()
-    parts, offset = [], 0
-    for number, some in enumerate(_chunks(_lines(files))):
-        parts.append(Part(number, offset, len(some)))
+    parts: list[Part] = []
+    offset, lines = 0, _lines(files)
+    while some := list(itertools.islice(lines, PART_FILES)):
+        parts.append(Part(len(parts), offset, len(some)))
         for line in some:
             sha256.update(line)
             offset += len(line)
@@ -99,7 +82,7 @@ def plan(files: Sequence[File]) -> Plan:
 
 
 def exists(folder: pathlib.Path) -> bool:
-    """Whether there is a job that was begun and not ended."""
+    """Whether the folder holds a job that began and has not ended."""
     return (folder / MANIFEST_FILE).is_file()
 
 
@@ -129,47 +112,44 @@ def differences(
         ):
             phrases.append(f"the files of model {manifest['model']} have changed")
         if before["files_sha256"] != manifest["files_sha256"]:
-            phrases += _compare(_read_all(folder), files)
+            with (folder / FILES_FILE).open("rb") as lines:
+                phrases += _compare([File(*json.loads(line)) for line in lines], files)
     except (OSError, ValueError, KeyError, TypeError) as error:
         return [f"its list or manifest cannot be read: {error}"]
     return phrases
 
 
 def clear(folder: pathlib.Path) -> None:
-    """Removes what was written into the folder, but for the lock.
+    """Removes all files of the job but the lock.
 
     Raises:
-      ConfigError: it holds something else as well.
+      ConfigError: the folder holds other files.
     """
     names = sorted(path.name for path in folder.iterdir() if path.name != LOCK_FILE)
     if odd := [name for name in names if not _NAME.fullmatch(name)]:
         raise ConfigError(
-            f"{folder} holds files of somebody else",
+            f"{folder} holds other files",
             found=", ".join(odd[:_MAX_NAMED]),
             tip="give another --output",
         )
-    # Without its manifest it is no job any more, however far this comes.
+    # Without its manifest it is no job, even if a kill leaves some of its files.
     (folder / MANIFEST_FILE).unlink(missing_ok=True)
     for name in names:
         (folder / name).unlink(missing_ok=True)
 
 
 def remove(folder: pathlib.Path) -> None:
-    """Removes the folder, whose lock is held, with all that was written into it."""
+    """Removes the folder of a job, whose lock the caller holds."""
     clear(folder)
     (folder / LOCK_FILE).unlink(missing_ok=True)
-    # Somebody who comes for the next job may have made a lock of his own already.
+    # The next job may have made its lock already.
     with contextlib.suppress(OSError):
         folder.rmdir()
 
 
 @contextlib.contextmanager
 def writing(path: pathlib.Path) -> Iterator[None]:
-    """Turns a failure to write into a sentence: the disk is full, or closed to this user.
-
-    Raises:
-      ConfigError: `path` could not be written.
-    """
+    """Turns an OSError, as of a full disk, into a ConfigError that names `path`."""
     try:
         yield
     except OSError as error:
@@ -195,13 +175,10 @@ def write(
     images_per_class: dict[str, int],
     unreadable: list[tuple[str, str]],
 ) -> None:
-    """Writes a finished part; one that was there is replaced by the same."""
-    record = Record(
-        rows=sum(images_per_class.values()),
-        rows_sha256=hashlib.sha256(rows).hexdigest(),
-        images_per_class=images_per_class,
-        unreadable=unreadable,
-    )
+    """Writes a finished part; an older copy of it is replaced."""
+    digest = hashlib.sha256(rows).hexdigest()
+    count = sum(images_per_class.values())
+    record = Record(count, digest, images_per_class, unreadable)
     with durable.replacing(_file(folder, part, _ROWS)) as file:
         file.write(rows)
     text = json.dumps(dataclasses.asdict(record))
@@ -210,34 +187,34 @@ def write(
 
 
 def note(folder: pathlib.Path, part: Part, files: int) -> None:
-    """Notes how many files of a part under way are done."""
+    """Records how many files of an unfinished part are done."""
     _file(folder, part, _NOTE).write_text(str(files), encoding="ascii")
 
 
 def count_done(folder: pathlib.Path, parts: Iterable[Part]) -> int:
-    """How many files of `parts` are done, those of parts under way as far as noted."""
+    """How many files of `parts` are done, including noted ones of unfinished parts."""
     names = set(os.listdir(folder))  # noqa: PTH208, of very many parts
     done = 0
     for part in parts:
-        if _name_of(part, _RECORD) in names:
+        if _file(folder, part, _RECORD).name in names:
             done += part.files
-        elif _name_of(part, _NOTE) in names:
-            # It may be rewritten or go right now.
+        elif (note := _file(folder, part, _NOTE)).name in names:
+            # A worker may rewrite or remove it right now.
             with contextlib.suppress(OSError, ValueError):
-                done += int(_file(folder, part, _NOTE).read_text(encoding="ascii"))
+                done += int(note.read_text(encoding="ascii"))
     return done
 
 
 def refuse(folder: pathlib.Path, error: SlimlineError) -> None:
-    """Puts down the error that ended a worker."""
+    """Writes the error that ended a worker, for the process that started the job."""
     text = json.dumps([type(error).__name__, *error.args])
-    # A full disk may be that error.
+    # The error may be a full disk.
     with contextlib.suppress(OSError):
         durable.write_text(folder / _ERROR_FILE, text)
 
 
 def refusal(folder: pathlib.Path) -> SlimlineError | None:
-    """The error that a worker put down, once; another start may mend it."""
+    """The error that a worker wrote, or None; the error is removed for the next start."""
     try:
         text = (folder / _ERROR_FILE).read_text(encoding="utf-8")
         (folder / _ERROR_FILE).unlink()
@@ -249,46 +226,42 @@ def refusal(folder: pathlib.Path) -> SlimlineError | None:
 
 
 def read(folder: pathlib.Path, part: Part) -> Record | None:
-    """What a part holds; None where it is not done, or its record is damaged."""
+    """Record of a part; None if the part is not finished, or its record is damaged."""
     try:
         text = _file(folder, part, _RECORD).read_text(encoding="utf-8")
         record = Record(**json.loads(text))
-        is_whole = record.rows + len(record.unreadable) == part.files
-        is_whole &= _file(folder, part, _ROWS).is_file()
+        is_complete = record.rows + len(record.unreadable) == part.files
+        is_complete &= _file(folder, part, _ROWS).is_file()
     except (OSError, ValueError, TypeError):
         return None
-    return record if is_whole else None
+    return record if is_complete else None
 
 
 def join(
     folder: pathlib.Path, parts: Iterable[Part], heading: bytes, output: pathlib.Path
 ) -> None:
-    """Writes the rows of all parts into the output, whole or not at all.
+    """Writes the rows of all parts into the output, completely or not at all.
 
     Raises:
-      DataError: the rows of a part are not those of its record; it is undone.
+      DataError: the rows of a part differ from its record; its record is removed.
     """
     with durable.replacing(output) as target:
         target.write(heading)
         for part in parts:
-            record = read(folder, part)
-            rows = _file(folder, part, _ROWS).read_bytes() if record else b""
+            record, file = read(folder, part), _file(folder, part, _ROWS)
+            rows = file.read_bytes() if record else b""
             digest = hashlib.sha256(rows).hexdigest()
             if record is None or record.rows_sha256 != digest:
                 _file(folder, part, _RECORD).unlink(missing_ok=True)
                 raise DataError(
-                    f"{_file(folder, part, _ROWS)} is damaged",
+                    f"{file} is damaged",
                     tip="rerun the same command to write that part again",
                 )
             target.write(rows)
 
 
 def _file(folder: pathlib.Path, part: Part, suffix: str) -> pathlib.Path:
-    return folder / _name_of(part, suffix)
-
-
-def _name_of(part: Part, suffix: str) -> str:
-    return f"part-{part.number:07}.{suffix}"
+    return folder / f"part-{part.number:07}.{suffix}"
 
 
 def _lines(files: Iterable[File]) -> Iterator[bytes]:
@@ -296,30 +269,15 @@ def _lines(files: Iterable[File]) -> Iterator[bytes]:
     return (json.dumps(file).encode() + b"\n" for file in files)
 
 
-def _chunks(lines: Iterator[bytes]) -> Iterator[list[bytes]]:
-    while some := list(itertools.islice(lines, PART_FILES)):
-        yield some
-
-
-def _read_all(folder: pathlib.Path) -> list[File]:
-    with (folder / FILES_FILE).open("rb") as file:
-        return [File(*json.loads(line)) for line in file]
-
-
 def _compare(before: Sequence[File], now: Sequence[File]) -> list[str]:
-    then_by_path = {file.path: file for file in before}
-    now_by_path = {file.path: file for file in now}
+    old, new = ({file.path: file for file in files} for files in (before, now))
     kinds = {
-        "more": [path for path in now_by_path if path not in then_by_path],
-        "gone": [path for path in then_by_path if path not in now_by_path],
-        "changed": [
-            path
-            for path, file in now_by_path.items()
-            if then_by_path.get(path, file) != file
-        ],
+        "more": new.keys() - old.keys(),
+        "gone": old.keys() - new.keys(),
+        "changed": {path for path in old.keys() & new.keys() if old[path] != new[path]},
     }
     return [
-        f"{len(paths):,} {'file' if len(paths) == 1 else 'files'} {kind}, as {paths[0]}"
+        f"{len(paths):,} file{'s' * (len(paths) > 1)} {kind}, as {min(paths)}"
         for kind, paths in kinds.items()
         if paths
     ]

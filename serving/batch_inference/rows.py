@@ -1,4 +1,4 @@
-"""What is written of a classified image: a line of CSV or of JSON."""
+"""The row of a classified image: a line of CSV or of JSON."""
 
 import csv
 import io
@@ -12,22 +12,16 @@ from common.errors import ConfigError
 CSV = "csv"
 JSONL = "jsonl"
 FORMATS = (CSV, JSONL)
-# A spreadsheet takes a cell that begins so for a formula; the wide forms in some languages.
+# Spreadsheets read cells with these first characters as formulas; some also the wide forms.
 _FORMULA_CHARACTERS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 class Row(NamedTuple):
-    """A classified image.
+    """A classified image."""
 
-    Attributes:
-      file: its path.
-      top: (label, score), best first, one at least.
-      model: name and version that answered, as 'cifar10@7'; '' where it is not known.
-    """
-
-    file: str
-    top: Sequence[tuple[str, float]]
-    model: str
+    file: str  # its path
+    top: Sequence[tuple[str, float]]  # (label, score), best first, one at least
+    model: str  # name and version that answered, as 'cifar10@7'; '' if unknown
 
 
 def format_of(path: pathlib.Path) -> str:
@@ -49,11 +43,8 @@ def heading(format: str, top: int) -> bytes:
     """First line of a file of rows with `top` classes; JSON has none."""
     if format == JSONL:
         return b""
-    pairs = [
-        name
-        for place in range(1, top + 1)
-        for name in (f"label_{place}", f"score_{place}")
-    ]
+    ranks = range(1, top + 1)
+    pairs = (f"{name}_{rank}" for rank in ranks for name in ("label", "score"))
     return csv_lines([("file", *pairs, "model")])
 
 
@@ -61,45 +52,38 @@ def encode(format: str, rows: Iterable[Row]) -> bytes:
     """Rows as lines in UTF-8; the same rows give the same bytes."""
     if format == JSONL:
         # Escaped to ASCII, so that every name of a file comes back as it was.
-        return "".join(f"{json.dumps(document(row))}\n" for row in rows).encode()
+        return "".join(f"{json.dumps(_document(row))}\n" for row in rows).encode()
     return csv_lines(
         (row.file, *(cell for pair in row.top for cell in pair), row.model)
         for row in rows
     )
 
 
-def document(row: Row) -> dict[str, Any]:
-    """A row as an object of JSON."""
-    label, score = row.top[0]
-    return {
-        "file": row.file,
-        "label": label,
-        "score": score,
-        "top": [{"label": label, "score": score} for label, score in row.top],
-        "model": row.model,
-    }
+def _document(row: Row) -> dict[str, Any]:
+    top = [{"label": label, "score": score} for label, score in row.top]
+    return {"file": row.file, **top[0], "top": top, "model": row.model}
 
 
 def csv_lines(table: Iterable[Sequence[str | float]]) -> bytes:
-    """Lines of CSV in UTF-8 whose text is inert in a spreadsheet and on a terminal.
+    """Lines of CSV in UTF-8 that are harmless in a spreadsheet and on a terminal.
 
     Text that begins like a formula gets an apostrophe before it; control characters and
-    bytes that are not UTF-8 become escapes, so a row is always one line.
+    bytes that are not UTF-8 become escapes, so that a row is always one line.
     """
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     for cells in table:
         writer.writerow(
-            _inert(cell) if isinstance(cell, str) else cell for cell in cells
+            _harmless(cell) if isinstance(cell, str) else cell for cell in cells
         )
     return text.getvalue().encode()
 
 
-def _inert(text: str) -> str:
+def _harmless(text: str) -> str:
     shown = "".join(
-        sign
-        if sign.isprintable()
-        else sign.encode("unicode_escape", "surrogatepass").decode("ascii")
-        for sign in text
+        character
+        if character.isprintable()
+        else character.encode("unicode_escape", "surrogatepass").decode("ascii")
+        for character in text
     )
     return f"'{shown}" if shown.lstrip().startswith(_FORMULA_CHARACTERS) else shown

@@ -1,4 +1,4 @@
-"""One batch inference from files to the finished table, wherever it was broken off."""
+"""One batch inference from files to the finished table, resumable after a kill."""
 
 import contextlib
 import dataclasses
@@ -8,8 +8,7 @@ import pathlib
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
 
 import apache_beam as beam
 import filelock
@@ -39,13 +38,13 @@ class Result:
       model: name and version that answered, as 'cifar10@7'.
       images: files classified, each a row.
       unreadable: files left out, each a line in `unreadable_file`.
-      unreadable_file: None where every file was readable.
-      ignored: files in folders that are no images by their names, or hidden.
-      resumed_files: how many were done by an earlier start.
+      unreadable_file: None if every file was readable.
+      ignored: files in folders that are hidden or have no image suffix.
+      resumed_files: files classified before this start.
       images_per_class: most probable class -> images, in the model's order.
       seconds: of this start.
-      images_per_second: of this start, without listing and loading; None where all was
-        done before.
+      images_per_second: of this start, without listing and loading; None if nothing was
+        left to classify.
     """
 
     output: str
@@ -71,16 +70,16 @@ def run(
 ) -> Result:
     """Classifies files into a table, a row an image, sorted by path.
 
-    The same files and model give the same bytes. A job that was broken off goes on where
-    it was; what it has done so far lies in `<output>.parts`.
+    The same files and model give the same bytes. An interrupted job resumes from its
+    finished parts, which lie in `<output>.parts`.
 
     Args:
       words: folders, patterns, lists or files (`listing.find`).
       output: NAME.csv or NAME.jsonl (`rows`).
       model_folder: of a version.
       beam_arguments: engine of the Beam job.
-      top: how many classes to give an image, at most all.
-      replaces: an existing output, or the parts of another job, may go.
+      top: classes of an image, at most all.
+      replaces: whether to replace an existing output, or the parts of another job.
 
     Raises:
       ConfigError: the output exists, cannot be written, or has parts of another job; the
@@ -96,8 +95,17 @@ def run(
     _check_output(output, replaces)
     output = output.absolute()
     folder = parts.folder_of(output)
+    unreadable_file = output.with_name(output.name + UNREADABLE_SUFFIX)
     _PROGRESS.info("component_started", extra={"fields": {"component": COMPONENT}})
-    found = listing.find(words, _is_of(output), _tell_listed())
+
+    def is_own(path: str) -> bool:
+        """Whether a path is an output or a part: a pattern may match them."""
+        if output.name not in path:
+            return False
+        absolute = pathlib.Path(path).absolute()
+        return absolute in (output, unreadable_file) or folder in absolute.parents
+
+    listed = listing.find(words, is_own, _report_listed())
     model_folder = model_folder.resolve()
     shared_model = shared.Shared()
     model = shared_model.acquire(lambda: local_model.LocalModel.load(model_folder))
@@ -110,77 +118,88 @@ def run(
         top=min(top, len(model.labels)),
     )
     with _locked(folder, output):
-        plan = _open(job, found.files, replaces)
-        # Of millions of files the list takes more memory than all the rest.
-        found.files.clear()
+        plan = _open(job, listed.files, replaces)
+        # A list of millions of files takes more memory than all the rest.
+        listed.files.clear()
         todo = [part for part in plan.parts if parts.read(folder, part) is None]
         files_todo = sum(part.files for part in todo)
         seconds = _classify(job, plan, todo, shared_model, beam_arguments)
-        result = _close(job, plan, output, found, model.labels)
-    result = dataclasses.replace(
-        result,
+        counts, unreadable = _read_records(job, plan)
+        unreadable = sorted([*listed.unreadable, *unreadable])
+        with parts.writing(output):
+            _write_unreadable(unreadable_file, unreadable)
+            if counts:
+                heading = rows.heading(job.format, job.top)
+                parts.join(folder, plan.parts, heading, output)
+            parts.remove(folder)
+    if not counts:
+        raise DataError(
+            f"none of {plan.files:,} files can be read",
+            found="; ".join(f"{path}: {why}" for path, why in unreadable[:MAX_NAMED]),
+            tip=f"{unreadable_file} lists all of them",
+        )
+    # Classes that the model's list does not name come last.
+    order = [*model.labels, *sorted(counts.keys() - {*model.labels})]
+    result = Result(
+        output=str(output),
+        model=job.model,
+        images=counts.total(),
+        unreadable=len(unreadable),
+        unreadable_file=str(unreadable_file) if unreadable else None,
+        ignored=listed.ignored,
         resumed_files=plan.files - files_todo,
+        images_per_class={name: counts[name] for name in order if name in counts},
         seconds=time.monotonic() - start,
         images_per_second=files_todo / seconds if todo else None,
     )
-    _tell_finished(result)
+    fields = {
+        "component": COMPONENT,
+        "seconds": result.seconds,
+        "detail": describe(result),
+        "is_good": not result.unreadable,
+    }
+    _PROGRESS.info("component_finished", extra={"fields": fields})
     return result
 
 
 def describe(result: Result) -> str:
-    """'10,000 images, 3 unreadable, 812 images/s' and what else there is to say."""
-    told = [f"{result.images:,} images", f"{result.unreadable:,} unreadable"]
+    """The result in a line: '10,000 images, 3 unreadable, 812 images/s'."""
+    facts = [f"{result.images:,} images", f"{result.unreadable:,} unreadable"]
     if result.images_per_second:
-        told.append(f"{result.images_per_second:,.0f} images/s")
+        facts.append(f"{result.images_per_second:,.0f} images/s")
     if result.resumed_files:
-        told.append(f"{result.resumed_files:,} done before")
+        facts.append(f"{result.resumed_files:,} done before")
     if result.ignored:
-        told.append(f"{result.ignored:,} other files ignored")
-    return ", ".join(told)
+        facts.append(f"{result.ignored:,} other files ignored")
+    return ", ".join(facts)
 
 
 def _check_output(output: pathlib.Path, replaces: bool) -> None:
     if not output.parent.is_dir():
         raise ConfigError(f"cannot write {output}", found=f"no folder {output.parent}")
-    # With parts beside it the output is an older one that was to be replaced, or it is
-    # finished and only the parts were not removed any more.
+    # An output beside the parts of a job is one that the job was told to replace, or the
+    # job ended and a kill came before the removal of its parts.
     folder = parts.folder_of(output)
     if output.exists() and not replaces and not parts.exists(folder):
-        if folder.is_dir():
-            # The last start was killed while it removed them.
+        if folder.is_dir():  # a kill came during the removal
             with _locked(folder, output):
                 parts.remove(folder)
         raise ConfigError(
             f"{output} exists already",
-            tip="--force replaces it, once the new one is whole",
+            tip="--force replaces it once the new one is complete",
         )
 
 
-def _is_of(output: pathlib.Path) -> Any:
-    """Whether a path is the output or lies in its parts: a pattern may fit it."""
-    own = (output, output.with_name(output.name + UNREADABLE_SUFFIX))
-    folder = parts.folder_of(output)
+def _report_listed() -> Callable[[int], None]:
+    reported = time.monotonic()
 
-    def is_own(path: str) -> bool:
-        if output.name not in path:
-            return False
-        absolute = pathlib.Path(path).absolute()
-        return absolute in own or folder in absolute.parents
-
-    return is_own
-
-
-def _tell_listed() -> Any:
-    told = time.monotonic()
-
-    def tell(files: int) -> None:
-        nonlocal told
-        now = time.monotonic()
-        if now - told >= PROGRESS_SECONDS:
-            told = now
+    def report(files: int) -> None:
+        nonlocal reported
+        if time.monotonic() - reported >= PROGRESS_SECONDS:
+            reported = time.monotonic()
             _PROGRESS.info("predict", extra={"fields": {"images": files}})
 
-    return tell
+    return report
 
 
 def _name_of(folder: pathlib.Path) -> str:
@@ -197,7 +216,7 @@ def _locked(folder: pathlib.Path, output: pathlib.Path) -> Iterator[None]:
             lock = locks.acquire(folder / parts.LOCK_FILE)
         except filelock.Timeout as error:
             raise ConfigError(
-                f"another batch inference writes {output}",
+                f"another batch inference is writing {output}",
                 tip="wait for it, or give another --output",
             ) from error
     with lock:
@@ -205,7 +224,7 @@ def _locked(folder: pathlib.Path, output: pathlib.Path) -> Iterator[None]:
 
 
 def _open(job: steps.Job, files: Sequence[listing.File], replaces: bool) -> parts.Plan:
-    """The parts of this job, begun or gone on with."""
+    """The parts of this job, begun or resumed."""
     plan = parts.plan(files)
     wanted = {
         "manifest_version": _MANIFEST_VERSION,
@@ -217,13 +236,13 @@ def _open(job: steps.Job, files: Sequence[listing.File], replaces: bool) -> part
         "files_sha256": plan.files_sha256,
     }
     if parts.exists(job.folder):
-        others = parts.differences(job.folder, files, wanted)
-        if not others:
+        differences = parts.differences(job.folder, files, wanted)
+        if not differences:
             return plan
         if not replaces:
             raise ConfigError(
-                f"{job.folder} is of another batch inference, which was broken off",
-                found="; ".join(others),
+                f"{job.folder} belongs to another batch inference, which was interrupted",
+                found="; ".join(differences),
                 tip="rerun its command to resume, or use --force to start over",
             )
     with parts.writing(job.folder):
@@ -233,7 +252,7 @@ def _open(job: steps.Job, files: Sequence[listing.File], replaces: bool) -> part
 
 
 def _digest_of(folder: pathlib.Path) -> str:
-    """SHA-256 of all that makes up the model; what lies in `assets.extra` does not."""
+    """SHA-256 of all files of a model but those in `assets.extra`."""
     total = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
@@ -266,19 +285,19 @@ def _classify(
             # Beam wraps whatever ends a step.
             if _is_interrupt(error):
                 raise KeyboardInterrupt from error
-            put_down = parts.refusal(job.folder)
-            if mendable := find_user_error(error) or put_down:
-                raise mendable from error
+            refusal = parts.refusal(job.folder)
+            if user_error := find_user_error(error) or refusal:
+                raise user_error from error
             raise
         finally:
-            # Beam keeps what was asked for last, to the end of the process.
+            # Beam keeps the last object acquired until the process ends.
             shared.Shared().acquire(set)
     return time.monotonic() - start
 
 
 @contextlib.contextmanager
 def _watched(folder: pathlib.Path, plan: parts.Plan) -> Iterator[None]:
-    """Tells about once a second how many files are done, whoever does them."""
+    """Reports about once a second how many files are done, by all processes."""
     is_over = threading.Event()
     first, start = parts.count_done(folder, plan.parts), time.monotonic()
 
@@ -307,67 +326,25 @@ def _is_interrupt(error: BaseException | None) -> bool:
     return error is not None
 
 
-def _close(
-    job: steps.Job,
-    plan: parts.Plan,
-    output: pathlib.Path,
-    found: listing.Listing,
-    labels: Sequence[str],
-) -> Result:
-    """Joins the parts into the output, and removes them."""
+def _read_records(
+    job: steps.Job, plan: parts.Plan
+) -> tuple[Counter[str], list[tuple[str, str]]]:
+    """Images per class, and the unreadable files with their reasons, of all parts."""
     counts: Counter[str] = Counter()
-    unreadable = list(found.unreadable)
+    unreadable: list[tuple[str, str]] = []
     for part in plan.parts:
         record = parts.read(job.folder, part)
         if record is None:
             raise RuntimeError(f"part {part.number} was not written by any worker")
         counts.update(record.images_per_class)
         unreadable += [(path, reason) for path, reason in record.unreadable]
-    unreadable_file = output.with_name(output.name + UNREADABLE_SUFFIX)
-    with parts.writing(output):
-        _write_unreadable(unreadable_file, sorted(unreadable))
-        if counts:
-            heading = rows.heading(job.format, job.top)
-            parts.join(job.folder, plan.parts, heading, output)
-        parts.remove(job.folder)
-    if not counts:
-        raise DataError(
-            f"none of {plan.files:,} files can be read",
-            found="; ".join(f"{p}: {r}" for p, r in sorted(unreadable)[:MAX_NAMED]),
-            tip=f"{unreadable_file} lists all of them",
-        )
-    # Classes of another order than the model's own come last, by name.
-    order = {label: place for place, label in enumerate(labels)}
-    return Result(
-        output=str(output),
-        model=job.model,
-        images=counts.total(),
-        unreadable=len(unreadable),
-        unreadable_file=str(unreadable_file) if unreadable else None,
-        ignored=found.ignored,
-        resumed_files=0,
-        images_per_class=dict(
-            sorted(counts.items(), key=lambda item: order.get(item[0], len(order)))
-        ),
-        seconds=0.0,
-        images_per_second=None,
-    )
+    return counts, unreadable
 
 
 def _write_unreadable(path: pathlib.Path, lines: Sequence[tuple[str, str]]) -> None:
-    """Writes the list of what was left out; without any, one of an older output goes."""
+    """Writes the list of unreadable files; without any, removes that of an older output."""
     if not lines:
         path.unlink(missing_ok=True)
         return
     with durable.replacing(path) as file:
         file.write(rows.csv_lines([("file", "reason"), *lines]))
-
-
-def _tell_finished(result: Result) -> None:
-    fields = {
-        "component": COMPONENT,
-        "seconds": result.seconds,
-        "detail": describe(result),
-        "is_good": not result.unreadable,
-    }
-    _PROGRESS.info("component_finished", extra={"fields": fields})

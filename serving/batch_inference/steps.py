@@ -1,16 +1,16 @@
 """The Beam job of a batch inference.
 
-A part of the files is Beam's element, not an image: its rows are on disk when it is done,
-where a grouping of single images would hold all of them back until the last one. And its
-batches are always the same, so that the same files give the same bytes.
+Beam's elements are parts, not images: the rows of a part are on disk as soon as it is
+finished, while a grouping of single images would hold all of them back until the last one.
+Parts also have the same batches in each run, so that the same files give the same bytes.
 """
 
 import dataclasses
 import os
 import pathlib
 import time
-from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from concurrent import futures
 
 import apache_beam as beam
@@ -19,34 +19,24 @@ from apache_beam.utils import shared
 
 from common.errors import SlimlineError
 from schema import file_tree, images
-from serving import local_model
+from serving import ahead, local_model
 from serving.batch_inference import parts, rows
 
-# Files are read and checked while the model works. One batch lies ready, so memory holds
-# the files of two.
+# Threads that read and check the next batch while the model works on one.
 READERS = 4
 NOTE_SECONDS = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """What every worker needs to know.
+    """Settings of a job, for its workers."""
 
-    Attributes:
-      folder: of the parts, absolute.
-      working_folder: where relative paths of files start.
-      model_folder: of the version, absolute.
-      model: what rows call it.
-      format: of the rows.
-      top: how many classes a row has, at most all.
-    """
-
-    folder: pathlib.Path
-    working_folder: str
-    model_folder: pathlib.Path
-    model: str
-    format: str
-    top: int
+    folder: pathlib.Path  # of the parts, absolute
+    working_folder: str  # base of relative paths of files
+    model_folder: pathlib.Path  # of the version, absolute
+    model: str  # its name in rows
+    format: str  # of the rows
+    top: int  # classes in a row
 
 
 def build(
@@ -65,15 +55,15 @@ def build(
 
 
 class ClassifyPart(beam.DoFn):
-    """A part -> its rows on disk."""
+    """Writes the rows of a part to disk."""
 
     def __init__(self, job: Job, model: shared.Shared):
-        """Takes the job, and the model's place in each process."""
+        """Takes the job, and a handle of the model that each process loads once."""
         self._job = job
         self._shared_model = model
 
     def setup(self) -> None:
-        """Loads the model, once a process."""
+        """Loads the model, once in each process."""
         self._model = self._shared_model.acquire(
             lambda: local_model.LocalModel.load(self._job.model_folder)
         )
@@ -90,66 +80,55 @@ class ClassifyPart(beam.DoFn):
         try:
             self._classify_part(part)
         except SlimlineError as error:
-            # From another process nothing but text would come back.
+            # Beam returns only text from other processes.
             parts.refuse(self._job.folder, error)
             raise
 
     def _classify_part(self, part: parts.Part) -> None:
-        found: list[rows.Row] = []
+        classified: list[rows.Row] = []
         unreadable: list[tuple[str, str]] = []
         batch: list[tuple[str, bytes]] = []
-        for path, verdict in self._read(parts.read_files(self._job.folder, part)):
+        paths = parts.read_files(self._job.folder, part)
+        verdicts = ahead.results(
+            self._readers, self._check, paths, local_model.BATCH_SIZE
+        )
+        for path, verdict in zip(paths, verdicts, strict=True):
             if verdict.reason:
                 unreadable.append((path, verdict.reason))
                 continue
             batch.append((path, verdict.encoded))
             if len(batch) == local_model.BATCH_SIZE:
-                self._classify(batch, found, unreadable)
+                self._classify(batch, classified, unreadable)
                 batch = []
-                self._note(part, len(found) + len(unreadable))
+                self._note(part, len(classified) + len(unreadable))
         if batch:
-            self._classify(batch, found, unreadable)
+            self._classify(batch, classified, unreadable)
         with parts.writing(self._job.folder):
             parts.write(
                 self._job.folder,
                 part,
-                rows.encode(self._job.format, found),
-                dict(Counter(row.top[0][0] for row in found)),
+                rows.encode(self._job.format, classified),
+                dict(Counter(row.top[0][0] for row in classified)),
                 sorted(unreadable),
             )
 
+    def _check(self, path: str) -> images.Verdict:
+        return check_file(os.path.join(self._job.working_folder, path))  # noqa: PTH118
+
     def _note(self, part: parts.Part, files: int) -> None:
-        """Notes, if it is time, how far a part is."""
-        now = time.monotonic()
-        if now - self._noted >= NOTE_SECONDS:
-            self._noted = now
+        """Records progress within a part, about once a second."""
+        if time.monotonic() - self._noted >= NOTE_SECONDS:
+            self._noted = time.monotonic()
             with parts.writing(self._job.folder):
                 parts.note(self._job.folder, part, files)
-
-    def _read(self, paths: Sequence[str]) -> Iterator[tuple[str, images.Verdict]]:
-        """Each file with its verdict, in order; the next ones are read meanwhile."""
-        waiting: deque[tuple[str, futures.Future[images.Verdict]]] = deque()
-        try:
-            for path in paths:
-                where = os.path.join(self._job.working_folder, path)  # noqa: PTH118
-                waiting.append((path, self._readers.submit(check_file, where)))
-                if len(waiting) > local_model.BATCH_SIZE:
-                    first, verdict = waiting.popleft()
-                    yield first, verdict.result()
-            while waiting:
-                first, verdict = waiting.popleft()
-                yield first, verdict.result()
-        finally:
-            for _, verdict in waiting:
-                verdict.cancel()
 
     def _classify(
         self,
         batch: Sequence[tuple[str, bytes]],
-        found: list[rows.Row],
+        classified: list[rows.Row],
         unreadable: list[tuple[str, str]],
     ) -> None:
-        """Adds a batch to the rows; what the graph refuses, to the unreadable."""
+        """Adds a batch to the classified rows; images that the graph refuses are unreadable."""
         try:
             predictions = self._model.predict_encoded(
                 [encoded for _, encoded in batch], self._job.top
@@ -160,9 +139,9 @@ class ClassifyPart(beam.DoFn):
                 unreadable.append((batch[0][0], f"the model refuses it: {sentence}"))
                 return
             for image in batch:
-                self._classify([image], found, unreadable)
+                self._classify([image], classified, unreadable)
             return
-        found.extend(
+        classified.extend(
             rows.Row(path, prediction.top, self._job.model)
             for (path, _), prediction in zip(batch, predictions, strict=True)
         )

@@ -1,12 +1,12 @@
-"""From a request, whatever its protocol, to the answer of a model.
+"""Answers requests of both protocols.
 
-REST and gRPC only take requests apart and put answers together; which version answers, what
-an input may be, and what is kept of it, is decided here for both.
+REST and gRPC parse requests and write answers; this module chooses the version, checks the
+inputs and offers answers to the sampler, for both of them.
 """
 
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -16,24 +16,16 @@ from pushed_models import signatures
 from schema import features, image_header, images
 from serving.local_server import errors
 from serving.local_server.batching import Tensors
-from serving.local_server.limits import Limits
+from serving.local_server.limits import InFlight, Limits
 from serving.local_server.metrics import Metrics
+from serving.model_spec import ModelSpec
 
 _CLASSIFY_METHOD = signatures.METHODS[signatures.CLASSIFY]
 
 
 @dataclasses.dataclass(frozen=True)
-class Target:
-    """Which model a request means; one of version and label, or none of them."""
-
-    name: str
-    version: int | None = None
-    label: str | None = None
-
-
-@dataclasses.dataclass(frozen=True)
 class Answer:
-    """What a version of a model said: all outputs of a signature, by name."""
+    """All outputs of a signature, by name, and the version that computed them."""
 
     name: str
     version: int
@@ -41,53 +33,54 @@ class Answer:
     outputs: Tensors
 
 
-class Sampler(Protocol):
-    """Keeps a share of the requests."""
-
-    def offer(self, encoded: Sequence[bytes], answer: Answer) -> None:
-        """Takes the images of a request, or not; never waits."""
+# Takes the encoded images of a request and its answer, and returns at once.
+Sample = Callable[[Sequence[bytes], Answer], None]
 
 
 class Answerer:
-    """Asks the served models."""
+    """Asks the served models, `served_models.ServedModels`.
+
+    Its attributes are shared by both protocols; `in_flight` counts the bytes of requests.
+    """
 
     def __init__(
         self,
         models: Any,
         limits: Limits,
         metrics: Metrics,
-        sampler: Sampler | None = None,
+        sample: Sample | None = None,
     ):
-        """Takes `served_models.ServedModels`."""
+        """Without `sample` no request is kept."""
         self.models = models
-        self._limits = limits
-        self._metrics = metrics
-        self._sampler = sampler
+        self.limits = limits
+        self.metrics = metrics
+        self.in_flight = InFlight(limits.in_flight_bytes)
+        self._sample = sample
 
     async def ask(
         self,
-        target: Target,
+        spec: ModelSpec,
         signature_name: str,
         read: Callable[[Any], Tensors],
         deadline: float,
         *,
         is_classify: bool = False,
     ) -> Answer:
-        """The answer of the version that `target` means.
+        """The answer of the version that `spec` names.
 
         Args:
-          target: which model.
+          spec: of the model.
           signature_name: '' for the default one.
-          read: gives the inputs of the request, once it knows the SignatureDef.
+          read: takes the SignatureDef, returns the inputs of the request.
           deadline: by the clock of the event loop, in seconds.
-          is_classify: wants a signature made for classification, of one input.
+          is_classify: whether the signature must be one for classification, of one input.
 
         Raises:
-          ServerError: no such model, version, label or signature, an input that is refused,
-            a full queue, or the deadline.
+          ServerError: no such model, version, label or signature, a refused input, a full
+            queue, or the deadline passed.
         """
         name = signature_name or signatures.SERVING_DEFAULT
-        model = self.models.find(target)
+        model = self.models.find(spec)
         if name not in model.signatures:
             raise errors.FailedPrecondition(
                 f'Serving signature key "{errors.shown(name)}" not found.'
@@ -103,36 +96,36 @@ class Answerer:
         for input_name, array in inputs.items():
             _check_shape(input_name, array, signature.inputs[input_name].tensor_shape)
         count = max((len(one) for one in inputs.values() if one.ndim), default=1)
-        if count > self._limits.instances:
+        if count > self.limits.instances:
             raise errors.TooLarge(
-                f"{count:,} instances, at most {self._limits.instances:,} are taken"
+                f"{count:,} instances, at most {self.limits.instances:,} are taken"
             )
         encoded: list[bytes] = []
         for input_name, array in inputs.items():
             if array.dtype != object:
                 continue
-            found = array.ravel().tolist()
+            values = array.ravel().tolist()
             is_ours = signatures.INPUTS.get(name) == input_name
             if is_ours and name == signatures.PREDICT_IMAGES:
-                encoded += found
+                encoded += values
             elif is_ours or takes_examples:
-                # What is checked is what the graph reads: its own reader of protocol
-                # buffers might make something else of the bytes that were sent.
-                parsed = [_parse(one, place) for place, one in enumerate(found)]
+                # Serialised anew, so that the graph reads what was checked: its own parser
+                # might read other values from the same bytes.
+                parsed = [_parse(one, place) for place, one in enumerate(values)]
                 inputs[input_name] = strings(one.SerializeToString() for one in parsed)
                 encoded += [image for one in parsed for image in _images_in(one)]
             else:
-                encoded += filter(_is_image, found)
+                encoded += filter(_is_image, values)
         self._check_images(encoded)
         outputs = await model.run(name, inputs, deadline)
-        self._metrics.examples(model.name, count)
+        self.metrics.examples(model.name, count)
         answer = Answer(model.name, model.version, name, outputs)
-        if self._sampler is not None:
-            self._sampler.offer(encoded, answer)
+        if self._sample is not None:
+            self._sample(encoded, answer)
         return answer
 
     def _check_images(self, encoded: Sequence[bytes]) -> None:
-        limits, pixels = self._limits, 0
+        limits, pixels = self.limits, 0
         for place, data in enumerate(encoded):
             if len(data) > limits.image_bytes:
                 raise errors.TooLarge(
@@ -150,10 +143,7 @@ class Answerer:
 
 def strings(values: Iterable[bytes]) -> np.ndarray:
     """A string tensor [values], of bytes objects."""
-    listed = list(values)
-    made = np.empty(len(listed), object)
-    made[:] = listed
-    return made
+    return np.array([*values], object)
 
 
 def _check_shape(name: str, array: np.ndarray, shape: Any) -> None:
@@ -180,7 +170,7 @@ def _parse(serialised: bytes, place: int) -> tf.train.Example:
 
 
 def _images_in(example: tf.train.Example) -> list[bytes]:
-    """Values that are to be images, and those that begin as such."""
+    """Values of the image feature, and those that begin like an image."""
     return [
         value
         for name, feature in example.features.feature.items()

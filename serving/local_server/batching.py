@@ -1,7 +1,6 @@
-"""Micro-batches: requests that wait at the same time are answered together.
+"""Micro-batches: the model answers waiting requests together, as a batch costs less a row.
 
-A batch costs less a row than single rows do. Nothing waits for company: whenever the model
-is free it gets what is there.
+No request waits for others: whenever the model is free it gets the requests of the queue.
 """
 
 import asyncio
@@ -17,8 +16,8 @@ import numpy as np
 from serving.local_server import errors
 
 Tensors = dict[str, np.ndarray]
-# Answers inputs by a signature, in a thread; `errors.InvalidInput` where one of the inputs
-# is refused.
+# (signature name, inputs) -> outputs, in a thread; raises `errors.InvalidInput` if the graph
+# refuses an input.
 Run = Callable[[str, Tensors], Tensors]
 
 _LOGGER = logging.getLogger("slimline.serving")
@@ -26,13 +25,13 @@ _LOGGER = logging.getLogger("slimline.serving")
 
 @dataclasses.dataclass(eq=False)
 class _Request:
-    """Inputs that are kept together, at most a batch; cancelled where nobody waits."""
+    """At most a batch of rows of a client's request; cancelled if the client is gone."""
 
     signature_name: str
-    form: object  # requests of the same one can be joined; None can not
+    form: object  # requests of equal form can be joined, unless it is None
     inputs: Tensors
-    rows: int  # 1 where there are none
-    first_row: int  # of what the client sent
+    rows: int  # 1 for inputs without rows
+    first_row: int  # within the client's request
     future: asyncio.Future[Tensors]
 
 
@@ -40,20 +39,16 @@ _Outcome = tuple[_Request, Tensors | Exception]
 
 
 class Batcher:
-    """A bounded queue before a thread; to be used on one event loop.
+    """A bounded queue in front of a thread; used on one event loop.
 
     Attributes:
-      batch_sizes: how many batches of how many rows have been run.
+      batch_sizes: rows of a batch -> number of such batches so far.
     """
 
     def __init__(self, run: Run, *, max_batch_size: int, max_queue: int):
-        """Waits for requests.
+        """`max_batch_size` and `max_queue` are the limits of rows in a batch and waiting.
 
-        Args:
-          run: see `Run`.
-          max_batch_size: rows in a batch.
-          max_queue: rows that may wait. A request with more is taken all the same while
-            none waits.
+        An empty queue takes a request of more rows.
         """
         self.batch_sizes: collections.Counter[int] = collections.Counter()
         self._run = run
@@ -75,14 +70,15 @@ class Batcher:
         """Outputs for `inputs`, rows in order.
 
         Args:
-          signature_name: whom to ask.
+          signature_name: of the signature to run.
           inputs: by name.
-          deadline: by the clock of the loop; None for none.
-          rows: of each input and output, at least one; None for none, to be asked alone.
+          deadline: by the clock of the loop, in seconds; None for none.
+          rows: of each input and output, at least one; None for tensors without rows, which
+            run alone.
 
         Raises:
           Unavailable: the queue is full, or the batcher is closed.
-          DeadlineExceeded: nobody waits for the answer any more.
+          DeadlineExceeded: the deadline passed.
           InvalidInput: the graph refuses an input; the error names its row.
           ServerError: the model failed otherwise.
         """
@@ -94,12 +90,12 @@ class Batcher:
         after = self._waiting_rows + (rows or 1)
         if self._waiting_rows and after > self._max_queue:
             raise errors.Unavailable()
-        requests = self._parts(signature_name, inputs, rows)
+        requests = self._split(signature_name, inputs, rows)
         self._waiting_rows = after
         self._queue += requests
         if self._working is None:
-            # Begins when all else that is ready on the loop has had its turn: requests that
-            # came in the same moment then go into one batch.
+            # The task begins after all that is ready on the loop, so that simultaneous
+            # requests go into one batch.
             self._working = loop.create_task(self._work())
         try:
             async with asyncio.timeout_at(deadline):
@@ -109,19 +105,19 @@ class Batcher:
         finally:
             for request in requests:
                 if not request.future.cancel() and not request.future.cancelled():
-                    request.future.exception()  # looked at, else asyncio would complain
+                    request.future.exception()  # else asyncio warns that nobody read it
 
     async def close(self) -> None:
-        """Answers what waits and takes nothing more."""
+        """Answers the waiting requests and takes no others."""
         self._is_closing = True
         if self._working is not None:
             await self._working
         self._thread.shutdown()
 
-    def _parts(
+    def _split(
         self, signature_name: str, inputs: Tensors, rows: int | None
     ) -> list[_Request]:
-        """A request cut into pieces that fit into a batch."""
+        """A client's request, cut into requests that fit into a batch."""
         create_future = asyncio.get_running_loop().create_future
         if rows is None:
             return [_Request(signature_name, None, inputs, 1, 0, create_future())]
@@ -144,7 +140,7 @@ class Batcher:
         running = self._begin()
         while running is not None:
             outcomes = await running
-            # Before the answers go out, so that the thread has something to do meanwhile.
+            # Before the answers go out, so that the thread works meanwhile.
             running = self._begin()
             for request, outcome in outcomes:
                 if request.future.done():
@@ -156,7 +152,7 @@ class Batcher:
         self._working = None
 
     def _begin(self) -> asyncio.Future[list[_Outcome]] | None:
-        """Has the oldest request run, and what can be joined with it in its order."""
+        """Runs the oldest request with those that can be joined with it, in order."""
         waiting = [one for one in self._queue if not one.future.cancelled()]
         batch, size = waiting[:1], sum(one.rows for one in waiting[:1])
         for request in waiting[1:]:
@@ -175,18 +171,17 @@ class Batcher:
         return loop.run_in_executor(self._thread, self._answer, batch)
 
     def _answer(self, requests: list[_Request]) -> list[_Outcome]:
-        """Outcomes of requests that are run together.
+        """Outcomes of requests that run together.
 
-        Where the graph refuses an input, the halves are run, so that the bad one alone has
-        no answer and the good ones are computed once. A refusal costs little: it comes from
-        decoding, before the net.
+        If the graph refuses an input, the halves run, so that only the request with the bad
+        input fails. A refusal is cheap: it comes from decoding, before the net runs.
         """
         first, rows = requests[0], sum(request.rows for request in requests)
         try:
             inputs = _joined([request.inputs for request in requests])
             outputs = self._run(first.signature_name, inputs)
             if first.form and any(len(value) != rows for value in outputs.values()):
-                raise ValueError("an output has not one row an input")
+                raise ValueError("an output has another number of rows than the inputs")
         except errors.InvalidInput:
             if len(requests) == 1:
                 return [(first, self._refusal(first))]
@@ -205,7 +200,7 @@ class Batcher:
         return outcomes
 
     def _refusal(self, request: _Request) -> errors.InvalidInput:
-        """The error of a request that the graph refuses, with the row at fault."""
+        """The error of a request that the graph refuses, with its first bad row."""
         bad = 0
         with contextlib.suppress(errors.InvalidInput):
             while bad < request.rows - 1:
@@ -220,7 +215,8 @@ def _rows(tensors: Tensors, start: int, end: int) -> Tensors:
     return {name: array[start:end] for name, array in tensors.items()}
 
 
-def _joined(parts: Sequence[Tensors]) -> Tensors:
-    if len(parts) == 1:
-        return parts[0]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+def _joined(tensors: Sequence[Tensors]) -> Tensors:
+    if len(tensors) == 1:
+        return tensors[0]
+    names = tensors[0].keys()
+    return {name: np.concatenate([one[name] for one in tensors]) for name in names}

@@ -1,7 +1,6 @@
-"""HTTP connections: no more than so many, and none is cut off while it works.
+"""Limits the number of HTTP connections and counts the unfinished requests.
 
-aiohttp bounds the headers and the time to wait for them; it counts neither connections nor
-the requests under way.
+aiohttp limits the headers and the time to wait for them, but neither of these.
 """
 
 import asyncio
@@ -23,16 +22,16 @@ class Connections:
 
     Attributes:
       server: of aiohttp.
-      is_draining: no connection takes another request.
+      is_draining: whether connections take no further requests.
     """
 
     def __init__(self, server: web.Server, most: int):
-        """Allows `most` connections at a time."""
+        """Allows `most` simultaneous connections."""
         self.server = server
         self.is_draining = False
         self._most = most
         self._under_way: list[asyncio.BaseProtocol] = []
-        # When a connection last ended a request.
+        # When the last request of a connection ended.
         self._ended: dict[asyncio.BaseProtocol, float] = {}
 
     def __call__(self) -> asyncio.BaseProtocol:
@@ -48,7 +47,7 @@ class Connections:
 
     @contextlib.contextmanager
     def working(self, connection: asyncio.BaseProtocol) -> Iterator[None]:
-        """Marks a connection as one with a request under way until the end of the block."""
+        """Protects a connection from being closed as idle until the end of the block."""
         self._under_way.append(connection)
         try:
             yield
@@ -57,7 +56,7 @@ class Connections:
             self._ended[connection] = asyncio.get_running_loop().time()
 
     async def drain(self, seconds: float) -> int:
-        """Waits until no request is under way, for so long at most; how many still are."""
+        """Waits, at most `seconds`, for unfinished requests; returns how many are left."""
         self.is_draining = True
         loop = asyncio.get_running_loop()
         end = loop.time() + seconds
@@ -67,10 +66,10 @@ class Connections:
 
 
 class _Refusal(asyncio.Protocol):
-    """A connection too many."""
+    """The protocol of a connection above the limit."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Says so and closes."""
+        """Answers 503 and closes."""
         writer = cast(asyncio.WriteTransport, transport)
         writer.write(_REFUSAL)
         writer.close()

@@ -1,25 +1,25 @@
-"""Refusals of the local server: a fixed text, and its code in either protocol.
+"""Errors of the local server: a fixed text, and its code in either protocol.
 
-The texts are TensorFlow Serving's where it has one. None of them holds a path, a stack or
-anything that a library said: what a client sends must not find out about this machine. A
-name from the request is repeated only where it is made of harmless characters.
+The texts are TensorFlow Serving's where it has one. They hold no path, no stack and no message
+of a library, so that clients learn nothing about this machine, and repeat a name of the request
+only if it has harmless characters.
 """
 
 import re
 
 import grpc
 
-# What a model, a label, a signature or a tensor can be called.
+# Names of models, labels, signatures and tensors.
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
 class ServerError(Exception):
-    """A request that gets no answer.
+    """The server cannot answer a request.
 
     Attributes:
       grpc_code: status of a gRPC call.
       http_status: of a REST response.
-      text: what the client is told.
+      text: message for the client.
     """
 
     grpc_code = grpc.StatusCode.INTERNAL
@@ -32,21 +32,18 @@ class ServerError(Exception):
 
 
 class BadRequest(ServerError):
-    """The request is not what its method takes."""
+    """The request does not fit its method."""
 
     grpc_code = grpc.StatusCode.INVALID_ARGUMENT
     http_status = 400
 
 
 class InvalidInput(BadRequest):
-    """The bytes of a request are refused, as where they are no image."""
+    """The bytes of an input are refused, as of one that is no image."""
 
 
 class TooLarge(BadRequest):
-    """The request is beyond a budget of the server, and will be the next time, too.
-
-    Hence not RESOURCE_EXHAUSTED, which clients try again.
-    """
+    """The request exceeds a limit; unlike RESOURCE_EXHAUSTED, clients do not retry it."""
 
     http_status = 413
 
@@ -66,9 +63,9 @@ class NotFound(ServerError):
 
 
 class Unavailable(ServerError):
-    """The request is fine and cannot be answered now; the client may try again.
+    """The server is busy and the client may try again.
 
-    TensorFlow Serving answers with the same codes where its batching queue is full.
+    TensorFlow Serving has the same codes for a full batching queue.
     """
 
     grpc_code = grpc.StatusCode.UNAVAILABLE
@@ -77,7 +74,7 @@ class Unavailable(ServerError):
 
 
 class DeadlineExceeded(ServerError):
-    """The client's time was over before the answer was there."""
+    """The deadline of the request passed before its answer."""
 
     grpc_code = grpc.StatusCode.DEADLINE_EXCEEDED
     http_status = 504
@@ -85,5 +82,5 @@ class DeadlineExceeded(ServerError):
 
 
 def shown(name: str) -> str:
-    """`name` where it is made of harmless characters, else '?'."""
+    """`name` if it has harmless characters, else '?'."""
     return name if NAME.fullmatch(name) else "?"

@@ -1,7 +1,7 @@
-"""A share of the requests, kept as Examples: to see drift, and to have them labelled.
+"""Keeps a sample of the requests as Examples, to detect drift and to label them.
 
-Nothing is kept unless a folder is named. Requests that are drawn wait in memory for a thread
-that writes them; where it is slow, requests are dropped and counted, and answers never wait.
+Nothing is kept unless a folder is named. Sampled requests wait in memory for a thread that
+writes them; if it is slow, requests are dropped and counted, and answers never wait.
 """
 
 import datetime
@@ -13,6 +13,7 @@ import random
 import threading
 from collections.abc import Sequence
 
+import numpy as np
 import tensorflow as tf
 
 from common.errors import ConfigError
@@ -21,7 +22,7 @@ from schema import features, images
 from serving.local_server.answering import Answer
 from storage import durable
 
-# What the answering model and its version were, and how sure it was.
+# Features of the answer; the others are those of ingest.
 MODEL = "serving/model"
 VERSION = "serving/version"
 SCORE = "serving/score"
@@ -29,35 +30,37 @@ TIME = "serving/time"
 
 FILE_PATTERN = "requests-*.tfrecord.gz"
 _TEMPORARY = ".unfinished-"
-# What waits at most; a file is written when half of it does, and after some time.
+# Bounds of what waits; a file is written at half of them, or after some time.
 _MOST_EXAMPLES = 2_000
 _MOST_BYTES = 64 << 20
 _FILE_SECONDS = 300
+_NO_OUTPUT = np.empty(0)
 _LOGGER = logging.getLogger("slimline.serving")
 
 
 class RequestSampler:
-    """Keeps images of a seeded share of the requests, up to a number of them."""
+    """Keeps the images of a random share of the requests, up to a number of images.
+
+    Attributes:
+      stored_count: images written so far.
+      dropped_count: sampled images that could not be kept.
+    """
 
     def __init__(
         self,
         folder: pathlib.Path,
         share: float,
         max_examples: int,
-        seed: int = 0,
-        file_seconds: float = _FILE_SECONDS,
     ):
         """Starts the thread that writes.
 
         Args:
-          folder: made where missing; files of earlier starts stay.
+          folder: created if missing; files of earlier starts stay.
           share: of the requests, above 0 and at most 1.
-          max_examples: kept between start and stop.
-          seed: of the draw.
-          file_seconds: after which a file is written of what there is.
+          max_examples: images to keep, at most.
 
         Raises:
-          ConfigError: nothing can be written into `folder`.
+          ConfigError: the folder cannot be written.
         """
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -69,8 +72,7 @@ class RequestSampler:
         self._folder = folder
         self._share = share
         self._left = max_examples
-        self._random = random.Random(seed)
-        self._file_seconds = file_seconds
+        self._random = random.Random(0)
         self._lock = threading.Lock()
         self._waiting: list[bytes] = []
         self._waiting_bytes = 0
@@ -84,36 +86,38 @@ class RequestSampler:
         self._thread.start()
 
     def offer(self, encoded: Sequence[bytes], answer: Answer) -> None:
-        """See `answering.Sampler`; only classifiers of images have something to keep."""
-        classes = answer.outputs.get(signatures.CLASSES)
-        scores = answer.outputs.get(signatures.SCORES)
-        if classes is None or scores is None or len(classes) != len(encoded):
+        """An `answering.Sample`; ignores answers other than a classification of images."""
+        classes = answer.outputs.get(signatures.CLASSES, _NO_OUTPUT)
+        scores = answer.outputs.get(signatures.SCORES, _NO_OUTPUT)
+        if classes.dtype != object or classes.shape != scores.shape:
+            return
+        if classes.ndim != 2 or len(classes) != len(encoded):
             return
         if self._random.random() >= self._share:
             return
         for image, labels, best in zip(encoded, classes, scores, strict=True):
             if self._left <= 0:
                 return
-            waiting = len(self._waiting), self._waiting_bytes + len(image)
-            if waiting[0] >= _MOST_EXAMPLES or waiting[1] > _MOST_BYTES:
+            count, size = len(self._waiting), self._waiting_bytes + len(image)
+            if count >= _MOST_EXAMPLES or size > _MOST_BYTES:
                 self.dropped_count += 1
                 continue
             self._left -= 1
             with self._lock:
                 self._waiting.append(_example(image, labels[0], best[0], answer))
                 self._waiting_bytes += len(image)
-            if waiting[0] >= _MOST_EXAMPLES // 2 or waiting[1] > _MOST_BYTES // 2:
+            if count >= _MOST_EXAMPLES // 2 or size > _MOST_BYTES // 2:
                 self._is_due.set()
 
     def close(self) -> None:
-        """Writes what waits, and ends the thread."""
+        """Writes the waiting images and ends the thread."""
         self._is_over = True
         self._is_due.set()
         self._thread.join()
 
     def _write(self) -> None:
         while not self._is_over or self._waiting:
-            self._is_due.wait(self._file_seconds)
+            self._is_due.wait(_FILE_SECONDS)
             self._is_due.clear()
             with self._lock:
                 waiting, self._waiting, self._waiting_bytes = self._waiting, [], 0
@@ -121,14 +125,14 @@ class RequestSampler:
                 if waiting:
                     self._write_file(waiting)
             except (OSError, tf.errors.OpError) as error:
-                # Answers go on: what cannot be kept is dropped.
+                # A full disk must not end the server.
                 self.dropped_count += len(waiting)
                 _LOGGER.warning("requests are not kept: %s", type(error).__name__)
 
     def _write_file(self, examples: Sequence[bytes]) -> None:
-        """One file of them, whole or absent."""
+        """Writes a file, completely or not at all."""
         now = datetime.datetime.now(datetime.UTC)
-        name = f"requests-{now:%Y%m%dT%H%M%S}-{now.microsecond:06}.tfrecord.gz"
+        name = f"requests-{now:%Y%m%dT%H%M%S-%f}.tfrecord.gz"
         temporary = self._folder / f"{_TEMPORARY}{os.getpid()}-{name}"
         try:
             with tf.io.TFRecordWriter(str(temporary), "GZIP") as writer:

@@ -1,8 +1,9 @@
-"""TensorFlow Serving's gRPC services, as its own generated classes declare them."""
+"""TensorFlow Serving's gRPC services, on its generated classes."""
 
 import asyncio
 import functools
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -24,10 +25,10 @@ from tensorflow_serving.apis import (
 )
 
 from serving.local_server import errors, json_tensors
-from serving.local_server.answering import Answer, Answerer, Target, strings
+from serving.local_server.answering import Answer, Answerer, strings
 from serving.local_server.batching import Tensors
-from serving.local_server.limits import InFlight, Limits
-from serving.local_server.metrics import Metrics
+from serving.local_server.limits import Limits
+from serving.model_spec import ModelSpec
 
 PREDICTION_SERVICE = "tensorflow.serving.PredictionService"
 _SIGNATURE_DEF = "signature_def"
@@ -38,7 +39,7 @@ Method = Callable[[Any, Any, Any], Awaitable[Message]]
 
 
 def options(limits: Limits) -> list[tuple[str, int]]:
-    """Channel arguments of a server that keeps to `limits`."""
+    """Channel arguments of a server with these limits."""
     return [
         ("grpc.max_receive_message_length", limits.request_bytes),
         ("grpc.max_send_message_length", -1),
@@ -46,15 +47,15 @@ def options(limits: Limits) -> list[tuple[str, int]]:
         ("grpc.max_metadata_size", limits.header_bytes),
         ("grpc.absolute_max_metadata_size", limits.header_bytes),
         ("grpc.server_handshake_timeout_ms", 1000 * limits.idle_seconds),
-        # Clients that are gone without a word give their calls back.
+        # Ends the calls of clients that have vanished.
         ("grpc.keepalive_time_ms", 1000 * limits.idle_seconds),
-        # Else a second server on the same port would start and take half of the calls.
+        # Otherwise a second server could start on the same port and take half of the calls.
         ("grpc.so_reuseport", 0),
     ]
 
 
 def _answered(method: Method) -> Method:
-    """Counts a call, and turns what is raised into its status."""
+    """Counts the calls of a method, and turns its errors into their status."""
 
     @functools.wraps(method)
     async def handle(self: Any, request: Any, context: Any) -> Message:
@@ -62,7 +63,7 @@ def _answered(method: Method) -> Method:
         try:
             if not request.HasField("model_spec"):
                 raise errors.BadRequest("Missing ModelSpec")
-            with self.in_flight.holding(request.ByteSize()):
+            with self.answerer.in_flight.holding(request.ByteSize()):
                 answer = await method(self, request, context)
         except errors.ServerError as caught:
             error = caught
@@ -71,8 +72,9 @@ def _answered(method: Method) -> Method:
             error = errors.ServerError()
         code = error.grpc_code if error else grpc.StatusCode.OK
         name = request.model_spec.name
-        model = name if name in self.models.names() else ""
-        self.metrics.request(model, method.__name__, "GRPC", code.name, started)
+        model = name if name in self.answerer.models.names() else ""
+        metrics = self.answerer.metrics
+        metrics.request(model, method.__name__, "GRPC", code.name, started)
         if error:
             await context.abort(error.grpc_code, error.text)
         return answer
@@ -84,24 +86,14 @@ class Services(
     prediction_service_pb2_grpc.PredictionServiceServicer,
     model_service_pb2_grpc.ModelServiceServicer,
 ):
-    """PredictionService and ModelService of one server; what they lack is UNIMPLEMENTED."""
+    """PredictionService and ModelService; methods missing here answer UNIMPLEMENTED."""
 
-    def __init__(
-        self,
-        answerer: Answerer,
-        limits: Limits,
-        metrics: Metrics,
-        in_flight: InFlight,
-    ):
-        """Answers for `answerer`; the others as in `rest.Rest`."""
-        self.models = answerer.models
-        self.metrics = metrics
-        self.in_flight = in_flight
-        self._answerer = answerer
-        self._limits = limits
+    def __init__(self, answerer: Answerer):
+        """Passes requests to `answerer`."""
+        self.answerer = answerer
 
     def add_to(self, server: grpc.aio.Server) -> None:
-        """Has `server` offer both services."""
+        """Adds both services to `server`."""
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
             self, server
         )
@@ -109,16 +101,15 @@ class Services(
 
     @_answered
     async def Predict(self, request: Any, context: Any) -> Message:
-        """Outputs of a signature, those of `output_filter` where there is one."""
+        """Outputs of a signature, all or those of `output_filter`."""
         wanted = request.output_filter
-        answer = await self._answerer.ask(
-            _target(request.model_spec),
+        answer = await self.answerer.ask(
+            _spec(request.model_spec),
             request.model_spec.signature_name,
             functools.partial(_inputs, request),
             self._deadline(context),
         )
-        response = predict_pb2.PredictResponse()
-        _fill_spec(response.model_spec, answer)
+        response = predict_pb2.PredictResponse(model_spec=_answered_by(answer))
         for name, tensor in answer.outputs.items():
             if not wanted or name in wanted:
                 response.outputs[name].CopyFrom(_as_proto(tensor))
@@ -128,15 +119,15 @@ class Services(
     async def Classify(self, request: Any, context: Any) -> Message:
         """Classes and scores of Examples."""
         examples = strings(_examples(request.input))
-        answer = await self._answerer.ask(
-            _target(request.model_spec),
+        answer = await self.answerer.ask(
+            _spec(request.model_spec),
             request.model_spec.signature_name,
             lambda signature: dict.fromkeys(signature.inputs, examples),
             self._deadline(context),
             is_classify=True,
         )
-        response = classification_pb2.ClassificationResponse()
-        _fill_spec(response.model_spec, answer)
+        spec = _answered_by(answer)
+        response = classification_pb2.ClassificationResponse(model_spec=spec)
         labels, scores = json_tensors.classifications(answer.outputs)
         for row in zip(labels.tolist(), scores.tolist(), strict=True):
             entry = response.result.classifications.add()
@@ -153,57 +144,66 @@ class Services(
             )
         if set(request.metadata_field) != {_SIGNATURE_DEF}:
             raise errors.BadRequest("Only metadata_field signature_def is supported")
-        model = self.models.find(_target(request.model_spec))
-        response = get_model_metadata_pb2.GetModelMetadataResponse()
-        response.model_spec.name = model.name
-        response.model_spec.version.value = model.version
-        response.metadata[_SIGNATURE_DEF].Pack(
-            get_model_metadata_pb2.SignatureDefMap(signature_def=model.signatures)
-        )
-        return response
+        return metadata(self.answerer.models, _spec(request.model_spec))
 
     @_answered
     async def GetModelStatus(self, request: Any, context: Any) -> Message:
         """States of the versions of a model."""
-        return status(self.models, _target(request.model_spec))
+        return status(self.answerer.models, _spec(request.model_spec))
 
     def _deadline(self, context: Any) -> float:
         """By the clock of the event loop."""
-        seconds = float(self._limits.answer_seconds)
+        seconds = float(self.answerer.limits.answer_seconds)
         if (remaining := context.time_remaining()) is not None:
             seconds = min(seconds, remaining)
         return asyncio.get_running_loop().time() + seconds
 
 
-def status(models: Any, target: Target) -> get_model_status_pb2.GetModelStatusResponse:
-    """States of the versions that `target` means, the newest first.
+def metadata(
+    models: Any, spec: ModelSpec
+) -> get_model_metadata_pb2.GetModelMetadataResponse:
+    """Signatures of the version that `spec` names.
 
     Raises:
       ServerError: there is no such model, version or label.
     """
-    answer = get_model_status_pb2.GetModelStatusResponse()
-    for found in models.statuses(target):
-        entry = answer.model_version_status.add()
-        entry.version = found.number
-        entry.state = entry.State.Value(found.state)
-        entry.status.error_code = found.code.value[0]
-        # There is no other place for what is wrong with the folder; the code stays OK.
-        entry.status.error_message = found.error or models.problem
-    return answer
+    model = models.find(spec)
+    response = get_model_metadata_pb2.GetModelMetadataResponse()
+    response.model_spec.name = model.name
+    response.model_spec.version.value = model.version
+    response.metadata[_SIGNATURE_DEF].Pack(
+        get_model_metadata_pb2.SignatureDefMap(signature_def=model.signatures)
+    )
+    return response
 
 
-def _target(spec: model_pb2.ModelSpec) -> Target:
-    return Target(
+def status(models: Any, spec: ModelSpec) -> get_model_status_pb2.GetModelStatusResponse:
+    """States of the versions that `spec` names, newest first.
+
+    Raises:
+      ServerError: there is no such model, version or label.
+    """
+    response = get_model_status_pb2.GetModelStatusResponse()
+    for one in models.statuses(spec):
+        entry = response.model_version_status.add(version=one.number, state=one.state)
+        entry.status.error_code = one.code.value[0]
+        # The message has no other place for a problem with the folder; the code stays OK.
+        entry.status.error_message = one.error or models.problem
+    return response
+
+
+def _spec(spec: model_pb2.ModelSpec) -> ModelSpec:
+    return ModelSpec(
         name=spec.name,
         version=spec.version.value if spec.HasField("version") else None,
         label=spec.version_label if spec.HasField("version_label") else None,
     )
 
 
-def _fill_spec(spec: model_pb2.ModelSpec, answer: Answer) -> None:
-    spec.name = answer.name
+def _answered_by(answer: Answer) -> model_pb2.ModelSpec:
+    spec = model_pb2.ModelSpec(name=answer.name, signature_name=answer.signature_name)
     spec.version.value = answer.version
-    spec.signature_name = answer.signature_name
+    return spec
 
 
 def _inputs(request: predict_pb2.PredictRequest, signature: Any) -> Tensors:
@@ -211,7 +211,7 @@ def _inputs(request: predict_pb2.PredictRequest, signature: Any) -> Tensors:
 
     Raises:
       BadRequest: other inputs than the signature's, another dtype, fewer values than the
-        shape has, or an output that is not there.
+        shape needs, or an unknown output.
     """
     wanted = request.output_filter
     if not set(wanted) <= set(signature.outputs):
@@ -237,10 +237,8 @@ def _as_array(name: str, tensor: tensor_pb2.TensorProto, dtype: int) -> np.ndarr
         raise errors.BadRequest(
             f"input {name} must be of type {tf.dtypes.as_dtype(dtype).name}"
         )
-    size = 1
-    for dim in tensor.tensor_shape.dim:
-        size *= max(dim.size, 0)
-    # TensorFlow would repeat the last of too few values, and so make much of little.
+    size = math.prod(max(dim.size, 0) for dim in tensor.tensor_shape.dim)
+    # TensorFlow repeats the last value: a small message could make a huge tensor.
     if size > max(tensor.ByteSize(), 1) or tensor.tensor_shape.unknown_rank:
         raise errors.BadRequest(f"input {name} has fewer values than its shape")
     try:
@@ -250,17 +248,17 @@ def _as_array(name: str, tensor: tensor_pb2.TensorProto, dtype: int) -> np.ndarr
 
 
 def _examples(given: input_pb2.Input) -> list[bytes]:
-    context = given.example_list_with_context.context.SerializeToString()
-    examples = (
-        *given.example_list.examples,
-        *given.example_list_with_context.examples,
-    )
-    # Of two in a row the later one has the last word on each feature.
-    return [context + example.SerializeToString() for example in examples]
+    shared = given.example_list_with_context
+    context = shared.context.SerializeToString()
+    # In concatenated messages the later value of a feature wins.
+    return [
+        context + example.SerializeToString()
+        for example in (*given.example_list.examples, *shared.examples)
+    ]
 
 
 def _as_proto(tensor: np.ndarray) -> tensor_pb2.TensorProto:
-    """A tensor in the typed field of its dtype, where TensorFlow Serving puts it."""
+    """A tensor in the typed field of its dtype, like TensorFlow Serving."""
     if tensor.dtype not in (object, np.float32):
         return tf.make_tensor_proto(tensor)
     proto = tensor_pb2.TensorProto()

@@ -1,10 +1,11 @@
-"""TensorFlow Serving's JSON: bodies of requests to tensors, tensors to answers.
+"""TensorFlow Serving's JSON: parses the bodies of requests and writes answers.
 
-Its documentation says `result` of a classification, its server writes `results`, and so does
-this one. Reference: tensorflow/serving, g3doc/api_rest.md and util/json_tensor.cc.
+A classification has the key `results`, as in TensorFlow Serving's code, not `result` as in its
+documentation. Reference: tensorflow/serving, g3doc/api_rest.md and util/json_tensor.cc.
 """
 
 import binascii
+import contextlib
 import itertools
 from collections.abc import Mapping
 from typing import Any
@@ -24,7 +25,7 @@ INPUTS = "inputs"
 _BASE64 = "b64"
 # String tensors of such names hold bytes; all others hold text.
 _BYTES_SUFFIX = "_bytes"
-# Kinds of numbers in JSON that a kind of tensor takes; all else takes any number.
+# Kind of tensor -> kinds of JSON numbers that it takes; other tensors take any number.
 _TAKEN_KINDS = {"i": "iu", "u": "iu", "b": "b"}
 
 
@@ -36,8 +37,8 @@ def parse(body: bytes, limits: Limits) -> dict[str, Any]:
         finite or half a surrogate pair.
       TooLarge: it has too many values.
     """
-    # Before anything is built: a list of empty lists takes thirty times its bytes. Each
-    # value but the first of its list has a comma before it.
+    # Before parsing: a list of empty lists takes thirty times its bytes. Each value but the
+    # first of its list has a comma before it.
     if body.count(b",") >= limits.json_values:
         raise errors.TooLarge(f"more than {limits.json_values:,} JSON values")
     if not body or body.isspace():
@@ -76,25 +77,25 @@ def signature_name(document: Mapping[str, Any]) -> str:
 
 
 def form_of(document: Mapping[str, Any]) -> str:
-    """'instances', rows, or 'inputs', columns; the answer takes the same form.
+    """'instances' (rows) or 'inputs' (columns), the form of the request and its answer.
 
     Raises:
       BadRequest: the document has neither, or both, or no rows.
     """
-    forms = [form for form in (INSTANCES, INPUTS) if form in document]
-    if not forms:
-        raise errors.BadRequest("Missing 'inputs' or 'instances' key")
-    if len(forms) > 1:
+    if INSTANCES not in document:
+        if INPUTS not in document:
+            raise errors.BadRequest("Missing 'inputs' or 'instances' key")
+        return INPUTS
+    if INPUTS in document:
         raise errors.BadRequest(
             "Not formatted correctly expecting only one of 'inputs' or 'instances' keys"
             " to exist"
         )
-    if forms[0] == INSTANCES:
-        if not isinstance(document[INSTANCES], list):
-            raise errors.BadRequest("Expecting 'instances' to be a list")
-        if not document[INSTANCES]:
-            raise errors.BadRequest("No values in 'instances' list")
-    return forms[0]
+    if not isinstance(document[INSTANCES], list):
+        raise errors.BadRequest("Expecting 'instances' to be a list")
+    if not document[INSTANCES]:
+        raise errors.BadRequest("No values in 'instances' list")
+    return INSTANCES
 
 
 def inputs(document: Mapping[str, Any], form: str, signature: Any) -> Tensors:
@@ -112,16 +113,12 @@ def answer(form: str, outputs: Tensors) -> bytes:
 def tensors(document: Mapping[str, Any], infos: Mapping[str, Any]) -> Tensors:
     """The inputs of a predict request, by name; strings as bytes objects.
 
-    Rows are objects with all inputs by name, or plain values of an only input; columns are
-    an object with all inputs, or the tensor of an only one. A string is text or
-    {"b64": "..."}.
-
-    Args:
-      document: of the request.
-      infos: TensorInfo of each input of the signature.
+    Rows are objects with all inputs by name, or plain values of a single input; columns are
+    an object with all inputs, or the tensor of a single one. A string is text or
+    {"b64": "..."}. `infos` has the TensorInfo of each input.
 
     Raises:
-      BadRequest: other names, other types, or lists of several lengths.
+      BadRequest: other names, other types, or lists of different lengths.
     """
     form = form_of(document)
     values = document[form]
@@ -147,11 +144,8 @@ def tensors(document: Mapping[str, Any], infos: Mapping[str, Any]) -> Tensors:
 
 
 def _is_base64(value: Any) -> bool:
-    return (
-        isinstance(value, dict)
-        and len(value) == 1
-        and isinstance(value.get(_BASE64), str)
-    )
+    is_single = isinstance(value, dict) and len(value) == 1
+    return is_single and isinstance(value.get(_BASE64), str)
 
 
 def _is_named(row: Any) -> bool:
@@ -196,23 +190,18 @@ def _strings(value: Any) -> np.ndarray:
 
 def _bytes(value: Any, place: int) -> bytes:
     where = f"Failed to process element: {place}."
-    if _is_base64(value):
-        return _decoded(value[_BASE64], where)
-    if not isinstance(value, str):
+    if isinstance(value, str):
+        return value.encode()
+    if not _is_base64(value):
         raise errors.BadRequest(f"{where} JSON Value is not of expected type: string")
-    return value.encode()
-
-
-def _decoded(text: str, where: str) -> bytes:
-    """Bytes from base64; line breaks and left-out padding are taken, as there."""
-    try:
+    text = value[_BASE64]
+    with contextlib.suppress(ValueError):
         return binascii.a2b_base64(text, strict_mode=True)
-    except ValueError:
-        pass
+    # Like TensorFlow Serving, takes line breaks and missing padding.
+    compact = "".join(text.split())
     try:
-        compact = "".join(text.split())
-        padded = compact + "=" * (-len(compact) % 4)
-        return binascii.a2b_base64(padded, strict_mode=True)
+        padding = "=" * (-len(compact) % 4)
+        return binascii.a2b_base64(compact + padding, strict_mode=True)
     except ValueError as error:
         raise errors.BadRequest(f"{where} Unable to base64 decode") from error
 
@@ -232,13 +221,10 @@ def examples(document: Mapping[str, Any]) -> list[bytes]:
         raise errors.BadRequest("Expecting 'examples' value to be a list")
     if not rows:
         raise errors.BadRequest("'examples' value is an empty list")
-    context = _example(document.get("context", {}), "Context:")
+    context = _example(document.get("context", {}), "Context:").SerializeToString()
     return [
-        # Of two in a row the later one has the last word on each feature.
-        (
-            context.SerializeToString()
-            + _example(row, f"Example {place}:").SerializeToString()
-        )
+        # In concatenated messages the later value of a feature wins.
+        context + _example(row, f"Example {place}:").SerializeToString()
         for place, row in enumerate(rows)
     ]
 
@@ -259,7 +245,7 @@ def _fill(feature: tf.train.Feature, values: list[Any], where: str) -> None:
         if isinstance(value, str) or _is_base64(value):
             kinds.add("bytes_list")
             feature.bytes_list.value.append(_bytes(value, 0))
-        elif isinstance(value, int):  # and True and False, as there
+        elif isinstance(value, int):  # booleans, too, as in TensorFlow Serving
             kinds.add("int64_list")
             if value >= 1 << 63:
                 raise errors.BadRequest(f"{where} Only int64 is supported.")
@@ -276,14 +262,10 @@ def _fill(feature: tf.train.Feature, values: list[Any], where: str) -> None:
 
 
 def predict_answer(form: str, outputs: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """`predictions`, a row an instance, or `outputs`, by name; a single tensor goes bare.
-
-    Args:
-      form: of the request.
-      outputs: name -> tensor.
+    """`predictions`, a row an instance, or `outputs` by name; a single tensor has no name.
 
     Raises:
-      BadRequest: rows are asked for, and the outputs have several numbers of them.
+      BadRequest: `form` is rows, and the outputs have different numbers of them.
     """
     columns = {name: _plain(name, outputs[name]) for name in sorted(outputs)}
     only = next(iter(columns.values())) if len(columns) == 1 else None
@@ -303,39 +285,33 @@ def predict_answer(form: str, outputs: Mapping[str, np.ndarray]) -> dict[str, An
 def classify_answer(outputs: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """`results`: for each Example a list of [class name, score]."""
     labels, scores = classifications(outputs)
-    return {
-        "results": [
-            [list(pair) for pair in zip(*row, strict=True)]
-            for row in zip(_plain("", labels), scores, strict=True)
-        ]
-    }
+    rows = zip(_plain("", labels), scores, strict=True)
+    return {"results": [[[*pair] for pair in zip(*row, strict=True)] for row in rows]}
 
 
 def classifications(outputs: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Labels as bytes and scores, [batch, classes] each; a signature may lack one of them."""
+    """Labels as bytes and scores, each [batch, classes]; a signature may lack one of them."""
     shape = next(iter(outputs.values())).shape
     labels = outputs.get(signatures.CLASSES, np.full(shape, b"", object))
     return labels, outputs.get(signatures.SCORES, np.zeros(shape, np.float32))
 
 
 def dump(document: Mapping[str, Any]) -> bytes:
-    """UTF-8 JSON; floats are as short as their precision allows, as there."""
+    """UTF-8 JSON; floats have as few digits as their precision allows."""
     return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 def _plain(name: str, array: np.ndarray) -> Any:
-    """What `dump` writes of a tensor: an array of numbers, or lists of text."""
+    """A tensor for `dump`: an array of numbers, or lists of text."""
     if array.dtype.kind not in "OSU":
         is_known = array.dtype.kind in "biu" or array.dtype in (np.float32, np.float64)
         made = np.asarray(array if is_known else array.astype(np.float32), order="C")
         return made if made.ndim else made[()]
     is_bytes = name.endswith(_BYTES_SUFFIX)
-    flat = np.empty(array.size, object)
-    flat[:] = [_text(value, is_bytes) for value in array.ravel().tolist()]
-    return flat.reshape(array.shape).tolist()
-
-
-def _text(value: bytes, is_bytes: bool) -> Any:
-    if is_bytes:
-        return {_BASE64: binascii.b2a_base64(value, newline=False).decode("ascii")}
-    return value.decode("utf-8", "replace")
+    texts = [
+        {_BASE64: binascii.b2a_base64(value, newline=False).decode("ascii")}
+        if is_bytes
+        else value.decode("utf-8", "replace")
+        for value in array.ravel().tolist()
+    ]
+    return np.array(texts, object).reshape(array.shape).tolist()

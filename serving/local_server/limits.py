@@ -1,14 +1,16 @@
-"""What one client may take of the server: every limit, settable, none of them endless."""
+"""The limits of the server: one table, from which `--limit` and the documentation take them."""
 
 import contextlib
 import dataclasses
+import re
 from collections.abc import Callable, Iterable, Iterator
 
 from common.errors import ConfigError
 from schema import images
 from serving.local_server import errors
 
-_SUFFIXES = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+_FACTORS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+_NUMBER = re.compile("([0-9]{1,18})([KMG]?)", re.IGNORECASE)
 
 
 def _limit(default: int, help_text: str) -> int:
@@ -18,7 +20,7 @@ def _limit(default: int, help_text: str) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """The limits; the help text of each stands beside it and in docs/serving.md.
+    """The limits, each with its help text; docs/serving.md repeats them.
 
     Raises:
       ConfigError: a limit is less than 1.
@@ -26,31 +28,32 @@ class Limits:
 
     request_bytes: int = _limit(32 << 20, "body of a request, or gRPC message")
     request_seconds: int = _limit(30, "for a body to arrive, or an answer to be read")
-    answer_seconds: int = _limit(30, "for an answer, where the client asks no less")
+    answer_seconds: int = _limit(30, "for an answer, unless the client asks for less")
     header_bytes: int = _limit(8 << 10, "an HTTP header, or all gRPC metadata")
     idle_seconds: int = _limit(30, "for the headers of the next request to arrive")
     json_depth: int = _limit(8, "lists and objects within each other")
-    json_values: int = _limit(1 << 20, "in a body, whatever their depth")
+    json_values: int = _limit(1 << 20, "in a body, at any depth")
     instances: int = _limit(1_024, "images, or other rows, of a request")
     image_bytes: int = _limit(images.MAX_FILE_BYTES, "of an encoded image")
     image_pixels: int = _limit(16_000_000, "of an image, by its header")
     request_pixels: int = _limit(256_000_000, "of all images of a request")
-    in_flight_bytes: int = _limit(256 << 20, "of all requests under way")
-    connections: int = _limit(1_024, "of REST at a time; the longest idle one goes")
-    calls: int = _limit(256, "of gRPC at a time")
+    in_flight_bytes: int = _limit(256 << 20, "of all unfinished requests")
+    connections: int = _limit(1_024, "simultaneous ones of REST; the longest idle goes")
+    calls: int = _limit(256, "simultaneous ones of gRPC")
+    max_batch_size: int = _limit(32, "rows that a version answers together")
+    max_queue: int = _limit(1_024, "rows that may wait for a version")
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
+        for name, value in dataclasses.asdict(self).items():
             if value < 1:
-                raise ConfigError(f"limit {field.name} must be at least 1, not {value}")
+                raise ConfigError(f"limit {name} must be at least 1, not {value}")
 
 
 def describe() -> dict[str, tuple[int, str]]:
-    """Name of each limit -> its default and what it is of."""
+    """Name of each limit -> its default and help text."""
+    fields = dataclasses.fields(Limits)
     return {
-        field.name: (getattr(Limits, field.name), field.metadata["help"])
-        for field in dataclasses.fields(Limits)
+        one.name: (getattr(Limits, one.name), one.metadata["help"]) for one in fields
     }
 
 
@@ -66,23 +69,21 @@ def parse(assignments: Iterable[str]) -> Limits:
         name, _, text = assignment.partition("=")
         if name not in known:
             raise ConfigError(f"no limit '{name}'", expected=", ".join(known))
-        digits, factor = text, 1
-        if text[-1:].upper() in _SUFFIXES:
-            digits, factor = text[:-1], _SUFFIXES[text[-1].upper()]
-        if not digits.isdecimal() or len(digits) > 18:
+        number = _NUMBER.fullmatch(text)
+        if number is None:
             raise ConfigError(
                 f"limit {name} is '{text}'",
                 expected="a whole number, with K, M or G for powers of 1,024",
             )
-        values[name] = int(digits) * factor
+        values[name] = int(number[1]) * _FACTORS[number[2].upper()]
     return Limits(**values)
 
 
 class InFlight:
-    """Counts the bytes of all requests that are under way; used on one event loop."""
+    """Counts the bytes of all unfinished requests; used on one event loop."""
 
     def __init__(self, limit_bytes: int):
-        """Takes the most that may be under way."""
+        """Takes the limit for the sum."""
         self._limit = limit_bytes
         self.taken_bytes = 0
 
@@ -91,10 +92,10 @@ class InFlight:
         """Counts a request until the end of the block.
 
         Yields:
-          Function (bytes), to be called where it turns out to be larger.
+          Function (bytes), to call if the request turns out to be larger.
 
         Raises:
-          Unavailable: there is no room for it beside the others.
+          Unavailable: the sum would exceed the limit.
         """
         held_bytes = 0
 

@@ -1,6 +1,5 @@
-"""One version in memory: a session, and the batcher before it."""
+"""One version in memory: a session, and the batcher in front of it."""
 
-import dataclasses
 import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,33 +11,20 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from pushed_models import class_names, signatures
 from serving.local_server import errors, ops, sessions
+from serving.local_server.answering import strings
 from serving.local_server.batching import Batcher, Tensors
+from serving.local_server.limits import Limits
 from storage import manifest
 
-# What the graph raises where an input is at fault: its bytes are no image, no Example.
+# Errors of the graph that an input causes: its bytes are no image, or no Example.
 _INPUT_ERRORS = (
     tf.errors.InvalidArgumentError,
     tf.errors.DataLossError,
     tf.errors.UnimplementedError,
-    UnicodeDecodeError,  # in place of any, where its message quotes the bytes
+    UnicodeDecodeError,  # TensorFlow's error message quotes the bytes
 )
-# A graph that never ends is given up after that, when it is loaded and when it answers.
+# Ends graphs that never return, while they load and while they answer.
 _STEP_SECONDS = 60
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """How versions are found and asked.
-
-    Attributes:
-      max_batch_size: rows that are answered together, at most.
-      max_queue: rows that may wait for a version; beyond it requests are refused.
-      poll_seconds: from one look at the models folder to the next.
-    """
-
-    max_batch_size: int = 32
-    max_queue: int = 1024
-    poll_seconds: float = 1.0
 
 
 class LoadedModel:
@@ -47,34 +33,34 @@ class LoadedModel:
     Attributes:
       name: of the model.
       version: its number.
-      class_names: in label order; () where the version names none.
+      class_names: in label order; () if the version has none.
       signatures: name -> SignatureDef, as in the SavedModel.
     """
 
-    def __init__(self, name: str, folder: pathlib.Path, settings: Settings):
+    def __init__(self, name: str, folder: pathlib.Path, limits: Limits):
         """Loads the version into a session and warms it up; takes seconds, in a thread.
 
         Raises:
-          tf.errors.OpError, OSError, ValueError: its files are not those of its manifest,
-            its graph could touch other files or run other code, it cannot be loaded, or
-            it fails on the inputs that it is warmed up with.
+          tf.errors.OpError, OSError, ValueError: its files differ from its manifest, its
+            graph could touch other files or run other code, it cannot be loaded, or it
+            fails on its warm-up inputs.
         """
-        if manifest.exists(folder) and (found := manifest.problems(folder)):
-            raise tf.errors.DataLossError(None, None, "; ".join(found[:3]))
+        if manifest.exists(folder) and (faults := manifest.problems(folder)):
+            raise tf.errors.DataLossError(None, None, "; ".join(faults[:3]))
         meta_graph = sessions.read_meta_graph(folder)
-        if found := ops.problems(meta_graph):
-            raise tf.errors.FailedPreconditionError(None, None, "; ".join(found[:3]))
+        if faults := ops.problems(meta_graph):
+            raise tf.errors.FailedPreconditionError(None, None, "; ".join(faults[:3]))
         self.name = name
         self.version = int(folder.name)
         self.class_names: tuple[str, ...] = ()
         if (folder / "assets" / signatures.LABELS_ASSET).is_file():
             self.class_names = class_names.of_model(folder)
         self.signatures: Mapping[str, Any] = sessions.signatures(meta_graph)
-        self._settings = settings
+        self._max_batch_size = limits.max_batch_size
         self._batcher = Batcher(
             self.run_bare,
-            max_batch_size=settings.max_batch_size,
-            max_queue=settings.max_queue,
+            max_batch_size=limits.max_batch_size,
+            max_queue=limits.max_queue,
         )
         config = v1.ConfigProto(operation_timeout_in_ms=_STEP_SECONDS * 1000)
         self._session = v1.Session(graph=tf.Graph(), config=config)
@@ -91,13 +77,13 @@ class LoadedModel:
 
     @property
     def batch_sizes(self) -> Mapping[int, int]:
-        """How many batches of which size have been run."""
+        """Rows of a batch -> number of such batches so far."""
         return self._batcher.batch_sizes
 
     async def run(
         self, signature_name: str, inputs: Tensors, deadline: float | None
     ) -> Tensors:
-        """All outputs of one of `signatures`, for inputs of the shapes that it takes.
+        """All outputs of one of `signatures`, for inputs of its shapes.
 
         Raises:
           ServerError: as `Batcher.run`.
@@ -109,32 +95,30 @@ class LoadedModel:
         )
 
     async def stop(self) -> None:
-        """Answers what waits and takes nothing more."""
+        """Answers the waiting requests and takes no others."""
         await self._batcher.close()
 
     def unload(self) -> None:
-        """Gives the memory back; nothing may run any more."""
+        """Frees the memory; no request may be running."""
         self._session.close()
 
     def run_bare(self, signature_name: str, inputs: Tensors) -> Tensors:
-        """Outputs of a batch, without queue, in this thread."""
+        """Outputs of a batch, computed in this thread without the queue."""
         return self._calls[signature_name](inputs)
 
     def _warm_up(self, folder: pathlib.Path) -> None:
-        """Asks what TensorFlow Serving's warm-up file asks, each in several batch sizes.
+        """Runs the requests of TensorFlow Serving's warm-up file, each in several sizes.
 
-        The first run of a signature optimises its graph, the first of a size prepares the
-        kernels for it; no client should wait for either.
+        The first run of a signature optimises its graph, the first of a batch size prepares
+        its kernels; no client should wait for either.
         """
         path = folder / manifest.EXTRA_FOLDER / signatures.WARM_UP_FILE
-        asked = _warm_up_requests(path) if path.is_file() else {}
-        for name, inputs in asked.items():
+        requests = _warm_up_requests(path) if path.is_file() else {}
+        for name, inputs in requests.items():
             call, size = self._calls[name], 1
-            while call.is_batched and size <= self._settings.max_batch_size:
-                tiled = {
-                    key: one[np.arange(size) % len(one)] for key, one in inputs.items()
-                }
-                call(tiled)
+            while call.is_batched and size <= self._max_batch_size:
+                rows = np.arange(size)
+                call({key: one[rows % len(one)] for key, one in inputs.items()})
                 size *= 2
             if not call.is_batched:
                 call(inputs)
@@ -144,7 +128,7 @@ class _Call:
     """A signature as a function from tensors to tensors.
 
     Attributes:
-      is_batched: whether rows of several requests can be asked together.
+      is_batched: whether rows of several requests can run together.
     """
 
     def __init__(self, session: v1.Session, signature: Any):
@@ -162,7 +146,7 @@ class _Call:
             values = self._function(*(inputs[name] for name in self._inputs))
         except _INPUT_ERRORS as error:
             raise errors.InvalidInput("the model cannot read the input") from error
-        # A single string comes as such, not as an array.
+        # TensorFlow returns a scalar string as bytes, not as an array.
         arrays = (
             np.asarray(one, object) if isinstance(one, bytes) else one for one in values
         )
@@ -170,14 +154,14 @@ class _Call:
 
 
 def _has_rows(info: Any) -> bool:
-    """Whether the first dimension of a tensor is open."""
+    """Whether the first dimension of a tensor has any size."""
     shape = info.tensor_shape
     return bool(shape.dim) and shape.dim[0].size < 0
 
 
 def _warm_up_requests(file: pathlib.Path) -> dict[str, Tensors]:
     """Signature -> the last of its requests in a warm-up file."""
-    found: dict[str, Tensors] = {}
+    requests: dict[str, Tensors] = {}
     records = tf.data.TFRecordDataset(str(file)).take(signatures.MAX_WARM_UP_RECORDS)
     for record in records.as_numpy_iterator():
         log = prediction_log_pb2.PredictionLog.FromString(record)
@@ -185,11 +169,9 @@ def _warm_up_requests(file: pathlib.Path) -> dict[str, Tensors]:
         if predict.inputs:
             name = predict.model_spec.signature_name or signatures.SERVING_DEFAULT
             tensors = {key: tf.make_ndarray(one) for key, one in predict.inputs.items()}
-            found[name] = tensors
+            requests[name] = tensors
         elif examples := classify.input.example_list.examples:
-            strings = [one.SerializeToString() for one in examples]
+            serialised = strings(one.SerializeToString() for one in examples)
             key = signatures.INPUTS[signatures.CLASSIFY]
-            found[classify.model_spec.signature_name] = {
-                key: np.array([*strings, None], object)[:-1]
-            }
-    return found
+            requests[classify.model_spec.signature_name] = {key: serialised}
+    return requests

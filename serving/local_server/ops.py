@@ -1,9 +1,9 @@
-"""Which operations a served graph may run: those that compute, and nothing else.
+"""The operations that a served graph may run: those that only compute.
 
-A SavedModel is a program. `operations.txt` lists what it may do, read from the graph without
-loading it; it is no sandbox. Operations that touch files, processes or the network (ReadFile,
-WriteFile, PyFunc, PrintV2, ImmutableConst, InitializeTableFromTextFileV2, DecodeProtoV2,
-DatasetFromGraph, ...) are not on it, nor is one that the list has never heard of.
+A SavedModel is a program. `operations.txt` lists the operations that it may run, and this check
+reads the graph without loading it; it is no sandbox. The list lacks unknown operations and those
+that touch files, processes or the network (ReadFile, WriteFile, PyFunc, PrintV2, ImmutableConst,
+InitializeTableFromTextFileV2, DecodeProtoV2, DatasetFromGraph, ...).
 """
 
 import pathlib
@@ -15,7 +15,7 @@ from serving.local_server import sessions
 ALLOWED = frozenset(
     pathlib.Path(__file__).with_name("operations.txt").read_text("ascii").split()
 )
-# Of the weights alone. Where an answer needs it, it reads other files.
+# Allowed only to restore weights: as a part of an answer it could read other files.
 RESTORE = "RestoreV2"
 
 
@@ -23,21 +23,12 @@ def problems(meta_graph: Any) -> list[str]:
     """Why the graph of a MetaGraphDef is refused, a sentence each.
 
     Nodes that neither an answer nor loading needs are not loaded, and may be anything.
-
-    Args:
-      meta_graph: the proto, as in saved_model.pb.
     """
-    signatures = sessions.signatures(meta_graph).values()
-    answers = [
-        info.name
-        for signature in signatures
-        for info in (*signature.inputs.values(), *signature.outputs.values())
-    ]
     restore = meta_graph.saver_def.restore_op_name
     return [
         f"the graph runs {operation} to {purpose}, which operations.txt does not list"
         for purpose, tensors, allowed in (
-            ("answer", answers, ALLOWED),
+            ("answer", sessions.answer_tensors(meta_graph), ALLOWED),
             ("be loaded", [*sessions.initialisers(meta_graph)], ALLOWED),
             ("restore its weights", [restore], ALLOWED | {RESTORE}),
         )
@@ -46,24 +37,24 @@ def problems(meta_graph: Any) -> list[str]:
 
 
 def _operations(meta_graph: Any, tensors: list[str]) -> set[str]:
-    """Kinds of all operations that run for `tensors`, those inside of functions too."""
+    """Kinds of all operations that run for `tensors`, including those in functions."""
     library = meta_graph.graph_def.library.function
     functions = {one.signature.name: one for one in library}
-    found: set[str] = set()
+    kinds: set[str] = set()
     called: set[str] = set()
     waiting = sessions.needed_nodes(meta_graph, tensors)
     while waiting:
         node = waiting.pop()
-        found.add(node.op)
+        kinds.add(node.op)
         for name in {*_called(node)} & functions.keys() - called:
             called.add(name)
             waiting.extend(functions[name].node_def)
     # A function can be called by its own name.
-    return found - functions.keys()
+    return kinds - functions.keys()
 
 
 def _called(node: Any) -> Iterator[str]:
-    """Functions that a node names: as its kind, or in an attribute."""
+    """Functions that a node names, as its kind or in an attribute."""
     yield node.op
     for attribute in node.attr.values():
         if attribute.HasField("func"):

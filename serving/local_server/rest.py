@@ -1,4 +1,4 @@
-"""REST as TensorFlow Serving has it, the page, and what Prometheus reads.
+"""TensorFlow Serving's REST interface, the page, and the metrics for Prometheus.
 
 Reference: tensorflow/serving, g3doc/api_rest.md, model_servers/http_rest_api_{handler,util}.cc.
 """
@@ -17,17 +17,16 @@ from typing import Any
 import grpc
 from aiohttp import web
 from google.protobuf import json_format
-from tensorflow_serving.apis import get_model_metadata_pb2, model_pb2
 
 from serving.local_server import errors, grpc_service, json_tensors
-from serving.local_server.answering import Answerer, Target
+from serving.local_server.answering import Answerer
 from serving.local_server.connections import Connections
-from serving.local_server.limits import InFlight, Limits
-from serving.local_server.metrics import CONTENT_TYPE, Metrics
+from serving.local_server.metrics import CONTENT_TYPE
+from serving.model_spec import MAX_VERSION, ModelSpec
 
 VERSION_HEADER = "Slimline-Model-Version"
 METRICS_PATH = "/monitoring/prometheus/metrics"
-# Not TensorFlow Serving's: it names no models without being told their names.
+# TensorFlow Serving has no list of models.
 MODELS_PATH = "/api/models"
 PAGE_FOLDER = pathlib.Path(__file__).with_name("page")
 
@@ -37,9 +36,8 @@ _MODELS = (
     _MODEL + "/versions/{version:[0-9]+}",
     _MODEL + "/labels/{label:[^/:]+}",
 )
-_MAX_VERSION = (1 << 63) - 1
 _MOST_HEADERS = 64
-# What `curl -d` says is taken as well: TensorFlow Serving's own examples are typed so.
+# Includes the type that `curl -d` sends, as in TensorFlow Serving's examples.
 _MEDIA_TYPES = (
     "application/json",
     "application/octet-stream",
@@ -75,20 +73,11 @@ _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class Rest:
     """Handles the requests of one server."""
 
-    def __init__(
-        self,
-        answerer: Answerer,
-        limits: Limits,
-        metrics: Metrics,
-        in_flight: InFlight,
-        hosts: Collection[str],
-    ):
-        """Answers for `answerer`; `hosts` are names under which it may be asked."""
+    def __init__(self, answerer: Answerer, hosts: Collection[str]):
+        """`hosts` are the names that requests may have in their Host header."""
         self._answerer = answerer
         self._models = answerer.models
-        self._limits = limits
-        self._metrics = metrics
-        self._in_flight = in_flight
+        self._limits = limits = answerer.limits
         self._hosts = {host.lower() for host in hosts}
         self._connections: Connections | None = None
         application = web.Application(middlewares=[self._answered])
@@ -113,14 +102,14 @@ class Rest:
         )
 
     async def connections(self) -> Connections:
-        """The protocol factory of the socket that is to be listened on."""
+        """The protocol factory for the listening socket."""
         await self._runner.setup()
         assert self._runner.server is not None
         self._connections = Connections(self._runner.server, self._limits.connections)
         return self._connections
 
     def count_connections(self) -> int:
-        """How many are open."""
+        """Number of open connections."""
         return len(self._runner.server.connections) if self._runner.server else 0
 
     async def stop(self) -> None:
@@ -131,12 +120,12 @@ class Rest:
     async def _answered(
         self, request: web.Request, handler: _Handler
     ) -> web.StreamResponse:
-        """The response, whatever happens, written in time."""
+        """Writes the response, within its time."""
         assert self._connections is not None
         with self._connections.working(request.protocol):
             response = await self._response(request, handler)
             if self._connections.is_draining or not request.content.is_eof():
-                # The rest of a body that was refused is no next request.
+                # The rest of a refused body must not be read as the next request.
                 response.force_close()
             response.headers.update(_HEADERS)
             try:
@@ -151,11 +140,8 @@ class Rest:
     async def _response(
         self, request: web.Request, handler: _Handler
     ) -> web.StreamResponse:
+        """The response of a handler, or that of its error; counts requests to models."""
         started, code = time.perf_counter(), grpc.StatusCode.OK
-        is_metadata = request.path.endswith("/metadata")
-        api = "GetModelMetadata" if is_metadata else "GetModelStatus"
-        if "method" in request.match_info:
-            api = request.match_info["method"].capitalize()
         try:
             self._check_origin(request)
             response = await handler(request)
@@ -181,25 +167,26 @@ class Rest:
         if "name" in request.match_info:
             name = request.match_info["name"]
             model = name if name in self._models.names() else ""
-            self._metrics.request(model, api, "REST", code.name, started)
+            is_metadata = request.path.endswith("/metadata")
+            api = "GetModelMetadata" if is_metadata else "GetModelStatus"
+            api = request.match_info.get("method", "").capitalize() or api
+            self._answerer.metrics.request(model, api, "REST", code.name, started)
         return response
 
     def _check_origin(self, request: web.Request) -> None:
-        """Refuses pages of other sites, also those whose name was turned to this machine."""
+        """Refuses pages of other sites, also after DNS rebinding to this machine."""
         bound = (request.get_extra_info("sockname") or ("",))[0]
-        named = [request.headers.get("Host", "")]
+        hosts = [request.headers.get("Host", "")]
         if "Origin" in request.headers:
-            named.append(request.headers["Origin"].partition("://")[2])
-        for host in named:
-            if not _is_allowed(host, bound, self._hosts):
-                raise web.HTTPMisdirectedRequest(
-                    text="The server does not answer under this name; --allowed-host"
-                    " adds one."
-                )
+            hosts.append(request.headers["Origin"].partition("://")[2])
+        if not all(_is_allowed(host, bound, self._hosts) for host in hosts):
+            raise web.HTTPMisdirectedRequest(
+                text="The server does not answer under this name; --allowed-host adds one."
+            )
 
     async def _prometheus(self, request: web.Request) -> web.Response:
         return web.Response(
-            body=self._metrics.page(), headers={"Content-Type": CONTENT_TYPE}
+            body=self._answerer.metrics.page(), headers={"Content-Type": CONTENT_TYPE}
         )
 
     async def _listing(self, request: web.Request) -> web.Response:
@@ -208,30 +195,24 @@ class Rest:
         )
 
     async def _status(self, request: web.Request) -> web.Response:
-        return _json(_as_document(grpc_service.status(self._models, _target(request))))
+        return _json(_as_document(grpc_service.status(self._models, _spec(request))))
 
     async def _metadata(self, request: web.Request) -> web.Response:
-        model = self._models.find(_target(request))
-        spec = model_pb2.ModelSpec(name=model.name)
-        spec.version.value = model.version
-        signatures = get_model_metadata_pb2.SignatureDefMap(
-            signature_def=model.signatures
-        )
-        document = {
-            "model_spec": _as_document(spec),
-            "metadata": {"signature_def": _as_document(signatures)},
-        }
-        return _json(document, version=model.version)
+        response = grpc_service.metadata(self._models, _spec(request))
+        document = _as_document(response)
+        # TensorFlow Serving does not name the type of the Any message.
+        del document["metadata"]["signature_def"]["@type"]
+        return _json(document, version=response.model_spec.version.value)
 
     async def _predict(self, request: web.Request) -> web.Response:
         deadline = asyncio.get_running_loop().time() + self._limits.answer_seconds
         is_classify = request.match_info["method"] == "classify"
         self._check_size(announced := request.content_length or 0)
-        with self._in_flight.holding(announced) as grow_to:
+        with self._answerer.in_flight.holding(announced) as grow_to:
             document = await self._document(request, grow_to)
             form = "" if is_classify else json_tensors.form_of(document)
             answer = await self._answerer.ask(
-                _target(request),
+                _spec(request),
                 json_tensors.signature_name(document),
                 functools.partial(json_tensors.inputs, document, form),
                 deadline,
@@ -242,10 +223,10 @@ class Rest:
     async def _document(
         self, request: web.Request, grow_to: Callable[[int], None]
     ) -> dict[str, Any]:
-        """The JSON object of a body, unpacked where it is compressed.
+        """The JSON object in a body, decompressed.
 
         Raises:
-          ServerError, web.HTTPException: it is too large, too slow, or something else.
+          ServerError, web.HTTPException: it is too large, too slow, or no JSON object.
         """
         if request.content_type not in _MEDIA_TYPES:
             raise web.HTTPUnsupportedMediaType(
@@ -259,9 +240,8 @@ class Rest:
                     self._check_size(len(body))
                     grow_to(len(body))
         except TimeoutError as error:
-            raise web.HTTPRequestTimeout(
-                text="The request did not arrive in time."
-            ) from error
+            text = "The request did not arrive in time."
+            raise web.HTTPRequestTimeout(text=text) from error
         except web.RequestPayloadError as error:
             raise errors.BadRequest("The body is not as its header says.") from error
         return json_tensors.parse(bytes(body), self._limits)
@@ -273,7 +253,7 @@ class Rest:
 
 
 def _page(file: pathlib.Path, kind: str) -> _Handler:
-    # Read once: no path of a request ever reaches the file system.
+    # Read once, so that no path of a request reaches the file system.
     body = file.read_bytes()
 
     async def handle(request: web.Request) -> web.Response:
@@ -284,12 +264,12 @@ def _page(file: pathlib.Path, kind: str) -> _Handler:
     return handle
 
 
-def _target(request: web.Request) -> Target:
-    """The model that a path means; parts of it are only looked up."""
+def _spec(request: web.Request) -> ModelSpec:
+    """The model in the path of a request."""
     version = request.match_info.get("version")
-    if version is not None and int(version[:20]) > _MAX_VERSION:
+    if version is not None and int(version[:20]) > MAX_VERSION:
         raise errors.BadRequest("Failed to convert version to numeric.")
-    return Target(
+    return ModelSpec(
         name=request.match_info["name"],
         version=None if version is None else int(version),
         label=request.match_info.get("label"),
@@ -297,7 +277,7 @@ def _target(request: web.Request) -> Target:
 
 
 def _is_allowed(host: str, bound: str, hosts: Collection[str]) -> bool:
-    """Whether `host`, as a header gives it, is one of `hosts` or an own address."""
+    """Whether `host` of a header is one of `hosts` or an address of this server."""
     try:
         name = urllib.parse.urlsplit(f"//{host}").hostname or ""
     except ValueError:
@@ -312,7 +292,7 @@ def _is_allowed(host: str, bound: str, hosts: Collection[str]) -> bool:
 
 
 def _as_document(message: Any) -> dict[str, Any]:
-    """JSON of a protocol buffer as TensorFlow Serving prints it: all fields, own names."""
+    """JSON of a protocol buffer like TensorFlow Serving's: all fields, original names."""
     return json_format.MessageToDict(
         message, preserving_proto_field_name=True, including_default_value_fields=True
     )

@@ -1,7 +1,7 @@
-"""Which versions are in memory: what the models folder asks for, as far as it is sound.
+"""Keeps the wanted versions of all models in memory.
 
-All state is changed on the event loop, so that a request sees one picture of it. Files are
-looked at and versions loaded in threads, one after another.
+All state changes on the event loop, so that each request sees a consistent state. Threads read
+the files and load the versions, one after another.
 """
 
 import asyncio
@@ -19,8 +19,8 @@ import tensorflow as tf
 
 from common.errors import ConfigError
 from serving.local_server import errors, wanted_versions
-from serving.local_server.answering import Target
-from serving.local_server.loaded_model import LoadedModel, Settings
+from serving.local_server.limits import Limits
+from serving.local_server.loaded_model import LoadedModel
 from serving.local_server.version_states import (
     AVAILABLE,
     END,
@@ -29,6 +29,7 @@ from serving.local_server.version_states import (
     ModelVersions,
     Version,
 )
+from serving.model_spec import ModelSpec
 from storage import manifest
 
 _MAX_CHARACTERS = 300
@@ -36,31 +37,31 @@ _LOGGER = logging.getLogger("slimline.serving")
 
 
 class ServedModels:
-    """All models of a folder, kept as it asks; to be used on one event loop.
+    """All models of a folder; used on one event loop.
 
     Attributes:
-      problem: why the folder cannot be read, or ''; what was served before is served on.
+      problem: why the folder cannot be read, or ''. Then the former versions stay served.
     """
 
-    def __init__(self, serving_folder: pathlib.Path, settings: Settings):
-        """Looks at nothing yet; the folder, `<root>/serving`, may appear later."""
+    def __init__(
+        self, serving_folder: pathlib.Path, limits: Limits, poll_seconds: float
+    ):
+        """Reads nothing yet; the folder, `<root>/serving`, may not exist yet."""
         self.problem = ""
         self._folder = serving_folder
-        self._settings = settings
+        self._limits = limits
+        self._poll_seconds = poll_seconds
         self._models: dict[str, ModelVersions] = {}
-        # One after another: two loads at once would take twice from the requests.
+        # One thread: two loads at once would slow requests down twice as much.
         self._loader = concurrent.futures.ThreadPoolExecutor(1, "load")
         self._watching: asyncio.Task[None] | None = None
         self._unloading: set[asyncio.Task[None]] = set()
         self._is_up = False
 
     async def start(self) -> None:
-        """Loads what is to be served.
-
-        Returns when the first load of every model has ended, well or badly.
-        """
-        # TensorFlow's modules never go, and a collection that walks through them holds
-        # everything up.
+        """Loads the wanted versions; returns when each was loaded or refused."""
+        # TensorFlow's modules are never freed, and a garbage collection that walks through
+        # them delays every request.
         gc.collect()
         gc.freeze()
         await self._follow()
@@ -68,7 +69,7 @@ class ServedModels:
         self._watching = asyncio.create_task(self._keep_following())
 
     async def stop(self) -> None:
-        """Answers what waits, then unloads everything."""
+        """Answers the waiting requests, then unloads everything."""
         self._is_up = False
         if self._watching is not None:
             self._watching.cancel()
@@ -80,58 +81,58 @@ class ServedModels:
         await asyncio.to_thread(self._loader.shutdown)
 
     def names(self) -> list[str]:
-        """Models that there are, whether a version of them answers or not."""
+        """Names of all models, including those without a version that answers."""
         return sorted(
             name for name, model in self._models.items() if not model.wanted.is_gone
         )
 
     def is_ready(self) -> bool:
-        """Whether there is a model, and of each a version that answers."""
+        """Whether there is a model, and each has a version that answers."""
         lives = [self._models[name].live for name in self.names()]
         return self._is_up and bool(lives) and None not in lives
 
-    def find(self, target: Target) -> LoadedModel:
-        """The version that a request means.
+    def find(self, spec: ModelSpec) -> LoadedModel:
+        """The version that a request names.
 
-        A version that goes answers first what has been asked of it: it has to be asked
-        before the event loop turns again.
+        The caller must run it before it awaits anything else: an unloading version still
+        answers the requests that were given to it before.
 
         Raises:
           NotFound, BadRequest: there is no such model, version or label.
-          Unavailable: nothing of it answers at the moment.
+          Unavailable: no version of it answers at the moment.
         """
-        if not target.name:
+        if not spec.name:
             raise errors.BadRequest("ModelSpec has no name specified.")
-        model = self._models.get(target.name)
+        model = self._models.get(spec.name)
         if model is None or model.wanted.is_gone:
             raise errors.NotFound(
-                f"Servable not found for request: Latest({errors.shown(target.name)})"
+                f"Servable not found for request: Latest({errors.shown(spec.name)})"
             )
-        found = model.find(target).model
-        if found is None:
+        loaded = model.find(spec).model
+        if loaded is None:
             raise errors.ServerError()
-        return found
+        return loaded
 
-    def statuses(self, target: Target) -> list[Version]:
-        """Where the versions that `target` means stand, the newest first.
+    def statuses(self, spec: ModelSpec) -> list[Version]:
+        """The versions that `spec` names with their states, newest first.
 
         Raises:
           NotFound, BadRequest: there is no such model, version or label.
         """
-        model = self._models.get(target.name)
+        model = self._models.get(spec.name)
         if model is None or model.wanted.is_gone:
-            model = ModelVersions(target.name, wanted_versions.GONE)
-        return model.statuses(target)
+            model = ModelVersions(spec.name, wanted_versions.GONE)
+        return model.statuses(spec)
 
     def listing(self) -> list[dict[str, Any]]:
-        """All models: classes, versions with their states, and which version answers."""
-        found = []
+        """All models with their classes, versions and states, as JSON."""
+        documents = []
         for name in self.names():
             model = self._models[name]
             live = model.versions[model.live].model if model.live is not None else None
-            numbers = sorted({*model.versions, *model.wanted.missing})
-            states = model.statuses(Target(name)) if numbers else []
-            found.append(
+            has_any = model.versions or model.wanted.missing
+            states = model.statuses(ModelSpec(name)) if has_any else []
+            documents.append(
                 {
                     "name": name,
                     "answers": model.live,
@@ -143,46 +144,43 @@ class ServedModels:
                     ],
                 }
             )
-        return found
+        return documents
 
     async def _keep_following(self) -> None:
         while True:
-            await asyncio.sleep(self._settings.poll_seconds)
+            await asyncio.sleep(self._poll_seconds)
             try:
                 await self._follow()
             except Exception:
-                # A fault of ours must not end the watch.
+                # A bug must not end the polling.
                 _LOGGER.exception("cannot look at the models")
 
     async def _follow(self) -> None:
-        """Looks, and loads until nothing more is due."""
+        """Reads the folder, and loads until no version is due."""
         await self._look()
         while (due := self._due()) is not None:
             await self._load(*due)
 
     async def _look(self) -> None:
-        """Takes in what the folder asks for now."""
+        """Updates the wanted versions from the folder."""
         problem = ""
         try:
-            wanted = await asyncio.to_thread(
-                wanted_versions.look, self._folder, self.names()
-            )
+            look, names = wanted_versions.look, self.names()
+            wanted = await asyncio.to_thread(look, self._folder, names)
         except (ConfigError, OSError) as error:
             wanted = {name: self._models[name].wanted for name in self.names()}
-            problem = (
-                f"{getattr(error, 'message', error)}; what was served is served on"
-            )
-            problem = problem.replace(f"{self._folder}/", "")
+            message = str(getattr(error, "message", error))
+            message = message.replace(f"{self._folder}/", "")
+            problem = f"{message}; the versions in memory stay served"
         if problem and problem != self.problem:
             _LOGGER.warning("%s", problem)
         elif self.problem and not problem:
             _LOGGER.info("the folder of the models can be read again")
         self.problem = problem
+        gone = wanted_versions.GONE
         for name in {*wanted, *self._models}:
-            model = self._models.setdefault(
-                name, ModelVersions(name, wanted_versions.GONE)
-            )
-            model.wanted = wanted.get(name, wanted_versions.GONE)
+            model = self._models.setdefault(name, ModelVersions(name, gone))
+            model.wanted = wanted.get(name, gone)
             for version in [*model.versions.values()]:
                 folder = model.wanted.folders.get(version.number)
                 is_changed = version.error and _fingerprint(folder) != version.content
@@ -210,7 +208,7 @@ class ServedModels:
         _LOGGER.info("%s version %d is unloaded", name, version.number)
 
     def _due(self) -> tuple[ModelVersions, int] | None:
-        """The next version to load; models of which nothing answers come first."""
+        """The next version to load; models without a version that answers come first."""
         due = [
             (bool(model.available()), model.name, number)
             for model in self._models.values()
@@ -229,7 +227,7 @@ class ServedModels:
         loop = asyncio.get_running_loop()
         try:
             loaded = await loop.run_in_executor(
-                self._loader, LoadedModel, model.name, folder, self._settings
+                self._loader, LoadedModel, model.name, folder, self._limits
             )
         except Exception as error:
             version.code, version.error = _reason(error, folder)
@@ -238,30 +236,25 @@ class ServedModels:
         else:
             version.model, version.state = loaded, AVAILABLE
             seconds = time.perf_counter() - start
-            _LOGGER.info(
-                "%s answers: loaded in %.1f s%s",
-                name,
-                seconds,
-                ""
-                if manifest.exists(folder)
-                else "; there is no manifest to hold its files against",
-            )
+            has_manifest = manifest.exists(folder)
+            note = "" if has_manifest else "; without a manifest to verify its files"
+            _LOGGER.info("%s answers: loaded in %.1f s%s", name, seconds, note)
         self._settle()
         await self._look()
 
 
 def _fingerprint(folder: pathlib.Path | None) -> str:
-    """What stands for the content of a version, without reading its weights."""
-    found = []
-    with contextlib.suppress(OSError):  # of what is changed right now
+    """Changes with the files of a version, by their sizes and times."""
+    states = []
+    with contextlib.suppress(OSError):  # a file that is just being replaced
         for file in sorted(folder.rglob("*") if folder else ()):
             state = file.lstat()
-            found.append((str(file), state.st_size, state.st_mtime_ns))
-    return hashlib.sha256(repr(found).encode()).hexdigest()
+            states.append((str(file), state.st_size, state.st_mtime_ns))
+    return hashlib.sha256(repr(states).encode()).hexdigest()
 
 
 def _reason(error: Exception, folder: pathlib.Path) -> tuple[grpc.StatusCode, str]:
-    """Code and sentence of a refusal, in a line, without the folder's path."""
+    """Code and message of a refusal, one line without the folder's path."""
     code = grpc.StatusCode.FAILED_PRECONDITION
     if isinstance(error, tf.errors.OpError):
         # TensorFlow's codes have the numbers of gRPC's.
@@ -269,9 +262,9 @@ def _reason(error: Exception, folder: pathlib.Path) -> tuple[grpc.StatusCode, st
         code = codes.get(error.error_code, grpc.StatusCode.UNKNOWN)
     elif isinstance(error, OSError):
         code = grpc.StatusCode.NOT_FOUND
-    # Some messages are headed by lines that say nothing.
+    # Some messages begin with lines that say nothing.
     empty = ("Graph execution error:", "Detected at node", "Node: ")
-    lines = [line.strip() for line in str(error).splitlines()]
-    told = [line for line in lines if line and not line.startswith(empty)]
-    message = told[0] if told else type(error).__name__
+    lines = (line.strip() for line in str(error).splitlines())
+    useful = (line for line in lines if line and not line.startswith(empty))
+    message = next(useful, type(error).__name__)
     return code, message.replace(f"{folder}/", "")[:_MAX_CHARACTERS]

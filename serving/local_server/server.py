@@ -1,4 +1,4 @@
-"""The whole server, from start to signal: sockets, both protocols, health, the end."""
+"""The local server: sockets, both protocols, health, start and stop."""
 
 import asyncio
 import contextlib
@@ -22,45 +22,44 @@ from serving.local_server import feedback, grpc_service, rest
 from serving.local_server.answering import Answerer
 from serving.local_server.connections import Connections
 from serving.local_server.limits import InFlight, Limits
-from serving.local_server.loaded_model import Settings
 from serving.local_server.metrics import Metrics
 from serving.local_server.served_models import ServedModels
 
-# Services whose health can be asked for.
+# Services of the health check.
 HEALTH_NAMES = ("", grpc_service.PREDICTION_SERVICE)
 _HEALTH_SECONDS = 0.2
 _BACKLOG = 1_024
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _MAX_FILES = 65_536
-# How long the thread that loads a version may keep Python's lock from the event loop, once
-# it is asked for it; Python's own 5 ms are felt several times in each request.
+# Python's default of 5 ms, for which the thread that loads a version may keep the interpreter
+# lock from the event loop, would delay each request several times.
 _SWITCH_SECONDS = 0.0005
 _LOGGER = logging.getLogger("slimline.serving")
 
 
 @dataclasses.dataclass(frozen=True)
 class ServerConfig:
-    """What a server is started with; the options of `slimline serve` say more."""
+    """Settings of a server; the options of `slimline serve` have defaults and meanings."""
 
     serving_folder: pathlib.Path
-    settings: Settings = dataclasses.field(default_factory=Settings)
-    limits: Limits = dataclasses.field(default_factory=Limits)
-    host: str = "127.0.0.1"
-    rest_port: int = 8501
-    grpc_port: int = 8500
-    allowed_hosts: tuple[str, ...] = ()
-    grace_seconds: float = 30
-    sample_folder: pathlib.Path | None = None
-    sample_share: float = 0.0
-    sample_max: int = 10_000
+    poll_seconds: float
+    limits: Limits
+    host: str
+    rest_port: int
+    grpc_port: int
+    allowed_hosts: tuple[str, ...]
+    grace_seconds: float
+    sample_folder: pathlib.Path | None
+    sample_share: float
+    sample_max: int
 
 
 async def run(config: ServerConfig) -> None:
     """Serves until SIGINT or SIGTERM; a second one ends the process at once.
 
-    The logger `slimline.serving` tells what happens. Some of its records are events with
-    `fields`: started (rest, grpc, models and problem, as `GET /api/models` gives them),
-    stopping (grace_seconds) and stopped (requests, cut_short).
+    It logs to `slimline.serving`. Some of the records are events with `fields`: started (rest,
+    grpc, models and problem, as in `GET /api/models`), stopping (grace_seconds) and stopped
+    (requests, cut_short).
 
     Raises:
       ConfigError: the host is unknown, a port is taken, or requests cannot be kept.
@@ -74,63 +73,51 @@ async def run(config: ServerConfig) -> None:
         await asyncio.wait({starting, waiting}, return_when=asyncio.FIRST_COMPLETED)
         try:
             if starting.done():
-                _tell("started", **await starting)
+                _log("started", **await starting)
                 await waiting
-                _tell("stopping", grace_seconds=config.grace_seconds)
+                _log("stopping", grace_seconds=config.grace_seconds)
         finally:
             waiting.cancel()
             starting.cancel()
             with contextlib.suppress(asyncio.CancelledError, Exception):
                 await starting
             cut_short = await server.stop()
-        _tell("stopped", requests=server.metrics.request_count, cut_short=cut_short)
+        _log("stopped", requests=server.metrics.request_count, cut_short=cut_short)
 
 
-def _tell(event: str, **fields: object) -> None:
+def _log(event: str, **fields: object) -> None:
     _LOGGER.info(event, extra={"fields": fields})
 
 
 class LocalServer:
-    """REST and gRPC over the same models, on the running event loop."""
+    """REST and gRPC for the same models, on the running event loop."""
 
     def __init__(self, config: ServerConfig):
-        """Does nothing yet."""
-        self._config = config
+        """Does not listen yet."""
+        self._config, limits = config, config.limits
         self.metrics = Metrics()
-        self.models = ServedModels(config.serving_folder, config.settings)
+        self.models = ServedModels(config.serving_folder, limits, config.poll_seconds)
         self._sampler = None
         if config.sample_folder is not None:
             self._sampler = feedback.RequestSampler(
                 config.sample_folder, config.sample_share, config.sample_max
             )
-        in_flight = InFlight(config.limits.in_flight_bytes)
-        answerer = Answerer(self.models, config.limits, self.metrics, self._sampler)
-        self._rest = rest.Rest(
-            answerer,
-            config.limits,
-            self.metrics,
-            in_flight,
-            hosts=(config.host, *config.allowed_hosts),
-        )
+        sample = self._sampler.offer if self._sampler else None
+        answerer = Answerer(self.models, limits, self.metrics, sample)
+        self._rest = rest.Rest(answerer, (config.host, *config.allowed_hosts))
         self._grpc = grpc.aio.server(
-            options=grpc_service.options(config.limits),
-            maximum_concurrent_rpcs=config.limits.calls,
+            options=grpc_service.options(limits), maximum_concurrent_rpcs=limits.calls
         )
-        services = grpc_service.Services(
-            answerer, config.limits, self.metrics, in_flight
-        )
-        services.add_to(self._grpc)
+        grpc_service.Services(answerer).add_to(self._grpc)
         self._health = health_service.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
         self._connections: Connections | None = None
         self._listening: asyncio.Server | None = None
         self._watch: asyncio.Task[None] | None = None
-        self._add_gauges(in_flight)
+        self._add_gauges(answerer.in_flight)
 
     async def start(self) -> dict[str, Any]:
-        """Listens, then loads; returns when the first load of every model has ended.
-
-        Requests that come before find a model that is not available yet.
+        """Listens, then loads the wanted versions; requests before that are refused.
 
         Returns:
           Fields of the event 'started'.
@@ -138,16 +125,15 @@ class LocalServer:
         Raises:
           ConfigError: the host is unknown or a port is taken.
         """
-        config = self._config
+        host, rest_port = self._config.host, self._config.rest_port
+        grpc_port = self._config.grpc_port
         await self._set_health(is_ready=False)
-        with _binding(config.host, config.grpc_port, "--grpc-port"):
-            grpc_port = self._grpc.add_insecure_port(
-                _join(config.host, config.grpc_port)
-            )
+        with _binding(host, grpc_port, "--grpc-port"):
+            grpc_port = self._grpc.add_insecure_port(_join(host, grpc_port))
             if not grpc_port:
                 raise OSError("cannot listen there")
-        with _binding(config.host, config.rest_port, "--rest-port"):
-            listening = _listen(config.host, config.rest_port)
+        with _binding(host, rest_port, "--rest-port"):
+            listening = _listen(host, rest_port)
         self._connections = await self._rest.connections()
         self._listening = await asyncio.get_running_loop().create_server(
             self._connections, sock=listening, backlog=_BACKLOG
@@ -156,17 +142,17 @@ class LocalServer:
         await self.models.start()
         self._watch = asyncio.create_task(self._watch_health())
         return {
-            "rest": _join(config.host, listening.getsockname()[1]),
-            "grpc": _join(config.host, grpc_port),
+            "rest": _join(host, listening.getsockname()[1]),
+            "grpc": _join(host, grpc_port),
             "models": self.models.listing(),
             "problem": self.models.problem,
         }
 
     async def stop(self) -> int:
-        """Says so, takes nothing new, finishes what is under way, and unloads.
+        """Takes no new requests, finishes the others, and unloads the models.
 
         Returns:
-          How many REST requests were cut short when the grace was over.
+          Number of REST requests that were cut short after the grace period.
         """
         if self._watch is not None:
             self._watch.cancel()
@@ -185,29 +171,18 @@ class LocalServer:
         return cut_short
 
     def _add_gauges(self, in_flight: InFlight) -> None:
-        add = self.metrics.add_gauge
-        add(
-            "slimline_in_flight_bytes",
-            "Bytes of all requests under way.",
-            lambda: in_flight.taken_bytes,
-        )
-        add("slimline_rest_connections", "Open ones.", self._rest.count_connections)
-        add(
-            "slimline_ready",
-            "1 where every model has a version that answers.",
-            self.models.is_ready,
-        )
-        if (sampler := self._sampler) is not None:
-            add(
-                "slimline_samples_stored",
-                "Images of requests that were written.",
-                lambda: sampler.stored_count,
-            )
-            add(
-                "slimline_samples_dropped",
-                "Images that were drawn, but could not be kept.",
-                lambda: sampler.dropped_count,
-            )
+        add, sampler = self.metrics.add_gauge, self._sampler
+        name = "slimline_in_flight_bytes"
+        add(name, "Bytes of all unfinished requests.", lambda: in_flight.taken_bytes)
+        name = "slimline_rest_connections"
+        add(name, "Open REST connections.", self._rest.count_connections)
+        name = "slimline_ready"
+        add(name, "1 if every model has a version that answers.", self.models.is_ready)
+        if sampler is not None:
+            name = "slimline_samples_stored"
+            add(name, "Sampled images that were written.", lambda: sampler.stored_count)
+            name = "slimline_samples_dropped"
+            add(name, "Sampled images that were lost.", lambda: sampler.dropped_count)
 
     async def _watch_health(self) -> None:
         while True:
@@ -251,7 +226,7 @@ def _join(host: str, port: int) -> str:
 
 @contextlib.contextmanager
 def _first_signal() -> Iterator[asyncio.Event]:
-    """An event that the first signal sets; the second one does what it always does."""
+    """An event that the first signal sets; the second one has its usual effect."""
     event = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -259,12 +234,12 @@ def _first_signal() -> Iterator[asyncio.Event]:
         for number in _SIGNALS:
             loop.remove_signal_handler(number)
 
-    def note() -> None:
+    def set_event() -> None:
         event.set()
         remove()
 
     for number in _SIGNALS:
-        loop.add_signal_handler(number, note)
+        loop.add_signal_handler(number, set_event)
     try:
         yield event
     finally:
@@ -272,7 +247,7 @@ def _first_signal() -> Iterator[asyncio.Event]:
 
 
 def _raise_file_limit() -> None:
-    """A connection is a file; the usual limit of 1,024 would be used up by one client."""
+    """A connection is a file: one client would use up the usual limit of 1,024."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, _MAX_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:

@@ -1,8 +1,8 @@
-"""A version in a session, by the steps of TensorFlow Serving's loader.
+"""Loads a version into a session, by the steps of TensorFlow Serving's loader.
 
-Python's own loader would make objects of all nodes, initial values and the saver's writing
-half among them. That takes several times as long, and the interpreter stands still meanwhile:
-so would the answers of the other versions.
+TensorFlow's loader in Python makes objects of all nodes, including initial values and the nodes
+that save weights. That takes several times as long and blocks the interpreter, and with it the
+answers of the other versions.
 """
 
 import pathlib
@@ -17,7 +17,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from pushed_models import versions
 
-# Collections, and a signature, that name what is to be run after the weights are there.
+# Collections, and a signature, that name the operation to run after the weights are restored.
 _INITIALISERS = ("saved_model_main_op", "legacy_init_op")
 _INITIALISER_SIGNATURE = "__saved_model_init_op"
 _ASSETS = "assets"
@@ -25,11 +25,10 @@ _VARIABLES = ("VarHandleOp", "Variable", "VariableV2")
 
 
 def read_meta_graph(folder: pathlib.Path) -> Any:
-    """The MetaGraphDef of a version that is for serving.
+    """The MetaGraphDef of a version with the tag for serving.
 
     Raises:
-      tf.errors.OpError, OSError: the file is missing or damaged, or no graph in it is for
-        serving.
+      tf.errors.OpError, OSError: the file is missing or damaged, or has no such graph.
     """
     name = versions.SAVED_MODEL_FILE
     saved_model = saved_model_pb2.SavedModel()
@@ -48,7 +47,7 @@ def read_meta_graph(folder: pathlib.Path) -> Any:
 
 
 def signatures(meta_graph: Any) -> dict[str, Any]:
-    """Name -> SignatureDef, of those that can be asked."""
+    """Name -> SignatureDef, of the signatures for requests."""
     return {
         name: signature
         for name, signature in meta_graph.signature_def.items()
@@ -56,21 +55,25 @@ def signatures(meta_graph: Any) -> dict[str, Any]:
     }
 
 
+def answer_tensors(meta_graph: Any) -> list[str]:
+    """Names of the inputs and outputs of all signatures."""
+    return [
+        info.name
+        for signature in signatures(meta_graph).values()
+        for info in (*signature.inputs.values(), *signature.outputs.values())
+    ]
+
+
 def fill(session: v1.Session, meta_graph: Any, folder: pathlib.Path) -> None:
-    """Brings what signatures and loading need into a session with an empty graph.
+    """Loads the nodes that signatures and loading need into a session with an empty graph.
 
     Raises:
       tf.errors.OpError, OSError, ValueError: it cannot be loaded.
     """
     saver = meta_graph.saver_def
     initialiser = next(initialisers(meta_graph), "")
-    infos = [
-        info
-        for signature in signatures(meta_graph).values()
-        for info in (*signature.inputs.values(), *signature.outputs.values())
-    ]
     tensors = (
-        *(info.name for info in infos),
+        *answer_tensors(meta_graph),
         saver.restore_op_name,
         saver.filename_tensor_name,
         initialiser,
@@ -81,7 +84,7 @@ def fill(session: v1.Session, meta_graph: Any, folder: pathlib.Path) -> None:
         library=meta_graph.graph_def.library,
     )
     for node in graph.node:
-        # Wishes to stand beside another node, which may be left out.
+        # A colocation with another node, which may be left out.
         node.attr.pop("_class", None)
     with session.graph.as_default():
         v1.import_graph_def(
@@ -94,7 +97,7 @@ def fill(session: v1.Session, meta_graph: Any, folder: pathlib.Path) -> None:
         if _node(asset.tensor_info.name) in names
     }
     prefix = folder / "variables" / "variables"
-    # TensorFlow loads a graph without its weights, and only its answers fail.
+    # TensorFlow loads a graph without its weights; then its answers would fail.
     if saver.restore_op_name and prefix.with_suffix(".index").is_file():
         weights = {saver.filename_tensor_name: str(prefix)}
         session.run(_node(saver.restore_op_name), weights | assets)
@@ -107,22 +110,22 @@ def fill(session: v1.Session, meta_graph: Any, folder: pathlib.Path) -> None:
 
 
 def needed_nodes(meta_graph: Any, tensors: Iterable[str]) -> list[Any]:
-    """The nodes that `tensors` need, as they lie in the graph; nothing is copied."""
+    """The nodes of the graph that `tensors` need, not copied."""
     nodes = {node.name: node for node in meta_graph.graph_def.node}
-    found: dict[str, Any] = {}
+    needed: dict[str, Any] = {}
     waiting = [_node(tensor) for tensor in tensors if tensor]
     while waiting:
         name = waiting.pop()
         if name not in nodes:
             raise tf.errors.DataLossError(None, None, f"the graph has no node {name}")
-        if name not in found:
-            found[name] = nodes[name]
+        if name not in needed:
+            needed[name] = nodes[name]
             waiting += map(_node, nodes[name].input)
-    return list(found.values())
+    return list(needed.values())
 
 
 def initialisers(meta_graph: Any) -> Iterator[str]:
-    """Names of the operation that is run after the weights are there, if any."""
+    """Names of operations to run after the weights are restored; the first one counts."""
     signature = meta_graph.signature_def.get(_INITIALISER_SIGNATURE)
     if signature is not None:
         yield from (output.name for output in signature.outputs.values())

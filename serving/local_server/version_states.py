@@ -1,6 +1,6 @@
-"""The versions of one model: who answers, what is to be loaded, what may go.
+"""Decides which version of a model answers, and which to load and unload.
 
-Decisions only, made again whenever something has changed; `served_models` carries them out.
+`served_models` asks again after every change, and carries the decisions out.
 """
 
 import dataclasses
@@ -10,8 +10,8 @@ import grpc
 
 from pushed_models import models_config
 from serving.local_server import errors
-from serving.local_server.answering import Target
 from serving.local_server.wanted_versions import Wanted
+from serving.model_spec import ModelSpec
 
 if TYPE_CHECKING:
     from serving.local_server.loaded_model import LoadedModel
@@ -24,45 +24,40 @@ END = "END"
 
 @dataclasses.dataclass(eq=False)
 class Version:
-    """A version on its way through TensorFlow Serving's states."""
+    """A version and its state, one of TensorFlow Serving's."""
 
     number: int
     state: str  # LOADING, AVAILABLE, UNLOADING or END
-    error: str = ""  # why it was refused
+    error: str = ""  # why it was refused, in state END
     code: grpc.StatusCode = grpc.StatusCode.OK
-    content: str = ""  # fingerprint of what was refused, until that changes
+    content: str = ""  # fingerprint of a refused version
     model: "LoadedModel | None" = None  # from AVAILABLE to the end of UNLOADING
 
 
 @dataclasses.dataclass(eq=False)
 class ModelVersions:
-    """The versions of a model.
+    """The versions of a model."""
 
-    Attributes:
-      name: of the model.
-      wanted: what the folder asks for; of a model that is gone, nothing.
-      versions: number -> version, of those that were to be loaded and are still there.
-      labels: label -> version that answers to it. It stays behind what is wanted while
-        that is being loaded, or was refused.
-      live: the version that answers where a request names none, or None.
-    """
-
-    name: str
-    wanted: Wanted
+    name: str  # of the model
+    wanted: Wanted  # its wanted versions
+    # Number -> version, of those that were loaded or refused and still exist.
     versions: dict[int, Version] = dataclasses.field(default_factory=dict)
+    # Label -> version that answers to it; the former version while the wanted one loads
+    # or is refused.
     labels: dict[str, int] = dataclasses.field(default_factory=dict)
+    # The version that answers requests without version and label, or None.
     live: int | None = None
 
     def available(self) -> list[int]:
-        """Versions that answer, rising."""
+        """Versions that answer, ascending."""
         return sorted(
             one.number for one in self.versions.values() if one.state == AVAILABLE
         )
 
     def targets(self) -> tuple[int, ...]:
-        """Versions that are to answer, the most urgent first.
+        """Versions that should answer, most urgent first.
 
-        Without pins it is the newest that was not refused.
+        Unless models.config names versions, this is the newest one that was not refused.
         """
         if self.wanted.is_pinned:
             return self.wanted.numbers
@@ -78,10 +73,10 @@ class ModelVersions:
         return None
 
     def settle(self) -> list[Version]:
-        """Moves labels and `live` to what answers by now; returns the versions that may go.
+        """Updates labels and `live`; returns the versions to unload.
 
-        A version goes when all that are to answer do. Until then it stays if a request can
-        get it without naming its number.
+        Other versions than the targets are unloaded when all targets answer. Until then
+        those stay that requests get without naming their number.
         """
         available = self.available()
         kept: set[int | None] = set()
@@ -101,64 +96,59 @@ class ModelVersions:
         if self.wanted.is_gone:
             return None
         if self.wanted.labels.get(models_config.STABLE) in self.wanted.numbers:
-            # Until stable answers what was live goes on, but nothing else steps in.
+            # Until the stable version answers, only the former live one takes its place.
             before = self.live if self.live in available else None
             return self.labels.get(models_config.STABLE, before)
         wanted = {*available} & {*self.targets()}
         return max(wanted or available, default=None)
 
-    def find(self, target: Target) -> Version:
-        """The version that a request means.
+    def find(self, spec: ModelSpec) -> Version:
+        """The version that a request names.
 
         Raises:
           NotFound, BadRequest: there is no such version or label.
           Unavailable: it does not answer at the moment.
         """
         number = self.live
-        if target.version is not None:
-            number = target.version
+        if spec.version is not None:
+            number = spec.version
             if number not in self.available():
                 raise errors.NotFound(
                     "Servable not found for request:"
                     f" Specific({errors.shown(self.name)}, {number})"
                 )
-        elif target.label is not None:
-            self._check_label(target.label)
-            number = self.labels.get(target.label)
+        elif spec.label is not None:
+            self._check_label(spec.label)
+            number = self.labels.get(spec.label)
         if number is None:
             raise errors.Unavailable(
                 "No version of the model is available at the moment; its status says why."
             )
         return self.versions[number]
 
-    def statuses(self, target: Target) -> list[Version]:
-        """Where the versions that `target` means stand, the newest first.
+    def statuses(self, spec: ModelSpec) -> list[Version]:
+        """The versions that `spec` names, newest first.
 
         Raises:
           NotFound, BadRequest: there is no such version or label.
         """
-        missing = (
-            Version(
-                number,
-                END,
-                f"{models_config.FILE} names this version, but it is not there",
-                grpc.StatusCode.NOT_FOUND,
-            )
+        error = f"{models_config.FILE} names this version, but it is missing"
+        known = {
+            number: Version(number, END, error, grpc.StatusCode.NOT_FOUND)
             for number in self.wanted.missing
-        )
-        found = {version.number: version for version in missing} | self.versions
-        number = target.version
-        if target.label is not None:
-            self._check_label(target.label)
-            number = self.labels.get(target.label, self.wanted.labels[target.label])
+        } | self.versions
+        number = spec.version
+        if spec.label is not None:
+            self._check_label(spec.label)
+            number = self.labels.get(spec.label, self.wanted.labels[spec.label])
         if number is not None:
-            found = {number: found[number]} if number in found else {}
-        if not found:
+            known = {number: known[number]} if number in known else {}
+        if not known:
             which = "any versions" if number is None else f"version {number}"
             raise errors.NotFound(
                 f"Could not find {which} of model {errors.shown(self.name)}"
             )
-        return [found[number] for number in sorted(found, reverse=True)]
+        return [known[number] for number in sorted(known, reverse=True)]
 
     def _check_label(self, label: str) -> None:
         if label not in self.wanted.labels:

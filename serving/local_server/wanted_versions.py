@@ -1,4 +1,4 @@
-"""What the models folder asks for: which versions of which models, under which labels."""
+"""The versions and labels that the folder of the models asks a server to serve."""
 
 import dataclasses
 import functools
@@ -14,35 +14,30 @@ _LOGGER = logging.getLogger("slimline.serving")
 
 @dataclasses.dataclass(frozen=True)
 class Wanted:
-    """What is asked for of one model.
+    """The wanted versions of one model."""
 
-    Attributes:
-      folders: number -> folder of each version that is there.
-      numbers: versions to serve, the most urgent first: those that models.config names, or
-        all, of which the newest sound one is meant.
-      is_pinned: whether they are named, and all are meant.
-      labels: label -> version.
-      missing: versions that are named, but not there.
-      is_gone: whether the model was removed, folder and all.
-    """
-
+    # Number -> folder of each existing version.
     folders: Mapping[int, pathlib.Path] = dataclasses.field(default_factory=dict)
+    # Wanted versions, most urgent first: all of those that models.config names; if it
+    # names none, the first of all versions that can be loaded.
     numbers: tuple[int, ...] = ()
-    is_pinned: bool = False
+    is_pinned: bool = False  # whether models.config names them
+    # Label -> version.
     labels: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    # Versions that models.config names and that do not exist.
     missing: tuple[int, ...] = ()
-    is_gone: bool = False
+    is_gone: bool = False  # whether the folder of the model was removed
 
 
 GONE = Wanted(is_gone=True)
 
 
 def look(serving_folder: pathlib.Path, served: Collection[str]) -> dict[str, Wanted]:
-    """What each model is to serve, by name; those that are gone are left out.
+    """The wanted versions of each model, by name.
 
     Args:
-      serving_folder: the models, `<root>/serving`; it may appear later.
-      served: models known so far; of these only one whose folder is removed is gone.
+      serving_folder: of the models, `<root>/serving`; it may not exist yet.
+      served: models served so far; they are kept as long as their folder exists.
 
     Raises:
       ConfigError, OSError: the folder, or models.config in it, cannot be read.
@@ -50,21 +45,19 @@ def look(serving_folder: pathlib.Path, served: Collection[str]) -> dict[str, Wan
     if not served and not serving_folder.is_dir():
         return {}
     entries = models_config.read(serving_folder)
-    found = {}
-    for path in sorted(
-        {*serving_folder.iterdir(), *map(serving_folder.joinpath, entries)}
-    ):
+    models = {}
+    named = map(serving_folder.joinpath, entries)
+    for path in sorted({*serving_folder.iterdir(), *named}):
         folders = versions.folders(path)
         is_known = path.name in entries or (path.name in served and path.is_dir())
-        if (folders or is_known) and _can_be_asked(path.name):
-            found[path.name] = _wanted(
-                entries.get(path.name, models_config.Entry()), folders
-            )
-    return found
+        if (folders or is_known) and _is_valid_name(path.name):
+            entry = entries.get(path.name, models_config.Entry())
+            models[path.name] = _wanted(entry, folders)
+    return models
 
 
-@functools.cache  # each name is warned of once
-def _can_be_asked(name: str) -> bool:
+@functools.cache  # one warning for each name
+def _is_valid_name(name: str) -> bool:
     if errors.NAME.fullmatch(name) and not name.startswith("."):
         return True
     _LOGGER.warning(
@@ -80,7 +73,7 @@ def _wanted(entry: models_config.Entry, folders: Mapping[int, pathlib.Path]) -> 
     pinned = [number for number in newest_first if number in named]
     return Wanted(
         folders=folders,
-        # As `Entry.live`: pins that lead nowhere leave the newest.
+        # As in `Entry.live`, the newest is served if no named version exists.
         numbers=tuple(sorted(pinned or newest_first, key=lambda one: one != stable)),
         is_pinned=bool(pinned),
         labels=entry.labels,

@@ -152,12 +152,17 @@ def command(
         # TensorFlow loads here.
         from pushed_models import mirrored_models
         from serving.local_server import limits, server
-        from serving.local_server.loaded_model import Settings
 
         config = server.ServerConfig(
             serving_folder=serving_folder,
-            settings=Settings(max_batch_size, max_queue, poll_seconds),
-            limits=limits.parse(assignments),
+            poll_seconds=poll_seconds,
+            limits=limits.parse(
+                [
+                    f"max_batch_size={max_batch_size}",
+                    f"max_queue={max_queue}",
+                    *assignments,
+                ]
+            ),
             sample_folder=sample_folder,
             sample_share=sample_share,
             **given,

@@ -18,7 +18,7 @@ from common.errors import ConfigError, DataError, ServerError
 from serving import client as client_module
 from serving import encoding, grpc_client, wire_messages
 from serving.client import Client
-from serving.refusals import Refused
+from serving.server_answers import Refused
 
 MODEL = "colours"
 GREEN = np.full((4, 4, 3), (20, 50, 30), np.uint8)
@@ -162,7 +162,7 @@ def test_the_local_server_says_more(serve_rest, connect):
 
 def test_a_server_that_does_not_tell_its_models(colours, connect):
     client = connect(colours, None)
-    with pytest.raises(ConfigError, match="does not tell which models it has"):
+    with pytest.raises(ConfigError, match="does not list its models"):
         client.models()
     with pytest.raises(ConfigError, match="which model of") as caught:
         client.predict([GREEN])
@@ -250,10 +250,10 @@ def test_retries_end(colours, connect, code, message):
             "INVALID_ARGUMENT",
             "no",
             ConfigError,
-            "does not take the request for colours",
+            "rejects the request for colours",
         ),
         ("NOT_FOUND", "no", ConfigError, "does not serve colours"),
-        ("UNAUTHENTICATED", "no", ConfigError, "does not let this client ask"),
+        ("UNAUTHENTICATED", "no", ConfigError, "denies this client access"),
         ("INTERNAL", "oh", ServerError, "failed: oh"),
         ("DEADLINE_EXCEEDED", "late", ServerError, "no answer .* within 10 s"),
     ],
@@ -339,7 +339,7 @@ def test_a_proxy_whose_server_comes_later(serve_grpc, connect):
 def test_deadline(colours, connect):
     colours.seconds = 3.0
     begun = time.monotonic()
-    with pytest.raises(ServerError, match=r"no answer of .* within 0\.2 s"):
+    with pytest.raises(ServerError, match=r"no answer from .* within 0\.2 s"):
         connect(colours, deadline_seconds=0.2).predict([GREEN])
     assert time.monotonic() - begun < 2.5
     assert len(colours.batches) == 1
@@ -348,7 +348,7 @@ def test_deadline(colours, connect):
 def test_deadline_holds_for_all_attempts(colours, connect):
     colours.failures += [("UNAVAILABLE", "no")] * 1000
     begun = time.monotonic()
-    with pytest.raises(ServerError, match=r"cannot answer|no answer of"):
+    with pytest.raises(ServerError, match=r"cannot answer|no answer from"):
         connect(colours, deadline_seconds=0.3, attempts=1000).predict([GREEN])
     assert time.monotonic() - begun < 5
 
@@ -357,7 +357,7 @@ def test_deadline_holds_for_all_attempts(colours, connect):
 def test_a_server_that_says_nothing(connect, scheme):
     with socket.create_server(("localhost", 0)) as mute:
         address = f"{scheme}localhost:{mute.getsockname()[1]}"
-        with pytest.raises(ServerError, match=r"no answer of|no model server"):
+        with pytest.raises(ServerError, match=r"no answer from|no model server"):
             connect(address, deadline_seconds=0.3).predict([GREEN])
 
 
@@ -449,7 +449,7 @@ def test_a_model_without_our_signature(colours, connect):
 def test_answers_of_another_form(serve_rest, connect, text):
     model = serve_rest()
     model.failures.append(("200", text))
-    with pytest.raises(ConfigError, match="is no model server") as caught:
+    with pytest.raises(ConfigError, match="is not a model server") as caught:
         connect(model).predict([GREEN])
     assert caught.value.expected == "TensorFlow Serving, or slimline serve"
 
@@ -505,9 +505,9 @@ def test_outputs_of_another_form(shape, values, message):
 @pytest.mark.parametrize(
     ("status", "error", "message"),
     [
-        ("307", ConfigError, "sends its clients elsewhere"),
-        ("405", ConfigError, "is no model server"),
-        ("413", ConfigError, "larger than .* takes"),
+        ("307", ConfigError, "redirects its clients"),
+        ("405", ConfigError, "is not a model server"),
+        ("413", ConfigError, "too large for"),
         ("502", ServerError, "cannot answer"),
         ("418", ServerError, "failed: status 418"),
     ],
@@ -524,7 +524,7 @@ def test_the_wrong_interface(serve_rest, serve_grpc, connect):
     for wrong in (f"grpc://{rest.target}", f"http://{grpc.target}"):
         # By name gRPC tries IPv6, too, where nobody listens, and tells what came last.
         address = wrong.replace("localhost", "127.0.0.1")
-        with pytest.raises(ConfigError, match="is no model server") as caught:
+        with pytest.raises(ConfigError, match="is not a model server") as caught:
             connect(address).predict([GREEN])
         assert "gRPC is at port 8500, REST at port 8501" in caught.value.tip
 
@@ -539,7 +539,7 @@ def test_something_else_listens(connect):
     with socket.create_server(("localhost", 0)) as server:
         thread = threading.Thread(target=greet, args=(server,))
         thread.start()
-        with pytest.raises(ConfigError, match="is no model server"):
+        with pytest.raises(ConfigError, match="is not a model server"):
             connect(f"http://localhost:{server.getsockname()[1]}").predict([GREEN])
         thread.join()
 
@@ -550,7 +550,7 @@ def test_another_grpc_service(connect):
     server = grpc.server(concurrent.futures.ThreadPoolExecutor(1))
     port = server.add_insecure_port("localhost:0")
     server.start()
-    with pytest.raises(ConfigError, match="is no model server"):
+    with pytest.raises(ConfigError, match="is not a model server"):
         connect(f"grpc://localhost:{port}").predict([GREEN])
     server.stop(None)
 
@@ -608,7 +608,7 @@ def test_encrypted(encrypted, connect, certificate):
 
 
 def test_unknown_authority(encrypted, connect):
-    with pytest.raises(ConfigError, match="no encrypted connection") as caught:
+    with pytest.raises(ConfigError, match="cannot encrypt the connection") as caught:
         connect(encrypted).predict([GREEN])
     assert "certificate" in caught.value.found.lower()
     assert "--ca-file" in caught.value.tip
@@ -616,13 +616,13 @@ def test_unknown_authority(encrypted, connect):
 
 def test_certificate_of_another_host(encrypted, connect, certificate):
     address = encrypted.address.replace("localhost", "127.0.0.1")
-    with pytest.raises(ConfigError, match="no encrypted connection"):
+    with pytest.raises(ConfigError, match="cannot encrypt the connection"):
         connect(address, ca_file=str(certificate[1])).predict([GREEN])
 
 
 def test_encryption_that_the_server_has_not(colours, connect, certificate):
     address = colours.address.replace("://", "s://")
-    with pytest.raises(ConfigError, match="no encrypted connection"):
+    with pytest.raises(ConfigError, match="cannot encrypt the connection"):
         connect(address, ca_file=str(certificate[1])).predict([GREEN])
 
 
@@ -658,7 +658,7 @@ def test_headers_that_cannot_be_sent(connect, more):
 
 def test_a_path_before_the_interface(serve_rest, connect):
     client = connect(f"{serve_rest().address}/cluster/")
-    with pytest.raises(ConfigError, match="is no model server"):
+    with pytest.raises(ConfigError, match="is not a model server"):
         client.predict([GREEN])  # the fake has no such path, and says so
     assert client.address.endswith("/cluster")
 

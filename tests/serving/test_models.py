@@ -230,8 +230,8 @@ def test_canary_keeps_the_version_that_a_rollback_needs(root) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"version": 5}, "version 5 of 'cats' is live: a canary is another"),
-        ({}, "version 5 of 'cats' is live: a canary is another"),
+        ({"version": 5}, "version 5 of 'cats' is live and cannot be the canary"),
+        ({}, "version 5 of 'cats' is live and cannot be the canary"),
         ({"version": 9}, "model 'cats' has no version '9'"),
         ({"is_off": True}, "'cats' has no canary"),
     ],
@@ -361,13 +361,13 @@ def test_verify_names_each_damaged_file(root) -> None:
         3: [
             "variables/variables.index is not what was written: SHA-256 differs",
         ],
-        4: ["assets.extra/manifest.json is missing: nobody can tell what was pushed"],
+        4: ["assets.extra/manifest.json is missing: its files cannot be verified"],
         5: [],
         8: [
-            "assets.extra/manifest.json is missing: nobody can tell what was pushed",
+            "assets.extra/manifest.json is missing: its files cannot be verified",
             "saved_model.pb is missing",
         ],
-        9: ["it is not there, but models.config names it"],
+        9: ["models.config names it, but it is missing"],
     }
     assert cats(root).verify(1) == {1: []}
     with pytest.raises(ConfigError, match="has no version '7'"):
@@ -390,7 +390,8 @@ def test_what_cannot_be_written_is_a_sentence(root, monkeypatch) -> None:
 
     monkeypatch.setattr(models.version_history, "append", fail)
     with pytest.raises(
-        ConfigError, match=r"promote of version 3 is done, but missing in .*: No space"
+        ConfigError,
+        match=r"promote of version 3 is done, but not recorded in .*: No space",
     ):
         cats(root).promote(3)
     assert models_config.live(root / "serving" / "cats") == 3

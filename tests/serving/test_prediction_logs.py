@@ -148,8 +148,8 @@ def two_answers():
         (without_classes(), "outputs without classes"),
         (regression(), "a log of kind 'regress_log'"),
         (prediction_log_pb2.PredictionLog(), "a log of kind 'None'"),
-        (two_answers(), "2 answers for 1 images"),
-        (classify_log([[]], [example(b"a")]), "an answer without classes"),
+        (two_answers(), "2 predictions for 1 images"),
+        (classify_log([[]], [example(b"a")]), "a prediction without classes"),
     ],
 )
 def test_other_logs_are_refused(tmp_path, log, found):
@@ -183,5 +183,5 @@ def test_damaged_logs_are_refused(logs, tmp_path):
 def test_no_logs_are_an_error(tmp_path, name):
     pathlib.Path(tmp_path / "empty").mkdir()
     (tmp_path / "empty" / ".hidden").touch()
-    with pytest.raises(DataError, match=r"no logs at|no answers in"):
+    with pytest.raises(DataError, match=r"no logs at|no predictions in"):
         prediction_logs.convert(tmp_path / name, tmp_path / "rows.csv")

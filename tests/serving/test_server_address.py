@@ -50,7 +50,7 @@ def test_addresses(text, protocol, target, is_tls, path):
     ],
 )
 def test_no_addresses(text):
-    with pytest.raises(ConfigError, match="is no address of a server") as caught:
+    with pytest.raises(ConfigError, match="is not the address of a server") as caught:
         server_address.parse(text)
     assert "HOST:PORT" in caught.value.expected
 
@@ -92,5 +92,5 @@ def test_models(text, expected):
     ],
 )
 def test_no_models(text):
-    with pytest.raises(ConfigError, match="names no model of a server"):
+    with pytest.raises(ConfigError, match="does not name a model of a server"):
         model_spec.parse(text)

@@ -15,7 +15,7 @@ from schema import features, orientation
 from serving import encoding, local_model
 from serving.batch_inference import steps
 from serving.local_server import errors, loaded_model, ops, sessions
-from serving.local_server.loaded_model import Settings
+from serving.local_server.limits import Limits
 from trainer import evaluation, explaining, export, input_pipeline, training
 from trainer.config import (
     ModelConfig,
@@ -149,7 +149,7 @@ def test_one_image_alone_answers_as_in_a_batch(exported: Exported) -> None:
 def test_a_narrow_image_fails_alone_on_our_server(exported: Exported) -> None:
     file = io.BytesIO()
     Image.new("L", (16_384, 1)).save(file, "PNG")
-    model = loaded_model.LoadedModel("fake", exported.folder, Settings())
+    model = loaded_model.LoadedModel("fake", exported.folder, Limits())
 
     async def answers() -> list:
         inputs = [file.getvalue(), *exported.fake.encoded[:3]]
@@ -200,7 +200,7 @@ def test_all_orientations_of_a_picture_get_one_answer_on_every_road(
     ]
     encoded = [encoding.encode(data, "picture") for data in pictures]
     examples = [example(steps.check_file(str(path)).encoded) for path in paths]
-    served = loaded_model.LoadedModel("fake", exported.folder, Settings())
+    served = loaded_model.LoadedModel("fake", exported.folder, Limits())
 
     async def answers() -> list:
         requests = [

@@ -316,7 +316,9 @@ CHANGES = {
 @pytest.mark.parametrize("difference", CHANGES)
 def test_another_job_is_refused_with_the_difference(classify, broken_off, difference):
     CHANGES[difference](broken_off)
-    with pytest.raises(ConfigError, match="is of another batch inference") as caught:
+    with pytest.raises(
+        ConfigError, match="belongs to another batch inference"
+    ) as caught:
         classify("photos", model=broken_off)
     assert caught.value.found == difference
     result = classify("photos", model=broken_off, replaces=True)
@@ -388,7 +390,7 @@ def test_a_folder_of_somebody_else_is_left_alone(classify, write_photos):
     mine = pathlib.Path("results.jsonl.parts/mine.txt")
     mine.parent.mkdir()
     mine.touch()
-    with pytest.raises(ConfigError, match="holds files of somebody else") as caught:
+    with pytest.raises(ConfigError, match="holds other files") as caught:
         classify("photos", replaces=True)
     assert caught.value.found == "mine.txt"
     assert mine.exists()
@@ -400,7 +402,7 @@ def test_one_at_a_time(classify, write_photos):
     folder.mkdir()
     with (
         filelock.FileLock(folder.resolve() / parts.LOCK_FILE),
-        pytest.raises(ConfigError, match="another batch inference writes"),
+        pytest.raises(ConfigError, match="another batch inference is writing"),
     ):
         classify("photos")
     assert classify("photos").images == 1

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from serving.local_server.answering import Answerer
-from serving.local_server.limits import InFlight, Limits
+from serving.local_server.limits import Limits
 from serving.local_server.metrics import Metrics
 from serving.local_server.rest import Rest
 
@@ -32,10 +32,8 @@ class NoModels:
 
 @contextlib.asynccontextmanager
 async def listening(limits):
-    metrics = Metrics()
-    in_flight = InFlight(limits.in_flight_bytes)
-    answerer = Answerer(NoModels(), limits, metrics)
-    rest = Rest(answerer, limits, metrics, in_flight, hosts=())
+    answerer = Answerer(NoModels(), limits, Metrics())
+    rest = Rest(answerer, hosts=())
     connections = await rest.connections()
     loop = asyncio.get_running_loop()
     server = await loop.create_server(connections, "127.0.0.1", 0)
@@ -49,7 +47,7 @@ async def listening(limits):
         return reader, writer
 
     try:
-        yield connections, connect, in_flight
+        yield connections, connect, answerer.in_flight
     finally:
         for writer in opened:
             writer.close()

@@ -10,8 +10,8 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from pushed_models import signatures
 from serving.local_server import served_models
-from serving.local_server.answering import Target
-from serving.local_server.loaded_model import Settings
+from serving.local_server.limits import Limits
+from serving.model_spec import ModelSpec
 from storage import manifest
 
 Code = grpc.StatusCode
@@ -140,7 +140,7 @@ def test_the_old_version_goes_on_and_the_status_says_why(good, tmp_path, png, of
     colour = (9, 200, 70)
 
     async def ask(models):
-        model = models.find(Target("cats"))
+        model = models.find(ModelSpec("cats"))
         inputs = {"images": np.array([png(*colour)], object)}
         outputs = await model.run("predict_images", inputs, None)
         assert model.version == 1
@@ -155,14 +155,14 @@ def test_the_old_version_goes_on_and_the_status_says_why(good, tmp_path, png, of
         damage(staging)
         staging.rename(folder / str(version))
         async with asyncio.timeout(60):
-            while models.statuses(Target("cats"))[0].number != version:
+            while models.statuses(ModelSpec("cats"))[0].number != version:
                 await ask(models)
-            while (status := models.statuses(Target("cats"))[0]).state != "END":
+            while (status := models.statuses(ModelSpec("cats"))[0]).state != "END":
                 await ask(models)
         return status
 
     async def scenario():
-        models = served_models.ServedModels(folder.parent, Settings(poll_seconds=0.02))
+        models = served_models.ServedModels(folder.parent, Limits(), 0.02)
         await models.start()
         version = 1
         for name, (damage, file, found) in DAMAGES.items():

@@ -53,6 +53,22 @@ def test_what_is_kept(tmp_path, png):
         assert "image/class/label" not in feature
 
 
+@pytest.mark.parametrize(
+    "outputs",
+    [
+        {},
+        {"classes": np.asarray([b"red"], object), "scores": np.ones(1, np.float32)},
+        {"classes": np.asarray([[3]]), "scores": np.ones([1, 1], np.float32)},
+        {"classes": np.asarray(b"red", object), "scores": np.float32(1)},
+    ],
+)
+def test_answers_of_other_models_are_not_kept(tmp_path, png, outputs):
+    sampler = feedback.RequestSampler(tmp_path, 1.0, 100)
+    sampler.offer([png(1, 2, 3)], Answer("other", 1, "serving_default", outputs))
+    sampler.close()
+    assert (sampler.stored_count, sampler.dropped_count) == (0, 0)
+
+
 def test_share_and_maximum(tmp_path, png):
     image = png(1, 2, 3)
     kept = []
@@ -71,7 +87,8 @@ def test_share_and_maximum(tmp_path, png):
 
 def test_files_appear_whole_and_in_time(tmp_path, png, monkeypatch):
     monkeypatch.setattr(feedback, "_MOST_EXAMPLES", 12)
-    sampler = feedback.RequestSampler(tmp_path, 1.0, 100, file_seconds=2)
+    monkeypatch.setattr(feedback, "_FILE_SECONDS", 2)
+    sampler = feedback.RequestSampler(tmp_path, 1.0, 100)
 
     def wait_for(count):
         end = time.monotonic() + 20

@@ -9,7 +9,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from pushed_models import signatures
 from serving.local_server import errors, loaded_model
-from serving.local_server.loaded_model import Settings
+from serving.local_server.limits import Limits
 from storage import manifest
 
 COLOURS = ((250, 10, 20), (3, 180, 99), (7, 7, 70))
@@ -22,7 +22,7 @@ def folder(write_model, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def model(folder):
-    model = loaded_model.LoadedModel("cats", folder, Settings(max_batch_size=4))
+    model = loaded_model.LoadedModel("cats", folder, Limits(max_batch_size=4))
     yield model
     model.unload()
 
@@ -118,7 +118,7 @@ def test_every_batch_size_up_to_the_largest_is_warm(
 
     folder = write_model(tmp_path, 7)
     monkeypatch.setattr(loaded_model._Call, "__call__", count)
-    loaded_model.LoadedModel("cats", folder, Settings(max_batch_size=9)).unload()
+    loaded_model.LoadedModel("cats", folder, Limits(max_batch_size=9)).unload()
     assert asked == [
         (name, size) for name in signatures.INPUTS.values() for size in (1, 2, 4, 8)
     ]
@@ -161,7 +161,7 @@ def scaled(tmp_path_factory):
         str(folder),
         {"serving_default": module.two, "column": module.column, "one": module.scalar},
     )
-    model = loaded_model.LoadedModel("scaled", folder, Settings(max_batch_size=4))
+    model = loaded_model.LoadedModel("scaled", folder, Limits(max_batch_size=4))
     yield model
     model.unload()
 
@@ -226,7 +226,7 @@ def test_what_writes_is_not_loaded(write_model, tmp_path, purpose):
     with pytest.raises(
         tf.errors.FailedPreconditionError, match=f"{operation[purpose]} to {purpose}"
     ):
-        loaded_model.LoadedModel("spy", folder, Settings())
+        loaded_model.LoadedModel("spy", folder, Limits())
     assert not canary.exists()
 
 
@@ -243,9 +243,9 @@ def test_a_graph_that_never_ends_is_given_up(write_model, tmp_path, png, monkeyp
     monkeypatch.setattr(loaded_model, "_STEP_SECONDS", 1)
     with pytest.raises(tf.errors.DeadlineExceededError):
         folder = write_model(tmp_path, 6, tamper=endless)
-        loaded_model.LoadedModel("endless", folder, Settings())
+        loaded_model.LoadedModel("endless", folder, Limits())
     folder = write_model(tmp_path, 7, tamper=endless, has_recorded=False)
-    model = loaded_model.LoadedModel("endless", folder, Settings())
+    model = loaded_model.LoadedModel("endless", folder, Limits())
     with pytest.raises(errors.ServerError, match="Internal error"):
         with_batcher(model, lambda: ask(model, [png(1, 2, 3)]))
     model.unload()
@@ -263,4 +263,4 @@ def test_requests_of_the_warm_up_file_are_asked(write_model, tmp_path, monkeypat
         writer.write(log.SerializeToString())
     # A request that fails keeps the version from being loaded, as in TensorFlow Serving.
     with pytest.raises(errors.InvalidInput):
-        loaded_model.LoadedModel("cats", folder, Settings())
+        loaded_model.LoadedModel("cats", folder, Limits())

@@ -12,15 +12,16 @@ import pytest
 
 from pushed_models import models_config
 from serving.local_server import errors, served_models, wanted_versions
-from serving.local_server.answering import Target
-from serving.local_server.loaded_model import Settings
+from serving.local_server.limits import Limits
+from serving.model_spec import ModelSpec
 from storage import manifest
 
 Entry = models_config.Entry
 COLOURS = ((250, 10, 20), (3, 180, 99), (7, 7, 70))
 BIASES = (0.0, 0.7, 1.4, 2.1)
 SETTLED = ("AVAILABLE", "END")
-SETTINGS = Settings(poll_seconds=0.05, max_batch_size=8)
+LIMITS = Limits(max_batch_size=8)
+POLL_SECONDS = 0.05
 
 
 @pytest.fixture(scope="module")
@@ -53,11 +54,11 @@ def bias_of(version):
     return BIASES[version % len(BIASES)]
 
 
-def serve(folder, scenario, settings=SETTINGS):
+def serve(folder, scenario):
     """Runs a coroutine function with served models that have started."""
 
     async def main():
-        models = served_models.ServedModels(folder, settings)
+        models = served_models.ServedModels(folder, LIMITS, POLL_SECONDS)
         await asyncio.wait_for(models.start(), 120)
         try:
             await asyncio.wait_for(scenario(models), 180)
@@ -74,16 +75,16 @@ async def until(is_true, seconds=60):
 
 
 def states(models, name="cats"):
-    return {one.number: one.state for one in models.statuses(Target(name))}
+    return {one.number: one.state for one in models.statuses(ModelSpec(name))}
 
 
 def live(models, name="cats", **which):
-    return models.find(Target(name, **which)).version
+    return models.find(ModelSpec(name, **which)).version
 
 
 async def ask(models, image, **which):
     """(version, probabilities) of one image."""
-    model = models.find(Target("cats", **which))
+    model = models.find(ModelSpec("cats", **which))
     inputs = {"images": np.array([image], object)}
     outputs = await model.run("predict_images", inputs, None)
     return model.version, outputs["probabilities"][0]
@@ -96,7 +97,7 @@ def test_a_folder_without_models_waits_for_one(tmp_path, push):
         with pytest.raises(errors.NotFound, match="Latest\\(cats\\)"):
             live(models)
         with pytest.raises(errors.NotFound, match="Could not find any versions"):
-            models.statuses(Target("cats"))
+            models.statuses(ModelSpec("cats"))
         push(1)
         await until(models.is_ready)
         assert models.names() == ["cats"]
@@ -161,7 +162,7 @@ def test_versions_of_other_classes_answer_with_their_own(tmp_path, write_model, 
 
     async def keep_asking(models):
         while True:
-            model = models.find(Target("cats"))
+            model = models.find(ModelSpec("cats"))
             outputs = await model.run("predict_images", image, None)
             names = [name.decode() for name in outputs["classes"][0]]
             seen.append((model.version, names, model.class_names))
@@ -204,7 +205,7 @@ def test_a_refused_version_leaves_the_old_one_until_its_content_changes(
     async def scenario(models):
         push(2, damage=damaged("variables/variables.data-00000-of-00001"))
         await until(lambda: states(models).get(2) == "END")
-        (status,) = models.statuses(Target("cats", version=2))
+        (status,) = models.statuses(ModelSpec("cats", version=2))
         assert status.code is grpc.StatusCode.DATA_LOSS
         assert "variables.data-00000-of-00001 has" in status.error
         assert str(tmp_path) not in status.error
@@ -282,7 +283,7 @@ def test_stopping_waits_for_requests_under_way(tmp_path, push, png):
     push(1)
 
     async def main():
-        models = served_models.ServedModels(tmp_path, SETTINGS)
+        models = served_models.ServedModels(tmp_path, LIMITS, POLL_SECONDS)
         await models.start()
         requests = [asyncio.create_task(ask(models, png(1, 2, 3))) for _ in range(50)]
         await asyncio.sleep(0)
@@ -326,7 +327,7 @@ def test_reload_under_requests(tmp_path, push, png, offline):
             await until(lambda: live(models) == last - 1)
             await until(lambda: states(models).get(last) == "END")
             is_over.set()
-        (status,) = models.statuses(Target("cats", version=last))
+        (status,) = models.statuses(ModelSpec("cats", version=last))
         assert status.code is grpc.StatusCode.DATA_LOSS
 
     push(1)

@@ -4,9 +4,9 @@ import grpc
 import pytest
 
 from serving.local_server import errors, version_states
-from serving.local_server.answering import Target
 from serving.local_server.version_states import AVAILABLE, END, LOADING, Version
 from serving.local_server.wanted_versions import GONE, Wanted
+from serving.model_spec import ModelSpec
 
 
 def pinned(*versions, **labels):
@@ -77,21 +77,21 @@ def test_nothing_steps_in_for_a_stable_version_that_was_refused():
     assert list(made.settle()) == []
     assert made.live is None
     with pytest.raises(errors.Unavailable):
-        made.find(Target("cats"))
-    assert made.find(Target("cats", label="canary")) is made.versions[8]
+        made.find(ModelSpec("cats"))
+    assert made.find(ModelSpec("cats", label="canary")) is made.versions[8]
 
 
 def test_stable_is_live_and_canary_beside_it():
     made = model(pinned(7, 8, stable=7, canary=8), v7=AVAILABLE, v8=AVAILABLE)
     assert list(made.settle()) == []
     assert made.live == 7
-    assert made.find(Target("cats", label="canary")) is made.versions[8]
-    assert made.find(Target("cats", 8)) is made.versions[8]
+    assert made.find(ModelSpec("cats", label="canary")) is made.versions[8]
+    assert made.find(ModelSpec("cats", 8)) is made.versions[8]
     # Promoted: both are in memory, so it takes no time.
     assert change(made, pinned(8, 7, stable=8)) == []
     assert made.live == 8
     with pytest.raises(errors.BadRequest):
-        made.find(Target("cats", label="canary"))
+        made.find(ModelSpec("cats", label="canary"))
 
 
 def test_a_label_moves_when_its_version_answers():
@@ -99,7 +99,7 @@ def test_a_label_moves_when_its_version_answers():
     made.settle()
     assert change(made, pinned(9, stable=9), v9=LOADING) == []
     assert made.live == 7
-    assert made.find(Target("cats", label="stable")) is made.versions[7]
+    assert made.find(ModelSpec("cats", label="stable")) is made.versions[7]
     assert change(made, pinned(9, stable=9), v9=AVAILABLE) == [7]
     assert made.live == 9
 
@@ -119,7 +119,7 @@ def test_while_a_pin_is_refused_nobody_loses_a_version():
     made.settle()
     made.versions[7] = model(newest(7), v7="refused").versions[7]
     assert change(made, pinned(5, 7, stable=5, canary=7)) == []
-    assert made.find(Target("cats", label="canary")) is made.versions[6]
+    assert made.find(ModelSpec("cats", label="canary")) is made.versions[6]
 
 
 def test_versions_that_come_faster_than_they_load_have_their_turn():
@@ -145,35 +145,35 @@ def test_a_model_without_any_version_left_keeps_its_last():
 def test_a_version_by_number_must_answer():
     made = model(newest(7, 8), v7=AVAILABLE, v8=LOADING)
     with pytest.raises(errors.NotFound):
-        made.find(Target("cats", 8))
+        made.find(ModelSpec("cats", 8))
     with pytest.raises(errors.NotFound):
-        made.find(Target("cats", 99))
+        made.find(ModelSpec("cats", 99))
     loading = model(newest(7), v7=LOADING)
     assert list(loading.settle()) == []
     with pytest.raises(errors.Unavailable):
-        loading.find(Target("cats"))
+        loading.find(ModelSpec("cats"))
 
 
 def test_statuses_come_newest_first_with_the_reason():
     made = model(newest(7, 8), v7=AVAILABLE, v8="refused")
-    found = made.statuses(Target("cats"))
+    found = made.statuses(ModelSpec("cats"))
     assert [(one.number, one.state, one.code.name) for one in found] == [
         (8, END, "DATA_LOSS"),
         (7, AVAILABLE, "OK"),
     ]
     assert found[0].error == "damaged"
-    assert made.statuses(Target("cats", 7)) == [found[1]]
+    assert made.statuses(ModelSpec("cats", 7)) == [found[1]]
     with pytest.raises(errors.NotFound):
-        made.statuses(Target("cats", 9))
+        made.statuses(ModelSpec("cats", 9))
     with pytest.raises(errors.BadRequest):
-        made.statuses(Target("cats", label="stable"))
+        made.statuses(ModelSpec("cats", label="stable"))
     with pytest.raises(errors.NotFound, match="Could not find any versions"):
-        model(newest()).statuses(Target("cats"))
+        model(newest()).statuses(ModelSpec("cats"))
 
 
 def test_a_version_that_is_named_but_not_there_has_a_status():
     wanted = Wanted({7: None}, (7,), True, labels={"canary": 8}, missing=(8,))
-    found = model(wanted, v7=AVAILABLE).statuses(Target("cats", label="canary"))
+    found = model(wanted, v7=AVAILABLE).statuses(ModelSpec("cats", label="canary"))
     assert [(one.number, one.state, one.code.name) for one in found] == [
         (8, END, "NOT_FOUND")
     ]

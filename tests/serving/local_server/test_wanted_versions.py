@@ -97,7 +97,7 @@ def test_a_folder_may_appear_later_and_must_not_vanish(folder, tmp_path):
 @pytest.mark.parametrize("name", ["two words", ".hidden", "x" * 65, "naïve"])
 def test_names_that_no_request_can_hold_are_left_out(folder, caplog, name):
     add(folder, name, 1)
-    wanted_versions._can_be_asked.cache_clear()
+    wanted_versions._is_valid_name.cache_clear()
     for _ in range(2):
         assert set(wanted_versions.look(folder, ())) == {"cats"}
     assert len(caplog.records) == 1
