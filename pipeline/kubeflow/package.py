@@ -303,7 +303,7 @@ def _typed(name: str, text: str, kind: str) -> Any:
     if kind not in _TYPES:
         return text
     wanted, meaning = _TYPES[kind]
-    reader = pydantic.TypeAdapter(
+    reader: pydantic.TypeAdapter[Any] = pydantic.TypeAdapter(
         wanted, config=pydantic.ConfigDict(strict=True, allow_inf_nan=False)
     )
     try:
