@@ -321,6 +321,27 @@ def new_fakes() -> type[Fakes]:
     return Fakes
 
 
+@pytest.fixture(scope="session")
+def orchestrators():
+    """Function (first heading) -> {(verb, engine): cell} of a table in docs/cli.md."""
+    page = pathlib.Path(__file__).parents[1] / "docs" / "cli.md"
+
+    def read(heading: str) -> dict[tuple[str, str], str]:
+        text = page.read_text(encoding="utf-8")
+        table = text[text.index(f"| {heading} |") :].partition("\n\n")[0]
+        head, _, *rows = [
+            [cell.strip() for cell in line.split("|")[1:-1]]
+            for line in table.splitlines()
+        ]
+        return {
+            (row[0].strip("`"), engine.strip("`")): cell
+            for row in rows
+            for engine, cell in zip(head[1:], row[1:], strict=True)
+        }
+
+    return read
+
+
 @pytest.fixture
 def write_evaluation():
     """Writes what a run keeps of its model's answers; gives the URI of the evaluation."""

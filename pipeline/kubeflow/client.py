@@ -7,7 +7,7 @@ import itertools
 import json
 import pathlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from common.errors import ConfigError, SlimlineError
@@ -21,8 +21,9 @@ MAX_CONCURRENCY = 1
 RUN = "run"
 SCHEDULE = "schedule"
 PIPELINE = "pipeline"
-SUCCEEDED = "SUCCEEDED"
 FAILED = "FAILED"
+# Kind -> its name in kfp's client, which makes it plural by an s.
+_NAMES = {RUN: "run", SCHEDULE: "recurring_run", PIPELINE: "pipeline"}
 _EQUALS = 1
 _ARCHIVED = "ARCHIVED"
 # The backend runs a driver before each task, and its pod as a task below it.
@@ -121,12 +122,12 @@ class Server:
           `pipeline_id` and `version_id`.
         """
         kept = self.named(PIPELINE, pipeline)
-        pipeline_id = (
-            kept[0].id
-            if kept
-            else self._client.make_pipeline(pipeline, self._namespace).pipeline_id
-        )
         with self._asking(f"version '{version}' of pipeline '{pipeline}'"):
+            pipeline_id = (
+                kept[0].id
+                if kept
+                else self._client.make_pipeline(pipeline, self._namespace).pipeline_id
+            )
             made = self._client.upload_pipeline_version(
                 str(package), version, pipeline_id=pipeline_id
             )
@@ -188,14 +189,11 @@ class Server:
         if experiment:
             with self._asking(f"experiment '{experiment}'"):
                 filters["experiment_id"] = self._find_experiment(experiment)
-        listed = self._list(kind, sort_by="created_at desc", **filters)
-        return list(itertools.islice(listed, limit))
+        return list(itertools.islice(self._list(kind, **filters), limit))
 
     def named(self, kind: str, name: str) -> list[Entry]:
         """All runs, schedules or pipelines of that name, the newest first."""
-        return list(
-            self._list(kind, sort_by="created_at desc", filter=_is_called(name))
-        )
+        return list(self._list(kind, filter=_is_called(name)))
 
     def check_free(self, kind: str, name: str) -> None:
         """Checks that nothing has this name, which the server itself would allow.
@@ -229,13 +227,8 @@ class Server:
                 tip="give the id in place of the name",
             )
         if _ID.fullmatch(name):
-            getter = {
-                RUN: self._client.get_run,
-                SCHEDULE: self._client.get_recurring_run,
-                PIPELINE: self._client.get_pipeline,
-            }[kind]
             with self._asking(f"{kind} '{name}'"):
-                return _entry(kind, getter(name))
+                return _entry(kind, self._call("get", kind)(name))
         others = [entry.name for entry in self.entries(kind, limit=PAGE_SIZE)]
         near = nearest(name, others)
         raise ConfigError(
@@ -263,33 +256,22 @@ class Server:
 
     def versions(self, pipeline: Entry) -> list[str]:
         """Ids of a pipeline's versions."""
-        found: list[str] = []
-        token = ""
-        while True:
-            with self._asking(f"pipeline '{pipeline.name}'"):
-                answer = self._client.list_pipeline_versions(
-                    pipeline.id, page_token=token, page_size=PAGE_SIZE
-                )
-            listed = answer.pipeline_versions or ()
-            found += [version.pipeline_version_id for version in listed]
-            token = answer.next_page_token
-            if not token:
-                return found
+        pages = self._pages(
+            f"pipeline '{pipeline.name}'",
+            self._client.list_pipeline_versions,
+            "pipeline_versions",
+            pipeline_id=pipeline.id,
+        )
+        return [version.pipeline_version_id for version in pages]
 
     def delete(self, entry: Entry) -> None:
         """Deletes a run, a schedule, or a pipeline with its versions."""
         # The server deletes empty pipelines only.
         versions = self.versions(entry) if entry.kind == PIPELINE else []
         with self._asking(f"{entry.kind} '{entry.name}'"):
-            match entry.kind:
-                case "run":
-                    self._client.delete_run(entry.id)
-                case "schedule":
-                    self._client.delete_recurring_run(entry.id)
-                case "pipeline":
-                    for version in versions:
-                        self._client.delete_pipeline_version(entry.id, version)
-                    self._client.delete_pipeline(entry.id)
+            for version in versions:
+                self._client.delete_pipeline_version(entry.id, version)
+            self._call("delete", entry.kind)(entry.id)
 
     def run_page(self, run_id: str) -> str:
         """Address of a run's page."""
@@ -315,27 +297,36 @@ class Server:
         return source | self.upload(job.pipeline, job.version, package)
 
     def _list(self, kind: str, **arguments: Any) -> Iterator[Entry]:
-        """Entries, page by page."""
-        lister, attribute = {
-            RUN: (self._client.list_runs, "runs"),
-            SCHEDULE: (self._client.list_recurring_runs, "recurring_runs"),
-            PIPELINE: (self._client.list_pipelines, "pipelines"),
-        }[kind]
+        """Entries that are not archived, the newest first."""
+        for found in self._pages(
+            f"{kind}s",
+            self._call("list", kind, "s"),
+            f"{_NAMES[kind]}s",
+            namespace=self._namespace,
+            sort_by="created_at desc",
+            **arguments,
+        ):
+            if getattr(found, "storage_state", None) != _ARCHIVED:
+                yield _entry(kind, found)
+
+    def _pages(
+        self, subject: str, call: Callable[..., Any], attribute: str, **arguments: Any
+    ) -> Iterator[Any]:
+        """What is listed in `attribute` of all the answers to a call."""
         token = ""
         while True:
-            with self._asking(f"{kind}s"):
-                answer = lister(
-                    page_token=token,
-                    page_size=PAGE_SIZE,
-                    namespace=self._namespace,
-                    **arguments,
-                )
-            for found in getattr(answer, attribute) or ():
-                if getattr(found, "storage_state", None) != _ARCHIVED:
-                    yield _entry(kind, found)
+            with self._asking(subject):
+                answer = call(page_token=token, page_size=PAGE_SIZE, **arguments)
+            yield from getattr(answer, attribute) or ()
             token = answer.next_page_token
             if not token:
                 return
+
+    def _call(self, verb: str, kind: str, plural: str = "") -> Callable[..., Any]:
+        found: Callable[..., Any] = getattr(
+            self._client, f"{verb}_{_NAMES[kind]}{plural}"
+        )
+        return found
 
     def _task_names(self, run: Any) -> set[str]:
         """Tasks of a run's pipeline; empty where the server does not say."""

@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import ssl
+import textwrap
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -127,7 +128,7 @@ def connect(connection: Connection) -> tuple[Client, str | None]:
     namespace = connection.namespace or client.get_user_namespace()
     if not namespace:
         raise ConfigError(
-            f"{host} is shared: it needs to know in which namespace",
+            f"{host} is shared: name your namespace",
             tip="--namespace NAME, that of your profile",
         )
     return client, namespace
@@ -147,14 +148,13 @@ def url(host: str) -> str:
             " --host http://localhost:8080",
         )
     full = host if "://" in host else f"https://{host}"
-    try:
+    is_address = False
+    with contextlib.suppress(urllib3.exceptions.LocationValueError):
         parts = urllib3.util.parse_url(full)
         is_address = bool(parts.host) and parts.scheme in ("http", "https")
-    except urllib3.exceptions.LocationValueError:
-        is_address = False
     if not is_address:
         raise ConfigError(
-            f"'{host}' is no address of a server",
+            f"'{host}' is not the address of a server",
             expected="as in http://localhost:8080",
         )
     return full.rstrip("/")
@@ -183,7 +183,7 @@ def asking(host: str, subject: str) -> Iterator[None]:
         raise _unreachable(error, host) from error
     except ValueError as error:
         raise ServerError(
-            f"{host} gives an answer that cannot be read", found=str(error)
+            f"{host} sent an answer that cannot be read", found=str(error)
         ) from error
     finally:
         retries.setLevel(level)
@@ -212,16 +212,16 @@ def _refused(
     match error.status:
         case 401:
             return ConfigError(
-                f"{host} wants a log-in (401)",
+                f"{host} requires a login (401)",
                 found=said,
                 tip="--token-file FILE, or the variable SLIMLINE_KUBEFLOW_TOKEN or"
                 " SLIMLINE_KUBEFLOW_COOKIE",
             )
         case 403:
             return ConfigError(
-                f"{host} does not allow it (403): {subject}",
+                f"{host} denies it (403): {subject}",
                 found=said,
-                tip="is it the right --namespace? rights are given by whoever keeps it",
+                tip="is --namespace right? its owner grants rights",
             )
         case 404 if subject == API:
             return ConfigError(
@@ -235,8 +235,10 @@ def _refused(
                 f"the name is taken (409): {subject}", found=said, tip="choose another"
             )
         case status if status and status < 500:
-            return ConfigError(f"{host} refuses it ({status}): {subject}", found=said)
-    return ServerError(f"{host} fails at it ({error.status}): {subject}", found=said)
+            return ConfigError(
+                f"{host} refuses the request ({status}): {subject}", found=said
+            )
+    return ServerError(f"{host} failed ({error.status}): {subject}", found=said)
 
 
 def _message(error: kfp_server_api.ApiException) -> str:
@@ -246,12 +248,8 @@ def _message(error: kfp_server_api.ApiException) -> str:
         text = str(body.get("message") or body.get("error") or "").strip()
     except (ValueError, AttributeError):
         return ""
-    line = text.splitlines()[0] if text else ""
-    return (
-        line
-        if len(line) <= _MESSAGE_CHARACTERS
-        else f"{line[:_MESSAGE_CHARACTERS]} ..."
-    )
+    line = text.partition("\n")[0]
+    return textwrap.shorten(line, _MESSAGE_CHARACTERS, placeholder=" ...")
 
 
 def _unreachable(error: Exception, host: str) -> SlimlineError:
@@ -262,7 +260,7 @@ def _unreachable(error: Exception, host: str) -> SlimlineError:
             return _no_trust(str(reason), host)
         case urllib3.exceptions.NameResolutionError():
             return ServerError(
-                f"no machine is called as in {host}", tip="is --host spelled right?"
+                f"cannot find the host of {host}", tip="is --host spelled right?"
             )
         case urllib3.exceptions.NewConnectionError():
             return ServerError(
@@ -276,7 +274,7 @@ def _unreachable(error: Exception, host: str) -> SlimlineError:
                 f"{host} cannot be reached within {CONNECT_SECONDS:g} s",
                 tip="a firewall, or a network that this machine is not in?",
             )
-    return ServerError(f"{host} broke off", found=str(reason))
+    return ServerError(f"{host} closed the connection", found=str(reason))
 
 
 def _no_trust(reason: str, host: str) -> ConfigError:

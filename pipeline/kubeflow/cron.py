@@ -4,43 +4,42 @@ Its parser (robfig/cron, version 1) takes five fields, too, but the first for se
 last for months: '0 3 * * *', every night at three, would run every hour, without a word.
 """
 
-import dataclasses
 import re
-from collections.abc import Sequence
+from typing import NamedTuple
 
 from common.errors import ConfigError
 
 EXAMPLE = "0 0 3 * * *"
 DESCRIPTORS = (
-    "@yearly",
-    "@annually",
-    "@monthly",
-    "@weekly",
-    "@daily",
-    "@midnight",
-    "@hourly",
+    *("@hourly", "@daily", "@midnight", "@weekly"),
+    *("@monthly", "@annually", "@yearly"),
 )
 
 
-@dataclasses.dataclass(frozen=True)
-class _Field:
-    """Name, lowest and highest value, and what may stand for the values from the lowest on."""
+class _Field(NamedTuple):
+    """Name, values, and names that may stand for the values from the lowest on."""
 
     name: str
-    low: int
-    high: int
-    names: Sequence[str] = ()
+    values: range
+    names: tuple[str, ...] = ()
 
 
-_MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()  # noqa: SIM905
-_DAYS = "sun mon tue wed thu fri sat".split()  # noqa: SIM905
 _FIELDS = (
-    _Field("second", 0, 59),
-    _Field("minute", 0, 59),
-    _Field("hour", 0, 23),
-    _Field("day of the month", 1, 31),
-    _Field("month", 1, 12, _MONTHS),
-    _Field("day of the week", 0, 6, _DAYS),
+    _Field("second", range(60)),
+    _Field("minute", range(60)),
+    _Field("hour", range(24)),
+    _Field("day of the month", range(1, 32)),
+    _Field(
+        "month",
+        range(1, 13),
+        (
+            *("jan", "feb", "mar", "apr", "may", "jun"),
+            *("jul", "aug", "sep", "oct", "nov", "dec"),
+        ),
+    ),
+    _Field(
+        "day of the week", range(7), ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+    ),
 )
 _PART = re.compile(r"([*?]|[0-9A-Za-z]+)(?:-([0-9A-Za-z]+))?(?:/([0-9]+))?")
 
@@ -86,16 +85,15 @@ def _is_legal(part: str, field: _Field) -> bool:
 def _number(text: str, field: _Field) -> int | None:
     """The value that `text` means; None where the field has no such value."""
     if text.lower() in field.names:
-        return field.low + field.names.index(text.lower())
-    if text.isdecimal() and field.low <= int(text) <= field.high:
-        return int(text)
-    return None
+        return field.values[field.names.index(text.lower())]
+    return int(text) if text.isdecimal() and int(text) in field.values else None
 
 
 def _refusal(part: str, field: _Field) -> ConfigError:
     names = f" or {field.names[0]} to {field.names[-1]}" if field.names else ""
     return ConfigError(
         f"the {field.name} of a schedule cannot be '{part}'",
-        expected=f"{field.low} to {field.high}{names}; *, 1-5, */10 or a list of them",
+        expected=f"{field.values[0]} to {field.values[-1]}{names}; *, 1-5, */10 or a list"
+        " of them",
         tip="Sunday is 0" if part == "7" and field is _FIELDS[-1] else "",
     )

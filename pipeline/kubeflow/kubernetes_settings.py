@@ -11,27 +11,43 @@ from kfp.kubernetes import kubernetes_executor_config_pb2
 
 from common.errors import ConfigError
 from pipeline.kubeflow import slots
+from pipeline.kubeflow.package import SCHEMA_VERSION
 
 T = TypeVar("T")
 
 TRAIN = "train"
 # In place of a component: every one that has no value of its own.
 ALL = "all"
-KUBEFLOW_SCHEMA = "2.1.0"
 GPU_RESOURCE = "nvidia.com/gpu"
 _EXECUTOR_SUFFIX = "_executor"
 _CPU = re.compile(r"\d+(\.\d+)?|\d+m")
 _MEMORY = re.compile(r"\d+(\.\d+)?(E|P|T|G|M|K|Ei|Pi|Ti|Gi|Mi|Ki)?")
-_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+_NAME = r"[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?"
 _LABEL = r"(?:[a-z0-9][-a-z0-9.]*/)?[A-Za-z0-9](?:[-\w.]{0,61}[A-Za-z0-9])?"
 _VALUE = r"(?:[A-Za-z0-9](?:[-\w.]{0,61}[A-Za-z0-9])?)?"
-_EFFECTS = "NoSchedule|PreferNoSchedule|NoExecute"
-_TAINT = re.compile(
-    rf"(?P<key>{_LABEL})(?:=(?P<value>{_VALUE}))?(?::(?P<effect>{_EFFECTS}))?"
-)
-_SELECTOR = re.compile(
-    rf"(?:(?P<component>\w+):)?(?P<label>{_LABEL})=(?P<value>{_VALUE})"
-)
+_EFFECT = "NoSchedule|PreferNoSchedule|NoExecute"
+# Option -> form of a value, what it is in words, how to write it.
+_QUANTITY = ("([^=]+)=(.*)", "a component and a quantity")
+_FORMS = {
+    "--volume": (
+        rf"({_NAME}):(/[^:]*[^:/])/*",
+        "the name of a persistent volume claim and a mount path",
+        "CLAIM:MOUNT_PATH, as slimline:/slimline",
+    ),
+    "--cpu": (*_QUANTITY, "COMPONENT=QUANTITY, as train=4"),
+    "--memory": (*_QUANTITY, "COMPONENT=QUANTITY, as train=8Gi"),
+    "--toleration": (
+        rf"({_LABEL})(?:=({_VALUE}))?(?::({_EFFECT}))?",
+        "a taint",
+        "KEY[=VALUE][:EFFECT], as nvidia.com/gpu=present:NoSchedule",
+    ),
+    "--node-selector": (
+        rf"(?:(\w+):)?({_LABEL})=({_VALUE})",
+        "a label of nodes and its value",
+        "[COMPONENT:]LABEL=VALUE, as train:pool=gpu",
+    ),
+    "--pull-secret": (_NAME, "the name of a secret", "as regcred"),
+}
 # Between two attempts of a task; each wait is twice as long as the one before.
 _BACKOFF = {
     "backoffDuration": "60s",
@@ -82,32 +98,30 @@ def from_text(
     pull_secrets: Sequence[str] = (),
     retries: int = 0,
 ) -> KubernetesSettings:
-    """Settings as a person types them.
-
-    Args:
-      volumes: CLAIM:MOUNT_PATH each, as 'images:/slimline'.
-      cpu: COMPONENT=QUANTITY each, as 'train=4' or 'all=1'.
-      memory: COMPONENT=QUANTITY each, as 'train=8Gi' or 'all=2Gi'.
-      gpus: for the Trainer.
-      tolerations: KEY[=VALUE][:EFFECT] each, as 'nvidia.com/gpu=present:NoSchedule'.
-      node_selectors: [COMPONENT:]LABEL=VALUE each, as 'train:pool=gpu'; without a
-        component for all of them.
-      pull_secrets: names.
-      retries: attempts of a failed task after the first.
+    """Settings as a person types them, each in the form of its option (`_FORMS`).
 
     Raises:
       ConfigError: one that is not of this form, or a path or component with two values.
     """
+    selectors: dict[str, dict[str, str]] = {}
+    pairs = (
+        (f"{component or ALL}:{label}", value)
+        for component, label, value in _read("--node-selector", node_selectors)
+    )
+    for key, value in _without_conflicts("--node-selector", pairs).items():
+        component, _, label = key.partition(":")
+        selectors.setdefault(component, {})[label] = value
+    claims = ((path, claim) for claim, path in _read("--volume", volumes))
     return KubernetesSettings(
-        volumes=_without_conflicts("--volume", _volumes(volumes)),
-        cpu=_without_conflicts("--cpu", _quantities("--cpu", cpu, "train=4")),
-        memory=_without_conflicts(
-            "--memory", _quantities("--memory", memory, "train=8Gi")
-        ),
+        volumes=_without_conflicts("--volume", claims),
+        cpu=_without_conflicts("--cpu", _read("--cpu", cpu)),
+        memory=_without_conflicts("--memory", _read("--memory", memory)),
         gpus=gpus,
-        tolerations=tuple(map(_toleration, tolerations)),
-        node_selectors=_selectors(node_selectors),
-        pull_secrets=tuple(map(_secret, pull_secrets)),
+        tolerations=tuple(
+            _toleration(*parts) for parts in _read("--toleration", tolerations)
+        ),
+        node_selectors=selectors,
+        pull_secrets=tuple(name for (name,) in _read("--pull-secret", pull_secrets)),
         retries=retries,
     )
 
@@ -132,7 +146,7 @@ def set_resources(spec: dict[str, Any], settings: KubernetesSettings) -> None:
         for component, quantity in _of_each(spec, wanted).items():
             if not pattern.fullmatch(quantity):
                 raise ConfigError(
-                    f"{kind} of '{component}' is no quantity of Kubernetes",
+                    f"{kind} of '{component}' is not a quantity of Kubernetes",
                     found=quantity,
                     expected=example,
                 )
@@ -155,7 +169,7 @@ def unmounted(spec: Mapping[str, Any], settings: KubernetesSettings) -> list[str
 
     What only one container sees is gone with it.
     """
-    if spec["schemaVersion"] != KUBEFLOW_SCHEMA:
+    if spec["schemaVersion"] != SCHEMA_VERSION:
         return []
     parameters = spec["root"]["inputDefinitions"]["parameters"]
     found = []
@@ -217,78 +231,24 @@ def _of_each(spec: Mapping[str, Any], wanted: Mapping[str, T]) -> dict[str, T]:
     return rest | {name: value for name, value in wanted.items() if name != ALL}
 
 
-def _toleration(text: str) -> dict[str, str]:
-    """Fields of a toleration, of the taint as kubectl writes it."""
-    match = _TAINT.fullmatch(text)
-    if not match:
-        raise ConfigError(
-            "--toleration takes a taint",
-            found=text,
-            expected="KEY[=VALUE][:EFFECT], as nvidia.com/gpu=present:NoSchedule",
-        )
-    found = {name: value for name, value in match.groupdict().items() if value}
-    return {**found, "operator": "Equal" if "value" in found else "Exists"}
-
-
-def _selectors(texts: Sequence[str]) -> dict[str, dict[str, str]]:
-    pairs = []
+def _read(option: str, texts: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    """The parts of each value of an option; None for those that were left out."""
+    form, what, expected = _FORMS[option]
     for text in texts:
-        match = _SELECTOR.fullmatch(text)
+        match = re.fullmatch(form, text)
         if not match:
-            raise ConfigError(
-                "--node-selector takes a label of nodes and its value",
-                found=text,
-                expected="[COMPONENT:]LABEL=VALUE, as train:pool=gpu",
-            )
-        component = match["component"] or ALL
-        pairs.append((f"{component}:{match['label']}", match["value"]))
-    found: dict[str, dict[str, str]] = {}
-    for key, value in _without_conflicts("--node-selector", iter(pairs)).items():
-        component, _, label = key.partition(":")
-        found.setdefault(component, {})[label] = value
-    return found
+            raise ConfigError(f"{option} takes {what}", found=text, expected=expected)
+        yield match.groups() or (text,)
 
 
-def _secret(text: str) -> str:
-    if not _NAME.fullmatch(text):
-        raise ConfigError(
-            "--pull-secret takes the name of a secret",
-            found=text,
-            expected="as regcred",
-        )
-    return text
+def _toleration(key: str, value: str | None, effect: str | None) -> dict[str, str]:
+    """A toleration of Kubernetes for the taint as kubectl writes it."""
+    fields = {"key": key, "value": value, "effect": effect}
+    given = {name: text for name, text in fields.items() if text}
+    return {**given, "operator": "Equal" if value else "Exists"}
 
 
-def _volumes(texts: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Mount path and claim of each."""
-    for text in texts:
-        claim, _, path = text.partition(":")
-        is_path = path.startswith("/") and path != "/" and ":" not in path
-        if not is_path or not _NAME.fullmatch(claim):
-            raise ConfigError(
-                "--volume takes the name of a persistent volume claim and a mount path",
-                found=text,
-                expected="CLAIM:MOUNT_PATH, as slimline:/slimline",
-            )
-        yield path.rstrip("/"), claim
-
-
-def _quantities(
-    option: str, texts: Sequence[str], example: str
-) -> Iterator[tuple[str, str]]:
-    """Component and quantity of each."""
-    for text in texts:
-        component, equals, quantity = text.partition("=")
-        if not equals or not component:
-            raise ConfigError(
-                f"{option} takes a component and a quantity",
-                found=text,
-                expected=f"as {example}",
-            )
-        yield component, quantity
-
-
-def _without_conflicts(option: str, pairs: Iterator[tuple[str, str]]) -> dict[str, str]:
+def _without_conflicts(option: str, pairs: Iterator[tuple[Any, ...]]) -> dict[str, str]:
     found: dict[str, str] = {}
     for key, value in pairs:
         if found.setdefault(key, value) != value:

@@ -2,14 +2,12 @@
 
 import contextlib
 import dataclasses
-import functools
-import json
-import math
 import pathlib
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import pydantic
 import yaml
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
@@ -26,33 +24,13 @@ STRING = "STRING"
 BOOLEAN = "BOOLEAN"
 LIST = "LIST"
 STRUCT = "STRUCT"
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError(text)
-    return number
-
-
-def _boolean(text: str) -> bool:
-    return {"true": True, "false": False}[text.lower()]
-
-
-def _json(text: str, kind: type) -> Any:
-    value = json.loads(text)
-    if not isinstance(value, kind):
-        raise ValueError(text)
-    return value
-
-
-# Kind of a parameter -> what reads its text, and how a message calls it.
-_READERS: dict[str, tuple[Callable[[str], Any], str]] = {
+# Kind of a parameter that is no text -> its type, and what a message calls it.
+_TYPES: dict[str, tuple[type, str]] = {
     INTEGER: (int, "a whole number"),
-    DOUBLE: (_finite, "a number"),
-    BOOLEAN: (_boolean, "true or false"),
-    LIST: (functools.partial(_json, kind=list), "a list in JSON"),
-    STRUCT: (functools.partial(_json, kind=dict), "an object in JSON"),
+    DOUBLE: (float, "a number"),
+    BOOLEAN: (bool, "true or false"),
+    LIST: (list, "a list in JSON"),
+    STRUCT: (dict, "an object in JSON"),
 }
 
 
@@ -137,6 +115,29 @@ class Package:
             for label in labels
         ]
         return set.intersection(*mounted) if mounted else set()
+
+    def write(self, path: pathlib.Path) -> None:
+        """Writes the file that Kubeflow takes."""
+        path.write_text(yaml.safe_dump_all(self.documents), encoding="utf-8")
+
+    @contextlib.contextmanager
+    def to_send(self, enables_caching: bool | None = None) -> Iterator[pathlib.Path]:
+        """A file with the pipeline as it is to be sent.
+
+        Args:
+          enables_caching: whether every task takes results of earlier runs; None leaves
+            what was compiled.
+        """
+        documents = self.documents
+        if enables_caching is not None:
+            spec, *others = documents
+            root = _with_caching(spec["root"], enables_caching)
+            documents = ({**spec, "root": root}, *others)
+        with tempfile.TemporaryDirectory() as folder:
+            # The client knows a file by its ending.
+            path = pathlib.Path(folder) / f"{self.name}.yaml"
+            Package(path, documents).write(path)
+            yield path
 
     def _values_of_job(self) -> dict[str, Any]:
         """Parameters with which a job for Vertex AI runs."""
@@ -244,7 +245,7 @@ def values_of_schedule(
       package: the pipeline.
       schedule: its name.
       given: parameters that were given.
-      enables_caching: as in `to_send`.
+      enables_caching: as in `Package.to_send`.
 
     Returns:
       The parameters, and why no slot is claimed, or ''.
@@ -288,25 +289,6 @@ def _serving_folder(package: Package, given: Mapping[str, Any]) -> str:
     return str(given.get(SERVING_FOLDER, default))
 
 
-@contextlib.contextmanager
-def to_send(package: Package, enables_caching: bool | None) -> Iterator[pathlib.Path]:
-    """A file with the pipeline as it is to be sent.
-
-    Args:
-      package: the pipeline.
-      enables_caching: whether every task takes results of earlier runs; None leaves what
-        was compiled.
-    """
-    documents = [dict(document) for document in package.documents]
-    if enables_caching is not None:
-        documents[0]["root"] = _with_caching(documents[0]["root"], enables_caching)
-    with tempfile.TemporaryDirectory() as folder:
-        # The client knows a file by its ending.
-        path = pathlib.Path(folder) / f"{package.name}.yaml"
-        path.write_text(yaml.safe_dump_all(documents), encoding="utf-8")
-        yield path
-
-
 def _with_caching(root: Mapping[str, Any], is_cached: bool) -> dict[str, Any]:
     options = {"enableCache": True} if is_cached else {}
     tasks = {
@@ -318,12 +300,15 @@ def _with_caching(root: Mapping[str, Any], is_cached: bool) -> dict[str, Any]:
 
 def _typed(name: str, text: str, kind: str) -> Any:
     """The value that `text` means for a parameter of `kind`."""
-    if kind not in _READERS:
+    if kind not in _TYPES:
         return text
-    read_value, meaning = _READERS[kind]
+    wanted, meaning = _TYPES[kind]
+    reader: pydantic.TypeAdapter[Any] = pydantic.TypeAdapter(
+        wanted, config=pydantic.ConfigDict(strict=True, allow_inf_nan=False)
+    )
     try:
-        return read_value(text)
-    except (ValueError, KeyError) as error:
+        return reader.validate_json(text.lower() if wanted is bool else text)
+    except pydantic.ValidationError as error:
         raise ConfigError(
             f"parameter '{name}' is {meaning}", found=text or "''"
         ) from error

@@ -8,23 +8,25 @@ import dataclasses
 import pathlib
 from typing import Any
 
-import yaml
 from tfx.orchestration.data_types import RuntimeParameter
-from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
+from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import (
+    KubeflowV2DagRunner,
+    KubeflowV2DagRunnerConfig,
+)
 
 from common.errors import ConfigError
 from components.image_example_gen import spans
 from pipeline import dag, inputs
 from pipeline.beam import engines
 from pipeline.config import EngineConfig, PipelineConfig
-from pipeline.kubeflow import kubernetes_settings, slots
+from pipeline.kubeflow import entrypoint, kubernetes_settings, slots
 from pipeline.kubeflow.kubernetes_settings import KubernetesSettings
-from pipeline.kubeflow.package import SERVING_FOLDER, STRING
+from pipeline.kubeflow.package import SCHEMA_VERSION, SERVING_FOLDER, STRING
 from pushed_models import versions
 from trainer import precision
 
 COMMAND = ["python", "-m", "pipeline.kubeflow.entrypoint"]
-# Where the volume with images and models is mounted, where nothing else is said.
+# Where the volume with images and models is mounted by default.
 SHARED_FOLDER = "/slimline"
 # Parameters of a run.
 DATA = "data"
@@ -36,6 +38,7 @@ CONTRACT = "contract"
 PUSH = "push"
 VERTEX_SCHEMA = "2.0.0"
 GCS_SCHEME = "gs://"
+_OWN_HOST = ("localhost", "127.0.0.1", "[::1]")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,10 +60,28 @@ class Target:
     kubernetes: KubernetesSettings = dataclasses.field(
         default_factory=KubernetesSettings
     )
-    schema_version: str = kubernetes_settings.KUBEFLOW_SCHEMA
+    schema_version: str = SCHEMA_VERSION
+
+    @property
+    def is_vertex(self) -> bool:
+        """Whether it is Vertex AI."""
+        return self.schema_version == VERTEX_SCHEMA
 
 
-def compile_pipeline(config: PipelineConfig, target: Target) -> list[dict[str, Any]]:
+def dag_runner(target: Target) -> KubeflowV2DagRunner:
+    """TFX's compiler for `target`."""
+    return KubeflowV2DagRunner(
+        KubeflowV2DagRunnerConfig(
+            default_image=target.image,
+            default_commands=COMMAND,
+            use_pipeline_spec_2_1=not target.is_vertex,
+        )
+    )
+
+
+def compile_pipeline(
+    config: PipelineConfig, target: Target, compiler: KubeflowV2DagRunner | None = None
+) -> list[dict[str, Any]]:
     """Documents of the YAML file: the pipeline spec, and the platform's where there is one.
 
     For Vertex AI one document: a pipeline job with spec and values of the parameters.
@@ -71,13 +92,13 @@ def compile_pipeline(config: PipelineConfig, target: Target) -> list[dict[str, A
     Args:
       config: the experiment; `data.path` is where the containers see the images.
       target: where it is to run.
+      compiler: `dag_runner(target)` by default.
 
     Raises:
       ConfigError: no data or contract named, or settings that cannot work there.
     """
-    is_vertex = target.schema_version == VERTEX_SCHEMA
     config = with_precision(config, target.kubernetes.gpus)
-    if is_vertex:
+    if target.is_vertex:
         config, target = _for_vertex(config, target)
     if not config.data.path:
         raise ConfigError(
@@ -97,11 +118,10 @@ def compile_pipeline(config: PipelineConfig, target: Target) -> list[dict[str, A
     )
     path = pathlib.Path(config.data.path)
     found = inputs.contract_for(config, path)
-    model_name = inputs.model_name(config, path)
     serving = target.serving_folder or f"{SHARED_FOLDER}/{versions.SERVING_FOLDER}"
     defaults = {
         DATA: config.data.path,
-        SERVING_FOLDER: f"{serving}/{model_name}",
+        SERVING_FOLDER: f"{serving}/{inputs.model_name(config, path)}",
         STEPS: 0,
         LEARNING_RATE: 0.0,
     }
@@ -119,23 +139,18 @@ def compile_pipeline(config: PipelineConfig, target: Target) -> list[dict[str, A
             input_fingerprint="",
         ),
         pipeline_name=inputs.identity(config, path),
-        beam_arguments=_beam_arguments(config.engine),
+        beam_arguments=_beam_arguments(config.engine, target),
         run_values=dag.RunValues(
             steps=parameters[STEPS], learning_rate=parameters[LEARNING_RATE]
         ),
     )
-    runner = kubeflow_v2_dag_runner.KubeflowV2DagRunner(
-        kubeflow_v2_dag_runner.KubeflowV2DagRunnerConfig(
-            default_image=target.image,
-            default_commands=COMMAND,
-            use_pipeline_spec_2_1=not is_vertex,
-        )
-    )
-    job = runner.run(
-        pipeline, parameter_values=defaults if is_vertex else None, write_out=False
+    job = (compiler or dag_runner(target)).run(
+        pipeline,
+        parameter_values=defaults if target.is_vertex else None,
+        write_out=False,
     )
     spec = job["pipelineSpec"]
-    if not is_vertex:
+    if not target.is_vertex:
         # TFX declares the parameters and drops their defaults.
         for key, default in defaults.items():
             declared = spec["root"]["inputDefinitions"]["parameters"][key]
@@ -148,14 +163,14 @@ def compile_pipeline(config: PipelineConfig, target: Target) -> list[dict[str, A
     kubernetes_settings.set_resources(spec, target.kubernetes)
     kubernetes_settings.set_retries(spec, target.kubernetes)
     platform = kubernetes_settings.platform_spec(spec, target.kubernetes)
-    if is_vertex:
-        if platform:
-            raise ConfigError(
-                "Vertex AI takes no volumes, tolerations, node selectors or pull secrets",
-                tip="buckets are mounted there, gs://BUCKET as /gcs/BUCKET",
-            )
-        return [job]
-    return [spec, platform] if platform else [spec]
+    if not target.is_vertex:
+        return [spec, platform] if platform else [spec]
+    if platform:
+        raise ConfigError(
+            "Vertex AI takes no volumes, tolerations, node selectors or pull secrets",
+            tip="buckets are mounted there, gs://BUCKET as /gcs/BUCKET",
+        )
+    return [job]
 
 
 def with_precision(config: PipelineConfig, gpus: int) -> PipelineConfig:
@@ -217,21 +232,50 @@ def _mounted(path: str) -> str:
     return path
 
 
-def _beam_arguments(engine: EngineConfig) -> list[str]:
-    """Of an engine that the containers can reach.
+def _beam_arguments(engine: EngineConfig, target: Target) -> list[str]:
+    """Beam arguments of an engine that works in a container.
 
-    The local one is chosen in the container, whose paths this machine does not know.
+    Those of the local one are found there: they name paths of the container.
+
+    Raises:
+      ConfigError: the engine cannot work there.
     """
     if engine.name == "local":
         return []
-    if engine.name in ("portable", "flink", "spark") and not engine.job_endpoint:
+    if engine.name == "multiprocess":
+        if not engine.workers:
+            raise ConfigError(
+                "engine 'multiprocess' of a compiled pipeline needs 'engine.workers'",
+                found="0, which is one per processor of the node, whatever --cpu allows",
+                tip="--set engine.workers=4 with --cpu all=4, and memory for each of them",
+            )
+        return engines.arguments(engine)
+    if engine.name != "dataflow":
+        _check_job_service(engine)
+    folders = [folder.rstrip("/") for folder in entrypoint.LOCAL_FOLDERS.values()]
+    if not (target.is_vertex or any(map(target.kubernetes.mounts, folders))):
         raise ConfigError(
-            f"engine '{engine.name}' of a compiled pipeline needs 'engine.job_endpoint'",
-            tip="--set engine.job_endpoint=HOST:PORT, as the containers reach it",
+            f"the workers of engine '{engine.name}' do not see the artifacts, which"
+            " Kubeflow copies into the container of each task",
+            expected=f"a --volume at {', '.join(folders)} that the workers mount, too",
+            tip="engine.name=local works in the container, multiprocess in several"
+            " processes there",
         )
     return engines.arguments(engine)
 
 
-def to_yaml(documents: list[dict[str, Any]]) -> str:
-    """Text of the file that Kubeflow takes."""
-    return yaml.safe_dump_all(documents, sort_keys=True)
+def _check_job_service(engine: EngineConfig) -> None:
+    """Finds out whether a container can reach the job service, and the service its workers."""
+    host = engine.job_endpoint.rpartition(":")[0]
+    if not host or host in _OWN_HOST:
+        raise ConfigError(
+            f"engine '{engine.name}' of a compiled pipeline needs 'engine.job_endpoint'",
+            found=engine.job_endpoint,
+            tip="--set engine.job_endpoint=HOST:PORT, as the containers reach it",
+        )
+    if engine.environment_type == "LOOPBACK":
+        raise ConfigError(
+            "'engine.environment_type' LOOPBACK has the workers in the container, where"
+            " no job service reaches them",
+            expected="DOCKER, EXTERNAL or PROCESS",
+        )

@@ -41,8 +41,8 @@ RUN_FIELD = "metadata.labels['pipeline/runid']"
 # Goes before the schedule's name: `slimline schedule` names its rows after experiments.
 PREFIX = "kubeflow/"
 PUSHED_MODEL = "pushed_model"
-OPEN = "has not come to its push; where the run ends before, this stays"
-REFUSED = "no push: the verdicts lie in the artifacts of evaluate and infra"
+OPEN = "no push yet; stays so if the run ends before its push"
+REFUSED = "no push: the artifacts of evaluate and infra hold the verdicts"
 
 _TEXT = re.compile(r"(\d{14}) (.+)")
 _LOGGER = logging.getLogger("slimline.kubeflow")

@@ -5,30 +5,40 @@ import datetime
 import functools
 import os
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from slimline import capture
+from slimline import capture, errors
 from slimline.terminal import kubeflow_text, options, output
 
 if TYPE_CHECKING:
     from pipeline.kubeflow.client import Job, Server
     from pipeline.kubeflow.package import Package
+    from pipeline.kubeflow.runner import Target
 
 Command = Callable[..., Any]
 TOKEN_VARIABLE = "SLIMLINE_KUBEFLOW_TOKEN"
 COOKIE_VARIABLE = "SLIMLINE_KUBEFLOW_COOKIE"
-# Kubeflow has one of this name from the start.
-_EXPERIMENT = "Default"
+KUBEFLOW_SCHEMA = "2.1.0"
 _FILE = click.Path(exists=True, dir_okay=False, path_type=pathlib.Path)
-_file_argument = click.argument("file", type=click.Path(path_type=pathlib.Path))
+_source_argument = click.argument(
+    "source", metavar="FILE|EXPERIMENT", shell_complete=options.complete_experiments
+)
 _dry_option = click.option(
     "--dry-run",
     "is_dry",
     is_flag=True,
-    help="Show what would be sent; ask no server.",
+    help="Show what would be sent or deleted; change nothing.",
+)
+_version_option = click.option(
+    "--pipeline-version",
+    "version",
+    metavar="NAME",
+    default="",
+    help="Keep the pipeline on the server as this version of it; by default the time in UTC"
+    " for an EXPERIMENT and for create, else none.",
 )
 
 
@@ -61,26 +71,122 @@ class _Access:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Wishes:
+class _RunOptions:
     """How a pipeline is to be run."""
 
+    name: str
     experiment: str
-    assignments: tuple[str, ...]
+    parameters: tuple[str, ...]
     enables_caching: bool | None
     version: str
 
     def job(self, package: "Package", name: str) -> "Job":
-        """The run or schedule `name`, with parameters of the right types."""
+        """The run or schedule, `name` by default, with parameters of the right types."""
         from pipeline.kubeflow import client as kubeflow_client
         from pipeline.kubeflow import package as kubeflow_package
 
         return kubeflow_client.Job(
-            name=name,
+            name=self.name or name,
             experiment=self.experiment,
             pipeline=package.name,
-            parameters=kubeflow_package.values(package, self.assignments),
+            parameters=kubeflow_package.values(package, self.parameters),
             version=self.version,
         )
+
+
+def _compile(
+    experiment: str,
+    path: pathlib.Path,
+    *,
+    image: str,
+    data: str | None,
+    assignments: tuple[str, ...],
+    config_file: pathlib.Path | None,
+    is_tiny: bool,
+    pipeline_root: str,
+    serving_folder: str,
+    schema_version: str = KUBEFLOW_SCHEMA,
+    **kubernetes: Any,
+) -> tuple["Package", "Target", list[str], list[str]]:
+    """The pipeline of an experiment, to be written to `path`; prints what it warns of.
+
+    Returns:
+      The pipeline, where it is to run, changed settings, and the warnings.
+    """
+    from pipeline import settings
+
+    resolved = settings.resolve(
+        experiment,
+        config_file=config_file,
+        assignments=assignments,
+        data=data,
+        is_tiny=is_tiny,
+    )
+    if not image:
+        raise errors.ConfigError(
+            f"experiment '{experiment}' needs the project's image to be compiled",
+            tip="--image REF, or the variable SLIMLINE_IMAGE; make image builds it",
+        )
+    # TFX and TensorFlow write to the terminal.
+    with capture.discard():
+        from pipeline.kubeflow import kubernetes_settings, runner
+        from pipeline.kubeflow import package as kubeflow_package
+
+        target = runner.Target(
+            image=image,
+            pipeline_root=pipeline_root,
+            serving_folder=serving_folder,
+            kubernetes=kubernetes_settings.from_text(**kubernetes),
+            schema_version=schema_version,
+        )
+        config = runner.with_precision(resolved.config, target.kubernetes.gpus)
+        documents = runner.compile_pipeline(config, target)
+    package = kubeflow_package.Package(path, tuple(documents))
+    warnings = kubernetes_settings.unmounted(package.spec, target.kubernetes)
+    for warning in warnings:
+        output.note(output.printable(f"! {warning}"))
+    changes = dataclasses.replace(resolved, config=config).changes()
+    return package, target, changes, warnings
+
+
+def _package(source: str, compilation: Mapping[str, Any]) -> "Package":
+    """The pipeline in a file, or of an experiment, which is compiled with these options."""
+    path = pathlib.Path(source)
+    if _is_experiment(source):
+        return _compile(source, path, **compilation)[0]
+    context = click.get_current_context()
+    given = [
+        parameter.opts[-1]
+        for parameter in context.command.params
+        if parameter.name in compilation
+        and context.get_parameter_source(parameter.name)
+        is click.core.ParameterSource.COMMANDLINE
+    ]
+    if given:
+        raise errors.ConfigError(
+            f"'{source}' is compiled already: {', '.join(given)} needs an EXPERIMENT"
+        )
+    with capture.discard():
+        from pipeline.kubeflow import package as kubeflow_package
+
+        return kubeflow_package.read(path)
+
+
+def _is_experiment(source: str) -> bool:
+    """Whether FILE|EXPERIMENT is an experiment, also one whose name is misspelled."""
+    from pipeline import experiments
+
+    path = pathlib.Path(source)
+    return source in experiments.EXPERIMENTS or not (
+        path.is_file() or path.suffix or os.sep in source
+    )
+
+
+def _options(*given: Command) -> Callable[[Command], Command]:
+    """Several options as one decorator."""
+    return lambda command: functools.reduce(
+        lambda decorated, option: option(decorated), reversed(given), command
+    )
 
 
 def _bundled(bundle: type, name: str, *given: Command) -> Callable[[Command], Command]:
@@ -95,18 +201,20 @@ def _bundled(bundle: type, name: str, *given: Command) -> Callable[[Command], Co
     def decorate(command: Command) -> Command:
         @functools.wraps(command)
         def bundling(**values: Any) -> Any:
-            parts = {
-                field.name: values.pop(field.name)
-                for field in dataclasses.fields(bundle)
-            }
+            fields = dataclasses.fields(bundle)
+            parts = {field.name: values.pop(field.name) for field in fields}
             return command(**values, **{name: bundle(**parts)})
 
-        decorated: Command = bundling
-        for option in reversed(given):
-            decorated = option(decorated)
-        return decorated
+        return _options(*given)(bundling)
 
     return decorate
+
+
+def _repeated(flag: str, name: str, metavar: str, text: str) -> Command:
+    """An option that may be repeated."""
+    return click.option(
+        flag, name, multiple=True, metavar=metavar, help=f"{text}; may be repeated."
+    )
 
 
 _server_options = _bundled(
@@ -125,7 +233,7 @@ _server_options = _bundled(
         envvar="SLIMLINE_KUBEFLOW_NAMESPACE",
         show_envvar=True,
         default="",
-        help="Yours, on a server that several share.",
+        help="Your namespace, on a shared server.",
     ),
     click.option(
         "--token-file",
@@ -136,26 +244,31 @@ _server_options = _bundled(
         "--ca-cert",
         "ca_file",
         type=_FILE,
-        help="Certificates (PEM) that the server's is signed by.",
+        help="CA certificates (PEM) of the server.",
     ),
 )
 _job_options = _bundled(
-    _Wishes,
-    "wishes",
+    _RunOptions,
+    "run_options",
     click.option(
+        "--name",
+        default="",
+        help="Name of the run or schedule; by default that of the pipeline, for a run with"
+        " the time.",
+    ),
+    _repeated(
         "--parameter",
-        "assignments",
-        multiple=True,
-        metavar="NAME=VALUE",
-        help="Value of a parameter, as steps=100; may be repeated.",
+        "parameters",
+        "NAME=VALUE",
+        "Value of a parameter of the pipeline, as steps=100",
     ),
     click.option(
         "--kubeflow-experiment",
         "experiment",
         metavar="NAME",
-        default=_EXPERIMENT,
+        default="Default",  # which every server has
         show_default=True,
-        help="Kubeflow's experiment, a group of runs; made where there is none.",
+        help="Kubeflow's experiment, a group of runs; created if it does not exist.",
     ),
     click.option(
         "--enable-caching/--disable-caching",
@@ -165,13 +278,7 @@ _job_options = _bundled(
         " or none. As compiled, all but ingest do: it looks whether the images have"
         " changed.",
     ),
-    click.option(
-        "--pipeline-version",
-        "version",
-        metavar="NAME",
-        default="",
-        help="Keep the pipeline on the server as well, as this version of it.",
-    ),
+    _version_option,
 )
 
 
@@ -181,16 +288,92 @@ def _check_root(context: click.Context, parameter: click.Parameter, value: str) 
     return value
 
 
+_compile_options = _options(
+    click.option(
+        "--image",
+        metavar="REF",
+        envvar="SLIMLINE_IMAGE",
+        show_envvar=True,
+        default="",
+        help="Image of the project (make image); an EXPERIMENT needs it.",
+    ),
+    options.settings_options,
+    click.option(
+        "--pipeline-root",
+        metavar="URI",
+        envvar="SLIMLINE_PIPELINE_ROOT",
+        show_envvar=True,
+        default="",
+        callback=_check_root,
+        help="Bucket folder of the artifacts, as minio://, s3:// or gs://; the server's own"
+        " by default.",
+    ),
+    click.option(
+        "--serving-folder",
+        metavar="DIR",
+        default="",
+        help="Folder of the models, on a volume; /slimline/serving by default.",
+    ),
+    _repeated(
+        "--volume",
+        "volumes",
+        "CLAIM:MOUNT_PATH",
+        "Persistent volume claim that every component sees",
+    ),
+    _repeated(
+        "--cpu",
+        "cpu",
+        "COMPONENT=QUANTITY",
+        "Processors of a component, as train=4, or of all=1",
+    ),
+    _repeated(
+        "--memory",
+        "memory",
+        "COMPONENT=QUANTITY",
+        "Memory of a component, as train=8Gi, or of all=2Gi",
+    ),
+    click.option(
+        "--gpus", type=click.IntRange(min=0), default=0, help="GPUs of the Trainer."
+    ),
+    _repeated(
+        "--toleration",
+        "tolerations",
+        "KEY[=VALUE][:EFFECT]",
+        "Taint of nodes that every component tolerates",
+    ),
+    _repeated(
+        "--node-selector",
+        "node_selectors",
+        "[COMPONENT:]LABEL=VALUE",
+        "Label of the nodes for a component, as train:pool=gpu, or for all of them",
+    ),
+    _repeated(
+        "--pull-secret",
+        "pull_secrets",
+        "NAME",
+        "Secret with which nodes pull the image",
+    ),
+    click.option(
+        "--retries",
+        type=click.IntRange(min=0, max=10),
+        default=0,
+        help="How often to try a failed task again.",
+    ),
+    options.tiny_option,
+)
+
+
 @click.group(short_help="Compile for Kubeflow Pipelines, submit, schedule.")
 def command() -> None:
-    """Compile an experiment for Kubeflow Pipelines, and run it there (docs/kubeflow.md)."""
+    """Compile an experiment for Kubeflow Pipelines, and run it there (docs/kubeflow.md).
+
+    FILE is a compiled pipeline. In its place EXPERIMENT is compiled, with the options of
+    compile.
+    """
 
 
 @command.command("compile", short_help="Write an experiment as a pipeline spec.")
 @click.argument("experiment", shell_complete=options.complete_experiments)
-@click.option(
-    "--image", required=True, metavar="REF", help="Image of the project (make image)."
-)
 @click.option(
     "--output",
     "path",
@@ -198,237 +381,111 @@ def command() -> None:
     type=click.Path(dir_okay=False, path_type=pathlib.Path),
     help="YAML file to write.",
 )
-@options.settings_options
-@click.option(
-    "--pipeline-root",
-    metavar="URI",
-    default="",
-    callback=_check_root,
-    help="Bucket folder of the artifacts, as minio://, s3:// or gs://; the server's own"
-    " by default.",
-)
-@click.option(
-    "--serving-folder",
-    metavar="DIR",
-    default="",
-    help="Folder of the models, on a volume; /slimline/serving by default.",
-)
-@click.option(
-    "--volume",
-    "volumes",
-    multiple=True,
-    metavar="CLAIM:MOUNT_PATH",
-    help="Persistent volume claim that every component sees; may be repeated.",
-)
-@click.option(
-    "--cpu",
-    multiple=True,
-    metavar="COMPONENT=QUANTITY",
-    help="Processors of a component, as train=4, or of all=1; may be repeated.",
-)
-@click.option(
-    "--memory",
-    multiple=True,
-    metavar="COMPONENT=QUANTITY",
-    help="Memory of a component, as train=8Gi, or of all=2Gi; may be repeated.",
-)
-@click.option(
-    "--gpus", type=click.IntRange(min=0), default=0, help="GPUs of the Trainer."
-)
-@click.option(
-    "--toleration",
-    "tolerations",
-    multiple=True,
-    metavar="KEY[=VALUE][:EFFECT]",
-    help="Taint of nodes that every component tolerates; may be repeated.",
-)
-@click.option(
-    "--node-selector",
-    "node_selectors",
-    multiple=True,
-    metavar="[COMPONENT:]LABEL=VALUE",
-    help="Label of the nodes for a component, as train:pool=gpu, or for all of them; may be"
-    " repeated.",
-)
-@click.option(
-    "--pull-secret",
-    "pull_secrets",
-    multiple=True,
-    metavar="NAME",
-    help="Secret with which nodes pull the image; may be repeated.",
-)
-@click.option(
-    "--retries",
-    type=click.IntRange(min=0, max=10),
-    default=0,
-    help="How often to try a failed task again.",
-)
 @click.option(
     "--schema-version",
-    type=click.Choice(["2.1.0", "2.0.0"]),
-    default="2.1.0",
+    type=click.Choice([KUBEFLOW_SCHEMA, "2.0.0"]),
+    default=KUBEFLOW_SCHEMA,
     show_default=True,
     help="2.1.0 is Kubeflow Pipelines, 2.0.0 Vertex AI.",
 )
-@options.tiny_option
+@_compile_options
 @options.output_options
 def compile_command(
-    experiment: str,
-    image: str,
-    path: pathlib.Path,
-    data: str | None,
-    assignments: tuple[str, ...],
-    config_file: pathlib.Path | None,
-    pipeline_root: str,
-    serving_folder: str,
-    volumes: tuple[str, ...],
-    cpu: tuple[str, ...],
-    memory: tuple[str, ...],
-    gpus: int,
-    tolerations: tuple[str, ...],
-    node_selectors: tuple[str, ...],
-    pull_secrets: tuple[str, ...],
-    retries: int,
-    schema_version: str,
-    is_tiny: bool,
+    experiment: str, path: pathlib.Path, **compilation: Any
 ) -> output.Result:
     """Write EXPERIMENT as a pipeline spec. Nothing is run or sent.
 
     --data is where the containers see the images. Data, folder of the model, steps and
     learning rate stay parameters of each run.
     """
-    from pipeline import settings
-
-    resolved = settings.resolve(
-        experiment,
-        config_file=config_file,
-        assignments=assignments,
-        data=data,
-        is_tiny=is_tiny,
-    )
-    # TFX and TensorFlow write to the terminal.
-    with capture.discard():
-        from pipeline.kubeflow import kubernetes_settings
-        from pipeline.kubeflow import package as kubeflow_package
-        from pipeline.kubeflow import runner as kubeflow_runner
-
-        target = kubeflow_runner.Target(
-            image=image,
-            pipeline_root=pipeline_root,
-            serving_folder=serving_folder,
-            kubernetes=kubernetes_settings.from_text(
-                volumes,
-                cpu,
-                memory,
-                gpus,
-                tolerations,
-                node_selectors,
-                pull_secrets,
-                retries,
-            ),
-            schema_version=schema_version,
-        )
-        resolved = dataclasses.replace(
-            resolved, config=kubeflow_runner.with_precision(resolved.config, gpus)
-        )
-        documents = kubeflow_runner.compile_pipeline(resolved.config, target)
-        with output.writing(path):
-            path.write_text(kubeflow_runner.to_yaml(documents), encoding="utf-8")
-    package = kubeflow_package.Package(path, tuple(documents))
-    warnings = kubernetes_settings.unmounted(package.spec, target.kubernetes)
-    for warning in warnings:
-        output.note(output.printable(f"! {warning}"))
+    package, target, changes, warnings = _compile(experiment, path, **compilation)
+    with output.writing(path):
+        package.write(path)
     document = {
         "file": str(path),
         "pipeline": package.name,
-        "schema_version_of_spec": schema_version,
-        "image": image,
+        "schema_version_of_spec": target.schema_version,
+        "image": target.image,
         "tasks": package.tasks,
         "parameters": _defaults(package),
         "volumes": dict(target.kubernetes.volumes),
-        "changes": resolved.changes(),
+        "changes": changes,
         "warnings": warnings,
     }
-    text = kubeflow_text.compiled(package, target, resolved.changes())
-    return output.Result(text, document)
+    return output.Result(kubeflow_text.compiled(package, target, changes), document)
 
 
-@command.command("create", short_help="Keep a compiled pipeline on the server.")
-@_file_argument
-@click.option(
-    "--pipeline-version",
-    "version",
-    metavar="NAME",
-    default="",
-    help="Of the version; the time in UTC by default.",
-)
+@command.command("create", short_help="Keep a pipeline on the server.")
+@_source_argument
+@_version_option
+@_compile_options
 @_server_options
 @_dry_option
 @options.output_options
 def create_command(
-    file: pathlib.Path, version: str, access: _Access, is_dry: bool
+    source: str,
+    version: str,
+    access: _Access,
+    is_dry: bool,
+    **compilation: Any,
 ) -> output.Result:
-    """Keep the compiled pipeline in FILE on the server as a new version; run nothing."""
-    with capture.discard():
-        from pipeline.kubeflow import package as kubeflow_package
-
-        package = kubeflow_package.read(file)
-        now = datetime.datetime.now(datetime.UTC)
-        version = version or f"{now:%Y%m%d-%H%M%S}"
-        document: dict[str, Any] = {
-            "dry_run": is_dry,
-            "host": access.host,
-            "pipeline": package.name,
-            "pipeline_version": version,
-        }
-        if not is_dry:
-            with kubeflow_package.to_send(package, None) as path:
-                document |= access.connect().upload(package.name, version, path)
+    """Keep the pipeline of FILE or EXPERIMENT on the server as a new version; run nothing."""
+    package = _package(source, compilation)
+    version = version or _now()
+    document: dict[str, Any] = {
+        "dry_run": is_dry,
+        "host": access.host,
+        "pipeline": package.name,
+        "pipeline_version": version,
+    }
+    if not is_dry:
+        with capture.discard(), package.to_send() as path:
+            document |= access.connect().upload(package.name, version, path)
     done = "would create" if is_dry else "created"
     text = f"{done} version '{version}' of pipeline '{package.name}' at {access.host}"
     return output.Result(text, document)
 
 
-@command.command("submit", short_help="Run a compiled pipeline once.")
-@_file_argument
-@click.option(
-    "--name", default="", help="Of the run; the pipeline's with the time by default."
-)
+@command.command("submit", short_help="Run a pipeline once.")
+@_source_argument
 @_job_options
+@_compile_options
 @_server_options
 @_dry_option
 @options.output_options
 def submit_command(
-    file: pathlib.Path,
-    name: str,
-    wishes: _Wishes,
+    source: str,
+    run_options: _RunOptions,
     access: _Access,
     is_dry: bool,
+    **compilation: Any,
 ) -> output.Result:
-    """Run the compiled pipeline in FILE once, on the server."""
-    with capture.discard():
-        from pipeline.kubeflow import client as kubeflow_client
-        from pipeline.kubeflow import package as kubeflow_package
+    """Run the pipeline of FILE or EXPERIMENT once, on the server.
 
-        package = kubeflow_package.read(file)
-        now = datetime.datetime.now(datetime.UTC)
-        job = wishes.job(package, name or f"{package.name}-{now:%Y%m%d-%H%M%S}")
+    EXPERIMENT is compiled, created and run in one step.
+    """
+    package = _package(source, compilation)
+    if _is_experiment(source):
+        run_options = dataclasses.replace(
+            run_options, version=run_options.version or _now()
+        )
+    with capture.discard():
+        job = run_options.job(package, f"{package.name}-{_now()}")
         document = _plan(access, package, job)
         if not is_dry:
             server = access.connect()
-            if name:
-                server.check_free(kubeflow_client.RUN, name)
-            with kubeflow_package.to_send(package, wishes.enables_caching) as path:
+            if run_options.name:
+                server.check_free("run", job.name)
+            with package.to_send(run_options.enables_caching) as path:
                 run_id = server.submit(job, path)
             document |= {"id": run_id, "page": server.run_page(run_id)}
     if is_dry:
         return _emit_plan(document)
-    text = kubeflow_text.submitted(document)
-    return output.Result(text, document)
+    return output.Result(kubeflow_text.submitted(document), document)
 
 
-@command.command("schedule", short_help="Run a compiled pipeline again and again.")
-@_file_argument
+@command.command("schedule", short_help="Run a pipeline again and again.")
+@_source_argument
 @click.option(
     "--cron",
     required=True,
@@ -436,7 +493,6 @@ def submit_command(
     help="When: second, minute, hour, day, month, day of the week, as '0 0 3 * * *';"
     " five fields are those of crontab. The server's time zone holds, UTC by default.",
 )
-@click.option("--name", default="", help="Of the schedule; the pipeline's by default.")
 @click.option(
     "--replace",
     "replaces",
@@ -445,63 +501,61 @@ def submit_command(
     " change one.",
 )
 @_job_options
+@_compile_options
 @_server_options
 @_dry_option
 @options.yes_option
 @options.output_options
 def schedule_command(
-    file: pathlib.Path,
+    source: str,
     cron: str,
-    name: str,
     replaces: bool,
-    wishes: _Wishes,
+    run_options: _RunOptions,
     access: _Access,
     is_dry: bool,
     is_sure: bool,
+    **compilation: Any,
 ) -> output.Result:
-    """Run the compiled pipeline in FILE whenever --cron says, one run at a time.
+    """Run the pipeline of FILE or EXPERIMENT whenever --cron says, one run at a time.
 
     What was missed while the server was down is not made up for. Where the models lie on a
     volume and the server fills in the time, a second run for it ends before it has done
     anything (docs/kubeflow.md).
     """
+    package = _package(source, compilation)
     with capture.discard():
-        from pipeline.kubeflow import client as kubeflow_client
         from pipeline.kubeflow import cron as kubeflow_cron
         from pipeline.kubeflow import package as kubeflow_package
 
-        package = kubeflow_package.read(file)
         fields = kubeflow_cron.seconds_first(cron)
-        job = wishes.job(package, name or package.name)
+        job = run_options.job(package, package.name)
         parameters, reason = kubeflow_package.values_of_schedule(
-            package, job.name, job.parameters, wishes.enables_caching
+            package, job.name, job.parameters, run_options.enables_caching
         )
         job = dataclasses.replace(job, parameters=parameters)
-        ledger = "" if reason else str(kubeflow_package.ledger_of(package, parameters))
+        ledger = None
+        if not reason:
+            ledger = str(kubeflow_package.ledger_of(package, parameters))
         document = {
             **_plan(access, package, job),
             "cron": fields,
-            "slots": {"ledger": ledger or None, "unclaimed": reason},
+            "slots": {"ledger": ledger, "unclaimed": reason},
         }
         if not is_dry:
             server = access.connect()
             if not replaces:
-                server.check_free(kubeflow_client.SCHEDULE, job.name)
-            old = server.named(kubeflow_client.SCHEDULE, job.name)
+                server.check_free("schedule", job.name)
+            old = server.named("schedule", job.name)
     if fields.split() != cron.split():
         output.note(f"five fields, as in crontab: sent as '{fields}'")
     if is_dry:
         return _emit_plan(document)
     if old:
         output.check_agreed(f"replace {kubeflow_text.named(old)}", is_sure=is_sure)
-    with (
-        capture.discard(),
-        kubeflow_package.to_send(package, wishes.enables_caching) as path,
-    ):
+    with capture.discard(), package.to_send(run_options.enables_caching) as path:
         document["id"] = server.schedule(job, path, fields, old)
     document["replaced"] = [entry.id for entry in old]
-    text = kubeflow_text.scheduled(document)
-    return output.Result(text, document)
+    return output.Result(kubeflow_text.scheduled(document), document)
 
 
 @command.command("status", short_help="Show runs and schedules, or one run.")
@@ -511,73 +565,62 @@ def schedule_command(
     "experiment",
     metavar="NAME",
     default="",
-    help="Only what is in this one of Kubeflow's experiments.",
+    help="Show only this experiment of Kubeflow.",
 )
 @click.option(
     "--limit",
     type=click.IntRange(min=1),
     default=20,
     show_default=True,
-    help="Show so many runs and schedules, the newest.",
+    help="Show this many of the newest runs and schedules.",
 )
 @_server_options
 @options.output_options
 def status_command(
-    run_name: str | None,
-    experiment: str,
-    limit: int,
-    access: _Access,
+    run_name: str | None, experiment: str, limit: int, access: _Access
 ) -> output.Result:
     """Show the newest runs and schedules, or the tasks of RUN, given by name or id."""
-    with capture.discard():
-        from pipeline.kubeflow import client as kubeflow_client
-
-        server = access.connect()
-        if run_name:
-            run = server.find(kubeflow_client.RUN, run_name)
-            tasks = server.tasks(run)
-        else:
-            runs, schedules = (
-                server.entries(kind, experiment=experiment, limit=limit)
-                for kind in (kubeflow_client.RUN, kubeflow_client.SCHEDULE)
-            )
     now = datetime.datetime.now(datetime.UTC)
     if run_name:
-        document = {
-            "host": server.host,
-            "run": _json(run),
-            "tasks": [_json(task) for task in tasks],
-            "page": server.run_page(run.id),
-        }
-        text = kubeflow_text.run(run, tasks, server.run_page(run.id), now)
-    else:
-        document = {
+        with capture.discard():
+            server = access.connect()
+            run = server.find("run", run_name)
+            tasks = server.tasks(run)
+        page = server.run_page(run.id)
+        return output.Result(
+            kubeflow_text.run(run, tasks, page, now),
+            {
+                "host": server.host,
+                "run": _json(run),
+                "tasks": [_json(task) for task in tasks],
+                "page": page,
+            },
+        )
+    with capture.discard():
+        server = access.connect()
+        runs, schedules = (
+            server.entries(kind, experiment=experiment, limit=limit)
+            for kind in ("run", "schedule")
+        )
+    return output.Result(
+        kubeflow_text.listing(runs, schedules, server.host, now),
+        {
             "host": server.host,
             "runs": [_json(entry) for entry in runs],
             "schedules": [_json(entry) for entry in schedules],
-        }
-        text = kubeflow_text.listing(runs, schedules, server.host, now)
-    return output.Result(text, document)
+        },
+    )
 
 
 @command.command("delete", short_help="Delete a run, a schedule or a pipeline.")
 @click.argument("kind", type=click.Choice(["run", "schedule", "pipeline"]))
 @click.argument("name")
 @_server_options
-@click.option(
-    "--dry-run",
-    "is_dry",
-    is_flag=True,
-    help="Show what would be deleted; delete nothing.",
-)
+@_dry_option
 @options.yes_option
 @options.output_options
 def delete_command(
-    kind: str,
-    name: str,
-    access: _Access,
-    is_dry: bool,
-    is_sure: bool,
+    kind: str, name: str, access: _Access, is_dry: bool, is_sure: bool
 ) -> output.Result:
     """Delete a run, a schedule or a pipeline from the server, given by NAME or id.
 
@@ -585,12 +628,9 @@ def delete_command(
     models stay as well.
     """
     with capture.discard():
-        from pipeline.kubeflow import client as kubeflow_client
-
         server = access.connect()
         entry = server.find(kind, name)
-        is_pipeline = kind == kubeflow_client.PIPELINE
-        versions = server.versions(entry) if is_pipeline else []
+        versions = server.versions(entry) if kind == "pipeline" else []
     what = kubeflow_text.named([entry], versions)
     if not is_dry:
         output.check_agreed(f"delete {what}", is_sure=is_sure)
@@ -599,6 +639,10 @@ def delete_command(
     document = {"dry_run": is_dry, "deleted": _json(entry), "versions": versions}
     text = f"would delete {what}" if is_dry else f"deleted {what}"
     return output.Result(text, document)
+
+
+def _now() -> str:
+    return f"{datetime.datetime.now(datetime.UTC):%Y%m%d-%H%M%S}"
 
 
 def _plan(access: _Access, package: "Package", job: "Job") -> dict[str, Any]:
@@ -617,9 +661,7 @@ def _plan(access: _Access, package: "Package", job: "Job") -> dict[str, Any]:
 
 
 def _emit_plan(document: dict[str, Any]) -> output.Result:
-    text = kubeflow_text.plan(document)
-    document = {"dry_run": True, **document}
-    return output.Result(text, document)
+    return output.Result(kubeflow_text.plan(document), {"dry_run": True, **document})
 
 
 def _defaults(package: "Package") -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """slimline pipeline: the same verbs for every orchestrator; each has options of its own."""
 
+import importlib
 import pathlib
 import shlex
-from collections.abc import Callable
 
 import click
 
@@ -15,54 +15,21 @@ LOCAL = "local"
 # Verb -> what it does, whatever the engine.
 VERBS = {
     "compile": "Write an experiment in the form of the engine.",
-    "create": "Register a compiled pipeline with the engine.",
+    "create": "Register a pipeline with the engine.",
     "run": "Run a pipeline once.",
     "list": "List runs.",
     "status": "Show a run.",
     "delete": "Delete a run, a schedule or a pipeline.",
 }
-
-
-def _run() -> click.Command:
-    from slimline.cli import run
-
-    return run.command
-
-
-def _runs() -> click.Command:
-    from slimline.cli import runs
-
-    return runs.command
-
-
-def _why() -> click.Command:
-    from slimline.cli import why
-
-    return why.command
-
-
-def _of_kubeflow(name: str) -> Callable[[], click.Command]:
-    def find() -> click.Command:
-        from slimline.cli import kubeflow
-
-        return kubeflow.command.commands[name]
-
-    return find
-
-
-def _link() -> str:
-    """How Airflow gets the DAG, as a shell takes it."""
-    runner = pathlib.Path(__file__).parents[2] / "pipeline" / "airflow_runner.py"
-    return f"ln -s {shlex.quote(str(runner))} FOLDER_OF_DAGS"
-
-
+_RUNNERS = pathlib.Path(__file__).parents[2] / "pipeline"
 _VERTEX = "slimline compiles for Vertex AI and sends nothing there"
-_SUBMIT = "google.cloud.aiplatform.PipelineJob(template_path=FILE).submit() runs a compiled file"
+_CONSOLE = "the Google Cloud console"
 _AIRFLOW = "Airflow itself has its DAGs and runs"
 # Engine -> verb -> option -> its default there.
 DEFAULTS = {"vertex": {"compile": {"schema_version": "2.0.0"}}}
-# Engine -> verb -> what makes its command, or why there is none and what to do instead.
-ENGINES: dict[str, dict[str, Callable[[], click.Command] | tuple[str, str]]] = {
+# Engine -> verb -> the words of its command after `slimline`, or why there is none and what
+# to do instead.
+ENGINES: dict[str, dict[str, str | tuple[str, str]]] = {
     LOCAL: {
         "compile": (
             "a run on this machine builds its pipeline itself",
@@ -72,9 +39,9 @@ ENGINES: dict[str, dict[str, Callable[[], click.Command] | tuple[str, str]]] = {
             "this machine keeps no pipelines: a run needs none to be registered",
             "slimline pipeline run EXPERIMENT",
         ),
-        "run": _run,
-        "list": _runs,
-        "status": _why,
+        "run": "run",
+        "list": "runs",
+        "status": "why",
         "delete": (
             "slimline deletes no run on this machine",
             "remove its folder under --root; slimline models prune NAME --keep N deletes"
@@ -82,20 +49,29 @@ ENGINES: dict[str, dict[str, Callable[[], click.Command] | tuple[str, str]]] = {
         ),
     },
     "kubeflow": {
-        "compile": _of_kubeflow("compile"),
-        "create": _of_kubeflow("create"),
-        "run": _of_kubeflow("submit"),
-        "list": _of_kubeflow("status"),
-        "status": _of_kubeflow("status"),
-        "delete": _of_kubeflow("delete"),
+        "compile": "kubeflow compile",
+        "create": "kubeflow create",
+        "run": "kubeflow submit",
+        "list": "kubeflow status",
+        "status": "kubeflow status",
+        "delete": "kubeflow delete",
     },
     "vertex": {
-        "compile": _of_kubeflow("compile"),
-        "create": (_VERTEX, _SUBMIT),
-        "run": (_VERTEX, _SUBMIT),
-        "list": (_VERTEX, "the Google Cloud console lists pipeline runs"),
-        "status": (_VERTEX, "the Google Cloud console shows pipeline runs"),
-        "delete": (_VERTEX, "the Google Cloud console deletes pipeline runs"),
+        "compile": "kubeflow compile",
+        "create": (
+            _VERTEX,
+            "tfx pipeline create --engine=vertex"
+            f" --pipeline_path={_RUNNERS / 'vertex_runner.py'}, with SLIMLINE_IMAGE,"
+            " SLIMLINE_PIPELINE_ROOT, SLIMLINE_EXPERIMENT and SLIMLINE_DATA set",
+        ),
+        "run": (
+            _VERTEX,
+            "google.cloud.aiplatform.PipelineJob(template_path=FILE).submit() runs a"
+            " compiled file; tfx run create --engine=vertex what tfx has created",
+        ),
+        "list": (_VERTEX, f"{_CONSOLE} lists pipeline runs"),
+        "status": (_VERTEX, f"{_CONSOLE} shows pipeline runs"),
+        "delete": (_VERTEX, f"{_CONSOLE} deletes pipeline runs"),
     },
     "airflow": {
         "compile": (
@@ -104,8 +80,9 @@ ENGINES: dict[str, dict[str, Callable[[], click.Command] | tuple[str, str]]] = {
         ),
         "create": (
             "the folder of DAGs is Airflow's: link the DAG into it",
-            "{link}, with SLIMLINE_EXPERIMENT, SLIMLINE_ROOT and SLIMLINE_DATA in"
-            " Airflow's environment",
+            f"ln -s {shlex.quote(str(_RUNNERS / 'airflow_runner.py'))} FOLDER_OF_DAGS,"
+            " with SLIMLINE_EXPERIMENT, SLIMLINE_ROOT and SLIMLINE_DATA in Airflow's"
+            " environment",
         ),
         "run": (_AIRFLOW, "airflow dags trigger slimline-EXPERIMENT"),
         "list": (_AIRFLOW, "airflow dags list-runs --dag-id slimline-EXPERIMENT"),
@@ -146,7 +123,7 @@ class _EngineGroup(click.Group):
         found = ENGINES[engine].get(cmd_name)
         if isinstance(found, tuple):
             return _refusing(engine, cmd_name, *found)
-        return found() if found else None
+        return _find(found) if found else None
 
     def format_commands(
         self, ctx: click.Context, formatter: click.HelpFormatter
@@ -154,6 +131,14 @@ class _EngineGroup(click.Group):
         """See base class; imports no command."""
         with formatter.section("Commands"):
             formatter.write_dl(list(VERBS.items()))
+
+
+def _find(words: str) -> click.Command:
+    """The command that `slimline WORDS` calls."""
+    name, *rest = words.split()
+    command = importlib.import_module(f"slimline.cli.{name}").command
+    found: click.Command = command.commands[rest[0]] if rest else command
+    return found
 
 
 def _known(engine: str) -> str:
@@ -176,12 +161,12 @@ def _refusing(engine: str, verb: str, reason: str, tip: str) -> click.Command:
     def refuse() -> output.Result:
         raise errors.ConfigError(
             f"pipeline {verb} does nothing with the engine '{engine}': {reason}",
-            tip=tip.format(link=_link()),
+            tip=tip,
         )
 
     return click.command(
         verb,
-        help=f"{reason[:1].upper()}{reason[1:]}: {tip.format(link=_link())}.",
+        help=f"{reason[:1].upper()}{reason[1:]}: {tip}.",
         context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
     )(refuse)
 

@@ -38,42 +38,36 @@ def compiled(package: "Package", target: "Target", changes: Sequence[str]) -> st
 
 def plan(document: Mapping[str, Any]) -> str:
     """What would be sent."""
-    given, defaults = document["parameters"], document["defaults"]
+    given = document["parameters"]
+    parameters = (
+        f"{name}={_shown(given.get(name, default))}"
+        f"{'' if name in given else '   (default)'}"
+        for name, default in document["defaults"].items()
+    )
     rows = [
-        ("server", document["host"] or "none named: --host URL"),
+        ("server", document["host"] or "not set: --host URL"),
         ("name", document["name"]),
-        *([("cron", document["cron"])] if "cron" in document else []),
-        *([("slots", _slots(document))] if "slots" in document else []),
+        ("cron", document.get("cron")),
+        ("slots", _slots(document)),
         ("experiment", document["kubeflow_experiment"]),
         ("pipeline", f"{document['pipeline']}, {len(document['tasks'])} tasks"),
-        *(
-            [("version", document["pipeline_version"])]
-            if document["pipeline_version"]
-            else []
-        ),
+        ("version", document["pipeline_version"]),
         *(("image", image) for image in document["images"]),
-        *(
-            (
-                "parameter",
-                f"{name}={_shown(given.get(name, default))}"
-                f"{'' if name in given else '   (default)'}",
-            )
-            for name, default in defaults.items()
-        ),
+        *(("parameter", parameter) for parameter in parameters),
     ]
-    return output.columns(rows) + "\n\nnothing was sent"
+    return _columns(rows) + "\n\nnothing was sent"
 
 
 def submitted(document: Mapping[str, Any]) -> str:
     """A run that was started."""
-    status = shlex.join(["slimline", "kubeflow", "status", document["name"]])
     rows = [
         ("run", document["name"]),
         ("id", document["id"]),
+        ("version", document["pipeline_version"]),
         ("page", document["page"]),
-        ("next", status),
+        ("next", shlex.join(["slimline", "kubeflow", "status", document["name"]])),
     ]
-    return output.columns(rows)
+    return _columns(rows)
 
 
 def scheduled(document: Mapping[str, Any]) -> str:
@@ -81,19 +75,26 @@ def scheduled(document: Mapping[str, Any]) -> str:
     rows = [
         ("schedule", document["name"]),
         ("id", document["id"]),
-        ("cron", f"{document['cron']}   (one run at a time, missed ones are left out)"),
+        ("cron", f"{document['cron']}   (one run at a time; missed runs are skipped)"),
         ("slots", _slots(document)),
         *(("replaced", replaced) for replaced in document["replaced"]),
     ]
-    return output.columns(rows)
+    return _columns(rows)
 
 
-def _slots(document: Mapping[str, Any]) -> str:
-    """Where the runs of a schedule claim their slots, or why they do not."""
-    slots = document["slots"]
+def _slots(document: Mapping[str, Any]) -> str | None:
+    """Where the runs of a schedule claim their slots, or why not; None for a run."""
+    slots = document.get("slots")
+    if not slots:
+        return None
     if slots["ledger"]:
         return f"claimed in {slots['ledger']}   (where the server fills in the time)"
     return f"not claimed: {slots['unclaimed']}"
+
+
+def _columns(rows: Sequence[tuple[str, str | None]]) -> str:
+    """Rows that have a value, in columns."""
+    return output.columns([(name, value) for name, value in rows if value])
 
 
 def listing(
@@ -137,10 +138,10 @@ def run(
         ("run", entry.name),
         ("id", entry.id),
         ("state", f"{_state(entry.state)}, {_moment(entry.created)} UTC, {time}"),
-        *([("error", entry.error)] if entry.error else []),
+        ("error", entry.error),
         ("page", page),
     ]
-    parts = [output.columns(head)]
+    parts = [_columns(head)]
     if tasks:
         rows = [("task", "state", "started (UTC)", "time")]
         rows += [

@@ -66,8 +66,12 @@ def parse(arguments: list[str]) -> None:
     """
     command, name, rest = main.command, "slimline", list(arguments)
     while isinstance(command, click.Group) and rest:
+        context = click.Context(command)
+        if "--engine" in rest:  # which `pipeline` takes, wherever it stands
+            command.parse_args(context, rest)
+            rest = [*context._protected_args, *context.args]
         name = rest.pop(0)
-        found = command.get_command(click.Context(command), name)
+        found = command.get_command(context, name)
         if found is None:
             raise click.UsageError(f"no command '{name}' in 'slimline {arguments}'")
         command = found

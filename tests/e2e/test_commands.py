@@ -266,32 +266,49 @@ def test_mistakes_are_sentences(
 
 
 @pytest.fixture
-def created(tmp_path: pathlib.Path) -> Callable[..., subprocess.CompletedProcess]:
-    """Function (tfx arguments), of a pipeline that the stock command has created."""
-    variables = {"SLIMLINE_TINY": "1", "SLIMLINE_ROOT": str(tmp_path / "runs")}
+def created(
+    new_fakes, tmp_path: pathlib.Path
+) -> Callable[..., subprocess.CompletedProcess]:
+    """Function (tfx arguments) in another folder, of a pipeline that `tfx` has created.
+
+    It is not that of the default experiment, and only `create` hears of it.
+    """
+    new_fakes(1).idx(tmp_path / "mnist", 60, height_px=28, width_px=28)
     runner = PROJECT / "pipeline" / "local_runner.py"
     result = call(
         ["tfx", "pipeline", "create", "--engine=local", f"--pipeline_path={runner}"],
         tmp_path,
-        **variables,
+        SLIMLINE_EXPERIMENT="mnist_mlp_bn",
+        SLIMLINE_DATA="mnist",
+        SLIMLINE_TINY="1",
     )
     assert result.returncode == 0, result.stdout + result.stderr
-    assert '"digits-resnet-20-digits-tiny" created successfully' in result.stdout
-    return lambda *arguments: call(["tfx", *arguments], tmp_path, **variables)
+    assert f'"{STOCK_NAME}" created successfully' in result.stdout
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    return lambda *arguments: call(
+        ["tfx", *arguments], elsewhere, HOME=str(tmp_path), SLIMLINE_ROOT="nowhere"
+    )
+
+
+STOCK_NAME = "mnist-mlp-bn-mnist-tiny"
 
 
 def test_the_stock_tfx_command_creates_the_pipeline(created, tmp_path) -> None:
     (file,) = tmp_path.rglob("pipeline_args.json")
     arguments = json.loads(file.read_text())
-    assert arguments["pipeline_name"] == "digits-resnet-20-digits-tiny"
-    assert arguments["pipeline_root"].startswith(str(tmp_path / "runs"))
+    assert arguments["pipeline_name"] == STOCK_NAME
+    assert arguments["pipeline_root"] == str(tmp_path / "runs" / STOCK_NAME)
+    (runner,) = (tmp_path / "runs" / "runners").iterdir()
+    assert arguments["pipeline_dsl_path"] == str(runner)
 
 
 @pytest.mark.nightly
-def test_the_stock_tfx_command_runs_the_tiny_experiment(created, tmp_path) -> None:
-    ran = created(
-        *("run", "create", "--engine=local"),
-        "--pipeline_name=digits-resnet-20-digits-tiny",
-    )
+def test_the_stock_tfx_command_runs_what_it_created(created, tmp_path) -> None:
+    ran = created("run", "create", "--engine=local", f"--pipeline_name={STOCK_NAME}")
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert list((tmp_path / "runs/serving/digits-tiny").glob("*/saved_model.pb"))
+    assert list((tmp_path / "runs/serving/mnist-tiny").glob("*/saved_model.pb"))
+    assert not (tmp_path / "elsewhere" / "nowhere").exists()
+    # A run as any other: listed, with a report.
+    (folder,) = (tmp_path / "runs").glob("20*")
+    assert (folder / "report.html").is_file()

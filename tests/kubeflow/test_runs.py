@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import json
 import pathlib
 from types import ModuleType
 
@@ -15,6 +16,7 @@ from pipeline import experiments
 from pipeline.config import PipelineConfig
 from pipeline.kubeflow import runner, slots
 from pipeline.kubeflow.kubernetes_settings import KubernetesSettings
+from pipeline.kubeflow.package import Package
 from pipeline.slots.ledger import FILE, Ledger
 from pushed_models import versions
 from schema import features
@@ -39,7 +41,7 @@ def target(folder: pathlib.Path) -> runner.Target:
 
 def load(kubeflow: ModuleType, documents: list[dict], folder: pathlib.Path):
     path = folder / "pipeline.yaml"
-    path.write_text(runner.to_yaml(documents))
+    Package(path, tuple(documents)).write(path)
     return kubeflow.load(path)
 
 
@@ -148,7 +150,7 @@ def test_the_spec_names_no_path_of_this_machine(tmp_path: pathlib.Path) -> None:
     documents = runner.compile_pipeline(
         tiny("/slimline/images"), runner.Target(image="x/y:1")
     )
-    assert str(project) not in runner.to_yaml(documents)
+    assert str(project) not in json.dumps(documents)
 
 
 def test_parameters_have_the_configured_defaults() -> None:

@@ -71,7 +71,7 @@ def test_dry_runs_ask_no_server(call, tiny, kubeflow_api):
     )
     assert (code, err) == (0, "")
     assert out.splitlines() == [
-        "server      none named: --host URL",
+        "server      not set: --host URL",
         "name        first",
         "experiment  Default",
         "pipeline    tiny, 2 tasks",
@@ -100,7 +100,7 @@ def test_schedule_and_replace(ask, kubeflow_api):
     assert out.splitlines() == [
         "schedule  nightly",
         f"id        {old.recurring_run_id}",
-        "cron      0 0 3 * * *   (one run at a time, missed ones are left out)",
+        "cron      0 0 3 * * *   (one run at a time; missed runs are skipped)",
         "slots     not claimed: the pipeline has no parameter 'slot'",
     ]
     assert old.runtime_config.parameters == {}
@@ -244,7 +244,7 @@ def test_who_asks_comes_from_files_and_variables(
     monkeypatch.setenv("KFP_HOST", kubeflow_api.url)
     code, out, err = call("kubeflow", "status")
     assert (code, out) == (errors.USAGE_WRONG, "")
-    assert err.startswith(f"error: {kubeflow_api.url} wants a log-in (401)\n")
+    assert err.startswith(f"error: {kubeflow_api.url} requires a login (401)\n")
     (tmp_path / "token").write_text("secret\n")
     assert call("kubeflow", "status", "--token-file", "token", "-q") == (0, "", "")
     monkeypatch.setenv("SLIMLINE_KUBEFLOW_TOKEN", "secret")
@@ -283,7 +283,7 @@ def test_who_asks_comes_from_files_and_variables(
                 "x",
                 "--pipeline-root=/x",
             ],
-            "error: invalid value for '--pipeline-root': a bucket's folder, as minio://",
+            "error: invalid value for '--pipeline-root' (env var: 'SLIMLINE_PIPELINE_RO",
         ),
         (
             ["compile", "folder", "--image", "x", "--output", "x", "--volume", "a"],
@@ -414,6 +414,4 @@ def test_slots_are_shown_in_the_history(call, tmp_path):
         "running",
         "6f3a",
     ]
-    assert line.endswith(
-        "has not come to its push; where the run ends before, this stays"
-    )
+    assert line.endswith("no push yet; stays so if the run ends before its push")

@@ -40,6 +40,24 @@ def test_what_makes_no_sense_is_refused_with_what_does(call, engine, verb):
     assert error["tip"] == tip.removeprefix("  tip: ")
 
 
+def test_the_table_of_the_documentation(call, orchestrators):
+    cells = orchestrators("verb")
+    assert cells.keys() == {
+        (verb, engine) for verb in pipeline.VERBS for engine in pipeline.ENGINES
+    }
+    for (verb, engine), cell in cells.items():
+        kind, quoted = cell.partition(":")[0], cell.split("`")[1]
+        words = ("pipeline", verb, "--engine", engine)
+        if kind == "works":
+            # The same description, after the line of usage.
+            there = call(*quoted.split(), "--help")[1].split("\n\n")[1]
+            assert call(*words, "--help")[1].split("\n\n")[1] == there
+        else:
+            code, _, err = call(*words)
+            assert (kind, code) == ("refused", 2)
+            assert quoted in err
+
+
 def test_airflow_is_told_which_file_to_link(call):
     _, _, err = call("pipeline", "create", "--engine", "airflow")
     (file,) = [word for word in err.split() if word.endswith("airflow_runner.py")]
@@ -97,6 +115,86 @@ def test_compile_for_vertex(call):
     assert json.loads(out)["schema_version_of_spec"] == "2.0.0"
     job = yaml.safe_load(pathlib.Path("digits.yaml").read_text())
     assert job["pipelineSpec"]["schemaVersion"] == "2.0.0"
+
+
+CLUSTER = (
+    *("--engine", "kubeflow", "--image", "registry/slimline:1"),
+    *("--data", "/slimline/images", "--volume", "slimline:/slimline"),
+)
+
+
+def test_an_experiment_is_compiled_created_and_run_in_one_step(call, kubeflow_api):
+    run = ("pipeline", "run", "digits_resnet_20", "--tiny", *CLUSTER)
+    code, out, err = call(
+        *run,
+        *("--set", "train.batch_size=16", "--memory", "train=8Gi"),
+        *("--host", kubeflow_api.url, "--parameter", "steps=7", "--json"),
+    )
+    assert (code, err) == (0, "")
+    document = json.loads(out)
+    assert document["pipeline"] == "digits-resnet-20-digits-tiny"
+    (pipeline_id,) = kubeflow_api.pipelines
+    (version,) = kubeflow_api.versions[pipeline_id]
+    assert version.display_name == document["pipeline_version"]
+    spec, platform = version.pipeline_spec.values()
+    executor = spec["deploymentSpec"]["executors"]["train_executor"]["container"]
+    assert executor["image"] == "registry/slimline:1"
+    assert executor["resources"]["resourceMemoryLimit"] == "8Gi"
+    assert '"batch_size": 16' in json.dumps(spec).replace('\\"', '"')
+    assert "pvcMount" in json.dumps(platform)
+    (started,) = kubeflow_api.runs.values()
+    assert started.run_id == document["id"]
+    assert started.pipeline_version_reference.pipeline_version_id == (
+        version.pipeline_version_id
+    )
+    assert started.runtime_config.parameters == {"steps": 7}
+    assert not list(pathlib.Path.cwd().iterdir())
+
+    requests = len(kubeflow_api.requests)
+    code, out, err = call(*run, "--dry-run", "--name", "first")
+    assert (code, err) == (0, "")
+    assert "pipeline    digits-resnet-20-digits-tiny, 10 tasks" in out.splitlines()
+    assert out.endswith("nothing was sent\n")
+    assert len(kubeflow_api.requests) == requests
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("run", "digits_resnet_21"), "error: unknown experiment 'digits_resnet_21'"),
+        (("run", "digits_resnet_20"), "error: experiment 'digits_resnet_20' needs th"),
+        (("run", "none.yaml"), "error: cannot read none.yaml: No such file"),
+        (
+            ("run", "tiny.yaml", "--image", "x", "--tiny"),
+            "error: 'tiny.yaml' is compiled already: --image, --tiny needs an EXPERIM",
+        ),
+        (
+            ("create", "tiny.yaml", "--set", "train.epochs=1"),
+            "error: 'tiny.yaml' is compiled already: --set needs an EXPERIMENT",
+        ),
+    ],
+)
+def test_file_or_experiment(call, kubeflow_api_server, words, message):
+    kubeflow_api_server.write_package(pathlib.Path("tiny.yaml"))
+    code, out, err = call("pipeline", *words, "--engine=kubeflow", "--dry-run")
+    assert (code, out) == (2, "")
+    assert err.startswith(message)
+
+
+def test_an_experiment_is_created(call, kubeflow_api, monkeypatch):
+    monkeypatch.setenv("SLIMLINE_IMAGE", "registry/slimline:2")
+    code, out, err = call(
+        *("pipeline", "create", "digits_resnet_20", "--engine=kubeflow"),
+        *("--data", "/images", "--host", kubeflow_api.url),
+    )
+    assert code == 0
+    assert (
+        err.splitlines()[0] == "! no --volume mounts /images, the folder of the images"
+    )
+    assert out.startswith("created version '20")
+    (versions,) = kubeflow_api.versions.values()
+    assert "registry/slimline:2" in json.dumps(versions[0].pipeline_spec)
+    assert kubeflow_api.runs == {}
 
 
 def test_the_road_to_kubeflow(call, kubeflow_api):

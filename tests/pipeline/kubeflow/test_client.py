@@ -102,7 +102,7 @@ def test_the_old_schedule_goes_when_the_new_one_is_there(
     server.schedule(job("nightly"), package, "0 0 3 * * *")
     old = server.named(SCHEDULE, "nightly")
     kubeflow_api.fail("POST", "recurringruns", 500, "database is locked")
-    with pytest.raises(ServerError, match="fails at it"):
+    with pytest.raises(ServerError, match="failed"):
         server.schedule(job("nightly"), package, "0 0 4 * * *", old)
     assert server.named(SCHEDULE, "nightly") == old
 
@@ -348,7 +348,7 @@ def test_a_shared_server_needs_a_namespace(kubeflow_api, package) -> None:
     kubeflow_api.is_shared = True
     with pytest.raises(ConfigError) as caught:
         Server(Connection(host=kubeflow_api.url))
-    assert "is shared: it needs to know in which namespace" in caught.value.message
+    assert "is shared: name your namespace" in caught.value.message
     assert caught.value.tip.startswith("--namespace NAME")
     server = Server(Connection(host=kubeflow_api.url, namespace="team"))
     server.submit(job(version="one"), package)
@@ -370,7 +370,7 @@ def test_token_and_cookie(kubeflow_api) -> None:
     kubeflow_api.token = "secret"
     with pytest.raises(ConfigError) as caught:
         Server(Connection(host=kubeflow_api.url))
-    assert caught.value.message == f"{kubeflow_api.url} wants a log-in (401)"
+    assert caught.value.message == f"{kubeflow_api.url} requires a login (401)"
     assert caught.value.found.startswith("Request header error")
     server = Server(
         Connection(host=f"{kubeflow_api.url}/", token="secret", cookie="session=1")
@@ -385,13 +385,13 @@ def test_token_and_cookie(kubeflow_api) -> None:
 @pytest.mark.parametrize(
     ("status", "kind", "message"),
     [
-        (401, ConfigError, "{url} wants a log-in (401)"),
-        (403, ConfigError, "{url} does not allow it (403): run 'first'"),
+        (401, ConfigError, "{url} requires a login (401)"),
+        (403, ConfigError, "{url} denies it (403): run 'first'"),
         (404, ConfigError, "no run 'first' at {url} (404)"),
         (409, ConfigError, "the name is taken (409): run 'first'"),
-        (400, ConfigError, "{url} refuses it (400): run 'first'"),
-        (500, ServerError, "{url} fails at it (500): run 'first'"),
-        (503, ServerError, "{url} fails at it (503): run 'first'"),
+        (400, ConfigError, "{url} refuses the request (400): run 'first'"),
+        (500, ServerError, "{url} failed (500): run 'first'"),
+        (503, ServerError, "{url} failed (503): run 'first'"),
     ],
 )
 def test_answers_that_are_errors(
@@ -411,9 +411,9 @@ def test_answers_that_are_errors(
     ("status", "body", "kind", "message"),
     [
         (404, b"nothing here", ConfigError, "the API of Kubeflow Pipelines is not at"),
-        (403, b"\xff", ServerError, "gives an answer that cannot be read"),
+        (403, b"\xff", ServerError, "sent an answer that cannot be read"),
         (200, b"<html>log in</html>", ServerError, "a web page answers in place of"),
-        (502, b"[]", ServerError, r"fails at it \(502\)"),
+        (502, b"[]", ServerError, r"failed \(502\)"),
     ],
 )
 def test_hosts_that_are_something_else(
@@ -465,7 +465,7 @@ def test_a_host_that_does_not_answer(silent_port, rude_port, monkeypatch, capfd)
     with pytest.raises(ServerError, match=f"{host} does not answer within 0.2 s"):
         Server(Connection(host=host))
     host = f"http://127.0.0.1:{rude_port}"
-    with pytest.raises(ServerError, match=f"{host} broke off"):
+    with pytest.raises(ServerError, match=f"{host} closed the connection"):
         Server(Connection(host=host))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         host = f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -492,7 +492,7 @@ def test_a_name_that_nobody_has(monkeypatch) -> None:
 
     monkeypatch.setattr(socket, "getaddrinfo", fail)
     with pytest.raises(
-        ServerError, match=r"no machine is called as in https://nowhere\.invalid"
+        ServerError, match=r"cannot find the host of https://nowhere\.invalid"
     ):
         Server(Connection(host="nowhere.invalid"))
 
@@ -501,7 +501,7 @@ def test_a_name_that_nobody_has(monkeypatch) -> None:
     "host", ["http://", "http://[half", "http://a:port", "ftp://a", "a b"]
 )
 def test_hosts_that_are_no_address(host) -> None:
-    with pytest.raises(ConfigError, match="is no address of a server"):
+    with pytest.raises(ConfigError, match="is not the address of a server"):
         Server(Connection(host=host))
 
 

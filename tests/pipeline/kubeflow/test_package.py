@@ -140,7 +140,7 @@ def test_caching_in_what_is_sent(
     ingest: dict,
     train: dict,
 ) -> None:
-    with kubeflow_package.to_send(package, enables_caching) as path:
+    with package.to_send(enables_caching) as path:
         sent, platform = yaml.safe_load_all(path.read_text(encoding="utf-8"))
     tasks = sent["root"]["dag"]["tasks"]
     assert tasks["ingest"].pop("cachingOptions") == ingest
