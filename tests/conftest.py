@@ -376,6 +376,28 @@ def warm_forks():
         yield forks
 
 
+@pytest.fixture(scope="module")
+def forked_probes(warm_forks):
+    """The check of served models runs in warm forks; components/infra_check keeps the real."""
+    from components.infra_check import fresh_process
+
+    words = ("python", *fresh_process.COMMAND[-2:])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fresh_process, "COMMAND", warm_forks.command(*words))
+        yield
+
+
+@pytest.fixture(scope="module")
+def small_net():
+    """Name of a net of this module alone: resnet_20 with one unit a group, built in no time."""
+    from trainer.nets import registry, resnet
+
+    net = resnet.cifar("resnet_8", units=1, parameters=75_290)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(registry.NETS, net.name, net)
+        yield net.name
+
+
 @pytest.fixture(scope="session")
 def write_maps_model():
     """Function (folder, ...) -> folder with a SavedModel whose evidence is known."""

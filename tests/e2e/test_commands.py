@@ -197,7 +197,10 @@ def test_a_killed_run_does_not_stand_in_the_way(
     root: pathlib.Path, first_run, warm_call, warm_forks
 ) -> None:
     long_run = warm_forks.start(
-        ["slimline", "run", "--plain", "--set", "train.epochs=2000"],
+        [
+            *("slimline", "run", "--plain", "--set", "train.epochs=2000"),
+            *("--set", "model.net=mlp_bn"),
+        ],
         root,
         environment(root),
         stderr=subprocess.PIPE,
@@ -216,7 +219,7 @@ def test_a_killed_run_does_not_stand_in_the_way(
     after = warm_call(
         [
             *("slimline", "run", "--to", "train", "--json"),
-            *("--set", "train.epochs=1"),
+            *("--set", "train.epochs=1", "--set", "model.net=mlp_bn"),
         ],
         root,
     )
@@ -265,22 +268,30 @@ def test_mistakes_are_sentences(
     assert "Traceback" not in result.stdout + result.stderr
 
 
-@pytest.fixture
-def created(tmp_path: pathlib.Path) -> Callable[..., subprocess.CompletedProcess]:
-    """Function (tfx arguments), of a pipeline that the stock command has created."""
-    variables = {"SLIMLINE_TINY": "1", "SLIMLINE_ROOT": str(tmp_path / "runs")}
+def create(
+    start: Callable[[list[str], dict[str, str]], subprocess.CompletedProcess],
+    folder: pathlib.Path,
+) -> dict[str, str]:
+    """Creates a pipeline by the stock command that `start` starts; the variables for it."""
+    variables = {"SLIMLINE_TINY": "1", "SLIMLINE_ROOT": str(folder / "runs")}
     runner = PROJECT / "pipeline" / "local_runner.py"
-    result = call(
-        ["tfx", "pipeline", "create", "--engine=local", f"--pipeline_path={runner}"],
-        tmp_path,
-        **variables,
-    )
+    arguments = ["pipeline", "create", "--engine=local", f"--pipeline_path={runner}"]
+    result = start(arguments, variables)
     assert result.returncode == 0, result.stdout + result.stderr
     assert '"digits-resnet-20-digits-tiny" created successfully' in result.stdout
-    return lambda *arguments: call(["tfx", *arguments], tmp_path, **variables)
+    return variables
 
 
-def test_the_stock_tfx_command_creates_the_pipeline(created, tmp_path) -> None:
+def test_the_stock_tfx_command_creates_the_pipeline(warm_forks, tmp_path) -> None:
+    """Its module in a warm fork; at night it is the command, which also runs."""
+    create(
+        lambda arguments, variables: warm_forks.run(
+            ["python", "-m", "tfx.tools.cli.cli_main", *arguments],
+            tmp_path,
+            environment(tmp_path) | variables,
+        ),
+        tmp_path,
+    )
     (file,) = tmp_path.rglob("pipeline_args.json")
     arguments = json.loads(file.read_text())
     assert arguments["pipeline_name"] == "digits-resnet-20-digits-tiny"
@@ -288,10 +299,12 @@ def test_the_stock_tfx_command_creates_the_pipeline(created, tmp_path) -> None:
 
 
 @pytest.mark.nightly
-def test_the_stock_tfx_command_runs_the_tiny_experiment(created, tmp_path) -> None:
-    ran = created(
-        *("run", "create", "--engine=local"),
-        "--pipeline_name=digits-resnet-20-digits-tiny",
-    )
+def test_the_stock_tfx_command_runs_the_tiny_experiment(tmp_path) -> None:
+    def tfx(arguments, variables):
+        return call(["tfx", *arguments], tmp_path, **variables)
+
+    variables = create(tfx, tmp_path)
+    name = "--pipeline_name=digits-resnet-20-digits-tiny"
+    ran = tfx(["run", "create", "--engine=local", name], variables)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert list((tmp_path / "runs/serving/digits-tiny").glob("*/saved_model.pb"))

@@ -64,8 +64,8 @@ LEARNS = {
 
 
 @pytest.fixture(scope="module")
-def house(make_house):
-    return make_house("resnet_20")
+def house(make_house, small_net):
+    return make_house(small_net)
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def test_the_first_run_is_blessed_and_pushed(house, first) -> None:
     assert first.images["test"] == 100
     # Of 200 images 10 % ± 4 deviations.
     assert abs(first.images["eval"] - 20) < 17
-    assert first.parameters == 269_722
+    assert first.parameters == 75_290
     assert first.baseline_version is None
     assert first.verdict[1] == "no earlier model to compare with"
     assert first.pushed_version == str(versions.newest(house.serving))
@@ -272,12 +272,12 @@ def _key(serialised: bytes) -> str:
 
 
 def test_servers_give_the_trainers_probabilities(
-    house, first, trainers, serve_process
+    house, first, trainers, serve_process, warm_forks
 ) -> None:
     """The local server by REST and by gRPC, asked as TensorFlow Serving is asked."""
     images, expected = trainers.encoded, trainers.probabilities
     best_first = -np.sort(-expected, axis=1)
-    with serve_process.serving(house.root) as served:
+    with serve_process.serving(house.root, forks=warm_forks) as served:
         url = f"{served.url}/v1/models/cifar10"
         by_rest = {
             name: requests.post(

@@ -71,7 +71,8 @@ def test_own_folder(run, tmp_path: pathlib.Path, test_data: pathlib.Path) -> Non
     assert code == 0, written
     contract = tmp_path / "schema" / "caltech101-16"
     assert (contract / "labels.txt").read_text().splitlines()[0] == "Motorbikes"
-    code, document = run(tmp_path, "run", "folder", "--data", archive, *few_steps(20))
+    options = ("--set", "model.net=mlp_bn", *few_steps(2))
+    code, document = run(tmp_path, "run", "folder", "--data", archive, *options)
     assert code == 0, document
     summary = document["summary"]
     assert summary["num_classes"] == 16

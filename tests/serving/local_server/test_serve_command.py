@@ -67,8 +67,12 @@ def test_a_port_that_is_taken(capsys, tmp_path, option):
     assert f"{option} 0 takes a free port" in printed.err
 
 
-def test_models_that_come_and_the_end(serve_process, write_model, png, tmp_path):
-    with serve_process.serving(tmp_path, "--poll-seconds", "0.1") as served:
+def test_models_that_come_and_the_end(
+    serve_process, warm_forks, write_model, png, tmp_path
+):
+    with serve_process.serving(
+        tmp_path, "--poll-seconds", "0.1", forks=warm_forks
+    ) as served:
         assert served.events[-1]["models"] == []
         url = f"{served.url}/v1/models/colours"
         assert requests.get(url, timeout=10).status_code == 404
