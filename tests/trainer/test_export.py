@@ -24,6 +24,8 @@ from trainer.config import (
     TrainerConfig,
 )
 
+pytestmark = pytest.mark.usefixtures("small_net")
+
 LABELS = ("dark", "light")
 
 
@@ -60,7 +62,7 @@ def exported(request, make_fake, tmp_path_factory) -> Exported:
     folder = tmp_path_factory.mktemp("export")
     config = TrainerConfig(
         PreprocessingConfig(resize_px=12, crop_px=10, channels=1),
-        ModelConfig(net="resnet_20", image_size_px=8, test_time_views=views),
+        ModelConfig(net="resnet_8", image_size_px=8, test_time_views=views),
         # Few small steps: saturated probabilities would hide differences.
         TrainConfig(batch_size=8, steps=3, learning_rate=0.001, ema_decay=0.9),
     )
