@@ -15,7 +15,6 @@ from common.errors import TrainError
 from trainer import training
 from trainer.checkpoints import CheckpointStore
 
-
 NEW_MOUNTS = 0x00020000  # CLONE_NEWNS
 
 
