@@ -1,6 +1,7 @@
 """Tiny fake data sets in the real formats."""
 
 import contextlib
+import gc
 import gzip
 import importlib.util
 import io
@@ -51,6 +52,12 @@ TOGETHER = {
     "e2e/test_engines.py": "e2e/test_partial_runs.py",
     "trainer/nets/test_registry.py": "trainer/nets/test_published.py",
 }
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays: the garbage collector does not look through it again."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -106,6 +106,7 @@ def test_models_that_come_and_the_end(
             served.process.send_signal(signal.SIGTERM)
             served.wait_for("stopping")
             assert next(states).status == NOT_SERVING
+            states.cancel()  # else the server waits for its end
             with pytest.raises(OSError), socket.create_connection((host, int(port))):
                 pass
             slow.sendall(body)
