@@ -118,6 +118,7 @@ def test_nothing_changed_is_served_from_the_cache(house, first) -> None:
     assert versions.numbers(house.serving) == [int(first.pushed_version)]
 
 
+@pytest.mark.nightly
 def test_another_threshold_trains_nothing_anew(house, first) -> None:
     summary = house.run(house.config(min_top_1=0.999, **LEARNS))
     top_1 = summary.metrics["top_1"]
