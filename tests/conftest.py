@@ -28,30 +28,50 @@ CIFAR10_NAMES = (
 )
 
 
+WARM_FORKS = pathlib.Path(__file__).with_name("warm_forks.py")
+FORKS = pytest.StashKey()
+
+
 # Below tests/: what takes longest comes first, so that no worker has it left at the end.
 LONGEST = (
     "e2e/test_pipeline.py",
-    "e2e/test_photos.py",
     "e2e/test_commands.py",
-    "trainer/nets/test_published.py",
-    "trainer/nets/test_registry.py",
     "e2e/test_partial_runs.py",
     "e2e/test_engines.py",
-    "e2e/test_schedule.py",
     "e2e/test_sweep.py",
+    "e2e/test_photos.py",
+    "docs/test_shell_blocks.py",
+    "trainer/nets/test_published.py",
+    "trainer/nets/test_registry.py",
+    "e2e/test_schedule.py",
     "kubeflow/test_runs.py",
+    "trainer/test_training.py",
+    "trainer/test_transfer.py",
+    "trainer/test_export.py",
+    "trainer/test_input_pipeline.py",
     "e2e/test_damaged_artifacts.py",
-    "e2e/test_real_data.py",
-    "trainer/test_resume.py",
     "e2e/test_training_goes_on.py",
     "e2e/test_remote_root.py",
-    "trainer/nets/test_keras_peers.py",
+    "trainer/test_resume.py",
+    "trainer/test_whitening.py",
+    "trainer/test_warm_start.py",
 )
 # File -> file whose worker it goes to, for what both get from a fixture of the session.
 TOGETHER = {
     "e2e/test_engines.py": "e2e/test_partial_runs.py",
+    "e2e/test_sweep.py": "e2e/test_partial_runs.py",
     "trainer/nets/test_registry.py": "trainer/nets/test_published.py",
 }
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: object) -> None:
+    """The workers share one server of warm forks, which imports while they collect."""
+    if not (forks := node.config.stash.get(FORKS, None)):
+        forks = node.config.stash[FORKS] = _load(WARM_FORKS).WarmForks()
+        forks.__enter__()
+        node.config.add_cleanup(lambda: forks.__exit__())
+    node.workerinput["warm_forks"] = forks.address
 
 
 def pytest_collection_finish() -> None:
@@ -376,9 +396,12 @@ def kubeflow_api_server() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
-def warm_forks():
+def warm_forks(request: pytest.FixtureRequest):
     """Starts commands in a fork of a process that has imported everything."""
-    module = _load(pathlib.Path(__file__).with_name("warm_forks.py"))
+    module = _load(WARM_FORKS)
+    if given := getattr(request.config, "workerinput", {}).get("warm_forks"):
+        yield module.Forks(given)
+        return
     with module.WarmForks() as forks:
         yield forks
 

@@ -122,47 +122,17 @@ class Fork:
         self._status.close()
 
 
-class WarmForks:
-    """Starts `slimline ...` and `python ...`; a context that ends the server.
+class Forks:
+    """Starts `slimline ...` and `python ...` by a server that runs.
 
     Attributes:
       address: of the server's socket.
     """
 
-    def __enter__(self) -> "WarmForks":
-        self._folder = tempfile.TemporaryDirectory(prefix="warm-")
-        self.address = str(pathlib.Path(self._folder.name) / "socket")
-        # The server ends when the other end of `watched` is closed, by whatever kill.
-        watched, self._ends = os.pipe()
-        # Python's own switches are read once, when an interpreter starts.
-        environment = {**os.environ}
-        environment.pop("PYTHONUNBUFFERED", None)
-        with socket.socket(socket.AF_UNIX) as listener:
-            listener.bind(self.address)
-            listener.listen(64)
-            numbers = [listener.fileno(), watched]
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", __file__, "serve", *map(str, numbers)],
-                pass_fds=numbers,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-        os.close(watched)
-        assert self._process.stderr
-        # What importing prints is shown where importing fails.
+    def __init__(self, address: str):
+        self.address = address
+        self._process: subprocess.Popen[str] | None = None
         self._printed: list[str] = []
-        threading.Thread(
-            target=lambda: self._printed.extend(self._process.stderr), daemon=True
-        ).start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        os.close(self._ends)
-        self._process.wait()
-        self._folder.cleanup()
 
     def command(self, *words: str) -> tuple[str, ...]:
         """A command that does what `words` do, for what starts commands by itself."""
@@ -205,7 +175,8 @@ class WarmForks:
             status = ask(self.address, words, str(folder), environment, given)
             return Fork(words, status, *streams)
         except (OSError, ValueError):
-            self._process.wait(60)
+            if self._process:
+                self._process.wait(60)
             raise AssertionError("".join(self._printed)[-4000:]) from None
         finally:
             for number in given:
@@ -229,6 +200,47 @@ class WarmForks:
             fork.kill()
             raise
         return subprocess.CompletedProcess(list(words), fork.wait(), out, err)
+
+
+class WarmForks(Forks):
+    """A server, and what it starts; a context that ends the server."""
+
+    def __init__(self) -> None:
+        super().__init__("")
+
+    def __enter__(self) -> "WarmForks":
+        self._folder = tempfile.TemporaryDirectory(prefix="warm-")
+        self.address = str(pathlib.Path(self._folder.name) / "socket")
+        # The server ends when the other end of `watched` is closed, by whatever kill.
+        watched, self._ends = os.pipe()
+        # Python's own switches are read once, when an interpreter starts.
+        environment = {**os.environ}
+        environment.pop("PYTHONUNBUFFERED", None)
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(self.address)
+            listener.listen(64)
+            numbers = [listener.fileno(), watched]
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", __file__, "serve", *map(str, numbers)],
+                pass_fds=numbers,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        os.close(watched)
+        assert self._process.stderr
+        # What importing prints is shown where importing fails.
+        threading.Thread(
+            target=lambda: self._printed.extend(self._process.stderr), daemon=True
+        ).start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        os.close(self._ends)
+        self._process.wait()
+        self._folder.cleanup()
 
 
 def command_of(address: str, *words: str) -> tuple[str, ...]:
