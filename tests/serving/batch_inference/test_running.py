@@ -20,7 +20,7 @@ from serving import local_model
 from serving.batch_inference import parts, running, steps
 
 KILL_SCRIPT = pathlib.Path(__file__).with_name("kill_and_resume.py")
-KILL_POINTS = 8
+KILL_POINTS = 5
 
 
 @pytest.fixture(autouse=True)
