@@ -434,12 +434,12 @@ def test_what_is_pushed_is_what_was_checked(house, first) -> None:
 
 def test_a_model_that_cannot_be_served_is_not_pushed(house, first) -> None:
     config = house.config(min_top_1=0.3, **LEARNS)
-    limits = InfraConfig(max_size_mb=0.5)
+    limits = InfraConfig(max_size_mb=0.1)
     summary = house.run(dataclasses.replace(config, infra=limits))
     assert summary.refusals == []
     assert not summary.passed
     (refusal,) = summary.infra_refusals
-    assert re.fullmatch(r"size \d\.\d MB, at most 0\.5 MB allowed", refusal)
+    assert re.fullmatch(r"size \d\.\d MB, at most 0\.1 MB allowed", refusal)
     assert summary.pushed_version is None
     assert versions.newest(house.serving) == int(first.pushed_version)
 
