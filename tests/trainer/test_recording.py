@@ -29,7 +29,9 @@ def read(path) -> tuple[list[bytes], np.ndarray]:
     return encoded, np.array(probabilities, np.float32)
 
 
-@pytest.mark.parametrize("views", ["none", "mirror_shift"])
+@pytest.mark.parametrize(
+    "views", [pytest.param("none", marks=pytest.mark.nightly), "mirror_shift"]
+)
 def test_the_recording_is_what_both_graphs_answer(
     make_fake, tmp_path, views: str
 ) -> None:

@@ -232,7 +232,10 @@ def test_stops_early_without_gain(split: Split, tmp_path) -> None:
             mixup_alpha=0.4,
             cutmix_alpha=1.0,
         ),
-        AugmentationConfig(rand_augment_layers=2, fill="edge"),
+        pytest.param(
+            AugmentationConfig(rand_augment_layers=2, fill="edge"),
+            marks=pytest.mark.nightly,
+        ),
         pytest.param(
             AugmentationConfig(trivial_augment=True), marks=pytest.mark.nightly
         ),
