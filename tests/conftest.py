@@ -1,6 +1,7 @@
 """Tiny fake data sets in the real formats."""
 
 import contextlib
+import gc
 import gzip
 import importlib.util
 import io
@@ -27,30 +28,56 @@ CIFAR10_NAMES = (
 )
 
 
+WARM_FORKS = pathlib.Path(__file__).with_name("warm_forks.py")
+FORKS = pytest.StashKey()
+
+
 # Below tests/: what takes longest comes first, so that no worker has it left at the end.
 LONGEST = (
     "e2e/test_pipeline.py",
-    "e2e/test_photos.py",
     "e2e/test_commands.py",
-    "trainer/nets/test_published.py",
-    "trainer/nets/test_registry.py",
     "e2e/test_partial_runs.py",
     "e2e/test_engines.py",
-    "e2e/test_schedule.py",
     "e2e/test_sweep.py",
+    "e2e/test_photos.py",
+    "docs/test_shell_blocks.py",
+    "trainer/nets/test_published.py",
+    "trainer/nets/test_registry.py",
+    "e2e/test_schedule.py",
     "kubeflow/test_runs.py",
+    "trainer/test_training.py",
+    "trainer/test_transfer.py",
+    "trainer/test_export.py",
+    "trainer/test_input_pipeline.py",
     "e2e/test_damaged_artifacts.py",
-    "e2e/test_real_data.py",
-    "trainer/test_resume.py",
     "e2e/test_training_goes_on.py",
     "e2e/test_remote_root.py",
-    "trainer/nets/test_keras_peers.py",
+    "trainer/test_resume.py",
+    "trainer/test_whitening.py",
+    "trainer/test_warm_start.py",
 )
 # File -> file whose worker it goes to, for what both get from a fixture of the session.
 TOGETHER = {
     "e2e/test_engines.py": "e2e/test_partial_runs.py",
+    "e2e/test_sweep.py": "e2e/test_partial_runs.py",
     "trainer/nets/test_registry.py": "trainer/nets/test_published.py",
 }
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: object) -> None:
+    """The workers share one server of warm forks, which imports while they collect."""
+    if not (forks := node.config.stash.get(FORKS, None)):
+        forks = node.config.stash[FORKS] = _load(WARM_FORKS).WarmForks()
+        forks.__enter__()
+        node.config.add_cleanup(lambda: forks.__exit__())
+    node.workerinput["warm_forks"] = forks.address
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays: the garbage collector does not look through it again."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -390,11 +417,36 @@ def kubeflow_api_server() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
-def warm_forks():
+def warm_forks(request: pytest.FixtureRequest):
     """Starts commands in a fork of a process that has imported everything."""
-    module = _load(pathlib.Path(__file__).with_name("warm_forks.py"))
+    module = _load(WARM_FORKS)
+    if given := getattr(request.config, "workerinput", {}).get("warm_forks"):
+        yield module.Forks(given)
+        return
     with module.WarmForks() as forks:
         yield forks
+
+
+@pytest.fixture(scope="module")
+def forked_probes(warm_forks):
+    """The check of served models runs in warm forks; components/infra_check keeps the real."""
+    from components.infra_check import fresh_process
+
+    words = ("python", *fresh_process.COMMAND[-2:])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fresh_process, "COMMAND", warm_forks.command(*words))
+        yield
+
+
+@pytest.fixture(scope="module")
+def small_net():
+    """Name of a net of this module alone: resnet_20 with one unit a group, built in no time."""
+    from trainer.nets import registry, resnet
+
+    net = resnet.cifar("resnet_8", units=1, parameters=75_290)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(registry.NETS, net.name, net)
+        yield net.name
 
 
 @pytest.fixture(scope="session")

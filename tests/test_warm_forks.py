@@ -5,6 +5,8 @@ import pathlib
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Sequence
 
 import pytest
 
@@ -13,10 +15,16 @@ BIN = pathlib.Path(sys.executable).parent
 
 def real(words: list[str], folder: pathlib.Path, variables: dict[str, str]):
     """The same command in a process of its own."""
+    return run_real([str(BIN / words[0]), *words[1:]], folder, variables)
+
+
+def run_real(command: Sequence[str], folder: pathlib.Path, variables: dict[str, str]):
+    """Runs a command line to its end."""
     return subprocess.run(
-        [str(BIN / words[0]), *words[1:]],
+        command,
         cwd=folder,
         env=variables,
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=300,
@@ -67,14 +75,23 @@ ENDINGS = {
 }
 
 
+@pytest.mark.parametrize("form", ["module", "script", "code", "in place"])
 @pytest.mark.parametrize("name", ENDINGS)
-def test_it_ends_in_the_same_way(warm_forks, tmp_path, name) -> None:
-    (tmp_path / f"{name}.py").write_text(f"import os, sys\n{ENDINGS[name]}\n")
+def test_it_ends_in_the_same_way(warm_forks, tmp_path, name, form) -> None:
+    code = f"import os, sys\n{ENDINGS[name]}\n"
+    script = tmp_path / f"{name}.py"
+    script.write_text(code)
     (tmp_path / "here").mkdir()
-    words = ["python", "-m", name, "one", "two words"]
+    forms = {"script": [str(script)], "code": ["-c", code]}
+    words = ["python", *forms.get(form, ["-m", name]), "one", "two words"]
     variables = {"PYTHONPATH": str(tmp_path), "ASKED": "ä b", "HOME": "/nowhere"}
+
+    def in_place(words, folder, variables):
+        return run_real(warm_forks.command(*words), folder, variables)
+
+    start = in_place if form == "in place" else warm_forks.run
     found, expected = (
-        start(words, tmp_path / "here", variables) for start in (warm_forks.run, real)
+        each(words, tmp_path / "here", variables) for each in (start, real)
     )
     assert found.returncode == expected.returncode
     assert found.stdout == expected.stdout
@@ -117,3 +134,22 @@ def test_signals_reach_it_alone(warm_forks, tmp_path, number, code) -> None:
     finally:
         second.kill()
     assert second.wait(60) == -signal.SIGKILL
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, -15), (signal.SIGKILL, -9)]
+)
+def test_who_runs_a_fork_in_place_takes_it_along(
+    warm_forks, tmp_path, number, code
+) -> None:
+    """A signal is passed on; what is killed cannot pass it on, and the fork ends, too."""
+    program = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
+    command = warm_forks.command("python", "-c", program)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=tmp_path) as process:
+        pid = int(process.stdout.readline())
+        process.send_signal(number)
+        assert process.wait(60) == code
+    end = time.monotonic() + 60
+    while pathlib.Path(f"/proc/{pid}").exists():
+        assert time.monotonic() < end
+        time.sleep(0.01)

@@ -4,6 +4,9 @@ Imports take most of a small command's time: five to ten seconds for TFX. A fork
 arguments, folder, environment, standard streams and exit code, and ends as an interpreter
 ends. What it cannot show is that a command imports what it needs and prints nothing while it
 imports; `test_warm_forks.py` compares both kinds, and some tests keep the real command.
+
+Usage: warm_forks.py serve SOCKET_NUMBER WATCH_NUMBER for the server;
+warm_forks.py run ADDRESS WORD... runs a command in a fork, in place of that command.
 """
 
 import contextlib
@@ -19,8 +22,10 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+import types
 from collections.abc import Mapping, Sequence
 from typing import IO
 
@@ -117,35 +122,21 @@ class Fork:
         self._status.close()
 
 
-class WarmForks:
-    """Starts `slimline ...` and `python -m MODULE ...`; a context that ends the server."""
+class Forks:
+    """Starts `slimline ...` and `python ...` by a server that runs.
 
-    def __enter__(self) -> "WarmForks":
-        self._socket, theirs = socket.socketpair()
-        # Python's own switches are read once, when an interpreter starts.
-        environment = {**os.environ}
-        environment.pop("PYTHONUNBUFFERED", None)
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", __file__, str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-        assert self._process.stderr
-        # What importing prints is shown where importing fails.
+    Attributes:
+      address: of the server's socket.
+    """
+
+    def __init__(self, address: str):
+        self.address = address
+        self._process: subprocess.Popen[str] | None = None
         self._printed: list[str] = []
-        threading.Thread(
-            target=lambda: self._printed.extend(self._process.stderr), daemon=True
-        ).start()
-        return self
 
-    def __exit__(self, *error: object) -> None:
-        self._socket.close()
-        self._process.wait()
+    def command(self, *words: str) -> tuple[str, ...]:
+        """A command that does what `words` do, for what starts commands by itself."""
+        return command_of(self.address, *words)
 
     def start(
         self,
@@ -179,20 +170,17 @@ class WarmForks:
                 writes = os.dup(place)
             streams.append(stream)
             given.append(writes)
-        status, tells = os.pipe()
-        given.append(tells)
         environment = dict(os.environ if variables is None else variables)
-        request = json.dumps([list(words), str(folder), environment]).encode()
-        assert len(request) < MAX_REQUEST_BYTES
-        socket.send_fds(self._socket, [len(request).to_bytes(4, "big")], given)
-        self._socket.sendall(request)
-        for number in given:
-            os.close(number)
         try:
-            return Fork(words, os.fdopen(status), *streams)
-        except ValueError:
-            self._process.wait(60)
+            status = ask(self.address, words, str(folder), environment, given)
+            return Fork(words, status, *streams)
+        except (OSError, ValueError):
+            if self._process:
+                self._process.wait(60)
             raise AssertionError("".join(self._printed)[-4000:]) from None
+        finally:
+            for number in given:
+                os.close(number)
 
     def run(
         self,
@@ -214,6 +202,90 @@ class WarmForks:
         return subprocess.CompletedProcess(list(words), fork.wait(), out, err)
 
 
+class WarmForks(Forks):
+    """A server, and what it starts; a context that ends the server."""
+
+    def __init__(self) -> None:
+        super().__init__("")
+
+    def __enter__(self) -> "WarmForks":
+        self._folder = tempfile.TemporaryDirectory(prefix="warm-")
+        self.address = str(pathlib.Path(self._folder.name) / "socket")
+        # The server ends when the other end of `watched` is closed, by whatever kill.
+        watched, self._ends = os.pipe()
+        # Python's own switches are read once, when an interpreter starts.
+        environment = {**os.environ}
+        environment.pop("PYTHONUNBUFFERED", None)
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(self.address)
+            listener.listen(64)
+            numbers = [listener.fileno(), watched]
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", __file__, "serve", *map(str, numbers)],
+                pass_fds=numbers,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        os.close(watched)
+        assert self._process.stderr
+        # What importing prints is shown where importing fails.
+        threading.Thread(
+            target=lambda: self._printed.extend(self._process.stderr), daemon=True
+        ).start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        os.close(self._ends)
+        self._process.wait()
+        self._folder.cleanup()
+
+
+def command_of(address: str, *words: str) -> tuple[str, ...]:
+    """The command line that runs `words` in a fork of the server at an address."""
+    return sys.executable, "-I", "-S", __file__, "run", address, *words
+
+
+def ask(
+    address: str,
+    words: Sequence[str],
+    folder: str,
+    variables: Mapping[str, str],
+    streams: Sequence[int],
+) -> IO[str]:
+    """Has the server start a command; where its pid, and then its exit code, can be read.
+
+    Who closes that file before the command has ended, kills the command.
+    """
+    status, tells = os.pipe()
+    request = json.dumps([list(words), folder, dict(variables)]).encode()
+    assert len(request) < MAX_REQUEST_BYTES
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(address)
+        head = len(request).to_bytes(4, "big")
+        socket.send_fds(connection, [head], [*streams, tells])
+        connection.sendall(request)
+    os.close(tells)
+    return os.fdopen(status)
+
+
+def run_in_place(address: str, words: Sequence[str]) -> int:
+    """Runs a command with the streams, folder, environment and signals of this process."""
+    variables = dict(os.environ)
+    with ask(address, words, str(pathlib.Path.cwd()), variables, (0, 1, 2)) as status:
+        pid = int(status.readline())
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda number, _: os.kill(pid, number))
+        code = int(status.readline())
+    if code < 0:
+        with contextlib.suppress(OSError):  # nothing catches SIGKILL
+            signal.signal(-code, signal.SIG_DFL)
+        os.kill(os.getpid(), -code)
+    return code
+
+
 def import_all() -> None:
     """Imports every module of ours, and with them what they need."""
     for package in PACKAGES:
@@ -225,42 +297,62 @@ def import_all() -> None:
         importlib.import_module(name)
 
 
-def serve(connection: socket.socket) -> None:
+def serve(listener: socket.socket, watched: int) -> None:
     """Forks for each request; goes on as the command in a fork of the fork.
 
     The one between waits, so that it tells the end of the command whenever that comes.
     """
+    address = listener.getsockname()
     while True:
-        head, given, _, _ = socket.recv_fds(connection, 4, 4)
-        if not head:
+        ready, _, _ = select.select([listener, watched], [], [])
+        if watched in ready:
             return
-        words, folder, variables = json.loads(
-            connection.recv(int.from_bytes(head, "big"), socket.MSG_WAITALL)
-        )
+        connection, _ = listener.accept()
+        with connection:
+            head, given, _, _ = socket.recv_fds(connection, 4, 4)
+            words, folder, variables = json.loads(
+                connection.recv(int.from_bytes(head, "big"), socket.MSG_WAITALL)
+            )
         waits = os.fork()
         if not waits:
-            connection.close()
+            listener.close()
+            os.close(watched)
             command = os.fork()
             if not command:
                 os.close(given[3])
                 break
             for number in given[:3]:
                 os.close(number)
-            with os.fdopen(given[3], "w") as tells:
-                print(command, file=tells, flush=True)
-                _, ended = os.waitpid(command, 0)
-                print(os.waitstatus_to_exitcode(ended), file=tells, flush=True)
+            tell(command, given[3])
             os._exit(0)
         for number in given:
             os.close(number)
         with contextlib.suppress(ChildProcessError):
             while os.waitpid(-1, os.WNOHANG) != (0, 0):
                 pass
-    become(words, folder, variables, given[:3])
+    become(address, words, folder, variables, given[:3])
+
+
+def tell(command: int, tells: int) -> None:
+    """Writes the pid of a command and its exit code; kills it where nobody reads them."""
+    os.write(tells, b"%d\n" % command)
+    ends = os.pidfd_open(command)
+    watch = select.poll()
+    watch.register(ends, select.POLLIN)
+    watch.register(tells, 0)
+    if ends not in [number for number, _ in watch.poll()]:
+        os.kill(command, signal.SIGKILL)
+    code = os.waitstatus_to_exitcode(os.waitpid(command, 0)[1])
+    with contextlib.suppress(BrokenPipeError):
+        os.write(tells, b"%d\n" % code)
 
 
 def become(
-    words: list[str], folder: str, variables: dict[str, str], streams: list[int]
+    address: str,
+    words: list[str],
+    folder: str,
+    variables: dict[str, str],
+    streams: list[int],
 ) -> None:
     """Runs a command in this process, which then ends with its exit code."""
     for place, number in enumerate(streams):
@@ -272,19 +364,40 @@ def become(
     time.tzset()
     given = filter(None, variables.get("PYTHONPATH", "").split(os.pathsep))
     sys.path[:0] = [path for path in given if path not in sys.path]
+    fork_probes(address)
     if words[0] == "slimline":
         from slimline.cli.main import main
 
         sys.argv = list(words)
         sys.exit(main())
-    assert words[:2] == ["python", "-m"], words
-    sys.argv = words[2:]
-    # Else runpy warns that it is there already.
-    sys.modules.pop(words[2], None)
-    runpy.run_module(words[2], run_name="__main__", alter_sys=True)
+    assert words[0] == "python", words
+    if words[1] == "-m":
+        sys.argv = words[2:]
+        # Else runpy warns that it is there already.
+        sys.modules.pop(words[2], None)
+        runpy.run_module(words[2], run_name="__main__", alter_sys=True)
+    elif words[1] == "-c":
+        sys.argv = ["-c", *words[3:]]
+        sys.modules["__main__"] = types.ModuleType("__main__")
+        exec(words[2], vars(sys.modules["__main__"]))
+    else:
+        sys.argv = words[1:]
+        sys.path.insert(0, str(pathlib.Path(words[1]).parent))
+        runpy.run_path(words[1], run_name="__main__")
+
+
+def fork_probes(address: str) -> None:
+    """The check of a served model, which runs start as a process, is forked, too."""
+    from components.infra_check import fresh_process
+
+    *_, module = fresh_process.COMMAND
+    words = ("python", "-m", module)
+    fresh_process.COMMAND = command_of(address, *words)
 
 
 if __name__ == "__main__":
+    if sys.argv[1] == "run":
+        sys.exit(run_in_place(sys.argv[2], sys.argv[3:]))
     import_all()
     gc.freeze()
-    serve(socket.socket(fileno=int(sys.argv[1])))
+    serve(socket.socket(fileno=int(sys.argv[2])), int(sys.argv[3]))

@@ -14,6 +14,7 @@ from trainer.nets import builder, registry
 
 ROOT = pathlib.Path(__file__).parents[2]
 # Of every kind of block one; hw_net has batch norm and activations of their own.
+QUICK = {"resnet_20", "hw_net"}
 NETS = ("resnet_20", "resnet_50", "inception_v2", "hw_net", "mobilenet_v3_large")
 
 COUNT = """
@@ -32,7 +33,13 @@ def test_the_default_nets_are_compared() -> None:
     assert set(train_step.DEFAULT_NETS) <= set(NETS)
 
 
-@pytest.mark.parametrize("net", NETS)
+@pytest.mark.parametrize(
+    "net",
+    [
+        pytest.param(net, marks=() if net in QUICK else pytest.mark.nightly)
+        for net in NETS
+    ],
+)
 def test_keras_net_has_our_parameters(net: str) -> None:
     spec = registry.find(net)
     model = keras_nets.build(

@@ -8,7 +8,7 @@ import year_of_perils
 from pipeline.slots import rows
 
 
-@pytest.mark.parametrize("seed", [15, 16])
+@pytest.mark.parametrize("seed", [15, pytest.param(16, marks=pytest.mark.nightly)])
 def test_no_night_is_lost_and_no_wrong_model_goes_live(
     tmp_path: pathlib.Path, seed: int
 ) -> None:
@@ -22,6 +22,7 @@ def test_no_night_is_lost_and_no_wrong_model_goes_live(
     assert "60 nights" in summary and "wrongly live: 0" in summary
 
 
+@pytest.mark.nightly
 def test_classes_compared_by_number_are_found_out(tmp_path: pathlib.Path) -> None:
     """What the simulation is for: an evaluation without names lets wrong models through."""
     year = year_of_perils.run(

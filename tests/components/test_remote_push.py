@@ -2,8 +2,6 @@
 
 import pathlib
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
@@ -58,14 +56,15 @@ def serving(bucket) -> pathlib.Path:
     return remote_roots.local(f"{bucket.uri}/team/cats") / "serving" / "cats"
 
 
-def act(uri: str, model: pathlib.Path, deadly: int, action: str):
-    return subprocess.run(
-        [sys.executable, "-c", CHILD, uri, str(model), str(deadly), action],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+@pytest.fixture
+def act(warm_forks, tmp_path: pathlib.Path):
+    """Function (uri, model, deadly, action) -> how the child ended."""
+
+    def run(uri: str, model: pathlib.Path, deadly: int, action: str):
+        words = ["python", "-c", CHILD, uri, str(model), str(deadly), action]
+        return warm_forks.run(words, tmp_path)
+
+    return run
 
 
 def read(uri: str) -> tuple[int, list[int]]:
@@ -108,7 +107,7 @@ def test_files_come_first_and_the_manifest_last(
 
 @pytest.mark.parametrize("action", ["push", "rollback", "prune"])
 def test_killed_at_every_write(
-    model: pathlib.Path, serving: pathlib.Path, bucket, new_machine, action: str
+    act, model: pathlib.Path, serving: pathlib.Path, bucket, new_machine, action: str
 ) -> None:
     """Pinned versions: then a push writes models.config, too."""
     uri = f"{bucket.uri}/team/cats"

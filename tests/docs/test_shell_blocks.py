@@ -113,7 +113,7 @@ def test_make_targets_exist(blocks) -> None:
 
 
 @pytest.fixture(scope="module")
-def prepared(tmp_path_factory, new_fakes) -> pathlib.Path:
+def prepared(tmp_path_factory, new_fakes, small_net, forked_probes) -> pathlib.Path:
     """A folder with data and with two finished runs."""
     folder = tmp_path_factory.mktemp("documents")
     fakes = new_fakes(1)
@@ -136,17 +136,17 @@ def prepared(tmp_path_factory, new_fakes) -> pathlib.Path:
             adjective, animal = name.split("-")
             patch.setattr(runs, "_ADJECTIVES", adjective)
             patch.setattr(runs, "_ANIMALS", animal)
-            assert main.main([*smallest_run(), *part]) == 0
+            assert main.main([*smallest_run(small_net), *part]) == 0
         assert main.main(shlex.split(TICK)) == 0
     return folder
 
 
-def smallest_run() -> list[str]:
-    """A run as by --tiny, but of the model that the documents name."""
+def smallest_run(net: str) -> list[str]:
+    """A run of a small net as by --tiny, but of the model that the documents name."""
     config = experiments.EXPERIMENTS[EXPERIMENT]()
     own, tiny = (flatten(as_json(each)) for each in (config, experiments.tiny(config)))
     changes = {key: value for key, value in tiny.items() if value != own[key]}
-    changes["data.check_images"] = 0
+    changes |= {"data.check_images": 0, "model.net": net}
     del changes["is_tiny"]
     arguments = ["run", EXPERIMENT, "--data", "cifar-10-binary.tar.xz", "--quiet"]
     for key, value in changes.items():

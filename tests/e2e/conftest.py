@@ -63,6 +63,11 @@ class House:
         return execution.run(config, root=self.root, run_folder=folder, origins={})
 
 
+@pytest.fixture(scope="module", autouse=True)
+def short_starts(forked_probes) -> None:
+    """What runs start as processes of their own is forked."""
+
+
 @pytest.fixture(scope="session")
 def make_house(
     tmp_path_factory: pytest.TempPathFactory, new_fakes

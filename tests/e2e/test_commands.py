@@ -197,7 +197,10 @@ def test_a_killed_run_does_not_stand_in_the_way(
     root: pathlib.Path, first_run, warm_call, warm_forks
 ) -> None:
     long_run = warm_forks.start(
-        ["slimline", "run", "--plain", "--set", "train.epochs=2000"],
+        [
+            *("slimline", "run", "--plain", "--set", "train.epochs=2000"),
+            *("--set", "model.net=mlp_bn"),
+        ],
         root,
         environment(root),
         stderr=subprocess.PIPE,
@@ -216,7 +219,7 @@ def test_a_killed_run_does_not_stand_in_the_way(
     after = warm_call(
         [
             *("slimline", "run", "--to", "train", "--json"),
-            *("--set", "train.epochs=1"),
+            *("--set", "train.epochs=1", "--set", "model.net=mlp_bn"),
         ],
         root,
     )
@@ -265,36 +268,45 @@ def test_mistakes_are_sentences(
     assert "Traceback" not in result.stdout + result.stderr
 
 
-@pytest.fixture
-def created(
-    new_fakes, tmp_path: pathlib.Path
-) -> Callable[..., subprocess.CompletedProcess]:
-    """Function (tfx arguments) in another folder, of a pipeline that `tfx` has created.
-
-    It is not that of the default experiment, and only `create` hears of it.
-    """
-    new_fakes(1).idx(tmp_path / "mnist", 60, height_px=28, width_px=28)
-    runner = PROJECT / "pipeline" / "local_runner.py"
-    result = call(
-        ["tfx", "pipeline", "create", "--engine=local", f"--pipeline_path={runner}"],
-        tmp_path,
-        SLIMLINE_EXPERIMENT="mnist_mlp_bn",
-        SLIMLINE_DATA="mnist",
-        SLIMLINE_TINY="1",
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert f'"{STOCK_NAME}" created successfully' in result.stdout
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    return lambda *arguments: call(
-        ["tfx", *arguments], elsewhere, HOME=str(tmp_path), SLIMLINE_ROOT="nowhere"
-    )
-
-
 STOCK_NAME = "mnist-mlp-bn-mnist-tiny"
 
 
-def test_the_stock_tfx_command_creates_the_pipeline(created, tmp_path) -> None:
+def create(
+    start: Callable[[list[str], dict[str, str]], subprocess.CompletedProcess],
+    fakes,
+    folder: pathlib.Path,
+) -> None:
+    """Creates a pipeline by the stock command that `start` starts.
+
+    It is not that of the default experiment, and only `create` hears of it.
+    """
+    fakes.idx(folder / "mnist", 60, height_px=28, width_px=28)
+    runner = PROJECT / "pipeline" / "local_runner.py"
+    result = start(
+        ["pipeline", "create", "--engine=local", f"--pipeline_path={runner}"],
+        {
+            "SLIMLINE_EXPERIMENT": "mnist_mlp_bn",
+            "SLIMLINE_DATA": "mnist",
+            "SLIMLINE_TINY": "1",
+        },
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert f'"{STOCK_NAME}" created successfully' in result.stdout
+
+
+def test_the_stock_tfx_command_creates_the_pipeline(
+    warm_forks, new_fakes, tmp_path
+) -> None:
+    """Its module in a warm fork; at night it is the command, which also runs."""
+    create(
+        lambda arguments, variables: warm_forks.run(
+            ["python", "-m", "tfx.tools.cli.cli_main", *arguments],
+            tmp_path,
+            environment(tmp_path) | variables,
+        ),
+        new_fakes(1),
+        tmp_path,
+    )
     (file,) = tmp_path.rglob("pipeline_args.json")
     arguments = json.loads(file.read_text())
     assert arguments["pipeline_name"] == STOCK_NAME
@@ -304,8 +316,19 @@ def test_the_stock_tfx_command_creates_the_pipeline(created, tmp_path) -> None:
 
 
 @pytest.mark.nightly
-def test_the_stock_tfx_command_runs_what_it_created(created, tmp_path) -> None:
-    ran = created("run", "create", "--engine=local", f"--pipeline_name={STOCK_NAME}")
+def test_the_stock_tfx_command_runs_what_it_created(new_fakes, tmp_path) -> None:
+    def tfx(arguments, variables):
+        return call(["tfx", *arguments], tmp_path, **variables)
+
+    create(tfx, new_fakes(1), tmp_path)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    ran = call(
+        ["tfx", "run", "create", "--engine=local", f"--pipeline_name={STOCK_NAME}"],
+        elsewhere,
+        HOME=str(tmp_path),
+        SLIMLINE_ROOT="nowhere",
+    )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert list((tmp_path / "runs/serving/mnist-tiny").glob("*/saved_model.pb"))
     assert not (tmp_path / "elsewhere" / "nowhere").exists()

@@ -16,7 +16,7 @@ from pushed_models import versions
 
 pytestmark = pytest.mark.e2e
 
-SETTINGS = {"steps": 20, "batch_size": 32, "learning_rate": 0.02}
+SETTINGS = {"steps": 2, "batch_size": 32}
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def test_what_is_damaged_is_computed_again(house, first, caplog) -> None:
 @pytest.mark.parametrize(
     ("split", "settings", "message"),
     [
-        ("train", SETTINGS | {"steps": 21}, "another number than was ingested"),
+        ("train", SETTINGS | {"steps": 3}, "another number than was ingested"),
         ("test", SETTINGS | {"min_top_1": 0.01}, "examples of test were ingested"),
     ],
 )

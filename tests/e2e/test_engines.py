@@ -1,4 +1,7 @@
-"""The same experiment through Beam's job service, all over gRPC: the same results."""
+"""The same experiment through Beam's job service, all over gRPC: the same results.
+
+By day pipeline/beam/test_processes.py compares what the engines ingest.
+"""
 
 import dataclasses
 import json
@@ -14,7 +17,7 @@ from pipeline.beam import processes
 from pipeline.config import EngineConfig
 from schema import features
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.nightly]
 
 PORTABLE = EngineConfig(name="portable")
 

@@ -314,8 +314,10 @@ def by_batch(first, files: list[pathlib.Path], table: pathlib.Path) -> np.ndarra
     return np.array([in_label_order(found[file.name]["top"]) for file in files])
 
 
-def test_the_server_answers_as_training_did(first, recorded, serve_process) -> None:
-    with serve_process.serving(first.folder / "runs") as served:
+def test_the_server_answers_as_training_did(
+    first, recorded, serve_process, warm_forks
+) -> None:
+    with serve_process.serving(first.folder / "runs", forks=warm_forks) as served:
         for road in (by_rest, by_grpc):
             found = road(served, recorded.encoded)
             np.testing.assert_allclose(found, recorded.probabilities, rtol=0, atol=1e-5)
@@ -334,9 +336,10 @@ def test_training_saw_images_upright(first, recorded, tmp_path, capsys) -> None:
     np.testing.assert_allclose(found, recorded.probabilities, rtol=0, atol=0.02)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("suffix", ["jpg", "png"])
 def test_every_road_answers_alike_however_the_camera_was_held(
-    first, serve_process, tmp_path, capsys, suffix
+    first, serve_process, warm_forks, tmp_path, capsys, suffix
 ) -> None:
     random = np.random.default_rng(8)
     pictures = [
@@ -364,7 +367,7 @@ def test_every_road_answers_alike_however_the_camera_was_held(
         by_file(first, files, capsys),
         by_batch(first, files, tmp_path / "t.jsonl"),
     ]
-    with serve_process.serving(first.folder / "runs") as served:
+    with serve_process.serving(first.folder / "runs", forks=warm_forks) as served:
         answers += [by_rest(served, encoded), by_grpc(served, encoded)]
     for found in answers:
         np.testing.assert_allclose(found, found[[0] * 8], rtol=0, atol=0.02)
@@ -407,6 +410,7 @@ def fine_tuned(
     return finished, before, feature_files(first.folder)
 
 
+@pytest.mark.nightly
 def test_another_class_layer_computes_no_features(fine_tuned) -> None:
     finished, before, after = fine_tuned
     assert finished.code in (0, 3), finished.err
@@ -423,6 +427,7 @@ def test_another_class_layer_computes_no_features(fine_tuned) -> None:
     }
 
 
+@pytest.mark.nightly
 def test_fine_tuning_tells_both_figures(first, fine_tuned) -> None:
     finished, *_ = fine_tuned
     summary = json.loads(finished.out)["summary"]

@@ -64,8 +64,8 @@ LEARNS = {
 
 
 @pytest.fixture(scope="module")
-def house(make_house):
-    return make_house("resnet_20")
+def house(make_house, small_net):
+    return make_house(small_net)
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def test_the_first_run_is_blessed_and_pushed(house, first) -> None:
     assert first.images["test"] == 100
     # Of 200 images 10 % ± 4 deviations.
     assert abs(first.images["eval"] - 20) < 17
-    assert first.parameters == 269_722
+    assert first.parameters == 75_290
     assert first.baseline_version is None
     assert first.verdict[1] == "no earlier model to compare with"
     assert first.pushed_version == str(versions.newest(house.serving))
@@ -118,6 +118,7 @@ def test_nothing_changed_is_served_from_the_cache(house, first) -> None:
     assert versions.numbers(house.serving) == [int(first.pushed_version)]
 
 
+@pytest.mark.nightly
 def test_another_threshold_trains_nothing_anew(house, first) -> None:
     summary = house.run(house.config(min_top_1=0.999, **LEARNS))
     top_1 = summary.metrics["top_1"]
@@ -272,12 +273,12 @@ def _key(serialised: bytes) -> str:
 
 
 def test_servers_give_the_trainers_probabilities(
-    house, first, trainers, serve_process
+    house, first, trainers, serve_process, warm_forks
 ) -> None:
     """The local server by REST and by gRPC, asked as TensorFlow Serving is asked."""
     images, expected = trainers.encoded, trainers.probabilities
     best_first = -np.sort(-expected, axis=1)
-    with serve_process.serving(house.root) as served:
+    with serve_process.serving(house.root, forks=warm_forks) as served:
         url = f"{served.url}/v1/models/cifar10"
         by_rest = {
             name: requests.post(
@@ -433,12 +434,12 @@ def test_what_is_pushed_is_what_was_checked(house, first) -> None:
 
 def test_a_model_that_cannot_be_served_is_not_pushed(house, first) -> None:
     config = house.config(min_top_1=0.3, **LEARNS)
-    limits = InfraConfig(max_size_mb=0.5)
+    limits = InfraConfig(max_size_mb=0.1)
     summary = house.run(dataclasses.replace(config, infra=limits))
     assert summary.refusals == []
     assert not summary.passed
     (refusal,) = summary.infra_refusals
-    assert re.fullmatch(r"size \d\.\d MB, at most 0\.5 MB allowed", refusal)
+    assert re.fullmatch(r"size \d\.\d MB, at most 0\.1 MB allowed", refusal)
     assert summary.pushed_version is None
     assert versions.newest(house.serving) == int(first.pushed_version)
 

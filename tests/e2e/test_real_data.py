@@ -6,7 +6,7 @@ import pathlib
 
 import pytest
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.nightly]
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,6 @@ def few_steps(steps: int) -> list[str]:
     return [word for setting in settings for word in ("--set", setting)]
 
 
-@pytest.mark.nightly
 def test_cifar10(run, tmp_path: pathlib.Path, test_data: pathlib.Path) -> None:
     archive = test_data / "cifar10" / "cifar-10-binary.tar.xz"
     code, document = run(
@@ -51,7 +50,6 @@ def test_cifar10(run, tmp_path: pathlib.Path, test_data: pathlib.Path) -> None:
     assert summary["metrics"]["example_count"] == 10_000
 
 
-@pytest.mark.nightly
 def test_mnist(run, tmp_path: pathlib.Path, test_data: pathlib.Path) -> None:
     # ResNet-34 would take two minutes for the 16,000 images of eval and test.
     code, document = run(

@@ -39,6 +39,7 @@ def test_a_root_and_data_in_a_store(
     root = f"{bucket.uri}/runs"
     run = ("run", "folder", "--tiny", "--data", f"{bucket.uri}/flowers.tar.gz")
     run += ("--root", root, "--set", "data.check_images=0", "--json")
+    run += ("--set", "model.net=mlp_bn")
 
     first = call(work, *run)
     assert first.returncode == 0, first.stderr

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import subprocess
 
 import numpy as np
 import pytest
@@ -12,20 +13,26 @@ from pipeline.runs import lineage
 from pipeline.slots import rows
 from pipeline.slots.ledger import FILE, Ledger
 from pushed_models import data_profile, models_config, version_history, versions
-from slimline.cli import main
+from slimline.cli import main, schedule
 
 pytestmark = pytest.mark.e2e
 
 SETTINGS = {
     "data.eval_fraction": 0.1,
     "data.check_images": 0,
-    "train.steps": 60,
-    "train.batch_size": 32,
-    "train.learning_rate": 0.02,
-    "train.optimizer": "momentum",
-    "evaluation.min_top_1": 0.3,
-    "evaluation.max_top_1_drop": 1.0,
+    "model.net": "mlp_bn",
+    "train.steps": 2,
 }
+
+
+@pytest.fixture(autouse=True)
+def forked_runs(warm_forks, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs are commands, as by night, and forks; that the real one starts is seen first."""
+    shown = subprocess.run(
+        [*schedule._COMMAND, "--version"], capture_output=True, text=True, check=True
+    )
+    assert shown.stdout.startswith("slimline ")
+    monkeypatch.setattr(schedule, "_COMMAND", warm_forks.command("slimline"))
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +56,8 @@ def spans(tmp_path_factory, new_fakes):
 
 def test_nights(spans, tmp_path: pathlib.Path, capfd) -> None:
     root = tmp_path / "runs"
+    serving = root / versions.SERVING_FOLDER
+    before = full_size(serving, "cifar10", tmp_path)
 
     def tick(pattern: str) -> tuple[int, dict]:
         options = ["--on-new-span", "--settle", "0", "--warm-start", "--tiny", "--json"]
@@ -62,8 +71,8 @@ def test_nights(spans, tmp_path: pathlib.Path, capfd) -> None:
     (row,) = first["rows"]
     assert (code, row["state"], row["span"]) == (0, rows.DONE, 1), first
     version = row["pushed_version"]
-    serving = root / versions.SERVING_FOLDER / "cifar10-tiny"
-    assert data_profile.of_version(serving / version).is_file()
+    tiny = serving / "cifar10-tiny"
+    assert data_profile.of_version(tiny / version).is_file()
 
     code, drifted = tick(spans(2, is_dark=True))
     (row,) = drifted["rows"]
@@ -73,7 +82,7 @@ def test_nights(spans, tmp_path: pathlib.Path, capfd) -> None:
         " image/brightness: Jensen-Shannon divergence "
     )
     assert ", at most 0.1 (mean 0." in row["reason"]
-    assert versions.numbers(serving) == [int(version)]
+    assert versions.numbers(tiny) == [int(version)]
 
     code, third = tick(spans(3))
     (row,) = third["rows"]
@@ -105,8 +114,20 @@ def test_nights(spans, tmp_path: pathlib.Path, capfd) -> None:
         True,
         False,
     ]
-    steps = lineage.of_version(root, serving / version)
+    steps = lineage.of_version(root, tiny / version)
     assert [step.facts["span"] for step in steps if step.component == "ingest"] == [1]
+    assert state(serving, "cifar10") == before
+
+
+def full_size(
+    serving: pathlib.Path, name: str, folder: pathlib.Path
+) -> tuple[object, ...]:
+    """Publishes a model of the data set at its full size, which tiny runs leave alone."""
+    candidate = folder / "candidate"
+    candidate.mkdir()
+    (candidate / versions.SAVED_MODEL_FILE).write_bytes(b"a model of top-1 0.985")
+    publishing.publish(candidate, serving / name, by="the night before")
+    return state(serving, name)
 
 
 def state(serving: pathlib.Path, name: str) -> tuple[object, ...]:
@@ -119,18 +140,15 @@ def state(serving: pathlib.Path, name: str) -> tuple[object, ...]:
     )
 
 
+@pytest.mark.nightly
 def test_two_data_sets_on_one_root(tmp_path, monkeypatch, fakes, capfd) -> None:
     """One experiment, two schedules: both train, and both models are live.
 
     They are tiny, so that a model of the same data set at its full size stays as it is.
     """
     monkeypatch.chdir(tmp_path)
-    candidate = tmp_path / "candidate"
-    candidate.mkdir()
-    (candidate / versions.SAVED_MODEL_FILE).write_bytes(b"a model of top-1 0.985")
     serving = tmp_path / "runs" / versions.SERVING_FOLDER
-    publishing.publish(candidate, serving / "pets", by="the night before")
-    before = state(serving, "pets")
+    before = full_size(serving, "pets", tmp_path)
     pushed = {}
     for name, classes in (("pets", ("cat", "dog")), ("birds", ("owl", "wren"))):
         fakes.class_folders(tmp_path / name, classes)

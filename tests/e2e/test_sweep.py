@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 
 import pytest
 
@@ -15,14 +14,20 @@ from pipeline import execution
 from pipeline.config import OPEN_GATE
 from pipeline.runs import runs
 from pipeline.sweeps import execution as sweep_execution
+from pushed_models import versions
 from trainer.config import as_json
 
 pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture(scope="module")
-def house(make_house):
-    return make_house()
+def house(shared_house, two_steps):
+    return shared_house
+
+
+@pytest.fixture(autouse=True)
+def small(small_net):
+    """Both members are of a net that is built in no time."""
 
 
 def members_of(house, **train):
@@ -32,7 +37,7 @@ def members_of(house, **train):
         net: dataclasses.replace(
             config, model=dataclasses.replace(config.model, net=net)
         )
-        for net in ("resnet_20", "mlp_bn")
+        for net in ("resnet_8", "mlp_bn")
     }
 
 
@@ -54,13 +59,18 @@ def executions(house, component):
 
 
 def test_members_share_examples_and_are_not_trained_again(house):
+    """They also share those of the run before them on this root."""
+    components = ("ingest", "transform", "train", "push")
+    before = {each: set(executions(house, each)) for each in components}
+    pushed = versions.numbers(house.serving)
     folder, rows = run(house, members_of(house))
-    assert [row.net for row in rows] == ["resnet_20", "mlp_bn"]
-    assert [row.parameters for row in rows] == [269_722, 40_810]
+    assert [row.net for row in rows] == ["resnet_8", "mlp_bn"]
+    assert [row.parameters for row in rows] == [75_290, 40_810]
     assert all(row.steps == 4 and row.training_seconds > 0 for row in rows)
-    for component in ("ingest", "transform"):
-        assert len(set(executions(house, component))) == 1
-    assert len(set(executions(house, "train"))) == 2
+    after = {each: set(executions(house, each)) for each in components}
+    trained = after.pop("train")
+    assert len(trained - before.pop("train")) == 2
+    assert after == before
     with (folder / "results.csv").open(newline="") as file:
         assert [row["member"] for row in csv.DictReader(file)] == [
             "resnet_20",
@@ -70,14 +80,18 @@ def test_members_share_examples_and_are_not_trained_again(house):
     assert (folder / "members" / "mlp_bn" / "history.csv").exists()
     settings = json.loads((folder / "members" / "mlp_bn" / "settings.json").read_text())
     assert settings["model.net"] == "mlp_bn"
+    # By this `slimline control` finds a training that goes on in a sweep.
+    note = (folder / runs.TRAINING_FOLDER_FILE).read_text()
+    member = folder / "members" / "mlp_bn"
+    assert note == (member / runs.TRAINING_FOLDER_FILE).read_text()
     # Nothing is deployed by a comparison.
-    assert not (house.root / "serving").exists()
+    assert versions.numbers(house.serving) == pushed
 
     again, same = run(house, members_of(house))
     assert again != folder
     assert same == rows
-    assert len(set(executions(house, "train"))) == 2
-    for member in ("resnet_20", "mlp_bn"):
+    assert set(executions(house, "train")) == trained
+    for member in ("resnet_8", "mlp_bn"):
         summary = json.loads((again / "members" / member / "summary.json").read_text())
         assert summary["is_cached"]
         assert summary["pushed_version"] is None
@@ -85,8 +99,8 @@ def test_members_share_examples_and_are_not_trained_again(house):
 
 def test_a_member_that_fails_does_not_hold_up_the_others(house):
     members = members_of(house)
-    broken = members["resnet_20"]
-    members["resnet_20"] = dataclasses.replace(
+    broken = members["resnet_8"]
+    members["resnet_8"] = dataclasses.replace(
         broken,
         train=dataclasses.replace(broken.train, learning_rate=1e30, steps=40),
     )
@@ -100,7 +114,7 @@ def test_what_no_one_foresaw_does_not_hold_up_the_others(house, monkeypatch):
     run_member = execution.run
 
     def run_but_one(config, **options):
-        if config.model.net == "resnet_20":
+        if config.model.net == "resnet_8":
             raise MemoryError("no room for conv1\nand a second line")
         return run_member(config, **options)
 
@@ -119,7 +133,7 @@ def test_a_mistake_in_the_settings_ends_the_sweep(house, monkeypatch):
         run(house, members_of(house))
 
 
-def test_no_one_else_begins_between_two_members(house, monkeypatch):
+def test_no_one_else_begins_between_two_members(house, monkeypatch, warm_forks):
     """The lock is held for the whole sweep, not by each member anew."""
     name = "cifar10-resnet-20-cifar10"
     seen = []
@@ -131,9 +145,7 @@ def test_no_one_else_begins_between_two_members(house, monkeypatch):
             "import pathlib; from pipeline.runs import runs;"
             f"runs.lock(pathlib.Path({str(house.root)!r}), {name!r})"
         )
-        other = subprocess.run(
-            [sys.executable, "-c", script], capture_output=True, text=True, check=False
-        )
+        other = warm_forks.run(["python", "-c", script], house.root)
         seen.append(other.stderr)
         raise MemoryError("enough")
 
@@ -144,6 +156,7 @@ def test_no_one_else_begins_between_two_members(house, monkeypatch):
         assert f"another run of '{name}' is under way" in text
 
 
+@pytest.mark.nightly
 def test_a_killed_sweep_goes_on_where_it_was(tmp_path, fakes, warm_forks):
     """The command itself: killed in the second member, then given again."""
     data = fakes.idx(tmp_path / "idx", 200, height_px=28, width_px=28)

@@ -65,34 +65,41 @@ def start(tmp_path: pathlib.Path, warm_forks):
         run.wait()
 
 
-def test_steered_ended_twice_and_given_again(
-    tmp_path: pathlib.Path, slimline, start
+@pytest.mark.parametrize(
+    "ends",
+    [
+        {signal.SIGTERM: 143},
+        pytest.param(
+            {signal.SIGTERM: 143, signal.SIGKILL: -signal.SIGKILL},
+            marks=pytest.mark.nightly,
+        ),
+    ],
+    ids=["ended", "ended and killed"],
+)
+def test_steered_ended_and_given_again(
+    tmp_path: pathlib.Path, slimline, start, ends: dict[int, int]
 ) -> None:
-    first = start()
+    run = start()
     steered = slimline("control", "--rate", "0.005", "--save")
     assert steered.stdout == "done: rate 0.005, save True\n", steered.stderr
-    first.send_signal(signal.SIGTERM)
-    first.communicate(timeout=60)
-    assert first.returncode == 143
+    for number, code in ends.items():
+        run.send_signal(number)
+        run.communicate(timeout=60)
+        assert run.returncode == code
+        run = start()
 
-    second = start()
-    second.send_signal(signal.SIGKILL)
-    second.communicate(timeout=60)
-    assert second.returncode == -signal.SIGKILL
-
-    third = start()
     stopped = slimline("control", "--stop")
     assert stopped.returncode == 0, stopped.stderr
-    out, _ = third.communicate(timeout=300)
-    assert third.returncode == 0, out
+    out, _ = run.communicate(timeout=300)
+    assert run.returncode == 0, out
 
     (folder,) = [path.parent for path in tmp_path.glob("runs/*/summary.json")]
     log = (folder / "log.txt").read_text()
     assert "resuming from step" in log
     assert "resumed at" in log
     logs = [path.read_text() for path in tmp_path.glob("runs/20*/log.txt")]
-    assert len(logs) == 3
-    assert sum("resuming from step" in log for log in logs) == 2
+    assert len(logs) == len(ends) + 1
+    assert sum("resuming from step" in log for log in logs) == len(ends)
     summary = json.loads((folder / "summary.json").read_text())
     assert 0 < summary["steps"] < 100_000
     with (folder / "actions.csv").open() as file:

@@ -133,7 +133,7 @@ def images_of_test(examples: pathlib.Path) -> set[bytes]:
     }
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_stock_entry_point_does_not_run_there(
     kubeflow: ModuleType, tmp_path: pathlib.Path, monkeypatch
 ) -> None:

@@ -212,16 +212,18 @@ def add(path: pathlib.Path) -> None:
     shutil.copy(path, path.with_name("data_tfrecord-00009-of-00010.gz"))
 
 
+# By day a kind of damage an artifact; what a manifest sees is tested in storage/test_manifest.py.
 @pytest.mark.parametrize(
     ("component", "channel", "file", "damage", "reason", "affected"),
     [
-        (
+        pytest.param(
             "ingest",
             "examples",
             "Split-train/data_tfrecord-00002-of-00004.gz",
             remove,
             "Split-train/data_tfrecord-00002-of-00004.gz is missing",
             {"ingest", "statistics"},
+            marks=pytest.mark.nightly,
         ),
         (
             "ingest",
@@ -231,21 +233,23 @@ def add(path: pathlib.Path) -> None:
             "Split-train/data_tfrecord-00001-of-00004.gz has ",
             {"ingest", "statistics"},
         ),
-        (
+        pytest.param(
             "ingest",
             "examples",
             "Split-eval/data_tfrecord-00000-of-00001.gz",
             empty_folder,
             "Split-eval/data_tfrecord-00000-of-00001.gz is missing",
             {"ingest", "statistics"},
+            marks=pytest.mark.nightly,
         ),
-        (
+        pytest.param(
             "ingest",
             "examples",
             "Split-test/data_tfrecord-00000-of-00001.gz",
             add,
             "Split-test/data_tfrecord-00009-of-00010.gz is not in the manifest",
             {"ingest", "statistics"},
+            marks=pytest.mark.nightly,
         ),
         (
             "baseline",
@@ -255,13 +259,14 @@ def add(path: pathlib.Path) -> None:
             "Format-Serving/variables/variables.data is not what was written",
             {"baseline"},
         ),
-        (
+        pytest.param(
             "statistics",
             "statistics",
             "Split-train/FeatureStats.pb",
             flip,
             "Split-train/FeatureStats.pb is not what was written",
             {"statistics"},
+            marks=pytest.mark.nightly,
         ),
         (
             "contract",

@@ -480,7 +480,7 @@ def test_cells_share_their_bytes(made_up, monkeypatch):
     assert max(map(len, images.values())) == 2
 
 
-@pytest.mark.parametrize("size_px", (32, 96))
+@pytest.mark.parametrize("size_px", (pytest.param(32, marks=pytest.mark.nightly), 96))
 def test_ten_thousand_images_stay_below_5_mb(new_run, tmp_path, size_px):
     classes = [f"class {number}" for number in range(10)]
     run = new_run(tmp_path, classes=classes, images=10_000, size_px=size_px)

@@ -3,8 +3,6 @@
 import json
 import pathlib
 import re
-import subprocess
-import sys
 
 import pytest
 
@@ -21,21 +19,22 @@ ACTIONS = {
 }
 
 
-def call(*arguments: object) -> list[dict]:
-    result = subprocess.run(
-        [sys.executable, str(SCRIPT), *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr[-3000:]
-    return [json.loads(line) for line in result.stdout.splitlines()]
+@pytest.fixture
+def call(warm_forks, tmp_path: pathlib.Path):
+    """Function (*arguments) -> what the script printed."""
+
+    def run(*arguments: object) -> list[dict]:
+        words = ["python", str(SCRIPT), *map(str, arguments)]
+        result = warm_forks.run(words, tmp_path)
+        assert result.returncode == 0, result.stderr[-3000:]
+        return [json.loads(line) for line in result.stdout.splitlines()]
+
+    return run
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("action", ACTIONS)
-def test_killed_at_every_file_event(tmp_path: pathlib.Path, action: str) -> None:
+def test_killed_at_every_file_event(call, tmp_path: pathlib.Path, action: str) -> None:
     *killed, unbroken = call("kill", tmp_path, action)
     assert len(killed) >= ACTIONS[action]
     assert not unbroken["was_killed"]
@@ -73,7 +72,7 @@ def unbroken_live(action: str, state: dict) -> int:
 
 
 @pytest.mark.slow
-def test_two_at_once_come_one_after_the_other(tmp_path: pathlib.Path) -> None:
+def test_two_at_once_come_one_after_the_other(call, tmp_path: pathlib.Path) -> None:
     told = call("interleave", tmp_path, *SEEDS)
     assert [row["seed"] for row in told] == list(SEEDS)
     for row in told:

@@ -248,34 +248,33 @@ def test_there_is_no_schedule_yet(call) -> None:
         assert code == 2 and "no schedule in runs" in error
 
 
-def start(
-    tmp_path: pathlib.Path, program: pathlib.Path, *options: str
-) -> subprocess.Popen:
-    """`slimline schedule` in a process of its own, with the program in place of ours."""
+@pytest.fixture
+def start(warm_forks, tmp_path: pathlib.Path, program: pathlib.Path):
+    """Function (*options): `slimline schedule` in a process of its own.
+
+    The program stands in the place of ours.
+    """
     code = (
         "import sys; from slimline.cli import main, schedule;"
         f" schedule._COMMAND = (sys.executable, {str(program)!r});"
         " sys.exit(main.main())"
     )
-    return subprocess.Popen(
-        [sys.executable, "-c", code, "schedule", *options],
-        cwd=tmp_path,
+    return lambda *options: warm_forks.start(
+        ["python", "-c", code, "schedule", *options],
+        tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
     )
 
 
 @pytest.fixture
-def start_tick(tmp_path, program):
+def start_tick(start, tmp_path):
     """Function that starts a look for a new span."""
     new_span(tmp_path, 1)
     (tmp_path / "runs").mkdir()
 
-    def begin() -> subprocess.Popen:
+    def begin():
         return start(
-            tmp_path,
-            program,
             *("tick", "digits_resnet_20", "--on-new-span", "--settle", "0"),
             *("--data", f"{tmp_path}/digits/{{SPAN}}"),
         )
@@ -284,7 +283,7 @@ def start_tick(tmp_path, program):
 
 
 def test_two_processes_and_one_slot(start_tick, tmp_path) -> None:
-    (tmp_path / "runs" / "how").write_text("sleep 3")
+    (tmp_path / "runs" / "how").write_text("sleep 1")
     looks = [start_tick() for _ in range(3)]
     printed = [look.communicate(timeout=120)[0] for look in looks]
     assert sorted(look.returncode for look in looks)[0] == 0
@@ -320,14 +319,12 @@ def test_a_look_after_kill_9_goes_on(start_tick, tmp_path) -> None:
 
 @pytest.mark.nightly
 @pytest.mark.slow
-def test_one_real_minute(tmp_path, program) -> None:
+def test_one_real_minute(start, tmp_path) -> None:
     """A scheduler that stays: trains at the full minute, stops when it is told to."""
     new_span(tmp_path, 1)
     (tmp_path / "runs").mkdir()
     begun = datetime.datetime.now(datetime.UTC)
     scheduler = start(
-        tmp_path,
-        program,
         *("run", "digits_resnet_20", *CRON, "--settle", "0"),
         *("--data", f"{tmp_path}/digits/{{SPAN}}"),
     )

@@ -2,8 +2,6 @@
 
 import os
 import pathlib
-import subprocess
-import sys
 import time
 
 import pytest
@@ -93,33 +91,31 @@ def test_addresses_that_name_nothing(uri: str) -> None:
         remote.Store(uri)
 
 
-def test_a_package_that_is_missing(object_store) -> None:
+def test_a_package_that_is_missing(call, object_store) -> None:
     result, _ = call("import sys; sys.modules['s3fs'] = None")
     assert result.returncode == 2
     assert result.stderr.startswith("error: s3://bucket/prefix needs a package that is")
     assert "tip: pip install 'slimline[s3]'" in result.stderr
 
 
-def call(
-    before: str = "", **variables: str
-) -> tuple[subprocess.CompletedProcess, float]:
-    """The command against another store: s3fs keeps what it once connected to."""
-    start = time.monotonic()
-    result = subprocess.run(
-        [
-            *(sys.executable, "-c", f"{before}\n{MAIN}"),
-            *("models", "--root", "s3://bucket/prefix"),
-        ],
-        env={**os.environ, **variables},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    return result, time.monotonic() - start
+@pytest.fixture
+def call(warm_forks, tmp_path):
+    """Function (code="", **variables): the command against another store, and its seconds.
+
+    s3fs keeps what it once connected to, so it has a process of its own.
+    """
+
+    def run(code: str = "", **variables: str):
+        start = time.monotonic()
+        words = ["python", "-c", f"{code}\n{MAIN}", "models"]
+        words += ["--root", "s3://bucket/prefix"]
+        result = warm_forks.run(words, tmp_path, {**os.environ, **variables})
+        return result, time.monotonic() - start
+
+    return run
 
 
-def test_a_store_that_is_down(object_store) -> None:
+def test_a_store_that_is_down(call, object_store) -> None:
     result, seconds = call(AWS_ENDPOINT_URL="http://127.0.0.1:9")
     assert result.returncode == 2
     assert result.stderr.startswith("error: cannot list s3://bucket/prefix\n")
@@ -136,7 +132,7 @@ def test_a_store_that_is_down(object_store) -> None:
         ({"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, "no credentials"),
     ],
 )
-def test_wrong_credentials(object_store, bucket, variables, text: str) -> None:
+def test_wrong_credentials(call, object_store, bucket, variables, text: str) -> None:
     address = f"{object_store}/moto-api/reset-auth"
     requests.post(address, data="0", timeout=10)  # from now on keys are checked
     try:

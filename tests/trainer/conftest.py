@@ -1,6 +1,7 @@
 """Transform output and splits of a tiny fake, made with Transform's own Beam code."""
 
 import dataclasses
+import functools
 import importlib
 import pathlib
 import sys
@@ -70,8 +71,9 @@ def legacy_layers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def make_fake(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Fake]:
-    """Function (PreprocessingConfig, count) -> Fake."""
+    """Function (PreprocessingConfig, count) -> Fake, one for all who ask for the same."""
 
+    @functools.cache
     def make(config: PreprocessingConfig, count: int = 40) -> Fake:
         folder = tmp_path_factory.mktemp("fake")
         random = np.random.default_rng(7)

@@ -1,8 +1,9 @@
-"""A training on a disk that is too small, then large enough; run in its own mounts.
+"""A training on a disk that is too small, then large enough; in mounts of its own.
 
-Usage: unshare -m python full_disk.py FOLDER; prints one JSON object.
+Usage: full_disk.py FOLDER; prints one JSON object.
 """
 
+import ctypes
 import json
 import pathlib
 import subprocess
@@ -14,14 +15,24 @@ from common.errors import TrainError
 from trainer import training
 from trainer.checkpoints import CheckpointStore
 
+NEW_MOUNTS = 0x00020000  # CLONE_NEWNS
+
 
 def train(folder: pathlib.Path) -> int:
     split = kill_and_resume.split()
     return training.train(kill_and_resume.CONFIG, split, split, 2, folder).steps
 
 
+def own_mounts() -> None:
+    """From here on, what this process mounts is seen by it alone: unshare(2), mount(8)."""
+    if ctypes.CDLL(None, use_errno=True).unshare(NEW_MOUNTS):
+        raise OSError(ctypes.get_errno(), "unshare")
+    subprocess.run(["mount", "--make-rprivate", "/"], check=True)
+
+
 def main(folder: pathlib.Path) -> None:
     """Room for one checkpoint of some 8 MB and not for the next."""
+    own_mounts()
     mount = ["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(folder)]
     subprocess.run(mount, check=True)
     told = {}

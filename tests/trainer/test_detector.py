@@ -17,9 +17,11 @@ from trainer.evaluation import Measurement
 from trainer.input_pipeline import Split
 from trainer.nets import registry
 
+pytestmark = pytest.mark.usefixtures("small_net")
+
 CONFIG = TrainerConfig(
     PreprocessingConfig(resize_px=8, crop_px=8, channels=1, standardise="per_image"),
-    ModelConfig(net="resnet_20"),
+    ModelConfig(net="resnet_8"),
     TrainConfig(batch_size=20, steps=30, learning_rate=0.02, ema_decay=0.5, seed=3),
     ScheduleConfig(name="constant", warmup_epochs=0),
 )
@@ -45,11 +47,11 @@ def split():
 
 @pytest.fixture
 def slow_norm(monkeypatch):
-    """ResNet-20 whose moving averages forget a thousandth of their past a step."""
-    spec = registry.NETS["resnet_20"]
+    """ResNet-8 whose moving averages forget a thousandth of their past a step."""
+    spec = registry.NETS["resnet_8"]
     slow = dataclasses.replace(spec.defaults, norm_decay=0.9999)
     monkeypatch.setitem(
-        registry.NETS, "resnet_20", dataclasses.replace(spec, defaults=slow)
+        registry.NETS, "resnet_8", dataclasses.replace(spec, defaults=slow)
     )
 
 

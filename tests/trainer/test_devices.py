@@ -18,11 +18,13 @@ from trainer.config import (
 )
 from trainer.input_pipeline import Split
 
+pytestmark = pytest.mark.usefixtures("small_net")
+
 v1 = tf.compat.v1
 
 CONFIG = TrainerConfig(
     PreprocessingConfig(resize_px=8, crop_px=8, channels=1),
-    ModelConfig(net="resnet_20"),
+    ModelConfig(net="resnet_8"),
     TrainConfig(
         batch_size=8,
         steps=6,
@@ -82,7 +84,7 @@ def test_two_towers_equal_one_big_batch(batch):
     # Without batch norm: each tower normalises by its own half.
     config = dataclasses.replace(
         with_train(learning_rate=0.01),
-        model=ModelConfig(net="resnet_20", batch_norm=False),
+        model=ModelConfig(net="resnet_8", batch_norm=False),
     )
     one = train(config, [""], batch)
     two = train(config, TWO, batch)

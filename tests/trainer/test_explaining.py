@@ -16,6 +16,8 @@ from trainer.config import (
     TrainerConfig,
 )
 
+pytestmark = pytest.mark.usefixtures("small_net")
+
 v1 = tf.compat.v1
 
 
@@ -126,7 +128,7 @@ def grad_cam(folder, encoded, classes) -> np.ndarray:
 
 
 def test_activation_map_and_gradients_agree_behind_global_pooling(exported):
-    folder, fake = exported("resnet_20")
+    folder, fake = exported("resnet_8")
     encoded = fake.encoded[:6]
     for place, label in enumerate(("dark", "light")):
         found = explaining.explain(folder, encoded, [label] * 6)

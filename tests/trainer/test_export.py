@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import functools
 import io
 import pathlib
 
@@ -24,6 +25,8 @@ from trainer.config import (
     TrainerConfig,
 )
 
+pytestmark = pytest.mark.usefixtures("small_net")
+
 LABELS = ("dark", "light")
 
 
@@ -37,7 +40,14 @@ class Exported:
     split: input_pipeline.Split
     result: training.TrainingResult
     weights: str
+    kind: str
 
+    @functools.cached_property
+    def model(self) -> object:
+        """The SavedModel, loaded."""
+        return tf.saved_model.load(str(self.folder))
+
+    @functools.cached_property
     def trainer_probabilities(self) -> np.ndarray:
         return self.probabilities(self.split.images, self.config.model.test_time_views)
 
@@ -52,15 +62,19 @@ class Exported:
 
 @pytest.fixture(
     scope="module",
-    params=[("ema", "none"), ("raw", "mirror"), ("ema", "mirror_shift")],
+    params=[
+        ("ema", "none", "JPEG"),
+        ("raw", "mirror", "PNG"),
+        ("ema", "mirror_shift", "WEBP"),
+    ],
     ids="-".join,
 )
 def exported(request, make_fake, tmp_path_factory) -> Exported:
-    weights, views = request.param
+    weights, views, kind = request.param
     folder = tmp_path_factory.mktemp("export")
     config = TrainerConfig(
         PreprocessingConfig(resize_px=12, crop_px=10, channels=1),
-        ModelConfig(net="resnet_20", image_size_px=8, test_time_views=views),
+        ModelConfig(net="resnet_8", image_size_px=8, test_time_views=views),
         # Few small steps: saturated probabilities would hide differences.
         TrainConfig(batch_size=8, steps=3, learning_rate=0.001, ema_decay=0.9),
     )
@@ -75,7 +89,7 @@ def exported(request, make_fake, tmp_path_factory) -> Exported:
         result.checkpoint,
         weights,
     )
-    return Exported(folder / "1", fake, config, split, result, weights)
+    return Exported(folder / "1", fake, config, split, result, weights, kind)
 
 
 def example(encoded: bytes) -> bytes:
@@ -86,7 +100,7 @@ def example(encoded: bytes) -> bytes:
 
 
 def call(exported: Exported, signature: str, encoded: list[bytes]) -> dict:
-    model = tf.saved_model.load(str(exported.folder))
+    model = exported.model
     if signature == export.PREDICT_IMAGES:
         outputs = model.signatures[signature](images=tf.constant(encoded))
     else:
@@ -108,7 +122,7 @@ def in_label_order(outputs: dict) -> np.ndarray:
 def test_signatures_agree_with_the_evaluation_graph(
     exported: Exported, signature: str
 ) -> None:
-    expected = exported.trainer_probabilities()
+    expected = exported.trainer_probabilities
     assert expected.min() > 1e-4  # not saturated, so that a difference would show
     outputs = call(exported, signature, exported.fake.encoded)
     assert outputs.keys() == signatures.OUTPUTS[signature].keys()
@@ -166,7 +180,7 @@ def test_a_narrow_image_fails_alone_on_our_server(exported: Exported) -> None:
     assert type(refused) is errors.InvalidInput
     probabilities = np.concatenate([one["probabilities"] for one in answered])
     np.testing.assert_allclose(
-        probabilities, exported.trainer_probabilities()[:3], atol=1e-5
+        probabilities, exported.trainer_probabilities[:3], atol=1e-5
     )
 
 
@@ -184,10 +198,10 @@ def held(kind: str, value: int) -> bytes:
     return file.getvalue()
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
 def test_all_orientations_of_a_picture_get_one_answer_on_every_road(
-    exported: Exported, kind: str, tmp_path: pathlib.Path
+    exported: Exported, tmp_path: pathlib.Path
 ) -> None:
+    kind = exported.kind
     pictures = [held(kind, value) for value in range(1, 9)]
     paths = [tmp_path / f"{value}.{kind.lower()}" for value in range(1, 9)]
     for path, data in zip(paths, pictures, strict=True):
@@ -261,9 +275,7 @@ def test_a_session_of_the_first_generation_can_serve_it(exported: Exported) -> N
             signature.outputs["probabilities"].name,
             {signature.inputs["images"].name: exported.fake.encoded},
         )
-    np.testing.assert_allclose(
-        probabilities, exported.trainer_probabilities(), atol=1e-5
-    )
+    np.testing.assert_allclose(probabilities, exported.trainer_probabilities, atol=1e-5)
 
 
 def test_weights_differ_between_raw_and_average(exported: Exported) -> None:
@@ -312,7 +324,7 @@ def test_answers_are_those_of_the_mean_logits_of_the_views(exported: Exported) -
 
 
 def test_a_signature_tells_what_it_would_be_without_views(exported: Exported) -> None:
-    model = tf.saved_model.load(str(exported.folder))
+    model = exported.model
     name = signatures.VIEWS_COMPARED
     assert (name in model.signatures) == (
         exported.config.model.test_time_views != "none"
@@ -322,7 +334,7 @@ def test_a_signature_tells_what_it_would_be_without_views(exported: Exported) ->
     examples = tf.constant([example(one) for one in exported.fake.encoded])
     outputs = model.signatures[name](examples=examples)
     np.testing.assert_allclose(
-        outputs["probabilities"], exported.trainer_probabilities(), atol=1e-5
+        outputs["probabilities"], exported.trainer_probabilities, atol=1e-5
     )
     np.testing.assert_allclose(
         outputs["plain_probabilities"],
@@ -335,7 +347,7 @@ def test_explanations_are_of_the_image_and_name_what_is_answered(
     exported: Exported, tmp_path: pathlib.Path
 ) -> None:
     encoded = exported.fake.encoded[:4]
-    answers = exported.trainer_probabilities()[:4]
+    answers = exported.trainer_probabilities[:4]
     plain = dataclasses.replace(
         exported.config,
         model=dataclasses.replace(exported.config.model, test_time_views="none"),

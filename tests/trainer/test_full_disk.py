@@ -4,7 +4,6 @@ import json
 import pathlib
 import shutil
 import subprocess
-import sys
 
 import pytest
 
@@ -12,26 +11,20 @@ SCRIPT = pathlib.Path(__file__).with_name("full_disk.py")
 
 
 @pytest.fixture
-def own_mounts():
-    """Command in front of one that may mount; skips where that is not allowed."""
-    command = ["unshare", "-m"]
+def may_mount():
+    """Skips where a process may not have mounts of its own."""
     if shutil.which("unshare") is None:
         pytest.skip("no unshare on this machine")
-    probe = [*command, "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
+    probe = ["unshare", "-m", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
     if subprocess.run(probe, capture_output=True, check=False).returncode:
         pytest.skip("a small disk cannot be mounted without more rights")
-    return command
 
 
 @pytest.mark.slow
-def test_a_full_disk_ends_in_a_sentence_and_loses_nothing(own_mounts, tmp_path):
-    result = subprocess.run(
-        [*own_mounts, sys.executable, str(SCRIPT), str(tmp_path)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+def test_a_full_disk_ends_in_a_sentence_and_loses_nothing(
+    may_mount, warm_forks, tmp_path
+):
+    result = warm_forks.run(["python", str(SCRIPT), str(tmp_path)], tmp_path.parent)
     assert result.returncode == 0, result.stderr[-3000:]
     told = json.loads(result.stdout.splitlines()[-1])
     assert told["message"].startswith("no space left for the training's files in")

@@ -64,7 +64,11 @@ def test_factors_fall_from_the_class_layer_to_the_images():
     }
 
 
-@pytest.mark.parametrize("optimizer", ["momentum", "adam", "adamw", "rmsprop"])
+# AdamW is Adam with a decay of its own.
+@pytest.mark.parametrize(
+    "optimizer",
+    ["momentum", "adamw", "rmsprop", pytest.param("adam", marks=pytest.mark.nightly)],
+)
 def test_each_row_moves_by_its_share(optimizer):
     alike = updates(optimizer=optimizer)
     falling = updates(optimizer=optimizer, layer_rate_decay=0.5)

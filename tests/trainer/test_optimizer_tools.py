@@ -27,11 +27,13 @@ from trainer.config import (
 from trainer.input_pipeline import Split
 from trainer.weights import tf_checkpoint
 
+pytestmark = pytest.mark.usefixtures("small_net")
+
 v1 = tf.compat.v1
 
 PLAIN = TrainerConfig(
     PreprocessingConfig(resize_px=8, crop_px=8, channels=1),
-    ModelConfig(net="resnet_20"),
+    ModelConfig(net="resnet_8"),
     TrainConfig(
         batch_size=8, steps=10, learning_rate=0.02, ema_decay=0.9, device="cpu"
     ),
@@ -107,7 +109,7 @@ def test_frozen_rows_stand_still(trained, checkpoint, model_variables):
         tf_checkpoint.values_in(checkpoint.replace("-5", f"-{step}"))
         for step in (5, 10)
     )
-    frozen = [name for name in model_variables if name.startswith("resnet_20/conv1/")]
+    frozen = [name for name in model_variables if name.startswith("resnet_8/conv1/")]
     assert frozen
     for name in model_variables:
         is_alike = np.array_equal(first[name], last[name])
@@ -169,6 +171,6 @@ def test_its_class_layer_is_rearranged_by_name(checkpoint, tmp_path):
     class_rows.write(target, checkpoint, ("auk", "emu"), ("emu", "kea", "auk"))
     before, after = map(tf_checkpoint.values_in, (checkpoint, target))
     assert before.keys() == after.keys()
-    for name in ("resnet_20/logits/weights", "resnet_20/logits/weights/Lookahead"):
+    for name in ("resnet_8/logits/weights", "resnet_8/logits/weights/Lookahead"):
         np.testing.assert_array_equal(after[name][:, [2, 0]], before[name])
         assert not after[name][:, 1].any()

@@ -15,6 +15,8 @@ from trainer.config import (
     TrainerConfig,
 )
 
+pytestmark = pytest.mark.usefixtures("small_net")
+
 LABELS = ("dark", "light")
 
 
@@ -27,13 +29,15 @@ def read(path) -> tuple[list[bytes], np.ndarray]:
     return encoded, np.array(probabilities, np.float32)
 
 
-@pytest.mark.parametrize("views", ["none", "mirror_shift"])
+@pytest.mark.parametrize(
+    "views", [pytest.param("none", marks=pytest.mark.nightly), "mirror_shift"]
+)
 def test_the_recording_is_what_both_graphs_answer(
     make_fake, tmp_path, views: str
 ) -> None:
     config = TrainerConfig(
         PreprocessingConfig(resize_px=12, crop_px=10, channels=1),
-        ModelConfig(net="resnet_20", image_size_px=8, test_time_views=views),
+        ModelConfig(net="resnet_8", image_size_px=8, test_time_views=views),
         TrainConfig(batch_size=8, steps=2, learning_rate=0.001, ema_decay=0.9),
     )
     fake = make_fake(config.preprocessing)

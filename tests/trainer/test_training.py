@@ -222,7 +222,6 @@ def test_stops_early_without_gain(split: Split, tmp_path) -> None:
 @pytest.mark.parametrize(
     "augmentation",
     [
-        CONFIG.augmentation,
         AugmentationConfig(
             pad_crop_px=2,
             fill="reflect",
@@ -233,10 +232,15 @@ def test_stops_early_without_gain(split: Split, tmp_path) -> None:
             mixup_alpha=0.4,
             cutmix_alpha=1.0,
         ),
-        AugmentationConfig(rand_augment_layers=2, fill="edge"),
-        AugmentationConfig(trivial_augment=True),
+        pytest.param(
+            AugmentationConfig(rand_augment_layers=2, fill="edge"),
+            marks=pytest.mark.nightly,
+        ),
+        pytest.param(
+            AugmentationConfig(trivial_augment=True), marks=pytest.mark.nightly
+        ),
     ],
-    ids=["plain", "alternating", "rand_augment", "trivial_augment"],
+    ids=["alternating", "rand_augment", "trivial_augment"],
 )
 def test_resumed_training_equals_an_unbroken_one(
     split: Split, tmp_path, augmentation: AugmentationConfig
@@ -259,7 +263,10 @@ def test_resumed_training_equals_an_unbroken_one(
         )
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number",
+    [pytest.param(signal.SIGINT, marks=pytest.mark.nightly), signal.SIGTERM],
+)
 def test_an_interrupted_training_resumes_exactly(
     split: Split, tmp_path, monkeypatch, caplog, number
 ) -> None:

@@ -31,6 +31,8 @@ from trainer.config import (
     TrainerConfig,
 )
 
+pytestmark = pytest.mark.usefixtures("small_net")
+
 v1 = tf.compat.v1
 
 CONFIG = TrainerConfig(
@@ -38,7 +40,7 @@ CONFIG = TrainerConfig(
     PreprocessingConfig(
         resize_px=8, crop_px=8, channels=1, standardise="minus_one_to_one"
     ),
-    ModelConfig(net="resnet_20"),
+    ModelConfig(net="resnet_8"),
     TrainConfig(
         batch_size=8,
         epochs=0,
@@ -66,10 +68,14 @@ def split(make_fake):
 @pytest.fixture(scope="module")
 def start(tmp_path_factory):
     """Checkpoint of a net for three classes that has learned nothing."""
-    path = str(tmp_path_factory.mktemp("start") / "model.ckpt")
+    return start_of(CONFIG, tmp_path_factory.mktemp("start"))
+
+
+def start_of(config, folder):
+    path = str(folder / "model.ckpt")
     with tf.Graph().as_default(), v1.Session() as session:
         v1.set_random_seed(3)
-        graphs.build_inference(tf.zeros([1, 8, 8, 1]), 3, CONFIG)
+        graphs.build_inference(tf.zeros([1, 8, 8, 1]), 3, config)
         session.run(v1.global_variables_initializer())
         variables = averages.averaged_variables()
         # Statistics and factors away from 0 and 1, so that what is lost shows.
@@ -87,23 +93,28 @@ def trained(config, split, start, folder, cache=None):
     return training.train(config, split, split, 2, folder, start, cache)
 
 
-def test_the_head_alone_learns_and_the_body_stays(split, start, tmp_path):
-    result = trained(CONFIG, split, start, tmp_path / "run")
+@pytest.fixture(scope="module")
+def head_run(split, start, tmp_path_factory):
+    """Folder and result of a training of the class layer."""
+    folder = tmp_path_factory.mktemp("head") / "run"
+    return folder, trained(CONFIG, split, start, folder)
+
+
+def test_the_head_alone_learns_and_the_body_stays(start, head_run):
+    _, result = head_run
     assert (result.steps, result.best.step, result.best.weights) == (0, 0, "raw")
     assert result.best.top_1 == 1.0
     before = tf.train.load_checkpoint(start.checkpoint)
     after = tf.train.load_checkpoint(result.checkpoint)
     names = set(before.get_variable_to_shape_map())
     assert names == set(after.get_variable_to_shape_map())
-    for name in names - {"resnet_20/logits/weights", "resnet_20/logits/biases"}:
+    for name in names - {"resnet_8/logits/weights", "resnet_8/logits/biases"}:
         np.testing.assert_array_equal(before.get_tensor(name), after.get_tensor(name))
-    assert after.get_tensor("resnet_20/logits/weights").shape == (64, 2)
+    assert after.get_tensor("resnet_8/logits/weights").shape == (64, 2)
 
 
-def test_what_the_graph_measures_is_what_was_said_of_the_features(
-    split, start, tmp_path
-):
-    result = trained(CONFIG, split, start, tmp_path / "run")
+def test_what_the_graph_measures_is_what_was_said_of_the_features(split, head_run):
+    _, result = head_run
     with evaluation.EvalSession(CONFIG, split, 2) as session:
         measured = session.measure_one(result.checkpoint, 0, "raw")
     assert measured.top_1 == result.best.top_1
@@ -206,7 +217,8 @@ def test_fine_tuning_goes_on_from_the_head(split, start, tmp_path):
     assert result.best.cross_entropy == pytest.approx(best)
 
 
-def test_the_head_is_exported_where_fine_tuning_makes_it_worse(split, start, tmp_path):
+def test_the_head_is_exported_where_fine_tuning_makes_it_worse(split, tmp_path):
+    """At a rate that only a deep net cannot bear."""
     config = with_train(
         steps=6,
         eval_every_epochs=0.2,
@@ -214,7 +226,8 @@ def test_the_head_is_exported_where_fine_tuning_makes_it_worse(split, start, tmp
         keep_checkpoints=1,
         clip_norm=100.0,
     )
-    result = trained(config, split, start, tmp_path / "run")
+    config = dataclasses.replace(config, model=ModelConfig(net="resnet_20"))
+    result = trained(config, split, start_of(config, tmp_path), tmp_path / "run")
     assert result.steps == 6
     assert result.best.step == 0
     with evaluation.EvalSession(config, split, 2) as session:
@@ -240,15 +253,13 @@ def test_frozen_batch_norm_keeps_its_statistics(split, start, tmp_path):
     assert moved
 
 
-def test_few_images_are_cross_validated(split, start, tmp_path):
-    trained(CONFIG, split, start, tmp_path / "run")
-    facts = json.loads(
-        (tmp_path / "run" / signatures.CROSS_VALIDATION_FILE).read_text()
-    )
+def test_few_images_are_cross_validated(head_run, tmp_path):
+    folder, _ = head_run
+    facts = json.loads((folder / signatures.CROSS_VALIDATION_FILE).read_text())
     assert facts == {"hits": 80, "images": 80, "folds": 5}
     model = tmp_path / "model"
     model.mkdir()
-    transfer.add_cross_validation(tmp_path / "run", model)
+    transfer.add_cross_validation(folder, model)
     (copy,) = model.rglob(signatures.CROSS_VALIDATION_FILE)
     assert json.loads(copy.read_text()) == facts
 

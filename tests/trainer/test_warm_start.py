@@ -18,11 +18,13 @@ from trainer.config import (
 )
 from trainer.weights import checkpoints
 
+pytestmark = pytest.mark.usefixtures("small_net")
+
 v1 = tf.compat.v1
 
 CONFIG = TrainerConfig(
     PreprocessingConfig(resize_px=8, crop_px=8, channels=1),
-    ModelConfig(net="resnet_20"),
+    ModelConfig(net="resnet_8"),
     TrainConfig(batch_size=4, ema_decay=0.9, learning_rate=0.1, optimizer="adamw"),
 )
 IMAGES = np.random.default_rng(0).normal(size=(4, 8, 8, 1)).astype(np.float32)
@@ -89,12 +91,12 @@ def test_another_number_of_classes_needs_a_word(source, caplog):
     config = with_train(weights=path, weights_exclude=("logits",))
     with caplog.at_level("INFO", "slimline.train"):
         values, model, _ = values_of(config, classes=5)
-    assert values["resnet_20/logits/weights"].shape == (64, 5)
-    name = "resnet_20/group3/unit3/conv_2/weights"
+    assert values["resnet_8/logits/weights"].shape == (64, 5)
+    name = "resnet_8/group3/unit1/conv_2/weights"
     np.testing.assert_array_equal(values[name], expected[name])
     sentence = f"restored {len(model) - 2} of {len(model)} variables from {path}"
     assert sentence in caplog.text
-    assert "initialised from scratch: resnet_20/logits/" in caplog.text
+    assert "initialised from scratch: resnet_8/logits/" in caplog.text
 
 
 @pytest.fixture
@@ -102,7 +104,7 @@ def two_biases(tmp_path):
     """A checkpoint of other names, in which a single variable fits by chance."""
     path = str(tmp_path / "other.ckpt")
     with tf.Graph().as_default(), v1.Session() as session:
-        v1.get_variable("resnet_20/logits/biases", initializer=tf.fill([2], 7.0))
+        v1.get_variable("resnet_8/logits/biases", initializer=tf.fill([2], 7.0))
         v1.get_variable("resnet_v1_20/conv1/weights", initializer=tf.zeros([3, 3]))
         session.run(v1.global_variables_initializer())
         v1.train.Saver().save(session, path)
@@ -112,7 +114,7 @@ def two_biases(tmp_path):
 def test_a_chance_fit_is_a_sentence(two_biases):
     with pytest.raises(ConfigError, match=r"fit 1 of the \d+ variables") as info:
         values_of(with_train(weights=two_biases))
-    assert "resnet_20/conv1/weights (missing)" in info.value.found
+    assert "resnet_8/conv1/weights (missing)" in info.value.found
     assert "train.weights_partial=true" in info.value.tip
 
 
@@ -120,7 +122,7 @@ def test_a_part_is_restored_where_that_is_asked_for(two_biases, caplog):
     config = with_train(weights=two_biases, weights_partial=True)
     with caplog.at_level("INFO", "slimline.train"):
         values, model, _ = values_of(config)
-    np.testing.assert_array_equal(values["resnet_20/logits/biases"], [7.0, 7.0])
+    np.testing.assert_array_equal(values["resnet_8/logits/biases"], [7.0, 7.0])
     assert f"restored 1 of {len(model)} variables" in caplog.text
 
 
@@ -131,10 +133,10 @@ def test_shapes_are_compared_before_a_run(source):
     warm_start.check(config, 2)
     with pytest.raises(ConfigError, match="another number of classes"):
         warm_start.check(config, 3)
-    model = ModelConfig(net="resnet_20", batch_norm=False)
+    model = ModelConfig(net="resnet_8", batch_norm=False)
     with pytest.raises(ConfigError, match="variables to restore") as info:
         warm_start.check(dataclasses.replace(config, model=model))
-    assert "resnet_20/conv1/biases (missing)" in info.value.found
+    assert "resnet_8/conv1/biases (missing)" in info.value.found
     size = PreprocessingConfig(resize_px=8, crop_px=8, channels=3)
     with pytest.raises(ConfigError) as info:
         warm_start.check(dataclasses.replace(config, preprocessing=size))
@@ -189,7 +191,7 @@ def test_a_saved_model_is_a_source_too(source, tmp_path):
         with open(path + ending, "rb") as file:  # noqa: PTH123
             (folder / f"variables{ending}").write_bytes(file.read())
     values, _, _ = values_of(with_train(weights=str(tmp_path / "17")), seed=99)
-    name = "resnet_20/conv1/weights"
+    name = "resnet_8/conv1/weights"
     np.testing.assert_array_equal(values[name], expected[name])
 
 
@@ -199,7 +201,7 @@ def test_weights_of_another_net_are_a_sentence(source):
     )
     with pytest.raises(ConfigError, match="those of another net") as info:
         values_of(config)
-    assert info.value.found == "resnet_20"
+    assert info.value.found == "resnet_8"
     assert info.value.expected == "mlp_bn"
 
 
@@ -209,7 +211,7 @@ def test_no_weights_are_a_sentence(tmp_path):
 
 
 def test_an_unknown_row_names_the_nearest():
-    with pytest.raises(ConfigError, match="'resnet_20' has no row 'group_1'") as info:
+    with pytest.raises(ConfigError, match="'resnet_8' has no row 'group_1'") as info:
         values_of(with_train(freeze=("group_1",)))
     assert info.value.tip.startswith("did you mean 'group1'?")
 

@@ -11,7 +11,7 @@ from components.image_example_gen import layouts
 from components.image_example_gen.sources import opening
 from schema import images
 
-MUTANTS = 400
+MANY = pytest.param(2000, marks=pytest.mark.nightly)
 
 
 def mutate(generator: random.Random, data: bytes) -> bytes:
@@ -32,13 +32,14 @@ def mutate(generator: random.Random, data: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("suffix", [".tar", ".tar.gz", ".tar.xz", ".tar.bz2", ".zip"])
-def test_archives(fakes, tmp_path, suffix):
+@pytest.mark.parametrize("count", [100, MANY])
+def test_archives(fakes, tmp_path, suffix, count):
     folder = fakes.class_folders(tmp_path / "pets", per_class=2)
     data = fakes.pack(folder, tmp_path / f"pets{suffix}").read_bytes()
     generator = random.Random(suffix)
     path = tmp_path / "mutant"
     refused = 0
-    for _ in range(MUTANTS):
+    for _ in range(count):
         path.write_bytes(mutate(generator, data))
         start = time.monotonic()
         try:
@@ -49,15 +50,16 @@ def test_archives(fakes, tmp_path, suffix):
         except (ConfigError, DataError):  # a changed name can be a question
             refused += 1
         assert time.monotonic() - start < 2
-    assert refused > MUTANTS // 10
+    assert refused > count // 10
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".gif", ".bmp", ".webp"])
-def test_images(fakes, tmp_path, suffix):
+@pytest.mark.parametrize("count", [100, MANY])
+def test_images(fakes, tmp_path, suffix, count):
     folder = fakes.class_folders(tmp_path, ("cat",), 1, suffix=suffix, size_px=16)
     data = (folder / "cat" / f"image_0001{suffix}").read_bytes()
     generator = random.Random(suffix)
-    for _ in range(MUTANTS):
+    for _ in range(count):
         verdict = images.check_image(mutate(generator, data))
         if not verdict.reason:
             assert verdict.format in ("jpeg", "png")

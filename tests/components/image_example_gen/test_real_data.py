@@ -45,6 +45,7 @@ def first_of(plan, split):
     raise LookupError(split)
 
 
+@pytest.mark.nightly
 def test_cifar10_values(cifar10):
     plan = layouts.plan(str(cifar10))
     test, train = first_of(plan, "test"), first_of(plan, "train")
@@ -54,6 +55,7 @@ def test_cifar10_values(cifar10):
     assert tf.io.decode_png(train.encoded)[0, 0].numpy().tolist() == [59, 62, 63]
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("protocol", [0, 5])
 def test_cifar10_python_layout_equals_the_binary_one(
     fakes, cifar10, tmp_path, protocol
@@ -96,6 +98,7 @@ def test_caltech_counts(data):
     assert (found.unreadable, found.ignored, found.channels) == ((), (), 3)
 
 
+@pytest.mark.nightly
 def test_binary_batches_are_the_originals(cifar10):
     digest = hashlib.md5((cifar10 / "test_batch.bin").read_bytes()).hexdigest()
     assert digest == "803d5f7f4d78ea53de84dbe85f74fb6d"

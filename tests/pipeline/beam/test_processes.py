@@ -2,8 +2,6 @@
 
 import os
 import pathlib
-import signal
-import subprocess
 import sys
 import time
 
@@ -158,7 +156,7 @@ def test_they_end_with_the_run(monkeypatch) -> None:
         assert ours() == before
 
 
-def test_they_end_with_a_run_that_is_killed_in_a_job(tmp_path) -> None:
+def test_they_end_with_a_run_that_is_killed_in_a_job(warm_forks, tmp_path) -> None:
     script = pathlib.Path(__file__).with_name("killed_in_a_job.py")
     told = tmp_path / "pids"
     environment = {
@@ -166,12 +164,15 @@ def test_they_end_with_a_run_that_is_killed_in_a_job(tmp_path) -> None:
         for name, value in os.environ.items()
         if name not in (processes.POOL_VARIABLE, processes.SERVICE_VARIABLE)
     }
-    with subprocess.Popen([sys.executable, script, told], env=environment) as process:
+    run = warm_forks.start(["python", str(script), str(told)], tmp_path, environment)
+    try:
         await_true(told.exists, "no worker began", seconds=300)
         lines = told.read_text().split()
-        pids = {int(pid) for pid in lines[1::2]} | children_of(process.pid)
+        pids = {int(pid) for pid in lines[1::2]} | children_of(run.pid)
         assert len(pids) == 3  # worker, pool and job service
-        process.send_signal(signal.SIGKILL)
+    finally:
+        run.kill()
+        run.wait()
     await_true(lambda: not any(map(is_alive, pids)), f"some of {pids} still run")
 
 

@@ -23,9 +23,10 @@ class Served:
       rest: 'HOST:PORT'. grpc: likewise.
       events: what it printed so far, an object each.
       audit: file with what it opened, or None.
+      process: as by `subprocess.Popen`.
     """
 
-    def __init__(self, process: subprocess.Popen[str], root: pathlib.Path):
+    def __init__(self, process: Any, root: pathlib.Path):
         self.process = process
         self.root = root
         self.audit: pathlib.Path | None = None
@@ -77,21 +78,30 @@ class Served:
 
 @contextlib.contextmanager
 def serving(
-    root: pathlib.Path, *options: str, audit: pathlib.Path | None = None
+    root: pathlib.Path,
+    *options: str,
+    forks: Any = None,
+    audit: pathlib.Path | None = None,
 ) -> Iterator[Served]:
     """A server over `root`, that has loaded what there is.
 
     Args:
       root: of the models.
       options: of the command.
-      audit: file for what the server opens, or None.
+      forks: `WarmForks` that start it in less time, or None for the real command.
+      audit: file for what the real command opens, or None.
     """
-    ports = ["--rest-port", "0", "--grpc-port", "0", "--root", str(root)]
-    process = subprocess.Popen(
-        [sys.executable, "-c", START, "serve", "--json", *ports, *options],
-        stdout=subprocess.PIPE,
-        text=True,
-        env=os.environ | ({"AUDIT_FILE": str(audit)} if audit else {}),
+    words = ["serve", "--json", "--rest-port", "0", "--grpc-port", "0"]
+    words += ["--root", str(root), *options]
+    process = (
+        forks.start(["slimline", *words], pathlib.Path.cwd(), stdout=subprocess.PIPE)
+        if forks
+        else subprocess.Popen(
+            [sys.executable, "-c", START, *words],
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | ({"AUDIT_FILE": str(audit)} if audit else {}),
+        )
     )
     served = Served(process, root)
     served.audit = audit

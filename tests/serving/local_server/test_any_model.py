@@ -37,7 +37,7 @@ class Scaled(tf.Module):
 
 
 @pytest.fixture(scope="module")
-def running(serve_process, tmp_path_factory):
+def running(serve_process, warm_forks, tmp_path_factory):
     root = tmp_path_factory.mktemp("root")
     module = Scaled()
     tf.saved_model.save(
@@ -45,7 +45,7 @@ def running(serve_process, tmp_path_factory):
         str(root / "serving" / "scaled" / "00000123"),
         {"serving_default": module.two, "column": module.column, "one": module.scalar},
     )
-    with serve_process.serving(root) as served:
+    with serve_process.serving(root, forks=warm_forks) as served:
         yield served
 
 

@@ -109,7 +109,7 @@ def test_files_appear_whole_and_in_time(tmp_path, png, monkeypatch):
 
 def test_a_slow_disk_slows_no_answer(tmp_path, png, monkeypatch):
     def slow(self, examples):
-        time.sleep(1.5)
+        time.sleep(0.5)
 
     monkeypatch.setattr(feedback.RequestSampler, "_write_file", slow)
     monkeypatch.setattr(feedback, "_MOST_EXAMPLES", 100)

@@ -9,14 +9,16 @@ from storage import mirror
 
 
 def test_versions_of_other_machines_are_taken_up(
-    serve_process, write_model, bucket, new_machine, tmp_path
+    serve_process, warm_forks, write_model, bucket, new_machine, tmp_path
 ) -> None:
     uri = f"{bucket.uri}/team"
     model = write_model(tmp_path / "colours", 1)
     root = remote_roots.local(uri)
     first = publishing.publish(model, root / "serving" / "colours")
     new_machine()
-    with serve_process.serving(uri, "--poll-seconds", "0.1") as served:
+    with serve_process.serving(
+        uri, "--poll-seconds", "0.1", forks=warm_forks
+    ) as served:
         (listed,) = served.events[-1]["models"]
         assert (listed["name"], listed["answers"]) == ("colours", first)
         new_machine()

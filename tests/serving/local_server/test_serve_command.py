@@ -67,8 +67,12 @@ def test_a_port_that_is_taken(capsys, tmp_path, option):
     assert f"{option} 0 takes a free port" in printed.err
 
 
-def test_models_that_come_and_the_end(serve_process, write_model, png, tmp_path):
-    with serve_process.serving(tmp_path, "--poll-seconds", "0.1") as served:
+def test_models_that_come_and_the_end(
+    serve_process, warm_forks, write_model, png, tmp_path
+):
+    with serve_process.serving(
+        tmp_path, "--poll-seconds", "0.1", forks=warm_forks
+    ) as served:
         assert served.events[-1]["models"] == []
         url = f"{served.url}/v1/models/colours"
         assert requests.get(url, timeout=10).status_code == 404
@@ -102,6 +106,7 @@ def test_models_that_come_and_the_end(serve_process, write_model, png, tmp_path)
             served.process.send_signal(signal.SIGTERM)
             served.wait_for("stopping")
             assert next(states).status == NOT_SERVING
+            states.cancel()  # else the server waits for its end
             with pytest.raises(OSError), socket.create_connection((host, int(port))):
                 pass
             slow.sendall(body)

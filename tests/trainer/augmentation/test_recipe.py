@@ -165,7 +165,9 @@ def test_all_at_once_in_a_graph():
     config = config_of(image_size_px=6, **TOGETHER)
     images, labels = noise(), np.arange(16, dtype=np.int64) % 4
     dataset = tf.data.Dataset.from_tensors((images, labels)).map(
-        lambda *batch: recipe.augment(*batch, config, tf.constant([3, 7]), 4)
+        tf.autograph.experimental.do_not_convert(
+            lambda *batch: recipe.augment(*batch, config, tf.constant([3, 7]), 4)
+        )
     )
     outputs, targets = next(dataset.as_numpy_iterator())
     assert outputs.shape == (16, 6, 6, 3)
@@ -234,7 +236,7 @@ def test_mixup_and_cutmix_take_turns_by_batch():
     images, labels = noise(), np.arange(16, dtype=np.int64) % 4
     config = config_of(mixup_alpha=0.4, cutmix_alpha=1.0)
     drawn = []
-    for step in range(60):
+    for step in range(24):
         seed = tf.constant([3, step], tf.int64)
         mixed = recipe.augment(tf.constant(images), labels, config, seed, 4)
         batch_seed = tf.random.experimental.stateless_fold_in(seed, 0)
@@ -252,7 +254,7 @@ def test_mixup_and_cutmix_take_turns_by_batch():
         ]
         assert len(found) == 1
         drawn += found
-    assert 18 < drawn.count("mixup") < 42
+    assert 5 < drawn.count("mixup") < 19
 
 
 def test_an_alternating_flip_is_what_the_pass_says():

@@ -44,6 +44,8 @@ PEERS = {
     "mobilenet_v2_140": (APPLICATIONS.MobileNetV2, {"alpha": 1.4}, plain),
     "mobilenet_v3_large": (APPLICATIONS.MobileNetV3Large, {}, from_gray_levels),
 }
+# Between them every kind of their layers; the others at night.
+QUICK = {"mobilenet_v2_035", "mobilenet_v3_large"}
 KINDS = {"kernel": "weights", "bias": "biases"}
 
 
@@ -97,7 +99,15 @@ def foreign_tensors(model):
     return tensors
 
 
-@pytest.fixture(scope="module", params=sorted(PEERS))
+def of(names):
+    """Parameters, nightly but for the quick ones."""
+    return [
+        pytest.param(name, marks=() if name in QUICK else pytest.mark.nightly)
+        for name in names
+    ]
+
+
+@pytest.fixture(scope="module", params=of(sorted(PEERS)))
 def peer(request):
     name = request.param
     make, arguments, prepare = PEERS[name]
@@ -158,7 +168,9 @@ def test_logits_in_inference(peer):
     assert abs(ours[0] - ours[1]).max() > 0.1 * abs(ours).max()
 
 
-@pytest.mark.parametrize("peer", ["mobilenet_v1", "mobilenet_v2"], indirect=True)
+@pytest.mark.parametrize(
+    "peer", of(["mobilenet_v1", "mobilenet_v2_035"]), indirect=True
+)
 def test_batch_statistics_in_training(peer):
     name, model, tensors, prepare, images = peer
     weights = model.get_weights()

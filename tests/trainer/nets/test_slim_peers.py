@@ -68,6 +68,14 @@ RANGES = {
 }
 
 
+def of(names: list[str], *, quick: str) -> list[object]:
+    """Parameters, nightly but for the quick one."""
+    return [
+        pytest.param(name, marks=() if name == quick else pytest.mark.nightly)
+        for name in names
+    ]
+
+
 def random_images(side: int, batch: int = 2) -> np.ndarray:
     """Coarse patterns of colour under noise: images that a net tells apart."""
     random = np.random.default_rng(5)
@@ -149,7 +157,7 @@ def assert_equal(ours: np.ndarray, theirs: np.ndarray) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(PEERS))
+@pytest.mark.parametrize("name", of(sorted(PEERS), quick="resnet_v2_50"))
 def test_logits_are_those_of_tf_slim(name, tmp_path, legacy_layers):
     peer, spec = PEERS[name], registry.find(name)
     images = random_images(peer.side)
@@ -162,7 +170,9 @@ def test_logits_are_those_of_tf_slim(name, tmp_path, legacy_layers):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["inception_v2_slim", "resnet_v1_50"])
+@pytest.mark.parametrize(
+    "name", of(["inception_v2_slim", "resnet_v1_50"], quick="inception_v2_slim")
+)
 def test_training_mode_is_that_of_tf_slim(name, tmp_path, legacy_layers):
     spec = registry.find(name)
     # Statistics of a batch need more than the last px of two images.

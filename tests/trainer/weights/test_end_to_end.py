@@ -65,7 +65,7 @@ def logits_of(weights, make_images, feed=None):
         return session.run(logits, feeds)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("package", ["keras", "tf_keras"])
 def test_logits_of_an_imported_keras_net(package, tmp_path):
     colours = np.random.default_rng(1).uniform(-1, 1, (2, 7, 7, 3))
@@ -122,6 +122,7 @@ def test_without_the_package_nothing_is_built_in(monkeypatch):
         store.find(BUILT_IN)
 
 
+@pytest.mark.nightly
 def test_the_built_in_weights_know_a_dalmatian(test_data):
     with tarfile.open(test_data / "custom" / "caltech101-16.tar.gz") as archive:
         files = [member for member in archive if "dalmatian/" in member.name.lower()]
