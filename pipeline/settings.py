@@ -226,6 +226,11 @@ def _pairs(content: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield key, value  # an empty section sets nothing
 
 
+def is_variable(name: str) -> bool:
+    """Whether an environment variable of this name sets a setting."""
+    return _ENVIRONMENT_NAME.fullmatch(name) is not None
+
+
 def _from_environment(
     environment: Mapping[str, str], own: PipelineConfig
 ) -> Iterator[_Item]:

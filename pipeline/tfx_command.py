@@ -87,6 +87,5 @@ def is_tiny(environment: Mapping[str, str]) -> bool:
 
 def is_setting(variable: str) -> bool:
     """Whether an environment variable says what is run, and not who runs it or where."""
-    return variable in (EXPERIMENT, DATA, ROOT, TINY) or (
-        variable.startswith(settings.ENVIRONMENT_PREFIX) and "__" in variable
-    )
+    own = (EXPERIMENT, DATA, ROOT, TINY)
+    return variable in own or settings.is_variable(variable)
