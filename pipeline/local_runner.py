@@ -87,12 +87,9 @@ def run(folder: str, variables: Mapping[str, str]) -> NoReturn:
         words += ["--data", data]
     if tfx_command.is_tiny(variables):
         words.append("--tiny")
+    command = [sys.executable, "-P", "-c", _SLIMLINE, *words]
     os.chdir(folder)
-    os.execve(
-        sys.executable,
-        [sys.executable, "-P", "-c", _SLIMLINE, *words],
-        environment | dict(variables),
-    )
+    os.execve(command[0], command, environment | dict(variables))
 
 
 def _write(name: str, root: pathlib.Path, variables: Mapping[str, str]) -> str:

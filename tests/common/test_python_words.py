@@ -25,7 +25,7 @@ PACKAGES = (
 # weights, and what compiles or schedules.
 WITHOUT_FUNCTION = re.compile(
     r"weights/(mapping|store|checkpoints)\.py|pipeline/runs/(partial_runs|parts)\.py"
-    r"|pipeline/(kube|airflow|scheduling)\w*"
+    r"|pipeline/(kube|airflow|scheduling|tfx_command)\w*"
 )
 
 OTHER_PROGRAMS = re.compile(r"(tar|uv|slimline (weights|models|serve)) [^;,)]*")

@@ -246,7 +246,7 @@ def test_predict_with_a_run_that_pushed_nothing(call, model):
     code, _, err = call("predict", "--run", "latest")
     assert (code, err) == (
         2,
-        "error: run '2026-11-22_0201_quick-heron' pushed no model, and what it trained is"
+        "error: run '2026-11-22_0201_quick-heron' pushed no model, and the one it trained is"
         " gone\n",
     )
 
@@ -453,7 +453,9 @@ def test_predict_by_a_server_refuses(call, model, server, arguments, message):
 def test_connect():
     with slimline.connect("http://localhost:8501", "pets@7", token="secret") as found:
         assert (found.address, found.model) == ("http://localhost:8501", "pets@7")
-    with pytest.raises(slimline.errors.ConfigError, match="no address of a server"):
+    with pytest.raises(
+        slimline.errors.ConfigError, match="is not the address of a server"
+    ):
         slimline.connect("localhost")
 
 
