@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -58,8 +59,9 @@ def executions(house, component):
     )
 
 
-def test_members_share_examples_and_are_not_trained_again(house):
+def test_members_share_examples_and_are_not_trained_again(house, caplog):
     """They also share those of the run before them on this root."""
+    caplog.set_level(logging.INFO, "slimline.progress")  # as in every command
     components = ("ingest", "transform", "train", "push")
     before = {each: set(executions(house, each)) for each in components}
     pushed = versions.numbers(house.serving)
