@@ -24,6 +24,7 @@ from components.example_validator.component import ExampleValidator
 from components.image_example_gen import node as image_example_gen
 from components.image_example_gen.component import ImageExampleGen
 from components.infra_check import node as infra_check
+from components.infra_check import rules
 from components.infra_check.component import InfraCheck
 from components.model_evaluator import analysis
 from components.model_evaluator import node as model_evaluator
@@ -32,7 +33,7 @@ from components.model_pusher import node as model_pusher
 from components.model_pusher.component import ModelPusher
 from components.net_trainer import node as net_trainer
 from components.net_trainer.component import NetTrainer
-from pipeline import answers, evaluation, fingerprint, infra
+from pipeline import answers, evaluation, fingerprint, limits
 from pipeline.config import BulkInferenceConfig, InfraConfig, PipelineConfig
 from pushed_models import signatures
 from schema import features, orientation
@@ -157,14 +158,7 @@ def create_pipeline(
         schema=schema,
         examples=examples,
         serving_folder=locations.serving_folder,
-        limits=_as_text(
-            distances.Limits(
-                max_drift=config.data.max_drift,
-                max_label_drift=config.data.max_label_drift,
-                max_skew=config.data.max_skew,
-                max_imbalance=config.data.max_imbalance,
-            )
-        ),
+        limits=_as_text(limits.of(distances.Limits, config.data)),
         source_fingerprint=_fingerprint(ExampleValidator),
     ).with_id("check")
     transform = tfx_components.Transform(
@@ -311,7 +305,7 @@ def _infra_check(
     examples: types.BaseChannel,
 ) -> base_component.BaseComponent:
     """Our check of the served model, or the stock one with TensorFlow Serving."""
-    if config.validator == infra.TF_SERVING:
+    if config.validator == rules.TF_SERVING:
         return tfx_components.InfraValidator(
             model=trained["model"],
             examples=examples,
@@ -333,6 +327,6 @@ def _infra_check(
         model=trained["model"],
         model_run=trained["model_run"],
         schema=schema,
-        limits=_as_text(infra.limits(config)),
+        limits=_as_text(limits.of(rules.Limits, config)),
         source_fingerprint=_fingerprint(InfraCheck),
     )

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from common.errors import ConfigError
 from components.model_evaluator import gate
+from pipeline import limits as from_settings
 from pipeline.config import EvaluationConfig
 from trainer import lookup
 
@@ -15,17 +16,8 @@ def limits(evaluation: EvaluationConfig) -> gate.Limits:
     Raises:
       ConfigError: a floor is not 'trait:value=share', or its trait is not measured.
     """
-    return gate.Limits(
-        min_top_1=evaluation.min_top_1,
-        max_top_1_drop=evaluation.max_top_1_drop,
-        needs_real_gain=evaluation.needs_real_gain,
-        min_class_recall=evaluation.min_class_recall,
-        min_test_images=evaluation.min_test_images,
-        beats_guessing=evaluation.beats_guessing,
-        refuses_warnings=evaluation.refuse_warnings,
-        class_changes=evaluation.class_changes,
-        floors=dict(_floor(text, evaluation) for text in evaluation.floors),
-    )
+    floors = dict(_floor(text, evaluation) for text in evaluation.floors)
+    return from_settings.of(gate.Limits, evaluation, floors=floors)
 
 
 def check(evaluation: EvaluationConfig, labels: Sequence[str] | None = None) -> None:

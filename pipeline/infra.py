@@ -10,15 +10,6 @@ PROCESS = "process"
 TF_SERVING = rules.TF_SERVING
 
 
-def limits(infra: InfraConfig) -> rules.Limits:
-    """What a served model must keep."""
-    return rules.Limits(
-        max_difference=infra.max_difference,
-        max_latency_ms=infra.max_latency_ms,
-        max_size_mb=infra.max_size_mb,
-    )
-
-
 def check(infra: InfraConfig) -> None:
     """Refuses a validator that cannot run here, and limits that it would not look at.
 

@@ -35,7 +35,7 @@ class Limits:
         one, is judged by `min_top_1` instead, and a drop counts only beyond noise.
       beats_guessing: whether a model must be better than one answer for all images, and
         must find every class of `FOUND_IMAGES` test images or more at least once.
-      refuses_warnings: whether a warning of the training speaks against its model.
+      refuse_warnings: whether a warning of the training speaks against its model.
       floors: 'trait:value' -> lowest top-1 of that slice, as {'class:cat': 0.8}.
       class_changes: ALLOW, ASK or REFUSE, for classes that came or went. The gate refuses
         for ASK as for REFUSE; a run that was told to accept the changes has ALLOW instead.
@@ -47,22 +47,21 @@ class Limits:
     min_class_recall: float = 0.0
     min_test_images: int = 0
     beats_guessing: bool = False
-    refuses_warnings: bool = False
+    refuse_warnings: bool = False
     floors: Mapping[str, float] = dataclasses.field(default_factory=dict)
     class_changes: str = ALLOW
 
     @property
     def is_open(self) -> bool:
-        """Whether a model passes whatever its figures; `class_changes` is about names."""
-        return (
-            self.min_top_1 <= 0
-            and self.max_top_1_drop >= 1
-            and not self.needs_real_gain
-            and not self.beats_guessing
-            and not self.refuses_warnings
-            and not self.min_class_recall
-            and not self.floors
-        )
+        """Whether a model passes whatever its figures.
+
+        `class_changes` is about names, and `min_test_images` only says how others judge.
+        """
+        kept = {
+            "class_changes": self.class_changes,
+            "min_test_images": self.min_test_images,
+        }
+        return self == Limits(**kept)
 
 
 def judge(measured: Mapping[str, Any], limits: Limits) -> list[Rule]:
@@ -75,7 +74,7 @@ def judge(measured: Mapping[str, Any], limits: Limits) -> list[Rule]:
     rules = [_min_top_1(measured, limits), _change(measured, limits)]
     if limits.beats_guessing:
         rules += _guessing(measured, rules[0].figure)
-    if limits.refuses_warnings:
+    if limits.refuse_warnings:
         rules.append(_warnings(measured["training_warnings"]))
     rules += _class_changes(measured, limits.class_changes)
     if limits.needs_real_gain and measured["differences"]:

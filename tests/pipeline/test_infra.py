@@ -10,15 +10,6 @@ from pipeline import experiments, infra, inputs
 from pipeline.config import InfraConfig
 
 
-def test_limits_are_those_of_the_section() -> None:
-    found = infra.limits(InfraConfig(max_difference=0.1, max_size_mb=2))
-    assert (found.max_difference, found.max_latency_ms, found.max_size_mb) == (
-        0.1,
-        0,
-        2,
-    )
-
-
 def test_tensorflow_serving_needs_docker(monkeypatch) -> None:
     config = experiments.find("digits_resnet_20")
     config = dataclasses.replace(config, infra=InfraConfig(validator="tf_serving"))

@@ -170,6 +170,19 @@ CASES = {
 }
 
 
+# Formats whose data sets tests/data_zoo writes.
+IN_THE_ZOO = {
+    "tfrecord",
+    "parquet",
+    "npz",
+    "names",
+    "tiny_imagenet",
+    "cub",
+    "oxford_pets",
+    "path_lists",
+}
+
+
 def read_all(plan, labels=()):
     """Records, unreadable and ignored of a whole source."""
     found = collections.defaultdict(list)
@@ -187,18 +200,8 @@ def pixels_of(plan, record):
 
 
 def test_every_format_is_in_the_table():
-    in_the_zoo = {
-        "tfrecord",
-        "parquet",
-        "npz",
-        "names",
-        "tiny_imagenet",
-        "cub",
-        "oxford_pets",
-        "path_lists",
-    }
     here = {case.format for case in CASES.values()}
-    assert here | in_the_zoo == set(layouts.FORMATS)
+    assert here | IN_THE_ZOO == set(layouts.FORMATS)
 
 
 @pytest.mark.parametrize("suffix", ["", ".tar", ".tar.gz", ".zip"])

@@ -132,8 +132,8 @@ def test_warnings_of_the_training_can_refuse_a_model() -> None:
     warned = measured(training_warnings=["the averages lag", "a batch did not fit"])
     assert len(sentences(warned)) == 2
     rule = ("the averages lag; a batch did not fit", False)
-    assert sentences(warned, refuses_warnings=True)[2] == rule
-    calm = sentences(measured(training_warnings=[]), refuses_warnings=True)
+    assert sentences(warned, refuse_warnings=True)[2] == rule
+    calm = sentences(measured(training_warnings=[]), refuse_warnings=True)
     assert calm[2] == ("the training gave no warning", True)
 
 
@@ -246,10 +246,11 @@ def test_a_single_test_image() -> None:
         ({"max_top_1_drop": 0.5}, False),
         ({"needs_real_gain": True}, False),
         ({"beats_guessing": True}, False),
-        ({"refuses_warnings": True}, False),
+        ({"refuse_warnings": True}, False),
         ({"min_class_recall": 0.1}, False),
         ({"floors": {"class:cat": 0.5}}, False),
         ({"class_changes": gate.REFUSE}, True),
+        ({"min_test_images": 30}, True),
     ],
 )
 def test_a_gate_is_open_where_any_accuracy_passes(
