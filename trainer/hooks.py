@@ -30,8 +30,9 @@ _PROGRESS = logging.getLogger("slimline.progress")
 REPORT_SECONDS = 0.5
 # Rows of the table of losses: enough for a curve.
 LOSSES = 200
-# After the first steps, and after a measurement of eval has taken memory, too.
-HUGE_PAGES_SECONDS = (10.0, 60.0)
+# Where memory is in pieces the kernel takes 7 s to make a GB of it whole: only a training
+# that lasts has that back. The second time covers what a measurement of eval has taken.
+HUGE_PAGES_SECONDS = (120.0, 600.0)
 
 
 @dataclasses.dataclass
@@ -260,7 +261,6 @@ class HugePagesHook(v1.train.SessionRunHook):
     """Puts the memory of a training that lasts into huge pages.
 
     The allocator keeps what it has once taken, so a few steps show what a training needs.
-    It takes a second or two: a training of some seconds goes without.
     """
 
     def __init__(self) -> None:

@@ -10,6 +10,6 @@ def test_huge_pages_are_for_trainings_that_last(monkeypatch) -> None:
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     monkeypatch.setattr(huge_pages, "use", lambda: asked.append(clock[0]))
     hook = hooks.HugePagesHook()
-    for clock[0] in (101.0, 109.0, 111.0, 112.0, 161.0, 162.0, 1000.0):
+    for clock[0] in (101.0, 219.0, 221.0, 222.0, 701.0, 702.0, 9999.0):
         hook.after_run(None, None)
-    assert asked == [111.0, 161.0]
+    assert asked == [221.0, 701.0]

@@ -373,7 +373,12 @@ def test_large_bodies(served):
     chunked = (b"%x\r\n" % len(megabyte)) + megabyte + b"\r\n"
     endless = head + b"Transfer-Encoding: chunked\r\n\r\n" + chunked * 100
     assert "more than" in check_refusal(*raw(served, endless))
-    small = head + b"Transfer-Encoding: chunked\r\n\r\n" + b"1\r\n \r\n" * 300_000
+    small = (
+        head
+        + b"Transfer-Encoding: chunked\r\n\r\n"
+        + b"1\r\n \r\n" * 300_000
+        + b"0\r\n\r\n"
+    )
     assert check_refusal(*raw(served, small, 120))
     lied = head + b"Content-Length: 10\r\n\r\n" + b" " * 1_000
     assert raw(served, lied)[0] == 400
