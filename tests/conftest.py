@@ -60,6 +60,7 @@ LONGEST = (
 TOGETHER = {
     "e2e/test_engines.py": "e2e/test_partial_runs.py",
     "e2e/test_sweep.py": "e2e/test_partial_runs.py",
+    "e2e/test_damaged_artifacts.py": "e2e/test_partial_runs.py",
     "trainer/nets/test_registry.py": "trainer/nets/test_published.py",
 }
 

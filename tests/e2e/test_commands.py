@@ -16,6 +16,9 @@ pytestmark = pytest.mark.e2e
 
 PROJECT = pathlib.Path(__file__).parents[2]
 BIN = pathlib.Path(sys.executable).parent
+# A short run of the default experiment, with a net that is built in no time.
+SHORT = ("--set", "train.epochs=4", "--set", "model.net=mlp_bn")
+OPEN = ("--set", "evaluation.min_top_1=0")
 
 
 def environment(folder: pathlib.Path) -> dict[str, str]:
@@ -57,17 +60,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 @pytest.fixture(scope="module")
 def first_run(root: pathlib.Path) -> subprocess.CompletedProcess:
     """A short run of the default experiment whose gate is low enough."""
-    return call(
-        [
-            "slimline",
-            "run",
-            "--set",
-            "train.epochs=4",
-            "--set",
-            "evaluation.min_top_1=0",
-        ],
-        root,
-    )
+    return call(["slimline", "run", *SHORT, *OPEN], root)
 
 
 def test_run_prints_little_and_ends_well(first_run) -> None:
@@ -109,13 +102,7 @@ def test_predict_classifies_the_samples(root: pathlib.Path, first_run) -> None:
 @pytest.fixture(scope="module")
 def second_run(root: pathlib.Path, first_run, warm_call) -> subprocess.CompletedProcess:
     """The same run once more."""
-    return warm_call(
-        [
-            *("slimline", "run", "--json"),
-            *("--set", "train.epochs=4", "--set", "evaluation.min_top_1=0"),
-        ],
-        root,
-    )
+    return warm_call(["slimline", "run", "--json", *SHORT, *OPEN], root)
 
 
 def test_second_run_is_served_from_the_cache(second_run) -> None:
@@ -124,13 +111,7 @@ def test_second_run_is_served_from_the_cache(second_run) -> None:
 
 
 def test_quiet_prints_nothing(root: pathlib.Path, first_run, warm_call) -> None:
-    result = warm_call(
-        [
-            *("slimline", "run", "-q"),
-            *("--set", "train.epochs=4", "--set", "evaluation.min_top_1=0"),
-        ],
-        root,
-    )
+    result = warm_call(["slimline", "run", "-q", *SHORT, *OPEN], root)
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
 
 
@@ -181,11 +162,7 @@ def test_a_refused_model_ends_with_3_and_the_reason(
     root: pathlib.Path, first_run, warm_call
 ) -> None:
     result = warm_call(
-        [
-            *("slimline", "run", "--set", "train.epochs=4"),
-            *("--set", "evaluation.min_top_1=1.0"),
-        ],
-        root,
+        ["slimline", "run", *SHORT, "--set", "evaluation.min_top_1=1.0"], root
     )
     assert result.returncode == 3, result.stderr
     assert "gate refused the model" in result.stderr

@@ -16,17 +16,17 @@ from pushed_models import versions
 
 pytestmark = pytest.mark.e2e
 
-SETTINGS = {"steps": 2, "batch_size": 32}
+SETTINGS = {"steps": 2}
 
 
 @pytest.fixture(scope="module")
-def house(make_house):
-    return make_house()
+def house(shared_house):
+    return shared_house
 
 
 @pytest.fixture(scope="module")
-def first(house) -> Summary:
-    return house.run(house.config(**SETTINGS))
+def first(two_steps) -> Summary:
+    return two_steps
 
 
 def artifact(summary: Summary, component: str, channel: str) -> pathlib.Path:
@@ -46,7 +46,7 @@ def test_a_removed_version_is_pushed_again(house, first) -> None:
     again = house.run(house.config(**SETTINGS))
     assert not again.is_cached
     assert again.metrics == first.metrics
-    assert versions.numbers(house.serving) == [int(again.pushed_version)]
+    assert int(again.pushed_version) in versions.numbers(house.serving)
 
 
 def test_what_is_damaged_is_computed_again(house, first, caplog) -> None:
@@ -71,7 +71,7 @@ def test_what_is_damaged_is_computed_again(house, first, caplog) -> None:
 @pytest.mark.parametrize(
     ("split", "settings", "message"),
     [
-        ("train", SETTINGS | {"steps": 3}, "another number than was ingested"),
+        ("train", SETTINGS | {"steps": 4}, "another number than was ingested"),
         ("test", SETTINGS | {"min_top_1": 0.01}, "examples of test were ingested"),
     ],
 )

@@ -221,7 +221,7 @@ def test_the_head_is_exported_where_fine_tuning_makes_it_worse(split, tmp_path):
     """At a rate that only a deep net cannot bear."""
     config = with_train(
         steps=6,
-        eval_every_epochs=0.2,
+        eval_every_epochs=0.6,
         learning_rate=30.0,
         keep_checkpoints=1,
         clip_norm=100.0,
