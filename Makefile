@@ -19,7 +19,8 @@ $(VENV)/.installed: requirements.lock setup.py scripts/install.sh
 
 # Files stay whole: their fixtures are what takes long. They keep their order, too, which
 # tests/conftest.py makes: the long ones first.
-PYTEST := pytest -n 2 --dist loadfile --no-loadscope-reorder
+# Three for two cores: each of them waits now and then, for processes and for time limits.
+PYTEST := pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 test: install
 	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || \

@@ -75,8 +75,14 @@ ENDINGS = {
 }
 
 
-@pytest.mark.parametrize("form", ["module", "script", "code", "in place"])
-@pytest.mark.parametrize("name", ENDINGS)
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        *((name, "module") for name in ENDINGS),
+        *(("tells", form) for form in ("script", "code")),
+        *((name, "in place") for name in ("tells", "exits", "is_killed", "ends_late")),
+    ],
+)
 def test_it_ends_in_the_same_way(warm_forks, tmp_path, name, form) -> None:
     code = f"import os, sys\n{ENDINGS[name]}\n"
     script = tmp_path / f"{name}.py"
