@@ -159,8 +159,10 @@ def _equals(values: tf.Tensor, expected: bytes) -> tf.Tensor:
 
 def _number(values: tf.Tensor, is_little: tf.Tensor | None = None) -> tf.Tensor:
     """Unsigned number in bytes [batch, count]; big-endian by default."""
-    count = values.shape[1]
-    weights = tf.constant(_BIG_ENDIAN_WEIGHTS[-count:], tf.int64)
+    of_bytes = _BIG_ENDIAN_WEIGHTS[-values.shape[1] :]
+    weights = tf.constant(of_bytes, tf.int64)
     if is_little is not None:
-        weights = tf.where(is_little[:, tf.newaxis], weights[::-1], weights)
+        # Turned round here: Grappler gives up on a graph that turns four numbers round.
+        turned = tf.constant(of_bytes[::-1], tf.int64)
+        weights = tf.where(is_little[:, tf.newaxis], turned, weights)
     return tf.reduce_sum(values * weights, axis=1)
