@@ -148,3 +148,29 @@ def _stored(pixels: np.ndarray, value: int) -> np.ndarray:
         for stored in candidates
         if np.array_equal(orientation.turn(stored, value), pixels)
     )
+
+
+# One image through the graph of preprocessing, in a session of its own.
+SESSION = """
+import sys
+import tensorflow as tf
+from trainer import preprocessing
+from trainer.config import PreprocessingConfig
+
+v1 = tf.compat.v1
+with tf.Graph().as_default(), v1.Session() as session:
+    encoded = v1.placeholder(tf.string, [None])
+    config = PreprocessingConfig(resize_px=8, crop_px=8, channels=1)
+    images = preprocessing.decode_and_crop(encoded, config)
+    with open(sys.argv[1], "rb") as file:
+        print(session.run(images, {encoded: [file.read()] * 4}).shape)
+"""
+
+
+def test_the_graph_optimizers_take_it(warm_forks, tmp_path) -> None:
+    """One that gives up says so once a process, on stderr, and its gain is lost."""
+    path = tmp_path / "picture.jpg"
+    path.write_bytes(encode(picture(8, 8), 6))
+    done = warm_forks.run(["python", "-c", SESSION, str(path)], tmp_path)
+    assert (done.returncode, done.stdout) == (0, "(4, 8, 8, 1)\n"), done.stderr
+    assert "meta_optimizer" not in done.stderr
