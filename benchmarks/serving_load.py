@@ -60,7 +60,7 @@ class Operations:
 
     def change(self, action: str) -> None:
         """'promote' (the newest) or 'rollback', as `slimline models` does."""
-        from serving import models
+        from pushed_models import models
 
         before = time.time()
         change = getattr(models.find(self._root, MODEL), action)(reason="load test")

@@ -25,7 +25,7 @@ from pipeline.runs import retention
 from pipeline.scheduling import controller, data
 from pipeline.scheduling.cron import Cron
 from pipeline.slots import ledger, rows
-from serving import models
+from pushed_models import models
 
 PICTURE = machine.ROOT / "docs" / "results" / "year_of_nights.png"
 QUIET_NIGHT = 7

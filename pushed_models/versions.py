@@ -12,6 +12,7 @@ SAVED_MODEL_FILE = "saved_model.pb"
 STAGING_PREFIX = ".staging-"
 # Ends the names of models that `--tiny` makes: never one that is meant to be served.
 TINY_SUFFIX = "-tiny"
+TRAIN_TIP = "slimline run trains and pushes one; --root DIR looks elsewhere"
 MAX_NUMBER = 2**63 - 1  # TensorFlow Serving counts in int64
 
 

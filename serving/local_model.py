@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 # Bounds the memory of a call; larger batches are no faster on a CPU.
 BATCH_SIZE = 64
-TRAIN_TIP = "slimline run trains and pushes one; --root DIR looks elsewhere"
 
 
 class LocalModel:
@@ -137,7 +136,7 @@ def find_model(root: pathlib.Path, wanted: str | None = None) -> pathlib.Path:
     if wanted is None:
         known = [n for n in known if not n.endswith(versions.TINY_SUFFIX)] or known
         if not known:
-            raise ConfigError(f"no model in {folder}", tip=TRAIN_TIP)
+            raise ConfigError(f"no model in {folder}", tip=versions.TRAIN_TIP)
         if len(known) > 1:
             raise ConfigError(
                 f"which model? there are {len(known)} in {folder}",
@@ -154,7 +153,7 @@ def find_model(root: pathlib.Path, wanted: str | None = None) -> pathlib.Path:
             f"no model '{wanted}'",
             found=f"{', '.join(known) or 'no models'} in {folder}",
             expected="a name, NAME@VERSION, or the folder of a SavedModel",
-            tip="" if known else TRAIN_TIP,
+            tip="" if known else versions.TRAIN_TIP,
         )
     if not at:
         return _version_folder(folder / name)
@@ -175,6 +174,6 @@ def _version_folder(path: pathlib.Path) -> pathlib.Path:
         raise ConfigError(
             f"no model in {path}",
             expected=f"{versions.SAVED_MODEL_FILE}, or versions like 1/, 2/ with it",
-            tip=TRAIN_TIP,
+            tip=versions.TRAIN_TIP,
         )
     return path / str(live)

@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from serving import notebook_html
+from common import notebook_html
 
 
 @dataclasses.dataclass(frozen=True)

@@ -24,11 +24,11 @@ from slimline.run_result import Run, Sweep
 if TYPE_CHECKING:
     import pandas as pd
 
+    from pushed_models.models import PushedModel
     from report.comparing import Comparison
     from serving.batch_inference.running import Result
     from serving.client import Client
     from serving.local_model import LocalModel
-    from serving.models import PushedModel
     from slimline.evaluation import Evaluation
     from slimline.origins import Lineage
     from slimline.verdicts import Verdict
@@ -477,7 +477,7 @@ def models(name: str, root: StrPath = "runs") -> "PushedModel":
     Raises:
       ConfigError: there is no such model.
     """
-    from serving import models as pushed_models
+    from pushed_models import models as pushed_models
 
     return pushed_models.find(roots.local(root), name)
 

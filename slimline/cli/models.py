@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from pipeline.runs import runs
-from serving import models
+from pushed_models import models
 from slimline import errors
 from slimline.terminal import models_text, options, output
 

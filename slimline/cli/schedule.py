@@ -295,7 +295,7 @@ def _prune(
     """Deletes old versions, and then the artifacts of old runs."""
     # Only here: the metadata store takes a second to load.
     from pipeline.runs import retention
-    from serving import models
+    from pushed_models import models
 
     if keep_versions and model in models.names(root):
         models.find(root, model).prune(keep_versions, by=BY)

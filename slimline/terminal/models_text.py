@@ -5,7 +5,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 
 from pushed_models import version_history
-from serving.models import Change, Pruned, Version
+from pushed_models.models import Change, Pruned, Version
 from slimline.terminal import options, output
 
 MEGABYTE = 1e6

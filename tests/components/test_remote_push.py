@@ -9,9 +9,8 @@ import pytest
 from common.errors import ConfigError
 from components.model_pusher import publishing
 from pipeline.runs import remote_roots
-from pushed_models import models_config, version_history, versions
+from pushed_models import models, models_config, version_history, versions
 from pushed_models.models_config import Entry
-from serving import models
 from storage import manifest, mirror
 
 # Ends itself before a write to the store, counted from 0, then does what it is told.
@@ -37,7 +36,7 @@ s3fs.S3FileSystem._call_s3 = counted
 import pathlib
 from components.model_pusher import publishing
 from pipeline.runs import remote_roots
-from serving import models
+from pushed_models import models
 
 root = remote_roots.local(uri)
 if action == "push":

@@ -14,9 +14,8 @@ import sys
 from collections.abc import Callable
 
 from components.model_pusher import publishing
-from pushed_models import models_config, version_history, versions
+from pushed_models import models, models_config, version_history, versions
 from pushed_models.models_config import Entry
-from serving import models
 from storage import manifest
 
 NAME = "cats"

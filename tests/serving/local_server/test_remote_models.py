@@ -4,7 +4,7 @@ import requests
 
 from components.model_pusher import publishing
 from pipeline.runs import remote_roots
-from serving import models
+from pushed_models import models
 from storage import mirror
 
 

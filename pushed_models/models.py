@@ -11,11 +11,11 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 
+from common import notebook_html
 from common.errors import ConfigError
 from pushed_models import mirrored_models, models_config, version_history, versions
 from pushed_models.models_config import CANARY, STABLE, Entry
 from pushed_models.version_history import Row
-from serving import local_model, notebook_html
 from storage import durable, manifest, mirror
 
 # States of a version beside those of its labels; servers do not load a kept one.
@@ -115,7 +115,7 @@ def find(root: pathlib.Path, name: str) -> "PushedModel":
         raise ConfigError(
             f"no model '{name}' in {root / versions.SERVING_FOLDER}",
             found=", ".join(known) or "no models",
-            tip="" if known else local_model.TRAIN_TIP,
+            tip="" if known else versions.TRAIN_TIP,
         )
     return PushedModel(root / versions.SERVING_FOLDER, name)
 

@@ -7,9 +7,8 @@ import pytest
 
 import slimline as sl
 from common.errors import ConfigError
-from pushed_models import models_config, version_history
+from pushed_models import models, models_config, version_history
 from pushed_models.models_config import Entry
-from serving import models
 from storage import manifest
 
 

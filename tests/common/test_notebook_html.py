@@ -2,7 +2,7 @@
 
 import re
 
-from serving import models
+from pushed_models import models
 from serving.prediction import Prediction
 
 
