@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -94,16 +94,10 @@ def choose_images(shown: Matrix, table: pd.DataFrame) -> dict[Cell, list[Any]]:
         cell: list(rows.head(MAX_PER_CELL).itertuples(index=False))
         for cell, rows in ordered.groupby([predictions.LABEL, predictions.PREDICTED])
     }
-    chosen: dict[Cell, list[Any]] = defaultdict(list)
-    places = itertools.product(range(MAX_PER_CELL), shown.cells())
-    dealt = (
-        (cell, by_cell[cell][place])
-        for place, cell in places
-        if place < len(by_cell.get(cell, ()))
-    )
-    for cell, row in itertools.islice(dealt, MAX_IMAGES):
-        chosen[cell].append(row)
-    return dict(chosen)
+    turns = itertools.product(range(MAX_PER_CELL), shown.cells())
+    dealt = [cell for place, cell in turns if place < len(by_cell.get(cell, ()))]
+    counts = Counter(dealt[:MAX_IMAGES])
+    return {cell: by_cell[cell][:count] for cell, count in counts.items()}
 
 
 def keys_in_order(chosen: Mapping[Cell, Sequence[Any]]) -> list[str]:

@@ -5,7 +5,7 @@ import datetime
 import functools
 import os
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from pipeline.kubeflow.package import Package
     from pipeline.kubeflow.runner import Target
 
-Command = Callable[..., Any]
 TOKEN_VARIABLE = "SLIMLINE_KUBEFLOW_TOKEN"
 COOKIE_VARIABLE = "SLIMLINE_KUBEFLOW_COOKIE"
 KUBEFLOW_SCHEMA = "2.1.0"
@@ -26,10 +25,9 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=pathlib.Path)
 _source_argument = click.argument(
     "source", metavar="FILE|EXPERIMENT", shell_complete=options.complete_experiments
 )
-_dry_option = click.option(
+_dry_option = options.flag(
     "--dry-run",
     "is_dry",
-    is_flag=True,
     help="Show what would be sent or deleted; change nothing.",
 )
 _version_option = click.option(
@@ -182,14 +180,7 @@ def _is_experiment(source: str) -> bool:
     )
 
 
-def _options(*given: Command) -> Callable[[Command], Command]:
-    """Several options as one decorator."""
-    return lambda command: functools.reduce(
-        lambda decorated, option: option(decorated), reversed(given), command
-    )
-
-
-def _bundled(bundle: type, name: str, *given: Command) -> Callable[[Command], Command]:
+def _bundled(bundle: type, name: str, *given: options.Option) -> options.Option:
     """Options whose values reach the command as one argument.
 
     Args:
@@ -198,19 +189,19 @@ def _bundled(bundle: type, name: str, *given: Command) -> Callable[[Command], Co
       *given: the options.
     """
 
-    def decorate(command: Command) -> Command:
+    def decorate(command: options.Command) -> options.Command:
         @functools.wraps(command)
         def bundling(**values: Any) -> Any:
             fields = dataclasses.fields(bundle)
             parts = {field.name: values.pop(field.name) for field in fields}
             return command(**values, **{name: bundle(**parts)})
 
-        return _options(*given)(bundling)
+        return options.together(*given)(bundling)
 
     return decorate
 
 
-def _repeated(flag: str, name: str, metavar: str, text: str) -> Command:
+def _repeated(flag: str, name: str, metavar: str, text: str) -> options.Option:
     """An option that may be repeated."""
     return click.option(
         flag, name, multiple=True, metavar=metavar, help=f"{text}; may be repeated."
@@ -262,12 +253,11 @@ _job_options = _bundled(
         "NAME=VALUE",
         "Value of a parameter of the pipeline, as steps=100",
     ),
-    click.option(
+    options.shown(
         "--kubeflow-experiment",
         "experiment",
         metavar="NAME",
         default="Default",  # which every server has
-        show_default=True,
         help="Kubeflow's experiment, a group of runs; created if it does not exist.",
     ),
     click.option(
@@ -288,7 +278,7 @@ def _check_root(context: click.Context, parameter: click.Parameter, value: str) 
     return value
 
 
-_compile_options = _options(
+_compile_options = options.together(
     click.option(
         "--image",
         metavar="REF",
@@ -381,11 +371,10 @@ def command() -> None:
     type=click.Path(dir_okay=False, path_type=pathlib.Path),
     help="YAML file to write.",
 )
-@click.option(
+@options.shown(
     "--schema-version",
     type=click.Choice([KUBEFLOW_SCHEMA, "2.0.0"]),
     default=KUBEFLOW_SCHEMA,
-    show_default=True,
     help="2.1.0 is Kubeflow Pipelines, 2.0.0 Vertex AI.",
 )
 @_compile_options
@@ -493,10 +482,9 @@ def submit_command(
     help="When: second, minute, hour, day, month, day of the week, as '0 0 3 * * *';"
     " five fields are those of crontab. The server's time zone holds, UTC by default.",
 )
-@click.option(
+@options.flag(
     "--replace",
     "replaces",
-    is_flag=True,
     help="Delete the schedule of that name when the new one is there: the server cannot"
     " change one.",
 )
@@ -567,11 +555,10 @@ def schedule_command(
     default="",
     help="Show only this experiment of Kubeflow.",
 )
-@click.option(
+@options.shown(
     "--limit",
     type=click.IntRange(min=1),
     default=20,
-    show_default=True,
     help="Show this many of the newest runs and schedules.",
 )
 @_server_options
@@ -587,29 +574,18 @@ def status_command(
             run = server.find("run", run_name)
             tasks = server.tasks(run)
         page = server.run_page(run.id)
-        return output.Result(
-            kubeflow_text.run(run, tasks, page, now),
-            {
-                "host": server.host,
-                "run": _json(run),
-                "tasks": [_json(task) for task in tasks],
-                "page": page,
-            },
-        )
+        document = {"run": _json(run), "tasks": [*map(_json, tasks)], "page": page}
+        text = kubeflow_text.run(run, tasks, page, now)
+        return output.Result(text, {"host": server.host, **document})
     with capture.discard():
         server = access.connect()
         runs, schedules = (
             server.entries(kind, experiment=experiment, limit=limit)
             for kind in ("run", "schedule")
         )
-    return output.Result(
-        kubeflow_text.listing(runs, schedules, server.host, now),
-        {
-            "host": server.host,
-            "runs": [_json(entry) for entry in runs],
-            "schedules": [_json(entry) for entry in schedules],
-        },
-    )
+    document = {"runs": [*map(_json, runs)], "schedules": [*map(_json, schedules)]}
+    text = kubeflow_text.listing(runs, schedules, server.host, now)
+    return output.Result(text, {"host": server.host, **document})
 
 
 @command.command("delete", short_help="Delete a run, a schedule or a pipeline.")

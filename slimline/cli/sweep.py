@@ -75,13 +75,9 @@ def command(
 
 
 def _list() -> output.Result:
-    found = [
-        {"name": name, "members": table} for name, table in registry.SWEEPS.items()
-    ]
-    rows = [
-        {"sweep": name, "members": ", ".join(registry.SWEEPS[name])}
-        for name in registry.SWEEPS
-    ]
+    sweeps = registry.SWEEPS.items()
+    found = [{"name": name, "members": members} for name, members in sweeps]
+    rows = [{"sweep": name, "members": ", ".join(members)} for name, members in sweeps]
     return output.Result(output.table(rows), {"sweeps": found})
 
 
