@@ -5,7 +5,7 @@ it could not have been trained on. TensorFlow is imported only to decode pixels.
 """
 
 import os
-import pathlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -31,10 +31,11 @@ def encode(image: Any, name: str, *, is_decoded: bool = True) -> bytes:
     Raises:
       DataError: not an image, damaged, or beyond the limits.
     """
+    check = images.check_image if is_decoded else images.check_header
     if isinstance(image, str | os.PathLike):
-        return _check(_read(pathlib.Path(image), name), name, is_decoded)
+        return _accepted(check_file(image, check), name)
     if isinstance(image, bytes | bytearray | memoryview):
-        return _check(bytes(image), name, is_decoded)
+        return _accepted(check(bytes(image)), name)
     if isinstance(image, np.ndarray):
         image = _from_array(image, name)
     if isinstance(image, Image.Image):
@@ -48,19 +49,23 @@ def encode(image: Any, name: str, *, is_decoded: bool = True) -> bytes:
     )
 
 
-def _check(data: bytes, name: str, is_decoded: bool) -> bytes:
-    verdict = images.check_image(data) if is_decoded else images.check_header(data)
+def check_file(
+    path: str | os.PathLike[str],
+    check: Callable[[bytes], images.Verdict] = images.check_image,
+) -> images.Verdict:
+    """Verdict on an image file; `check` gives that on its bytes."""
+    try:
+        # One byte above the limit is enough to refuse a larger file.
+        data = file_tree.read_file(path, images.MAX_FILE_BYTES + 1)
+    except OSError as error:
+        return images.Verdict(error.strerror or str(error))
+    return check(data)
+
+
+def _accepted(verdict: images.Verdict, name: str) -> bytes:
     if verdict.reason:
         raise _refused(name, verdict.reason)
     return verdict.encoded
-
-
-def _read(path: pathlib.Path, name: str) -> bytes:
-    try:
-        # One byte above the limit is enough to refuse a larger file.
-        return file_tree.read_file(path, images.MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise _refused(name, error.strerror or str(error)) from error
 
 
 def _from_array(pixels: np.ndarray, name: str) -> Image.Image:

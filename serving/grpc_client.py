@@ -6,7 +6,6 @@ from typing import Any
 
 import grpc
 import numpy as np
-from google.protobuf import json_format
 
 from pushed_models import signatures
 from serving import server_answers, wire_messages
@@ -112,9 +111,8 @@ class GrpcClient:
     def status(self, spec: ModelSpec, timeout_seconds: float) -> list[VersionStatus]:
         """State of each version."""
         request = _request("GetModelStatus", spec)
-        return server_answers.statuses(
-            _document(self._call("GetModelStatus", request, timeout_seconds))
-        )
+        response = self._call("GetModelStatus", request, timeout_seconds)
+        return server_answers.statuses(wire_messages.document(response))
 
     def metadata(self, spec: ModelSpec, timeout_seconds: float) -> dict[str, Any]:
         """The document of the REST interface: `model_spec` and `metadata`."""
@@ -125,8 +123,8 @@ class GrpcClient:
             response.metadata[_METADATA_FIELD].value
         )
         return {
-            "model_spec": _document(response.model_spec),
-            "metadata": {_METADATA_FIELD: _document(signature_map)},
+            "model_spec": wire_messages.document(response.model_spec),
+            "metadata": {_METADATA_FIELD: wire_messages.document(signature_map)},
         }
 
     def models(self, timeout_seconds: float) -> list[str] | None:
@@ -191,10 +189,4 @@ def _table(response: Any, name: str, rows: int) -> list[list[Any]]:
     raise Refused(
         server_answers.NO_MODEL_SERVER,
         f"output '{name}' of shape {shape} with {len(values)} values for {rows} images",
-    )
-
-
-def _document(message: Any) -> dict[str, Any]:
-    return json_format.MessageToDict(
-        message, preserving_proto_field_name=True, including_default_value_fields=True
     )

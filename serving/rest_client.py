@@ -20,9 +20,6 @@ from serving.model_spec import ModelSpec
 from serving.server_address import Address
 from serving.server_answers import Refused, Rows, VersionStatus
 
-# Only the local server has these: the version that answered, and the list of models.
-VERSION_HEADER = "Slimline-Model-Version"
-LIST_PATH = "/api/models"
 _MODELS_PATH = "/v1/models"
 _LATE = "the time is over"
 _CHUNK_BYTES = 1 << 16
@@ -88,7 +85,7 @@ class RestClient:
                 [list(map(str, row[signatures.CLASSES])) for row in rows],
                 [_floats(row[signatures.SCORES]) for row in rows],
                 [_floats(row[signatures.PROBABILITIES]) for row in rows],
-                _number(headers.get(VERSION_HEADER, "")),
+                _number(headers.get(server_answers.VERSION_HEADER, "")),
             )
 
     def status(self, spec: ModelSpec, timeout_seconds: float) -> list[VersionStatus]:
@@ -106,7 +103,7 @@ class RestClient:
     def models(self, timeout_seconds: float) -> list[str] | None:
         """Names of the served models; None if the server has no list."""
         try:
-            document, _ = self._ask(LIST_PATH, timeout_seconds)
+            document, _ = self._ask(server_answers.LIST_PATH, timeout_seconds)
         except Refused as refused:
             if refused.http_status == 404:
                 return None

@@ -10,6 +10,9 @@ from serving.model_spec import ModelSpec
 from serving.server_address import Address
 
 AVAILABLE = "AVAILABLE"
+# Only the local server has these: the version that answered, and the list of models.
+VERSION_HEADER = "Slimline-Model-Version"
+LIST_PATH = "/api/models"
 
 # Codes of refusals are the names of gRPC's status codes, and these:
 UNAVAILABLE = "UNAVAILABLE"
@@ -50,7 +53,7 @@ _BATCH_TOO_LARGE = re.compile("larger than maximum input batch size")
 _NOT_ALLOWED = "{server} denies this client access to {model}"
 _NOT_TAKEN = "{server} rejects the request for {model}"
 _TOKEN_TIP = "pass a token of the server; the command reads SLIMLINE_SERVER_TOKEN"
-# Code -> message and tip, where the request or its address is wrong ...
+# Code -> message and tip, if the request or its address is wrong ...
 _CONFIG_ERRORS = {
     "NOT_FOUND": ("{server} does not serve {model}", ""),
     "UNAUTHENTICATED": (_NOT_ALLOWED, _TOKEN_TIP),
@@ -73,7 +76,7 @@ _CONFIG_ERRORS = {
     ),
     MOVED: ("{server} redirects its clients", "use that address"),
 }
-# ... and where the server, or the network, failed.
+# ... and if the server, or the network, failed.
 _SERVER_ERRORS = {
     DEADLINE_EXCEEDED: (
         "no answer from {server} within {seconds:g} s",

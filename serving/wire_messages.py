@@ -13,7 +13,12 @@ import re
 import sys
 from typing import Any
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf import (
+    descriptor_pb2,
+    descriptor_pool,
+    json_format,
+    message_factory,
+)
 
 # Values of TensorFlow's DataType.
 FLOAT = 1
@@ -54,4 +59,11 @@ def message_class(name: str) -> Any:
     """The class of a message of the package `tensorflow.serving`."""
     return message_factory.GetMessageClass(
         _pool().FindMessageTypeByName(f"tensorflow.serving.{name}")
+    )
+
+
+def document(message: Any) -> dict[str, Any]:
+    """JSON of a message like TensorFlow Serving's: all fields, original names."""
+    return json_format.MessageToDict(
+        message, preserving_proto_field_name=True, including_default_value_fields=True
     )

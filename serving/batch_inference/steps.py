@@ -18,8 +18,8 @@ import tensorflow as tf
 from apache_beam.utils import shared
 
 from common.errors import SlimlineError
-from schema import file_tree, images
-from serving import ahead, local_model
+from schema import images
+from serving import ahead, encoding, local_model
 from serving.batch_inference import parts, rows
 
 # Threads that read and check the next batch while the model works on one.
@@ -113,7 +113,7 @@ class ClassifyPart(beam.DoFn):
             )
 
     def _check(self, path: str) -> images.Verdict:
-        return check_file(os.path.join(self._job.working_folder, path))  # noqa: PTH118
+        return encoding.check_file(os.path.join(self._job.working_folder, path))  # noqa: PTH118
 
     def _note(self, part: parts.Part, files: int) -> None:
         """Records progress within a part, about once a second."""
@@ -145,12 +145,3 @@ class ClassifyPart(beam.DoFn):
             rows.Row(path, prediction.top, self._job.model)
             for (path, _), prediction in zip(batch, predictions, strict=True)
         )
-
-
-def check_file(path: str) -> images.Verdict:
-    """Verdict on an image file."""
-    try:
-        data = file_tree.read_file(path, images.MAX_FILE_BYTES + 1)
-    except OSError as error:
-        return images.Verdict(error.strerror or str(error))
-    return images.check_image(data)

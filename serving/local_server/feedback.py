@@ -7,7 +7,6 @@ writes them; if it is slow, requests are dropped and counted, and answers never 
 import datetime
 import hashlib
 import logging
-import os
 import pathlib
 import random
 import threading
@@ -29,7 +28,6 @@ SCORE = "serving/score"
 TIME = "serving/time"
 
 FILE_PATTERN = "requests-*.tfrecord.gz"
-_TEMPORARY = ".unfinished-"
 # Bounds of what waits; a file is written at half of them, or after some time.
 _MOST_EXAMPLES = 2_000
 _MOST_BYTES = 64 << 20
@@ -132,18 +130,13 @@ class RequestSampler:
     def _write_file(self, examples: Sequence[bytes]) -> None:
         """Writes a file, completely or not at all."""
         now = datetime.datetime.now(datetime.UTC)
-        name = f"requests-{now:%Y%m%dT%H%M%S-%f}.tfrecord.gz"
-        temporary = self._folder / f"{_TEMPORARY}{os.getpid()}-{name}"
-        try:
-            with tf.io.TFRecordWriter(str(temporary), "GZIP") as writer:
-                for example in examples:
-                    writer.write(example)
-            durable.sync(temporary)
-            temporary.rename(self._folder / name)
-            durable.sync(self._folder)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        path = self._folder / f"requests-{now:%Y%m%dT%H%M%S-%f}.tfrecord.gz"
+        with (
+            durable.replacing(path) as file,
+            tf.io.TFRecordWriter(file.name, "GZIP") as writer,
+        ):
+            for example in examples:
+                writer.write(example)
         self.stored_count += len(examples)
 
 

@@ -258,17 +258,15 @@ def _examples(given: input_pb2.Input) -> list[bytes]:
 
 
 def _as_proto(tensor: np.ndarray) -> tensor_pb2.TensorProto:
-    """A tensor in the typed field of its dtype, like TensorFlow Serving."""
+    """A tensor; text and float32 in the typed field, like TensorFlow Serving."""
     if tensor.dtype not in (object, np.float32):
         return tf.make_tensor_proto(tensor)
-    proto = tensor_pb2.TensorProto()
-    for size in tensor.shape:
-        proto.tensor_shape.dim.add(size=size)
-    values = tensor.ravel().tolist()
+    # This runs on the event loop; `make_tensor_proto` takes five times as long for text.
+    shape, values = tf.TensorShape(tensor.shape).as_proto(), tensor.ravel().tolist()
     if tensor.dtype == object:
-        proto.dtype = types_pb2.DT_STRING
-        proto.string_val.extend(values)
-    else:
-        proto.dtype = types_pb2.DT_FLOAT
-        proto.float_val.extend(values)
-    return proto
+        return tensor_pb2.TensorProto(
+            dtype=types_pb2.DT_STRING, tensor_shape=shape, string_val=values
+        )
+    return tensor_pb2.TensorProto(
+        dtype=types_pb2.DT_FLOAT, tensor_shape=shape, float_val=values
+    )

@@ -16,18 +16,16 @@ from typing import Any
 
 import grpc
 from aiohttp import web
-from google.protobuf import json_format
 
+from serving import wire_messages
 from serving.local_server import errors, grpc_service, json_tensors
 from serving.local_server.answering import Answerer
 from serving.local_server.connections import Connections
 from serving.local_server.metrics import CONTENT_TYPE
 from serving.model_spec import MAX_VERSION, ModelSpec
+from serving.server_answers import LIST_PATH, VERSION_HEADER
 
-VERSION_HEADER = "Slimline-Model-Version"
 METRICS_PATH = "/monitoring/prometheus/metrics"
-# TensorFlow Serving has no list of models.
-MODELS_PATH = "/api/models"
 PAGE_FOLDER = pathlib.Path(__file__).with_name("page")
 
 _MODEL = "/v1/models/{name:[^/:]+}"
@@ -84,7 +82,7 @@ class Rest:
         for path, (file, kind) in _PAGE_FILES.items():
             application.router.add_get(path, _page((PAGE_FOLDER / file), kind))
         application.router.add_get(METRICS_PATH, self._prometheus)
-        application.router.add_get(MODELS_PATH, self._listing)
+        application.router.add_get(LIST_PATH, self._listing)
         for path in _MODELS:
             application.router.add_get(path, self._status)
             application.router.add_get(f"{path}/metadata", self._metadata)
@@ -195,11 +193,12 @@ class Rest:
         )
 
     async def _status(self, request: web.Request) -> web.Response:
-        return _json(_as_document(grpc_service.status(self._models, _spec(request))))
+        response = grpc_service.status(self._models, _spec(request))
+        return _json(wire_messages.document(response))
 
     async def _metadata(self, request: web.Request) -> web.Response:
         response = grpc_service.metadata(self._models, _spec(request))
-        document = _as_document(response)
+        document = wire_messages.document(response)
         # TensorFlow Serving does not name the type of the Any message.
         del document["metadata"]["signature_def"]["@type"]
         return _json(document, version=response.model_spec.version.value)
@@ -289,13 +288,6 @@ def _is_allowed(host: str, bound: str, hosts: Collection[str]) -> bool:
     except ValueError:
         return False
     return address.is_loopback or name == bound
-
-
-def _as_document(message: Any) -> dict[str, Any]:
-    """JSON of a protocol buffer like TensorFlow Serving's: all fields, original names."""
-    return json_format.MessageToDict(
-        message, preserving_proto_field_name=True, including_default_value_fields=True
-    )
 
 
 def _json(document: dict[str, Any], version: int | None = None) -> web.Response:

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import dataclasses
-import ipaddress
 import logging
 import pathlib
 import resource
@@ -66,23 +65,23 @@ async def run(config: ServerConfig) -> None:
     """
     _raise_file_limit()
     sys.setswitchinterval(_SWITCH_SECONDS)
-    with _first_signal() as signalled:
-        server = LocalServer(config)
-        starting = asyncio.create_task(server.start())
-        waiting = asyncio.create_task(signalled.wait())
-        await asyncio.wait({starting, waiting}, return_when=asyncio.FIRST_COMPLETED)
-        try:
-            if starting.done():
-                _log("started", **await starting)
-                await waiting
-                _log("stopping", grace_seconds=config.grace_seconds)
-        finally:
-            waiting.cancel()
-            starting.cancel()
-            with contextlib.suppress(asyncio.CancelledError, Exception):
-                await starting
-            cut_short = await server.stop()
-        _log("stopped", requests=server.metrics.request_count, cut_short=cut_short)
+    signalled = _first_signal()
+    server = LocalServer(config)
+    starting = asyncio.create_task(server.start())
+    waiting = asyncio.create_task(signalled.wait())
+    await asyncio.wait({starting, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    try:
+        if starting.done():
+            _log("started", **await starting)
+            await waiting
+            _log("stopping", grace_seconds=config.grace_seconds)
+    finally:
+        waiting.cancel()
+        starting.cancel()
+        with contextlib.suppress(asyncio.CancelledError, Exception):
+            await starting
+        cut_short = await server.stop()
+    _log("stopped", requests=server.metrics.request_count, cut_short=cut_short)
 
 
 def _log(event: str, **fields: object) -> None:
@@ -218,32 +217,21 @@ def _binding(host: str, port: int, option: str) -> Iterator[None]:
 
 
 def _join(host: str, port: int) -> str:
-    with contextlib.suppress(ValueError):
-        if ipaddress.ip_address(host).version == 6:
-            return f"[{host}]:{port}"
-    return f"{host}:{port}"
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-@contextlib.contextmanager
-def _first_signal() -> Iterator[asyncio.Event]:
+def _first_signal() -> asyncio.Event:
     """An event that the first signal sets; the second one has its usual effect."""
-    event = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def remove() -> None:
-        for number in _SIGNALS:
-            loop.remove_signal_handler(number)
+    event, loop = asyncio.Event(), asyncio.get_running_loop()
 
     def set_event() -> None:
         event.set()
-        remove()
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)
 
     for number in _SIGNALS:
         loop.add_signal_handler(number, set_event)
-    try:
-        yield event
-    finally:
-        remove()
+    return event
 
 
 def _raise_file_limit() -> None:

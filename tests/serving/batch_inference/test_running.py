@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from common.errors import ConfigError, DataError
 from schema import images
-from serving import local_model
+from serving import encoding, local_model
 from serving.batch_inference import parts, running, steps
 
 KILL_SCRIPT = pathlib.Path(__file__).with_name("kill_and_resume.py")
@@ -266,9 +266,9 @@ def test_it_goes_on_where_it_was_broken_off(
     mend()
     assert not pathlib.Path("results.jsonl").exists()
     read = []
-    check_file = steps.check_file
+    check_file = encoding.check_file
     monkeypatch.setattr(
-        steps, "check_file", lambda path: read.append(path) or check_file(path)
+        encoding, "check_file", lambda path: read.append(path) or check_file(path)
     )
     result = classify("photos")
     assert [pathlib.Path(path).name for path in sorted(read)] == [
@@ -510,11 +510,11 @@ def test_check_file_reads_no_more_than_it_may(tmp_path, monkeypatch):
     path = tmp_path / "large.png"
     path.write_bytes(b"0123456789")
     monkeypatch.setattr(images, "MAX_FILE_BYTES", 5)
-    assert steps.check_file(str(path)).reason == "6 bytes, at most 5 are read"
-    assert steps.check_file("/dev/zero").reason == "not a file"
-    assert steps.check_file("nul\0").reason == "embedded null byte"
+    assert encoding.check_file(str(path)).reason == "6 bytes, at most 5 are read"
+    assert encoding.check_file("/dev/zero").reason == "not a file"
+    assert encoding.check_file("nul\0").reason == "embedded null byte"
     before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
-    assert steps.check_file(str(tmp_path)).reason == "not a file"
+    assert encoding.check_file(str(tmp_path)).reason == "not a file"
     assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
 
 

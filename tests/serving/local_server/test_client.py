@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 
 from common.errors import ConfigError, DataError
-from serving import rest_client
 from serving.client import Client
-from serving.local_server import rest
 from slimline.cli import main
 
 COLOURS = [(250, 10, 20), (30, 220, 9), (0, 70, 200), (90, 90, 90)]
@@ -126,8 +124,3 @@ def test_the_command_says_the_same_by_all_roads(
         by_label = {one["label"]: one["score"] for one in remote["top"]}
         for one in local["top"]:
             assert by_label[one["label"]] == pytest.approx(one["score"], abs=1e-5)
-
-
-def test_both_know_the_paths_and_headers_that_tensorflow_serving_has_not():
-    assert rest_client.LIST_PATH == rest.MODELS_PATH
-    assert rest_client.VERSION_HEADER == rest.VERSION_HEADER

@@ -1,6 +1,7 @@
 """Requests that are kept: which, how they are read, and that nobody waits for them."""
 
 import hashlib
+import os
 import time
 
 import numpy as np
@@ -132,15 +133,15 @@ def test_a_slow_disk_slows_no_answer(tmp_path, png, monkeypatch):
 def test_a_full_disk_ends_nothing(tmp_path, png, monkeypatch):
     sampler = feedback.RequestSampler(tmp_path, 1.0, 100)
     fails = [True]
-    original = type(tmp_path).rename
+    original = os.fsync
 
-    def rename(path, target):
+    def fsync(descriptor):
         if fails:
             fails.pop()
             raise OSError(28, "No space left on device")
-        return original(path, target)
+        return original(descriptor)
 
-    monkeypatch.setattr(type(tmp_path), "rename", rename)
+    monkeypatch.setattr(os, "fsync", fsync)
     sampler.offer([png(1, 2, 3)], answer(1, 1))
     sampler.close()
     assert (sampler.stored_count, sampler.dropped_count) == (0, 1)

@@ -157,12 +157,12 @@ def test_text_for_people(capsys, monkeypatch, tmp_path, is_quiet):
 
 def test_the_second_signal_is_not_held_back():
     async def run():
-        with server._first_signal() as signalled:
-            assert not signalled.is_set()
-            os.kill(os.getpid(), signal.SIGTERM)
-            await asyncio.wait_for(signalled.wait(), 10)
-            assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-            assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
+        signalled = server._first_signal()
+        assert not signalled.is_set()
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.wait_for(signalled.wait(), 10)
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+        assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
 
     asyncio.run(run())
 
