@@ -157,7 +157,7 @@ def _measure(engine: str, workers: int, data: pathlib.Path) -> dict[str, Any]:
         examples.uri = str(folder / "examples")
         config = EngineConfig(
             name=engine,  # type: ignore[arg-type]
-            workers=workers if "workers" in engines.ENGINES[engine].takes else 0,
+            workers=workers if "workers" in engines.ENGINES[engine].flags else 0,
         )
         start = time.monotonic()
         with engines.started(config):

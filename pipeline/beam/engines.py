@@ -112,11 +112,6 @@ class Preset:
     flags: Mapping[str, str] = dataclasses.field(default_factory=dict)
     needs: tuple[str, ...] = ()
 
-    @property
-    def takes(self) -> tuple[str, ...]:
-        """Options that it takes."""
-        return tuple(self.flags)
-
 
 _SERVICE = {"job_endpoint": "job_endpoint", "artifact_endpoint": "artifact_endpoint"}
 _ENVIRONMENT = {
@@ -167,11 +162,11 @@ ENGINES: dict[str, Preset] = {
 
 def _check_options(engine: EngineConfig, preset: Preset) -> None:
     for key, value in dataclasses.asdict(engine).items():
-        if value and key not in ("name", *preset.takes):
-            takers = [name for name, each in ENGINES.items() if key in each.takes]
+        if value and key not in ("name", *preset.flags):
+            takers = [name for name, each in ENGINES.items() if key in each.flags]
             raise ConfigError(
                 f"engine '{engine.name}' takes no '{key}'",
-                expected=", ".join(preset.takes) or "no options",
+                expected=", ".join(preset.flags) or "no options",
                 tip=f"'engine.{key}' belongs to {', '.join(takers)}",
             )
     for key in preset.needs:
@@ -186,7 +181,7 @@ def _check_options(engine: EngineConfig, preset: Preset) -> None:
             found=engine.bucket,
             expected=_EXAMPLES["bucket"],
         )
-    if "environment_type" in preset.takes:
+    if "environment_type" in preset.flags:
         _check_environment(engine)
 
 

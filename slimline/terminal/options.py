@@ -98,7 +98,7 @@ def complete_engine_options(context: click.Context) -> Iterable[str]:
 
     preset = engines.ENGINES.get(context.params.get("engine") or "")
     presets = [preset] if preset else engines.ENGINES.values()
-    return dict.fromkeys(f"{key}=" for each in presets for key in each.takes)
+    return dict.fromkeys(f"{key}=" for each in presets for key in each.flags)
 
 
 @completes

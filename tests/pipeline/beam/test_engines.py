@@ -44,7 +44,7 @@ def test_every_engine_has_its_preset() -> None:
     field = EngineConfig.__dataclass_fields__["name"]
     assert tuple(engines.ENGINES) == field.type.__args__
     options = {field.name for field in dataclasses.fields(EngineConfig)} - {"name"}
-    taken = {key for preset in engines.ENGINES.values() for key in preset.takes}
+    taken = {key for preset in engines.ENGINES.values() for key in preset.flags}
     assert taken == options
 
 
