@@ -71,7 +71,7 @@ def test_what_is_damaged_is_computed_again(house, first, caplog) -> None:
 @pytest.mark.parametrize(
     ("split", "settings", "message"),
     [
-        ("train", SETTINGS | {"steps": 4}, "another number than was ingested"),
+        ("train", SETTINGS | {"steps": 7}, "another number than was ingested"),
         ("test", SETTINGS | {"min_top_1": 0.01}, "examples of test were ingested"),
     ],
 )
