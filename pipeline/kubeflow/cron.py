@@ -8,9 +8,12 @@ import re
 from typing import NamedTuple
 
 from common.errors import ConfigError
-from pipeline.scheduling.cron import ALIASES
 
 EXAMPLE = "0 0 3 * * *"
+DESCRIPTORS = (
+    *("@hourly", "@daily", "@midnight", "@weekly"),
+    *("@monthly", "@annually", "@yearly"),
+)
 
 
 class _Field(NamedTuple):
@@ -48,7 +51,7 @@ def seconds_first(expression: str) -> str:
       ConfigError: the server could not read it.
     """
     fields = expression.split()
-    if len(fields) == 1 and fields[0] in ALIASES:
+    if len(fields) == 1 and fields[0] in DESCRIPTORS:
         return fields[0]
     if len(fields) == len(_FIELDS) - 1:
         fields.insert(0, "0")
