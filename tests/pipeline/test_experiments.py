@@ -45,7 +45,8 @@ def test_every_setting_has_help() -> None:
 
 def test_tiny_takes_two_steps() -> None:
     tiny = experiments.tiny(experiments.cifar10_resnet_20())
-    assert tiny.train.steps == 2
+    assert (tiny.train.steps, tiny.train.batch_size) == (2, 4)
+    assert (tiny.schedule.name, tiny.schedule.warmup_epochs) == ("constant", 0)
     assert tiny.preprocessing.crop_px == 8
     assert dataclasses.replace(tiny, train=None).name == "cifar10_resnet_20"
 

@@ -176,6 +176,14 @@ def test_other_files(tmp_path: pathlib.Path, text: str, message: str) -> None:
     assert "compile" in caught.value.tip
 
 
+def test_a_platform_that_is_none(tmp_path: pathlib.Path) -> None:
+    """The document behind the pipeline's, which names volumes and resources."""
+    path = write(tmp_path, SPEC, {"platform": {}})
+    with pytest.raises(ConfigError, match="holds no compiled pipeline") as caught:
+        kubeflow_package.read(path)
+    assert '"platform"' in caught.value.found
+
+
 def test_no_file(tmp_path: pathlib.Path) -> None:
     with pytest.raises(ConfigError, match="cannot read"):
         kubeflow_package.read(tmp_path / "none.yaml")
