@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from common import run_files
 from common.errors import GateError, InfraError
 from components.infra_check import rules
+from components.model_evaluator import gate
 from components.model_evaluator import gate, scores
 from components.model_pusher import node as pushed
 from components.net_trainer import node as trained
@@ -160,17 +161,15 @@ def refusal(summary: "Summary") -> GateError | InfraError:
 
 def _lower_bar(rule: Mapping[str, Any]) -> str:
     """The setting with which a rule that refused would have passed the model, or ''."""
-    figure = rule["figure"]
-    if rule["is_kept"] or figure is None:
+    name, figure = rule["name"], rule["figure"]
+    limit = getattr(gate.Limits(), name, None)
+    if rule["is_kept"] or figure is None or limit is None:
         return ""
-    match rule["name"]:
-        case "max_top_1_drop":
-            return f"evaluation.max_top_1_drop={math.ceil(-figure * 1000) / 1000:.3f}"
-        case "needs_real_gain" | "beats_guessing" as name:
-            return f"evaluation.{name}=false"
-        case "min_top_1" | "min_class_recall" as name:
-            return f"evaluation.{name}={math.floor(figure * 100) / 100:.2f}"
-    return ""
+    if isinstance(limit, bool):
+        return f"evaluation.{name}=false"
+    if name.startswith("max_"):
+        return f"evaluation.{name}={math.ceil(-figure * 1000) / 1000:.3f}"
+    return f"evaluation.{name}={math.floor(figure * 100) / 100:.2f}"
 
 
 def _raise_limits(checked: Sequence[Mapping[str, Any]]) -> str:
