@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from common import run_files
 from common.errors import GateError, InfraError
 from components.infra_check import rules
-from components.model_evaluator import gate
 from components.model_evaluator import gate, scores
 from components.model_pusher import node as pushed
 from components.net_trainer import node as trained
