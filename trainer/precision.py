@@ -7,6 +7,7 @@ chosen, and so do evaluation, export and serving.
 import dataclasses
 import functools
 import logging
+import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -30,6 +31,10 @@ AUTO, FLOAT32, BFLOAT16, FLOAT16 = "auto", "float32", "bfloat16", "float16"
 # hardware; without them they are emulated, slower than float32.
 CPU_FACTS = pathlib.Path("/proc/cpuinfo")
 NATIVE_FLAGS = ("amx_bf16", "avx512_bf16")
+# Up to which instructions oneDNN uses what the processor has; values with these words, or that
+# set no limit, allow products of bfloat16.
+ISA_VARIABLE = "ONEDNN_MAX_CPU_ISA"
+_NATIVE_ISA = ("BF16", "FP16", "AMX", "AVX10", "ALL", "DEFAULT")
 # First compute capability of GPUs with float16 matrix units (Volta).
 TENSOR_CORES = (7, 0)
 
@@ -78,8 +83,8 @@ def resolve(
 
     Args:
       wanted: 'float32', 'bfloat16', 'float16', or 'auto' for the fastest one: float16 on
-        GPUs with tensor cores, bfloat16 on processors that multiply it in hardware, float32
-        elsewhere.
+        GPUs with tensor cores, bfloat16 on processors that multiply it in hardware, unless
+        ONEDNN_MAX_CPU_ISA forbids that, float32 elsewhere.
       gpus: details of those that the training uses, from
         `tf.config.experimental.get_device_details`; () on the CPU.
       cpu_facts: file in the form of /proc/cpuinfo; a missing one means no flags.
@@ -119,6 +124,8 @@ def resolve(
         return FLOAT32, "the GPU has no tensor cores"
     if depthwise_share > MAX_DEPTHWISE_SHARE:
         return FLOAT32, "gradients of depthwise convolutions are slow in bfloat16"
+    if limit := _onednn_limit():
+        return FLOAT32, f"oneDNN has no bfloat16 products with {ISA_VARIABLE}={limit}"
     flags = _cpu_flags(cpu_facts)
     native = [flag for flag in NATIVE_FLAGS if flag in flags]
     if native:
@@ -141,6 +148,12 @@ def session_config(precision: str) -> v1.ConfigProto:
     if precision == FLOAT16:
         rewrites.auto_mixed_precision = rewriter_config_pb2.RewriterConfig.ON
     return config
+
+
+def _onednn_limit() -> str:
+    """The limit that keeps oneDNN from products of bfloat16, or ''."""
+    limit = os.environ.get(ISA_VARIABLE, "")
+    return "" if any(word in limit.upper() for word in _NATIVE_ISA) else limit
 
 
 @functools.cache

@@ -30,6 +30,26 @@ def test_auto_looks_at_the_processor(tmp_path, flags, chosen, reason):
         assert precision.resolve(wanted, (), facts) == (wanted, "as the setting asks")
 
 
+@pytest.mark.parametrize(
+    ("limit", "chosen"),
+    [
+        ("AVX2", "float32"),
+        ("avx512_core_vnni", "float32"),
+        ("AVX512_CORE_BF16", "bfloat16"),
+        ("avx512_core_amx", "bfloat16"),
+        ("DEFAULT", "bfloat16"),
+        ("", "bfloat16"),
+    ],
+)
+def test_auto_knows_how_far_onednn_may_go(tmp_path, monkeypatch, limit, chosen):
+    facts = tmp_path / "cpuinfo"
+    facts.write_text("flags: amx_bf16\n")
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
+    found, reason = precision.resolve("auto", (), facts)
+    assert found == chosen
+    assert (f"ONEDNN_MAX_CPU_ISA={limit}" in reason) == (chosen == "float32")
+
+
 def test_nets_of_depthwise_convolutions_compute_in_float32(tmp_path):
     facts = tmp_path / "cpuinfo"
     facts.write_text("flags: amx_bf16\n")
