@@ -280,7 +280,7 @@ def test_parquet_files_that_number_the_classes_otherwise(zoo):
 def test_parquet_rows_without_a_class(zoo, labels, names):
     columns = {"image": [zoo.png(), zoo.png()], "label": labels}
     write_parquet(zoo, "data/test.parquet", columns, class_label(*names))
-    zoo.refuses("data/test.parquet has no class", tip="data/test.parquet=none")
+    zoo.refuses("data/test.parquet#1 has no class", tip="data/test.parquet=none")
 
 
 def test_parquet_of_pandas_categories(zoo):

@@ -94,7 +94,7 @@ def test_kaggle(zoo):
     zoo.text("sampleSubmission.csv", "id,label", "1,ant", "2,ant")
     zoo.text("submission_format.csv", "id,label", "1,ant", "2,ant")
     zoo.text("sample_sub.csv", "id,label", "1,ant", "2,ant")
-    zoo.reads({"train": ANTS}, says="2 images are in no table")
+    zoo.reads({"train": ANTS}, says="2 images are in no list")
 
 
 def test_a_test_table_without_the_classes(zoo):

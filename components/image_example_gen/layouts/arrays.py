@@ -1,6 +1,5 @@
 """Arrays in .npz files: x_train and y_train, train_images and train_labels, images and labels."""
 
-import dataclasses
 import io
 import re
 import zipfile
@@ -10,49 +9,26 @@ import numpy as np
 
 from common.errors import DataError
 from components.image_example_gen import records
-from components.image_example_gen.layouts import containers, fields, split_names
+from components.image_example_gen.layouts import containers, split_names
 from components.image_example_gen.layouts.layout import Listing
 from components.image_example_gen.sources.source import Member, read_data_file
 from schema import spelling
 from schema.spelling import vocabulary
 
-FORMATS = ("npz",)
 _SUFFIX = ".npz"
 _IMAGES = vocabulary("x image images img imgs data")
 _LABELS = vocabulary("y label labels target targets")
 _NAMES = ("class_names", "label_names", "classes", "names")
 
 
-@dataclasses.dataclass(frozen=True)
 class ArrayLayout(containers.ContainerLayout):
-    """Arrays of pixels and of classes, in pairs.
-
-    Attributes:
-      channels: of the pixels.
-      arrays: names of the pairs. alone: arrays without their other half.
-    """
-
-    channels: int
-    arrays: tuple[str, ...]
-    alone: tuple[str, ...] = ()
-    format: str = "npz"
-
-    @property
-    def words(self) -> tuple[str, ...]:
-        sentence = f"NumPy arrays of pixels and classes: {', '.join(self.arrays)}"
-        if not self.alone:
-            return (sentence,)
-        return (
-            sentence,
-            f"left out, as labels or images are missing: {', '.join(self.alone)}",
-        )
+    """Arrays of pixels and of classes, in pairs."""
 
     @staticmethod
     def is_ours(name: str) -> bool:
         return name.lower().endswith(_SUFFIX)
 
     def read_file(self, member: Member) -> Iterator[records.PixelBatch]:
-        """See base class."""
         yield from _read(member.name, read_data_file(member), self.channels)
 
 
@@ -62,7 +38,7 @@ def find(listing: Listing) -> ArrayLayout | None:
     Raises:
       DataError: it has no pair of images and labels.
     """
-    file, data = containers.first_file(ArrayLayout, listing)
+    file, data = containers.first_file("npz", ArrayLayout, listing)
     if not file:
         return None
     with _open(file, data) as arrays:
@@ -70,8 +46,11 @@ def find(listing: Listing) -> ArrayLayout | None:
         alone = sorted(_alone(arrays.files, pairs))
         first = next(iter(pairs.values()))
         pixels = _pixels(file, first[0], _array(file, arrays, first[0]))
-    names = tuple(f"{images} with {labels}" for images, labels in pairs.values())
-    return ArrayLayout(pixels.shape[3], names, tuple(alone))
+    names = ", ".join(f"{images} with {labels}" for images, labels in pairs.values())
+    words = [f"NumPy arrays of pixels and classes: {names}"]
+    if alone:
+        words.append(f"left out, as labels or images are missing: {', '.join(alone)}")
+    return ArrayLayout(format="npz", words=tuple(words), channels=pixels.shape[3])
 
 
 def _alone(names: Iterable[str], pairs: dict[str, tuple[str, str]]) -> set[str]:
@@ -104,7 +83,7 @@ def _read(file: str, data: bytes, channels: int) -> Iterator[records.PixelBatch]
                     f"{images} and {labels} in {file} do not belong together",
                     found=f"{len(pixels):,} images, {len(indices):,} labels",
                 )
-            where = split or fields.split_of_shard(file)
+            where = split or containers.split_of_shard(file)
             yield from records.in_batches(
                 where, f"{file}/{images}", indices, known, pixels
             )

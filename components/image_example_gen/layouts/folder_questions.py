@@ -28,9 +28,8 @@ _FOLDER = setting("data.class_from", "folder")
 def no_class(tops: Iterable[str], listing: Listing) -> SlimlineError:
     """Asks for the classes of images in folders that are splits or kinds."""
     tops = sorted(tops)
-    in_names = {text for name in listing.images if (text := image_files.class_of(name))}
     answers = []
-    if 1 < len(in_names) < len(listing.images):
+    if in_names := image_files.classes_in_names(listing.images):
         effect = f" (classes: {few(in_names)})"
         answers.append(setting("data.class_from", "name") + effect)
     if len(tops) > 1:

@@ -12,11 +12,14 @@ import numpy as np
 
 from common.errors import DataError
 from components.image_example_gen import records
-from components.image_example_gen.layouts.layout import Listing, question, setting
+from components.image_example_gen.layouts.layout import (
+    Layout,
+    Listing,
+    question,
+    setting,
+)
 from components.image_example_gen.sources.source import Member, unpack
 from schema import features
-
-FORMATS = ("idx",)
 
 # train-images-idx3-ubyte.gz, t10k-labels.idx1-ubyte, emnist-letters-test-images-...
 _NAME = re.compile(
@@ -34,48 +37,22 @@ _SPLITS = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class IdxLayout:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class IdxLayout(Layout):
     """IDX files of one dataset.
 
     Attributes:
       root: their folder.
       prefix: tells EMNIST's kinds apart.
-      mapping: name of the file with the characters of the classes, '' for none.
+      is_transposed: whether rows and columns are exchanged, as in all of EMNIST's files.
       class_names: character of each number, '' for a number without a class; empty
-        where the numbers are the names.
+        where the numbers are the names. The file in `files` has them.
     """
 
     root: str
     prefix: str
-    mapping: str = ""
-    class_names: tuple[str, ...] = ()
-    format: str = "idx"
-    channels: int = 1
-
-    @property
-    def is_transposed(self) -> bool:
-        """Whether rows and columns are exchanged, as in all of EMNIST's files."""
-        return "emnist" in self.prefix.lower()
-
-    @property
-    def words(self) -> tuple[str, ...]:
-        name = self.prefix.rstrip("-_.")
-        sentences = [f"MNIST-format files{f' of {name}' if name else ''}"]
-        if self.is_transposed:
-            sentences.append(
-                "EMNIST stores images with rows and columns exchanged; turned upright"
-            )
-        if self.mapping:
-            sentences.append(f"{self.mapping} has the characters of the classes")
-        return tuple(sentences)
-
-    def used(self) -> frozenset[str]:
-        return frozenset({self.mapping} - {""})
-
-    def classes(self, names: Iterable[str]) -> frozenset[str]:
-        """None: they are in the files."""
-        return frozenset()
+    is_transposed: bool
+    class_names: tuple[str, ...]
 
     def units(self, names: Iterable[str]) -> list[tuple[str, ...]]:
         """Parts that can be read apart: the images and labels of a split."""
@@ -141,7 +118,7 @@ class IdxLayout:
         ]
         if unknown:
             raise DataError(
-                f"{labels_file} has classes that {self.mapping} does not name",
+                f"{labels_file} has classes that {self.files[0]} does not name",
                 found=", ".join(map(str, sorted(unknown)[:6])),
             )
         pixels = images.transpose(0, 2, 1, 3) if self.is_transposed else images
@@ -188,10 +165,24 @@ def find(listing: Listing) -> IdxLayout | None:
         )
     folder, prefix = found[wanted]
     mapping = posixpath.join(folder, f"{prefix}mapping.txt")
-    if mapping not in listing.names:
-        return IdxLayout(folder, prefix)
+    files = tuple({mapping}.intersection(listing.names))
+    title = prefix.rstrip("-_.")
+    words = [f"MNIST-format files{f' of {title}' if title else ''}"]
+    if is_transposed := "emnist" in prefix.lower():
+        words.append(
+            "EMNIST stores images with rows and columns exchanged; turned upright"
+        )
+    if files:
+        words.append(f"{mapping} has the characters of the classes")
     return IdxLayout(
-        folder, prefix, mapping, _characters(mapping, listing.read([mapping])[mapping])
+        format="idx",
+        words=tuple(words),
+        files=files,
+        channels=1,
+        root=folder,
+        prefix=prefix,
+        is_transposed=is_transposed,
+        class_names=_characters(mapping, listing.read(files)[mapping]) if files else (),
     )
 
 

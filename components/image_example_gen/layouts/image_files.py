@@ -87,6 +87,12 @@ def class_of(name: str) -> str:
     return match[1] if match else ""
 
 
+def classes_in_names(images: Sequence[str]) -> list[str]:
+    """Classes that the names hold, sorted; [] unless there are several for more images."""
+    found = sorted({text for name in images if (text := class_of(name))})
+    return found if 1 < len(found) < len(images) else []
+
+
 def narrow(found: Sequence[tuple[str, ...]], split: str) -> list[str] | None:
     """The one file of each row, where rows fit several.
 

@@ -12,14 +12,13 @@ from components.image_example_gen.layouts.layout import (
     question,
     splits_setting,
 )
-from components.image_example_gen.layouts.listed import Entry, ListLayout
+from components.image_example_gen.layouts.listed import Entry, FileLayout, left_out
 
-FORMATS = ("path_lists",)
 MAX_LISTS = 50
 _MAX_ANSWERS = 4
 
 
-def find(listing: Listing) -> ListLayout | None:
+def find(listing: Listing) -> FileLayout | None:
     """Layout where files such as train.txt list paths, a path a line, and folders the class.
 
     Raises:
@@ -63,10 +62,15 @@ def find(listing: Listing) -> ListLayout | None:
         name: (Entry(split, classes[name]),) for name, (split, _) in listed.items()
     }
     text = ", ".join(f"{file} lists {split}" for file, split in lists.items())
-    words = [f"a folder per class, and lists of paths for the splits: {text}"]
-    if unlisted := len(listing.listable) - len(entries):
-        words.append(f"{unlisted:,} images are in no list and are left out")
-    return ListLayout("", entries, tuple(lists), tuple(words), format="path_lists")
+    return FileLayout(
+        format="path_lists",
+        words=(
+            f"a folder per class, and lists of paths for the splits: {text}",
+            *left_out(len(listing.listable) - len(entries)),
+        ),
+        files=tuple(lists),
+        entries=entries,
+    )
 
 
 def _split_of(name: str) -> str:

@@ -9,12 +9,10 @@ from common.errors import ConfigError, DataError
 from components.image_example_gen import records
 from components.image_example_gen.grouping import Grouping
 from components.image_example_gen.layouts import (
-    folders,
+    cifar,
     image_files,
-    parquet,
+    listed,
     registry,
-    tables,
-    tfrecords,
     unread,
 )
 from components.image_example_gen.layouts.layout import (
@@ -26,14 +24,13 @@ from components.image_example_gen.layouts.layout import (
 )
 from components.image_example_gen.sources import opening
 from components.image_example_gen.sources.source import Member, Source, read_data_file
-from schema import image_names
-from schema.spelling import listed
+from schema import image_names, spelling
 
 # Up to this many names of a tar are unpacked before a format of few files is decided.
 _EARLY_NAMES = 64
 _MAX_NAMED = 3
 # Formats of which `data.group_by=column:NAME` finds a column.
-_WITH_COLUMNS = (*tables.FORMATS, *parquet.FORMATS, *tfrecords.FORMATS)
+_WITH_COLUMNS = ("list", "parquet", "tfrecord")
 # Files that say something about the images; those of a tar are read in one pass.
 _TEXT_SUFFIXES = (".csv", ".tsv", ".txt", ".json", ".jsonl")
 
@@ -130,9 +127,9 @@ def plan(path: str, answers: Answers = Answers()) -> Plan:
     if not source.is_random_access:
         return Plan(source, layout, (None,), (), classes=classes, answers=answers)
     units = layout.units(names)
-    used = {name for unit in units for name in unit} | layout.used()
+    used = {name for unit in units for name in unit}.union(layout.files)
     ignored = sorted(litter.union(name for name in names if name not in used))
-    units += folders.chunks(
+    units += listed.chunks(
         sorted(name for name in source.unreadable if not answers.leave_out(name))
     )
     return Plan(
@@ -193,7 +190,7 @@ def _find(
         # A tar of batches need not be unpacked to its end to be recognised.
         if not source.is_random_access and len(names) <= _EARLY_NAMES:
             listing = Listing(tuple(names), answers, contents.read)
-            if early := registry.find(listing, registry.EARLY):
+            if early := cifar.find(listing):
                 return early, names
     unreadable = tuple(
         name for name in source.unreadable if not answers.leave_out(name)
@@ -228,7 +225,8 @@ def _nothing_found(source: Source, names: list[str], input_format: str) -> DataE
     if not names and source.unreadable:
         found = [f"{name}: {why}" for name, why in sorted(source.unreadable.items())]
         return DataError(
-            f"nothing in {path} can be read", found=listed(found, _MAX_NAMED, "; ")
+            f"nothing in {path} can be read",
+            found=spelling.listed(found, _MAX_NAMED, "; "),
         )
     if not names:
         return DataError(
@@ -262,9 +260,8 @@ def _what_to_do(path: pathlib.Path, names: list[str], images: list[str]) -> str:
         return f"give the archive itself: {path / archived[0]}"
     if archived:
         return "unpack the archives, each into a folder of its own"
-    in_names = {text for name in images if (text := image_files.class_of(name))}
-    if 1 < len(in_names) < len(images):
-        classes = ", ".join(sorted(in_names)[:_MAX_NAMED])
+    if in_names := image_files.classes_in_names(images):
+        classes = ", ".join(in_names[:_MAX_NAMED])
         return f"{setting('data.class_from', 'name')} (classes: {classes})"
     if images:
         return "put the images into class folders, or add a table of files and classes"
@@ -282,4 +279,4 @@ def _tally(names: list[str]) -> str:
         f"{place} ({count:,} {suffix})" if suffix else place
         for (place, suffix), count in sorted(groups.items())
     ]
-    return listed(groups_in_words)
+    return spelling.listed(groups_in_words)

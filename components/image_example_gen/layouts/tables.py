@@ -23,11 +23,10 @@ from components.image_example_gen.layouts.layout import (
     setting,
     splits_setting,
 )
-from components.image_example_gen.layouts.listed import Entry, ListLayout
+from components.image_example_gen.layouts.listed import Entry, FileLayout, left_out
 from schema import image_names
 from schema.spelling import vocabulary
 
-FORMATS = ("list",)
 MAX_NAMED = 3
 # More files of one kind than this belong to single images.
 MAX_TABLES = 100
@@ -51,7 +50,7 @@ class _Read:
     label: str
 
 
-def find(listing: Listing) -> ListLayout | None:
+def find(listing: Listing) -> FileLayout | None:
     """Layout of the tables that name images, or None.
 
     Raises:
@@ -81,26 +80,17 @@ def find(listing: Listing) -> ListLayout | None:
     _check_folders(listing, read)
     _check_columns(listing, read)
     entries = _merge(read)
-    known, file = class_files.find(
-        listing, (entry.word for of in entries.values() for entry in of), read
-    )
-    if known:
-        entries = {
-            name: tuple(entry._replace(word=known[entry.word]) for entry in of)
-            for name, of in entries.items()
-        }
-    words = [line for table in read.values() for line in table.words]
-    words += [f"{file} has the names of the classes"] if known else []
-    unlisted = len(listing.listable) - len(entries)
-    if unlisted:
-        words.append(f"{unlisted:,} images are in no table and are left out")
-    files = (*read, file) if known else tuple(read)
-    return ListLayout(
-        root=_common_folder([*entries, *read]),
+    layout = FileLayout(
+        format="list",
+        words=tuple(line for table in read.values() for line in table.words),
+        files=tuple(read),
         entries=entries,
-        files=files,
-        words=(*words, *passed_over),
+        root=_common_folder([*entries, *read]),
     )
+    layout = class_files.name_classes(layout, listing)
+    unlisted = left_out(len(listing.listable) - len(entries))
+    words = (*layout.words, *unlisted, *passed_over)
+    return dataclasses.replace(layout, words=words)
 
 
 def is_table_name(name: str) -> bool:
