@@ -30,6 +30,29 @@ _MARKS = (
 )
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Column:
+    """A column of a table.
+
+    Attributes:
+      title: its name.
+      cells: one a row, without blanks around them.
+    """
+
+    title: str
+    cells: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The title in lower case."""
+        return self.title.lower()
+
+    @functools.cached_property
+    def has_numbers(self) -> bool:
+        """Whether each cell is a whole number."""
+        return all(cell.isdecimal() for cell in self.cells)
+
+
 @dataclasses.dataclass(frozen=True)
 class Table:
     """Rows of one file.
@@ -53,9 +76,15 @@ class Table:
     too_long: tuple[int, ...] = ()
 
     @functools.cached_property
-    def names(self) -> tuple[str, ...]:
+    def columns(self) -> tuple[Column, ...]:
+        """The cells, column by column."""
+        cells = zip(*self.rows, strict=True) if self.rows else [()] * len(self.header)
+        return tuple(map(Column, self.header, cells))
+
+    @property
+    def names(self) -> frozenset[str]:
         """Names of the columns in lower case."""
-        return tuple(name.lower() for name in self.header)
+        return frozenset(column.name for column in self.columns)
 
     @property
     def folder(self) -> str:
@@ -67,9 +96,10 @@ class Table:
         """Whether the rows are objects, whose leaves may be lists."""
         return self.file.lower().endswith((".json", ".jsonl"))
 
-    def column(self, index: int) -> list[str]:
-        """The cells of one column."""
-        return [row[index] for row in self.rows]
+    def column(self, title: str) -> Column | None:
+        """The first column of that name, in any case; None without one, and for ''."""
+        named = (column for column in self.columns if column.name == title.lower())
+        return next(named, None) if title else None
 
     def without_header(self) -> "Table":
         """The same table, where the first line is a row like the others."""

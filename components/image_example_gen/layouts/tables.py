@@ -5,6 +5,7 @@ import itertools
 import posixpath
 from collections import defaultdict
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from common.errors import ConfigError, DataError
 from components.image_example_gen.layouts import (
@@ -34,20 +35,17 @@ _TABLE_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl")
 _LIST_STEMS = vocabulary("labels list annotations")
 
 
-@dataclasses.dataclass(frozen=True)
-class _Read:
-    """What one table says.
-
-    Attributes:
-      entries: image -> split and class.
-      words: what was recognised. says_labels: its header names the column of classes.
-      label: that column.
-    """
+class _Read(NamedTuple):
+    """What one table says: of each image, of its columns, and what was recognised."""
 
     entries: dict[str, Entry]
+    columns: columns.Columns
     words: tuple[str, ...]
-    says_labels: bool
-    label: str
+
+    @property
+    def classes(self) -> set[str]:
+        """All classes that it names."""
+        return {entry.word for entry in self.entries.values()}
 
 
 def find(listing: Listing) -> FileLayout | None:
@@ -124,8 +122,9 @@ def _read(
         of_lines = _split_at_blanks(file, data, images)
         found = columns.find(of_lines, images, listing.answers) if of_lines else None
     if found is None and table and columns.speaks_of_images(table, listing.answers):
-        cells = (table.column(columns.path_by_name(table)), table.lines)
-        raise _missing(file, list(zip(*cells, strict=True)), images, len(table.rows))
+        cells = columns.path_by_name(table).cells
+        listed = list(zip(cells, table.lines, strict=True))
+        raise _missing(file, listed, images, len(cells))
     return _entries(found, images, listing) if found else None
 
 
@@ -180,7 +179,7 @@ def _entries(
             f"line {table.too_long[0]} of {table.file} has more cells than the header",
             expected="cells that hold the delimiter in quotes",
         )
-    cells = table.column(found.path)
+    cells = found.path.cells
     missing = [
         (cell, line)
         for line, cell, files in zip(table.lines, cells, found.files, strict=True)
@@ -226,7 +225,7 @@ def _entries(
     ]
     if otherwise:
         words.append(f"{len(otherwise):,} files have another spelling: {otherwise[0]}")
-    return _Read(kept, tuple(words), columns.says_labels(found), found.label)
+    return _Read(kept, found, tuple(words))
 
 
 def _splits(found: columns.Columns, listing: Listing, of_file: str) -> list[str]:
@@ -292,7 +291,7 @@ def _check_folders(listing: Listing, read: dict[str, _Read]) -> None:
             found=f"{len(unlisted):,} of {len(in_folders):,} images are in no table",
             answers=[setting("data.format", "folder"), setting("data.format", "list")],
         )
-    unsaid = [file for file, table in read.items() if not table.says_labels]
+    unsaid = [file for file, table in read.items() if not table.columns.says_labels]
     listed = {
         name: entry.word
         for file in unsaid
@@ -319,17 +318,19 @@ def _check_columns(listing: Listing, read: dict[str, _Read]) -> None:
     A Kaggle test.csv has every column but that one.
     """
     with_labels = [
-        table for table in read.values() if table.says_labels and table.label
+        table
+        for table in read.values()
+        if table.columns.says_labels and table.columns.label
     ]
-    known = {entry.word for table in with_labels for entry in table.entries.values()}
+    known = set().union(*(table.classes for table in with_labels))
     for file, table in read.items():
-        words = {entry.word for entry in table.entries.values()}
-        if with_labels and not table.says_labels and not words <= known:
-            label = with_labels[0].label
+        is_known = table.columns.says_labels or table.classes <= known
+        if with_labels and not is_known:
+            label = with_labels[0].columns.label
             given = dict(listing.answers.splits)
             raise question(
-                f"'{table.label}' of {file} may be no classes: other tables have '{label}'",
-                found=f"{folder_questions.few(words)}; others: {folder_questions.few(known)}",
+                f"'{table.columns.label}' of {file} may be no classes: other tables have '{label}'",
+                found=f"{folder_questions.few(table.classes)}; others: {folder_questions.few(known)}",
                 answers=[
                     splits_setting({**given, posixpath.basename(file): "none"})
                     + f" (leaves {file} out)",
