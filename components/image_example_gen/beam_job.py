@@ -111,18 +111,17 @@ class _FetchImages(steps.RefusingDoFn):
     """What was found, whole again."""
 
     def step(self, light: Any) -> Iterator[Any]:
-        places = [place for _, place in light if place]
-        images = spool.read(self._job.spool_uri, places)
         found: list[records.Found] = []
-        for item, place in light:
-            if isinstance(item, PixelBatch):
-                pixels = np.frombuffer(images[place], np.uint8)
-                shape = (len(item.indices), *item.pixels.shape[1:])
-                found.append(item._replace(pixels=pixels.reshape(shape)))
-            elif isinstance(item, ImageFile):
-                found.append(item._replace(data=images[place]))
-            else:
-                found.append(item)
+        with spool.Reader(self._job.spool_uri) as images:
+            for item, place in light:
+                if isinstance(item, PixelBatch):
+                    pixels = np.frombuffer(images.read(*place), np.uint8)
+                    shape = (len(item.indices), *item.pixels.shape[1:])
+                    found.append(item._replace(pixels=pixels.reshape(shape)))
+                elif isinstance(item, ImageFile):
+                    found.append(item._replace(data=images.read(*place)))
+                else:
+                    found.append(item)
         yield found
 
 
@@ -172,9 +171,7 @@ class _AssignSplits(steps.RefusingDoFn):
             return
         index = indices.Index([*parts, self._ignored], job.labels)
         acceptance.check_readable(index, job.max_unreadable_share)
-        rule = splits.assign(
-            index, job.eval_fraction, job.test_fraction, job.split_seed
-        )
+        rule = splits.assign(index, job.cut)
         acceptance.check_splits(rule)
         reports.write_quarantine(job.output_uri, index.unreadable)
         summary = reports.summarise(job.plan, index, rule, job.labels)

@@ -29,6 +29,7 @@ from components.image_example_gen import (
     layouts,
     reports,
     spans,
+    splits,
     steps,
     windows,
 )
@@ -108,9 +109,7 @@ def ImageExampleGen(
     job = steps.Job(
         plan=plan,
         labels=contracts.labels_of(schema),
-        eval_fraction=eval_fraction,
-        test_fraction=test_fraction,
-        split_seed=int(split_seed),
+        cut=splits.Cut(eval_fraction, test_fraction, int(split_seed)),
         max_unreadable_share=max_unreadable_share,
         shards=int(output_shards),
         output_uri=examples.uri,

@@ -103,7 +103,7 @@ def inspect(
     """
     plan = layouts.plan(path, answers)
     seen = _Seen(list(plan.ignored))
-    rule = splits.assign(seen.rows(plan), *cut)
+    rule = splits.assign(seen.rows(plan), cut)
     if not seen.counts:
         raise DataError(
             f"no readable image in {path}",

@@ -38,7 +38,7 @@ def summarise(
         "missing_classes": _missing_classes(rule, labels),
         "few_groups": rule.few_groups,
         "split_rule": dataclasses.asdict(
-            SplitRule(rule.test_fraction, rule.seed, plan.grouping.text)
+            SplitRule(rule.cut.test_fraction, rule.cut.seed, plan.grouping.text)
         ),
         "unreadable": len(index.unreadable),
         "ignored": index.ignored,

@@ -12,7 +12,7 @@ from tfx.dsl.io import fileio
 from tfx.utils import io_utils
 
 from common.errors import ConfigError, DataError, SlimlineError
-from components.image_example_gen import windows
+from components.image_example_gen import splits, windows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,8 +22,7 @@ class Job:
     Attributes:
       plan: the source, and how to read it.
       labels: classes of the contract, in label order.
-      eval_fraction: share of train for eval. test_fraction: the same for test.
-      split_seed: another draw of both for every value.
+      cut: what is cut from train for eval and test.
       max_unreadable_share: unreadable images per image, at most.
       shards: number of files a split; 0 for as many as their bytes ask for.
       output_uri: folder of the artifact.
@@ -32,9 +31,7 @@ class Job:
 
     plan: windows.Images
     labels: tuple[str, ...]
-    eval_fraction: float
-    test_fraction: float
-    split_seed: int
+    cut: splits.Cut
     max_unreadable_share: float
     shards: int
     output_uri: str
