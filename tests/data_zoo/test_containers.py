@@ -199,7 +199,7 @@ def test_npz_with_names(zoo):
         ({"images": pixels(2, 4, 4), "labels": np.eye(2)}, "holds no classes"),
         (
             {"images": pixels(2, 4, 4), "labels": np.array([0])},
-            "do not belong together",
+            "'a.npz/images' has 2 images and 1 labels",
         ),
         ({"mean": pixels(2, 4, 4)}, "no arrays of images and labels"),
     ],
@@ -304,7 +304,7 @@ def test_npz_with_a_half_that_has_no_labels(zoo):
 
 def test_npz_with_images_of_no_class(zoo):
     write_npz(zoo, "a.npz", images=pixels(2, 4, 4), labels=np.array([0, -1]))
-    zoo.refuses("has the class number -1")
+    zoo.refuses("record 1 of 'a.npz/images' has the class number -1")
 
 
 def test_npz_of_gray_and_colour(zoo):

@@ -78,11 +78,6 @@ def _read(file: str, data: bytes, channels: int) -> Iterator[records.PixelBatch]
             indices, known = _indices(
                 file, labels, _array(file, arrays, labels), class_names
             )
-            if len(indices) != len(pixels):
-                raise DataError(
-                    f"{images} and {labels} in {file} do not belong together",
-                    found=f"{len(pixels):,} images, {len(indices):,} labels",
-                )
             where = split or containers.split_of_shard(file)
             yield from records.in_batches(
                 where, f"{file}/{images}", indices, known, pixels
@@ -170,18 +165,7 @@ def _indices(
             found=f"{array.dtype} {list(array.shape)}",
             expected="whole numbers or texts, one an image",
         )
-    indices = flat.astype(np.int64)
-    if indices.size and indices.min() < 0:
-        raise DataError(
-            f"'{name}' in {file} has the class number {indices.min()}",
-            expected="0 or more: images without a class are none to train on",
-        )
-    if class_names and not (indices.min() >= 0 and indices.max() < len(class_names)):
-        raise DataError(
-            f"'{name}' in {file} has the class number {indices.max()}",
-            expected=f"0 to {len(class_names) - 1}",
-        )
-    return indices, class_names
+    return flat.astype(np.int64), class_names
 
 
 def _texts(array: np.ndarray) -> tuple[str, ...]:

@@ -87,8 +87,10 @@ class IdxLayout(Layout):
                 )
             half[kind] = (file, _decode(file, kind, unpack(member)))
             if len(half) == 2:
-                yield from self._pair(_SPLITS[split], *half["images"], *half["labels"])
-                half.update(images=(half["images"][0], np.empty(0)))  # frees the pixels
+                images_file, images = half["images"]
+                half["images"] = (images_file, np.empty(0))  # frees the pixels
+                labels = half["labels"][1]
+                yield from self._pair(_SPLITS[split], images_file, images, labels)
         for split, half in halves.items():
             if len(half) == 1:
                 ((kind, (file, _)),) = half.items()
@@ -100,29 +102,10 @@ class IdxLayout(Layout):
                 )
 
     def _pair(
-        self,
-        split: str,
-        images_file: str,
-        images: np.ndarray,
-        labels_file: str,
-        labels: np.ndarray,
+        self, split: str, file: str, images: np.ndarray, labels: np.ndarray
     ) -> Iterator[records.PixelBatch]:
-        if len(images) != len(labels):
-            raise DataError(
-                f"{images_file} and {labels_file} do not belong together",
-                found=f"{len(images):,} images, {len(labels):,} labels",
-            )
-        names = self.class_names
-        unknown = [
-            n for n in set(labels.tolist()) if names and not "".join(names[n : n + 1])
-        ]
-        if unknown:
-            raise DataError(
-                f"{labels_file} has classes that {self.files[0]} does not name",
-                found=", ".join(map(str, sorted(unknown)[:6])),
-            )
         pixels = images.transpose(0, 2, 1, 3) if self.is_transposed else images
-        return records.in_batches(split, images_file, labels, names, pixels)
+        return records.in_batches(split, file, labels, self.class_names, pixels)
 
     def _match(self, name: str) -> re.Match[str] | None:
         folder, base = posixpath.split(name)

@@ -512,7 +512,7 @@ def no_labels(fakes, folder):
     (folder / "train-labels-idx1-ubyte.gz").unlink()
 
 
-@bad("do not belong together", found="60 images, 50 labels")
+@bad("'train-images-idx3-ubyte.gz' has 60 images and 50 labels")
 def unequal_halves(fakes, folder):
     fakes.idx(folder, 60)
     fakes.idx(folder / "other", 50)
