@@ -139,8 +139,13 @@ def troubles(found: Any) -> tuple[str, ...]:
             "there are no images to train on, only " + " and ".join(official)
         )
     if not {features.EVAL, features.TEST} <= set(official):
-        small = smallest(images, labels, below=splits.MIN_IMAGES_TO_CUT)
+        sizes = {
+            text: sum(classes.get(text, 0) for classes in images.values())
+            for text in labels
+        }
+        small = [text for text in labels if sizes[text] < splits.MIN_IMAGES_TO_CUT]
         if small:
+            small.sort(key=lambda text: (sizes[text], text))
             sentences.append(
                 f"classes of fewer than {splits.MIN_IMAGES_TO_CUT} images are trained on and"
                 f" never tested: {listed(small)}"
@@ -176,18 +181,4 @@ def too_few_groups(few: Mapping[str, int]) -> str:
     return (
         f"classes of fewer than {splits.MIN_IMAGES_TO_CUT} groups give none to eval and"
         f" test: {listed(named)}"
-    )
-
-
-def smallest(
-    images: Mapping[str, Mapping[str, int]], labels: Sequence[str], below: int
-) -> list[str]:
-    """Classes of fewer than `below` images, the least first."""
-    sizes = {
-        text: sum(classes.get(text, 0) for classes in images.values())
-        for text in labels
-    }
-    return sorted(
-        (text for text in labels if sizes[text] < below),
-        key=lambda text: (sizes[text], text),
     )

@@ -87,10 +87,7 @@ class IdxLayout(Layout):
                 )
             half[kind] = (file, _decode(file, kind, unpack(member)))
             if len(half) == 2:
-                images_file, images = half["images"]
-                half["images"] = (images_file, np.empty(0))  # frees the pixels
-                labels = half["labels"][1]
-                yield from self._pair(_SPLITS[split], images_file, images, labels)
+                yield from self._pair(_SPLITS[split], half)
         for split, half in halves.items():
             if len(half) == 1:
                 ((kind, (file, _)),) = half.items()
@@ -102,8 +99,10 @@ class IdxLayout(Layout):
                 )
 
     def _pair(
-        self, split: str, file: str, images: np.ndarray, labels: np.ndarray
+        self, split: str, half: dict[str, tuple[str, np.ndarray]]
     ) -> Iterator[records.PixelBatch]:
+        (file, images), (_, labels) = half["images"], half["labels"]
+        half["images"] = (file, np.empty(0))  # lets the pixels go once they are given
         pixels = images.transpose(0, 2, 1, 3) if self.is_transposed else images
         return records.in_batches(split, file, labels, self.class_names, pixels)
 

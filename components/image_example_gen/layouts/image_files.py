@@ -131,13 +131,14 @@ def _longest(names: list[str], path: str) -> tuple[str, ...]:
     if len(names) < 2:
         return tuple(names)
     wanted = posixpath.splitext(path)[0].split("/")[::-1]
-    shared = {}
-    for name in names:
-        parts = posixpath.splitext(name)[0].split("/")[::-1]
-        same = 0
-        while same < min(len(parts), len(wanted)) and parts[same] == wanted[same]:
-            same += 1
-        shared[name] = same
+    shared = {
+        name: len(
+            posixpath.commonprefix(
+                [posixpath.splitext(name)[0].split("/")[::-1], wanted]
+            )
+        )
+        for name in names
+    }
     most = max(shared.values())
     return tuple(name for name in names if shared[name] == most)
 

@@ -116,16 +116,19 @@ def _read(
     file: str, data: bytes, images: image_files.ImageFiles, listing: Listing
 ) -> _Read | None:
     """What a table says of the images; None where it is of something else."""
-    table = rows.parse(file, data)
-    found = columns.find(table, images, listing.answers) if table else None
-    if found is None and file.lower().endswith(".txt"):
-        of_lines = _split_at_blanks(file, data, images)
-        found = columns.find(of_lines, images, listing.answers) if of_lines else None
-    if found is None and table and columns.speaks_of_images(table, listing.answers):
-        cells = columns.path_by_name(table).cells
-        listed = list(zip(cells, table.lines, strict=True))
-        raise _missing(file, listed, images, len(cells))
-    return _entries(found, images, listing) if found else None
+    tables = [rows.parse(file, data)]
+    if file.lower().endswith(".txt"):
+        tables.append(_split_at_blanks(file, data, images))
+    known = [table for table in tables if table]
+    for table in known:
+        if found := columns.find(table, images, listing.answers):
+            return _entries(found, images, listing)
+    for table in known:
+        if columns.speaks_of_images(table, listing.answers):
+            cells = columns.path_by_name(table).cells
+            missing = list(zip(cells, table.lines, strict=True))
+            raise _missing(file, missing, images, len(cells))
+    return None
 
 
 def _split_at_blanks(
@@ -134,38 +137,22 @@ def _split_at_blanks(
     """A list of `path label` lines as a table; None for a list of paths alone."""
     text, encoding = rows.decode(file, data)
     folder = posixpath.dirname(file)
-    stripped = {
-        number: line.strip()
-        for number, line in enumerate(text.splitlines(), start=1)
-        if line.strip()
-    }
-    lines = list(stripped)
-    found = []
-    for line in stripped.values():
+    found, lines = [], []
+    for number, line in enumerate(map(str.strip, text.splitlines()), start=1):
+        if not line:
+            continue
         path, _, word = line.rpartition(" ")
         first, _, rest = line.partition(" ")
         # Blanks are in the path or in the class; where the files are says which.
-        in_class = rest and not images.find(path, folder) and images.find(first, folder)
+        in_class = images.find(first, folder) and not images.find(path, folder)
         found.append((first, rest.strip()) if in_class else (path.strip(), word))
+        lines.append(number)
     if not any(
         image_names.is_image_name(posixpath.basename(path)) or images.find(path, folder)
-        for path, _ in found
+        for path, word in found
+        if word
     ):
-        return None  # names of classes, say
-    for (path, word), number in zip(found, lines, strict=True):
-        if not path:
-            raise DataError(
-                f"line {number} of {file} has no label",
-                found=word[:80],
-                expected="path, a blank, label",
-            )
-    missing = [
-        (path, number)
-        for (path, _), number in zip(found, lines, strict=True)
-        if not images.find(path, folder)
-    ]
-    if missing:
-        raise _missing(file, missing, images, len(found))
+        return None  # names of classes, or paths alone
     words = () if encoding == "UTF-8" else (f"{file} is read as {encoding}",)
     return rows.Table(file, ("path", "label"), tuple(found), tuple(lines), words)
 
@@ -199,7 +186,7 @@ def _entries(
     ):
         if not word:
             raise DataError(
-                f"line {line} of {table.file} has no path or no label",
+                f"line {line} of {table.file} has no label",
                 expected="a class for every image",
                 tip="write its class, or take the line out",
             )

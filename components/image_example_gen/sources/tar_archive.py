@@ -16,6 +16,7 @@ from components.image_example_gen.sources.source import (
     DAMAGE,
     Member,
     MemberTooLarge,
+    Source,
     damaged,
     not_a_file,
 )
@@ -24,7 +25,7 @@ from schema import spelling
 _BLOCK_BYTES = 512
 
 
-class TarSource:
+class TarSource(Source):
     """A tar, unpacked as a stream: each pass over it starts from the beginning.
 
     A hard link is the file that it links to, an earlier one of the same tar; the first link
@@ -35,10 +36,8 @@ class TarSource:
 
     def __init__(self, path: pathlib.Path, kind: str, limits: Limits = LIMITS):
         """Makes the source of a tar whose compression is `kind` (`decoding`)."""
-        self.path = path
+        super().__init__(path, limits)
         self._kind = kind
-        self._limits = limits
-        self.unreadable: dict[str, str] = {}
 
     def names(self) -> Iterator[str]:
         for name, _, _ in self._pass():

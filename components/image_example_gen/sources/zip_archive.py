@@ -1,19 +1,18 @@
 """A zip as a source."""
 
 import contextlib
-import functools
 import pathlib
 import stat
 import struct
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from common.errors import DataError
 from components.image_example_gen.sources import naming
 from components.image_example_gen.sources.limits import LIMITS, Limits
 from components.image_example_gen.sources.source import (
     DAMAGE,
-    Member,
+    Source,
     damaged,
     not_a_file,
     read_at_most,
@@ -31,18 +30,14 @@ _ZIP_DAMAGE = (
 )
 
 
-class ZipSource:
+class ZipSource(Source):
     """A zip; its members are read one by one, and their real bytes are counted."""
 
-    is_random_access = True
-
     def __init__(self, path: pathlib.Path, limits: Limits = LIMITS):
-        self.path = path
-        self._limits = limits
+        super().__init__(path, limits)
         self._file: zipfile.ZipFile | None = None
         self._infos: dict[str, zipfile.ZipInfo] = {}
         self._bytes_out = 0
-        self.unreadable: dict[str, str] = {}
 
     def __reduce__(self) -> tuple:
         # A copy opens the file for itself.
@@ -51,10 +46,6 @@ class ZipSource:
     def names(self) -> Iterator[str]:
         self._open()
         yield from sorted(self._infos)
-
-    def members(self, wanted: Iterable[str] | None = None) -> Iterator[Member]:
-        for name in self.names() if wanted is None else wanted:
-            yield Member(name, functools.partial(self.read, name))
 
     def read(self, name: str, limit: int) -> bytes:
         file = self._open()
