@@ -167,7 +167,7 @@ class _AssignSplits(steps.RefusingDoFn):
         self, parts: list[tuple[bytes, str]]
     ) -> Iterator[tuple[str, int, int, list[str], bytes]]:
         job = self._job
-        if steps.has_refusal(job):  # of a part
+        if steps.refusals(job):
             return
         index = indices.Index([*parts, self._ignored], job.labels)
         acceptance.check_readable(index, job.max_unreadable_share)

@@ -69,20 +69,16 @@ class RefusingDoFn(beam.DoFn):
         raise NotImplementedError
 
 
-def has_refusal(job: Job) -> bool:
-    """Whether a worker has put down an error."""
-    return bool(_refusals(job))
-
-
 def raise_refusal(job: Job) -> None:
-    """Raises the error that a worker put down; the first by name where there are more."""
+    """Raises the error that a worker wrote down; the first by name where there are more."""
     kinds = {"ConfigError": ConfigError, "DataError": DataError}
-    for name in _refusals(job):
+    for name in refusals(job):
         text = io_utils.read_string_file(posixpath.join(job.working_uri, name))
         kind, message, found, expected, tip = json.loads(text)
         raise kinds[kind](message, found=found, expected=expected, tip=tip)
 
 
-def _refusals(job: Job) -> list[str]:
+def refusals(job: Job) -> list[str]:
+    """Files of the errors that workers wrote down."""
     names = map(str, fileio.listdir(job.working_uri))
     return sorted(name for name in names if name.endswith(".json"))

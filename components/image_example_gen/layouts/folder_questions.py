@@ -1,6 +1,6 @@
 """Questions about folders whose names do not say what they stand for."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from common.errors import ConfigError, DataError, SlimlineError
 from components.image_example_gen.layouts import image_files, split_names, unread
@@ -156,23 +156,6 @@ def other_classes(
         answers=[
             splits_setting({**given, top: "none"}) + f" (leaves {top}/ out)",
             f"{_PARENT} (its folders are classes, too)",
-        ],
-    )
-
-
-def companions(pattern: str, examples: Sequence[str], found: str) -> ConfigError:
-    """Asks about images that have another one's name and a word behind it.
-
-    Args:
-      pattern: fits their names. examples: an image, and its companion.
-      found: how many there are.
-    """
-    return question(
-        "some images may be masks, thumbnails or copies of others",
-        found=f"{' and '.join(examples)}; {found}",
-        answers=[
-            splits_setting({pattern: "none"}) + " (leaves them out)",
-            setting("data.format", "folder") + " (they are images like the others)",
         ],
     )
 

@@ -13,7 +13,13 @@ from components.image_example_gen.layouts import (
     split_names,
     unread,
 )
-from components.image_example_gen.layouts.layout import AUTO, Listing
+from components.image_example_gen.layouts.layout import (
+    AUTO,
+    Listing,
+    question,
+    setting,
+    splits_setting,
+)
 from components.image_example_gen.layouts.listed import Entry, FileLayout
 from schema import features, spelling
 from schema.spelling import vocabulary
@@ -103,8 +109,15 @@ def _check_companions(images: Sequence[str]) -> None:
             examples[match[2]] = (stems_of[base], name)
     for word, count in counts.most_common(1):
         if count >= _MIN_COMPANIONS and 4 * count >= len(images):
-            raise folder_questions.companions(
-                f"*{word}.*", examples[word], f"{count:,} of {len(images):,} images"
+            raise question(
+                "some images may be masks, thumbnails or copies of others",
+                found=f"{' and '.join(examples[word])};"
+                f" {count:,} of {len(images):,} images",
+                answers=[
+                    splits_setting({f"*{word}.*": "none"}) + " (leaves them out)",
+                    setting("data.format", "folder")
+                    + " (they are images like the others)",
+                ],
             )
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 import pathlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from common.errors import ConfigError, DataError
 from components.image_example_gen import records
@@ -44,7 +44,6 @@ class Plan:
       layout: how the images lie in them.
       units: parts to be read apart; (None,) for a tar, which is read from its start.
       ignored: files that no unit holds; those of a tar are met when it is read.
-      unreadable: files and folders in the units that cannot be read, with the reason.
       classes: see `Layout.classes`.
       answers: what a person decided; files that it leaves out are passed over.
     """
@@ -52,8 +51,7 @@ class Plan:
     source: Source
     layout: Layout
     units: tuple[tuple[str, ...] | None, ...]
-    ignored: tuple[str, ...]
-    unreadable: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    ignored: tuple[str, ...] = ()
     classes: frozenset[str] = frozenset()
     answers: Answers = Answers()
 
@@ -83,10 +81,11 @@ class Plan:
             yield from self.layout.read(members)
             yield from map(records.Ignored, sorted(litter))
             return
+        reasons = self.source.unreadable
         for name in unit:
-            if name in self.unreadable:
-                yield records.Unreadable(name, self.unreadable[name])
-        readable = tuple(name for name in unit if name not in self.unreadable)
+            if name in reasons:
+                yield records.Unreadable(name, reasons[name])
+        readable = tuple(name for name in unit if name not in reasons)
         yield from self.layout.read(self.source.members(readable))
 
     def reader(self) -> "Plan":
@@ -125,22 +124,17 @@ def plan(path: str, answers: Answers = Answers()) -> Plan:
     _check_grouping(answers.grouping, layout)
     classes = layout.classes(names)
     if not source.is_random_access:
-        return Plan(source, layout, (None,), (), classes=classes, answers=answers)
+        return Plan(source, layout, (None,), classes=classes, answers=answers)
     units = layout.units(names)
     used = {name for unit in units for name in unit}.union(layout.files)
-    ignored = sorted(litter.union(name for name in names if name not in used))
-    units += listed.chunks(
-        sorted(name for name in source.unreadable if not answers.leave_out(name))
-    )
-    return Plan(
-        source,
-        layout,
-        tuple(units),
-        tuple(ignored),
-        source.unreadable,
-        classes,
-        answers,
-    )
+    ignored = sorted(litter.union(names) - used)
+    units += listed.chunks(sorted(_unreadable(source, answers)))
+    return Plan(source, layout, tuple(units), tuple(ignored), classes, answers)
+
+
+def _unreadable(source: Source, answers: Answers) -> tuple[str, ...]:
+    """What the names of a source showed that cannot be read, and was not left out."""
+    return tuple(name for name in source.unreadable if not answers.leave_out(name))
 
 
 def _check_grouping(grouping: Grouping, layout: Layout) -> None:
@@ -192,9 +186,7 @@ def _find(
             listing = Listing(tuple(names), answers, contents.read)
             if early := cifar.find(listing):
                 return early, names
-    unreadable = tuple(
-        name for name in source.unreadable if not answers.leave_out(name)
-    )
+    unreadable = _unreadable(source, answers)
     listing = Listing(tuple(names), answers, contents.read, unreadable)
     layout = registry.find(listing)
     if layout is None:
@@ -222,15 +214,11 @@ class _Contents:
 
 def _nothing_found(source: Source, names: list[str], input_format: str) -> DataError:
     path = source.path
-    if not names and source.unreadable:
-        found = [f"{name}: {why}" for name, why in sorted(source.unreadable.items())]
-        return DataError(
-            f"nothing in {path} can be read",
-            found=spelling.listed(found, _MAX_NAMED, "; "),
-        )
     if not names:
+        reasons = [f"{name}: {why}" for name, why in sorted(source.unreadable.items())]
         return DataError(
-            f"{path} is empty",
+            f"nothing in {path} can be read" if reasons else f"{path} is empty",
+            found=spelling.listed(reasons, _MAX_NAMED, "; "),
             expected=f"{path.name}/<class>/*.jpg, or a dataset in another known layout",
         )
     images = [name for name in names if image_names.is_image_name(name)]

@@ -28,6 +28,7 @@ _MARKS = (
     (b"\xff\xfe", "utf-16", "UTF-16"),
     (b"\xfe\xff", "utf-16", "UTF-16"),
 )
+_UNMARKED = (("utf-8", "UTF-8"), ("cp1252", "Windows-1252"))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -113,8 +114,8 @@ class Table:
         )
 
 
-def decode(file: str, data: bytes) -> tuple[str, str]:
-    """Text of a file, in NFC, and its encoding.
+def decode(file: str, data: bytes) -> tuple[str, tuple[str, ...]]:
+    """Text of a file, in NFC, and a sentence about its encoding; none for UTF-8.
 
     A mark at its start decides; else it is UTF-8 or, where that does not fit,
     Windows-1252, as older spreadsheets save.
@@ -122,29 +123,25 @@ def decode(file: str, data: bytes) -> tuple[str, str]:
     Raises:
       DataError: it is none of them.
     """
-    for mark, codec, title in _MARKS:
-        if data.startswith(mark):
-            try:
-                return spelling.normalise(data.decode(codec)), title
-            except UnicodeDecodeError as error:
-                raise _no_text(file, error.reason, error.start) from error
-    if b"\x00" in data[:4096]:
+    found = [(codec, title) for mark, codec, title in _MARKS if data.startswith(mark)]
+    if not found and b"\x00" in data[:4096]:
         raise _no_text(file, "zero byte", data.index(b"\x00"))
-    try:
-        return spelling.normalise(data.decode("utf-8")), "UTF-8"
-    except UnicodeDecodeError:
+    for codec, title in found or _UNMARKED:  # noqa: B007 - read behind the loop
         try:
-            text = data.decode("cp1252")
+            text = spelling.normalise(data.decode(codec))
+            break
         except UnicodeDecodeError as error:
-            raise _no_text(file, error.reason, error.start) from error
-    if odd := _NO_WINDOWS_1252.search(text):
+            fault = error
+    else:
+        raise _no_text(file, fault.reason, fault.start) from fault
+    if codec == "cp1252" and (odd := _NO_WINDOWS_1252.search(text)):
         raise DataError(
             f"{file} has an unknown encoding",
             found=f"neither UTF-8 nor Windows-1252, in which it has '{odd[0]}'",
             expected="UTF-8, UTF-16 with its mark, or Windows-1252",
             tip="save it as UTF-8",
         )
-    return spelling.normalise(text), "Windows-1252"
+    return text, () if title == "UTF-8" else (f"{file} is read as {title}",)
 
 
 def parse(file: str, data: bytes) -> Table | None:
@@ -153,8 +150,7 @@ def parse(file: str, data: bytes) -> Table | None:
     Raises:
       DataError: the file is no text, or breaks the form of CSV.
     """
-    text, encoding = decode(file, data)
-    words = () if encoding == "UTF-8" else (f"{file} is read as {encoding}",)
+    text, words = decode(file, data)
     if file.lower().endswith((".json", ".jsonl")):
         return _from_objects(file, _objects(file, text), words)
     text = _without_preface(text)

@@ -1,10 +1,8 @@
 """Images named in tables and lists: CSV, TSV, JSON, or `path label` a line."""
 
 import dataclasses
-import itertools
 import posixpath
-from collections import defaultdict
-from collections.abc import Iterable
+from collections import Counter
 from typing import NamedTuple
 
 from common.errors import ConfigError, DataError
@@ -78,12 +76,13 @@ def find(listing: Listing) -> FileLayout | None:
     _check_folders(listing, read)
     _check_columns(listing, read)
     entries = _merge(read)
+    root = posixpath.commonpath(map(posixpath.dirname, (*entries, *read)))
     layout = FileLayout(
         format="list",
         words=tuple(line for table in read.values() for line in table.words),
         files=tuple(read),
         entries=entries,
-        root=_common_folder([*entries, *read]),
+        root=f"{root}/" if root else "",
     )
     layout = class_files.name_classes(layout, listing)
     unlisted = left_out(len(listing.listable) - len(entries))
@@ -104,12 +103,11 @@ def is_table_name(name: str) -> bool:
 
 def _candidates(listing: Listing) -> list[str]:
     """Files that may be tables, of each kind as many as a dataset can have."""
-    by_suffix: dict[str, list[str]] = defaultdict(list)
-    for name in sorted(listing.names):
-        if is_table_name(name):
-            by_suffix[posixpath.splitext(name)[1].lower()].append(name)
-    kept = (names for names in by_suffix.values() if len(names) <= MAX_TABLES)
-    return sorted(itertools.chain.from_iterable(kept))
+    names = sorted(filter(is_table_name, listing.names))
+    suffixes = [posixpath.splitext(name)[1].lower() for name in names]
+    uses = Counter(suffixes)
+    kept = zip(names, suffixes, strict=True)
+    return [name for name, suffix in kept if uses[suffix] <= MAX_TABLES]
 
 
 def _read(
@@ -135,7 +133,7 @@ def _split_at_blanks(
     file: str, data: bytes, images: image_files.ImageFiles
 ) -> rows.Table | None:
     """A list of `path label` lines as a table; None for a list of paths alone."""
-    text, encoding = rows.decode(file, data)
+    text, words = rows.decode(file, data)
     folder = posixpath.dirname(file)
     found, lines = [], []
     for number, line in enumerate(map(str.strip, text.splitlines()), start=1):
@@ -145,7 +143,8 @@ def _split_at_blanks(
         first, _, rest = line.partition(" ")
         # Blanks are in the path or in the class; where the files are says which.
         in_class = images.find(first, folder) and not images.find(path, folder)
-        found.append((first, rest.strip()) if in_class else (path.strip(), word))
+        is_first = in_class or not path
+        found.append((first, rest.strip()) if is_first else (path.strip(), word))
         lines.append(number)
     if not any(
         image_names.is_image_name(posixpath.basename(path)) or images.find(path, folder)
@@ -153,7 +152,6 @@ def _split_at_blanks(
         if word
     ):
         return None  # names of classes, or paths alone
-    words = () if encoding == "UTF-8" else (f"{file} is read as {encoding}",)
     return rows.Table(file, ("path", "label"), tuple(found), tuple(lines), words)
 
 
@@ -291,12 +289,6 @@ def _check_folders(listing: Listing, read: dict[str, _Read]) -> None:
             found=f"folders: {folder_questions.few(in_folders.values())}; table: {folder_questions.few(listed.values())}",
             answers=[setting("data.format", "folder"), setting("data.format", "list")],
         )
-
-
-def _common_folder(names: Iterable[str]) -> str:
-    """Folder that all files are in, with a slash at its end; '' for none."""
-    folder = posixpath.commonpath([posixpath.dirname(name) for name in names])
-    return f"{folder}/" if folder else ""
 
 
 def _check_columns(listing: Listing, read: dict[str, _Read]) -> None:
