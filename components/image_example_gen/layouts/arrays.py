@@ -29,7 +29,25 @@ class ArrayLayout(containers.ContainerLayout):
         return name.lower().endswith(_SUFFIX)
 
     def read_file(self, member: Member) -> Iterator[records.PixelBatch]:
-        yield from _read(member.name, read_data_file(member), self.channels)
+        file = member.name
+        with _open(file, read_data_file(member)) as arrays:
+            names = next((name for name in _NAMES if name in arrays.files), "")
+            class_names = _texts(_array(file, arrays, names)) if names else ()
+            for split, (images, labels) in _pairs(file, arrays.files).items():
+                pixels = _pixels(file, images, _array(file, arrays, images))
+                if pixels.shape[3] != self.channels:
+                    raise DataError(
+                        f"'{images}' in {file} has other channels than the first images",
+                        found=f"{pixels.shape[3]}",
+                        expected=f"{self.channels}",
+                    )
+                indices, known = _indices(
+                    file, labels, _array(file, arrays, labels), class_names
+                )
+                where = split or containers.split_of_shard(file)
+                yield from records.in_batches(
+                    where, f"{file}/{images}", indices, known, pixels
+                )
 
 
 def find(listing: Listing) -> ArrayLayout | None:
@@ -61,27 +79,6 @@ def _alone(names: Iterable[str], pairs: dict[str, tuple[str, str]]) -> set[str]:
         for name in set(names) - paired - set(_NAMES)
         if (_IMAGES | _LABELS) & set(re.findall(r"[a-z]+", name.lower()))
     }
-
-
-def _read(file: str, data: bytes, channels: int) -> Iterator[records.PixelBatch]:
-    with _open(file, data) as arrays:
-        names = next((name for name in _NAMES if name in arrays.files), "")
-        class_names = _texts(_array(file, arrays, names)) if names else ()
-        for split, (images, labels) in _pairs(file, arrays.files).items():
-            pixels = _pixels(file, images, _array(file, arrays, images))
-            if pixels.shape[3] != channels:
-                raise DataError(
-                    f"'{images}' in {file} has other channels than the first images",
-                    found=f"{pixels.shape[3]}",
-                    expected=f"{channels}",
-                )
-            indices, known = _indices(
-                file, labels, _array(file, arrays, labels), class_names
-            )
-            where = split or containers.split_of_shard(file)
-            yield from records.in_batches(
-                where, f"{file}/{images}", indices, known, pixels
-            )
 
 
 def _pairs(file: str, names: Iterable[str]) -> dict[str, tuple[str, str]]:

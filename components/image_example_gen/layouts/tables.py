@@ -232,10 +232,8 @@ def _splits(found: columns.Columns, listing: Listing, of_file: str) -> list[str]
 
 def _split_of_file(file: str) -> str:
     folder, base = posixpath.split(file)
-    stem = posixpath.splitext(base)[0]
-    return split_names.split_of(stem) or split_names.split_of(
-        posixpath.basename(folder)
-    )
+    names = (posixpath.splitext(base)[0], posixpath.basename(folder))
+    return split_names.of_path(names, {})
 
 
 def _merge(read: dict[str, _Read]) -> dict[str, tuple[Entry, ...]]:

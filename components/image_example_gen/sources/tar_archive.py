@@ -53,8 +53,8 @@ class TarSource(Source):
                     yield Member(name, _member_reader(self.path, tar, info))
                     continue
                 if linked is None:
-                    linked = stack.enter_context(_LinkedFiles(self.path, self._limits))
-                    linked.collect(self._pass)
+                    kept = stack.enter_context(tempfile.TemporaryFile())
+                    linked = _LinkedFiles(self.path, self._limits, kept, self._pass)
                 yield Member(name, linked.reader(name))
 
     def read(self, name: str, limit: int) -> bytes:
@@ -107,29 +107,29 @@ class TarSource(Source):
 class _LinkedFiles:
     """The files of a tar that hard links mean, kept in a temporary file."""
 
-    def __init__(self, archive: pathlib.Path, limits: Limits):
-        self._archive = archive
-        self._limits = limits
-        self._target_of: dict[str, str] = {}
-        self._places: dict[str, tuple[int, int]] = {}
-        self._bytes_out = 0
-
-    def __enter__(self) -> "_LinkedFiles":
-        self._kept: IO[bytes] = tempfile.TemporaryFile()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._kept.close()
-
-    def collect(
+    def __init__(
         self,
+        archive: pathlib.Path,
+        limits: Limits,
+        kept: IO[bytes],
         read: Callable[[], Iterator[tuple[str, tarfile.TarInfo, tarfile.TarFile]]],
-    ) -> None:
-        """Finds the links, and keeps what they link to; `read` makes a pass over the tar.
+    ):
+        """Finds the links, and keeps what they link to.
+
+        Args:
+          archive: the tar. limits: of what it may cost.
+          kept: the temporary file.
+          read: makes a pass over the tar.
 
         Raises:
           DataError: a link leads to no earlier file of the tar.
         """
+        self._archive = archive
+        self._limits = limits
+        self._kept = kept
+        self._target_of: dict[str, str] = {}
+        self._places: dict[str, tuple[int, int]] = {}
+        self._bytes_out = 0
         earlier: set[str] = set()
         for name, info, _ in read():
             if info.islnk():
