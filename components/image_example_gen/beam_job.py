@@ -95,14 +95,11 @@ class _StoreImages(steps.RefusingDoFn):
         images = spool.Writer(self._job.spool_uri)
         light: list[tuple[records.Found, tuple | None]] = []
         for item in found:
-            if isinstance(item, PixelBatch):
-                place = images.add(item.pixels.tobytes())
-                shape = (0, *item.pixels.shape[1:])
-                light.append((item._replace(pixels=np.empty(shape, np.uint8)), place))
-            elif isinstance(item, ImageFile):
-                light.append((item._replace(data=b""), images.add(item.data)))
-            else:
+            content = _content(item)
+            if content is None:
                 light.append((item, None))
+            else:
+                light.append((_with_content(item, b""), images.add(content)))
         images.close()
         yield light
 
@@ -111,18 +108,26 @@ class _FetchImages(steps.RefusingDoFn):
     """What was found, whole again."""
 
     def step(self, light: Any) -> Iterator[Any]:
-        found: list[records.Found] = []
         with spool.Reader(self._job.spool_uri) as images:
-            for item, place in light:
-                if isinstance(item, PixelBatch):
-                    pixels = np.frombuffer(images.read(*place), np.uint8)
-                    shape = (len(item.indices), *item.pixels.shape[1:])
-                    found.append(item._replace(pixels=pixels.reshape(shape)))
-                elif isinstance(item, ImageFile):
-                    found.append(item._replace(data=images.read(*place)))
-                else:
-                    found.append(item)
-        yield found
+            yield [
+                _with_content(item, images.read(*place)) if place else item
+                for item, place in light
+            ]
+
+
+def _content(item: records.Found) -> bytes | None:
+    """Bytes of the images in what was found; None where it has none."""
+    if isinstance(item, PixelBatch):
+        return item.pixels.tobytes()
+    return item.data if isinstance(item, ImageFile) else None
+
+
+def _with_content(item: Any, content: bytes) -> records.Found:
+    """What was found, with other bytes of its images; b'' leaves them out."""
+    if isinstance(item, PixelBatch):
+        pixels = np.frombuffer(content, np.uint8)
+        return item._replace(pixels=pixels.reshape(-1, *item.pixels.shape[1:]))
+    return item._replace(data=content)
 
 
 class _StoreExamples(steps.RefusingDoFn):

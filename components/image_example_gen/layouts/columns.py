@@ -118,16 +118,16 @@ def unread(columns: Columns) -> list[str]:
     return sentences
 
 
-def speaks_of_images(table: Table, answers: Answers) -> bool:
-    """Whether the header has a column for files and one for classes, and all asked for."""
-    is_one = bool(table.rows and table.names & _PATHS and table.names & _LABELS)
-    return is_one and answers.columns() <= table.names
+def path_by_header(table: Table, answers: Answers) -> Column | None:
+    """The column that names files, where the header has one for classes, too.
 
-
-def path_by_name(table: Table) -> Column:
-    """The first column whose name says that it names files; the first where none does."""
+    Returns:
+      None where the header says nothing of images, or lacks a column that was asked for.
+    """
     named = (column for column in table.columns if column.name in _PATHS)
-    return next(named, table.columns[0])
+    is_of_images = table.rows and table.names & _LABELS
+    is_asked_for = answers.columns() <= table.names
+    return next(named, None) if is_of_images and is_asked_for else None
 
 
 def split_of_word(word: str, answers: Answers) -> str | None:
@@ -148,7 +148,7 @@ def _find_path(
     fits: dict[Column, tuple[int, int, bool]] = {}
     files: dict[Column, list[tuple[str, ...]]] = {}
     for column in [named] if named else table.columns:
-        found = images.column(column.cells, table.folder)
+        found = [images.find(cell, table.folder) for cell in column.cells]
         distinct = len(set(found) - {()})
         # A class number may be the name of an image file, too: '7' and 7.png.
         if distinct and not (column.has_numbers and 2 * distinct < len(found)):
@@ -317,7 +317,8 @@ def _likely(table: Table, columns: list[Column], images: ImageFiles) -> list[Col
     left = [
         column
         for column in columns
-        if column.has_numbers or not all(images.column(column.cells, table.folder))
+        if column.has_numbers
+        or not all(images.find(cell, table.folder) for cell in column.cells)
     ]
     # Items of JSON that hold several things have no word for their class.
     left = [

@@ -194,8 +194,15 @@ class _Folders:
         inner = {top: self._below(top) for top in deep}
         if inner and all(names and _are_splits(names) for names in inner.values()):
             return self._split_below(inner)
-        if self._is_letters(tops, inner):
-            return self._letters()
+        if self._are_letters(tops, inner):
+            places = {
+                folder: Entry("", "_".join(path.split("/")[1:]))
+                for folder, path in self._of.items()
+            }
+            return places, (
+                "a folder per letter, with a folder per class in it; nested ones are"
+                " joined",
+            )
         inner = {top: below for top in deep if (below := self._below(self._head(top)))}
         if len(inner) > 1 and _are_alike(list(inner.values())):
             raise folder_questions.same_inside(inner, self._given)
@@ -340,29 +347,20 @@ class _Folders:
             places[folder] = Entry(split, text)
         return places, ("a folder per class, with split folders in each",)
 
-    def _is_letters(
+    def _are_letters(
         self, tops: frozenset[str], inner: dict[str, frozenset[str]]
     ) -> bool:
+        """Whether each top is the first letter of all folders in it."""
         return (
             len(tops) > 1
             and tops == set(inner)
-            and all(
-                len(top) == 1
-                and all(name.lower().startswith(top.lower()) for name in names)
-                for top, names in inner.items()
-            )
             and not self._direct & tops
+            and all(
+                name[:1].lower() == top.lower()
+                for top, names in inner.items()
+                for name in names
+            )
         )
-
-    def _letters(self) -> Found:
-        places = {
-            folder: Entry("", "_".join(path.split("/")[1:]))
-            for folder, path in self._of.items()
-        }
-        sentence = (
-            "a folder per letter, with a folder per class in it; nested ones are joined"
-        )
-        return places, (sentence,)
 
 
 def _are_splits(names: frozenset[str]) -> bool:

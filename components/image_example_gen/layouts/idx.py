@@ -121,17 +121,16 @@ def find(listing: Listing) -> IdxLayout | None:
       ConfigError: there are several, as in EMNIST's archive of all kinds, or the one asked
         for is missing.
     """
-    found: dict[str, tuple[str, str]] = {}
-    kinds: dict[str, set[str]] = defaultdict(set)
+    kinds: dict[tuple[str, str], set[str]] = defaultdict(set)
     for name in listing.names:
         folder, base = posixpath.split(name)
         if match := _NAME.fullmatch(base):
-            name = posixpath.join(folder, match["prefix"]).rstrip("-_./") or "."
-            found[name] = (folder, match["prefix"])
-            kinds[name].add(match["kind"].lower())
+            kinds[folder, match["prefix"]].add(match["kind"].lower())
     # Kaggle's MNIST holds each file a second time, in a folder of its own.
-    whole = {name: found[name] for name in found if len(kinds[name]) > 1}
-    found = whole or found
+    whole = [place for place in kinds if len(kinds[place]) > 1]
+    found = {
+        posixpath.join(*place).rstrip("-_./") or ".": place for place in whole or kinds
+    }
     if not found:
         return None
     wanted = listing.answers.subset

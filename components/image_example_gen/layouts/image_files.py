@@ -76,10 +76,6 @@ class ImageFiles:
                 return _longest(found, path)
         return ()
 
-    def column(self, cells: Sequence[str], folder: str) -> list[tuple[str, ...]]:
-        """Files that each cell of a column may name."""
-        return [self.find(cell, folder) for cell in cells]
-
 
 def class_of(name: str) -> str:
     """What stands before the number in a file's name, 'dog' of dog.12.jpg; '' for none."""

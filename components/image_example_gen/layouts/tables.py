@@ -122,10 +122,9 @@ def _read(
         if found := columns.find(table, images, listing.answers):
             return _entries(found, images, listing)
     for table in known:
-        if columns.speaks_of_images(table, listing.answers):
-            cells = columns.path_by_name(table).cells
-            missing = list(zip(cells, table.lines, strict=True))
-            raise _missing(file, missing, images, len(cells))
+        if path := columns.path_by_header(table, listing.answers):
+            missing = list(zip(path.cells, table.lines, strict=True))
+            raise _missing(file, missing, images, len(missing))
     return None
 
 

@@ -24,7 +24,7 @@ from schema import features
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("", grouping.NO_GROUPS),
+        ("", grouping.Grouping()),
         (
             "column:patient id",
             grouping.Grouping("column:patient id", column="patient id"),
