@@ -15,7 +15,6 @@ from components.image_example_gen.sources.source import Member, read_data_file
 from schema import spelling
 from schema.spelling import vocabulary
 
-_SUFFIX = ".npz"
 _IMAGES = vocabulary("x image images img imgs data")
 _LABELS = vocabulary("y label labels target targets")
 _NAMES = ("class_names", "label_names", "classes", "names")
@@ -24,9 +23,7 @@ _NAMES = ("class_names", "label_names", "classes", "names")
 class ArrayLayout(containers.ContainerLayout):
     """Arrays of pixels and of classes, in pairs."""
 
-    @staticmethod
-    def is_ours(name: str) -> bool:
-        return name.lower().endswith(_SUFFIX)
+    NAME = re.compile(r".*\.npz", re.IGNORECASE)
 
     def read_file(self, member: Member) -> Iterator[records.PixelBatch]:
         file = member.name

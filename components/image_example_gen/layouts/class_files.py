@@ -5,7 +5,6 @@ import posixpath
 import re
 from collections import Counter
 
-from components.image_example_gen.layouts import rows
 from components.image_example_gen.layouts.layout import Listing
 from components.image_example_gen.layouts.listed import FileLayout
 from schema.spelling import vocabulary
@@ -66,9 +65,8 @@ def _find(listing: Listing, layout: FileLayout) -> tuple[dict[str, str], str]:
         if posixpath.basename(name).lower().endswith(_SUFFIXES)
         and posixpath.splitext(posixpath.basename(name).lower())[0] in _STEMS
     ]
-    for name, data in listing.read(files).items():
-        text, _ = rows.decode(name, data)
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
+    for name, numbered in listing.lines(files).items():
+        lines = list(numbered.values())
         if found := _by_key(lines, keys) or _by_line(lines, keys):
             return found, name
     return {}, ""

@@ -3,7 +3,9 @@
 import abc
 import dataclasses
 import posixpath
+import re
 from collections.abc import Iterable, Iterator, Sequence
+from typing import ClassVar
 
 from common.errors import ConfigError, DataError
 from components.image_example_gen import records
@@ -33,12 +35,18 @@ _LABELS = (
 
 
 class ContainerLayout(Layout):
-    """Reads the files of one kind, each by itself."""
+    """Reads the files of one kind, each by itself.
 
-    @staticmethod
-    @abc.abstractmethod
-    def is_ours(name: str) -> bool:
+    Attributes:
+      NAME: fits the names of these files, without their folder.
+    """
+
+    NAME: ClassVar[re.Pattern[str]]
+
+    @classmethod
+    def is_ours(cls, name: str) -> bool:
         """Whether a file is of the kind, by its name."""
+        return bool(cls.NAME.fullmatch(posixpath.basename(name)))
 
     @abc.abstractmethod
     def read_file(self, member: Member) -> Iterator[records.Found]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from common.errors import ConfigError
 from components.image_example_gen import grouping, records
+from components.image_example_gen.layouts import rows
 from components.image_example_gen.sources.source import Member
 from schema import image_names
 
@@ -142,6 +143,24 @@ class Listing:
     def listable(self) -> list[str]:
         """Names of images that a list may name: those that cannot be read are there, too."""
         return [*self.images, *filter(image_names.is_image_name, self.unreadable)]
+
+    def lines(self, names: Sequence[str]) -> dict[str, dict[int, str]]:
+        """File -> number of a line -> the line, stripped; without blank ones.
+
+        Raises:
+          DataError: a file is no text.
+        """
+        texts = {
+            name: rows.decode(name, data) for name, data in self.read(names).items()
+        }
+        return {
+            name: {
+                number: line.strip()
+                for number, line in enumerate(text.splitlines(), start=1)
+                if line.strip()
+            }
+            for name, (text, _) in texts.items()
+        }
 
 
 def setting(key: str, value: str) -> str:

@@ -1,6 +1,7 @@
 """Parquet files with encoded images and their classes, as Hugging Face writes them."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 BATCH_ROWS = 256
-_SUFFIX = ".parquet"
 
 
 class ParquetLayout(containers.RecordLayout):
@@ -24,9 +24,7 @@ class ParquetLayout(containers.RecordLayout):
     alike.
     """
 
-    @staticmethod
-    def is_ours(name: str) -> bool:
-        return name.lower().endswith(_SUFFIX)
+    NAME = re.compile(r".*\.parquet", re.IGNORECASE)
 
     def read_file(
         self, member: Member

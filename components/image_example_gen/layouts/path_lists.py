@@ -5,7 +5,7 @@ import re
 from collections import defaultdict
 
 from common.errors import ConfigError, DataError
-from components.image_example_gen.layouts import folders, image_files, rows, split_names
+from components.image_example_gen.layouts import folders, image_files, split_names
 from components.image_example_gen.layouts.layout import (
     AUTO,
     Listing,
@@ -36,11 +36,9 @@ def find(listing: Listing) -> FileLayout | None:
         return None
     images = image_files.ImageFiles(listing.listable)
     listed: dict[str, tuple[str, str]] = {}
-    for file, data in listing.read(list(lists)).items():
-        paths = rows.decode(file, data)[0].splitlines()
-        found = [
-            images.find(path, posixpath.dirname(file)) for path in paths if path.strip()
-        ]
+    for file, paths in listing.lines(list(lists)).items():
+        folder = posixpath.dirname(file)
+        found = [images.find(path, folder) for path in paths.values()]
         if not found or not found[0]:
             return None
         missing = sum(len(row) != 1 for row in found)

@@ -4,7 +4,7 @@ import dataclasses
 import posixpath
 
 from common.errors import DataError
-from components.image_example_gen.layouts import class_files, listed, rows
+from components.image_example_gen.layouts import class_files, listed
 from components.image_example_gen.layouts.layout import Listing
 from components.image_example_gen.layouts.listed import Entry, FileLayout
 from schema import features
@@ -26,7 +26,7 @@ def find_tiny_imagenet(listing: Listing) -> FileLayout | None:
         if parts[0] == "train" and len(parts) > 2:
             entries[name] = (Entry(features.TRAIN, parts[1]),)
     file = f"{root}val/val_annotations.txt"
-    for number, line in _lines(listing, [file])[file].items():
+    for number, line in listing.lines([file])[file].items():
         image, _, rest = line.partition("\t")
         name = f"{root}val/images/{image}"
         if name not in known:
@@ -64,7 +64,7 @@ def find_cub(listing: Listing) -> FileLayout | None:
         return None
     paths, labels, texts, is_train = (
         dict(cells for line in lines.values() if len(cells := line.split(None, 1)) == 2)
-        for lines in _lines(listing, files).values()
+        for lines in listing.lines(files).values()
     )
     known = set(listing.images)
     entries: dict[str, tuple[Entry, ...]] = {}
@@ -109,7 +109,7 @@ def find_oxford_pets(listing: Listing) -> FileLayout | None:
     }
     entries: dict[str, tuple[Entry, ...]] = {}
     numbers: dict[str, str] = {}
-    for file, lines in _lines(listing, files).items():
+    for file, lines in listing.lines(files).items():
         for number, line in lines.items():
             if line.startswith("#"):
                 continue
@@ -143,18 +143,6 @@ def _root(listing: Listing, marker: str) -> str | None:
     """Folder of the one file at `marker` in it, with a slash; None without just one."""
     found = [name for name in listing.names if f"/{name}".endswith(f"/{marker}")]
     return found[0].removesuffix(marker) if len(found) == 1 else None
-
-
-def _lines(listing: Listing, files: list[str]) -> dict[str, dict[int, str]]:
-    """File -> number of a line -> the line, of those that are not blank."""
-    return {
-        file: {
-            number: line.strip()
-            for number, line in enumerate(rows.decode(file, data)[0].splitlines(), 1)
-            if line.strip()
-        }
-        for file, data in listing.read(files).items()
-    }
 
 
 def _missing(file: str, number: int, line: str, expected: str) -> DataError:

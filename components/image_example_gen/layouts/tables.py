@@ -223,7 +223,7 @@ def _splits(found: columns.Columns, listing: Listing, of_file: str) -> list[str]
             raise DataError(
                 f"line {line} of {found.table.file} names the split '{word}'",
                 expected=", ".join(split_names.SPLIT_OF_NAME),
-                tip=f"{setting('data.splits', f'[{word}=test]')} (or train, eval, none)",
+                tip=f"{splits_setting({word: 'test'})} (or train, eval, none)",
             )
         splits.append(split or of_file)
     return splits
@@ -246,7 +246,7 @@ def _merge(read: dict[str, _Read]) -> dict[str, tuple[Entry, ...]]:
                     f"two tables name different classes of {name}",
                     found=f"{before[0].word}; {file}: {entry.word}",
                     answers=[
-                        setting("data.splits", f"[{posixpath.basename(other)}=none]")
+                        splits_setting({posixpath.basename(other): "none"})
                         + f" (leaves {other} out)"
                         for other in read
                     ],
@@ -266,25 +266,28 @@ def _check_folders(listing: Listing, read: dict[str, _Read]) -> None:
     if listing.answers.format != AUTO or listing.answers.label_column:
         return
     in_folders = folders.classes_of(listing)
+    if len(set(in_folders.values())) < 2:
+        return
+    answers = [setting("data.format", "folder"), setting("data.format", "list")]
     unlisted = set(in_folders).difference(*(table.entries for table in read.values()))
-    if unlisted and len(set(in_folders.values())) > 1:
+    if unlisted:
         raise question(
             f"the images lie in class folders, and {', '.join(read)} names only some",
             found=f"{len(unlisted):,} of {len(in_folders):,} images are in no table",
-            answers=[setting("data.format", "folder"), setting("data.format", "list")],
+            answers=answers,
         )
     unsaid = [file for file, table in read.items() if not table.columns.says_labels]
-    listed = {
+    words = {
         name: entry.word
         for file in unsaid
         for name, entry in read[file].entries.items()
     }
-    same = all(in_folders.get(name, word) == word for name, word in listed.items())
-    if len(set(in_folders.values())) > 1 and not same:
+    if any(in_folders.get(name, word) != word for name, word in words.items()):
         raise question(
             f"the folders and {unsaid[0]} give different classes",
-            found=f"folders: {folder_questions.few(in_folders.values())}; table: {folder_questions.few(listed.values())}",
-            answers=[setting("data.format", "folder"), setting("data.format", "list")],
+            found=f"folders: {folder_questions.few(in_folders.values())};"
+            f" table: {folder_questions.few(words.values())}",
+            answers=answers,
         )
 
 
@@ -330,15 +333,13 @@ def _missing(
         f"{len(missing):,} of {listed:,} listed images are not there",
         found="; ".join(rows_of_file) + (f"; {near} is there" if near else ""),
         expected="paths relative to the folder of the list, or names of files",
-        tip=f"{setting('data.splits', f'[{posixpath.basename(file)}=none]')} leaves the"
-        " list out",
+        tip=f"{splits_setting({posixpath.basename(file): 'none'})} leaves the list out",
     )
 
 
 def _several(file: str, name: str, what: str, found: str) -> DataError:
-    plural = {"class": "classes", "group": "groups"}[what]
     return DataError(
-        f"{file} says several {plural} of {name}",
+        f"{file} gives {name} more than one {what}",
         found=found,
         expected=f"one {what} an image",
     )

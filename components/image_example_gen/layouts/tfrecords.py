@@ -17,14 +17,10 @@ from google.protobuf import (
 
 from common.errors import DataError
 from components.image_example_gen import records
-from components.image_example_gen.layouts import containers, rows
+from components.image_example_gen.layouts import containers
 from components.image_example_gen.layouts.layout import Listing, splits_setting
 from components.image_example_gen.sources.source import Member, unpack
 
-_NAME = re.compile(
-    r".*\.(tfrecords?|tfrec)(-\d+-of-\d+)?(\.gz)?|.*-\d{5}-of-\d{5}(\.gz)?",
-    re.IGNORECASE,
-)
 # Features of the file, and of objects in an image: none of its class.
 _OTHERS = re.compile(
     r"(image/)?(object/.*|filename|file_name|id|key/.*|format|height|width|depth|channels"
@@ -57,10 +53,11 @@ message_type { name: "Example"
 class TFRecordLayout(containers.RecordLayout):
     """TFRecord files with an Example an image; `files` may have one with class names."""
 
-    @staticmethod
-    def is_ours(name: str) -> bool:
-        is_other = name.lower().endswith((".parquet", ".json"))
-        return bool(_NAME.fullmatch(posixpath.basename(name))) and not is_other
+    NAME = re.compile(
+        r"(?!.*\.(parquet|json)$)"
+        r"(.*\.(tfrecords?|tfrec)(-\d+-of-\d+)?(\.gz)?|.*-\d{5}-of-\d{5}(\.gz)?)",
+        re.IGNORECASE,
+    )
 
     def read_file(self, member: Member) -> Iterator[records.ImageFile]:
         split = containers.split_of_shard(member.name)
@@ -122,11 +119,10 @@ def _class_names(listing: Listing, label: str) -> tuple[str, tuple[str, ...]]:
     files = [
         name for name in sorted(listing.names) if posixpath.basename(name) in wanted
     ]
-    found = {}
-    for name, data in listing.read(files).items():
-        text, _ = rows.decode(name, data)
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
-        found[name] = _in_order(lines)
+    found = {
+        name: _in_order(list(lines.values()))
+        for name, lines in listing.lines(files).items()
+    }
     if len(set(found.values())) > 1:
         raise DataError(
             "several files name the classes, and not alike",
