@@ -6,15 +6,13 @@ import io
 import lzma
 from collections.abc import Callable
 
-from components.image_example_gen.sources.limits import CHUNK_BYTES, Limits
+from components.image_example_gen.sources import limits
 
 # What a stream needs of a compressed file at a time; much more comes out of it.
-_INPUT_BYTES = CHUNK_BYTES // 4
+_INPUT_BYTES = limits.CHUNK_BYTES // 4
 
 
-def make_reader(
-    kind: str, file: io.BufferedReader, limits: Limits
-) -> Callable[[int], bytes]:
+def make_reader(kind: str, file: io.BufferedReader) -> Callable[[int], bytes]:
     """Function that gives the next bytes of `file` unpacked, at most as many as asked.
 
     Args:
@@ -26,9 +24,8 @@ def make_reader(
         case "gzip":
             return gzip.GzipFile(fileobj=file).read
         case "xz":
-            return _Decoded(
-                file, lambda: lzma.LZMADecompressor(memlimit=limits.decoder_bytes)
-            ).read
+            memory = limits.LIMITS.decoder_bytes
+            return _Decoded(file, lambda: lzma.LZMADecompressor(memlimit=memory)).read
     return _Decoded(file, bz2.BZ2Decompressor).read
 
 
@@ -49,7 +46,7 @@ class _Decoded:
         while size:
             if self._decoder.eof:
                 rest = self._decoder.unused_data.lstrip(b"\x00") or self._file.read(
-                    CHUNK_BYTES
+                    limits.CHUNK_BYTES
                 ).lstrip(b"\x00")
                 if not rest:
                     break

@@ -4,8 +4,7 @@ import pathlib
 from collections.abc import Iterator
 
 from common.errors import DataError
-from components.image_example_gen.sources import naming
-from components.image_example_gen.sources.limits import LIMITS, Limits
+from components.image_example_gen.sources import limits, naming
 from components.image_example_gen.sources.source import Source, read_at_most
 from schema import file_tree
 
@@ -13,8 +12,8 @@ from schema import file_tree
 class FolderSource(Source):
     """A folder on disk. Links in it are followed: they are its owner's own."""
 
-    def __init__(self, path: pathlib.Path, limits: Limits = LIMITS):
-        super().__init__(path, limits)
+    def __init__(self, path: pathlib.Path):
+        super().__init__(path)
         self._on_disk: dict[str, str] = {}
 
     def names(self) -> Iterator[str]:
@@ -37,7 +36,7 @@ class FolderSource(Source):
                 self.unreadable[name] = reason
             else:
                 found.append(name)
-                self._limits.check_count(len(found), self.path)
+                limits.LIMITS.check_count(len(found), self.path)
         yield from sorted(found)
 
     def read(self, name: str, limit: int) -> bytes:

@@ -5,7 +5,6 @@ import pathlib
 
 from common.errors import DataError
 from components.image_example_gen.sources.folder import FolderSource
-from components.image_example_gen.sources.limits import LIMITS, Limits
 from components.image_example_gen.sources.source import Source
 from components.image_example_gen.sources.tar_archive import TarSource
 from components.image_example_gen.sources.zip_archive import ZipSource
@@ -30,7 +29,7 @@ _OTHERS = {
 _EXPECTED = "a folder, .tar, .tar.gz, .tar.xz or .zip"
 
 
-def open_source(path: str | os.PathLike[str], limits: Limits = LIMITS) -> Source:
+def open_source(path: str | os.PathLike[str]) -> Source:
     """Source at `path`; its first bytes say what kind of archive it is, not its name.
 
     Raises:
@@ -39,15 +38,15 @@ def open_source(path: str | os.PathLike[str], limits: Limits = LIMITS) -> Source
     """
     where = pathlib.Path(path).expanduser()
     try:
-        return _open(where, limits)
+        return _open(where)
     except OSError as error:
         reason = file_tree.why_unreadable(where, error)
         raise DataError(f"cannot read {where}: {reason}") from error
 
 
-def _open(where: pathlib.Path, limits: Limits) -> Source:
+def _open(where: pathlib.Path) -> Source:
     if where.is_dir():
-        return FolderSource(where, limits)
+        return FolderSource(where)
     if not where.is_file():
         raise DataError(
             f"no data at {where}",
@@ -61,8 +60,7 @@ def _open(where: pathlib.Path, limits: Limits) -> Source:
     if not kind and (head[257:262] == b"ustar" or where.suffix == ".tar"):
         kind = "plain"
     if kind:
-        is_zip = kind == "zip"
-        return ZipSource(where, limits) if is_zip else TarSource(where, kind, limits)
+        return ZipSource(where) if kind == "zip" else TarSource(where, kind)
     if kind := _kind_of(head, _OTHERS):
         raise DataError(
             f"{where} is {kind}",

@@ -48,10 +48,9 @@ class Source(abc.ABC):
 
     is_random_access = True
 
-    def __init__(self, path: pathlib.Path, limits: limits.Limits = limits.LIMITS):
+    def __init__(self, path: pathlib.Path):
         self.path = path
         self.unreadable: dict[str, str] = {}
-        self._limits = limits
 
     @abc.abstractmethod
     def names(self) -> Iterator[str]:
