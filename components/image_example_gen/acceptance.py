@@ -96,6 +96,7 @@ def check_splits(rule: splits.Assignment) -> None:
     check_classes({text for counts in rule.images.values() for text in counts})
     for split in features.SPLITS:
         if not rule.images[split]:
+            share = f", or --set data.{split}_fraction=0.1"
             raise DataError(
                 f"no images are left for the split '{split}'",
                 found=", ".join(
@@ -104,12 +105,7 @@ def check_splits(rule: splits.Assignment) -> None:
                 ),
                 expected=f"at least {splits.MIN_IMAGES_TO_CUT} different images in a"
                 f" class, and a share for {split}",
-                tip="add images"
-                + (
-                    ""
-                    if split == features.TRAIN
-                    else f", or --set data.{split}_fraction=0.1"
-                ),
+                tip="add images" + ("" if split == features.TRAIN else share),
             )
 
 

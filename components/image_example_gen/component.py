@@ -170,8 +170,7 @@ def _describe(
             example_gen_utils.VERSION_PROPERTY_NAME, newest.version
         )
     examples.split_names = artifact_utils.encode_split_names(list(features.SPLITS))
-    payload_format = example_gen_pb2.FORMAT_TF_EXAMPLE
-    examples_utils.set_payload_format(examples, payload_format)
+    examples_utils.set_payload_format(examples, example_gen_pb2.FORMAT_TF_EXAMPLE)
     examples.set_string_custom_property(
         example_gen_utils.FINGERPRINT_PROPERTY_NAME, summary["fingerprint"]
     )

@@ -190,8 +190,8 @@ def order_classes(numbers: dict[str, int]) -> tuple[str, ...]:
         a number, that is the order; else digits go by value, other names by their bytes.
     """
     if all(number != features.UNKNOWN_LABEL for number in numbers.values()):
-        return tuple(sorted(numbers, key=lambda name: numbers[name]))
-    if all(name.isdecimal() for name in numbers):
+        return tuple(sorted(numbers, key=numbers.__getitem__))
+    if all(map(str.isdecimal, numbers)):
         return tuple(sorted(numbers, key=lambda name: (int(name), name)))
     return tuple(
         sorted(numbers, key=lambda name: name.encode("utf-8", "surrogateescape"))

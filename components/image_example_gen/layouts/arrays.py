@@ -23,6 +23,7 @@ _NAMES = ("class_names", "label_names", "classes", "names")
 class ArrayLayout(containers.ContainerLayout):
     """Arrays of pixels and of classes, in pairs."""
 
+    FORMAT = "npz"
     NAME = re.compile(r".*\.npz", re.IGNORECASE)
 
     def read_file(self, member: Member) -> Iterator[records.PixelBatch]:
@@ -53,10 +54,11 @@ def find(listing: Listing) -> ArrayLayout | None:
     Raises:
       DataError: it has no pair of images and labels.
     """
-    file, data = containers.first_file("npz", ArrayLayout, listing)
-    if not file:
+    member = ArrayLayout.first(listing)
+    if not member:
         return None
-    with _open(file, data) as arrays:
+    file = member.name
+    with _open(file, read_data_file(member)) as arrays:
         pairs = _pairs(file, arrays.files)
         alone = sorted(_alone(arrays.files, pairs))
         first = next(iter(pairs.values()))
@@ -65,7 +67,9 @@ def find(listing: Listing) -> ArrayLayout | None:
     words = [f"NumPy arrays of pixels and classes: {names}"]
     if alone:
         words.append(f"left out, as labels or images are missing: {', '.join(alone)}")
-    return ArrayLayout(format="npz", words=tuple(words), channels=pixels.shape[3])
+    return ArrayLayout(
+        format=ArrayLayout.FORMAT, words=tuple(words), channels=pixels.shape[3]
+    )
 
 
 def _alone(names: Iterable[str], pairs: dict[str, tuple[str, str]]) -> set[str]:

@@ -37,7 +37,8 @@ _PLURALS = vocabulary("labels tags classes categories attributes")
 _SEPARATORS = ("|", ";", ",", " ")
 _MIN_DISTINCT = 4
 _ROUNDING = 0.02
-_NO_SPLIT = frozenset(("", "unassigned"))
+# Words of a column of splits that give an image none.
+NO_SPLIT = frozenset(("", "unassigned"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,16 +131,6 @@ def path_by_header(table: Table, answers: Answers) -> Column | None:
     return next(named, None) if is_of_images and is_asked_for else None
 
 
-def split_of_word(word: str, answers: Answers) -> str | None:
-    """Split that a word of a table stands for, '' for none; None where it is unknown."""
-    given = dict(answers.splits)
-    if word in given:
-        return given[word]
-    if word.lower() in _NO_SPLIT:
-        return ""
-    return split_names.split_of(word) or None
-
-
 def _find_path(
     table: Table, images: ImageFiles, answers: Answers
 ) -> tuple[Column, list[tuple[str, ...]]] | None:
@@ -182,7 +173,7 @@ def _find_split(table: Table, path: Column, answers: Answers) -> Column | None:
 
 
 def _has_splits(column: Column) -> bool:
-    words = {cell for cell in column.cells if cell.lower() not in _NO_SPLIT}
+    words = {cell for cell in column.cells if cell.lower() not in NO_SPLIT}
     return len(words) > 1 and all(map(split_names.split_of, words))
 
 

@@ -38,15 +38,33 @@ class ContainerLayout(Layout):
     """Reads the files of one kind, each by itself.
 
     Attributes:
+      FORMAT: name of the kind, for `data.format`.
       NAME: fits the names of these files, without their folder.
     """
 
+    FORMAT: ClassVar[str]
     NAME: ClassVar[re.Pattern[str]]
 
     @classmethod
     def is_ours(cls, name: str) -> bool:
         """Whether a file is of the kind, by its name."""
         return bool(cls.NAME.fullmatch(posixpath.basename(name)))
+
+    @classmethod
+    def first(cls, listing: Listing) -> Member | None:
+        """The first file of the kind; None without one.
+
+        None, too, where image files lie beside: then these are the dataset.
+
+        Raises:
+          ConfigError: the files lie in several folders, and these are no splits.
+        """
+        names = sorted(filter(cls.is_ours, listing.names))
+        if not names or listing.images:
+            return None
+        if listing.answers.format == AUTO:
+            _check_folders(cls.FORMAT, names)
+        return Member(names[0], lambda limit: listing.read(names[:1])[names[0]])
 
     @abc.abstractmethod
     def read_file(self, member: Member) -> Iterator[records.Found]:
@@ -180,29 +198,6 @@ def split_of_shard(name: str) -> str:
     *folders, base = name.split("/")
     parts = (base.split(".")[0], *reversed(folders))
     return next(filter(None, (split_names.divide(part)[1] for part in parts)), "")
-
-
-def first_file(
-    data_format: str, layout: type[ContainerLayout], listing: Listing
-) -> tuple[str, bytes]:
-    """Name and content of the first file of a kind; ('', b'') where there is none.
-
-    There is none either where image files lie beside: then these are the dataset.
-
-    Args:
-      data_format: name of the kind, for `data.format`.
-      layout: of the kind.
-      listing: all files.
-
-    Raises:
-      ConfigError: the files lie in several folders, and these are no splits.
-    """
-    names = sorted(filter(layout.is_ours, listing.names))
-    if not names or listing.images:
-        return "", b""
-    if listing.answers.format == AUTO:
-        _check_folders(data_format, names)
-    return names[0], listing.read(names[:1])[names[0]]
 
 
 def _check_folders(data_format: str, names: Sequence[str]) -> None:

@@ -125,14 +125,13 @@ def unknown_beside_splits(
       given: what a person said of folders.
       root: the folder around all, with a slash at its end.
     """
-    missing = (
-        features.TEST if features.TRAIN in splits.values() else features.TRAIN
-    )  # what it most likely is
+    has_train = features.TRAIN in splits.values()
+    likely = features.TEST if has_train else features.TRAIN
     answers = {}
     for name, inside in unknown.items():
         # Neither a copy of the whole dataset is a split of it, nor what has other classes.
         is_split = bool(inside & classes) and name.lower() not in _DERIVED
-        answers[_path(name, root)] = missing if is_split else "none"
+        answers[_path(name, root)] = likely if is_split else "none"
     return question(
         f"folders beside {', '.join(sorted(splits))} may be splits or classes",
         found=", ".join(

@@ -55,14 +55,8 @@ class ImageFiles:
         Spreadsheets make 7 or 7.0 of 00007.
         """
         key = _folded(text.removesuffix(".0")).lstrip("0")
-        return next(
-            (
-                names[0]
-                for folded, names in self._by_folded.items()
-                if folded.lstrip("0") == key
-            ),
-            "",
-        )
+        names = self._by_folded.items()
+        return next((file for name, (file, *_) in names if name.lstrip("0") == key), "")
 
     def _of_tail(self, path: str) -> tuple[str, ...]:
         base = posixpath.basename(path)

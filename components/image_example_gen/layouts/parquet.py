@@ -24,6 +24,7 @@ class ParquetLayout(containers.RecordLayout):
     alike.
     """
 
+    FORMAT = "parquet"
     NAME = re.compile(r".*\.parquet", re.IGNORECASE)
 
     def read_file(
@@ -64,12 +65,12 @@ def find(listing: Listing) -> ParquetLayout | None:
       ConfigError: several columns may hold the images or the classes.
       DataError: no column does.
     """
-    first, data = containers.first_file("parquet", ParquetLayout, listing)
-    if not first:
+    member = ParquetLayout.first(listing)
+    if not member:
         return None
     import pyarrow as pa
 
-    schema = _open(first, data).schema_arrow
+    schema = _open(member.name, read_data_file(member)).schema_arrow
     images, labels = [], []
     for field in schema:
         is_struct = pa.types.is_struct(field.type)
@@ -87,12 +88,12 @@ def find(listing: Listing) -> ParquetLayout | None:
         ):
             labels.append(field.name)
     image, label, group = containers.choose_fields(
-        first, images, labels, listing.answers
+        member.name, images, labels, listing.answers
     )
     class_names = _class_names(schema, label)
     named = " by the names in the schema" if class_names else ""
     return ParquetLayout(
-        format="parquet",
+        format=ParquetLayout.FORMAT,
         words=(
             f"Parquet files: '{image}' has the images, '{label}' the classes{named}",
         ),

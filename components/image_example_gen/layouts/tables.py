@@ -216,10 +216,11 @@ def _splits(found: columns.Columns, listing: Listing, of_file: str) -> list[str]
     """Split of each row: of its own word, else of the table's name or folder."""
     if found.splits is None:
         return [of_file] * len(found.labels)
+    given = dict(listing.answers.splits)
     splits = []
     for line, word in zip(found.table.lines, found.splits, strict=True):
-        split = columns.split_of_word(word, listing.answers)
-        if split is None:
+        split = given.get(word) or split_names.split_of(word)
+        if not split and word.lower() not in columns.NO_SPLIT:
             raise DataError(
                 f"line {line} of {found.table.file} names the split '{word}'",
                 expected=", ".join(split_names.SPLIT_OF_NAME),

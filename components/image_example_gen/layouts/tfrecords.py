@@ -53,6 +53,7 @@ message_type { name: "Example"
 class TFRecordLayout(containers.RecordLayout):
     """TFRecord files with an Example an image; `files` may have one with class names."""
 
+    FORMAT = "tfrecord"
     NAME = re.compile(
         r"(?!.*\.(parquet|json)$)"
         r"(.*\.(tfrecords?|tfrec)(-\d+-of-\d+)?(\.gz)?|.*-\d{5}-of-\d{5}(\.gz)?)",
@@ -77,13 +78,12 @@ def find(listing: Listing) -> TFRecordLayout | None:
       ConfigError: several features may hold the images or the classes.
       DataError: no feature does, or the file is damaged.
     """
-    first, data = containers.first_file("tfrecord", TFRecordLayout, listing)
-    if not first:
+    member = TFRecordLayout.first(listing)
+    if not member:
         return None
-    unpacked = unpack(Member(first, lambda limit: data))
-    features = next(_examples(first, unpacked), None)
+    features = next(_examples(member.name, unpack(member)), None)
     if features is None:
-        raise DataError(f"{first} holds no records")
+        raise DataError(f"{member.name} holds no records")
     kinds = {
         name: values[0]
         for name, values in features.items()
@@ -92,7 +92,7 @@ def find(listing: Listing) -> TFRecordLayout | None:
         and not _OTHERS.fullmatch(name)
     }
     image, label, group = containers.choose_fields(
-        first,
+        member.name,
         [name for name, value in kinds.items() if isinstance(value, bytes)],
         list(kinds),
         listing.answers,
@@ -103,7 +103,7 @@ def find(listing: Listing) -> TFRecordLayout | None:
     if file:
         words.append(f"{file} has the names of the classes")
     return TFRecordLayout(
-        format="tfrecord",
+        format=TFRecordLayout.FORMAT,
         words=tuple(words),
         files=(file,) if file else (),
         image=image,

@@ -51,14 +51,13 @@ class _Decoded:
                 if not rest:
                     break
                 self._decoder = self._new()  # archives may be several streams in a row
-                piece = self._decoder.decompress(rest, size)
             else:
-                data = b""
+                rest = b""
                 if self._decoder.needs_input:
-                    data = self._file.read(_INPUT_BYTES)
-                    if not data:
+                    rest = self._file.read(_INPUT_BYTES)
+                    if not rest:
                         raise EOFError("the compressed stream ends early")
-                piece = self._decoder.decompress(data, size)
+            piece = self._decoder.decompress(rest, size)
             pieces.append(piece)
             size -= len(piece)
         return b"".join(pieces)
