@@ -1,5 +1,6 @@
 """Data that can be read and are refused, or that will cause trouble in a run."""
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -135,10 +136,7 @@ def troubles(found: Any) -> tuple[str, ...]:
             "there are no images to train on, only " + " and ".join(official)
         )
     if not {features.EVAL, features.TEST} <= set(official):
-        sizes = {
-            text: sum(classes.get(text, 0) for classes in images.values())
-            for text in labels
-        }
+        sizes = sum(map(Counter, images.values()), Counter[str]())
         small = [text for text in labels if sizes[text] < splits.MIN_IMAGES_TO_CUT]
         if small:
             small.sort(key=lambda text: (sizes[text], text))

@@ -130,20 +130,17 @@ def check_pattern(path: str | os.PathLike[str]) -> None:
         without a span, or a width of 0.
     """
     text = os.fspath(path)
-    names = [match[1] or match[3] for match in _TOKEN.finditer(text)]
+    tokens = list(_TOKEN.finditer(text))
+    names = [match[1] or match[3] for match in tokens]
     dates = [name for name in names if name in DATE]
-    fault = ""
-    if len(set(names)) < len(names):
-        fault = "a token appears twice"
-    elif "SPAN" in names and dates:
-        fault = "a number and a date at once"
-    elif dates and len(dates) < len(DATE):
-        fault = "an incomplete date"
-    elif not dates and "SPAN" not in names:
-        fault = "a version without a span"
-    elif any(match[2] and not int(match[2]) for match in _TOKEN.finditer(text)):
-        fault = "a width of 0"
-    if fault:
+    faults = {
+        "a token appears twice": len(set(names)) < len(names),
+        "a number and a date at once": "SPAN" in names and bool(dates),
+        "an incomplete date": 0 < len(dates) < len(DATE),
+        "a version without a span": not dates and "SPAN" not in names,
+        "a width of 0": any(match[2] and not int(match[2]) for match in tokens),
+    }
+    if fault := next((fault for fault, is_there in faults.items() if is_there), ""):
         raise ConfigError(
             f"cannot read the pattern {text}: {fault}",
             expected="{SPAN}, or {YYYY}, {MM} and {DD}; then {VERSION} if there is one",

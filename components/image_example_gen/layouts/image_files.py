@@ -135,14 +135,9 @@ def _longest(names: list[str], path: str) -> tuple[str, ...]:
 
 def has_other_spelling(text: str, name: str) -> bool:
     """Whether a cell names a file with other capital letters or another ending."""
-    base, wanted = (
-        posixpath.basename(path.replace("\\", "/")) for path in (name, text)
-    )
-    return (
-        base != wanted
-        and _folded(base) == _folded(wanted)
-        and (image_names.is_image_name(wanted))
-    )
+    base, wanted = posixpath.basename(name), posixpath.basename(text.replace("\\", "/"))
+    is_same = _folded(base) == _folded(wanted) and image_names.is_image_name(wanted)
+    return base != wanted and is_same
 
 
 def _folded(path: str) -> str:

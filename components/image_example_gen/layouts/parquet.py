@@ -71,21 +71,16 @@ def find(listing: Listing) -> ParquetLayout | None:
     import pyarrow as pa
 
     schema = _open(member.name, read_data_file(member)).schema_arrow
+    types = pa.types
+    encoded = (types.is_binary, types.is_large_binary)
+    texts = (types.is_string, types.is_large_string, types.is_dictionary)
     images, labels = [], []
     for field in schema:
-        is_struct = pa.types.is_struct(field.type)
-        if (
-            (is_struct and field.type.get_field_index("bytes") >= 0)
-            or pa.types.is_binary(field.type)
-            or pa.types.is_large_binary(field.type)
-        ):
+        is_struct = types.is_struct(field.type)
+        has_bytes = is_struct and field.type.get_field_index("bytes") >= 0
+        if has_bytes or any(is_kind(field.type) for is_kind in encoded):
             images.append(field.name)
-        elif (
-            pa.types.is_integer(field.type)
-            or pa.types.is_string(field.type)
-            or pa.types.is_large_string(field.type)
-            or pa.types.is_dictionary(field.type)
-        ):
+        elif any(is_kind(field.type) for is_kind in (types.is_integer, *texts)):
             labels.append(field.name)
     image, label, group = containers.choose_fields(
         member.name, images, labels, listing.answers
