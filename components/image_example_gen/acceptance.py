@@ -1,4 +1,4 @@
-"""Data that can be read and are refused, or that will cause trouble in a run."""
+"""Checks that refuse data before a run, and warnings about problems that the run will have."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -43,7 +43,7 @@ def check_readable(index: "Index", max_share: float) -> None:
 
 
 def check_channels(found: layout.Layout, channels: int) -> None:
-    """Checks that preprocessing loses no colour without being told; gray is read as colour.
+    """Checks that preprocessing drops no colour by accident; gray images pass as colour.
 
     Raises:
       ConfigError: all images are in colour, and the experiment asks for gray ones.
@@ -111,7 +111,7 @@ def check_splits(rule: splits.Assignment) -> None:
 
 
 def troubles(found: Any) -> tuple[str, ...]:
-    """Sentences about what a run on these data will meet.
+    """Problems that a run on these data will have, a sentence each.
 
     Args:
       found: `inspection.Inspection`, which no component may import: a look at data must not

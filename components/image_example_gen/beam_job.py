@@ -26,13 +26,13 @@ from components.image_example_gen import (
 from components.image_example_gen import index as indices
 from components.image_example_gen.records import ImageFile, PixelBatch
 
-# Of what goes to a worker at once.
+# Limits of the list that a worker gets at once.
 BATCH_IMAGES = 200
 BATCH_BYTES = 32 << 20
 
 
 def build(pipeline: beam.Pipeline, job: steps.Job) -> None:
-    """Adds the whole job to `pipeline`."""
+    """Adds all steps of the job to `pipeline`."""
     units = list(job.plan.units)
     ignored = indices.Part({})
     for name in job.plan.ignored:
@@ -64,7 +64,7 @@ def build(pipeline: beam.Pipeline, job: steps.Job) -> None:
 
 
 class _ReadParts(steps.RefusingDoFn):
-    """Part -> what is found in it, in lists of some images."""
+    """Reads a part; gives what is found in it in lists of some images."""
 
     def setup(self) -> None:
         self._progress = reading.Progress()
@@ -89,7 +89,7 @@ class _ReadParts(steps.RefusingDoFn):
 
 
 class _StoreImages(steps.RefusingDoFn):
-    """What was found -> the same without bytes, and where they are in the spool."""
+    """Moves the bytes of what was found into the spool, and gives their places."""
 
     def step(self, found: Any) -> Iterator[Any]:
         images = spool.Writer(self._job.spool_uri)
@@ -105,7 +105,7 @@ class _StoreImages(steps.RefusingDoFn):
 
 
 class _FetchImages(steps.RefusingDoFn):
-    """What was found, whole again."""
+    """Restores the bytes of what was found from the spool."""
 
     def step(self, light: Any) -> Iterator[Any]:
         with spool.Reader(self._job.spool_uri) as images:
@@ -131,7 +131,7 @@ def _with_content(item: Any, content: bytes) -> records.Found:
 
 
 class _StoreExamples(steps.RefusingDoFn):
-    """What was found -> the index of the Examples that it made of them, in the spool."""
+    """Makes Examples of what was found, stores them in the spool, and gives their index."""
 
     def __init__(self, job: steps.Job):
         super().__init__(job)

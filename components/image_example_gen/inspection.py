@@ -1,4 +1,4 @@
-"""A look at data before anything is made of them."""
+"""Inspection of data before a run: layout, classes, splits and problems."""
 
 import dataclasses
 import pathlib
@@ -79,7 +79,7 @@ class Inspection:
 
     @property
     def troubles(self) -> tuple[str, ...]:
-        """What a run on these data will meet, in sentences."""
+        """Problems that a run on these data will have, a sentence each."""
         return acceptance.troubles(self)
 
 
@@ -133,7 +133,7 @@ def inspect(
 
 @dataclasses.dataclass
 class _Seen:
-    """What is counted while images are read."""
+    """Counts made while images are read."""
 
     ignored: list[str]
     unreadable: list[records.Unreadable] = dataclasses.field(default_factory=list)

@@ -1,4 +1,4 @@
-"""The look of an image, coarse enough to outlast that it is saved again.
+"""Perceptual hash of an image: it stays the same when the image is saved again.
 
 A perceptual hash of 25 bits: which of the lowest frequencies of the gray image lie above
 their median. Reference: phash of the library imagehash, with `hash_size=5`.

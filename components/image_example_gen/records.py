@@ -1,4 +1,4 @@
-"""What the format readers give, and how classes get their labels."""
+"""What layouts read, and how classes get their labels."""
 
 from collections.abc import Iterator
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""What an ingest tells beside the splits: its summary, and the images it left out."""
+"""The reports of an ingest: its summary, and the images that it left out."""
 
 import dataclasses
 import json

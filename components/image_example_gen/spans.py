@@ -1,4 +1,4 @@
-"""Data that arrive in spans: which of the paths behind a pattern are meant.
+"""Data that arrive in spans: finds the paths that match a pattern.
 
 The tokens are those of TFX's ExampleGens: `{SPAN}` or `{YYYY}`, `{MM}` and `{DD}`, then
 `{VERSION}`; `{SPAN:4}` has four digits. TFX resolves them in a driver, which open-source
@@ -63,7 +63,7 @@ def is_pattern(path: str | os.PathLike[str]) -> bool:
 
 
 def without_tokens(name: str) -> str:
-    """A name with its tokens, and what binds them, cut out: 'cats-{SPAN}.zip' -> 'cats.zip'."""
+    """A name without its tokens and the separators before them: 'cats-{SPAN}.zip' -> 'cats.zip'."""
     return re.sub(rf"[-_. ]*(?:{_TOKEN.pattern})", "", name)
 
 
@@ -213,7 +213,7 @@ def _names(folder: pathlib.Path) -> list[str]:
 
 
 def _span_of(values: Mapping[str, str]) -> int | None:
-    """Number of a span; None for a date that is none."""
+    """Number of a span; None for an impossible date."""
     if "SPAN" in values:
         return int(values["SPAN"])
     try:

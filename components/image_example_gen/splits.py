@@ -1,4 +1,4 @@
-"""Which image goes into which split, whatever else lies beside it.
+"""Assigns images to splits by their content, independent of the other images.
 
 The hash of an image's content, read as a number u in [0, 1), decides: the lowest
 `test_fraction` is test, the highest `eval_fraction` is eval, what lies between is train. So
@@ -105,7 +105,7 @@ class Assignment(NamedTuple):
     few_groups: dict[str, int]
 
     def split_of(self, digest: bytes, split: str, group: str = "") -> str:
-        """Split of an image; '' for a copy that is left out."""
+        """Split of an image; '' for a duplicate that is left out."""
         digest = digest[:DIGEST_BYTES]
         winner, group = self.repeated.get(digest, (split, group))
         if _CODES[split] < _CODES[winner]:
@@ -218,7 +218,7 @@ def _fill(
 
 
 def _place(digest: bytes, seed: int) -> bytes:
-    """The hash that decides about an image or a group."""
+    """The hash that decides the split of an image or a group, for a seed."""
     if not seed:
         return digest
     return digest_of(seed.to_bytes(8, "big") + digest)[:DIGEST_BYTES]
@@ -277,10 +277,10 @@ def _count(texts: list[str], classes: np.ndarray) -> dict[str, int]:
 
 
 def digest_of(content: bytes) -> bytes:
-    """What equal images have in common."""
+    """SHA-256 of an image's content."""
     return hashlib.sha256(content).digest()
 
 
 def digest_of_group(name: str) -> bytes:
-    """What the images of a group have in common."""
+    """First `DIGEST_BYTES` of the SHA-256 of a group's name."""
     return digest_of(name.encode("utf-8", "surrogateescape"))[:DIGEST_BYTES]

@@ -1,4 +1,4 @@
-"""What the steps of the Beam job share: what they know, and how they refuse data."""
+"""What the steps of the Beam job share: its parameters, and how errors reach the component."""
 
 import dataclasses
 import hashlib
@@ -55,7 +55,7 @@ class RefusingDoFn(beam.DoFn):
 
     # Any: of named tuples Beam would make rows of a schema.
     def process(self, element: Any) -> Iterator[Any]:
-        """What `step` gives, up to its first error."""
+        """Yields the results of `step` up to its first error."""
         try:
             yield from self.step(element)
         except SlimlineError as error:
@@ -65,7 +65,7 @@ class RefusingDoFn(beam.DoFn):
             io_utils.write_string_file(file, text)
 
     def step(self, element: Any) -> Iterable[Any]:
-        """What the step makes of an element."""
+        """Results of the step for one element."""
         raise NotImplementedError
 
 

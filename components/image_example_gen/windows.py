@@ -1,4 +1,4 @@
-"""Several datasets read as one: the spans of a rolling window."""
+"""The spans of a rolling window, read as one dataset."""
 
 import dataclasses
 from collections.abc import Iterator, Sequence
@@ -38,7 +38,7 @@ class Window:
 
     @property
     def units(self) -> tuple[tuple[str, tuple[str, ...] | None], ...]:
-        """Parts to be read apart: the span, and its part."""
+        """Parts for one worker each: a span, and a part of its plan."""
         plans = self.plans.items()
         return tuple((span, unit) for span, plan in plans for unit in plan.units)
 
@@ -49,7 +49,7 @@ class Window:
         return tuple(f"{span}/{name}" for span, plan in plans for name in plan.ignored)
 
     def reader(self) -> "Window":
-        """The same without the names of files: what it takes to read a part."""
+        """A copy without the names of files, which reads parts all the same."""
         return Window({span: plan.reader() for span, plan in self.plans.items()})
 
     @property
@@ -102,7 +102,7 @@ def plan(
 
 
 def _named(found: Any, span: str) -> Any:
-    """What was found, under the name that it has in the window."""
+    """What was found, with the span in front of its name."""
     if isinstance(found, records.PixelBatch):
         return found._replace(file=f"{span}/{found.file}")
     if isinstance(found, records.ImageFile):

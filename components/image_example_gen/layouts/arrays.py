@@ -73,7 +73,7 @@ def find(listing: Listing) -> ArrayLayout | None:
 
 
 def _alone(names: Iterable[str], pairs: dict[str, tuple[str, str]]) -> set[str]:
-    """Arrays called as images or labels of a split are, and no part of a pair."""
+    """Arrays with the name of images or labels, but without their other half."""
     paired = {name for pair in pairs.values() for name in pair}
     return {
         name

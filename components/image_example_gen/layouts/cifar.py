@@ -99,7 +99,7 @@ class CifarLayout(Layout):
     root: str
 
     def units(self, names: Iterable[str]) -> list[tuple[str, ...]]:
-        """Parts that can be read apart: a data file, with the class names before it."""
+        """Parts for one worker each: a data file, after the file of class names."""
         bases = {name: self._base(name) for name in sorted(names)}
         meta = [name for name, base in bases.items() if base == self.release.meta]
         data = [name for name, base in bases.items() if self.release.is_data(base)]

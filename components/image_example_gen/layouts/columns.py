@@ -1,4 +1,4 @@
-"""Which columns of a table name the files, the classes, the splits and the groups."""
+"""Finds the columns of a table with the files, the classes, the splits and the groups."""
 
 import dataclasses
 import posixpath
@@ -67,7 +67,7 @@ class Columns:
 
     @property
     def says_labels(self) -> bool:
-        """Whether the header itself says where the classes are, or by its form."""
+        """Whether the header names the column of the classes, or the table is one-hot."""
         return not _LABELS.isdisjoint(self.table.names) or not self.label
 
 
@@ -106,7 +106,7 @@ def find(table: Table, images: ImageFiles, answers: Answers) -> Columns | None:
 
 
 def unread(columns: Columns) -> list[str]:
-    """Sentences about columns that say something, and are not read."""
+    """Sentences about columns that are not read, but may matter."""
     sentences = []
     if not _BOXES.isdisjoint(columns.table.names):
         sentences.append("boxes are not read: the class is that of the whole image")
@@ -327,7 +327,7 @@ def _likely(table: Table, columns: list[Column], images: ImageFiles) -> list[Col
 
 
 def _are_same(first: Column, second: Column) -> bool:
-    """Whether two columns part the rows in the same way."""
+    """Whether two columns divide the rows into the same sets."""
     pairs = set(zip(first.cells, second.cells, strict=True))
     return len(pairs) == len(set(first.cells)) == len(set(second.cells))
 

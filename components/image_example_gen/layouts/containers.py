@@ -1,4 +1,4 @@
-"""Files that hold many images each: what the layouts of such files have in common."""
+"""Files with many images each: what their layouts have in common."""
 
 import abc
 import dataclasses
@@ -75,7 +75,7 @@ class ContainerLayout(Layout):
         """
 
     def units(self, names: Iterable[str]) -> list[tuple[str, ...]]:
-        """Parts that can be read apart: a file each."""
+        """Parts for one worker each: a file."""
         return [(name,) for name in names if self.is_ours(name)]
 
     def read(self, members: Iterable[Member]) -> Iterator[records.Found]:
@@ -169,7 +169,7 @@ def choose_fields(
 def _choose(
     file: str, fields: Sequence[str], usual: str, given: str, key: str, what: str
 ) -> str:
-    """The field that a person named, else the first that is called as `usual`."""
+    """The field that a setting names, else the first with a usual name."""
     if given and given not in fields:
         raise ConfigError(
             f"{file} has no field '{given}' with {what}",

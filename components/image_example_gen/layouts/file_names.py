@@ -1,4 +1,4 @@
-"""Names that hold the class (`dog.12.jpg`): read so where a person says so, never guessed."""
+"""Classes in file names (`dog.12.jpg`): only where a setting asks for them."""
 
 from common.errors import DataError
 from components.image_example_gen.layouts import image_files, split_names

@@ -84,7 +84,7 @@ def same_inside(
 
 
 def _path(name: str, root: str) -> str:
-    """What a setting calls a top folder: by its path, if a folder above has its name."""
+    """Name of a top folder in a setting: its path, if a folder above has the same name."""
     return f"{root}{name}" if name in root.split("/") else name
 
 
@@ -122,7 +122,7 @@ def unknown_beside_splits(
     Args:
       splits: folder -> split of those that are known.
       unknown: the others -> folders in them. classes: folders in the splits.
-      given: what a person said of folders.
+      given: folder -> split, from the settings.
       root: the folder around all, with a slash at its end.
     """
     has_train = features.TRAIN in splits.values()

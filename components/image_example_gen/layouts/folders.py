@@ -24,7 +24,7 @@ from components.image_example_gen.layouts.listed import Entry, FileLayout
 from schema import features, spelling
 from schema.spelling import vocabulary
 
-# Folder in the source -> what is said of the images in it; what was recognised.
+# Folder in the source -> entry of the images in it; what was recognised.
 Found = tuple[Mapping[str, Entry], tuple[str, ...]]
 # Folders that say what kind their files are, and never of which class.
 _KINDS = vocabulary(
@@ -76,7 +76,7 @@ def find(listing: Listing) -> FileLayout | None:
 
 
 def _as_answered(rest: dict[str, str], class_from: str, given: dict[str, str]) -> Found:
-    """What the folders are where `data.class_from` says it."""
+    """Entries of the folders where `data.class_from` is set."""
     if class_from == "folder":
         return _tops(rest), ("the top folder is the class, as data.class_from says",)
     places = {}
@@ -130,7 +130,7 @@ def classes_of(listing: Listing) -> dict[str, str]:
     return {
         name: entry.word
         for name in listing.images
-        for entry in (layout.of(name) if layout else ())
+        for entry in (layout.entries_of(name) if layout else ())
     }
 
 
@@ -241,7 +241,7 @@ class _Folders:
         )
 
     def _is_no_class(self, top: str) -> bool:
-        """Whether the only folder is none of a class: its name says so, or what lies beside."""
+        """Whether the only folder is no class, by its name or by other files."""
         return bool(
             top.lower() in _KINDS
             or split_names.of_folders(frozenset({top}), self._given)
@@ -320,7 +320,7 @@ class _Folders:
         )
 
     def _head(self, top: str) -> str:
-        """A top folder, or the one folder in it that only repeats or wraps it."""
+        """A top folder, or the folder in it that repeats its name or only wraps the others."""
         head = top
         while len(below := self._below(head)) == 1 and head not in self._direct:
             (only,) = below

@@ -55,7 +55,7 @@ class IdxLayout(Layout):
     class_names: tuple[str, ...]
 
     def units(self, names: Iterable[str]) -> list[tuple[str, ...]]:
-        """Parts that can be read apart: the images and labels of a split."""
+        """Parts for one worker each: the images and labels of a split."""
         by_split: dict[str, list[str]] = {}
         for name in sorted(names):
             if match := self._match(name):

@@ -1,4 +1,4 @@
-"""The image files of a source, by all the names that a table may give them."""
+"""Finds image files by the names that tables use for them."""
 
 import posixpath
 import re
@@ -72,7 +72,7 @@ class ImageFiles:
 
 
 def class_of(name: str) -> str:
-    """What stands before the number in a file's name, 'dog' of dog.12.jpg; '' for none."""
+    """Text before the number in a file name, 'dog' in dog.12.jpg; '' for none."""
     match = _NUMBERED.fullmatch(posixpath.splitext(posixpath.basename(name))[0])
     return match[1] if match else ""
 

@@ -1,4 +1,4 @@
-"""What a layout is, and what it is recognised by."""
+"""The interface of layouts, and what recognises them: listings, answers, questions."""
 
 import abc
 import dataclasses
@@ -38,10 +38,10 @@ class Layout(abc.ABC):
 
     @abc.abstractmethod
     def units(self, names: Sequence[str]) -> list[tuple[str, ...]]:
-        """Parts of a source with random access that can be read apart."""
+        """Parts of a source with random access, each for one worker."""
 
     def classes(self, names: Sequence[str]) -> frozenset[str]:
-        """Classes of the files that are an image each; empty where their content tells."""
+        """Classes of the image files; empty where they are known only by reading."""
         return frozenset()
 
     @abc.abstractmethod

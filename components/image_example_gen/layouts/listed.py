@@ -1,4 +1,4 @@
-"""Images that are a file each, with splits and classes that are known by their names."""
+"""Image files whose splits and classes are known before they are read."""
 
 import dataclasses
 import posixpath
@@ -15,7 +15,7 @@ UNIT_FILES = 256
 
 
 class Entry(NamedTuple):
-    """What is said of an image: split ('' for none), class and group ('' for none)."""
+    """Split ('' for none), class and group ('' for none) of an image."""
 
     split: str
     word: str
@@ -27,32 +27,34 @@ class FileLayout(Layout):
     """Image files whose folders say their classes, or that were named one by one.
 
     Attributes:
-      entries: image, or folder -> what is said of the image, or of those in the folder.
-        Several lists may name an image.
+      entries: image, or folder -> entries of the image, or of every image in the folder.
+        There are several where several lists name an image.
       root: folder that keys leave out ('' or with a slash at its end).
     """
 
     entries: Mapping[str, tuple[Entry, ...]]
     root: str = ""
 
-    def of(self, name: str) -> tuple[Entry, ...]:
-        """What is said of a file; () where it is no image of the dataset."""
+    def entries_of(self, name: str) -> tuple[Entry, ...]:
+        """Entries of a file; () where it is no image of the dataset."""
         if not image_names.is_image_name(name):
             return ()
         return self.entries.get(name) or self.entries.get(posixpath.dirname(name), ())
 
     def units(self, names: Iterable[str]) -> list[tuple[str, ...]]:
-        """Parts that can be read apart: some hundred images each."""
-        return chunks([name for name in names if self.of(name)])
+        """Parts for one worker each: some hundred images."""
+        return chunks([name for name in names if self.entries_of(name)])
 
     def classes(self, names: Iterable[str]) -> frozenset[str]:
-        return frozenset(entry.word for name in names for entry in self.of(name))
+        return frozenset(
+            entry.word for name in names for entry in self.entries_of(name)
+        )
 
     def read(
         self, members: Iterable[Member]
     ) -> Iterator[records.ImageFile | records.Unreadable | records.Ignored]:
         for member in members:
-            entries = self.of(member.name)
+            entries = self.entries_of(member.name)
             if not entries:
                 if member.name not in self.files:
                     yield records.Ignored(member.name)

@@ -100,7 +100,7 @@ def find(listing: Listing) -> ParquetLayout | None:
 
 
 def _class_names(schema: "pa.Schema", label: str) -> tuple[str, ...]:
-    """Name of each number, as `datasets` notes them; () where it does not."""
+    """Class name of each number, from the metadata of `datasets`; () without them."""
     noted = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
     about = noted.get("info", {}).get("features", {}).get(label, {})
     return tuple(about.get("names") or ())

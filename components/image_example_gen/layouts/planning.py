@@ -1,4 +1,4 @@
-"""The plan of a source: its layout, and the parts that can be read apart."""
+"""The plan of a source: its layout, and the parts that workers read."""
 
 import dataclasses
 import pathlib
@@ -42,7 +42,7 @@ class Plan:
     Attributes:
       source: the files.
       layout: how the images lie in them.
-      units: parts to be read apart; (None,) for a tar, which is read from its start.
+      units: parts for one worker each; (None,) for a tar, which is read from its start.
       ignored: files that no unit holds; those of a tar are met when it is read.
       classes: see `Layout.classes`.
       answers: what a person decided; files that it leaves out are passed over.
@@ -89,7 +89,7 @@ class Plan:
         yield from self.layout.read(self.source.members(readable))
 
     def reader(self) -> "Plan":
-        """The same without the names of files: what it takes to read a part."""
+        """A copy without the names of files, which reads parts all the same."""
         return dataclasses.replace(self, units=(), ignored=())
 
     @property
@@ -133,7 +133,7 @@ def plan(path: str, answers: Answers = Answers()) -> Plan:
 
 
 def _unreadable(source: Source, answers: Answers) -> tuple[str, ...]:
-    """What the names of a source showed that cannot be read, and was not left out."""
+    """Files and folders that cannot be read, without those that the settings leave out."""
     return tuple(name for name in source.unreadable if not answers.leave_out(name))
 
 
@@ -155,7 +155,7 @@ def _check_grouping(grouping: Grouping, layout: Layout) -> None:
 
 
 def _passed_over(name: str, answers: Answers) -> str:
-    """What a file is left out by: litter in its path, or its own name; '' if it counts."""
+    """The litter in a path, or the path that the settings leave out; '' if the file counts."""
     return image_names.litter_in(name) or (name if answers.leave_out(name) else "")
 
 
@@ -173,7 +173,7 @@ def _clean(
 def _find(
     source: Source, answers: Answers, litter: set[str]
 ) -> tuple[Layout, list[str]]:
-    """The layout, and the names of all files but the `litter`, which is filled."""
+    """The layout and the names of the files that count; adds the others to `litter`."""
     contents = _Contents(source)
     names: list[str] = []
     for name in source.names():
@@ -195,7 +195,7 @@ def _find(
 
 
 class _Contents:
-    """Content of small files; a tar is passed through once for all its texts."""
+    """Content of small files; one pass over a tar reads all its text files."""
 
     def __init__(self, source: Source):
         self._source = source

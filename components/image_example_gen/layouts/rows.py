@@ -1,4 +1,4 @@
-"""Tables as rows of text, whatever their encoding and delimiter."""
+"""Parses tables of any known encoding and delimiter into rows of text."""
 
 import csv
 import dataclasses

@@ -34,7 +34,7 @@ _LIST_STEMS = vocabulary("labels list annotations")
 
 
 class _Read(NamedTuple):
-    """What one table says: of each image, of its columns, and what was recognised."""
+    """What was read from one table: an entry for each image, its columns, and sentences."""
 
     entries: dict[str, Entry]
     columns: columns.Columns
@@ -113,7 +113,7 @@ def _candidates(listing: Listing) -> list[str]:
 def _read(
     file: str, data: bytes, images: image_files.ImageFiles, listing: Listing
 ) -> _Read | None:
-    """What a table says of the images; None where it is of something else."""
+    """Entries of the images in a table; None where it is about something else."""
     tables = [rows.parse(file, data)]
     if file.lower().endswith(".txt"):
         tables.append(_split_at_blanks(file, data, images))

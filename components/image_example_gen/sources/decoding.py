@@ -1,4 +1,4 @@
-"""Compressed streams, unpacked piece by piece; the pieces that come out are bounded."""
+"""Decompresses streams in pieces of bounded size."""
 
 import bz2
 import gzip

@@ -1,4 +1,4 @@
-"""Names of members: which can be trusted, which count, which were there before."""
+"""Checks of member names: unsafe names, duplicates, and two spellings of one name."""
 
 import pathlib
 import unicodedata

@@ -1,4 +1,4 @@
-"""The source at a path, whatever kind it is."""
+"""Opens the source at a path: a folder, a tar or a zip."""
 
 import os
 import pathlib

@@ -1,4 +1,4 @@
-"""What every source gives, and the errors of broken ones."""
+"""The interface of sources, and the errors of damaged ones."""
 
 import abc
 import dataclasses
