@@ -126,9 +126,10 @@ def decode(file: str, data: bytes) -> tuple[str, tuple[str, ...]]:
     found = [(codec, title) for mark, codec, title in _MARKS if data.startswith(mark)]
     if not found and b"\x00" in data[:4096]:
         raise _no_text(file, "zero byte", data.index(b"\x00"))
-    for codec, title in found or _UNMARKED:  # noqa: B007 - read behind the loop
+    for codec, title in found or _UNMARKED:
         try:
             text = spelling.normalise(data.decode(codec))
+            words = () if title == "UTF-8" else (f"{file} is read as {title}",)
             break
         except UnicodeDecodeError as error:
             fault = error
@@ -141,7 +142,7 @@ def decode(file: str, data: bytes) -> tuple[str, tuple[str, ...]]:
             expected="UTF-8, UTF-16 with its mark, or Windows-1252",
             tip="save it as UTF-8",
         )
-    return text, () if title == "UTF-8" else (f"{file} is read as {title}",)
+    return text, words
 
 
 def parse(file: str, data: bytes) -> Table | None:
