@@ -66,11 +66,10 @@ def in_batches(
     is_known = np.isin(indices, numbers) if class_names else indices >= 0
     if not is_known.all():
         record = is_known.argmin()
-        expected = f"0 to {len(class_names) - 1}" if class_names else "0 or more"
-        is_whole = len(numbers) == len(class_names)
+        named = f"0 to {len(class_names) - 1}, a number with a class name"
         raise DataError(
             f"record {record} of '{file}' has the class number {indices[record]}",
-            expected=expected + ("" if is_whole else ", and a class of that number"),
+            expected=named if class_names else "0 or more",
             tip="is the file damaged, or of another dataset?",
         )
     height, width = pixels.shape[1:3]

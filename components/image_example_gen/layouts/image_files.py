@@ -41,7 +41,9 @@ class ImageFiles:
                 return (name,)
         if ".." in path.split("/"):
             return ()
-        for tail in dict.fromkeys((path, unquote(path.split("?")[0]), _local(path))):
+        local = path.partition("?d=")[2]  # in Label Studio's address of a local file
+        tails = (path, *map(unquote, (path.split("?")[0], local)))
+        for tail in dict.fromkeys(tails):
             if found := self._of_tail(tail):
                 return found
         # Capital letters and endings change where files move between systems.
@@ -142,8 +144,3 @@ def has_other_spelling(text: str, name: str) -> bool:
 
 def _folded(path: str) -> str:
     return posixpath.splitext(posixpath.basename(path))[0].casefold()
-
-
-def _local(path: str) -> str:
-    """The path in Label Studio's address of a local file, `…?d=photos/a.jpg`."""
-    return unquote(path.partition("?d=")[2])

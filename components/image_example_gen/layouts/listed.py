@@ -1,6 +1,7 @@
 """Image files whose splits and classes are known before they are read."""
 
 import dataclasses
+import itertools
 import posixpath
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -46,9 +47,8 @@ class FileLayout(Layout):
         return chunks([name for name in names if self.entries_of(name)])
 
     def classes(self, names: Iterable[str]) -> frozenset[str]:
-        return frozenset(
-            entry.word for name in names for entry in self.entries_of(name)
-        )
+        entries = itertools.chain.from_iterable(map(self.entries_of, names))
+        return frozenset(entry.word for entry in entries)
 
     def read(
         self, members: Iterable[Member]
