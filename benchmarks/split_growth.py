@@ -56,7 +56,7 @@ def grow(start: int, images: int) -> dict[str, Any]:
     in_test = 0
     for size in sizes:
         rows = [_row(text, number) for text in range(classes) for number in range(size)]
-        rule = splits.assign(rows, *CUT)
+        rule = splits.assign(rows, CUT)
         after = {row.digest: rule.split_of(row.digest, row.split) for row in rows}
         moves.update((split, after[image]) for image, split in before.items())
         in_test += bool(before) * Counter(after.values())["test"]

@@ -1,5 +1,6 @@
-"""Data that can be read and are refused, or that will cause trouble in a run."""
+"""Checks that refuse data before a run, and warnings about problems that the run will have."""
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +43,7 @@ def check_readable(index: "Index", max_share: float) -> None:
 
 
 def check_channels(found: layout.Layout, channels: int) -> None:
-    """Checks that preprocessing loses no colour without being told; gray is read as colour.
+    """Checks that preprocessing drops no colour by accident; gray images pass as colour.
 
     Raises:
       ConfigError: all images are in colour, and the experiment asks for gray ones.
@@ -96,6 +97,7 @@ def check_splits(rule: splits.Assignment) -> None:
     check_classes({text for counts in rule.images.values() for text in counts})
     for split in features.SPLITS:
         if not rule.images[split]:
+            share = f", or --set data.{split}_fraction=0.1"
             raise DataError(
                 f"no images are left for the split '{split}'",
                 found=", ".join(
@@ -104,17 +106,12 @@ def check_splits(rule: splits.Assignment) -> None:
                 ),
                 expected=f"at least {splits.MIN_IMAGES_TO_CUT} different images in a"
                 f" class, and a share for {split}",
-                tip="add images"
-                + (
-                    ""
-                    if split == features.TRAIN
-                    else f", or --set data.{split}_fraction=0.1"
-                ),
+                tip="add images" + ("" if split == features.TRAIN else share),
             )
 
 
 def troubles(found: Any) -> tuple[str, ...]:
-    """Sentences about what a run on these data will meet.
+    """Problems that a run on these data will have, a sentence each.
 
     Args:
       found: `inspection.Inspection`, which no component may import: a look at data must not
@@ -139,8 +136,10 @@ def troubles(found: Any) -> tuple[str, ...]:
             "there are no images to train on, only " + " and ".join(official)
         )
     if not {features.EVAL, features.TEST} <= set(official):
-        small = smallest(images, labels, below=splits.MIN_IMAGES_TO_CUT)
+        sizes = sum(map(Counter, images.values()), Counter[str]())
+        small = [text for text in labels if sizes[text] < splits.MIN_IMAGES_TO_CUT]
         if small:
+            small.sort(key=lambda text: (sizes[text], text))
             sentences.append(
                 f"classes of fewer than {splits.MIN_IMAGES_TO_CUT} images are trained on and"
                 f" never tested: {listed(small)}"
@@ -176,18 +175,4 @@ def too_few_groups(few: Mapping[str, int]) -> str:
     return (
         f"classes of fewer than {splits.MIN_IMAGES_TO_CUT} groups give none to eval and"
         f" test: {listed(named)}"
-    )
-
-
-def smallest(
-    images: Mapping[str, Mapping[str, int]], labels: Sequence[str], below: int
-) -> list[str]:
-    """Classes of fewer than `below` images, the least first."""
-    sizes = {
-        text: sum(classes.get(text, 0) for classes in images.values())
-        for text in labels
-    }
-    return sorted(
-        (text for text in labels if sizes[text] < below),
-        key=lambda text: (sizes[text], text),
     )

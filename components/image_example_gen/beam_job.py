@@ -26,13 +26,13 @@ from components.image_example_gen import (
 from components.image_example_gen import index as indices
 from components.image_example_gen.records import ImageFile, PixelBatch
 
-# Of what goes to a worker at once.
+# Limits of the list that a worker gets at once.
 BATCH_IMAGES = 200
 BATCH_BYTES = 32 << 20
 
 
 def build(pipeline: beam.Pipeline, job: steps.Job) -> None:
-    """Adds the whole job to `pipeline`."""
+    """Adds all steps of the job to `pipeline`."""
     units = list(job.plan.units)
     ignored = indices.Part({})
     for name in job.plan.ignored:
@@ -64,7 +64,7 @@ def build(pipeline: beam.Pipeline, job: steps.Job) -> None:
 
 
 class _ReadParts(steps.RefusingDoFn):
-    """Part -> what is found in it, in lists of some images."""
+    """Reads a part; gives what is found in it in lists of some images."""
 
     def setup(self) -> None:
         self._progress = reading.Progress()
@@ -89,45 +89,49 @@ class _ReadParts(steps.RefusingDoFn):
 
 
 class _StoreImages(steps.RefusingDoFn):
-    """What was found -> the same without bytes, and where they are in the spool."""
+    """Moves the bytes of what was found into the spool, and gives their places."""
 
     def step(self, found: Any) -> Iterator[Any]:
         images = spool.Writer(self._job.spool_uri)
         light: list[tuple[records.Found, tuple | None]] = []
         for item in found:
-            if isinstance(item, PixelBatch):
-                place = images.add(item.pixels.tobytes())
-                shape = (0, *item.pixels.shape[1:])
-                light.append((item._replace(pixels=np.empty(shape, np.uint8)), place))
-            elif isinstance(item, ImageFile):
-                light.append((item._replace(data=b""), images.add(item.data)))
-            else:
+            content = _content(item)
+            if content is None:
                 light.append((item, None))
+            else:
+                light.append((_with_content(item, b""), images.add(content)))
         images.close()
         yield light
 
 
 class _FetchImages(steps.RefusingDoFn):
-    """What was found, whole again."""
+    """Restores the bytes of what was found from the spool."""
 
     def step(self, light: Any) -> Iterator[Any]:
-        places = [place for _, place in light if place]
-        images = spool.read(self._job.spool_uri, places)
-        found: list[records.Found] = []
-        for item, place in light:
-            if isinstance(item, PixelBatch):
-                pixels = np.frombuffer(images[place], np.uint8)
-                shape = (len(item.indices), *item.pixels.shape[1:])
-                found.append(item._replace(pixels=pixels.reshape(shape)))
-            elif isinstance(item, ImageFile):
-                found.append(item._replace(data=images[place]))
-            else:
-                found.append(item)
-        yield found
+        with spool.Reader(self._job.spool_uri) as images:
+            yield [
+                _with_content(item, images.read(*place)) if place else item
+                for item, place in light
+            ]
+
+
+def _content(item: records.Found) -> bytes | None:
+    """Bytes of the images in what was found; None where it has none."""
+    if isinstance(item, PixelBatch):
+        return item.pixels.tobytes()
+    return item.data if isinstance(item, ImageFile) else None
+
+
+def _with_content(item: Any, content: bytes) -> records.Found:
+    """What was found, with other bytes of its images; b'' leaves them out."""
+    if isinstance(item, PixelBatch):
+        pixels = np.frombuffer(content, np.uint8)
+        return item._replace(pixels=pixels.reshape(-1, *item.pixels.shape[1:]))
+    return item._replace(data=content)
 
 
 class _StoreExamples(steps.RefusingDoFn):
-    """What was found -> the index of the Examples that it made of them, in the spool."""
+    """Makes Examples of what was found, stores them in the spool, and gives their index."""
 
     def __init__(self, job: steps.Job):
         super().__init__(job)
@@ -168,13 +172,11 @@ class _AssignSplits(steps.RefusingDoFn):
         self, parts: list[tuple[bytes, str]]
     ) -> Iterator[tuple[str, int, int, list[str], bytes]]:
         job = self._job
-        if steps.has_refusal(job):  # of a part
+        if steps.refusals(job):
             return
         index = indices.Index([*parts, self._ignored], job.labels)
         acceptance.check_readable(index, job.max_unreadable_share)
-        rule = splits.assign(
-            index, job.eval_fraction, job.test_fraction, job.split_seed
-        )
+        rule = splits.assign(index, job.cut)
         acceptance.check_splits(rule)
         reports.write_quarantine(job.output_uri, index.unreadable)
         summary = reports.summarise(job.plan, index, rule, job.labels)

@@ -29,6 +29,7 @@ from components.image_example_gen import (
     layouts,
     reports,
     spans,
+    splits,
     steps,
     windows,
 )
@@ -108,9 +109,7 @@ def ImageExampleGen(
     job = steps.Job(
         plan=plan,
         labels=contracts.labels_of(schema),
-        eval_fraction=eval_fraction,
-        test_fraction=test_fraction,
-        split_seed=int(split_seed),
+        cut=splits.Cut(eval_fraction, test_fraction, int(split_seed)),
         max_unreadable_share=max_unreadable_share,
         shards=int(output_shards),
         output_uri=examples.uri,
@@ -171,8 +170,7 @@ def _describe(
             example_gen_utils.VERSION_PROPERTY_NAME, newest.version
         )
     examples.split_names = artifact_utils.encode_split_names(list(features.SPLITS))
-    payload_format = example_gen_pb2.FORMAT_TF_EXAMPLE
-    examples_utils.set_payload_format(examples, payload_format)
+    examples_utils.set_payload_format(examples, example_gen_pb2.FORMAT_TF_EXAMPLE)
     examples.set_string_custom_property(
         example_gen_utils.FINGERPRINT_PROPERTY_NAME, summary["fingerprint"]
     )

@@ -67,9 +67,6 @@ class Grouping:
         return below[self.folder - 1]
 
 
-NO_GROUPS = Grouping()
-
-
 def parse(text: str) -> Grouping:
     """The grouping in a text, as `EXPECTED` describes it; '' for no groups.
 
@@ -77,7 +74,7 @@ def parse(text: str) -> Grouping:
       ConfigError: the text is none.
     """
     if not text:
-        return NO_GROUPS
+        return Grouping()
     kind, _, what = text.partition(":")
     if text == LOOKS:
         return Grouping(text, is_by_looks=True)

@@ -1,4 +1,4 @@
-"""What is known of all images of a source at once: 32 bytes an image, in columns.
+"""Index of all images of a source: 32 bytes an image, in columns.
 
 Workers fill a `Part` for each batch; `Index` joins them. Classes and official splits are
 numbers into a table. Keys are hashed: they only decide between copies.
@@ -106,14 +106,14 @@ class Part:
         )
 
     def leave_out(self, found: records.Unreadable | records.Ignored) -> None:
-        """Adds what becomes no Example."""
+        """Adds an image that cannot be read, or a file that is no image of the dataset."""
         if isinstance(found, records.Unreadable):
             self._unreadable.append(found)
         else:
             self._ignored.append(found.name)
 
     def to_bytes(self) -> tuple[bytes, str]:
-        """As it travels between Beam's steps: rows, and the rest in JSON."""
+        """Serialised form for the next Beam step: rows, and the rest in JSON."""
         about = {
             "place": self._place,
             "kinds": list(self._others),
@@ -192,7 +192,7 @@ class Index:
     def shards(
         self, rule: splits.Assignment, num_shards: Callable[[str, int], int]
     ) -> Iterator[tuple[str, int, int, list[str], bytes]]:
-        """What each file of each split holds.
+        """Contents of each file of each split.
 
         Args:
           rule: who goes where.

@@ -1,4 +1,4 @@
-"""A look at data before anything is made of them."""
+"""Inspection of data before a run: layout, classes, splits and problems."""
 
 import dataclasses
 import pathlib
@@ -79,7 +79,7 @@ class Inspection:
 
     @property
     def troubles(self) -> tuple[str, ...]:
-        """What a run on these data will meet, in sentences."""
+        """Problems that a run on these data will have, a sentence each."""
         return acceptance.troubles(self)
 
 
@@ -103,7 +103,7 @@ def inspect(
     """
     plan = layouts.plan(path, answers)
     seen = _Seen(list(plan.ignored))
-    rule = splits.assign(seen.rows(plan), *cut)
+    rule = splits.assign(seen.rows(plan), cut)
     if not seen.counts:
         raise DataError(
             f"no readable image in {path}",
@@ -133,7 +133,7 @@ def inspect(
 
 @dataclasses.dataclass
 class _Seen:
-    """What is counted while images are read."""
+    """Counts made while images are read."""
 
     ignored: list[str]
     unreadable: list[records.Unreadable] = dataclasses.field(default_factory=list)
@@ -190,8 +190,8 @@ def order_classes(numbers: dict[str, int]) -> tuple[str, ...]:
         a number, that is the order; else digits go by value, other names by their bytes.
     """
     if all(number != features.UNKNOWN_LABEL for number in numbers.values()):
-        return tuple(sorted(numbers, key=lambda name: numbers[name]))
-    if all(name.isdecimal() for name in numbers):
+        return tuple(sorted(numbers, key=numbers.__getitem__))
+    if all(map(str.isdecimal, numbers)):
         return tuple(sorted(numbers, key=lambda name: (int(name), name)))
     return tuple(
         sorted(numbers, key=lambda name: name.encode("utf-8", "surrogateescape"))

@@ -1,4 +1,4 @@
-"""The look of an image, coarse enough to outlast that it is saved again.
+"""Perceptual hash of an image: it stays the same when the image is saved again.
 
 A perceptual hash of 25 bits: which of the lowest frequencies of the gray image lie above
 their median. Reference: phash of the library imagehash, with `hash_size=5`.
@@ -40,16 +40,11 @@ def group_of(encoded: bytes) -> str:
         gray = np.asarray(image.convert("L"))
     if gray.std() < MIN_DEVIATION:
         return ""
-    upright = Image.fromarray(orientation.turn(gray, orientation.read(encoded)))
-    return f"{_PREFIX}{_hash(upright)}"
-
-
-def _hash(gray: Image.Image) -> str:
-    """The hash in hexadecimal digits."""
     from scipy import fft  # a look at settings and names does without it
 
+    upright = Image.fromarray(orientation.turn(gray, orientation.read(encoded)))
     side = FREQUENCIES * OVERSAMPLING
-    small = gray.resize((side, side), Image.Resampling.LANCZOS)
+    small = upright.resize((side, side), Image.Resampling.LANCZOS)
     waves = fft.dctn(np.asarray(small, np.float64))[:FREQUENCIES, :FREQUENCIES]
     bits = "".join("01"[bit] for bit in (waves > np.median(waves)).ravel().tolist())
-    return f"{int(bits, 2):07x}"
+    return f"{_PREFIX}{int(bits, 2):07x}"

@@ -35,7 +35,7 @@ class Record(NamedTuple):
 
 
 class Progress:
-    """Tells about once a second how many images were read in this process."""
+    """Logs about once a second how many images this process has read."""
 
     def __init__(self) -> None:
         self.images = 0

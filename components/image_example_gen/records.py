@@ -1,4 +1,4 @@
-"""What the format readers give, and how classes get their labels."""
+"""What layouts read, and how classes get their labels."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -44,9 +44,34 @@ def in_batches(
 ) -> Iterator[PixelBatch]:
     """The images of one file as batches, at most BATCH_IMAGES each.
 
+    Args:
+      split: 'train', 'eval' or 'test' as the dataset has it, '' where it has none.
+      file: name of the file, without the wrapping folder.
+      indices: int64 [n], classes as numbers.
+      class_names: by number, '' for a number without a class; empty where the dataset has
+        none.
+      pixels: uint8 [n, height, width, channels].
+
     Raises:
-      DataError: encoded, images of that size would be refused.
+      DataError: there are not as many classes as images, a number is that of no class, or
+        encoded, images of that size would be refused.
     """
+    if len(pixels) != len(indices):
+        raise DataError(
+            f"'{file}' has {len(pixels):,} images and {len(indices):,} labels",
+            expected="a label for every image",
+            tip="are all files complete, and do they belong together?",
+        )
+    numbers = [number for number, name in enumerate(class_names) if name]
+    is_known = np.isin(indices, numbers) if class_names else indices >= 0
+    if not is_known.all():
+        record = is_known.argmin()
+        named = f"0 to {len(class_names) - 1}, a number with a class name"
+        raise DataError(
+            f"record {record} of '{file}' has the class number {indices[record]}",
+            expected=named if class_names else "0 or more",
+            tip="is the file damaged, or of another dataset?",
+        )
     height, width = pixels.shape[1:3]
     if len(pixels) and (reason := images.check_size(width, height)):
         raise DataError(f"the images in {file} cannot be read", found=reason)

@@ -1,4 +1,4 @@
-"""What an ingest tells beside the splits: its summary, and the images it left out."""
+"""The reports of an ingest: its summary, and the images that it left out."""
 
 import dataclasses
 import json
@@ -35,10 +35,15 @@ def summarise(
             split: sum(counts.values()) for split, counts in rule.images.items()
         },
         "images_per_class": rule.images,
-        "missing_classes": _missing_classes(rule, labels),
+        # Split -> classes without an image there, to which ExampleValidator objects.
+        "missing_classes": {
+            split: missing
+            for split, counts in rule.images.items()
+            if (missing := [label for label in labels if label not in counts])
+        },
         "few_groups": rule.few_groups,
         "split_rule": dataclasses.asdict(
-            SplitRule(rule.test_fraction, rule.seed, plan.grouping.text)
+            SplitRule(rule.cut.test_fraction, rule.cut.seed, plan.grouping.text)
         ),
         "unreadable": len(index.unreadable),
         "ignored": index.ignored,
@@ -47,17 +52,6 @@ def summarise(
         "duplicates_kept": rule.duplicates_kept,
         "label_conflicts": rule.label_conflicts,
     }
-
-
-def _missing_classes(
-    rule: splits.Assignment, labels: tuple[str, ...]
-) -> dict[str, list[str]]:
-    """Split -> classes of the contract without an image there; ExampleValidator objects."""
-    missing = {
-        split: [label for label in labels if label not in counts]
-        for split, counts in rule.images.items()
-    }
-    return {split: absent for split, absent in missing.items() if absent}
 
 
 def write_summary(uri: str, summary: dict[str, Any]) -> None:

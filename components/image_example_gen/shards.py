@@ -1,4 +1,4 @@
-"""Records as tf.train.Examples, and these in the TFRecord files of a split."""
+"""Writes records as tf.train.Examples into the TFRecord files of a split."""
 
 import json
 import posixpath

@@ -1,4 +1,4 @@
-"""Data that arrive in spans: which of the paths behind a pattern are meant.
+"""Data that arrive in spans: finds the paths that match a pattern.
 
 The tokens are those of TFX's ExampleGens: `{SPAN}` or `{YYYY}`, `{MM}` and `{DD}`, then
 `{VERSION}`; `{SPAN:4}` has four digits. TFX resolves them in a driver, which open-source
@@ -63,7 +63,7 @@ def is_pattern(path: str | os.PathLike[str]) -> bool:
 
 
 def without_tokens(name: str) -> str:
-    """A name with its tokens, and what binds them, cut out: 'cats-{SPAN}.zip' -> 'cats.zip'."""
+    """A name without its tokens and the separators before them: 'cats-{SPAN}.zip' -> 'cats.zip'."""
     return re.sub(rf"[-_. ]*(?:{_TOKEN.pattern})", "", name)
 
 
@@ -130,20 +130,17 @@ def check_pattern(path: str | os.PathLike[str]) -> None:
         without a span, or a width of 0.
     """
     text = os.fspath(path)
-    names = [match[1] or match[3] for match in _TOKEN.finditer(text)]
+    tokens = list(_TOKEN.finditer(text))
+    names = [match[1] or match[3] for match in tokens]
     dates = [name for name in names if name in DATE]
-    fault = ""
-    if len(set(names)) < len(names):
-        fault = "a token appears twice"
-    elif "SPAN" in names and dates:
-        fault = "a number and a date at once"
-    elif dates and len(dates) < len(DATE):
-        fault = "an incomplete date"
-    elif not dates and "SPAN" not in names:
-        fault = "a version without a span"
-    elif any(match[2] and not int(match[2]) for match in _TOKEN.finditer(text)):
-        fault = "a width of 0"
-    if fault:
+    faults = {
+        "a token appears twice": len(set(names)) < len(names),
+        "a number and a date at once": "SPAN" in names and bool(dates),
+        "an incomplete date": 0 < len(dates) < len(DATE),
+        "a version without a span": not dates and "SPAN" not in names,
+        "a width of 0": any(match[2] and not int(match[2]) for match in tokens),
+    }
+    if fault := next((fault for fault, is_there in faults.items() if is_there), ""):
         raise ConfigError(
             f"cannot read the pattern {text}: {fault}",
             expected="{SPAN}, or {YYYY}, {MM} and {DD}; then {VERSION} if there is one",
@@ -216,7 +213,7 @@ def _names(folder: pathlib.Path) -> list[str]:
 
 
 def _span_of(values: Mapping[str, str]) -> int | None:
-    """Number of a span; None for a date that is none."""
+    """Number of a span; None for an impossible date."""
     if "SPAN" in values:
         return int(values["SPAN"])
     try:

@@ -1,4 +1,4 @@
-"""Which image goes into which split, whatever else lies beside it.
+"""Assigns images to splits by their content, independent of the other images.
 
 The hash of an image's content, read as a number u in [0, 1), decides: the lowest
 `test_fraction` is test, the highest `eval_fraction` is eval, what lies between is train. So
@@ -62,13 +62,28 @@ class Row(NamedTuple):
     group: str = ""
 
 
+class Cut(NamedTuple):
+    """What is cut from train.
+
+    Attributes:
+      eval_fraction: share of train for eval, in [0, 1); used when eval is missing.
+      test_fraction: share of train for test, in [0, 1); used when test is missing.
+      seed: another draw of both for every value.
+    """
+
+    eval_fraction: float
+    test_fraction: float
+    seed: int = 0
+
+
+NO_CUT = Cut(0.0, 0.0)
+
+
 class Assignment(NamedTuple):
     """The rule by which every worker finds an image's split by itself.
 
     Attributes:
-      eval_fraction: share of train that is eval; 0 where eval is official.
-      test_fraction: the same for test.
-      seed: another draw of both for every value.
+      cut: what is cut from train; shares are 0 where the split is official.
       stand_ins: digest of an image or of a group's name -> split, where that is not the one
         of its u; images of small classes are among them.
       repeated: digest -> official split and group that decide, for images of which copies
@@ -80,9 +95,7 @@ class Assignment(NamedTuple):
       few_groups: class -> groups, where they are fewer than `MIN_IMAGES_TO_CUT`.
     """
 
-    eval_fraction: float
-    test_fraction: float
-    seed: int
+    cut: Cut
     stand_ins: dict[bytes, str]
     repeated: dict[bytes, tuple[str, str]]
     images: dict[str, dict[str, int]]
@@ -92,7 +105,7 @@ class Assignment(NamedTuple):
     few_groups: dict[str, int]
 
     def split_of(self, digest: bytes, split: str, group: str = "") -> str:
-        """Split of an image; '' for a copy that is left out."""
+        """Split of an image; '' for a duplicate that is left out."""
         digest = digest[:DIGEST_BYTES]
         winner, group = self.repeated.get(digest, (split, group))
         if _CODES[split] < _CODES[winner]:
@@ -102,28 +115,11 @@ class Assignment(NamedTuple):
         unit = digest_of_group(group) if group else digest
         if unit in self.stand_ins:
             return self.stand_ins[unit]
-        place = _place(unit, self.seed)
-        (code,) = _by_hash(place, self.eval_fraction, self.test_fraction)
+        (code,) = _by_hash(_place(unit, self.cut.seed), self.cut)
         return _NAMES[code]
 
 
-class Cut(NamedTuple):
-    """What is cut from train; see `assign`."""
-
-    eval_fraction: float
-    test_fraction: float
-    seed: int = 0
-
-
-NO_CUT = Cut(0.0, 0.0)
-
-
-def assign(
-    rows: Iterable[Row],
-    eval_fraction: float,
-    test_fraction: float,
-    seed: int = 0,
-) -> Assignment:
+def assign(rows: Iterable[Row], cut: Cut) -> Assignment:
     """Assignment of all images; the order of `rows` does not matter.
 
     Official test and eval sets stay what they are. Whichever is missing is cut from train.
@@ -132,9 +128,7 @@ def assign(
 
     Args:
       rows: each is looked at once, 25 bytes of it are kept meanwhile.
-      eval_fraction: share of train for eval, in [0, 1); used when eval is missing.
-      test_fraction: share of train for test, in [0, 1); used when test is missing.
-      seed: another draw for every value.
+      cut: what is cut from train where a split is missing.
 
     Raises:
       DataError: a group lies in several official splits.
@@ -150,9 +144,9 @@ def assign(
     _refuse_straddling(images.names, groups, splits)
     conflicts = images.greatest(images.classes) != images.least(images.classes)
     cut = Cut(
-        0.0 if EVAL in splits else eval_fraction,
-        0.0 if TEST in splits else test_fraction,
-        seed,
+        0.0 if EVAL in splits else cut.eval_fraction,
+        0.0 if TEST in splits else cut.test_fraction,
+        cut.seed,
     )
     is_cut = splits == TRAIN
     digests, units = _units(images, groups, is_cut)
@@ -161,7 +155,7 @@ def assign(
     split_of_row = splits[images.of]
     few = np.flatnonzero((filled.sizes > 0) & (filled.sizes < MIN_IMAGES_TO_CUT))
     return Assignment(
-        *cut,
+        cut,
         stand_ins={
             _whole(digests[unit]): _NAMES[filled.splits[unit]]
             for unit in np.flatnonzero(filled.splits != by_hash)
@@ -211,7 +205,7 @@ def _fill(
     if cut.seed:
         seeded = (_place(_whole(digest), cut.seed) for digest in digests)
         places = np.fromiter(seeded, gathered.DIGEST, len(digests))
-    by_hash = _by_hash(places.tobytes(), cut.eval_fraction, cut.test_fraction)
+    by_hash = _by_hash(places.tobytes(), cut)
     pairs = np.stack([units, classes], axis=1)
     if len(digests) < len(units):
         pairs = np.unique(pairs, axis=0)
@@ -224,20 +218,20 @@ def _fill(
 
 
 def _place(digest: bytes, seed: int) -> bytes:
-    """The hash that decides about an image or a group."""
+    """The hash that decides the split of an image or a group, for a seed."""
     if not seed:
         return digest
     return digest_of(seed.to_bytes(8, "big") + digest)[:DIGEST_BYTES]
 
 
-def _by_hash(places: bytes, eval_fraction: float, test_fraction: float) -> np.ndarray:
+def _by_hash(places: bytes, cut: Cut) -> np.ndarray:
     """Split of each of the hashes that lie in `places` one after another, uint8."""
     numbers = np.frombuffer(places, ">u8")[:: DIGEST_BYTES // 8] >> np.uint64(
         64 - _U_BITS
     )
     u = numbers / 2.0**_U_BITS
     return np.where(
-        u < test_fraction, TEST, np.where(u >= 1 - eval_fraction, EVAL, TRAIN)
+        u < cut.test_fraction, TEST, np.where(u >= 1 - cut.eval_fraction, EVAL, TRAIN)
     ).astype(np.uint8)
 
 
@@ -283,10 +277,10 @@ def _count(texts: list[str], classes: np.ndarray) -> dict[str, int]:
 
 
 def digest_of(content: bytes) -> bytes:
-    """What equal images have in common."""
+    """SHA-256 of an image's content."""
     return hashlib.sha256(content).digest()
 
 
 def digest_of_group(name: str) -> bytes:
-    """What the images of a group have in common."""
+    """First `DIGEST_BYTES` of the SHA-256 of a group's name."""
     return digest_of(name.encode("utf-8", "surrogateescape"))[:DIGEST_BYTES]

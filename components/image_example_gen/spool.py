@@ -8,7 +8,6 @@ import pathlib
 import posixpath
 import uuid
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
 from typing import IO, NamedTuple
 
 from tfx.dsl.io import fileio
@@ -83,20 +82,6 @@ class Reader:
         self._files.move_to_end(name)
         file.seek(offset)
         return file.read(length)
-
-
-def read(folder: str, places: Iterable[Place]) -> Mapping[Place, bytes]:
-    """The images at the places; each file is read once, from its start."""
-    by_file: dict[str, list[Place]] = {}
-    for place in places:
-        by_file.setdefault(place.file, []).append(place)
-    found = {}
-    for name, wanted in by_file.items():
-        with fileio.open(posixpath.join(folder, name), "rb") as file:
-            content = file.read()
-        for place in wanted:
-            found[place] = content[place.offset : place.offset + place.length]
-    return found
 
 
 def _open(uri: str) -> IO[bytes]:

@@ -1,4 +1,4 @@
-"""Images that a class gives to a split in which it would have none.
+"""Stand-ins: images that a class moves to a split in which it would have none.
 
 What moves is a unit: an image, or a whole group of images. Units of one image have one
 class; a group may have several, and then each of them has to keep what it needs.

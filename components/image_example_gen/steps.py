@@ -1,4 +1,4 @@
-"""What the steps of the Beam job share: what they know, and how they refuse data."""
+"""What the steps of the Beam job share: its parameters, and how errors reach the component."""
 
 import dataclasses
 import hashlib
@@ -12,7 +12,7 @@ from tfx.dsl.io import fileio
 from tfx.utils import io_utils
 
 from common.errors import ConfigError, DataError, SlimlineError
-from components.image_example_gen import windows
+from components.image_example_gen import splits, windows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,8 +22,7 @@ class Job:
     Attributes:
       plan: the source, and how to read it.
       labels: classes of the contract, in label order.
-      eval_fraction: share of train for eval. test_fraction: the same for test.
-      split_seed: another draw of both for every value.
+      cut: what is cut from train for eval and test.
       max_unreadable_share: unreadable images per image, at most.
       shards: number of files a split; 0 for as many as their bytes ask for.
       output_uri: folder of the artifact.
@@ -32,9 +31,7 @@ class Job:
 
     plan: windows.Images
     labels: tuple[str, ...]
-    eval_fraction: float
-    test_fraction: float
-    split_seed: int
+    cut: splits.Cut
     max_unreadable_share: float
     shards: int
     output_uri: str
@@ -58,7 +55,7 @@ class RefusingDoFn(beam.DoFn):
 
     # Any: of named tuples Beam would make rows of a schema.
     def process(self, element: Any) -> Iterator[Any]:
-        """What `step` gives, up to its first error."""
+        """Yields the results of `step` up to its first error."""
         try:
             yield from self.step(element)
         except SlimlineError as error:
@@ -68,24 +65,20 @@ class RefusingDoFn(beam.DoFn):
             io_utils.write_string_file(file, text)
 
     def step(self, element: Any) -> Iterable[Any]:
-        """What the step makes of an element."""
+        """Results of the step for one element."""
         raise NotImplementedError
 
 
-def has_refusal(job: Job) -> bool:
-    """Whether a worker has put down an error."""
-    return bool(_refusals(job))
-
-
 def raise_refusal(job: Job) -> None:
-    """Raises the error that a worker put down; the first by name where there are more."""
+    """Raises the error that a worker wrote down; the first by name where there are more."""
     kinds = {"ConfigError": ConfigError, "DataError": DataError}
-    for name in _refusals(job):
+    for name in refusals(job):
         text = io_utils.read_string_file(posixpath.join(job.working_uri, name))
         kind, message, found, expected, tip = json.loads(text)
         raise kinds[kind](message, found=found, expected=expected, tip=tip)
 
 
-def _refusals(job: Job) -> list[str]:
+def refusals(job: Job) -> list[str]:
+    """Files of the errors that workers wrote down."""
     names = map(str, fileio.listdir(job.working_uri))
     return sorted(name for name in names if name.endswith(".json"))

@@ -1,4 +1,4 @@
-"""Several datasets read as one: the spans of a rolling window."""
+"""The spans of a rolling window, read as one dataset."""
 
 import dataclasses
 from collections.abc import Iterator, Sequence
@@ -17,60 +17,56 @@ class Window:
     images together, so copies in two spans never lie in two splits.
 
     Attributes:
-      spans: what goes in front, one a plan.
-      plans: of the spans.
+      plans: span, which goes in front -> its plan; the newest is the last.
     """
 
-    spans: tuple[str, ...]
-    plans: tuple[layouts.Plan, ...]
+    plans: dict[str, layouts.Plan]
+
+    @property
+    def _newest(self) -> layouts.Plan:
+        return list(self.plans.values())[-1]
 
     @property
     def layout(self) -> layouts.Layout:
         """Layout of the newest span; the others have the same format and channels."""
-        return self.plans[-1].layout
+        return self._newest.layout
 
     @property
     def grouping(self) -> grouping.Grouping:
-        """How the images get groups; all spans are asked for the same."""
-        return self.plans[-1].grouping
+        """How the images get groups; the same for all spans."""
+        return self._newest.grouping
 
     @property
-    def units(self) -> tuple[tuple[int, tuple[str, ...] | None], ...]:
-        """Parts to be read apart: number of the span, and its part."""
-        return tuple(
-            (number, unit)
-            for number, plan in enumerate(self.plans)
-            for unit in plan.units
-        )
+    def units(self) -> tuple[tuple[str, tuple[str, ...] | None], ...]:
+        """Parts for one worker each: a span, and a part of its plan."""
+        plans = self.plans.items()
+        return tuple((span, unit) for span, plan in plans for unit in plan.units)
 
     @property
     def ignored(self) -> tuple[str, ...]:
         """Files that no part holds."""
-        return tuple(
-            f"{span}/{name}"
-            for span, plan in zip(self.spans, self.plans, strict=True)
-            for name in plan.ignored
-        )
+        plans = self.plans.items()
+        return tuple(f"{span}/{name}" for span, plan in plans for name in plan.ignored)
 
     def reader(self) -> "Window":
-        """The same without the names of files: what it takes to read a part."""
-        return Window(self.spans, tuple(plan.reader() for plan in self.plans))
+        """A copy without the names of files, which reads parts all the same."""
+        return Window({span: plan.reader() for span, plan in self.plans.items()})
 
     @property
     def is_random_access(self) -> bool:
         """Whether `read_file` works."""
-        return all(plan.is_random_access for plan in self.plans)
+        return all(plan.is_random_access for plan in self.plans.values())
 
-    def read(self, unit: tuple[int, tuple[str, ...] | None]) -> Iterator[records.Found]:
+    def read(self, unit: tuple[str, tuple[str, ...] | None]) -> Iterator[records.Found]:
         """Images of one part; see `layouts.Plan.read`."""
-        number, part = unit
-        for found in self.plans[number].read(part):
-            yield _named(found, self.spans[number])
+        span, part = unit
+        for found in self.plans[span].read(part):
+            yield _named(found, span)
 
     def read_file(self, name: str, limit: int) -> bytes:
         """Bytes of one file, where access is random."""
         span, _, inner = name.partition("/")
-        return self.plans[self.spans.index(span)].read_file(inner, limit)
+        return self.plans[span].read_file(inner, limit)
 
 
 Images = layouts.Plan | Window
@@ -85,25 +81,28 @@ def plan(
       ConfigError: the format is unknown, or several readings fit.
       DataError: one of them holds nothing of that kind, or they lie in different layouts.
     """
-    plans = [layouts.plan(str(data.path), answers) for data in data_sets]
-    if len(plans) == 1:
-        return plans[0]
-    kinds = {(found.layout.format, found.layout.channels) for found in plans}
+    plans = {
+        str(data.span): layouts.plan(str(data.path), answers) for data in data_sets
+    }
+    first, *others = plans.values()
+    if not others:
+        return first
+    kinds = {(found.layout.format, found.layout.channels) for found in plans.values()}
     if len(kinds) > 1:
         raise DataError(
             "the spans of the window lie in different layouts",
             found=", ".join(
-                f"{data.name}: {found.layout.format}"
-                for data, found in zip(data_sets, plans, strict=True)
+                f"{data.name}: {plans[str(data.span)].layout.format}"
+                for data in data_sets
             ),
             expected="one layout",
             tip="--set data.window_spans=1 takes the newest alone",
         )
-    return Window(tuple(str(data.span) for data in data_sets), tuple(plans))
+    return Window(plans)
 
 
 def _named(found: Any, span: str) -> Any:
-    """What was found, under the name that it has in the window."""
+    """What was found, with the span in front of its name."""
     if isinstance(found, records.PixelBatch):
         return found._replace(file=f"{span}/{found.file}")
     if isinstance(found, records.ImageFile):

@@ -199,7 +199,7 @@ def test_npz_with_names(zoo):
         ({"images": pixels(2, 4, 4), "labels": np.eye(2)}, "holds no classes"),
         (
             {"images": pixels(2, 4, 4), "labels": np.array([0])},
-            "do not belong together",
+            "'a.npz/images' has 2 images and 1 labels",
         ),
         ({"mean": pixels(2, 4, 4)}, "no arrays of images and labels"),
     ],
@@ -280,7 +280,7 @@ def test_parquet_files_that_number_the_classes_otherwise(zoo):
 def test_parquet_rows_without_a_class(zoo, labels, names):
     columns = {"image": [zoo.png(), zoo.png()], "label": labels}
     write_parquet(zoo, "data/test.parquet", columns, class_label(*names))
-    zoo.refuses("data/test.parquet has no class", tip="data/test.parquet=none")
+    zoo.refuses("data/test.parquet#1 has no class", tip="data/test.parquet=none")
 
 
 def test_parquet_of_pandas_categories(zoo):
@@ -304,7 +304,7 @@ def test_npz_with_a_half_that_has_no_labels(zoo):
 
 def test_npz_with_images_of_no_class(zoo):
     write_npz(zoo, "a.npz", images=pixels(2, 4, 4), labels=np.array([0, -1]))
-    zoo.refuses("has the class number -1")
+    zoo.refuses("record 1 of 'a.npz/images' has the class number -1")
 
 
 def test_npz_of_gray_and_colour(zoo):

@@ -94,7 +94,7 @@ def test_kaggle(zoo):
     zoo.text("sampleSubmission.csv", "id,label", "1,ant", "2,ant")
     zoo.text("submission_format.csv", "id,label", "1,ant", "2,ant")
     zoo.text("sample_sub.csv", "id,label", "1,ant", "2,ant")
-    zoo.reads({"train": ANTS}, says="2 images are in no table")
+    zoo.reads({"train": ANTS}, says="2 images are in no list")
 
 
 def test_a_test_table_without_the_classes(zoo):
@@ -554,7 +554,7 @@ def test_label_studio_with_a_task_that_is_not_done(zoo):
         for file, w in zip(FILES, WORDS, strict=True)
     ]
     zoo.text("project.json", json.dumps(tasks))
-    zoo.refuses("line 1 of project.json has no path or no label")
+    zoo.refuses("line 1 of project.json has no label")
 
 
 def test_lists_of_paths_without_classes(zoo):

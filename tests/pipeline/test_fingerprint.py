@@ -20,7 +20,7 @@ IMPORTED_BY = {
     - {"statistics", "infer"},  # by common.errors
     "components/image_example_gen/component.py": {"ingest"},
     "components/image_example_gen/sources/naming.py": {"ingest"},
-    "components/image_example_gen/layouts/oxford_pets.py": {"ingest"},
+    "components/image_example_gen/layouts/published.py": {"ingest"},
     "components/example_validator/distances.py": {"check"},
     "pushed_models/data_profile.py": {"check", "push"},
     "trainer/preprocessing.py": {"transform", "train"},

@@ -1,4 +1,4 @@
-"""Layouts of datasets: what the files of a source mean. `registry` lists them all."""
+"""Layouts of datasets: how the files of a source hold images and classes (`registry`)."""
 
 from components.image_example_gen.layouts.layout import AUTO, Answers, Layout
 from components.image_example_gen.layouts.planning import Plan, plan

@@ -1,6 +1,5 @@
 """Arrays in .npz files: x_train and y_train, train_images and train_labels, images and labels."""
 
-import dataclasses
 import io
 import re
 import zipfile
@@ -10,50 +9,43 @@ import numpy as np
 
 from common.errors import DataError
 from components.image_example_gen import records
-from components.image_example_gen.layouts import containers, fields, split_names
+from components.image_example_gen.layouts import containers, split_names
 from components.image_example_gen.layouts.layout import Listing
 from components.image_example_gen.sources.source import Member, read_data_file
 from schema import spelling
 from schema.spelling import vocabulary
 
-FORMATS = ("npz",)
-_SUFFIX = ".npz"
 _IMAGES = vocabulary("x image images img imgs data")
 _LABELS = vocabulary("y label labels target targets")
 _NAMES = ("class_names", "label_names", "classes", "names")
 
 
-@dataclasses.dataclass(frozen=True)
 class ArrayLayout(containers.ContainerLayout):
-    """Arrays of pixels and of classes, in pairs.
+    """Arrays of pixels and of classes, in pairs."""
 
-    Attributes:
-      channels: of the pixels.
-      arrays: names of the pairs. alone: arrays without their other half.
-    """
-
-    channels: int
-    arrays: tuple[str, ...]
-    alone: tuple[str, ...] = ()
-    format: str = "npz"
-
-    @property
-    def words(self) -> tuple[str, ...]:
-        sentence = f"NumPy arrays of pixels and classes: {', '.join(self.arrays)}"
-        if not self.alone:
-            return (sentence,)
-        return (
-            sentence,
-            f"left out, as labels or images are missing: {', '.join(self.alone)}",
-        )
-
-    @staticmethod
-    def is_ours(name: str) -> bool:
-        return name.lower().endswith(_SUFFIX)
+    FORMAT = "npz"
+    NAME = re.compile(r".*\.npz", re.IGNORECASE)
 
     def read_file(self, member: Member) -> Iterator[records.PixelBatch]:
-        """See base class."""
-        yield from _read(member.name, read_data_file(member), self.channels)
+        file = member.name
+        with _open(file, read_data_file(member)) as arrays:
+            names = next((name for name in _NAMES if name in arrays.files), "")
+            class_names = _texts(_array(file, arrays, names)) if names else ()
+            for split, (images, labels) in _pairs(file, arrays.files).items():
+                pixels = _pixels(file, images, _array(file, arrays, images))
+                if pixels.shape[3] != self.channels:
+                    raise DataError(
+                        f"'{images}' in {file} has other channels than the first images",
+                        found=f"{pixels.shape[3]}",
+                        expected=f"{self.channels}",
+                    )
+                indices, known = _indices(
+                    file, labels, _array(file, arrays, labels), class_names
+                )
+                where = split or containers.split_of_shard(file)
+                yield from records.in_batches(
+                    where, f"{file}/{images}", indices, known, pixels
+                )
 
 
 def find(listing: Listing) -> ArrayLayout | None:
@@ -62,52 +54,32 @@ def find(listing: Listing) -> ArrayLayout | None:
     Raises:
       DataError: it has no pair of images and labels.
     """
-    file, data = containers.first_file(ArrayLayout, listing)
-    if not file:
+    member = ArrayLayout.first(listing)
+    if not member:
         return None
-    with _open(file, data) as arrays:
+    file = member.name
+    with _open(file, read_data_file(member)) as arrays:
         pairs = _pairs(file, arrays.files)
         alone = sorted(_alone(arrays.files, pairs))
         first = next(iter(pairs.values()))
         pixels = _pixels(file, first[0], _array(file, arrays, first[0]))
-    names = tuple(f"{images} with {labels}" for images, labels in pairs.values())
-    return ArrayLayout(pixels.shape[3], names, tuple(alone))
+    names = ", ".join(f"{images} with {labels}" for images, labels in pairs.values())
+    words = [f"NumPy arrays of pixels and classes: {names}"]
+    if alone:
+        words.append(f"left out, as labels or images are missing: {', '.join(alone)}")
+    return ArrayLayout(
+        format=ArrayLayout.FORMAT, words=tuple(words), channels=pixels.shape[3]
+    )
 
 
 def _alone(names: Iterable[str], pairs: dict[str, tuple[str, str]]) -> set[str]:
-    """Arrays called as images or labels of a split are, and no part of a pair."""
+    """Arrays with the name of images or labels, but without their other half."""
     paired = {name for pair in pairs.values() for name in pair}
     return {
         name
         for name in set(names) - paired - set(_NAMES)
         if (_IMAGES | _LABELS) & set(re.findall(r"[a-z]+", name.lower()))
     }
-
-
-def _read(file: str, data: bytes, channels: int) -> Iterator[records.PixelBatch]:
-    with _open(file, data) as arrays:
-        names = next((name for name in _NAMES if name in arrays.files), "")
-        class_names = _texts(_array(file, arrays, names)) if names else ()
-        for split, (images, labels) in _pairs(file, arrays.files).items():
-            pixels = _pixels(file, images, _array(file, arrays, images))
-            if pixels.shape[3] != channels:
-                raise DataError(
-                    f"'{images}' in {file} has other channels than the first images",
-                    found=f"{pixels.shape[3]}",
-                    expected=f"{channels}",
-                )
-            indices, known = _indices(
-                file, labels, _array(file, arrays, labels), class_names
-            )
-            if len(indices) != len(pixels):
-                raise DataError(
-                    f"{images} and {labels} in {file} do not belong together",
-                    found=f"{len(pixels):,} images, {len(indices):,} labels",
-                )
-            where = split or fields.split_of_shard(file)
-            yield from records.in_batches(
-                where, f"{file}/{images}", indices, known, pixels
-            )
 
 
 def _pairs(file: str, names: Iterable[str]) -> dict[str, tuple[str, str]]:
@@ -191,18 +163,7 @@ def _indices(
             found=f"{array.dtype} {list(array.shape)}",
             expected="whole numbers or texts, one an image",
         )
-    indices = flat.astype(np.int64)
-    if indices.size and indices.min() < 0:
-        raise DataError(
-            f"'{name}' in {file} has the class number {indices.min()}",
-            expected="0 or more: images without a class are none to train on",
-        )
-    if class_names and not (indices.min() >= 0 and indices.max() < len(class_names)):
-        raise DataError(
-            f"'{name}' in {file} has the class number {indices.max()}",
-            expected=f"0 to {len(class_names) - 1}",
-        )
-    return indices, class_names
+    return flat.astype(np.int64), class_names
 
 
 def _texts(array: np.ndarray) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from components.image_example_gen import records
 from components.image_example_gen.layouts import pickles
 from components.image_example_gen.layouts.layout import (
     AUTO,
+    Layout,
     Listing,
     question,
     setting,
@@ -49,34 +50,34 @@ class Release:
 
     @property
     def format(self) -> str:
-        """Name for `input_format`."""
+        """Name for `data.format`."""
         return f"{self.dataset}_{self.form}"
 
     @property
-    def is_pickled(self) -> bool:
-        return self.form == "python"
-
-    @property
-    def label_bytes(self) -> int:
-        """Bytes before the pixels: the class, behind the superclass in CIFAR-100."""
-        return 2 if self.dataset == "cifar100" else 1
-
-    @property
-    def markers_needed(self) -> int:
-        """Files that must lie together; CIFAR-100's names are everyday words."""
-        return 2 if self.dataset == "cifar100" else 1
+    def has_superclasses(self) -> bool:
+        """Whether a superclass stands before each class, as in CIFAR-100."""
+        return self.dataset == "cifar100"
 
     def key(self, name: str) -> str:
         """Key in a pickled dictionary; CIFAR-100 has those of superclasses besides."""
-        return f"fine_{name}" if self.dataset == "cifar100" else name
+        return f"fine_{name}" if self.has_superclasses else name
 
     def is_data(self, base: str) -> bool:
         """Whether a file of that name holds images."""
         return bool(re.fullmatch(self.data, base))
 
-    def is_marker(self, base: str) -> bool:
-        """Whether a file of that name speaks for the release."""
-        return self.is_data(base) or (self.markers_needed > 1 and base == self.meta)
+    def folders(self, names: Iterable[str]) -> list[str]:
+        """Folders that hold the release, of the files called `names`.
+
+        The files of CIFAR-100 are called by everyday words: two must lie together.
+        """
+        counts: Counter[str] = Counter()
+        for name in names:
+            folder, base = posixpath.split(name)
+            is_meta = self.has_superclasses and base == self.meta
+            counts[folder] += self.is_data(base) or is_meta
+        needed = 2 if self.has_superclasses else 1
+        return sorted(folder for folder, count in counts.items() if count >= needed)
 
 
 RELEASES = (
@@ -90,39 +91,18 @@ RELEASES = (
 FORMATS = tuple(release.format for release in RELEASES)
 
 
-@dataclasses.dataclass(frozen=True)
-class CifarLayout:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CifarLayout(Layout):
     """A CIFAR release at `root` of a source."""
 
     release: Release
     root: str
 
-    @property
-    def format(self) -> str:
-        return self.release.format
-
-    @property
-    def channels(self) -> int:
-        """Channels of the raw pixels."""
-        return _CHANNELS
-
-    @property
-    def words(self) -> tuple[str, ...]:
-        dataset = self.release.dataset.upper().replace("CIFAR", "CIFAR-")
-        return (f"{dataset} in the {self.release.form} release",)
-
-    def used(self) -> frozenset[str]:
-        return frozenset()
-
-    def classes(self, names: Iterable[str]) -> frozenset[str]:
-        """None: they are in the files."""
-        return frozenset()
-
     def units(self, names: Iterable[str]) -> list[tuple[str, ...]]:
-        """Parts that can be read apart: a data file, with the class names before it."""
-        inside = sorted(name for name in names if self._base(name))
-        meta = [name for name in inside if self._base(name) == self.release.meta]
-        data = [name for name in inside if self._is_data(name)]
+        """Parts for one worker each: a data file, after the file of class names."""
+        bases = {name: self._base(name) for name in sorted(names)}
+        meta = [name for name, base in bases.items() if base == self.release.meta]
+        data = [name for name, base in bases.items() if self.release.is_data(base)]
         return [(*meta, name) for name in data]
 
     def read(
@@ -134,7 +114,7 @@ class CifarLayout:
         data; then the files before it wait in memory (30 MB each).
 
         Raises:
-          DataError: a file has not the bytes that its records need.
+          DataError: a file has not the bytes that its records need, or unknown classes.
         """
         waiting: list[tuple[str, np.ndarray, np.ndarray]] = []
         names: tuple[str, ...] = ()
@@ -142,7 +122,7 @@ class CifarLayout:
             base = self._base(member.name)
             if base == self.release.meta:
                 names = self._class_names(read_data_file(member))
-            elif base and self._is_data(member.name):
+            elif self.release.is_data(base):
                 waiting.append((base, *self._decode(base, read_data_file(member))))
             else:
                 yield records.Ignored(member.name)
@@ -156,9 +136,6 @@ class CifarLayout:
         folder, base = posixpath.split(name)
         return base if folder == self.root else ""
 
-    def _is_data(self, name: str) -> bool:
-        return self.release.is_data(self._base(name))
-
     def _give(
         self, files: list[tuple[str, np.ndarray, np.ndarray]], names: tuple[str, ...]
     ) -> Iterator[records.PixelBatch]:
@@ -168,24 +145,24 @@ class CifarLayout:
 
     def _decode(self, file: str, data: bytes) -> tuple[np.ndarray, np.ndarray]:
         """Labels int64 [n] and pixels uint8 [n, 32, 32, 3]."""
-        decode = _decode_pickle if self.release.is_pickled else _decode_binary
+        decode = _decode_pickle if self.release.form == "python" else _decode_binary
         labels, planes = decode(self.release, file, data)
-        num_classes = self.release.num_classes
-        wrong = np.flatnonzero((labels < 0) | (labels >= num_classes))
-        if len(wrong):
-            raise DataError(
-                f"record {wrong[0]} of '{file}' has the class number"
-                f" {labels[wrong[0]]}",
-                expected=f"0 to {num_classes - 1}",
-                tip="is the archive damaged, or another dataset?",
-            )
         shape = (-1, _CHANNELS, _SIDE_PX, _SIDE_PX)
         return labels, planes.reshape(shape).transpose(0, 2, 3, 1)
 
     def _class_names(self, data: bytes) -> tuple[str, ...]:
         """Names by class number, from the content of the release's list."""
-        if self.release.is_pickled:
-            lines = _unpickle_names(self.release, self.release.meta, data)
+        if self.release.form == "python":
+            key = self.release.key("label_names")
+            lines = _load(self.release.meta, data).get(key)
+            if not isinstance(lines, list):
+                raise DataError(f"'{self.release.meta}' has no list '{key}'")
+            lines = [
+                line.decode("utf-8", "replace")
+                if isinstance(line, bytes)
+                else str(line)
+                for line in lines
+            ]
         else:
             lines = data.decode("utf-8", "replace").split("\n")
         words = [line.strip() for line in lines if line.strip()]
@@ -209,20 +186,18 @@ def find(listing: Listing) -> CifarLayout | None:
     Raises:
       ConfigError: there are several.
     """
-    names = sorted(listing.names)
-    found: list[CifarLayout] = []
-    for release in RELEASES:
-        if listing.answers.format not in (AUTO, release.format):
-            continue
-        markers = [
-            name for name in names if release.is_marker(posixpath.basename(name))
-        ]
-        beside = Counter(posixpath.dirname(name) for name in markers)
-        found += (
-            CifarLayout(release, folder)
-            for folder, count in beside.items()
-            if count >= release.markers_needed
+    found = [
+        CifarLayout(
+            format=release.format,
+            words=(f"CIFAR-{release.num_classes} in the {release.form} release",),
+            channels=_CHANNELS,
+            release=release,
+            root=folder,
         )
+        for release in RELEASES
+        if listing.answers.format in (AUTO, release.format)
+        for folder in release.folders(listing.names)
+    ]
     if len(found) > 1:
         raise question(
             f"{len(found)} releases of CIFAR lie together",
@@ -243,20 +218,21 @@ def find(listing: Listing) -> CifarLayout | None:
 def _decode_binary(
     release: Release, file: str, data: bytes
 ) -> tuple[np.ndarray, np.ndarray]:
-    record_bytes = release.label_bytes + _PIXEL_BYTES
+    label_bytes = 2 if release.has_superclasses else 1
+    record_bytes = label_bytes + _PIXEL_BYTES
     complete, rest = divmod(len(data), record_bytes)
     if rest or not complete:
         raise DataError(
             f"record {complete} of '{file}' has {rest:,} bytes",
             expected=(
-                f"{record_bytes:,} ({release.label_bytes} label +"
+                f"{record_bytes:,} ({label_bytes} label +"
                 f" {_SIDE_PX}*{_SIDE_PX}*{_CHANNELS})"
             ),
             tip="is the archive complete?",
         )
     table = np.frombuffer(data, np.uint8).reshape(complete, record_bytes)
-    labels = table[:, release.label_bytes - 1].astype(np.int64)
-    return labels, table[:, release.label_bytes :]
+    labels = table[:, label_bytes - 1].astype(np.int64)
+    return labels, table[:, label_bytes:]
 
 
 def _decode_pickle(
@@ -284,23 +260,7 @@ def _decode_pickle(
         labels = labels.tolist() if labels.ndim == 1 else None
     if not isinstance(labels, list) or not all(type(label) is int for label in labels):
         raise DataError(f"'{key}' in '{file}' is not a list of whole numbers")
-    if len(labels) != len(pixels):
-        raise DataError(
-            f"'{file}' has {len(pixels):,} images and {len(labels):,} labels",
-            tip="is the archive complete?",
-        )
     return np.clip(labels, -1, 1 << 30).astype(np.int64), np.ascontiguousarray(pixels)
-
-
-def _unpickle_names(release: Release, file: str, data: bytes) -> list[str]:
-    key = release.key("label_names")
-    names = _load(file, data).get(key)
-    if not isinstance(names, list):
-        raise DataError(f"'{file}' has no list '{key}'")
-    return [
-        name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)
-        for name in names
-    ]
 
 
 def _load(file: str, data: bytes) -> dict[str, Any]:

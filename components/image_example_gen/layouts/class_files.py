@@ -1,12 +1,12 @@
 """Names of classes, from a file that lists them beside their numbers or ids."""
 
+import dataclasses
 import posixpath
 import re
 from collections import Counter
-from collections.abc import Iterable
 
-from components.image_example_gen.layouts import rows
 from components.image_example_gen.layouts.layout import Listing
+from components.image_example_gen.layouts.listed import FileLayout
 from schema.spelling import vocabulary
 
 _STEMS = vocabulary(
@@ -25,37 +25,48 @@ def is_id(word: str) -> bool:
     return bool(_ID.fullmatch(word))
 
 
-def find(
-    listing: Listing, words: Iterable[str], used: Iterable[str]
-) -> tuple[dict[str, str], str]:
-    """Word of a list -> name of the class, and the file that says so.
+def name_classes(layout: FileLayout, listing: Listing) -> FileLayout:
+    """The layout with the names of classes that it calls by numbers or ids, if it can.
 
-    Only numbers and ids of Open Images and WordNet are looked up, and only where the file
+    Only numbers and ids of Open Images and WordNet are looked up, and only where one file
     has all of them: a number is the line (from 0, or from 1 where the first cannot be
     meant), unless the lines begin with numbers of their own. Of the synonyms of a WordNet id
     the first is the name, unless two ids share it.
 
     Args:
-      words: the classes as the lists spell them.
-      used: files that were read as lists.
-
-    Returns:
-      An empty mapping and '' where the words are the names.
+      layout: with the classes as the lists or folders spell them.
+      listing: all files.
     """
-    keys = set(words)
+    names, file = _find(listing, layout)
+    if not names:
+        return layout
+    return dataclasses.replace(
+        layout,
+        entries={
+            name: tuple(entry._replace(word=names[entry.word]) for entry in entries)
+            for name, entries in layout.entries.items()
+        },
+        files=(*layout.files, file),
+        words=(*layout.words, f"{file} has the names of the classes"),
+    )
+
+
+def _find(listing: Listing, layout: FileLayout) -> tuple[dict[str, str], str]:
+    """Class in the layout -> its name, and the file that says so; empty without one."""
+    keys = {entry.word for entries in layout.entries.values() for entry in entries}
     if not keys or not all(key.isdecimal() or is_id(key) for key in keys):
         return {}, ""
     files = [
         name
         for name in sorted(
-            set(listing.names) - set(used), key=lambda name: name.count("/")
+            set(listing.names).difference(layout.files),
+            key=lambda name: (name.count("/"), name),
         )
         if posixpath.basename(name).lower().endswith(_SUFFIXES)
         and posixpath.splitext(posixpath.basename(name).lower())[0] in _STEMS
     ]
-    for name, data in listing.read(files).items():
-        text, _ = rows.decode(name, data)
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
+    for name, numbered in listing.lines(files).items():
+        lines = list(numbered.values())
         if found := _by_key(lines, keys) or _by_line(lines, keys):
             return found, name
     return {}, ""
@@ -78,11 +89,8 @@ def _by_line(lines: list[str], keys: set[str]) -> dict[str, str]:
     if not all(key.isdecimal() for key in keys) or len(set(lines)) != len(lines):
         return {}
     numbers = {key: int(key) for key in keys}
-    first = (
-        1 if min(numbers.values()) > 0 and max(numbers.values()) == len(lines) else 0
-    )
-    if len(set(numbers.values())) != len(keys) or max(numbers.values()) - first >= len(
-        lines
-    ):
+    last = max(numbers.values())
+    first = int(min(numbers.values()) > 0 and last == len(lines))
+    if len(set(numbers.values())) != len(keys) or last - first >= len(lines):
         return {}
     return {key: lines[number - first] for key, number in numbers.items()}

@@ -1,4 +1,4 @@
-"""Which columns of a table name the files, the classes, the splits and the groups."""
+"""Finds the columns of a table with the files, the classes, the splits and the groups."""
 
 import dataclasses
 import posixpath
@@ -8,7 +8,7 @@ from common.errors import ConfigError, DataError
 from components.image_example_gen.layouts import split_names
 from components.image_example_gen.layouts.image_files import ImageFiles
 from components.image_example_gen.layouts.layout import Answers, question, setting
-from components.image_example_gen.layouts.rows import Table
+from components.image_example_gen.layouts.rows import Column, Table
 from schema import image_names
 from schema.spelling import vocabulary
 
@@ -37,7 +37,8 @@ _PLURALS = vocabulary("labels tags classes categories attributes")
 _SEPARATORS = ("|", ";", ",", " ")
 _MIN_DISTINCT = 4
 _ROUNDING = 0.02
-_NO_SPLIT = frozenset(("", "unassigned"))
+# Words of a column of splits that give an image none.
+NO_SPLIT = frozenset(("", "unassigned"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,22 +47,28 @@ class Columns:
 
     Attributes:
       table: the table, without a header where the first line was a row.
-      path: index of the one that names the files.
+      path: the one that names the files.
       files: what each of its cells may name.
-      labels: the classes, a text a row. label: the column that has them, '' for several.
+      labels: the classes, a text a row.
+      label: name of the column that has them, '' for several.
       splits: the splits, a text a row, or None where no column has them.
       groups: the groups, a text a row, or None where none were asked for.
       words: what was chosen, and why.
     """
 
     table: Table
-    path: int
+    path: Column
     files: list[tuple[str, ...]]
-    labels: list[str]
+    labels: Sequence[str]
     label: str
-    splits: list[str] | None
-    groups: list[str] | None
+    splits: Sequence[str] | None
+    groups: Sequence[str] | None
     words: str
+
+    @property
+    def says_labels(self) -> bool:
+        """Whether the header names the column of the classes, or the table is one-hot."""
+        return not _LABELS.isdisjoint(self.table.names) or not self.label
 
 
 def find(table: Table, images: ImageFiles, answers: Answers) -> Columns | None:
@@ -78,7 +85,7 @@ def find(table: Table, images: ImageFiles, answers: Answers) -> Columns | None:
         for cell in table.header
     ):
         table = table.without_header()
-    if not table.rows or not answers.columns() <= set(table.names):
+    if not table.rows or not answers.columns() <= table.names:
         return None
     found = _find_path(table, images, answers)
     if found is None:
@@ -88,19 +95,18 @@ def find(table: Table, images: ImageFiles, answers: Answers) -> Columns | None:
     group = _find_group(table, answers)
     label, labels = _find_labels(table, (path, split, group), images, answers)
     words = f"'{label}' the classes" if label else "a column per class (one-hot)"
-    sentence = f"'{table.header[path]}' names the files, {words}"
-    if split is not None:
-        sentence += f", '{table.header[split]}' the splits"
-    if group is not None:
-        sentence += f", '{table.header[group]}' the groups"
-    splits, groups = (
-        None if index is None else table.column(index) for index in (split, group)
-    )
+    sentence = f"'{path.title}' names the files, {words}"
+    if split:
+        sentence += f", '{split.title}' the splits"
+    if group:
+        sentence += f", '{group.title}' the groups"
+    splits = split.cells if split else None
+    groups = group.cells if group else None
     return Columns(table, path, files, labels, label, splits, groups, sentence)
 
 
 def unread(columns: Columns) -> list[str]:
-    """Sentences about columns that say something, and are not read."""
+    """Sentences about columns that are not read, but may matter."""
     sentences = []
     if not _BOXES.isdisjoint(columns.table.names):
         sentences.append("boxes are not read: the class is that of the whole image")
@@ -113,68 +119,43 @@ def unread(columns: Columns) -> list[str]:
     return sentences
 
 
-def speaks_of_images(table: Table, answers: Answers) -> bool:
-    """Whether the header has a column for files and one for classes, and all asked for."""
-    names = set(table.names)
-    is_one = bool(table.rows and names & _PATHS and names & _LABELS)
-    return is_one and answers.columns() <= names
+def path_by_header(table: Table, answers: Answers) -> Column | None:
+    """The column that names files, where the header has one for classes, too.
 
-
-def path_by_name(table: Table) -> int:
-    """The first column whose name says that it names files; the first where none does."""
-    return next((n for n, name in enumerate(table.names) if name in _PATHS), 0)
-
-
-def says_labels(columns: Columns) -> bool:
-    """Whether the header itself says where the classes are, or by its form."""
-    return not _LABELS.isdisjoint(columns.table.names) or not columns.label
-
-
-def split_of_word(word: str, answers: Answers) -> str | None:
-    """Split that a word of a table stands for, '' for none; None where it is unknown."""
-    given = dict(answers.splits)
-    if word in given:
-        return given[word]
-    if word.lower() in _NO_SPLIT:
-        return ""
-    return split_names.split_of(word) or None
-
-
-def _named(table: Table, wanted: str) -> int | None:
-    """Index of the column that a setting names; None without one."""
-    return table.names.index(wanted.lower()) if wanted else None
+    Returns:
+      None where the header says nothing of images, or lacks a column that was asked for.
+    """
+    named = (column for column in table.columns if column.name in _PATHS)
+    is_of_images = table.rows and table.names & _LABELS
+    is_asked_for = answers.columns() <= table.names
+    return next(named, None) if is_of_images and is_asked_for else None
 
 
 def _find_path(
     table: Table, images: ImageFiles, answers: Answers
-) -> tuple[int, list[tuple[str, ...]]] | None:
+) -> tuple[Column, list[tuple[str, ...]]] | None:
     """The column that names the most files, and what each of its cells may name."""
-    named = _named(table, answers.path_column)
-    fits: dict[int, tuple[int, int, bool]] = {}
-    files: dict[int, list[tuple[str, ...]]] = {}
-    for index in range(len(table.header)) if named is None else (named,):
-        cells = table.column(index)
-        found = images.column(cells, table.folder)
+    named = table.column(answers.path_column)
+    fits: dict[Column, tuple[int, int, bool]] = {}
+    files: dict[Column, list[tuple[str, ...]]] = {}
+    for column in [named] if named else table.columns:
+        found = [images.find(cell, table.folder) for cell in column.cells]
         distinct = len(set(found) - {()})
         # A class number may be the name of an image file, too: '7' and 7.png.
-        are_numbers = all(cell.isdecimal() for cell in cells)
-        if distinct and not (are_numbers and 2 * distinct < len(cells)):
-            are_names = any(map(image_names.is_image_name, cells))
-            fits[index] = (distinct, sum(map(bool, found)), are_names)
-            files[index] = found
+        if distinct and not (column.has_numbers and 2 * distinct < len(found)):
+            are_names = any(map(image_names.is_image_name, column.cells))
+            fits[column] = (distinct, sum(map(bool, found)), are_names)
+            files[column] = found
     if not fits:
         return None
-    best = max(
-        fits,
-        key=lambda index: (fits[index], table.names[index] in _PATHS, -index),
-    )
+    best = max(fits, key=lambda column: (fits[column], column.name in _PATHS))
     rivals = [
-        index
-        for index in fits
-        if fits[index] == fits[best] and fits[best][2] and files[index] != files[best]
+        column
+        for column in fits
+        if fits[column] == fits[best] and fits[best][2] and files[column] != files[best]
     ]
     if rivals:
-        names = [table.header[index] for index in (best, *rivals)]
+        names = [column.title for column in (best, *rivals)]
         raise question(
             f"several columns of {table.file} name different files",
             found=", ".join(names),
@@ -183,54 +164,52 @@ def _find_path(
     return best, files[best]
 
 
-def _find_split(table: Table, path: int, answers: Answers) -> int | None:
-    named = _named(table, answers.split_column)
-    if named is not None:
+def _find_split(table: Table, path: Column, answers: Answers) -> Column | None:
+    if named := table.column(answers.split_column):
         return named
-    for index, name in enumerate(table.names):
-        if index != path and name.rpartition("/")[2] in _SPLITS:
-            return index
-    for index in range(len(table.header)):
-        cells = {cell for cell in table.column(index) if cell.lower() not in _NO_SPLIT}
-        if index != path and len(cells) > 1 and all(map(split_names.split_of, cells)):
-            return index
-    return None
+    others = [column for column in table.columns if column is not path]
+    by_name = [column for column in others if column.name.split("/")[-1] in _SPLITS]
+    return next(iter(by_name or filter(_has_splits, others)), None)
 
 
-def _find_group(table: Table, answers: Answers) -> int | None:
+def _has_splits(column: Column) -> bool:
+    words = {cell for cell in column.cells if cell.lower() not in NO_SPLIT}
+    return len(words) > 1 and all(map(split_names.split_of, words))
+
+
+def _find_group(table: Table, answers: Answers) -> Column | None:
     wanted = answers.grouping.column
-    try:
-        return _named(table, wanted)
-    except ValueError as error:
+    column = table.column(wanted)
+    if wanted and not column:
         raise ConfigError(
             f"{table.file} has no column '{wanted}' with the groups",
             found=", ".join(table.header),
             tip=f"{setting('data.group_by', f'column:{table.header[-1]}')}, say",
-        ) from error
+        )
+    return column
 
 
 def _find_labels(
     table: Table,
-    taken: Collection[int | None],
+    taken: Collection[Column | None],
     images: ImageFiles,
     answers: Answers,
-) -> tuple[str, list[str]]:
+) -> tuple[str, Sequence[str]]:
     """The column with the classes, '' for one per class, and the class of each row."""
-    named = _named(table, answers.label_column)
-    if named is not None:
-        return table.header[named], table.column(named)
+    if named := table.column(answers.label_column):
+        return named.title, named.cells
     open_columns = [
-        index
-        for index, name in enumerate(table.names)
-        if index not in taken and name not in _OTHERS and any(table.column(index))
+        column
+        for column in table.columns
+        if column not in taken and column.name not in _OTHERS and any(column.cells)
     ]
     binary = [
-        index
-        for index in open_columns
-        if set(table.column(index)) <= _BINARY and table.names[index] not in _LABELS
+        column
+        for column in open_columns
+        if set(column.cells) <= _BINARY and column.name not in _LABELS
     ]
     if len(binary) > 1 and (
-        len(binary) == len(open_columns) or _is_one_hot(table, binary)
+        len(binary) == len(open_columns) or set(_sums(binary)) == {1}
     ):
         return "", _one_hot(table, binary)
     _check_probabilities(table, open_columns)
@@ -242,49 +221,43 @@ def _find_labels(
             expected="a column that names the files and one with their classes",
             tip="set data.format to folder if the folders are the classes",
         )
-    say = [index for index in candidates if table.names[index] in _LABELS]
-    chosen = _one_of(table, say or candidates)
-    if chosen is None:
-        names = [table.header[index] for index in say or candidates]
+    likely = [column for column in candidates if column.name in _LABELS] or candidates
+    if not all(_are_same(likely[0], column) for column in likely):
         raise question(
             f"several columns of {table.file} may hold the classes",
             found=", ".join(
-                f"{table.header[index]} ({len(set(table.column(index)))} values,"
-                f" as {table.column(index)[0]})"
-                for index in say or candidates
+                f"{column.title} ({len(set(column.cells))} values, as {column.cells[0]})"
+                for column in likely
             ),
-            answers=[setting("data.columns.label", name) for name in names],
+            answers=[setting("data.columns.label", column.title) for column in likely],
         )
-    if _are_numbers(table, chosen):
-        texts = [
-            index
-            for index in candidates
-            if not _are_numbers(table, index) and _are_same(table, chosen, index)
-        ]
-        chosen = texts[0] if texts else chosen
+    # Words rather than numbers, where both say the same.
+    same = (column for column in candidates if _are_same(likely[0], column))
+    words = (column for column in (*likely, *same) if not column.has_numbers)
+    chosen = next(words, likely[0])
     _check_labels(table, chosen)
-    return table.header[chosen], table.column(chosen)
+    return chosen.title, chosen.cells
 
 
-def _check_labels(table: Table, index: int) -> None:
+def _check_labels(table: Table, column: Column) -> None:
     """Asks about a column that no setting names and whose cells may not be classes.
 
     Raises:
       ConfigError: they say nothing, several things, another one in each row, or measure.
     """
-    name, cells = table.header[index], table.column(index)
-    is_said = name.lower() in _LABELS
+    cells = column.cells
     distinct = set(cells) - {""}
     nothing = sorted(cell for cell in distinct if cell.lower() in _NOTHING)
-    is_plural = name.lower() in _PLURALS
+    is_plural = column.name in _PLURALS
     several = [
         cell for cell in sorted(distinct) if _names_several(cell, distinct, is_plural)
     ]
+    is_said = column.name in _LABELS
     if nothing:
         what, found = "may have no class in some rows", nothing[0]
     elif several:
         what, found = "may have several classes in a row", several[0]
-    elif all(map(_is_float, distinct)) and any(float(cell) % 1 for cell in distinct):
+    elif _are_measures(distinct):
         what, found = "looks like measurements, not classes", cells[0]
     elif not is_said and len(distinct) == len(cells) >= _MIN_DISTINCT:
         what, found = "has another value in every row", ", ".join(cells[:2])
@@ -292,10 +265,10 @@ def _check_labels(table: Table, index: int) -> None:
         return
     line = table.lines[cells.index(found)] if found in cells else table.lines[0]
     raise question(
-        f"column '{name}' of {table.file} {what}",
+        f"column '{column.title}' of {table.file} {what}",
         found=f"line {line}: {found}",
         answers=[
-            setting("data.columns.label", name) + " (every text in it a class)",
+            setting("data.columns.label", column.title) + " (every text in it a class)",
             "name another column, or fix the table",
         ],
     )
@@ -317,69 +290,51 @@ def _names_several(cell: str, all_cells: set[str], is_plural: bool) -> bool:
     return False
 
 
-def _check_probabilities(table: Table, columns: Sequence[int]) -> None:
-    measures = [
-        index
-        for index in columns
-        if all(_is_float(cell) for cell in table.column(index))
-        and any(float(cell) % 1 for cell in table.column(index))
-    ]
+def _check_probabilities(table: Table, columns: Sequence[Column]) -> None:
+    measures = [column for column in columns if _are_measures(column.cells)]
     if len(measures) > 1 and all(
-        abs(sum(float(row[index]) for index in measures) - 1) < _ROUNDING
-        for row in table.rows
+        abs(total - 1) < _ROUNDING for total in _sums(measures)
     ):
         raise DataError(
             f"{table.file} has a probability per class",
-            found=", ".join(table.header[index] for index in measures[:4]),
+            found=", ".join(column.title for column in measures[:4]),
             expected="one class an image",
             tip="write a column with the likeliest class of each image",
         )
 
 
-def _likely(table: Table, columns: list[int], images: ImageFiles) -> list[int]:
+def _likely(table: Table, columns: list[Column], images: ImageFiles) -> list[Column]:
     """Columns that may be classes: no files, no ids, no measures, if any are left."""
     left = [
-        index
-        for index in columns
-        if not all(images.column(table.column(index), table.folder))
-        or _are_numbers(table, index)
+        column
+        for column in columns
+        if column.has_numbers
+        or not all(images.find(cell, table.folder) for cell in column.cells)
     ]
     # Items of JSON that hold several things have no word for their class.
     left = [
-        index
-        for index in left
-        if not (table.is_json and any(cell[:1] == "[" for cell in table.column(index)))
+        column
+        for column in left
+        if not (table.is_json and any(cell[:1] == "[" for cell in column.cells))
     ] or left
     repeated = [
-        index
-        for index in left
-        if 1 < len(set(table.column(index)) - {""}) < len(table.rows)
-        and not all("." in cell and _is_float(cell) for cell in table.column(index))
+        column
+        for column in left
+        if 1 < len(set(column.cells) - {""}) < len(table.rows)
+        and not all("." in cell and _is_float(cell) for cell in column.cells)
     ]
     return repeated or left
 
 
-def _one_of(table: Table, columns: list[int]) -> int | None:
-    """The one column that says it, or the first with words of several that say the same."""
-    first, *others = columns
-    if not all(_are_same(table, first, other) for other in others):
-        return None
-    words = [index for index in columns if not _are_numbers(table, index)]
-    return (words or columns)[0]
+def _are_same(first: Column, second: Column) -> bool:
+    """Whether two columns divide the rows into the same sets."""
+    pairs = set(zip(first.cells, second.cells, strict=True))
+    return len(pairs) == len(set(first.cells)) == len(set(second.cells))
 
 
-def _are_same(table: Table, first: int, second: int) -> bool:
-    """Whether two columns part the rows in the same way."""
-    pairs = set(zip(table.column(first), table.column(second), strict=True))
-    return (
-        len(pairs)
-        == len({one for one, _ in pairs})
-        == len({other for _, other in pairs})
-    )
-
-
-def _are_numbers(table: Table, index: int) -> bool:
-    return all(cell.isdecimal() for cell in table.column(index))
+def _are_measures(cells: Collection[str]) -> bool:
+    """Whether all cells are numbers, and some of them not whole."""
+    return all(map(_is_float, cells)) and any(float(cell) % 1 for cell in cells)
 
 
 def _is_float(cell: str) -> bool:
@@ -390,14 +345,21 @@ def _is_float(cell: str) -> bool:
     return True
 
 
-def _is_one_hot(table: Table, columns: Sequence[int]) -> bool:
-    return all(sum(float(row[index]) for index in columns) == 1 for row in table.rows)
+def _sums(columns: Sequence[Column]) -> list[float]:
+    """Sum of the numbers in each row."""
+    rows = zip(*(column.cells for column in columns), strict=True)
+    return [sum(map(float, row)) for row in rows]
 
 
-def _one_hot(table: Table, columns: Sequence[int]) -> list[str]:
+def _one_hot(table: Table, columns: Sequence[Column]) -> list[str]:
     labels = []
-    for row, line in zip(table.rows, table.lines, strict=True):
-        ones = [table.header[index] for index in columns if float(row[index])]
+    rows = zip(*(column.cells for column in columns), strict=True)
+    for line, row in zip(table.lines, rows, strict=True):
+        ones = [
+            column.title
+            for column, cell in zip(columns, row, strict=True)
+            if float(cell)
+        ]
         if len(ones) != 1:
             raise DataError(
                 f"line {line} of {table.file} gives an image {len(ones)} classes",

@@ -1,6 +1,6 @@
 """Questions about folders whose names do not say what they stand for."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from common.errors import ConfigError, DataError, SlimlineError
 from components.image_example_gen.layouts import image_files, split_names, unread
@@ -28,9 +28,8 @@ _FOLDER = setting("data.class_from", "folder")
 def no_class(tops: Iterable[str], listing: Listing) -> SlimlineError:
     """Asks for the classes of images in folders that are splits or kinds."""
     tops = sorted(tops)
-    in_names = {text for name in listing.images if (text := image_files.class_of(name))}
     answers = []
-    if 1 < len(in_names) < len(listing.images):
+    if in_names := image_files.classes_in_names(listing.images):
         effect = f" (classes: {few(in_names)})"
         answers.append(setting("data.class_from", "name") + effect)
     if len(tops) > 1:
@@ -85,7 +84,7 @@ def same_inside(
 
 
 def _path(name: str, root: str) -> str:
-    """What a setting calls a top folder: by its path, if a folder above has its name."""
+    """Name of a top folder in a setting: its path, if a folder above has the same name."""
     return f"{root}{name}" if name in root.split("/") else name
 
 
@@ -123,17 +122,16 @@ def unknown_beside_splits(
     Args:
       splits: folder -> split of those that are known.
       unknown: the others -> folders in them. classes: folders in the splits.
-      given: what a person said of folders.
+      given: folder -> split, from the settings.
       root: the folder around all, with a slash at its end.
     """
-    missing = (
-        features.TEST if features.TRAIN in splits.values() else features.TRAIN
-    )  # what it most likely is
+    has_train = features.TRAIN in splits.values()
+    likely = features.TEST if has_train else features.TRAIN
     answers = {}
     for name, inside in unknown.items():
         # Neither a copy of the whole dataset is a split of it, nor what has other classes.
         is_split = bool(inside & classes) and name.lower() not in _DERIVED
-        answers[_path(name, root)] = missing if is_split else "none"
+        answers[_path(name, root)] = likely if is_split else "none"
     return question(
         f"folders beside {', '.join(sorted(splits))} may be splits or classes",
         found=", ".join(
@@ -157,23 +155,6 @@ def other_classes(
         answers=[
             splits_setting({**given, top: "none"}) + f" (leaves {top}/ out)",
             f"{_PARENT} (its folders are classes, too)",
-        ],
-    )
-
-
-def companions(pattern: str, examples: Sequence[str], found: str) -> ConfigError:
-    """Asks about images that have another one's name and a word behind it.
-
-    Args:
-      pattern: fits their names. examples: an image, and its companion.
-      found: how many there are.
-    """
-    return question(
-        "some images may be masks, thumbnails or copies of others",
-        found=f"{' and '.join(examples)}; {found}",
-        answers=[
-            splits_setting({pattern: "none"}) + " (leaves them out)",
-            setting("data.format", "folder") + " (they are images like the others)",
         ],
     )
 

@@ -1,13 +1,11 @@
 """A folder per class, with split folders above the classes, below them, or none."""
 
-import dataclasses
 import posixpath
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from common.errors import SlimlineError
-from components.image_example_gen import records
 from components.image_example_gen.layouts import (
     class_files,
     folder_questions,
@@ -15,117 +13,37 @@ from components.image_example_gen.layouts import (
     split_names,
     unread,
 )
-from components.image_example_gen.layouts.layout import AUTO, Listing
-from components.image_example_gen.sources import limits
-from components.image_example_gen.sources.source import Member, MemberTooLarge
-from schema import features, image_names, spelling
+from components.image_example_gen.layouts.layout import (
+    AUTO,
+    Listing,
+    question,
+    setting,
+    splits_setting,
+)
+from components.image_example_gen.layouts.listed import Entry, FileLayout
+from schema import features, spelling
 from schema.spelling import vocabulary
 
-FORMATS = ("folder",)
-UNIT_FILES = 256
+# Folder in the source -> entry of the images in it; what was recognised.
+Found = tuple[Mapping[str, Entry], tuple[str, ...]]
 # Folders that say what kind their files are, and never of which class.
 _KINDS = vocabulary(
     "images image img imgs jpegimages photos pictures pics data annotations "
     "annotation masks mask trimaps labels bbox color colour grayscale segmented xmls "
     "jpg jpegs png pngs"
 )
-_NO_CLASS = vocabulary("unlabeled unlabelled unsup extra pred prediction")
+_NO_CLASSES = _KINDS | vocabulary("unlabeled unlabelled unsup extra pred prediction")
 # A name that is another one's with a word behind it: 12_mask, 12 - Copy, 12_rot90.
 _COMPANION = re.compile(r"(.+?)([ ._-]+[^\W\d_]+\d*)")
 _MIN_COMPANIONS = 3
 
 
-@dataclasses.dataclass(frozen=True)
-class FolderLayout:
-    """Images whose folder says their class.
-
-    Attributes:
-      root: the wrapping folder, which keys leave out ('' or with a slash at its end).
-      places: folder -> split ('' for none) and class of the images in it.
-      words: what was recognised.
-      names_file: the file with the names of classes whose folders bear ids, '' for none.
-    """
-
-    root: str
-    places: dict[str, tuple[str, str]]
-    words: tuple[str, ...]
-    names_file: str = ""
-    format: str = "folder"
-    channels: int = 0
-
-    def used(self) -> frozenset[str]:
-        return frozenset({self.names_file} - {""})
-
-    def place(self, name: str) -> tuple[str, str, str] | None:
-        """Split, class and key of an image file; None where it has no class folder."""
-        place = self.places.get(posixpath.dirname(name))
-        if place is None or not image_names.is_image_name(name):
-            return None
-        return (*place, name[len(self.root) :])
-
-    def units(self, names: Iterable[str]) -> list[tuple[str, ...]]:
-        """Parts that can be read apart: some hundred files each."""
-        return chunks([name for name in names if self.place(name)])
-
-    def classes(self, names: Iterable[str]) -> frozenset[str]:
-        """Classes that have an image file."""
-        return frozenset(place[1] for place in map(self.place, names) if place)
-
-    def read(
-        self, members: Iterable[Member]
-    ) -> Iterator[records.ImageFile | records.Unreadable | records.Ignored]:
-        """The image files among `members`."""
-        for member in members:
-            place = self.place(member.name)
-            if place is None:
-                yield records.Ignored(member.name)
-            else:
-                split, text, key = place
-                yield read_image(member, split, key, text)
-
-
-def read_image(
-    member: Member, split: str, key: str, word: str
-) -> records.ImageFile | records.Unreadable:
-    """An image file, or why it cannot be read."""
-    try:
-        data = member.read(limits.LIMITS.image_bytes)
-    except MemberTooLarge as error:
-        return records.Unreadable(key, str(error))
-    except OSError as error:
-        return records.Unreadable(key, error.strerror or str(error))
-    return records.ImageFile(split, key, word, data, member.name)
-
-
-def chunks(names: Sequence[str]) -> list[tuple[str, ...]]:
-    """`names` in pieces that one worker reads at a time."""
-    return [
-        tuple(names[start : start + UNIT_FILES])
-        for start in range(0, len(names), UNIT_FILES)
-    ]
-
-
-def find(listing: Listing) -> FolderLayout | None:
+def find(listing: Listing) -> FileLayout | None:
     """Layout of the class folders; None without a single one.
 
     Raises:
       ConfigError: folders look like splits or kinds, and the classes are not plain.
     """
-    layout = _find(listing)
-    ids = {text for _, text in layout.places.values()} if layout else set()
-    if layout is None or not all(map(class_files.is_id, ids)):
-        return layout
-    names, file = class_files.find(listing, ids, ())
-    if not names:
-        return layout
-    places = {
-        folder: (split, names[text]) for folder, (split, text) in layout.places.items()
-    }
-    words = (*layout.words, f"{file} has the names of the classes")
-    return dataclasses.replace(layout, places=places, words=words, names_file=file)
-
-
-def _find(listing: Listing) -> FolderLayout | None:
     answers = listing.answers
     given = dict(answers.splits)
     folders = sorted({posixpath.dirname(name) for name in listing.images} - {""})
@@ -134,25 +52,45 @@ def _find(listing: Listing) -> FolderLayout | None:
     root = _root(folders, any("/" not in name for name in listing.images), given)
     given = {name.removeprefix(root): split for name, split in given.items()}
     rest = {folder: folder[len(root) :] for folder in folders if folder != root[:-1]}
-    left_out = tuple(
+    if answers.class_from in ("folder", "parent"):
+        places, words = _as_answered(rest, answers.class_from, given)
+    else:
+        if answers.format == AUTO:
+            _check_companions(listing.images)
+        places, words = _Folders(rest, given, root, listing).places()
+    if not places:
+        return None
+    left_out = (
         f"{name}{'' if '*' in name else '/'} is left out, as data.splits says"
         for name, split in given.items()
         if split == "none"
     )
-    if answers.class_from in ("folder", "parent"):
-        is_top = answers.class_from == "folder"
-        places = {}
-        for folder, inner in rest.items():
-            *above, text = inner.split("/")
-            split = "" if is_top else split_names.of_path(above, given)
-            places[folder] = (split, inner.split("/")[0] if is_top else text)
-        which = "top folder" if is_top else "folder that an image lies in"
-        words = (f"the {which} is the class, as data.class_from says", *left_out)
-        return FolderLayout(root, places, words) if places else None
-    if answers.format == AUTO:
-        _check_companions(listing.images)
-    places, words = _Folders(rest, given, root, listing).places()
-    return FolderLayout(root, places, (*words, *left_out)) if places else None
+    layout = FileLayout(
+        format="folder",
+        words=(*words, *left_out),
+        entries={folder: (entry,) for folder, entry in places.items()},
+        root=root,
+    )
+    has_ids = all(class_files.is_id(entry.word) for entry in places.values())
+    return class_files.name_classes(layout, listing) if has_ids else layout
+
+
+def _as_answered(rest: dict[str, str], class_from: str, given: dict[str, str]) -> Found:
+    """Entries of the folders where `data.class_from` is set."""
+    if class_from == "folder":
+        return _tops(rest), ("the top folder is the class, as data.class_from says",)
+    places = {}
+    for folder, path in rest.items():
+        *above, text = path.split("/")
+        places[folder] = Entry(split_names.of_path(above, given), text)
+    return places, (
+        "the folder that an image lies in is the class, as data.class_from says",
+    )
+
+
+def _tops(paths: Mapping[str, str]) -> dict[str, Entry]:
+    """Entries of folders whose class is the first folder of their paths."""
+    return {folder: Entry("", path.split("/")[0]) for folder, path in paths.items()}
 
 
 def _check_companions(images: Sequence[str]) -> None:
@@ -171,8 +109,15 @@ def _check_companions(images: Sequence[str]) -> None:
             examples[match[2]] = (stems_of[base], name)
     for word, count in counts.most_common(1):
         if count >= _MIN_COMPANIONS and 4 * count >= len(images):
-            raise folder_questions.companions(
-                f"*{word}.*", examples[word], f"{count:,} of {len(images):,} images"
+            raise question(
+                "some images may be masks, thumbnails or copies of others",
+                found=f"{' and '.join(examples[word])};"
+                f" {count:,} of {len(images):,} images",
+                answers=[
+                    splits_setting({f"*{word}.*": "none"}) + " (leaves them out)",
+                    setting("data.format", "folder")
+                    + " (they are images like the others)",
+                ],
             )
 
 
@@ -182,10 +127,11 @@ def classes_of(listing: Listing) -> dict[str, str]:
         layout = find(listing)
     except SlimlineError:
         return {}
-    if layout is None:
-        return {}
-    places = {name: layout.place(name) for name in listing.images}
-    return {name: place[1] for name, place in places.items() if place}
+    return {
+        name: entry.word
+        for name in listing.images
+        for entry in (layout.entries_of(name) if layout else ())
+    }
 
 
 def _root(folders: list[str], has_files: bool, given: dict[str, str]) -> str:
@@ -231,8 +177,13 @@ class _Folders:
             folder: frozenset(names) for folder, names in children.items()
         }
 
-    def places(self) -> tuple[dict[str, tuple[str, str]], tuple[str, ...]]:
-        """Folder in the source -> split and class, and what was recognised."""
+    def places(self) -> Found:
+        """What the folders are.
+
+        Raises:
+          ConfigError: several readings fit.
+          DataError: no folder is a class.
+        """
         tops = self._below("")
         splits = split_names.of_folders(frozenset(tops), self._given)
         deep = {top for top in tops if self._below(top)}
@@ -243,8 +194,15 @@ class _Folders:
         inner = {top: self._below(top) for top in deep}
         if inner and all(names and _are_splits(names) for names in inner.values()):
             return self._split_below(inner)
-        if self._is_letters(tops, inner):
-            return self._letters()
+        if self._are_letters(tops, inner):
+            places = {
+                folder: Entry("", "_".join(path.split("/")[1:]))
+                for folder, path in self._of.items()
+            }
+            return places, (
+                "a folder per letter, with a folder per class in it; nested ones are"
+                " joined",
+            )
         inner = {top: below for top in deep if (below := self._below(self._head(top)))}
         if len(inner) > 1 and _are_alike(list(inner.values())):
             raise folder_questions.same_inside(inner, self._given)
@@ -257,8 +215,7 @@ class _Folders:
         if len(tops) == 1 and self._is_no_class(*tops):
             raise self._no_class(tops)
         sentence = "the top folders are the classes"
-        places = {folder: ("", inner) for folder, inner in self._of.items()}
-        return self._classes(places, (sentence, *self._without_images(tops)))
+        return _tops(self._of), (sentence, *self._without_images(tops))
 
     def _are_two_levels(
         self, tops: frozenset[str], inner: dict[str, frozenset[str]]
@@ -284,13 +241,12 @@ class _Folders:
         )
 
     def _is_no_class(self, top: str) -> bool:
-        """Whether the only folder is none of a class: its name says so, or what lies beside."""
-        in_names = {image_files.class_of(name) for name in self._listing.images} - {""}
-        return (
+        """Whether the only folder is no class, by its name or by other files."""
+        return bool(
             top.lower() in _KINDS
-            or bool(split_names.of_folders(frozenset({top}), self._given))
-            or 1 < len(in_names) < len(self._listing.images)
-            or bool(unread.notes(self._listing))
+            or split_names.of_folders(frozenset({top}), self._given)
+            or image_files.classes_in_names(self._listing.images)
+            or unread.notes(self._listing)
         )
 
     def _without_images(self, tops: frozenset[str]) -> Iterator[str]:
@@ -308,17 +264,6 @@ class _Folders:
         """Names of the folders in `folder` ('' is the root)."""
         return self._children.get(folder, frozenset())
 
-    def _classes(
-        self, inner: dict[str, tuple[str, str]], words: tuple[str, ...]
-    ) -> tuple[dict[str, tuple[str, str]], tuple[str, ...]]:
-        """Places, where the first folder of what is left of a path is the class."""
-        places = {
-            folder: (split, path.split("/")[0])
-            for folder, (split, path) in inner.items()
-            if path
-        }
-        return places, words
-
     def _are_flat_splits(self, tops: frozenset[str], splits: dict[str, str]) -> bool:
         """Whether tops without folders inside are splits: two, or one beside no class."""
         others = tops - set(splits)
@@ -326,24 +271,21 @@ class _Folders:
         return (
             len(splits) > 1
             or (all(named) and len(set(named)) > 1)
-            or (
-                bool(splits and others)
-                and all(top.lower() in _KINDS | _NO_CLASS for top in others)
-            )
+            or bool(splits and others and not {*map(str.lower, others)} - _NO_CLASSES)
         )
 
     def _split_above(
         self, tops: frozenset[str], splits: dict[str, str], deep: set[str]
-    ) -> tuple[dict[str, tuple[str, str]], tuple[str, ...]]:
+    ) -> Found:
         heads = {top: self._head(top) for top in splits}
         inside = {top: self._below(heads[top]) for top in splits}
         if not any(inside.values()):
             raise self._no_class(tops)
         known = frozenset().union(*inside.values())
         unknown = {
-            top: self._below(self._head(top))
+            top: below
             for top in sorted(deep - set(splits))
-            if self._below(self._head(top))
+            if (below := self._below(self._head(top)))
         }
         if unknown:
             raise folder_questions.unknown_beside_splits(
@@ -361,24 +303,24 @@ class _Folders:
                 raise folder_questions.other_classes(
                     top, inside[top], others, self._given
                 )
-        found: dict[str, tuple[str, str]] = {}
+        places: dict[str, Entry] = {}
         for folder, path in self._of.items():
             top = path.split("/")[0]
             if top in splits and path.startswith(f"{heads[top]}/"):
-                found[folder] = (splits[top], path[len(heads[top]) + 1 :])
-        sentence = ", ".join(
-            f"{top}/ is {split}" for top, split in sorted(splits.items()) if inside[top]
+                text = path.removeprefix(f"{heads[top]}/").split("/")[0]
+                places[folder] = Entry(splits[top], text)
+        with_classes = {top for top in splits if inside[top]}
+        sentence = ", ".join(f"{top}/ is {splits[top]}" for top in sorted(with_classes))
+        return places, (
+            f"split folders with a folder per class: {sentence}",
+            *(
+                f"{top}/ has no class folders and is left out"
+                for top in sorted(tops - with_classes)
+            ),
         )
-        words = [f"split folders with a folder per class: {sentence}"]
-        for top in sorted(tops - set(splits)):
-            words.append(f"{top}/ has no class folders and is left out")
-        for top in sorted(splits):
-            if not inside[top]:
-                words.append(f"{top}/ has no class folders and is left out")
-        return self._classes(found, tuple(words))
 
     def _head(self, top: str) -> str:
-        """A top folder, or the one folder in it that only repeats or wraps it."""
+        """A top folder, or the folder in it that repeats its name or only wraps the others."""
         head = top
         while len(below := self._below(head)) == 1 and head not in self._direct:
             (only,) = below
@@ -389,9 +331,7 @@ class _Folders:
             head = f"{head}/{only}"
         return head
 
-    def _split_below(
-        self, inner: dict[str, frozenset[str]]
-    ) -> tuple[dict[str, tuple[str, str]], tuple[str, ...]]:
+    def _split_below(self, inner: dict[str, frozenset[str]]) -> Found:
         deeper = {
             top: frozenset().union(*(self._below(f"{top}/{name}") for name in names))
             for top, names in inner.items()
@@ -399,37 +339,28 @@ class _Folders:
         uses = Counter(name for names in deeper.values() for name in names)
         if any(count > 1 for count in uses.values()):
             raise folder_questions.nested(deeper, deeper)
-        found = {}
+        places = {}
         for folder, path in self._of.items():
             text, _, rest = path.partition("/")
             name = rest.split("/")[0]
             split = split_names.of_folders(self._below(text)).get(name, "")
-            found[folder] = (split, text)
-        return self._classes(found, ("a folder per class, with split folders in each",))
+            places[folder] = Entry(split, text)
+        return places, ("a folder per class, with split folders in each",)
 
-    def _is_letters(
+    def _are_letters(
         self, tops: frozenset[str], inner: dict[str, frozenset[str]]
     ) -> bool:
+        """Whether each top is the first letter of all folders in it."""
         return (
             len(tops) > 1
             and tops == set(inner)
-            and all(
-                len(top) == 1
-                and all(name.lower().startswith(top.lower()) for name in names)
-                for top, names in inner.items()
-            )
             and not self._direct & tops
+            and all(
+                name[:1].lower() == top.lower()
+                for top, names in inner.items()
+                for name in names
+            )
         )
-
-    def _letters(self) -> tuple[dict[str, tuple[str, str]], tuple[str, ...]]:
-        places = {
-            folder: ("", "_".join(path.split("/")[1:]))
-            for folder, path in self._of.items()
-        }
-        sentence = (
-            "a folder per letter, with a folder per class in it; nested ones are joined"
-        )
-        return places, (sentence,)
 
 
 def _are_splits(names: frozenset[str]) -> bool:

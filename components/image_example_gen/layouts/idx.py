@@ -12,11 +12,14 @@ import numpy as np
 
 from common.errors import DataError
 from components.image_example_gen import records
-from components.image_example_gen.layouts.layout import Listing, question, setting
+from components.image_example_gen.layouts.layout import (
+    Layout,
+    Listing,
+    question,
+    setting,
+)
 from components.image_example_gen.sources.source import Member, unpack
 from schema import features
-
-FORMATS = ("idx",)
 
 # train-images-idx3-ubyte.gz, t10k-labels.idx1-ubyte, emnist-letters-test-images-...
 _NAME = re.compile(
@@ -34,51 +37,25 @@ _SPLITS = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class IdxLayout:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class IdxLayout(Layout):
     """IDX files of one dataset.
 
     Attributes:
       root: their folder.
       prefix: tells EMNIST's kinds apart.
-      mapping: name of the file with the characters of the classes, '' for none.
+      is_transposed: whether rows and columns are exchanged, as in all of EMNIST's files.
       class_names: character of each number, '' for a number without a class; empty
-        where the numbers are the names.
+        where the numbers are the names. The file in `files` has them.
     """
 
     root: str
     prefix: str
-    mapping: str = ""
-    class_names: tuple[str, ...] = ()
-    format: str = "idx"
-    channels: int = 1
-
-    @property
-    def is_transposed(self) -> bool:
-        """Whether rows and columns are exchanged, as in all of EMNIST's files."""
-        return "emnist" in self.prefix.lower()
-
-    @property
-    def words(self) -> tuple[str, ...]:
-        name = self.prefix.rstrip("-_.")
-        sentences = [f"MNIST-format files{f' of {name}' if name else ''}"]
-        if self.is_transposed:
-            sentences.append(
-                "EMNIST stores images with rows and columns exchanged; turned upright"
-            )
-        if self.mapping:
-            sentences.append(f"{self.mapping} has the characters of the classes")
-        return tuple(sentences)
-
-    def used(self) -> frozenset[str]:
-        return frozenset({self.mapping} - {""})
-
-    def classes(self, names: Iterable[str]) -> frozenset[str]:
-        """None: they are in the files."""
-        return frozenset()
+    is_transposed: bool
+    class_names: tuple[str, ...]
 
     def units(self, names: Iterable[str]) -> list[tuple[str, ...]]:
-        """Parts that can be read apart: the images and labels of a split."""
+        """Parts for one worker each: the images and labels of a split."""
         by_split: dict[str, list[str]] = {}
         for name in sorted(names):
             if match := self._match(name):
@@ -110,8 +87,7 @@ class IdxLayout:
                 )
             half[kind] = (file, _decode(file, kind, unpack(member)))
             if len(half) == 2:
-                yield from self._pair(_SPLITS[split], *half["images"], *half["labels"])
-                half.update(images=(half["images"][0], np.empty(0)))  # frees the pixels
+                yield from self._pair(_SPLITS[split], half)
         for split, half in halves.items():
             if len(half) == 1:
                 ((kind, (file, _)),) = half.items()
@@ -123,29 +99,12 @@ class IdxLayout:
                 )
 
     def _pair(
-        self,
-        split: str,
-        images_file: str,
-        images: np.ndarray,
-        labels_file: str,
-        labels: np.ndarray,
+        self, split: str, half: dict[str, tuple[str, np.ndarray]]
     ) -> Iterator[records.PixelBatch]:
-        if len(images) != len(labels):
-            raise DataError(
-                f"{images_file} and {labels_file} do not belong together",
-                found=f"{len(images):,} images, {len(labels):,} labels",
-            )
-        names = self.class_names
-        unknown = [
-            n for n in set(labels.tolist()) if names and not "".join(names[n : n + 1])
-        ]
-        if unknown:
-            raise DataError(
-                f"{labels_file} has classes that {self.mapping} does not name",
-                found=", ".join(map(str, sorted(unknown)[:6])),
-            )
+        (file, images), (_, labels) = half["images"], half["labels"]
+        half["images"] = (file, np.empty(0))  # lets the pixels go once they are given
         pixels = images.transpose(0, 2, 1, 3) if self.is_transposed else images
-        return records.in_batches(split, images_file, labels, names, pixels)
+        return records.in_batches(split, file, labels, self.class_names, pixels)
 
     def _match(self, name: str) -> re.Match[str] | None:
         folder, base = posixpath.split(name)
@@ -162,17 +121,16 @@ def find(listing: Listing) -> IdxLayout | None:
       ConfigError: there are several, as in EMNIST's archive of all kinds, or the one asked
         for is missing.
     """
-    found: dict[str, tuple[str, str]] = {}
-    kinds: dict[str, set[str]] = defaultdict(set)
+    kinds: dict[tuple[str, str], set[str]] = defaultdict(set)
     for name in listing.names:
         folder, base = posixpath.split(name)
         if match := _NAME.fullmatch(base):
-            name = posixpath.join(folder, match["prefix"]).rstrip("-_./") or "."
-            found[name] = (folder, match["prefix"])
-            kinds[name].add(match["kind"].lower())
+            kinds[folder, match["prefix"]].add(match["kind"].lower())
     # Kaggle's MNIST holds each file a second time, in a folder of its own.
-    whole = {name: found[name] for name in found if len(kinds[name]) > 1}
-    found = whole or found
+    whole = [place for place in kinds if len(kinds[place]) > 1]
+    found = {
+        posixpath.join(*place).rstrip("-_./") or ".": place for place in whole or kinds
+    }
     if not found:
         return None
     wanted = listing.answers.subset
@@ -188,10 +146,24 @@ def find(listing: Listing) -> IdxLayout | None:
         )
     folder, prefix = found[wanted]
     mapping = posixpath.join(folder, f"{prefix}mapping.txt")
-    if mapping not in listing.names:
-        return IdxLayout(folder, prefix)
+    files = tuple({mapping}.intersection(listing.names))
+    title = prefix.rstrip("-_.")
+    words = [f"MNIST-format files{f' of {title}' if title else ''}"]
+    if is_transposed := "emnist" in prefix.lower():
+        words.append(
+            "EMNIST stores images with rows and columns exchanged; turned upright"
+        )
+    if files:
+        words.append(f"{mapping} has the characters of the classes")
     return IdxLayout(
-        folder, prefix, mapping, _characters(mapping, listing.read([mapping])[mapping])
+        format="idx",
+        words=tuple(words),
+        files=files,
+        channels=1,
+        root=folder,
+        prefix=prefix,
+        is_transposed=is_transposed,
+        class_names=_characters(mapping, listing.read(files)[mapping]) if files else (),
     )
 
 

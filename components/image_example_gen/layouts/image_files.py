@@ -1,4 +1,4 @@
-"""The image files of a source, by all the names that a table may give them."""
+"""Finds image files by the names that tables use for them."""
 
 import posixpath
 import re
@@ -41,7 +41,9 @@ class ImageFiles:
                 return (name,)
         if ".." in path.split("/"):
             return ()
-        for tail in dict.fromkeys((path, unquote(path.split("?")[0]), _local(path))):
+        local = path.partition("?d=")[2]  # in Label Studio's address of a local file
+        tails = (path, *map(unquote, (path.split("?")[0], local)))
+        for tail in dict.fromkeys(tails):
             if found := self._of_tail(tail):
                 return found
         # Capital letters and endings change where files move between systems.
@@ -55,14 +57,8 @@ class ImageFiles:
         Spreadsheets make 7 or 7.0 of 00007.
         """
         key = _folded(text.removesuffix(".0")).lstrip("0")
-        return next(
-            (
-                names[0]
-                for folded, names in self._by_folded.items()
-                if folded.lstrip("0") == key
-            ),
-            "",
-        )
+        names = self._by_folded.items()
+        return next((file for name, (file, *_) in names if name.lstrip("0") == key), "")
 
     def _of_tail(self, path: str) -> tuple[str, ...]:
         base = posixpath.basename(path)
@@ -76,15 +72,17 @@ class ImageFiles:
                 return _longest(found, path)
         return ()
 
-    def column(self, cells: Sequence[str], folder: str) -> list[tuple[str, ...]]:
-        """Files that each cell of a column may name."""
-        return [self.find(cell, folder) for cell in cells]
-
 
 def class_of(name: str) -> str:
-    """What stands before the number in a file's name, 'dog' of dog.12.jpg; '' for none."""
+    """Text before the number in a file name, 'dog' in dog.12.jpg; '' for none."""
     match = _NUMBERED.fullmatch(posixpath.splitext(posixpath.basename(name))[0])
     return match[1] if match else ""
+
+
+def classes_in_names(images: Sequence[str]) -> list[str]:
+    """Classes that the names hold, sorted; [] unless there are several for more images."""
+    found = sorted({text for name in images if (text := class_of(name))})
+    return found if 1 < len(found) < len(images) else []
 
 
 def narrow(found: Sequence[tuple[str, ...]], split: str) -> list[str] | None:
@@ -125,33 +123,24 @@ def _longest(names: list[str], path: str) -> tuple[str, ...]:
     if len(names) < 2:
         return tuple(names)
     wanted = posixpath.splitext(path)[0].split("/")[::-1]
-    shared = {}
-    for name in names:
-        parts = posixpath.splitext(name)[0].split("/")[::-1]
-        same = 0
-        while same < min(len(parts), len(wanted)) and parts[same] == wanted[same]:
-            same += 1
-        shared[name] = same
+    shared = {
+        name: len(
+            posixpath.commonprefix(
+                [posixpath.splitext(name)[0].split("/")[::-1], wanted]
+            )
+        )
+        for name in names
+    }
     most = max(shared.values())
     return tuple(name for name in names if shared[name] == most)
 
 
 def has_other_spelling(text: str, name: str) -> bool:
     """Whether a cell names a file with other capital letters or another ending."""
-    base, wanted = (
-        posixpath.basename(path.replace("\\", "/")) for path in (name, text)
-    )
-    return (
-        base != wanted
-        and _folded(base) == _folded(wanted)
-        and (image_names.is_image_name(wanted))
-    )
+    base, wanted = posixpath.basename(name), posixpath.basename(text.replace("\\", "/"))
+    is_same = _folded(base) == _folded(wanted) and image_names.is_image_name(wanted)
+    return base != wanted and is_same
 
 
 def _folded(path: str) -> str:
     return posixpath.splitext(posixpath.basename(path))[0].casefold()
-
-
-def _local(path: str) -> str:
-    """The path in Label Studio's address of a local file, `…?d=photos/a.jpg`."""
-    return unquote(path.partition("?d=")[2])

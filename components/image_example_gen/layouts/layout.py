@@ -1,16 +1,17 @@
-"""What a layout is, and what its recogniser may look at."""
+"""The interface of layouts, and what recognises them: listings, answers, questions."""
 
+import abc
 import dataclasses
 import fnmatch
 import functools
 import json
 import re
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from common.errors import ConfigError
 from components.image_example_gen import grouping, records
+from components.image_example_gen.layouts import rows
 from components.image_example_gen.sources.source import Member
 from schema import image_names
 
@@ -19,51 +20,36 @@ AUTO = "auto"
 _PLAIN = re.compile(r"\w[\w ./+-]*=\w+")
 
 
-class Layout(Protocol):
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Layout(abc.ABC):
     """How the images lie in a source.
 
     Attributes:
       format: its name, for `data.format`.
-      channels: of raw pixels; 0 where every image has its own.
       words: what was recognised, a sentence a line.
+      files: files without images that the layout was read from, such as lists.
+      channels: of raw pixels; 0 where every image has its own.
     """
 
-    @property
-    def format(self) -> str: ...
-    @property
-    def channels(self) -> int: ...
-    @property
-    def words(self) -> tuple[str, ...]: ...
+    format: str
+    words: tuple[str, ...]
+    files: tuple[str, ...] = ()
+    channels: int = 0
 
+    @abc.abstractmethod
     def units(self, names: Sequence[str]) -> list[tuple[str, ...]]:
-        """Parts of a source with random access that can be read apart."""
-
-    def used(self) -> frozenset[str]:
-        """Files without images that the layout was read from, such as lists."""
+        """Parts of a source with random access, each for one worker."""
 
     def classes(self, names: Sequence[str]) -> frozenset[str]:
-        """Classes of the files that are an image each; empty where their content tells."""
+        """Classes of the image files; empty where they are known only by reading."""
+        return frozenset()
 
-    def read(self, members: Iterator[Member]) -> Iterator[records.Found]:
-        """The images among `members`."""
-
-
-class Recogniser(Protocol):
-    """A module that recognises a layout.
-
-    Attributes:
-      FORMATS: the formats that it gives.
-    """
-
-    @property
-    def FORMATS(self) -> tuple[str, ...]: ...
-
-    def find(self, listing: "Listing") -> Layout | None:
-        """The layout, or None where the files are not of that kind.
+    @abc.abstractmethod
+    def read(self, members: Iterable[Member]) -> Iterator[records.Found]:
+        """The images among `members`.
 
         Raises:
-          ConfigError: several readings fit; the tip lists the settings that choose one.
-          DataError: the files are of that kind and break it.
+          DataError: a file is damaged, or not of the layout.
         """
 
 
@@ -157,6 +143,24 @@ class Listing:
     def listable(self) -> list[str]:
         """Names of images that a list may name: those that cannot be read are there, too."""
         return [*self.images, *filter(image_names.is_image_name, self.unreadable)]
+
+    def lines(self, names: Sequence[str]) -> dict[str, dict[int, str]]:
+        """File -> number of a line -> the line, stripped; without blank ones.
+
+        Raises:
+          DataError: a file is no text.
+        """
+        texts = {
+            name: rows.decode(name, data) for name, data in self.read(names).items()
+        }
+        return {
+            name: {
+                number: line.strip()
+                for number, line in enumerate(text.splitlines(), start=1)
+                if line.strip()
+            }
+            for name, (text, _) in texts.items()
+        }
 
 
 def setting(key: str, value: str) -> str:

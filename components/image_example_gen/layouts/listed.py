@@ -1,73 +1,92 @@
-"""Images whose splits and classes were listed one by one, wherever the list came from."""
+"""Image files whose splits and classes are known before they are read."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+import itertools
+import posixpath
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from components.image_example_gen import records
-from components.image_example_gen.layouts import folders
-from components.image_example_gen.sources.source import Member
+from components.image_example_gen.layouts.layout import Layout
+from components.image_example_gen.sources import limits
+from components.image_example_gen.sources.source import Member, MemberTooLarge
+from schema import image_names
+
+UNIT_FILES = 256
 
 
 class Entry(NamedTuple):
-    """What a list says of an image: split ('' for none), class and group ('' for none)."""
+    """Split ('' for none), class and group ('' for none) of an image."""
 
     split: str
     word: str
     group: str = ""
 
 
-@dataclasses.dataclass(frozen=True)
-class ListLayout:
-    """Images that were named one by one.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FileLayout(Layout):
+    """Image files whose folders say their classes, or that were named one by one.
 
     Attributes:
+      entries: image, or folder -> entries of the image, or of every image in the folder.
+        There are several where several lists name an image.
       root: folder that keys leave out ('' or with a slash at its end).
-      entries: name in the source -> what is said of it; an image may be named in several
-        lists.
-      files: names of the lists.
-      words: what was recognised.
-      format: as `data.format` calls it.
     """
 
-    root: str
-    entries: dict[str, tuple[Entry, ...]]
-    files: tuple[str, ...]
-    words: tuple[str, ...]
-    format: str = "list"
-    channels: int = 0
+    entries: Mapping[str, tuple[Entry, ...]]
+    root: str = ""
 
-    def used(self) -> frozenset[str]:
-        return frozenset(self.files)
+    def entries_of(self, name: str) -> tuple[Entry, ...]:
+        """Entries of a file; () where it is no image of the dataset."""
+        if not image_names.is_image_name(name):
+            return ()
+        return self.entries.get(name) or self.entries.get(posixpath.dirname(name), ())
 
     def units(self, names: Iterable[str]) -> list[tuple[str, ...]]:
-        """Parts that can be read apart: some hundred images each."""
-        return folders.chunks([name for name in names if name in self.entries])
+        """Parts for one worker each: some hundred images."""
+        return chunks([name for name in names if self.entries_of(name)])
 
     def classes(self, names: Iterable[str]) -> frozenset[str]:
-        """Classes that the lists give to a file that is there."""
-        entries = (self.entries.get(name, ()) for name in names)
-        return frozenset(entry.word for lines in entries for entry in lines)
+        entries = itertools.chain.from_iterable(map(self.entries_of, names))
+        return frozenset(entry.word for entry in entries)
 
     def read(
         self, members: Iterable[Member]
     ) -> Iterator[records.ImageFile | records.Unreadable | records.Ignored]:
-        """The listed images among `members`."""
         for member in members:
-            lines = self.entries.get(member.name, ())
-            if not lines and member.name not in self.files:
-                yield records.Ignored(member.name)
-            image: records.ImageFile | records.Unreadable | None = None
-            for number, entry in enumerate(lines):
-                key = member.name.removeprefix(self.root) + (
-                    f"#{number}" if number else ""
-                )
-                if image is None:
-                    image = folders.read_image(member, entry.split, key, entry.word)
-                if isinstance(image, records.ImageFile):
-                    image = image._replace(
-                        split=entry.split, key=key, word=entry.word, group=entry.group
-                    )
+            entries = self.entries_of(member.name)
+            if not entries:
+                if member.name not in self.files:
+                    yield records.Ignored(member.name)
+                continue
+            data, reason = _read(member)
+            for number, (split, word, group) in enumerate(entries):
+                end = f"#{number}" if number else ""
+                key = member.name.removeprefix(self.root) + end
+                if reason:
+                    yield records.Unreadable(key, reason)
                 else:
-                    image = image._replace(key=key)
-                yield image
+                    yield records.ImageFile(split, key, word, data, member.name, group)
+
+
+def _read(member: Member) -> tuple[bytes, str]:
+    """Bytes of an image file, and the reason why it cannot be read, '' where it can."""
+    try:
+        return member.read(limits.LIMITS.image_bytes), ""
+    except MemberTooLarge as error:
+        return b"", str(error)
+    except OSError as error:
+        return b"", error.strerror or str(error)
+
+
+def chunks(names: Sequence[str]) -> list[tuple[str, ...]]:
+    """`names` in pieces that one worker reads at a time."""
+    return [
+        tuple(names[start : start + UNIT_FILES])
+        for start in range(0, len(names), UNIT_FILES)
+    ]
+
+
+def left_out(count: int) -> list[str]:
+    """A sentence about the number of images that no list names; none for 0."""
+    return [f"{count:,} images are in no list and are left out"] if count else []

@@ -5,21 +5,20 @@ import re
 from collections import defaultdict
 
 from common.errors import ConfigError, DataError
-from components.image_example_gen.layouts import folders, image_files, rows, split_names
+from components.image_example_gen.layouts import folders, image_files, split_names
 from components.image_example_gen.layouts.layout import (
     AUTO,
     Listing,
     question,
     splits_setting,
 )
-from components.image_example_gen.layouts.listed import Entry, ListLayout
+from components.image_example_gen.layouts.listed import Entry, FileLayout, left_out
 
-FORMATS = ("path_lists",)
 MAX_LISTS = 50
 _MAX_ANSWERS = 4
 
 
-def find(listing: Listing) -> ListLayout | None:
+def find(listing: Listing) -> FileLayout | None:
     """Layout where files such as train.txt list paths, a path a line, and folders the class.
 
     Raises:
@@ -37,11 +36,9 @@ def find(listing: Listing) -> ListLayout | None:
         return None
     images = image_files.ImageFiles(listing.listable)
     listed: dict[str, tuple[str, str]] = {}
-    for file, data in listing.read(list(lists)).items():
-        paths = rows.decode(file, data)[0].splitlines()
-        found = [
-            images.find(path, posixpath.dirname(file)) for path in paths if path.strip()
-        ]
+    for file, paths in listing.lines(list(lists)).items():
+        folder = posixpath.dirname(file)
+        found = [images.find(path, folder) for path in paths.values()]
         if not found or not found[0]:
             return None
         missing = sum(len(row) != 1 for row in found)
@@ -63,10 +60,15 @@ def find(listing: Listing) -> ListLayout | None:
         name: (Entry(split, classes[name]),) for name, (split, _) in listed.items()
     }
     text = ", ".join(f"{file} lists {split}" for file, split in lists.items())
-    words = [f"a folder per class, and lists of paths for the splits: {text}"]
-    if unlisted := len(listing.listable) - len(entries):
-        words.append(f"{unlisted:,} images are in no list and are left out")
-    return ListLayout("", entries, tuple(lists), tuple(words), format="path_lists")
+    return FileLayout(
+        format="path_lists",
+        words=(
+            f"a folder per class, and lists of paths for the splits: {text}",
+            *left_out(len(listing.listable) - len(entries)),
+        ),
+        files=tuple(lists),
+        entries=entries,
+    )
 
 
 def _split_of(name: str) -> str:

@@ -76,7 +76,7 @@ class _Cifar(Vocabulary):
     names = frozenset(_RECONSTRUCT | _FROM_BUFFER | {_NDARRAY, _DTYPE, _ENCODE})
 
     def call(self, function: Name, arguments: tuple[Any, ...]) -> Any:
-        """See base class."""
+        """See `Vocabulary`."""
         if function in _RECONSTRUCT:
             # The shape given here is a placeholder; the real one comes with BUILD.
             if len(arguments) != 3 or arguments[0] != _NDARRAY or arguments[1] != (0,):
@@ -104,7 +104,7 @@ class _Cifar(Vocabulary):
         raise PickleRefused(f"it calls {function.module}.{function.name}")
 
     def build(self, target: Any, state: Any) -> None:
-        """See base class."""
+        """See `Vocabulary`."""
         if isinstance(target, _Dtype):
             if not isinstance(state, tuple) or len(state) < 2:
                 raise PickleRefused("an array type with missing parts")

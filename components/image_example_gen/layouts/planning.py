@@ -1,20 +1,18 @@
-"""The plan of a source: its layout, and the parts that can be read apart."""
+"""The plan of a source: its layout, and the parts that workers read."""
 
 import dataclasses
 import pathlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from common.errors import ConfigError, DataError
 from components.image_example_gen import records
 from components.image_example_gen.grouping import Grouping
 from components.image_example_gen.layouts import (
-    folders,
+    cifar,
     image_files,
-    parquet,
+    listed,
     registry,
-    tables,
-    tfrecords,
     unread,
 )
 from components.image_example_gen.layouts.layout import (
@@ -26,14 +24,13 @@ from components.image_example_gen.layouts.layout import (
 )
 from components.image_example_gen.sources import opening
 from components.image_example_gen.sources.source import Member, Source, read_data_file
-from schema import image_names
-from schema.spelling import listed
+from schema import image_names, spelling
 
 # Up to this many names of a tar are unpacked before a format of few files is decided.
 _EARLY_NAMES = 64
 _MAX_NAMED = 3
 # Formats of which `data.group_by=column:NAME` finds a column.
-_WITH_COLUMNS = (*tables.FORMATS, *parquet.FORMATS, *tfrecords.FORMATS)
+_WITH_COLUMNS = ("list", "parquet", "tfrecord")
 # Files that say something about the images; those of a tar are read in one pass.
 _TEXT_SUFFIXES = (".csv", ".tsv", ".txt", ".json", ".jsonl")
 
@@ -45,9 +42,8 @@ class Plan:
     Attributes:
       source: the files.
       layout: how the images lie in them.
-      units: parts to be read apart; (None,) for a tar, which is read from its start.
+      units: parts for one worker each; (None,) for a tar, which is read from its start.
       ignored: files that no unit holds; those of a tar are met when it is read.
-      unreadable: files and folders in the units that cannot be read, with the reason.
       classes: see `Layout.classes`.
       answers: what a person decided; files that it leaves out are passed over.
     """
@@ -55,8 +51,7 @@ class Plan:
     source: Source
     layout: Layout
     units: tuple[tuple[str, ...] | None, ...]
-    ignored: tuple[str, ...]
-    unreadable: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    ignored: tuple[str, ...] = ()
     classes: frozenset[str] = frozenset()
     answers: Answers = Answers()
 
@@ -86,14 +81,15 @@ class Plan:
             yield from self.layout.read(members)
             yield from map(records.Ignored, sorted(litter))
             return
+        reasons = self.source.unreadable
         for name in unit:
-            if name in self.unreadable:
-                yield records.Unreadable(name, self.unreadable[name])
-        readable = tuple(name for name in unit if name not in self.unreadable)
+            if name in reasons:
+                yield records.Unreadable(name, reasons[name])
+        readable = tuple(name for name in unit if name not in reasons)
         yield from self.layout.read(self.source.members(readable))
 
     def reader(self) -> "Plan":
-        """The same without the names of files: what it takes to read a part."""
+        """A copy without the names of files, which reads parts all the same."""
         return dataclasses.replace(self, units=(), ignored=())
 
     @property
@@ -128,22 +124,17 @@ def plan(path: str, answers: Answers = Answers()) -> Plan:
     _check_grouping(answers.grouping, layout)
     classes = layout.classes(names)
     if not source.is_random_access:
-        return Plan(source, layout, (None,), (), classes=classes, answers=answers)
+        return Plan(source, layout, (None,), classes=classes, answers=answers)
     units = layout.units(names)
-    used = {name for unit in units for name in unit} | layout.used()
-    ignored = sorted(litter.union(name for name in names if name not in used))
-    units += folders.chunks(
-        sorted(name for name in source.unreadable if not answers.leave_out(name))
-    )
-    return Plan(
-        source,
-        layout,
-        tuple(units),
-        tuple(ignored),
-        source.unreadable,
-        classes,
-        answers,
-    )
+    used = {name for unit in units for name in unit}.union(layout.files)
+    ignored = sorted(litter.union(names) - used)
+    units += listed.chunks(sorted(_unreadable(source, answers)))
+    return Plan(source, layout, tuple(units), tuple(ignored), classes, answers)
+
+
+def _unreadable(source: Source, answers: Answers) -> tuple[str, ...]:
+    """Files and folders that cannot be read, without those that the settings leave out."""
+    return tuple(name for name in source.unreadable if not answers.leave_out(name))
 
 
 def _check_grouping(grouping: Grouping, layout: Layout) -> None:
@@ -164,7 +155,7 @@ def _check_grouping(grouping: Grouping, layout: Layout) -> None:
 
 
 def _passed_over(name: str, answers: Answers) -> str:
-    """What a file is left out by: litter in its path, or its own name; '' if it counts."""
+    """The litter in a path, or the path that the settings leave out; '' if the file counts."""
     return image_names.litter_in(name) or (name if answers.leave_out(name) else "")
 
 
@@ -182,7 +173,7 @@ def _clean(
 def _find(
     source: Source, answers: Answers, litter: set[str]
 ) -> tuple[Layout, list[str]]:
-    """The layout, and the names of all files but the `litter`, which is filled."""
+    """The layout and the names of the files that count; adds the others to `litter`."""
     contents = _Contents(source)
     names: list[str] = []
     for name in source.names():
@@ -193,11 +184,9 @@ def _find(
         # A tar of batches need not be unpacked to its end to be recognised.
         if not source.is_random_access and len(names) <= _EARLY_NAMES:
             listing = Listing(tuple(names), answers, contents.read)
-            if early := registry.find(listing, registry.EARLY):
+            if early := cifar.find(listing):
                 return early, names
-    unreadable = tuple(
-        name for name in source.unreadable if not answers.leave_out(name)
-    )
+    unreadable = _unreadable(source, answers)
     listing = Listing(tuple(names), answers, contents.read, unreadable)
     layout = registry.find(listing)
     if layout is None:
@@ -206,7 +195,7 @@ def _find(
 
 
 class _Contents:
-    """Content of small files; a tar is passed through once for all its texts."""
+    """Content of small files; one pass over a tar reads all its text files."""
 
     def __init__(self, source: Source):
         self._source = source
@@ -225,14 +214,11 @@ class _Contents:
 
 def _nothing_found(source: Source, names: list[str], input_format: str) -> DataError:
     path = source.path
-    if not names and source.unreadable:
-        found = [f"{name}: {why}" for name, why in sorted(source.unreadable.items())]
-        return DataError(
-            f"nothing in {path} can be read", found=listed(found, _MAX_NAMED, "; ")
-        )
     if not names:
+        reasons = [f"{name}: {why}" for name, why in sorted(source.unreadable.items())]
         return DataError(
-            f"{path} is empty",
+            f"nothing in {path} can be read" if reasons else f"{path} is empty",
+            found=spelling.listed(reasons, _MAX_NAMED, "; "),
             expected=f"{path.name}/<class>/*.jpg, or a dataset in another known layout",
         )
     images = [name for name in names if image_names.is_image_name(name)]
@@ -262,9 +248,8 @@ def _what_to_do(path: pathlib.Path, names: list[str], images: list[str]) -> str:
         return f"give the archive itself: {path / archived[0]}"
     if archived:
         return "unpack the archives, each into a folder of its own"
-    in_names = {text for name in images if (text := image_files.class_of(name))}
-    if 1 < len(in_names) < len(images):
-        classes = ", ".join(sorted(in_names)[:_MAX_NAMED])
+    if in_names := image_files.classes_in_names(images):
+        classes = ", ".join(in_names[:_MAX_NAMED])
         return f"{setting('data.class_from', 'name')} (classes: {classes})"
     if images:
         return "put the images into class folders, or add a table of files and classes"
@@ -282,4 +267,4 @@ def _tally(names: list[str]) -> str:
         f"{place} ({count:,} {suffix})" if suffix else place
         for (place, suffix), count in sorted(groups.items())
     ]
-    return listed(groups_in_words)
+    return spelling.listed(groups_in_words)

@@ -1,60 +1,53 @@
 """All layouts, in the order in which they are looked for.
 
-A new layout is a module with `FORMATS` and `find` (`layout.Recogniser`) and a line here.
+A new layout is a module with a function that finds it, and a line here.
 """
+
+from collections.abc import Callable
 
 from components.image_example_gen.layouts import (
     arrays,
     cifar,
-    cub,
     file_names,
     folders,
     idx,
-    oxford_pets,
     parquet,
     path_lists,
+    published,
     tables,
     tfrecords,
-    tiny_imagenet,
 )
-from components.image_example_gen.layouts.layout import (
-    AUTO,
-    Layout,
-    Listing,
-    Recogniser,
-)
+from components.image_example_gen.layouts.layout import AUTO, Layout, Listing
 
-RECOGNISERS: tuple[Recogniser, ...] = (
-    cifar,
-    idx,
-    tfrecords,
-    parquet,
-    arrays,
-    file_names,
-    tiny_imagenet,
-    cub,
-    oxford_pets,
-    path_lists,
-    tables,
-    folders,
-)
-# Few large files, known by name: a tar of them need not be unpacked to its end.
-EARLY: tuple[Recogniser, ...] = (cifar,)
-FORMATS = tuple(name for module in RECOGNISERS for name in module.FORMATS)
+# Formats, and what finds them: it gives None where the files are not of that kind, raises
+# ConfigError where several readings fit, and DataError where the files break the format.
+FINDERS: dict[tuple[str, ...], Callable[[Listing], Layout | None]] = {
+    cifar.FORMATS: cifar.find,
+    ("idx",): idx.find,
+    ("tfrecord",): tfrecords.find,
+    ("parquet",): parquet.find,
+    ("npz",): arrays.find,
+    ("names",): file_names.find,
+    ("tiny_imagenet",): published.find_tiny_imagenet,
+    ("cub",): published.find_cub,
+    ("oxford_pets",): published.find_oxford_pets,
+    ("path_lists",): path_lists.find,
+    ("list",): tables.find,
+    ("folder",): folders.find,
+}
+FORMATS = tuple(format for formats in FINDERS for format in formats)
 
 
-def find(
-    listing: Listing, recognisers: tuple[Recogniser, ...] = RECOGNISERS
-) -> Layout | None:
+def find(listing: Listing) -> Layout | None:
     """The first layout that the files are in, among those that were asked for.
 
     Raises:
       ConfigError: several readings fit.
       DataError: the files break the layout that they are in.
     """
-    for module in recognisers:
-        if listing.answers.format in (AUTO, *module.FORMATS) and (
-            layout := module.find(listing)
+    for formats, find_layout in FINDERS.items():
+        if listing.answers.format in (AUTO, *formats) and (
+            layout := find_layout(listing)
         ):
             return layout
     return None

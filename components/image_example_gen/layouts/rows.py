@@ -1,4 +1,4 @@
-"""Tables as rows of text, whatever their encoding and delimiter."""
+"""Parses tables of any known encoding and delimiter into rows of text."""
 
 import csv
 import dataclasses
@@ -28,6 +28,30 @@ _MARKS = (
     (b"\xff\xfe", "utf-16", "UTF-16"),
     (b"\xfe\xff", "utf-16", "UTF-16"),
 )
+_UNMARKED = (("utf-8", "UTF-8"), ("cp1252", "Windows-1252"))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Column:
+    """A column of a table.
+
+    Attributes:
+      title: its name.
+      cells: one a row, without blanks around them.
+    """
+
+    title: str
+    cells: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The title in lower case."""
+        return self.title.lower()
+
+    @functools.cached_property
+    def has_numbers(self) -> bool:
+        """Whether each cell is a whole number."""
+        return all(cell.isdecimal() for cell in self.cells)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,9 +77,15 @@ class Table:
     too_long: tuple[int, ...] = ()
 
     @functools.cached_property
-    def names(self) -> tuple[str, ...]:
+    def columns(self) -> tuple[Column, ...]:
+        """The cells, column by column."""
+        cells = zip(*self.rows, strict=True) if self.rows else [()] * len(self.header)
+        return tuple(map(Column, self.header, cells))
+
+    @property
+    def names(self) -> frozenset[str]:
         """Names of the columns in lower case."""
-        return tuple(name.lower() for name in self.header)
+        return frozenset(column.name for column in self.columns)
 
     @property
     def folder(self) -> str:
@@ -67,9 +97,10 @@ class Table:
         """Whether the rows are objects, whose leaves may be lists."""
         return self.file.lower().endswith((".json", ".jsonl"))
 
-    def column(self, index: int) -> list[str]:
-        """The cells of one column."""
-        return [row[index] for row in self.rows]
+    def column(self, title: str) -> Column | None:
+        """The first column of that name, in any case; None without one, and for ''."""
+        named = (column for column in self.columns if column.name == title.lower())
+        return next(named, None) if title else None
 
     def without_header(self) -> "Table":
         """The same table, where the first line is a row like the others."""
@@ -83,8 +114,8 @@ class Table:
         )
 
 
-def decode(file: str, data: bytes) -> tuple[str, str]:
-    """Text of a file, in NFC, and its encoding.
+def decode(file: str, data: bytes) -> tuple[str, tuple[str, ...]]:
+    """Text of a file, in NFC, and a sentence about its encoding; none for UTF-8.
 
     A mark at its start decides; else it is UTF-8 or, where that does not fit,
     Windows-1252, as older spreadsheets save.
@@ -92,29 +123,26 @@ def decode(file: str, data: bytes) -> tuple[str, str]:
     Raises:
       DataError: it is none of them.
     """
-    for mark, codec, title in _MARKS:
-        if data.startswith(mark):
-            try:
-                return spelling.normalise(data.decode(codec)), title
-            except UnicodeDecodeError as error:
-                raise _no_text(file, error.reason, error.start) from error
-    if b"\x00" in data[:4096]:
+    found = [(codec, title) for mark, codec, title in _MARKS if data.startswith(mark)]
+    if not found and b"\x00" in data[:4096]:
         raise _no_text(file, "zero byte", data.index(b"\x00"))
-    try:
-        return spelling.normalise(data.decode("utf-8")), "UTF-8"
-    except UnicodeDecodeError:
+    for codec, title in found or _UNMARKED:
         try:
-            text = data.decode("cp1252")
+            text = spelling.normalise(data.decode(codec))
+            words = () if title == "UTF-8" else (f"{file} is read as {title}",)
+            break
         except UnicodeDecodeError as error:
-            raise _no_text(file, error.reason, error.start) from error
-    if odd := _NO_WINDOWS_1252.search(text):
+            fault = error
+    else:
+        raise _no_text(file, fault.reason, fault.start) from fault
+    if codec == "cp1252" and (odd := _NO_WINDOWS_1252.search(text)):
         raise DataError(
             f"{file} has an unknown encoding",
             found=f"neither UTF-8 nor Windows-1252, in which it has '{odd[0]}'",
             expected="UTF-8, UTF-16 with its mark, or Windows-1252",
             tip="save it as UTF-8",
         )
-    return spelling.normalise(text), "Windows-1252"
+    return text, words
 
 
 def parse(file: str, data: bytes) -> Table | None:
@@ -123,8 +151,7 @@ def parse(file: str, data: bytes) -> Table | None:
     Raises:
       DataError: the file is no text, or breaks the form of CSV.
     """
-    text, encoding = decode(file, data)
-    words = () if encoding == "UTF-8" else (f"{file} is read as {encoding}",)
+    text, words = decode(file, data)
     if file.lower().endswith((".json", ".jsonl")):
         return _from_objects(file, _objects(file, text), words)
     text = _without_preface(text)

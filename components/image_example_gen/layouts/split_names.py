@@ -1,4 +1,4 @@
-"""The names that splits have in datasets."""
+"""Recognises the names of splits."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -39,7 +39,7 @@ def split_of(name: str) -> str:
 
 
 def divide(name: str) -> tuple[str, str]:
-    """What a name says beside its split, and the split: 'flowers_val' is of 'flowers'."""
+    """A name without its split, and the split: 'flowers_val' gives 'flowers' and 'eval'."""
     words = _WORD.findall(_CAMEL.sub("_", name).lower())
     splits = {SPLIT_OF_NAME[word] for word in words if word in SPLIT_OF_NAME}
     rest = "_".join(

@@ -1,10 +1,9 @@
 """Images named in tables and lists: CSV, TSV, JSON, or `path label` a line."""
 
 import dataclasses
-import itertools
 import posixpath
-from collections import defaultdict
-from collections.abc import Iterable
+from collections import Counter
+from typing import NamedTuple
 
 from common.errors import ConfigError, DataError
 from components.image_example_gen.layouts import (
@@ -23,11 +22,10 @@ from components.image_example_gen.layouts.layout import (
     setting,
     splits_setting,
 )
-from components.image_example_gen.layouts.listed import Entry, ListLayout
+from components.image_example_gen.layouts.listed import Entry, FileLayout, left_out
 from schema import image_names
 from schema.spelling import vocabulary
 
-FORMATS = ("list",)
 MAX_NAMED = 3
 # More files of one kind than this belong to single images.
 MAX_TABLES = 100
@@ -35,23 +33,20 @@ _TABLE_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl")
 _LIST_STEMS = vocabulary("labels list annotations")
 
 
-@dataclasses.dataclass(frozen=True)
-class _Read:
-    """What one table says.
-
-    Attributes:
-      entries: image -> split and class.
-      words: what was recognised. says_labels: its header names the column of classes.
-      label: that column.
-    """
+class _Read(NamedTuple):
+    """What was read from one table: an entry for each image, its columns, and sentences."""
 
     entries: dict[str, Entry]
+    columns: columns.Columns
     words: tuple[str, ...]
-    says_labels: bool
-    label: str
+
+    @property
+    def classes(self) -> set[str]:
+        """All classes that it names."""
+        return {entry.word for entry in self.entries.values()}
 
 
-def find(listing: Listing) -> ListLayout | None:
+def find(listing: Listing) -> FileLayout | None:
     """Layout of the tables that name images, or None.
 
     Raises:
@@ -81,26 +76,18 @@ def find(listing: Listing) -> ListLayout | None:
     _check_folders(listing, read)
     _check_columns(listing, read)
     entries = _merge(read)
-    known, file = class_files.find(
-        listing, (entry.word for of in entries.values() for entry in of), read
-    )
-    if known:
-        entries = {
-            name: tuple(entry._replace(word=known[entry.word]) for entry in of)
-            for name, of in entries.items()
-        }
-    words = [line for table in read.values() for line in table.words]
-    words += [f"{file} has the names of the classes"] if known else []
-    unlisted = len(listing.listable) - len(entries)
-    if unlisted:
-        words.append(f"{unlisted:,} images are in no table and are left out")
-    files = (*read, file) if known else tuple(read)
-    return ListLayout(
-        root=_common_folder([*entries, *read]),
+    root = posixpath.commonpath(map(posixpath.dirname, (*entries, *read)))
+    layout = FileLayout(
+        format="list",
+        words=tuple(line for table in read.values() for line in table.words),
+        files=tuple(read),
         entries=entries,
-        files=files,
-        words=(*words, *passed_over),
+        root=f"{root}/" if root else "",
     )
+    layout = class_files.name_classes(layout, listing)
+    unlisted = left_out(len(listing.listable) - len(entries))
+    words = (*layout.words, *unlisted, *passed_over)
+    return dataclasses.replace(layout, words=words)
 
 
 def is_table_name(name: str) -> bool:
@@ -116,68 +103,54 @@ def is_table_name(name: str) -> bool:
 
 def _candidates(listing: Listing) -> list[str]:
     """Files that may be tables, of each kind as many as a dataset can have."""
-    by_suffix: dict[str, list[str]] = defaultdict(list)
-    for name in sorted(listing.names):
-        if is_table_name(name):
-            by_suffix[posixpath.splitext(name)[1].lower()].append(name)
-    kept = (names for names in by_suffix.values() if len(names) <= MAX_TABLES)
-    return sorted(itertools.chain.from_iterable(kept))
+    names = sorted(filter(is_table_name, listing.names))
+    suffixes = [posixpath.splitext(name)[1].lower() for name in names]
+    uses = Counter(suffixes)
+    kept = zip(names, suffixes, strict=True)
+    return [name for name, suffix in kept if uses[suffix] <= MAX_TABLES]
 
 
 def _read(
     file: str, data: bytes, images: image_files.ImageFiles, listing: Listing
 ) -> _Read | None:
-    """What a table says of the images; None where it is of something else."""
-    table = rows.parse(file, data)
-    found = columns.find(table, images, listing.answers) if table else None
-    if found is None and file.lower().endswith(".txt"):
-        of_lines = _split_at_blanks(file, data, images)
-        found = columns.find(of_lines, images, listing.answers) if of_lines else None
-    if found is None and table and columns.speaks_of_images(table, listing.answers):
-        cells = (table.column(columns.path_by_name(table)), table.lines)
-        raise _missing(file, list(zip(*cells, strict=True)), images, len(table.rows))
-    return _entries(found, images, listing) if found else None
+    """Entries of the images in a table; None where it is about something else."""
+    tables = [rows.parse(file, data)]
+    if file.lower().endswith(".txt"):
+        tables.append(_split_at_blanks(file, data, images))
+    known = [table for table in tables if table]
+    for table in known:
+        if found := columns.find(table, images, listing.answers):
+            return _entries(found, images, listing)
+    for table in known:
+        if path := columns.path_by_header(table, listing.answers):
+            missing = list(zip(path.cells, table.lines, strict=True))
+            raise _missing(file, missing, images, len(missing))
+    return None
 
 
 def _split_at_blanks(
     file: str, data: bytes, images: image_files.ImageFiles
 ) -> rows.Table | None:
     """A list of `path label` lines as a table; None for a list of paths alone."""
-    text, encoding = rows.decode(file, data)
+    text, words = rows.decode(file, data)
     folder = posixpath.dirname(file)
-    stripped = {
-        number: line.strip()
-        for number, line in enumerate(text.splitlines(), start=1)
-        if line.strip()
-    }
-    lines = list(stripped)
-    found = []
-    for line in stripped.values():
+    found, lines = [], []
+    for number, line in enumerate(map(str.strip, text.splitlines()), start=1):
+        if not line:
+            continue
         path, _, word = line.rpartition(" ")
         first, _, rest = line.partition(" ")
         # Blanks are in the path or in the class; where the files are says which.
-        in_class = rest and not images.find(path, folder) and images.find(first, folder)
-        found.append((first, rest.strip()) if in_class else (path.strip(), word))
+        in_class = images.find(first, folder) and not images.find(path, folder)
+        is_first = in_class or not path
+        found.append((first, rest.strip()) if is_first else (path.strip(), word))
+        lines.append(number)
     if not any(
         image_names.is_image_name(posixpath.basename(path)) or images.find(path, folder)
-        for path, _ in found
+        for path, word in found
+        if word
     ):
-        return None  # names of classes, say
-    for (path, word), number in zip(found, lines, strict=True):
-        if not path:
-            raise DataError(
-                f"line {number} of {file} has no label",
-                found=word[:80],
-                expected="path, a blank, label",
-            )
-    missing = [
-        (path, number)
-        for (path, _), number in zip(found, lines, strict=True)
-        if not images.find(path, folder)
-    ]
-    if missing:
-        raise _missing(file, missing, images, len(found))
-    words = () if encoding == "UTF-8" else (f"{file} is read as {encoding}",)
+        return None  # names of classes, or paths alone
     return rows.Table(file, ("path", "label"), tuple(found), tuple(lines), words)
 
 
@@ -190,7 +163,7 @@ def _entries(
             f"line {table.too_long[0]} of {table.file} has more cells than the header",
             expected="cells that hold the delimiter in quotes",
         )
-    cells = table.column(found.path)
+    cells = found.path.cells
     missing = [
         (cell, line)
         for line, cell, files in zip(table.lines, cells, found.files, strict=True)
@@ -210,7 +183,7 @@ def _entries(
     ):
         if not word:
             raise DataError(
-                f"line {line} of {table.file} has no path or no label",
+                f"line {line} of {table.file} has no label",
                 expected="a class for every image",
                 tip="write its class, or take the line out",
             )
@@ -236,21 +209,22 @@ def _entries(
     ]
     if otherwise:
         words.append(f"{len(otherwise):,} files have another spelling: {otherwise[0]}")
-    return _Read(kept, tuple(words), columns.says_labels(found), found.label)
+    return _Read(kept, found, tuple(words))
 
 
 def _splits(found: columns.Columns, listing: Listing, of_file: str) -> list[str]:
     """Split of each row: of its own word, else of the table's name or folder."""
     if found.splits is None:
         return [of_file] * len(found.labels)
+    given = dict(listing.answers.splits)
     splits = []
     for line, word in zip(found.table.lines, found.splits, strict=True):
-        split = columns.split_of_word(word, listing.answers)
-        if split is None:
+        split = given.get(word) or split_names.split_of(word)
+        if not split and word.lower() not in columns.NO_SPLIT:
             raise DataError(
                 f"line {line} of {found.table.file} names the split '{word}'",
                 expected=", ".join(split_names.SPLIT_OF_NAME),
-                tip=f"{setting('data.splits', f'[{word}=test]')} (or train, eval, none)",
+                tip=f"{splits_setting({word: 'test'})} (or train, eval, none)",
             )
         splits.append(split or of_file)
     return splits
@@ -258,10 +232,8 @@ def _splits(found: columns.Columns, listing: Listing, of_file: str) -> list[str]
 
 def _split_of_file(file: str) -> str:
     folder, base = posixpath.split(file)
-    stem = posixpath.splitext(base)[0]
-    return split_names.split_of(stem) or split_names.split_of(
-        posixpath.basename(folder)
-    )
+    names = (posixpath.splitext(base)[0], posixpath.basename(folder))
+    return split_names.of_path(names, {})
 
 
 def _merge(read: dict[str, _Read]) -> dict[str, tuple[Entry, ...]]:
@@ -275,7 +247,7 @@ def _merge(read: dict[str, _Read]) -> dict[str, tuple[Entry, ...]]:
                     f"two tables name different classes of {name}",
                     found=f"{before[0].word}; {file}: {entry.word}",
                     answers=[
-                        setting("data.splits", f"[{posixpath.basename(other)}=none]")
+                        splits_setting({posixpath.basename(other): "none"})
                         + f" (leaves {other} out)"
                         for other in read
                     ],
@@ -295,32 +267,29 @@ def _check_folders(listing: Listing, read: dict[str, _Read]) -> None:
     if listing.answers.format != AUTO or listing.answers.label_column:
         return
     in_folders = folders.classes_of(listing)
+    if len(set(in_folders.values())) < 2:
+        return
+    answers = [setting("data.format", "folder"), setting("data.format", "list")]
     unlisted = set(in_folders).difference(*(table.entries for table in read.values()))
-    if unlisted and len(set(in_folders.values())) > 1:
+    if unlisted:
         raise question(
             f"the images lie in class folders, and {', '.join(read)} names only some",
             found=f"{len(unlisted):,} of {len(in_folders):,} images are in no table",
-            answers=[setting("data.format", "folder"), setting("data.format", "list")],
+            answers=answers,
         )
-    unsaid = [file for file, table in read.items() if not table.says_labels]
-    listed = {
+    unsaid = [file for file, table in read.items() if not table.columns.says_labels]
+    words = {
         name: entry.word
         for file in unsaid
         for name, entry in read[file].entries.items()
     }
-    same = all(in_folders.get(name, word) == word for name, word in listed.items())
-    if len(set(in_folders.values())) > 1 and not same:
+    if any(in_folders.get(name, word) != word for name, word in words.items()):
         raise question(
             f"the folders and {unsaid[0]} give different classes",
-            found=f"folders: {folder_questions.few(in_folders.values())}; table: {folder_questions.few(listed.values())}",
-            answers=[setting("data.format", "folder"), setting("data.format", "list")],
+            found=f"folders: {folder_questions.few(in_folders.values())};"
+            f" table: {folder_questions.few(words.values())}",
+            answers=answers,
         )
-
-
-def _common_folder(names: Iterable[str]) -> str:
-    """Folder that all files are in, with a slash at its end; '' for none."""
-    folder = posixpath.commonpath([posixpath.dirname(name) for name in names])
-    return f"{folder}/" if folder else ""
 
 
 def _check_columns(listing: Listing, read: dict[str, _Read]) -> None:
@@ -329,17 +298,19 @@ def _check_columns(listing: Listing, read: dict[str, _Read]) -> None:
     A Kaggle test.csv has every column but that one.
     """
     with_labels = [
-        table for table in read.values() if table.says_labels and table.label
+        table
+        for table in read.values()
+        if table.columns.says_labels and table.columns.label
     ]
-    known = {entry.word for table in with_labels for entry in table.entries.values()}
+    known = set().union(*(table.classes for table in with_labels))
     for file, table in read.items():
-        words = {entry.word for entry in table.entries.values()}
-        if with_labels and not table.says_labels and not words <= known:
-            label = with_labels[0].label
+        is_known = table.columns.says_labels or table.classes <= known
+        if with_labels and not is_known:
+            label = with_labels[0].columns.label
             given = dict(listing.answers.splits)
             raise question(
-                f"'{table.label}' of {file} may be no classes: other tables have '{label}'",
-                found=f"{folder_questions.few(words)}; others: {folder_questions.few(known)}",
+                f"'{table.columns.label}' of {file} may be no classes: other tables have '{label}'",
+                found=f"{folder_questions.few(table.classes)}; others: {folder_questions.few(known)}",
                 answers=[
                     splits_setting({**given, posixpath.basename(file): "none"})
                     + f" (leaves {file} out)",
@@ -363,15 +334,13 @@ def _missing(
         f"{len(missing):,} of {listed:,} listed images are not there",
         found="; ".join(rows_of_file) + (f"; {near} is there" if near else ""),
         expected="paths relative to the folder of the list, or names of files",
-        tip=f"{setting('data.splits', f'[{posixpath.basename(file)}=none]')} leaves the"
-        " list out",
+        tip=f"{splits_setting({posixpath.basename(file): 'none'})} leaves the list out",
     )
 
 
 def _several(file: str, name: str, what: str, found: str) -> DataError:
-    plural = {"class": "classes", "group": "groups"}[what]
     return DataError(
-        f"{file} says several {plural} of {name}",
+        f"{file} gives {name} more than one {what}",
         found=found,
         expected=f"one {what} an image",
     )

@@ -1,6 +1,5 @@
 """TFRecord files of tf.train.Examples, such as those of TensorFlow Datasets."""
 
-import dataclasses
 import functools
 import posixpath
 import re
@@ -18,15 +17,10 @@ from google.protobuf import (
 
 from common.errors import DataError
 from components.image_example_gen import records
-from components.image_example_gen.layouts import containers, fields, rows
+from components.image_example_gen.layouts import containers
 from components.image_example_gen.layouts.layout import Listing, splits_setting
 from components.image_example_gen.sources.source import Member, unpack
 
-FORMATS = ("tfrecord",)
-_NAME = re.compile(
-    r".*\.(tfrecords?|tfrec)(-\d+-of-\d+)?(\.gz)?|.*-\d{5}-of-\d{5}(\.gz)?",
-    re.IGNORECASE,
-)
 # Features of the file, and of objects in an image: none of its class.
 _OTHERS = re.compile(
     r"(image/)?(object/.*|filename|file_name|id|key/.*|format|height|width|depth|channels"
@@ -56,61 +50,25 @@ message_type { name: "Example"
 """
 
 
-@dataclasses.dataclass(frozen=True)
-class TFRecordLayout(containers.ContainerLayout):
-    """TFRecord files with an Example an image.
+class TFRecordLayout(containers.RecordLayout):
+    """TFRecord files with an Example an image; `files` may have one with class names."""
 
-    Attributes:
-      image: feature with the encoded image. label: feature with the class.
-      class_file: name of the file with the class names, '' for none.
-      class_names: name of each number; empty where the classes are texts or numbers.
-      group: feature with the groups, '' for none.
-    """
-
-    image: str
-    label: str
-    class_file: str = ""
-    class_names: tuple[str, ...] = ()
-    group: str = ""
-    format: str = "tfrecord"
-    channels: int = 0
-
-    @property
-    def words(self) -> tuple[str, ...]:
-        sentence = (
-            f"TFRecords: '{self.image}' has the images, '{self.label}' the classes"
-        )
-        named = (
-            (f"{self.class_file} has the names of the classes",)
-            if self.class_file
-            else ()
-        )
-        return (sentence, *named)
-
-    def used(self) -> frozenset[str]:
-        return frozenset({self.class_file} - {""})
-
-    @staticmethod
-    def is_ours(name: str) -> bool:
-        is_other = name.lower().endswith((".parquet", ".json"))
-        return bool(_NAME.fullmatch(posixpath.basename(name))) and not is_other
+    FORMAT = "tfrecord"
+    NAME = re.compile(
+        r"(?!.*\.(parquet|json)$)"
+        r"(.*\.(tfrecords?|tfrec)(-\d+-of-\d+)?(\.gz)?|.*-\d{5}-of-\d{5}(\.gz)?)",
+        re.IGNORECASE,
+    )
 
     def read_file(self, member: Member) -> Iterator[records.ImageFile]:
-        """See base class."""
-        split = fields.split_of_shard(member.name)
-        examples = _examples(member.name, unpack(member))
-        for number, features in enumerate(examples):
+        split = containers.split_of_shard(member.name)
+        for number, features in enumerate(_examples(member.name, unpack(member))):
             key = f"{member.name}#{number}"
-            (data,) = _values(key, features, self.image)
-            (label,) = _values(key, features, self.label)
-            names = self.class_names
-            if isinstance(label, bytes):
-                label, names = label.decode("utf-8", "surrogateescape"), ()
-            word = containers.class_of(key, label, names, self.class_file)
-            group = _values(key, features, self.group)[0] if self.group else None
-            yield records.ImageFile(
-                split, key, word, data, "", containers.group_of(key, group, self.group)
+            data, label = (
+                _value(key, features, name) for name in (self.image, self.label)
             )
+            group = _value(key, features, self.group) if self.group else None
+            yield self.image_file(split, key, data, label, group)
 
 
 def find(listing: Listing) -> TFRecordLayout | None:
@@ -120,13 +78,12 @@ def find(listing: Listing) -> TFRecordLayout | None:
       ConfigError: several features may hold the images or the classes.
       DataError: no feature does, or the file is damaged.
     """
-    first, data = containers.first_file(TFRecordLayout, listing)
-    if not first:
+    member = TFRecordLayout.first(listing)
+    if not member:
         return None
-    unpacked = unpack(Member(first, lambda limit: data))
-    features = next(_examples(first, unpacked), None)
+    features = next(_examples(member.name, unpack(member)), None)
     if features is None:
-        raise DataError(f"{first} holds no records")
+        raise DataError(f"{member.name} holds no records")
     kinds = {
         name: values[0]
         for name, values in features.items()
@@ -134,20 +91,26 @@ def find(listing: Listing) -> TFRecordLayout | None:
         and isinstance(values[0], (bytes, int))
         and not _OTHERS.fullmatch(name)
     }
-    image = fields.find_image(
-        first,
+    image, label, group = containers.choose_fields(
+        member.name,
         [name for name, value in kinds.items() if isinstance(value, bytes)],
+        list(kinds),
         listing.answers,
     )
-    rest = [name for name in kinds if name != image]
-    group = fields.find_group(first, rest, listing.answers)
-    label = fields.find_label(
-        first, [name for name in rest if name != group], listing.answers
+    is_text = isinstance(kinds[label], bytes)
+    file, class_names = ("", ()) if is_text else _class_names(listing, label)
+    words = [f"TFRecords: '{image}' has the images, '{label}' the classes"]
+    if file:
+        words.append(f"{file} has the names of the classes")
+    return TFRecordLayout(
+        format=TFRecordLayout.FORMAT,
+        words=tuple(words),
+        files=(file,) if file else (),
+        image=image,
+        label=label,
+        group=group,
+        class_names=class_names,
     )
-    if isinstance(kinds[label], bytes):
-        return TFRecordLayout(image, label, group=group)
-    file, class_names = _class_names(listing, label)
-    return TFRecordLayout(image, label, file, class_names, group)
 
 
 def _class_names(listing: Listing, label: str) -> tuple[str, tuple[str, ...]]:
@@ -156,11 +119,10 @@ def _class_names(listing: Listing, label: str) -> tuple[str, tuple[str, ...]]:
     files = [
         name for name in sorted(listing.names) if posixpath.basename(name) in wanted
     ]
-    found = {}
-    for name, data in listing.read(files).items():
-        text, _ = rows.decode(name, data)
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
-        found[name] = _in_order(lines)
+    found = {
+        name: _in_order(list(lines.values()))
+        for name, lines in listing.lines(files).items()
+    }
     if len(set(found.values())) > 1:
         raise DataError(
             "several files name the classes, and not alike",
@@ -179,7 +141,7 @@ def _in_order(lines: list[str]) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _values(key: str, features: dict[str, list[Any]], name: str) -> list[Any]:
+def _value(key: str, features: dict[str, list[Any]], name: str) -> Any:
     values = features.get(name, [])
     if len(values) != 1:
         raise DataError(
@@ -187,7 +149,7 @@ def _values(key: str, features: dict[str, list[Any]], name: str) -> list[Any]:
             found=", ".join(features),
             expected="one",
         )
-    return values
+    return values[0]
 
 
 def _examples(file: str, data: bytes) -> Iterator[dict[str, list[Any]]]:

@@ -1,4 +1,4 @@
-"""Files that say or hold what is not read here: what they are, and how to bring it in."""
+"""Files that this package does not read: what they are, and how to convert them."""
 
 import posixpath
 import re
@@ -41,7 +41,7 @@ _CONVERT = {
 
 
 def _by_ending(table: dict[str, str], ending: str) -> str:
-    """What a table says of an ending; '' for nothing."""
+    """The text of a table for an ending; '' for none."""
     found = (text for endings, text in table.items() if ending in endings.split(" "))
     return next(found, "")
 
@@ -76,7 +76,7 @@ def notes(listing: Listing) -> list[str]:
 
 
 def how_to_convert(names: Iterable[str]) -> str:
-    """What the most files are, and how they become something that is read; '' if unknown."""
+    """How to convert the most frequent kind of file; '' if it is unknown."""
     kinds = Counter(posixpath.splitext(name)[1].lower() for name in names)
     found = (_by_ending(_CONVERT, kind) for kind, _ in kinds.most_common())
     return next(filter(None, found), "")

@@ -1,4 +1,4 @@
-"""Compressed streams, unpacked piece by piece; the pieces that come out are bounded."""
+"""Decompresses streams in pieces of bounded size."""
 
 import bz2
 import gzip
@@ -6,15 +6,13 @@ import io
 import lzma
 from collections.abc import Callable
 
-from components.image_example_gen.sources.limits import CHUNK_BYTES, Limits
+from components.image_example_gen.sources import limits
 
 # What a stream needs of a compressed file at a time; much more comes out of it.
-_INPUT_BYTES = CHUNK_BYTES // 4
+_INPUT_BYTES = limits.CHUNK_BYTES // 4
 
 
-def make_reader(
-    kind: str, file: io.BufferedReader, limits: Limits
-) -> Callable[[int], bytes]:
+def make_reader(kind: str, file: io.BufferedReader) -> Callable[[int], bytes]:
     """Function that gives the next bytes of `file` unpacked, at most as many as asked.
 
     Args:
@@ -26,9 +24,8 @@ def make_reader(
         case "gzip":
             return gzip.GzipFile(fileobj=file).read
         case "xz":
-            return _Decoded(
-                file, lambda: lzma.LZMADecompressor(memlimit=limits.decoder_bytes)
-            ).read
+            memory = limits.LIMITS.decoder_bytes
+            return _Decoded(file, lambda: lzma.LZMADecompressor(memlimit=memory)).read
     return _Decoded(file, bz2.BZ2Decompressor).read
 
 
@@ -49,19 +46,18 @@ class _Decoded:
         while size:
             if self._decoder.eof:
                 rest = self._decoder.unused_data.lstrip(b"\x00") or self._file.read(
-                    CHUNK_BYTES
+                    limits.CHUNK_BYTES
                 ).lstrip(b"\x00")
                 if not rest:
                     break
                 self._decoder = self._new()  # archives may be several streams in a row
-                piece = self._decoder.decompress(rest, size)
             else:
-                data = b""
+                rest = b""
                 if self._decoder.needs_input:
-                    data = self._file.read(_INPUT_BYTES)
-                    if not data:
+                    rest = self._file.read(_INPUT_BYTES)
+                    if not rest:
                         raise EOFError("the compressed stream ends early")
-                piece = self._decoder.decompress(data, size)
+            piece = self._decoder.decompress(rest, size)
             pieces.append(piece)
             size -= len(piece)
         return b"".join(pieces)

@@ -1,26 +1,20 @@
 """A folder on disk as a source."""
 
-import functools
 import pathlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from common.errors import DataError
-from components.image_example_gen.sources import naming
-from components.image_example_gen.sources.limits import LIMITS, Limits
-from components.image_example_gen.sources.source import Member, read_at_most
+from components.image_example_gen.sources import limits, naming
+from components.image_example_gen.sources.source import Source, read_at_most
 from schema import file_tree
 
 
-class FolderSource:
+class FolderSource(Source):
     """A folder on disk. Links in it are followed: they are its owner's own."""
 
-    is_random_access = True
-
-    def __init__(self, path: pathlib.Path, limits: Limits = LIMITS):
-        self.path = path
-        self._limits = limits
+    def __init__(self, path: pathlib.Path):
+        super().__init__(path)
         self._on_disk: dict[str, str] = {}
-        self.unreadable: dict[str, str] = {}
 
     def names(self) -> Iterator[str]:
         found: list[str] = []
@@ -42,12 +36,8 @@ class FolderSource:
                 self.unreadable[name] = reason
             else:
                 found.append(name)
-                self._limits.check_count(len(found), self.path)
+                limits.LIMITS.check_count(len(found), self.path)
         yield from sorted(found)
-
-    def members(self, wanted: Iterable[str] | None = None) -> Iterator[Member]:
-        for name in self.names() if wanted is None else wanted:
-            yield Member(name, functools.partial(self.read, name))
 
     def read(self, name: str, limit: int) -> bytes:
         with self.where(name).open("rb") as file:

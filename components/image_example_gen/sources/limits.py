@@ -1,4 +1,4 @@
-"""What a source may cost before it is refused as a bomb."""
+"""Limits of size and memory, beyond which a source is refused as a bomb."""
 
 import dataclasses
 import pathlib
@@ -11,7 +11,7 @@ CHUNK_BYTES = 1 << 20
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """What a source may cost before it is refused as a bomb.
+    """Limits of size and memory, beyond which a source is refused as a bomb.
 
     Attributes:
       total_bytes: bytes of all members together, as they come out.

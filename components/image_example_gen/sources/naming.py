@@ -1,10 +1,10 @@
-"""Names of members: which can be trusted, which count, which were there before."""
+"""Checks of member names: unsafe names, duplicates, and two spellings of one name."""
 
 import pathlib
 import unicodedata
 
 from common.errors import DataError
-from components.image_example_gen.sources.limits import Limits
+from components.image_example_gen.sources import limits
 from schema import spelling
 
 MAX_NAME_CHARACTERS = 1024
@@ -90,9 +90,8 @@ class Spellings:
 class SeenNames:
     """Counts members and refuses a name that was there before, in any spelling."""
 
-    def __init__(self, archive: pathlib.Path, limits: Limits):
+    def __init__(self, archive: pathlib.Path):
         self._archive = archive
-        self._limits = limits
         self._count = 0
         self._seen: set[str] = set()
         self._spellings = Spellings()
@@ -100,7 +99,7 @@ class SeenNames:
     def count(self) -> None:
         """Counts a member without a name of its own, such as a folder."""
         self._count += 1
-        self._limits.check_count(self._count, self._archive)
+        limits.LIMITS.check_count(self._count, self._archive)
 
     def add(self, name: str) -> str:
         """Counts a file, and gives its name in NFC.

@@ -1,17 +1,24 @@
-"""The source at a path, whatever kind it is."""
+"""Opens the source at a path: a folder, a tar or a zip."""
 
 import os
 import pathlib
 
 from common.errors import DataError
 from components.image_example_gen.sources.folder import FolderSource
-from components.image_example_gen.sources.limits import LIMITS, Limits
 from components.image_example_gen.sources.source import Source
 from components.image_example_gen.sources.tar_archive import TarSource
 from components.image_example_gen.sources.zip_archive import ZipSource
 from schema import file_tree
 
 _HEAD_BYTES = 512  # the first header of a tar
+# How files of a kind begin: zips, and compressed tars (`decoding.make_reader`).
+_ARCHIVES = {
+    b"PK\x03\x04": "zip",
+    b"PK\x05\x06": "zip",
+    b"\x1f\x8b": "gzip",
+    b"\xfd7zXZ\x00": "xz",
+    b"BZh": "bzip2",
+}
 _OTHERS = {
     b"Rar!": "a RAR archive",
     b"7z\xbc\xaf": "a 7z archive",
@@ -19,9 +26,10 @@ _OTHERS = {
     b"\x89HDF": "an HDF5 file",
     b"PAR1": "a Parquet file: give its folder",
 }
+_EXPECTED = "a folder, .tar, .tar.gz, .tar.xz or .zip"
 
 
-def open_source(path: str | os.PathLike[str], limits: Limits = LIMITS) -> Source:
+def open_source(path: str | os.PathLike[str]) -> Source:
     """Source at `path`; its first bytes say what kind of archive it is, not its name.
 
     Raises:
@@ -30,56 +38,44 @@ def open_source(path: str | os.PathLike[str], limits: Limits = LIMITS) -> Source
     """
     where = pathlib.Path(path).expanduser()
     try:
-        return _open(where, limits)
+        return _open(where)
     except OSError as error:
         reason = file_tree.why_unreadable(where, error)
         raise DataError(f"cannot read {where}: {reason}") from error
 
 
-def _open(where: pathlib.Path, limits: Limits) -> Source:
+def _open(where: pathlib.Path) -> Source:
     if where.is_dir():
-        return FolderSource(where, limits)
+        return FolderSource(where)
     if not where.is_file():
         raise DataError(
             f"no data at {where}",
-            expected="a folder, .tar, .tar.gz, .tar.xz or .zip",
+            expected=_EXPECTED,
             tip="check the path given with --data",
         )
-    kind = _kind_of(where)
-    if kind == "zip":
-        return ZipSource(where, limits)
-    if kind:
-        return TarSource(where, kind, limits)
     with where.open("rb") as file:
-        head = file.read(8)
-    if kind := next(
-        (name for mark, name in _OTHERS.items() if head.startswith(mark)), ""
-    ):
+        head = file.read(_HEAD_BYTES)
+    kind = _kind_of(head, _ARCHIVES)
+    # Old tars have no magic, so a name ending in .tar is believed and checked on reading.
+    if not kind and (head[257:262] == b"ustar" or where.suffix == ".tar"):
+        kind = "plain"
+    if kind:
+        return ZipSource(where) if kind == "zip" else TarSource(where, kind)
+    if kind := _kind_of(head, _OTHERS):
         raise DataError(
             f"{where} is {kind}",
-            expected="a folder, .tar, .tar.gz, .tar.xz or .zip",
+            expected=_EXPECTED,
             tip="unpack it, and give the folder",
         )
     wanted = "a zip archive" if where.suffix.lower() == ".zip" else "an archive"
     raise DataError(
         f"{where} is not {wanted}",
-        found=f"{where.stat().st_size:,} bytes that start with {head!r}",
-        expected="a folder, .tar, .tar.gz, .tar.xz or .zip",
+        found=f"{where.stat().st_size:,} bytes that start with {head[:8]!r}",
+        expected=_EXPECTED,
         tip="if the file is one of a dataset, give the folder it lies in",
     )
 
 
-def _kind_of(path: pathlib.Path) -> str:
-    """'zip', or how a tar is compressed (`decoding.make_reader`); '' for neither."""
-    with path.open("rb") as file:
-        head = file.read(_HEAD_BYTES)
-    if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
-        return "zip"
-    if head.startswith(b"\x1f\x8b"):
-        return "gzip"
-    if head.startswith(b"\xfd7zXZ\x00"):
-        return "xz"
-    if head.startswith(b"BZh"):
-        return "bzip2"
-    # Old tars have no magic, so a name ending in .tar is believed and checked on reading.
-    return "plain" if head[257:262] == b"ustar" or path.suffix == ".tar" else ""
+def _kind_of(head: bytes, kinds: dict[bytes, str]) -> str:
+    """What a file is by its first bytes; '' for none of `kinds`."""
+    return next((kind for mark, kind in kinds.items() if head.startswith(mark)), "")

@@ -1,12 +1,14 @@
-"""What every source gives, and the errors of broken ones."""
+"""The interface of sources, and the errors of damaged ones."""
 
+import abc
 import dataclasses
+import functools
 import lzma
 import pathlib
 import tarfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from typing import IO, Protocol
+from typing import IO
 
 from common.errors import DataError
 from components.image_example_gen.sources import limits
@@ -33,7 +35,7 @@ class Member:
     read: Callable[[int], bytes]
 
 
-class Source(Protocol):
+class Source(abc.ABC):
     """A tree of files.
 
     Attributes:
@@ -44,10 +46,13 @@ class Source(Protocol):
         it is False, each pass over the names unpacks the archive from its start.
     """
 
-    path: pathlib.Path
-    unreadable: dict[str, str]
-    is_random_access: bool
+    is_random_access = True
 
+    def __init__(self, path: pathlib.Path):
+        self.path = path
+        self.unreadable: dict[str, str] = {}
+
+    @abc.abstractmethod
     def names(self) -> Iterator[str]:
         """Names of all regular files in NFC; sorted where access is random.
 
@@ -56,7 +61,10 @@ class Source(Protocol):
 
     def members(self, wanted: Iterable[str] | None = None) -> Iterator[Member]:
         """All members, or the `wanted` ones in the order asked for."""
+        for name in self.names() if wanted is None else wanted:
+            yield Member(name, functools.partial(self.read, name))
 
+    @abc.abstractmethod
     def read(self, name: str, limit: int) -> bytes:
         """Bytes of one member of a source with random access."""
 

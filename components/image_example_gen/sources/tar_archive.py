@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import IO
 
 from common.errors import DataError
-from components.image_example_gen.sources import decoding, naming
-from components.image_example_gen.sources.limits import CHUNK_BYTES, LIMITS, Limits
+from components.image_example_gen.sources import decoding, limits, naming
 from components.image_example_gen.sources.source import (
     DAMAGE,
     Member,
     MemberTooLarge,
+    Source,
     damaged,
     not_a_file,
 )
@@ -24,7 +24,7 @@ from schema import spelling
 _BLOCK_BYTES = 512
 
 
-class TarSource:
+class TarSource(Source):
     """A tar, unpacked as a stream: each pass over it starts from the beginning.
 
     A hard link is the file that it links to, an earlier one of the same tar; the first link
@@ -33,12 +33,10 @@ class TarSource:
 
     is_random_access = False
 
-    def __init__(self, path: pathlib.Path, kind: str, limits: Limits = LIMITS):
+    def __init__(self, path: pathlib.Path, kind: str):
         """Makes the source of a tar whose compression is `kind` (`decoding`)."""
-        self.path = path
+        super().__init__(path)
         self._kind = kind
-        self._limits = limits
-        self.unreadable: dict[str, str] = {}
 
     def names(self) -> Iterator[str]:
         for name, _, _ in self._pass():
@@ -54,8 +52,8 @@ class TarSource:
                     yield Member(name, _member_reader(self.path, tar, info))
                     continue
                 if linked is None:
-                    linked = stack.enter_context(_LinkedFiles(self.path, self._limits))
-                    linked.collect(self._pass)
+                    kept = stack.enter_context(tempfile.TemporaryFile())
+                    linked = _LinkedFiles(self.path, kept, self._pass)
                 yield Member(name, linked.reader(name))
 
     def read(self, name: str, limit: int) -> bytes:
@@ -66,20 +64,17 @@ class TarSource:
         last = "its start"
         with contextlib.ExitStack() as stack:
             file = stack.enter_context(self.path.open("rb"))
-            stream = _MeteredStream(
-                decoding.make_reader(self._kind, file, self._limits),
-                self.path,
-                self._limits,
-            )
+            read = decoding.make_reader(self._kind, file)
+            stream = _MeteredStream(read, self.path)
             try:
                 # Stream mode ('r|') never seeks back, so a header with a negative size
                 # ends in an error and not in a loop.
                 tar = stack.enter_context(
                     _ForgetfulTarFile.open(
-                        fileobj=stream, mode="r|", bufsize=CHUNK_BYTES
+                        fileobj=stream, mode="r|", bufsize=limits.CHUNK_BYTES
                     )
                 )
-                seen = naming.SeenNames(self.path, self._limits)
+                seen = naming.SeenNames(self.path)
                 while (info := tar.next()) is not None:
                     if info.isdir() and naming.is_top(info.name):
                         continue
@@ -93,7 +88,9 @@ class TarSource:
                     name = last = seen.add(name)
                     stream.allow(info.size if info.isreg() else 0)
                     yield name, info, tar
-                while stream.read(CHUNK_BYTES):  # reaches the checksums at the end
+                while stream.read(
+                    limits.CHUNK_BYTES
+                ):  # reaches the checksums at the end
                     stream.allow(0)
             except DAMAGE as error:
                 raise damaged(self.path, f"after {last}", error) from error
@@ -108,29 +105,26 @@ class TarSource:
 class _LinkedFiles:
     """The files of a tar that hard links mean, kept in a temporary file."""
 
-    def __init__(self, archive: pathlib.Path, limits: Limits):
-        self._archive = archive
-        self._limits = limits
-        self._target_of: dict[str, str] = {}
-        self._places: dict[str, tuple[int, int]] = {}
-        self._bytes_out = 0
-
-    def __enter__(self) -> "_LinkedFiles":
-        self._kept: IO[bytes] = tempfile.TemporaryFile()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._kept.close()
-
-    def collect(
+    def __init__(
         self,
+        archive: pathlib.Path,
+        kept: IO[bytes],
         read: Callable[[], Iterator[tuple[str, tarfile.TarInfo, tarfile.TarFile]]],
-    ) -> None:
-        """Finds the links, and keeps what they link to; `read` makes a pass over the tar.
+    ):
+        """Finds the links, and keeps what they link to.
+
+        Args:
+          archive: the tar. kept: the temporary file.
+          read: makes a pass over the tar.
 
         Raises:
           DataError: a link leads to no earlier file of the tar.
         """
+        self._archive = archive
+        self._kept = kept
+        self._target_of: dict[str, str] = {}
+        self._places: dict[str, tuple[int, int]] = {}
+        self._bytes_out = 0
         earlier: set[str] = set()
         for name, info, _ in read():
             if info.islnk():
@@ -148,7 +142,7 @@ class _LinkedFiles:
                 read_member = _member_reader(self._archive, tar, info)
                 # Larger ones are never read.
                 with contextlib.suppress(MemberTooLarge):
-                    self._kept.write(read_member(self._limits.data_file_bytes))
+                    self._kept.write(read_member(limits.LIMITS.data_file_bytes))
 
     def reader(self, name: str) -> Callable[[int], bytes]:
         """Reads the file that the link `name` means."""
@@ -158,7 +152,7 @@ class _LinkedFiles:
             if size > limit:
                 raise MemberTooLarge(f"{size:,} bytes, at most {limit:,} are read")
             self._bytes_out += size
-            self._limits.check_total(self._bytes_out, self._archive)
+            limits.LIMITS.check_total(self._bytes_out, self._archive)
             self._kept.seek(start)
             return self._kept.read(size)
 
@@ -168,13 +162,10 @@ class _LinkedFiles:
 class _MeteredStream(io.RawIOBase):
     """The unpacked stream as tarfile sees it; counts bytes against the limits."""
 
-    def __init__(
-        self, read: Callable[[int], bytes], archive: pathlib.Path, limits: Limits
-    ):
+    def __init__(self, read: Callable[[int], bytes], archive: pathlib.Path):
         super().__init__()
         self._read = read
         self._archive = archive
-        self._limits = limits
         self._total = 0
         self._tail = b""
         self.allow(0)
@@ -187,7 +178,10 @@ class _MeteredStream(io.RawIOBase):
     def allow(self, member_bytes: int) -> None:
         """Lets a member and the header after it pass; headers alone stay small."""
         self._allowed = (
-            self._total + member_bytes + self._limits.header_bytes + 2 * CHUNK_BYTES
+            self._total
+            + member_bytes
+            + limits.LIMITS.header_bytes
+            + 2 * limits.CHUNK_BYTES
         )
 
     def read(self, size: int = -1) -> bytes:
@@ -195,11 +189,11 @@ class _MeteredStream(io.RawIOBase):
         self._total += len(data)
         if data:
             self._tail = (self._tail + data[-_BLOCK_BYTES:])[-_BLOCK_BYTES:]
-        self._limits.check_total(self._total, self._archive)
+        limits.LIMITS.check_total(self._total, self._archive)
         if self._total > self._allowed:
             raise DataError(
                 f"{self._archive.name} spends more than"
-                f" {self._limits.header_bytes:,} bytes on one header",
+                f" {limits.LIMITS.header_bytes:,} bytes on one header",
                 tip="nothing was unpacked; such archives are made to exhaust memory",
             )
         return data

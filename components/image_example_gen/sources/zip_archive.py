@@ -1,19 +1,17 @@
 """A zip as a source."""
 
 import contextlib
-import functools
 import pathlib
 import stat
 import struct
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from common.errors import DataError
-from components.image_example_gen.sources import naming
-from components.image_example_gen.sources.limits import LIMITS, Limits
+from components.image_example_gen.sources import limits, naming
 from components.image_example_gen.sources.source import (
     DAMAGE,
-    Member,
+    Source,
     damaged,
     not_a_file,
     read_at_most,
@@ -31,30 +29,22 @@ _ZIP_DAMAGE = (
 )
 
 
-class ZipSource:
+class ZipSource(Source):
     """A zip; its members are read one by one, and their real bytes are counted."""
 
-    is_random_access = True
-
-    def __init__(self, path: pathlib.Path, limits: Limits = LIMITS):
-        self.path = path
-        self._limits = limits
+    def __init__(self, path: pathlib.Path):
+        super().__init__(path)
         self._file: zipfile.ZipFile | None = None
         self._infos: dict[str, zipfile.ZipInfo] = {}
         self._bytes_out = 0
-        self.unreadable: dict[str, str] = {}
 
     def __reduce__(self) -> tuple:
         # A copy opens the file for itself.
-        return ZipSource, (self.path, self._limits)
+        return ZipSource, (self.path,)
 
     def names(self) -> Iterator[str]:
         self._open()
         yield from sorted(self._infos)
-
-    def members(self, wanted: Iterable[str] | None = None) -> Iterator[Member]:
-        for name in self.names() if wanted is None else wanted:
-            yield Member(name, functools.partial(self.read, name))
 
     def read(self, name: str, limit: int) -> bytes:
         file = self._open()
@@ -64,7 +54,7 @@ class ZipSource:
         except _ZIP_DAMAGE as error:
             raise damaged(self.path, f"in {name}", error) from error
         self._bytes_out += len(data)
-        self._limits.check_total(self._bytes_out, self.path)
+        limits.LIMITS.check_total(self._bytes_out, self.path)
         return data
 
     def _open(self) -> zipfile.ZipFile:
@@ -82,7 +72,7 @@ class ZipSource:
 
     def _check(self, infos: list[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
         """Members by name; overlapping, linked, locked or twice listed ones are refused."""
-        seen = naming.SeenNames(self.path, self._limits)
+        seen = naming.SeenNames(self.path)
         checked = {}
         end = 0
         for info in sorted(infos, key=lambda info: info.header_offset):

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from components.image_example_gen import layouts, steps
+from components.image_example_gen import layouts, splits, steps
 
 
 @pytest.fixture
@@ -16,9 +16,7 @@ def job_of(tmp_path: pathlib.Path) -> Callable[[layouts.Plan | None], steps.Job]
         job = steps.Job(
             plan=plan,
             labels=("cat", "dog"),
-            eval_fraction=0.1,
-            test_fraction=0.1,
-            split_seed=0,
+            cut=splits.Cut(0.1, 0.1),
             max_unreadable_share=0.0,
             shards=0,
             output_uri=str(tmp_path),

@@ -512,7 +512,7 @@ def no_labels(fakes, folder):
     (folder / "train-labels-idx1-ubyte.gz").unlink()
 
 
-@bad("do not belong together", found="60 images, 50 labels")
+@bad("'train-images-idx3-ubyte.gz' has 60 images and 50 labels")
 def unequal_halves(fakes, folder):
     fakes.idx(folder, 60)
     fakes.idx(folder / "other", 50)
@@ -564,7 +564,7 @@ def climbing_path(fakes, folder):
     (folder / "Train.txt").write_text("../secret.png 0\n")
 
 
-@bad("line 2 of Train.txt has no label", expected="path, a blank, label")
+@bad("line 2 of Train.txt has no label", expected="a class for every image")
 def line_without_label(fakes, folder):
     fakes.class_folders(folder, per_class=1)
     (folder / "Train.txt").write_text("cat/image_0001.png 0\ndog/image_0001.png\n")

@@ -24,7 +24,7 @@ from schema import features
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("", grouping.NO_GROUPS),
+        ("", grouping.Grouping()),
         (
             "column:patient id",
             grouping.Grouping("column:patient id", column="patient id"),
@@ -289,7 +289,7 @@ def test_pictures_saved_again_share_a_split(tmp_path):
         for found in reading.records_of(plan.read(unit), plan, records.Classes(()))
     ]
     assert len(rows) == 120
-    rule = splits.assign(rows, 0.2, 0.2)
+    rule = splits.assign(rows, splits.Cut(0.2, 0.2))
     placed = {row.key: rule.split_of(row.digest, row.split, row.group) for row in rows}
     together = sum(
         placed[key] == placed[key.replace(".png", ".jpg")]
@@ -301,4 +301,7 @@ def test_pictures_saved_again_share_a_split(tmp_path):
     assert set(of_small) == set(features.SPLITS)
     # Whoever looks alike in two official splits may be two pictures all the same.
     official = [row._replace(split="test" if ".png" in row.key else "") for row in rows]
-    assert splits.assign(official, 0.2, 0.2).images["test"] == {"cat": 20, "dog": 20}
+    assert splits.assign(official, splits.Cut(0.2, 0.2)).images["test"] == {
+        "cat": 20,
+        "dog": 20,
+    }

@@ -12,6 +12,9 @@ from schema import features
 LABELS = ("cat", "dog")
 
 
+CUT = splits.Cut(0.2, 0.2)
+
+
 def record(number: int, text: str = "", split: str = "") -> reading.Record:
     text = text or LABELS[number % 2]
     label = LABELS.index(text) if text in LABELS else features.UNKNOWN_LABEL
@@ -42,7 +45,7 @@ def parts_of(all_records, size=7, length=10) -> list[tuple[bytes, str]]:
 
 def shards_of(parts, count=1) -> list[tuple[str, int, int, list[str], bytes]]:
     joined = index.Index(parts, LABELS)
-    return list(joined.shards(splits.assign(joined, 0.2, 0.2), lambda *_: count))
+    return list(joined.shards(splits.assign(joined, CUT), lambda *_: count))
 
 
 def test_an_image_costs_32_bytes() -> None:
@@ -57,8 +60,8 @@ def test_an_image_costs_32_bytes() -> None:
 def test_rows_of_an_index_are_assigned_as_rows_are() -> None:
     found = [record(number) for number in range(50)]
     found += [record(number, "dog", features.TEST) for number in range(5)]
-    by_rows = splits.assign([each.row for each in found], 0.2, 0.2)
-    by_index = splits.assign(index.Index(parts_of(found), LABELS), 0.2, 0.2)
+    by_rows = splits.assign([each.row for each in found], CUT)
+    by_index = splits.assign(index.Index(parts_of(found), LABELS), CUT)
     assert by_index == by_rows
     assert by_index.duplicates_dropped == 5
 

@@ -14,11 +14,10 @@ import zipfile
 import pytest
 
 from common.errors import DataError
-from components.image_example_gen.sources import opening
-from components.image_example_gen.sources.limits import LIMITS
+from components.image_example_gen.sources import limits, opening
 from components.image_example_gen.sources.source import MemberTooLarge
 
-LIMIT = LIMITS.image_bytes
+LIMIT = limits.LIMITS.image_bytes
 
 
 def content(source):
@@ -195,7 +194,7 @@ def test_refuses_a_locked_zip(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("limits", "message"),
+    ("changes", "message"),
     [
         ({"members": 3}, "more than 3 files"),
         ({"total_bytes": 5000}, "more than 5,000 bytes"),
@@ -203,15 +202,16 @@ def test_refuses_a_locked_zip(tmp_path):
     ],
 )
 @pytest.mark.parametrize("suffix", [".tar.gz", ".tar.xz", ".zip"])
-def test_refuses_bombs(fakes, tmp_path, limits, message, suffix):
+def test_refuses_bombs(fakes, tmp_path, monkeypatch, changes, message, suffix):
     folder = tmp_path / "zeros"
     folder.mkdir()
     for number in range(5):
         (folder / f"{number}.png").write_bytes(bytes(20_000))
     path = fakes.pack(folder, tmp_path / f"zeros{suffix}")
-    source = opening.open_source(path, dataclasses.replace(LIMITS, **limits))
+    small = dataclasses.replace(limits.LIMITS, **changes)
+    monkeypatch.setattr(limits, "LIMITS", small)
     with pytest.raises(DataError, match=message):
-        content(source)
+        content(opening.open_source(path))
 
 
 def test_reads_no_more_of_a_member_than_asked_for(tmp_path):
@@ -307,16 +307,17 @@ def test_refuses_a_hard_link_to_no_earlier_file(tmp_path, target):
     assert "--hard-dereference" in caught.value.tip
 
 
-def test_hard_links_count_against_the_limits(tmp_path):
+def test_hard_links_count_against_the_limits(tmp_path, monkeypatch):
     entries = [("cat/a.png", bytes(20_000))]
     for number in range(9):
         link = tarfile.TarInfo(f"cat/{number}.png")
         link.type, link.linkname = tarfile.LNKTYPE, "cat/a.png"
         entries.append((link, b""))
     path = make_tar(tmp_path / "bad.tar", entries)
-    limits = dataclasses.replace(LIMITS, total_bytes=100_000)
+    small = dataclasses.replace(limits.LIMITS, total_bytes=100_000)
+    monkeypatch.setattr(limits, "LIMITS", small)
     with pytest.raises(DataError, match="more than 100,000 bytes"):
-        content(opening.open_source(path, limits))
+        content(opening.open_source(path))
 
 
 NFC, NFD = "caf\u00e9", "cafe\u0301"

@@ -24,7 +24,7 @@ def row(
 
 
 def places(rows, eval_fraction=0.1, test_fraction=0.2, seed=0):
-    rule = splits.assign(rows, eval_fraction, test_fraction, seed)
+    rule = splits.assign(rows, splits.Cut(eval_fraction, test_fraction, seed))
     return rule, {r.key: rule.split_of(r.digest, r.split, r.group) for r in rows}
 
 
@@ -211,7 +211,7 @@ def test_a_seed_leaves_official_splits_and_copies_together():
     rows += [row(f"b{i}", "cat", "test") for i in range(7)]
     rule, placed = places(rows, seed=5)
     assert rule.images["test"] == {"cat": 7}
-    assert rule.test_fraction == 0
+    assert rule.cut.test_fraction == 0
     assert rule.images["train"]["cat"] + rule.images["eval"]["cat"] == 40
     assert all(placed[f"cat/a{i}"] == placed[f"copy/{i}"] for i in range(20))
 

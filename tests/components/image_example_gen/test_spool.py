@@ -25,14 +25,14 @@ def test_images_come_back_from_their_places(tmp_path) -> None:
     assert places[1] == (places[0].file, 5, 0)
     assert places[2] == (places[0].file, 5, 5000)
     assert places[3].file != places[0].file
-    found = spool.read(str(tmp_path), reversed(places))
-    assert [found[place] for place in places] == [*images, *images[::-1]]
+    with spool.Reader(str(tmp_path)) as stored:
+        found = [stored.read(*place) for place in reversed(places)]
+    assert found[::-1] == [*images, *images[::-1]]
 
 
 def test_a_batch_without_images_leaves_no_file(tmp_path) -> None:
     spool.Writer(str(tmp_path)).close()
     assert not list(tmp_path.iterdir())
-    assert spool.read(str(tmp_path), []) == {}
 
 
 def found_by(step, *elements) -> list:
