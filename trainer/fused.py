@@ -1,8 +1,11 @@
 """Activations of several operations, computed in one loop."""
 
+import functools
+import uuid
 from collections.abc import Callable
 
 import tensorflow as tf
+import tensorflow.compat.v1 as v1
 import tf_slim as slim
 
 Function = Callable[[tf.Tensor], tf.Tensor]
@@ -28,20 +31,42 @@ def activation(
     Returns:
       Of the shape and dtype of `inputs`.
     """
-    return _compiled(function)(inputs) if is_compiled else function(inputs)
+    return _compiled(inputs, function) if is_compiled else function(inputs)
 
 
-def _compiled(function: Function) -> Function:
+def _compiled(inputs: tf.Tensor, function: Function) -> tf.Tensor:
+    """`function` of `inputs` and its gradient, each one loop.
+
+    As `tf.custom_gradient` does it, except that what is registered, which stays as long as
+    the process, holds the function alone: there it holds the graph, and with it the images
+    of the training.
+    """
+
     @tf.function(jit_compile=True, autograph=False)
     def forward(inputs: tf.Tensor) -> tf.Tensor:
         return function(inputs)
 
-    @tf.function(jit_compile=True, autograph=False)
-    def backward(inputs: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
-        return tf.gradients(function(inputs), inputs, gradient)[0]
+    outputs = tf.stop_gradient(forward(inputs))
+    graph = v1.get_default_graph()
+    with graph.gradient_override_map({"IdentityN": _gradient_of(function)}):
+        return tf.identity_n([outputs, inputs])[0]
 
-    @tf.custom_gradient
-    def both(inputs: tf.Tensor) -> tuple[tf.Tensor, Function]:
-        return forward(inputs), lambda gradient: backward(inputs, gradient)
 
-    return both
+@functools.cache
+def _gradient_of(function: Function) -> str:
+    """Name under which the gradient of `_compiled` is registered."""
+    name = f"SlimlineCompiled{uuid.uuid4().hex}"
+
+    @tf.RegisterGradient(name)
+    def backward_of(
+        operation: tf.Operation, gradient: tf.Tensor, unused: tf.Tensor | None
+    ) -> list[tf.Tensor | None]:
+        del unused
+
+        @tf.function(jit_compile=True, autograph=False)
+        def backward(inputs: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
+            return tf.gradients(function(inputs), inputs, gradient)[0]
+
+        return [None, backward(operation.inputs[1], gradient)]
+
+    return name

@@ -1,9 +1,11 @@
 """The loop: updates in order, exact evaluation, best checkpoint, early stop, resume."""
 
 import dataclasses
+import gc
 import logging
 import pathlib
 import signal
+import weakref
 
 import numpy as np
 import pytest
@@ -393,3 +395,15 @@ def test_mixed_weighted_and_smoothed_batches_train(split: Split, tmp_path) -> No
     )
     result = training.train(config, split, split, 2, tmp_path)
     assert result.best.top_1 > 0.9
+
+
+def test_the_images_of_a_training_go_with_it(split: Split, small_net, tmp_path) -> None:
+    """What TensorFlow keeps for the whole process holds no graph, and no images by it."""
+    model = ModelConfig(net=small_net, activation="gelu")
+    config = dataclasses.replace(with_train(steps=1), model=model)
+    own = dataclasses.replace(split, images=split.images.copy())
+    images = weakref.ref(own.images)
+    training.train(config, own, own, 2, tmp_path)
+    del own
+    gc.collect()
+    assert images() is None
