@@ -12,7 +12,7 @@ class Rule:
       sentence: with the figures.
       is_kept: False speaks against the model.
       figure: what was measured, None where nothing could be.
-      limit: what it was held against, or None.
+      limit: what it was compared with, or None.
       baseline: figure of the baseline, where the rule looks at one.
     """
 

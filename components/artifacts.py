@@ -28,7 +28,7 @@ Artifacts = Mapping[str, Sequence[types.Artifact]]
 def component(function: Any = None, *, use_beam: bool = False) -> Any:
     """Makes a component of a function, as TFX's decorator does, with checked artifacts.
 
-    Before the function runs, its inputs are held against their manifests; afterwards its
+    Before the function runs, its inputs are compared with their manifests; afterwards its
     outputs get theirs. Artifacts without a manifest, as stock components give them on other
     orchestrators than ours, are read as they are.
 

@@ -23,7 +23,7 @@ def check(
     labelled_images: Iterable[LabelledImage | records.Unreadable],
     evaluation_uri: str | None = None,
 ) -> Findings:
-    """Looks over images one at a time; memory grows by 1 to 2 KB an image.
+    """Looks over images one at a time; memory grows by 1 to 2 KB per image.
 
     Args:
       source: what they come from, for findings and messages.

@@ -1,4 +1,4 @@
-"""The pipeline as a DAG of Airflow 2: a task a component, each the `slimline` command.
+"""The pipeline as a DAG of Airflow 2: a task per component, each the `slimline` command.
 
 It needs nothing but Airflow and the checkout: link it into the folder of DAGs of an environment of Airflow's
 own (`make airflow-env`), and say there

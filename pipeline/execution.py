@@ -74,7 +74,7 @@ def run(
       deploys: False compares with no earlier model and pushes nothing.
 
     Raises:
-      ConfigError, DataError, TrainError: what the user can mend.
+      ConfigError, DataError, TrainError: what the user can correct.
     """
     done = _execute(config, parts.Part(), root, run_folder, origins, use_cache, deploys)
     return _conclude(config, done, checks_images=deploys)
@@ -102,7 +102,7 @@ def run_part(
     Raises:
       ConfigError: there is no such part, or no earlier run has what it needs and the same
         settings for it.
-      DataError, TrainError: what the user can mend.
+      DataError, TrainError: what the user can correct.
     """
     done = _execute(config, part, root, run_folder, origins, use_cache, deploys=True)
     if "evaluate" in done.results:

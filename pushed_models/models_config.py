@@ -107,7 +107,7 @@ def live(model_folder: pathlib.Path) -> int | None:
 
 
 def write(serving_folder: pathlib.Path, entries: Mapping[str, Entry]) -> None:
-    """Writes the file, whole or not at all; nothing where it says the same already.
+    """Writes the file, atomically; nothing where it says the same already.
 
     The file of a root in an object store is written there first.
 

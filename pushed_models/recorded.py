@@ -11,7 +11,7 @@ from schema import features
 
 @dataclasses.dataclass(frozen=True)
 class Recorded:
-    """What a served model is held against.
+    """What a served model is compared with.
 
     Attributes:
       encoded: JPEG or PNG of each image.

@@ -1,4 +1,4 @@
-"""What became of a model's versions: `<serving>/<model name>/history.jsonl`, a row a change."""
+"""What became of a model's versions: `<serving>/<model name>/history.jsonl`, a row per change."""
 
 import dataclasses
 import datetime

@@ -8,7 +8,7 @@ import pathlib
 
 SERVING_FOLDER = "serving"  # below the root of the runs
 SAVED_MODEL_FILE = "saved_model.pb"
-# Of copies under way and of versions on their way out: no integers, so no server looks.
+# Of copies in progress and of versions on their way out: no integers, so no server looks.
 STAGING_PREFIX = ".staging-"
 # Ends the names of models that `--tiny` makes: never one that is meant to be served.
 TINY_SUFFIX = "-tiny"

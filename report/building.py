@@ -87,14 +87,14 @@ def _contents(data: RunData) -> dict[str, Any]:
     shown = confusion.matrix(data.verdict["confusion"]) if data.verdict else None
     table = data.table if data.table is not None else pd.DataFrame(columns=COLUMNS)
     chosen = confusion.choose_images(shown, table) if shown else {}
-    wrong, surest, least_sure = pictures.choose(table)
+    wrong, most_confident, least_confident = pictures.choose(table)
     cell_keys = confusion.keys_in_order(chosen)
-    single_keys = [*wrong["key"], *surest["key"], *least_sure["key"]]
+    single_keys = [*wrong["key"], *most_confident["key"], *least_confident["key"]]
     test = data.split(features.TEST)
     encoded = split_images.by_key(test, [*cell_keys, *single_keys]) if test else {}
     in_cells = thumbnails.within(cell_keys, encoded, pictures.CELL_BYTES)
     singles = thumbnails.within(single_keys, encoded, pictures.MISTAKE_BYTES)
-    explained = pd.concat([wrong, surest])
+    explained = pd.concat([wrong, most_confident])
     heat, unexplained = heat_maps.of_run(data, explained, encoded)
     examples, augmentation = _from_train(data)
     return {
@@ -106,7 +106,7 @@ def _contents(data: RunData) -> dict[str, Any]:
         "classes": outcome.classes(data),
         "calibration": outcome.calibration(data),
         "mistakes": pictures.mistakes(data, wrong, singles, heat, unexplained),
-        "hits": pictures.hits(data, surest, least_sure, singles, heat),
+        "hits": pictures.hits(data, most_confident, least_confident, singles, heat),
         "augmentation": augmentation,
         "configuration": training.configuration(data),
     }

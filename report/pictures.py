@@ -80,24 +80,24 @@ def matrix(
 def choose(
     table: pd.DataFrame,
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Rows of the surest mistakes, the surest hits and the least sure hits.
+    """Rows of the most confident mistakes, the most confident hits and the least confident hits.
 
-    The surest hit of each class comes before the second of any class.
+    the most confident hit of each class comes before the second of any class.
 
     Args:
       table: of predictions.
     """
     order = [predictions.CONFIDENCE, predictions.KEY]
-    surest = table.sort_values(order, ascending=[False, True])
-    is_hit = predictions.hits(surest)
-    mistakes, hits = surest[~is_hit], surest[is_hit]
+    most_confident = table.sort_values(order, ascending=[False, True])
+    is_hit = predictions.hits(most_confident)
+    mistakes, hits = most_confident[~is_hit], most_confident[is_hit]
     turns = hits.groupby(predictions.LABEL).cumcount().to_numpy()
     by_turn = hits.iloc[np.argsort(turns, kind="stable")]
-    least_sure = hits.sort_values(order)
+    least_confident = hits.sort_values(order)
     return (
         mistakes.head(MISTAKES),
         by_turn.head(SUREST_HITS),
-        least_sure.head(MISTAKES),
+        least_confident.head(MISTAKES),
     )
 
 
@@ -108,7 +108,7 @@ def mistakes(
     heat_maps: Mapping[str, str],
     missing: Sequence[str],
 ) -> dict[str, Any]:
-    """The surest mistakes as thumbnails.
+    """The most confident mistakes as thumbnails.
 
     Args:
       data: of the run.
@@ -130,15 +130,15 @@ def mistakes(
 
 def hits(
     data: RunData,
-    surest: pd.DataFrame,
-    least_sure: pd.DataFrame,
+    most_confident: pd.DataFrame,
+    least_confident: pd.DataFrame,
     addresses: Mapping[str, str],
     heat_maps: Mapping[str, str],
 ) -> dict[str, Any]:
-    """The surest and the least sure hits as thumbnails; arguments as for `mistakes`."""
+    """The most confident and the least confident hits as thumbnails; arguments as for `mistakes`."""
     return {
-        "surest": _cards(data, surest, addresses, heat_maps),
-        "least_sure": _cards(data, least_sure, addresses, {}),
+        "most_confident": _cards(data, most_confident, addresses, heat_maps),
+        "least_confident": _cards(data, least_confident, addresses, {}),
         "has_heat_maps": bool(heat_maps),
         "missing": _without_images(data),
     }

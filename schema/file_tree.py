@@ -20,7 +20,7 @@ class Kind(enum.Enum):
     FILE = "a regular file, or a link to one"
     BROKEN = "a link to nothing, or neither a file nor a folder"
     CLOSED = "a folder that cannot be listed, or a link to one above it"
-    LITTER = "what tools leave behind, with all below it"
+    LITTER = "what tools leave, with all below it"
 
 
 class Entry(NamedTuple):

@@ -53,7 +53,7 @@ def is_image_name(name: str) -> bool:
 
 
 def is_litter(name: str) -> bool:
-    """Whether a path has a hidden part or one that only tools leave behind."""
+    """Whether a path has a hidden part or one that only tools leave."""
     return bool(litter_in(name))
 
 

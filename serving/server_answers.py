@@ -110,7 +110,7 @@ class VersionStatus:
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
-    """Outputs of the signature `predict_images` for a batch, each a row an image."""
+    """Outputs of the signature `predict_images` for a batch, each a row per image."""
 
     classes: Sequence[Sequence[str]]  # names, best first
     scores: Sequence[Sequence[float]]  # their probabilities

@@ -249,7 +249,7 @@ def experiments(name: str | None = None) -> "pd.DataFrame":
     """The experiments, or the settings of one; see `slimline experiments`.
 
     Args:
-      name: of an experiment: a row a setting, with value and meaning. None: a row an
+      name: of an experiment: a row per setting, with value and meaning. None: a row an
         experiment.
 
     Raises:
@@ -274,7 +274,7 @@ def nets(
     """The nets, or the layers of one; see `slimline nets`.
 
     Args:
-      name: of a net: a row a layer. None: a row a net, as its reference has it.
+      name: of a net: a row per layer. None: a row per net, as its reference has it.
       image_size_px, channels, num_classes: of the net `name`; the reference's where None.
 
     Raises:
@@ -391,7 +391,7 @@ def connect(
       headers: sent with every request.
       ca_file: PEM file of the certificate authorities to trust.
       batch_size: images a request, at most.
-      concurrency: requests under way at once, at most.
+      concurrency: requests in progress at once, at most.
       deadline_seconds: for each request, attempts and waits included.
       attempts: at most, where the server cannot be reached or is busy.
 

@@ -19,7 +19,7 @@ def of_runs(root: pathlib.Path) -> list[dict[str, Any]]:
 
 
 def of_experiments() -> list[dict[str, str]]:
-    """A row an experiment: `name` and `description`."""
+    """A row per experiment: `name` and `description`."""
     return [
         {"name": name, "description": (inspect.getdoc(made) or "").partition("\n")[0]}
         for name, made in experiments.EXPERIMENTS.items()
@@ -42,7 +42,7 @@ def of_settings(name: str) -> dict[str, dict[str, Any]]:
 
 
 def of_nets() -> list[dict[str, Any]]:
-    """A row a net, with the figures of its reference."""
+    """A row per net, with the figures of its reference."""
     return [of_net(spec) for spec in registry.NETS.values()]
 
 

@@ -1,4 +1,4 @@
-"""The verdict on the model of a run, a line a rule."""
+"""The verdict on the model of a run, a line per rule."""
 
 import dataclasses
 import pathlib

@@ -174,7 +174,7 @@ class Store:
                 )
 
     def put(self, files: Mapping[str, pathlib.Path]) -> None:
-        """Stores files, in no order; each object is whole or absent.
+        """Stores files, in no order; each object is stored atomically.
 
         Args:
           files: name of the object -> file to read.

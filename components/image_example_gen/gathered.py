@@ -1,4 +1,4 @@
-"""Images gathered from all rows of a source, 25 bytes a row."""
+"""Images gathered from all rows of a source, 25 bytes per row."""
 
 from array import array
 from typing import NamedTuple

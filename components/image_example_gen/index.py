@@ -1,4 +1,4 @@
-"""Index of all images of a source: 32 bytes an image, in columns.
+"""Index of all images of a source: 32 bytes per image, in columns.
 
 Workers fill a `Part` for each batch; `Index` joins them. Classes and official splits are
 numbers into a table. Keys are hashed: they only decide between copies.

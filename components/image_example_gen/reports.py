@@ -66,7 +66,7 @@ def read_summary(uri: str) -> dict[str, Any]:
 
 
 def write_quarantine(uri: str, unreadable: Iterable[records.Unreadable]) -> None:
-    """Writes `quarantine.jsonl` into the folder `uri`: a line an image, with reason."""
+    """Writes `quarantine.jsonl` into the folder `uri`: a line per image, with reason."""
     lines = [
         json.dumps({"key": key, "reason": reason}, ensure_ascii=False) + "\n"
         for key, reason in unreadable

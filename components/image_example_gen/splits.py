@@ -3,7 +3,7 @@
 The hash of an image's content, read as a number u in [0, 1), decides: the lowest
 `test_fraction` is test, the highest `eval_fraction` is eval, what lies between is train. So
 an image keeps its split while data grow, and changing one fraction leaves the other split
-alone. Images of a group (`data.group_by`) go by the hash of its name, all into one split.
+alone. Images of a group (`data.group_by`) are split by the hash of its name, all into one split.
 
 A class of `MIN_IMAGES_TO_CUT` images (or groups) that finds none in a split gives it a
 stand-in: its smallest u to test; to train the smallest u of eval, if it has two there, else

@@ -63,7 +63,7 @@ def probe(
       findings: takes `stage`; `load_seconds`; `signatures`, name -> {inputs, outputs,
         method}, of which the first two are name -> [dtype, dims], dims None where the rank
         is open, a dim None where it is; `labels`, those of the asset or None; `answers`,
-        signature -> {alone, batch}, each output -> a row an image; `latencies_ms` of
+        signature -> {alone, batch}, each output -> a row per image; `latencies_ms` of
         single images and, of a model with test-time views, `plain_latencies_ms` of the same
         without them; `peak_memory_bytes`.
       file: where they are written.

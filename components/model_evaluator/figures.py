@@ -36,7 +36,7 @@ def of_images(
       prefix: of the model's columns, as `predictions.BASELINE_PREFIX`.
 
     Returns:
-      A row an image: bool `top_<k>`, and float64 `cross_entropy` in nats.
+      A row per image: bool `top_<k>`, and float64 `cross_entropy` in nats.
     """
     values = {top(k): predictions.hits(table, k, prefix) for k in top_k}
     values[CROSS_ENTROPY] = predictions.cross_entropy(table, prefix)
@@ -160,7 +160,7 @@ def of_table(table: pd.DataFrame, labels: Sequence[str]) -> Figures:
     """Figures of the answers in `table`.
 
     Args:
-      table: a row an image, at least one, as `predictions.of_batch` gives them.
+      table: a row per image, at least one, as `predictions.of_batch` gives them.
       labels: class names of the model, in label order.
     """
     values = of_images(table, telling((1, TOP_K), len(labels)))

@@ -130,7 +130,7 @@ def _guessing(measured: Mapping[str, Any], top_1: float | None) -> Iterator[Rule
 
     Args:
       measured: the figures.
-      top_1: the one that `min_top_1` is held against.
+      top_1: the one that `min_top_1` is compared with.
     """
     name = "beats_guessing"
     label, share = scores.majority(measured["per_class"])

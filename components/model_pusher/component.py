@@ -1,4 +1,4 @@
-"""Pusher whose versions are whole or absent, and always rise.
+"""Pusher whose versions are published atomically, and always rise.
 
 The stock Pusher copies straight into the served folder and takes the clock as version: a
 kill leaves half a model, two pushes in a second collide, a clock set back pushes a version

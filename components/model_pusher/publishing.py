@@ -1,4 +1,4 @@
-"""A SavedModel becomes a new version: whole or not at all, and live at once."""
+"""A SavedModel becomes a new version: atomically, and live at once."""
 
 import contextlib
 import errno
@@ -180,7 +180,7 @@ def _rename(staging: pathlib.Path, folder: pathlib.Path) -> int:
 
 
 def _sweep(folder: pathlib.Path) -> None:
-    """Removes what killed pushes left behind; younger copies may be under way."""
+    """Removes what killed pushes left; younger copies may be in progress."""
     for path in folder.glob(f"{versions.STAGING_PREFIX}*"):
         # Another push may fail, and remove its copy, between the two calls.
         with contextlib.suppress(FileNotFoundError):

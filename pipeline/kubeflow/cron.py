@@ -1,7 +1,7 @@
 """Cron expressions as Kubeflow Pipelines reads them: six fields, seconds first.
 
 Its parser (robfig/cron, version 1) takes five fields, too, but the first for seconds and the
-last for months: '0 3 * * *', every night at three, would run every hour, without a word.
+last for months: '0 3 * * *', every night at three, would silently run every hour.
 """
 
 import re

@@ -149,7 +149,7 @@ def _tag(top: Mapping[str, remote.Found | None]) -> str:
 
 
 def _pull_metadata(found: mirror.Mirror, tag: str) -> None:
-    """Fetches metadata that changed in the store and not here, unless a run is under way."""
+    """Fetches metadata that changed in the store and not here, unless a run is in progress."""
     path = found.folder / METADATA_FILE
     synced = _synced(found)
     if path.exists() and synced.get("local") != _state(path):

@@ -42,7 +42,7 @@ def prune(
 
     Returns:
       Names of the runs of which only metadata, settings and figures are left. The others
-      hold the lineage of a served model, or a run is under way: pass them again next time.
+      hold the lineage of a served model, or a run is in progress: pass them again next time.
     """
     root = root.resolve()
     if not old_runs or not (root / lineage.METADATA_FILE).is_file():

@@ -304,7 +304,7 @@ def lock(root: pathlib.Path, identity: str) -> filelock.AcquireReturnProxy:
         return locks.acquire(root / f".{identity}.lock", is_singleton=True)
     except filelock.Timeout as error:
         raise ConfigError(
-            f"another run of '{identity}' is under way in {root}",
+            f"another run of '{identity}' is in progress in {root}",
             tip="wait for it, or give this one a root of its own with --root",
         ) from error
 

@@ -63,7 +63,7 @@ class CommandRunner:
 
         Raises:
           TryAgain: the run was stopped, and resumes with the next call; or a run that no
-            schedule started is under way.
+            schedule started is in progress.
           ConfigError: the program cannot be started.
         """
         try:
@@ -168,7 +168,7 @@ def _wait(process: subprocess.Popen, seconds: float) -> int | None:
 
 def _die_with_parent(parent: int) -> Callable[[], None]:
     """For the child before it runs: ends it with this process, so that the next owner of
-    the slot finds no run under way."""
+    the slot finds no run in progress."""
     library = ctypes.CDLL(None, use_errno=True)
 
     def ask() -> None:

@@ -27,7 +27,7 @@ ALL = "all"
 MAX_MISSED = 1000
 # A slot whose scheduler died this often is given up: it may be the cause.
 MAX_ATTEMPTS = 5
-# Until the next look at data that are still being written, or at a run under way.
+# Until the next look at data that are still being written, or at a run in progress.
 AGAIN = datetime.timedelta(minutes=1)
 # First the slot whose owner died, then the oldest.
 _IN_TURN = f"{IS_OPEN} ORDER BY state DESC, planned, slot"

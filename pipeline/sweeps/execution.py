@@ -45,7 +45,7 @@ def run(
       A row a member. One that failed has a note instead of figures.
 
     Raises:
-      ConfigError, DataError: what the user can mend, which concerns all members.
+      ConfigError, DataError: what the user can correct, which concerns all members.
     """
     rows: list[Row] = []
     root, run_folder = root.resolve(), run_folder.resolve()

@@ -46,7 +46,7 @@
     note.textContent =
       `${count.toLocaleString("en")} ${count === 1 ? "image" : "images"}` +
       (hidden ? `, ${hidden.toLocaleString("en")} of them not shown` : "") +
-      "; the surest first, figures are confidences.";
+      "; the most confident first, figures are confidences.";
     gallery.replaceChildren(...found.map((image) => card(image, title.textContent)));
     panel.hidden = false;
     button.setAttribute("aria-expanded", "true");

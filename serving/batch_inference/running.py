@@ -68,7 +68,7 @@ def run(
     top: int = 3,
     replaces: bool = False,
 ) -> Result:
-    """Classifies files into a table, a row an image, sorted by path.
+    """Classifies files into a table, a row per image, sorted by path.
 
     The same files and model give the same bytes. An interrupted job resumes from its
     finished parts, which lie in `<output>.parts`.

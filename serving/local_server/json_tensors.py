@@ -262,7 +262,7 @@ def _fill(feature: tf.train.Feature, values: list[Any], where: str) -> None:
 
 
 def predict_answer(form: str, outputs: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """`predictions`, a row an instance, or `outputs` by name; a single tensor has no name.
+    """`predictions`, a row per instance, or `outputs` by name; a single tensor has no name.
 
     Raises:
       BadRequest: `form` is rows, and the outputs have different numbers of them.

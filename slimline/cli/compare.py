@@ -28,7 +28,7 @@ def command(
     """Compare finished runs: settings, figures, and whether the gap is more than noise.
 
     The first RUN is compared with each of the others, on the same test images. The page
-    also shows the curves of all runs over each other.
+    also shows the overlaid curves of all runs.
     """
     from pipeline.runs import comparison as run_comparison
     from report import comparing

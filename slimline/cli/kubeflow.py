@@ -184,7 +184,7 @@ def _bundled(bundle: type, name: str, *given: options.Option) -> options.Option:
     """Options whose values reach the command as one argument.
 
     Args:
-      bundle: dataclass with a field an option.
+      bundle: dataclass with a field per option.
       name: of the argument.
       *given: the options.
     """

@@ -85,7 +85,7 @@ def _complete_limits(context: click.Context) -> Iterable[str]:
     "--grace-seconds",
     type=click.FloatRange(min=0),
     default=30.0,
-    help="Time for requests under way to finish when the server is stopped.",
+    help="Time for requests in progress to finish when the server is stopped.",
 )
 @options.shown(
     "--sample-requests",
@@ -132,7 +132,7 @@ def command(
 
     REST and gRPC are those of TensorFlow Serving, which is for production
     (docs/serving.md). New versions are loaded, and damaged ones refused, while the server
-    runs. Ctrl-C or SIGTERM ends it after the requests under way. With --json each event is
+    runs. Ctrl-C or SIGTERM ends it after the requests in progress. With --json each event is
     an object on a line of its own.
     """
     # `given`: the other fields of `ServerConfig`.
@@ -226,9 +226,7 @@ def _print(text: str, stream: TextIO) -> None:
 def _line(event: str, fields: Mapping[str, Any]) -> str:
     if event == "stopping":
         seconds = fields["grace_seconds"]
-        return (
-            f"stopping; requests under way have {seconds:g} s, a second signal ends all"
-        )
+        return f"stopping; requests in progress have {seconds:g} s, a second signal ends all"
     if event == "stopped":
         cut = f", {fields['cut_short']} cut short" if fields["cut_short"] else ""
         return f"stopped after {fields['requests']:,} requests{cut}"

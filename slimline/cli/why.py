@@ -1,4 +1,4 @@
-"""slimline why: the verdict on the model of a run, a line a rule."""
+"""slimline why: the verdict on the model of a run, a line per rule."""
 
 import pathlib
 

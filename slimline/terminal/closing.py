@@ -22,7 +22,7 @@ MAX_CLASSES_LISTED = 10
 
 
 def describe(summary: "Summary", root: pathlib.Path) -> str:
-    """The closing summary, a line a fact."""
+    """The closing summary, a line per fact."""
     verdict = verdicts.outcome(summary.passed, summary.refusals, summary.infra_refusals)
     facts = {
         "part": f"{summary.part}{_base(summary.base)}" if summary.part else "",

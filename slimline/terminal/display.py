@@ -1,4 +1,4 @@
-"""The progress of a command: a line that is redrawn on a terminal, a line an event elsewhere."""
+"""The progress of a command: a line that is redrawn on a terminal, a line per event elsewhere."""
 
 import contextlib
 import datetime

@@ -34,7 +34,7 @@ def table(found: Sequence[Version], top_1: Mapping[str, float]) -> str:
 
 
 def history(rows: Sequence[version_history.Row]) -> str:
-    """A line a change, the newest last."""
+    """A line per change, the newest last."""
     cells = [
         {
             "time (UTC)": _minute(row.time),

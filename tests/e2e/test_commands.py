@@ -188,7 +188,9 @@ def test_a_killed_run_does_not_stand_in_the_way(
                 break
         second = warm_call(["slimline", "run"], root)
         assert second.returncode == 2
-        assert "another run of 'digits-resnet-20-digits' is under way" in second.stderr
+        assert (
+            "another run of 'digits-resnet-20-digits' is in progress" in second.stderr
+        )
     finally:
         long_run.send_signal(signal.SIGKILL)
         long_run.wait()

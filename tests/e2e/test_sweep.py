@@ -155,7 +155,7 @@ def test_no_one_else_begins_between_two_members(house, monkeypatch, warm_forks):
     run(house, members_of(house))
     assert len(seen) == 2
     for text in seen:
-        assert f"another run of '{name}' is under way" in text
+        assert f"another run of '{name}' is in progress" in text
 
 
 @pytest.mark.nightly

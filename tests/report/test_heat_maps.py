@@ -84,7 +84,7 @@ def test_mistakes_and_surest_hits_have_heat_maps(explained):
     assert len(cards(page)) == len(of_mistakes) + len(of_hits)
     assert page.count("under a heat map of the evidence") == 1
     assert "Not shown in full" not in section(page, "mistakes")
-    assert "Least sure hits" in section(page, "hits")
+    assert "Least confident hits" in section(page, "hits")
     assert all(each["src"].startswith("data:image/webp;base64,") for each in of_hits)
     assert sum(len(each["src"]) for each in (*of_mistakes, *of_hits)) < 200_000
 
@@ -132,7 +132,7 @@ def test_without_heat_maps_a_sentence_says_why(
     assert html.unescape(page).count(f"Not shown in full: {sentence}") == 1
     assert not cards(page)
     assert "heat map of the evidence" not in page
-    assert "Surest hits" in section(page, "hits")
+    assert "Most confident hits" in section(page, "hits")
     assert section(page, "mistakes").count("<li>") == min(
         24, (~predictions.hits(run.table)).sum()
     )

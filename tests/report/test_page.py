@@ -398,7 +398,7 @@ def test_mistakes_the_surest_first(page, made_up):
     assert f"{(~hits).sum()} of the test images got a wrong class." in text
     surest = table[~hits].nlargest(1, "confidence").iloc[0]
     true, predicted = (made_up.classes[surest[name]] for name in ("label", "predicted"))
-    start = f"Surest mistakes {true} → {predicted} {surest['confidence']:.4f} {surest['key']}"
+    start = f"Most confident mistakes {true} → {predicted} {surest['confidence']:.4f} {surest['key']}"
     assert start in text
     assert text.count("→") == min(24, (~hits).sum())
     assert len(re.findall(r'<img class="thumb"', page)) >= 2 * 24

@@ -57,7 +57,7 @@ class Colours:
       headers: the last request's, names in lower case.
       seconds: that each prediction takes.
       retry_after: header of refusals by REST, or ''.
-      most_at_once: predictions under way at the same time.
+      most_at_once: predictions in progress at the same time.
     """
 
     failures: collections.deque = dataclasses.field(default_factory=collections.deque)

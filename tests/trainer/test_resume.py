@@ -7,7 +7,7 @@ import pytest
 
 SCRIPT = pathlib.Path(__file__).with_name("kill_and_resume.py")
 # Of some sixty events; the first checkpoint is written at the first dozen, the others
-# while a checkpoint, its record, a measurement or the clean-up is under way.
+# while a checkpoint, its record, a measurement or the clean-up is in progress.
 POINTS = (5, 8, 11, 14, 23, 35, 47, 59, 60, 61)
 FEW = (14, 35, 47)
 

@@ -18,7 +18,7 @@ BATCH_ROWS = 256
 
 
 class ParquetLayout(containers.RecordLayout):
-    """Parquet files with a row an image.
+    """Parquet files with a row per image.
 
     The images are bytes, or structs of `bytes` and `path`. All files name their classes
     alike.

@@ -19,7 +19,7 @@ _MAX_ANSWERS = 4
 
 
 def find(listing: Listing) -> FileLayout | None:
-    """Layout where files such as train.txt list paths, a path a line, and folders the class.
+    """Layout where files such as train.txt list paths, a path per line, and folders the class.
 
     Raises:
       ConfigError: an image is in the lists of two splits, or the folders may be no classes.

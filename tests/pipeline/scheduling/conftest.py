@@ -60,7 +60,7 @@ class StubRunner:
     Attributes:
       orders: settings of all of them.
       outcomes: what the next ones come to; an exception is raised, a function called.
-      is_busy: whether a run by hand is under way.
+      is_busy: whether a run by hand is in progress.
     """
 
     def __init__(self):
@@ -71,7 +71,7 @@ class StubRunner:
 
     def run(self, row, settings, began):
         if self.is_busy:
-            raise TryAgain("another run is under way")
+            raise TryAgain("another run is in progress")
         self.orders.append(settings)
         began(f"2026-11-26_0300_run-{len(self.orders)}")
         version = str(len(self.orders))

@@ -154,7 +154,7 @@ def test_the_outcome_outlives_who_ordered_it(run, how, reason) -> None:
 def test_a_run_by_hand_is_waited_for(run, tmp_path) -> None:
     with (
         filelock.FileLock(tmp_path / "runs" / ".cats-a.lock"),
-        pytest.raises(TryAgain, match="another run of 'cats-a' is under way"),
+        pytest.raises(TryAgain, match="another run of 'cats-a' is in progress"),
     ):
         run("done")
     assert run("done")[0].state == rows.DONE

@@ -416,7 +416,7 @@ def test_before_the_first_span_there_is_nothing_to_do(stage) -> None:
 def test_a_span_that_waited_gives_way_to_a_newer_one(stage) -> None:
     controller = stage.controller(None)
     stage.runner.is_busy = True
-    assert controller.tick().waits_for == "another run is under way"
+    assert controller.tick().waits_for == "another run is in progress"
     stage.source.spans.append(2)
     stage.runner.is_busy = False
     controller.tick()

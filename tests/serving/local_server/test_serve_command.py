@@ -150,7 +150,7 @@ def test_text_for_people(capsys, monkeypatch, tmp_path, is_quiet):
     assert "none yet: slimline run trains one" in lines[1]
     said = [line.partition("Z ")[2] or line for line in printed.err.splitlines()]
     assert said[0].startswith("loading models from")
-    assert said[1].startswith("stopping; requests under way have 30 s")
+    assert said[1].startswith("stopping; requests in progress have 30 s")
     assert said[2] == "stopped after 0 requests"
     assert len(said) == 3
 

@@ -214,7 +214,7 @@ def test_a_refused_version_leaves_the_old_one_until_its_content_changes(
         folder = push(3, damage=without_manifest)
         await until(lambda: states(models).get(3) == "END")
         assert live(models) == 1
-        # A copy under way by another tool looks the same; it ends some time.
+        # A copy in progress by another tool looks the same; it ends some time.
         shutil.copytree(written[3] / "variables", folder / "variables")
         settled = {3: "AVAILABLE", 2: "END", 1: "END"}
         await until(lambda: states(models) == settled)
