@@ -249,7 +249,7 @@ def experiments(name: str | None = None) -> "pd.DataFrame":
     """The experiments, or the settings of one; see `slimline experiments`.
 
     Args:
-      name: of an experiment: a row per setting, with value and meaning. None: a row an
+      name: of an experiment: a row per setting, with value and meaning. None: a row per
         experiment.
 
     Raises:
