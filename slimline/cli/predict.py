@@ -72,7 +72,7 @@ MAX_EXPLAINED = 64
     metavar="NAME.csv|NAME.jsonl|NAME.png",
     help="Write the classes of any number of files there, a row per image, sorted by path."
     " FILES may then be folders, quoted patterns ('photos/**/*.jpg') and lists (NAME.txt, a"
-    " path a line). Rerun an interrupted command to resume it. With --explain, the picture"
+    " path per line). Rerun an interrupted command to resume it. With --explain, the picture"
     f" to write, {EXPLANATION_FILE} by default.",
 )
 @options.flag(
