@@ -91,9 +91,8 @@ class Pruned:
 
 
 _Planned = tuple[Entry, int, int | None]  # new entry, version, the one it follows
-_Plan = Callable[
-    [Entry, Sequence[int], int], _Planned
-]  # entry, complete versions, live
+# Takes the entry, the complete versions and the live one.
+_Plan = Callable[[Entry, Sequence[int], int], _Planned]
 
 
 def names(root: pathlib.Path) -> list[str]:
