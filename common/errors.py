@@ -82,6 +82,28 @@ class ServerError(SlimlineError, RuntimeError):
     """A model server gives no answer: it is down, busy, too slow or broken."""
 
 
+@contextlib.contextmanager
+def os_errors_as(
+    kind: type[SlimlineError], message: str, *, expected: str = "", tip: str = ""
+) -> Iterator[None]:
+    """Inside, an OSError becomes an error of `kind`.
+
+    Args:
+      kind: class of the error that is raised.
+      message: what failed, as "cannot write PATH"; the system's reason follows it.
+      expected: as in `SlimlineError`.
+      tip: as in `SlimlineError`.
+
+    Raises:
+      SlimlineError: of class `kind`, caused by the OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        raise kind(f"{message}: {reason}", expected=expected, tip=tip) from error
+
+
 def find_user_error(error: BaseException | None) -> SlimlineError | None:
     """The error that a user can fix, from the causes of `error`: frameworks wrap it."""
     seen: set[int] = set()

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 
 from common import notebook_html
-from common.errors import ConfigError
+from common.errors import ConfigError, os_errors_as
 from pushed_models import mirrored_models, models_config, version_history, versions
 from pushed_models.models_config import CANARY, STABLE, Entry
 from pushed_models.version_history import Row
@@ -91,9 +91,8 @@ class Pruned:
 
 
 _Planned = tuple[Entry, int, int | None]  # new entry, version, the one it follows
-_Plan = Callable[
-    [Entry, Sequence[int], int], _Planned
-]  # entry, complete versions, live
+# Takes the entry, the complete versions and the live one.
+_Plan = Callable[[Entry, Sequence[int], int], _Planned]
 
 
 def names(root: pathlib.Path) -> list[str]:
@@ -423,25 +422,21 @@ class PushedModel:
         self, action: str, version: int, former: int | None, reason: str, by: str
     ) -> None:
         row = version_history.now(action, version, former, reason=reason, by=by)
-        try:
+        with os_errors_as(
+            ConfigError,
+            f"{action} of version {version} is done, but not recorded in"
+            f" {self.folder / version_history.FILE}",
+        ):
             version_history.append(self.folder, row)
-        except OSError as error:
-            raise ConfigError(
-                f"{action} of version {version} is done, but not recorded in"
-                f" {self.folder / version_history.FILE}:"
-                f" {error.strerror or error}"
-            ) from error
 
     @contextlib.contextmanager
     def _changing(self) -> Iterator[None]:
         """Locks `models.config`; a failure to write becomes a ConfigError."""
-        try:
-            with models_config.lock(self._serving_folder):
-                yield
-        except OSError as error:
-            raise ConfigError(
-                f"cannot change {self.folder}: {error.strerror or error}"
-            ) from error
+        with (
+            os_errors_as(ConfigError, f"cannot change {self.folder}"),
+            models_config.lock(self._serving_folder),
+        ):
+            yield
 
 
 def _named(entry: Entry) -> set[int]:

@@ -64,17 +64,13 @@ def why_seen(trained: SplitRule | None, tested: SplitRule | None) -> str:
         return ""  # an official test set is the same for all
     if trained is None:
         return "its splits were cut by an older rule, or by an unknown one"
+    # With a larger share of test, all of the smaller one was kept for test, too.
+    same_draw = dataclasses.replace(tested, test_fraction=trained.test_fraction)
+    if trained == same_draw and trained.test_fraction >= tested.test_fraction:
+        return ""
     changes = [
         f"{name} {before!r} then, {now!r} now"
         for name, now in dataclasses.asdict(tested).items()
         if (before := getattr(trained, name)) != now
     ]
-    # With a larger share of test, all of the smaller one was kept for test, too.
-    larger = dataclasses.replace(tested, test_fraction=trained.test_fraction)
-    if trained == larger and trained.test_fraction > tested.test_fraction:
-        return ""
-    return (
-        f"its splits were cut by other settings: {', '.join(changes)}"
-        if changes
-        else ""
-    )
+    return f"its splits were cut by other settings: {', '.join(changes)}"

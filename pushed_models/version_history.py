@@ -96,12 +96,10 @@ def read(model_folder: pathlib.Path) -> list[Row]:
 
 def had_open_gate(model_folder: pathlib.Path, version: int) -> bool:
     """Whether a version was pushed with nothing required of it; False if unknown."""
-    pushes = [
-        row
-        for row in read(model_folder)
-        if (row.action, row.version) == (PUSH, version)
-    ]
-    return bool(pushes) and pushes[-1].is_gate_open
+    for row in reversed(read(model_folder)):
+        if (row.action, row.version) == (PUSH, version):
+            return row.is_gate_open
+    return False
 
 
 def previous(

@@ -14,7 +14,7 @@ import pathlib
 import re
 import time
 
-from common.errors import ConfigError
+from common.errors import ConfigError, os_errors_as
 from storage import durable, manifest, remote
 
 STATE_VARIABLE = "SLIMLINE_STATE"
@@ -52,13 +52,12 @@ def folder_for(kind: str, uri: str) -> pathlib.Path:
     words = re.sub(r"[^a-z0-9]+", "-", uri.lower()).strip("-")[:60]
     digest = hashlib.sha256(uri.encode()).hexdigest()[:8]
     place = pathlib.Path(state).expanduser().resolve() / kind / f"{words}-{digest}"
-    try:
+    with os_errors_as(
+        ConfigError,
+        f"cannot keep a copy of {uri} in {place}",
+        tip=f"{STATE_VARIABLE} names another folder",
+    ):
         place.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(
-            f"cannot keep a copy of {uri} in {place}: {error.strerror or error}",
-            tip=f"{STATE_VARIABLE} names another folder",
-        ) from error
     return place
 
 

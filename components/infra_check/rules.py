@@ -133,8 +133,7 @@ def _loads(findings: Mapping[str, Any], end: str) -> Rule:
 
 def _labels(found: Sequence[str] | None, expected: Sequence[str]) -> Rule:
     if found is None:
-        sentence = f"asset {signatures.LABELS_ASSET} is missing"
-        return Rule(LABELS, sentence, False)
+        return Rule(LABELS, f"asset {signatures.LABELS_ASSET} is missing", False)
     against = "labels are not those of the contract"
     if len(found) != len(expected):
         sentence = f"{against}: found {len(found)}, expected {len(expected)}"

@@ -249,19 +249,17 @@ def _real_gain(measured: Mapping[str, Any]) -> Rule:
 
 
 def _weakest_class(measured: Mapping[str, Any], floor: float) -> Rule:
-    recalls = {
-        label: row["recall"]
+    recalls = sorted(
+        (row["recall"], label)
         for label, row in measured["per_class"].items()
         if row["support"]
-    }
-    below = sorted(
-        (recall, label) for label, recall in recalls.items() if recall < floor
     )
-    recall, label = min((recall, label) for label, recall in recalls.items())
-    if not below:
+    recall, label = recalls[0]
+    if recall >= floor:
         sentence = f"weakest class {label} {recall:.4f} ≥ {floor:.4f} required of each"
         return Rule("min_class_recall", sentence, True, recall, floor)
-    more = f" and {len(below) - 1} more" if len(below) > 1 else ""
+    others = sum(other < floor for other, _ in recalls[1:])
+    more = f" and {others} more" if others else ""
     sentence = f"class {label} {recall:.4f}{more}, required of each {floor:.4f}"
     return Rule("min_class_recall", sentence, False, recall, floor)
 
@@ -277,11 +275,11 @@ def _floors(measured: Mapping[str, Any], floors: Mapping[str, float]) -> Iterato
             sentence = f"no test image has {trait} '{value}', a floor is set for it"
             yield Rule(name, sentence, False, None, floor)
             continue
-        top_1, fact = row["top_1"], f"{trait} {value} {row['top_1']:.4f}"
-        if top_1 >= floor:
-            yield Rule(name, f"{fact} ≥ {floor:.4f} required", True, top_1, floor)
-        else:
-            yield Rule(name, f"{fact}, required {floor:.4f}", False, top_1, floor)
+        top_1 = row["top_1"]
+        is_kept = top_1 >= floor
+        limit = f" ≥ {floor:.4f} required" if is_kept else f", required {floor:.4f}"
+        sentence = f"{trait} {value} {top_1:.4f}{limit}"
+        yield Rule(name, sentence, is_kept, top_1, floor)
 
 
 def _margin(difference: Mapping[str, float]) -> float:

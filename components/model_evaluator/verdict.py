@@ -133,8 +133,8 @@ def write(
 ) -> bool:
     """Judges, and writes figures and verdict into the artifact.
 
-    Beside the figures `verdict.json` holds `is_blessed`; `is_gate_open`; `rules`, as `common.rule.Rule`; their
-    `sentences`; and `refusals`, those that speak against the model.
+    Beside the figures `verdict.json` holds `is_blessed`; `is_gate_open`; `rules`, as
+    `common.rule.Rule`; their `sentences`; and `refusals`, those that speak against the model.
 
     Returns:
       Whether the model is blessed.

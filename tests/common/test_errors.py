@@ -30,3 +30,24 @@ def test_empty_parts_are_left_out():
 def test_data_and_config_errors_are_value_errors():
     assert issubclass(errors.DataError, ValueError)
     assert issubclass(errors.ConfigError, ValueError)
+
+
+def test_os_errors_become_errors_that_name_what_failed(tmp_path):
+    missing = tmp_path / "none"
+    with (
+        pytest.raises(errors.DataError) as caught,
+        errors.os_errors_as(errors.DataError, f"cannot read {missing}", tip="make it"),
+    ):
+        missing.read_bytes()
+
+    assert caught.value.message == f"cannot read {missing}: No such file or directory"
+    assert caught.value.tip == "make it"
+    assert isinstance(caught.value.__cause__, FileNotFoundError)
+
+
+def test_os_errors_without_a_system_reason_keep_their_text():
+    with (
+        pytest.raises(errors.ConfigError, match=r"^cannot read x: truncated$"),
+        errors.os_errors_as(errors.ConfigError, "cannot read x"),
+    ):
+        raise OSError("truncated")
