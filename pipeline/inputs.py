@@ -6,7 +6,7 @@ import os
 import pathlib
 import re
 
-from common.errors import ConfigError, DataError
+from common.errors import ConfigError, DataError, os_errors_as
 from components.image_example_gen import fingerprint, spans
 from pipeline import answers, digits, evaluation, infra, progress
 from pipeline.config import PipelineConfig
@@ -414,12 +414,11 @@ def _init_contract(
     made = inspection.make_contract(inspected)
     evaluation.check(config.evaluation, made.labels)
     folder = pathlib.Path(runs.SCHEMA_FOLDER) / name_of(path)
-    try:
+    with os_errors_as(
+        ConfigError,
+        f"cannot write the data contract to {folder}",
+        tip="slimline data init PATH --output DIR writes it elsewhere",
+    ):
         contract.save(made, folder)
-    except OSError as error:
-        raise ConfigError(
-            f"cannot write the data contract to {folder}: {error.strerror or error}",
-            tip="slimline data init PATH --output DIR writes it elsewhere",
-        ) from error
     progress.tell("contract_written", folder=str(folder), classes=len(made.labels))
     return made

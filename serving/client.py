@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import tenacity
 
-from common.errors import ConfigError, SlimlineError
+from common.errors import ConfigError, SlimlineError, os_errors_as
 from serving import (
     ahead,
     encoding,
@@ -133,13 +133,12 @@ class Client:
         self._attempts = attempts
         authorities = None
         if ca_file:
-            try:
+            with os_errors_as(
+                ConfigError,
+                f"cannot read {ca_file}",
+                expected="certificates of authorities in PEM form",
+            ):
                 authorities = pathlib.Path(ca_file).expanduser().read_bytes()
-            except OSError as error:
-                raise ConfigError(
-                    f"cannot read {ca_file}: {error.strerror or error}",
-                    expected="certificates of authorities in PEM form",
-                ) from error
         self._connection: GrpcClient | RestClient
         if self._address.protocol == server_address.GRPC:
             from serving.grpc_client import GrpcClient

@@ -11,7 +11,7 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow_serving.apis import prediction_log_pb2
 
-from common.errors import ConfigError, DataError
+from common.errors import ConfigError, DataError, os_errors_as
 from pushed_models import signatures
 from schema import features, image_names
 from serving.batch_inference import rows
@@ -67,12 +67,10 @@ def convert(
             tip="the BulkInferrer of a refused model leaves none",
         )
     width = max(len(row.top) for row in table)
-    try:
-        with durable.replacing(output) as file:
-            file.write(rows.heading(format, width))
-            file.write(rows.encode(format, table))
-    except OSError as error:
-        raise ConfigError(f"cannot write {output}: {error.strerror}") from error
+    failed = os_errors_as(ConfigError, f"cannot write {output}")
+    with failed, durable.replacing(output) as file:
+        file.write(rows.heading(format, width))
+        file.write(rows.encode(format, table))
     counts = Counter(row.top[0][0] for row in table)
     return Converted(str(output), counts.total(), dict(sorted(counts.items())))
 

@@ -142,13 +142,12 @@ def make_contract(
     from components.image_example_gen import inspection
 
     made = inspection.make_contract(found)
-    try:
+    with errors.os_errors_as(
+        errors.ConfigError,
+        f"cannot write to {folder}",
+        tip="--output DIR writes elsewhere",
+    ):
         contract.save(made, folder)
-    except OSError as error:
-        raise errors.ConfigError(
-            f"cannot write to {folder}: {error.strerror or error}",
-            tip="--output DIR writes elsewhere",
-        ) from error
     return found, folder
 
 

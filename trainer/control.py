@@ -21,7 +21,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import Field
 
-from common.errors import ConfigError
+from common.errors import ConfigError, os_errors_as
 from storage import durable
 from trainer import history
 from trainer.config import from_json, setting
@@ -185,15 +185,11 @@ def write(folder: pathlib.Path, instruction: Instruction) -> pathlib.Path:
     control = folder / FOLDER
     stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%S%f")
     path = control / f"{stamp}-{uuid.uuid4().hex[:8]}.yaml"
-    try:
+    with os_errors_as(ConfigError, f"cannot write to {control}"):
         control.mkdir(exist_ok=True)
         durable.write_text(
             path, yaml.safe_dump(given(asdict(instruction)), sort_keys=False)
         )
-    except OSError as error:
-        raise ConfigError(
-            f"cannot write to {control}: {error.strerror or error}"
-        ) from error
     return path
 
 

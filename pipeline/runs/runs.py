@@ -17,7 +17,7 @@ from typing import Any
 import filelock
 
 from common import run_files
-from common.errors import ConfigError
+from common.errors import ConfigError, os_errors_as
 from pipeline.runs import parts
 from storage import durable, locks
 
@@ -93,7 +93,9 @@ def create(
         )
     now = now or datetime.datetime.now(datetime.UTC)
     words = words or random.SystemRandom()
-    try:
+    with os_errors_as(
+        ConfigError, f"cannot write to {root}", tip="--root DIR puts runs elsewhere"
+    ):
         root.mkdir(parents=True, exist_ok=True)
         folder = _make_folder(root, now.strftime("%Y-%m-%d_%H%M"), words)
         record = {
@@ -105,11 +107,6 @@ def create(
             },
         }
         durable.write_text(folder / CONFIG_FILE, json.dumps(record, indent=1) + "\n")
-    except OSError as error:
-        raise ConfigError(
-            f"cannot write to {root}: {error.strerror or error}",
-            tip="--root DIR puts runs elsewhere",
-        ) from error
     return folder
 
 

@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from common.errors import ConfigError
+from common.errors import ConfigError, os_errors_as
 from pipeline.runs import runs
 from pipeline.slots.rows import DONE, FAILED, REFUSED, Outcome, Row, TryAgain
 
@@ -78,17 +78,13 @@ class CommandRunner:
         for key, value in settings.items():
             words += ["--set", f"{key}={value}"]
         with tempfile.TemporaryFile() as output:
-            try:
+            with os_errors_as(ConfigError, f"cannot start {words[0]}"):
                 process = subprocess.Popen(
                     [*words, "--group", group, "--plain", "--json"],
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     preexec_fn=_die_with_parent(os.getpid()),
                 )
-            except OSError as error:
-                raise ConfigError(
-                    f"cannot start {words[0]}: {error.strerror or error}"
-                ) from error
             name = ""
             code = None
             try:

@@ -8,7 +8,7 @@ import json
 import os
 import pathlib
 
-from common.errors import DataError
+from common.errors import DataError, os_errors_as
 from components.image_example_gen import spans
 from pipeline import experiments, inputs
 from pipeline.config import PipelineConfig
@@ -110,10 +110,8 @@ def _last_write(path: pathlib.Path) -> float:
     Raises:
       DataError: `path` itself cannot be read.
     """
-    try:
+    with os_errors_as(DataError, f"cannot read {path}"):
         newest_time = path.stat().st_mtime
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
     for folder, folders, files in os.walk(path):
         for name in (*folders, *files):
             with contextlib.suppress(OSError):

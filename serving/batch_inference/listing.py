@@ -11,7 +11,7 @@ import stat
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from common.errors import DataError
+from common.errors import DataError, os_errors_as
 from schema import file_tree, image_names
 
 LIST_SUFFIX = ".txt"
@@ -166,10 +166,8 @@ def _status(path: str) -> os.stat_result | None:
 
 
 def _from_list(name: str) -> Iterator[File]:
-    try:
+    with os_errors_as(DataError, f"cannot read {name}"):
         data = pathlib.Path(name).read_bytes().removeprefix(codecs.BOM_UTF8)
-    except OSError as error:
-        raise DataError(f"cannot read {name}: {error.strerror}") from error
     if b"\0" in data:
         lines = data.split(b"\0")
     else:

@@ -17,7 +17,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from common.errors import ConfigError, DataError, SlimlineError
+from common.errors import ConfigError, DataError, SlimlineError, os_errors_as
 from serving import local_model
 from serving.batch_inference.listing import File
 from storage import durable
@@ -150,13 +150,12 @@ def remove(folder: pathlib.Path) -> None:
 @contextlib.contextmanager
 def writing(path: pathlib.Path) -> Iterator[None]:
     """Turns an OSError, as of a full disk, into a ConfigError that names `path`."""
-    try:
+    with os_errors_as(
+        ConfigError,
+        f"cannot write {path}",
+        tip="finished parts are kept, rerun the same command to resume",
+    ):
         yield
-    except OSError as error:
-        raise ConfigError(
-            f"cannot write {path}: {error.strerror or error}",
-            tip="finished parts are kept, rerun the same command to resume",
-        ) from error
 
 
 def read_files(folder: pathlib.Path, part: Part) -> list[str]:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from common.errors import ConfigError
+from common.errors import ConfigError, os_errors_as
 from pushed_models import signatures
 from schema import features, images
 from serving.local_server.answering import Answer
@@ -60,13 +60,9 @@ class RequestSampler:
         Raises:
           ConfigError: the folder cannot be written.
         """
-        try:
+        with os_errors_as(ConfigError, f"cannot keep requests in {folder}"):
             folder.mkdir(parents=True, exist_ok=True)
             durable.sync(folder)
-        except OSError as error:
-            raise ConfigError(
-                f"cannot keep requests in {folder}: {error.strerror}"
-            ) from error
         self._folder = folder
         self._share = share
         self._left = max_examples

@@ -90,12 +90,8 @@ def show(result: Result) -> int:
 @contextlib.contextmanager
 def writing(path: pathlib.Path) -> Iterator[None]:
     """Turns an OSError into a ConfigError that names the file to write."""
-    try:
+    with errors.os_errors_as(errors.ConfigError, f"cannot write {path}"):
         yield
-    except OSError as error:
-        raise errors.ConfigError(
-            f"cannot write {path}: {error.strerror or error}"
-        ) from error
 
 
 def check_agreed(action: str, *, is_sure: bool) -> None:

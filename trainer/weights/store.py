@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import pydantic
 
-from common.errors import ConfigError
+from common.errors import ConfigError, os_errors_as
 from storage import durable
 from trainer import lookup
 from trainer.config import PreprocessingConfig, as_json, from_json
@@ -300,15 +300,11 @@ def remove(name: str) -> None:
       ConfigError: there are none of that name, or they are built in.
     """
     check_removable(name)
-    try:
+    with os_errors_as(ConfigError, f"cannot delete the weights {name!r}"):
         # Out of sight at once, then deleted: nobody finds half of it.
         doomed = pathlib.Path(tempfile.mkdtemp(prefix=".removed-", dir=folder()))
         (folder() / name).rename(doomed / name)
         shutil.rmtree(doomed)
-    except OSError as error:
-        raise ConfigError(
-            f"cannot delete the weights {name!r}: {error.strerror or error}"
-        ) from error
 
 
 def count_parameters(arrays: Mapping[str, np.ndarray]) -> int:
@@ -360,7 +356,11 @@ def _check_finite(path: pathlib.Path, arrays: Tensors) -> None:
 def _write(manifest: Manifest, arrays: Tensors) -> Manifest:
     """Adds weights to the store: whole, or not at all."""
     root = folder()
-    try:
+    with os_errors_as(
+        ConfigError,
+        f"cannot write to the store {root}",
+        tip=f"{VARIABLE} names another folder",
+    ):
         root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".import-", dir=root) as temporary:
             path = pathlib.Path(temporary) / manifest.name
@@ -374,11 +374,6 @@ def _write(manifest: Manifest, arrays: Tensors) -> Manifest:
             durable.write_text(path / MANIFEST_FILE, f"{text}\n")
             path.rename(root / manifest.name)
             durable.sync(root)
-    except OSError as error:
-        raise ConfigError(
-            f"cannot write to the store {root}: {error.strerror or error}",
-            tip=f"{VARIABLE} names another folder",
-        ) from error
     return manifest
 
 
