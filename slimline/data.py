@@ -5,6 +5,7 @@ import pathlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from common.errors import os_errors_as
 from slimline import errors, roots
 from slimline.roots import StrPath
 
@@ -142,7 +143,7 @@ def make_contract(
     from components.image_example_gen import inspection
 
     made = inspection.make_contract(found)
-    with errors.os_errors_as(
+    with os_errors_as(
         errors.ConfigError,
         f"cannot write to {folder}",
         tip="--output DIR writes elsewhere",

@@ -11,6 +11,7 @@ from typing import Any, TextIO
 
 import click
 
+from common.errors import os_errors_as
 from slimline import errors
 from storage import mirror, remote
 
@@ -90,7 +91,7 @@ def show(result: Result) -> int:
 @contextlib.contextmanager
 def writing(path: pathlib.Path) -> Iterator[None]:
     """Turns an OSError into a ConfigError that names the file to write."""
-    with errors.os_errors_as(errors.ConfigError, f"cannot write {path}"):
+    with os_errors_as(errors.ConfigError, f"cannot write {path}"):
         yield
 
 
