@@ -32,9 +32,7 @@ from airflow.operators.bash import BashOperator
 _ORDER = runpy.run_path(str(pathlib.Path(__file__).resolve().with_name("order.py")))
 # Component -> those whose results it reads.
 UPSTREAM: dict[str, tuple[str, ...]] = {
-    name: upstream
-    for name, upstream in _ORDER["UPSTREAM"].items()
-    if name not in _ORDER["OPTIONAL"]
+    name: _ORDER["UPSTREAM"][name] for name in _ORDER["ALWAYS"]
 }
 DEFAULT_EXPERIMENT = "digits_resnet_20"
 # Runs that are missed are not made up for, so it only has to be past.

@@ -14,5 +14,5 @@ UPSTREAM: dict[str, tuple[str, ...]] = {
     "push": ("check", "train", "evaluate", "infra"),
     "infer": ("ingest", "train", "evaluate"),
 }
-# Not in every run.
-OPTIONAL = ("infer",)
+# In every run; the others are options.
+ALWAYS = tuple(name for name in UPSTREAM if name != "infer")
