@@ -104,13 +104,35 @@ def os_errors_as(
         raise kind(f"{message}: {reason}", expected=expected, tip=tip) from error
 
 
+@contextlib.contextmanager
+def interrupts_unwrapped() -> Iterator[None]:
+    """Inside, a KeyboardInterrupt that a framework wraps, as Beam does, stays one.
+
+    Raises:
+      KeyboardInterrupt: another error was raised because of one.
+    """
+    try:
+        yield
+    except Exception as error:
+        causes = _causes(error, with_hidden=True)
+        if any(isinstance(cause, KeyboardInterrupt) for cause in causes):
+            raise KeyboardInterrupt from error
+        raise
+
+
 def find_user_error(error: BaseException | None) -> SlimlineError | None:
     """The error that a user can fix, from the causes of `error`: frameworks wrap it."""
+    errors = (cause for cause in _causes(error) if isinstance(cause, SlimlineError))
+    return next(errors, None)
+
+
+def _causes(
+    error: BaseException | None, *, with_hidden: bool = False
+) -> Iterator[BaseException]:
+    """An error, what it was raised from, and so on; `with_hidden` also through `from None`."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
-        if isinstance(error, SlimlineError):
-            return error
+        yield error
         seen.add(id(error))
-        hidden = error.__suppress_context__
+        hidden = error.__suppress_context__ and not with_hidden
         error = error.__cause__ or (None if hidden else error.__context__)
-    return None

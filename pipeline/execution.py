@@ -17,7 +17,7 @@ from tfx.orchestration import pipeline as tfx_pipeline
 from tfx.types import artifact_utils
 
 from common import run_files
-from common.errors import ConfigError
+from common.errors import ConfigError, interrupts_unwrapped
 from components import nodes
 from components.image_example_gen import reports, spans
 from components.infra_check import node as infra
@@ -185,7 +185,8 @@ def _execute(
             options = partial_runs.options(configured, part, pipeline, root, group)
         if not use_cache:
             unfinished.forget(trainer_root)
-        with engines.started(config.engine):
+        # Beam wraps whatever ends a component.
+        with interrupts_unwrapped(), engines.started(config.engine):
             runner.run(pipeline, options)
     base = (options and options.base_pipeline_run_id) or ""
     seconds = time.monotonic() - start

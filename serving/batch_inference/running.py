@@ -15,7 +15,12 @@ import filelock
 from apache_beam.options import pipeline_options
 from apache_beam.utils import shared
 
-from common.errors import ConfigError, DataError, find_user_error
+from common.errors import (
+    ConfigError,
+    DataError,
+    find_user_error,
+    interrupts_unwrapped,
+)
 from serving import local_model
 from serving.batch_inference import listing, parts, rows, steps
 from storage import durable, locks, manifest
@@ -277,14 +282,13 @@ def _classify(
         parts.refusal(job.folder)  # of a start that was killed
         try:
             with (
+                # Beam wraps whatever ends a step.
+                interrupts_unwrapped(),
                 _watched(job.folder, plan),
                 beam.Pipeline(options=options) as pipeline,
             ):
                 steps.build(pipeline, job, todo, model)
         except Exception as error:
-            # Beam wraps whatever ends a step.
-            if _is_interrupt(error):
-                raise KeyboardInterrupt from error
             refusal = parts.refusal(job.folder)
             if user_error := find_user_error(error) or refusal:
                 raise user_error from error
@@ -318,12 +322,6 @@ def _watched(folder: pathlib.Path, plan: parts.Plan) -> Iterator[None]:
     finally:
         is_over.set()
         thread.join()
-
-
-def _is_interrupt(error: BaseException | None) -> bool:
-    while error is not None and not isinstance(error, KeyboardInterrupt):
-        error = error.__cause__ or error.__context__
-    return error is not None
 
 
 def _read_records(

@@ -51,3 +51,17 @@ def test_os_errors_without_a_system_reason_keep_their_text():
         errors.os_errors_as(errors.ConfigError, "cannot read x"),
     ):
         raise OSError("truncated")
+
+
+@pytest.mark.parametrize("is_hidden", [False, True])
+def test_an_interrupt_stays_one_whoever_wraps_it(is_hidden: bool) -> None:
+    with pytest.raises(KeyboardInterrupt), errors.interrupts_unwrapped():
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt as error:
+            raise RuntimeError("a step failed") from (None if is_hidden else error)
+
+
+def test_other_errors_are_left_as_they_are() -> None:
+    with pytest.raises(RuntimeError, match="a step"), errors.interrupts_unwrapped():
+        raise RuntimeError("a step failed") from ValueError()

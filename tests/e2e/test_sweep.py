@@ -112,6 +112,17 @@ def test_a_member_that_fails_does_not_hold_up_the_others(house):
     assert rows[1].steps == 4
 
 
+def test_an_interrupt_ends_the_sweep_whoever_wraps_it(house, monkeypatch):
+    """Beam makes a RuntimeError of the Ctrl-C that ends a step."""
+
+    def interrupted(*arguments):
+        raise RuntimeError("a step failed") from KeyboardInterrupt()
+
+    monkeypatch.setattr(execution.ObservedRunner, "run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(house, members_of(house, seed=7))
+
+
 def test_what_no_one_foresaw_does_not_hold_up_the_others(house, monkeypatch):
     run_member = execution.run
 
