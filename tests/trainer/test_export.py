@@ -14,7 +14,6 @@ from PIL import Image
 from pushed_models import signatures
 from schema import features, orientation
 from serving import encoding, local_model
-from serving.batch_inference import steps
 from serving.local_server import errors, loaded_model, ops, sessions
 from serving.local_server.limits import Limits
 from trainer import evaluation, explaining, export, input_pipeline, training
@@ -213,7 +212,7 @@ def test_all_orientations_of_a_picture_get_one_answer_on_every_road(
         for images in (pictures, paths, opened)
     ]
     encoded = [encoding.encode(data, "picture") for data in pictures]
-    examples = [example(steps.check_file(str(path)).encoded) for path in paths]
+    examples = [example(encoding.check_file(str(path)).encoded) for path in paths]
     served = loaded_model.LoadedModel("fake", exported.folder, Limits())
 
     async def answers() -> list:

@@ -15,7 +15,8 @@ from components.image_example_gen import (
     records,
 )
 from data_check import labelled_images
-from serving.batch_inference import listing, steps
+from serving import encoding
+from serving.batch_inference import listing
 
 UNREADABLE = {
     "cat/closed.png": "Permission denied",
@@ -111,7 +112,7 @@ def test_batch_inference(folder):
     reasons = {os.path.relpath(path, folder): why for path, why in found.unreadable}
     read = 0
     for file in found.files:
-        verdict = steps.check_file(file.path)
+        verdict = encoding.check_file(file.path)
         read += not verdict.reason
         if verdict.reason:
             reasons[os.path.relpath(file.path, folder)] = verdict.reason
